@@ -1,2 +1,3 @@
-//! Placeholder until the first commit of this crate.
+//! `xsched-agent`: the daemon and its command line.
+
 fn main() {}

@@ -1,1 +1,53 @@
-//! x
+//! The contracts between xsched's parts, and nothing else.
+//!
+//! Whatever two of the parts (BPF programs, agent, shim, xtop) must agree on
+//! lives here once: units ([`units`]), the gate's control word and its
+//! decision ([`gate`]), the shared pages ([`page`]), the messages of joining
+//! ([`join`]), the BPF maps' keys ([`bpf`]), the table of HIP entry points
+//! ([`hip`]) and the agent's JSON messages (`api`, feature `api`).
+//!
+//! The core is `no_std` and knows no clock, no system call and, outside
+//! [`hip`], no vendor.
+
+#![cfg_attr(not(any(feature = "std", test)), no_std)]
+
+#[cfg(feature = "api")]
+pub mod api;
+pub mod bpf;
+pub mod gate;
+pub mod hip;
+pub mod join;
+pub mod page;
+#[cfg(feature = "std")]
+pub mod run_dir;
+pub mod units;
+
+/// Version of every binary contract in this crate: pages, joining messages.
+///
+/// The major part changes when an older peer would misread the layout (the
+/// peers then refuse each other and the program runs as native); the minor
+/// part when fields are appended in reserved space.
+pub const ABI: Abi = Abi { major: 1, minor: 0 };
+
+/// A version of the binary contracts.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abi {
+    /// Incompatible layouts differ in this.
+    pub major: u16,
+    /// Additions differ in this.
+    pub minor: u16,
+}
+
+impl Abi {
+    /// Whether a peer that speaks `self` understands one that speaks `other`.
+    pub const fn understands(self, other: Abi) -> bool {
+        self.major == other.major
+    }
+}
+
+impl core::fmt::Display for Abi {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}

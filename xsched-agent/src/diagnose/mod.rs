@@ -1,0 +1,1 @@
+//! Diagnosis: why work of a process escapes scheduling.

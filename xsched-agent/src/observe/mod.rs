@@ -1,0 +1,1 @@
+//! The observer: finds images of the runtime, probes them, drains the counts.

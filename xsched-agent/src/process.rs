@@ -1,0 +1,1 @@
+//! What /proc tells about a process: identity, mapped objects, environment.

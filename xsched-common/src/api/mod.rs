@@ -1,0 +1,23 @@
+//! The agent's API: JSON lines over a Unix stream socket.
+//!
+//! One request per line, one or more response lines per request. Any
+//! language can speak it. Fields are only ever added; times are in
+//! nanoseconds (`_ns`), rates per second (`_per_s`), shares from 0 to 1
+//! (`_ratio`); what is not known is `null`, never zero.
+
+mod finding;
+mod request;
+mod snapshot;
+
+pub use finding::{Finding, Severity};
+pub use request::{Failure, Request, Response, Settled};
+pub use snapshot::{
+    AgentInfo, BpfState, CallerRow, DeviceRow, DropCount, Drops, GateRow, GateState, Guards,
+    Latency, ProcessRow, RouteLaunches, Sampling, ShimState, Snapshot,
+};
+
+/// Version of these messages; a peer that sees a higher one may miss fields.
+pub const API_VERSION: u32 = 1;
+
+/// The longest line either side accepts, bytes.
+pub const MAX_LINE: usize = 16 << 20;

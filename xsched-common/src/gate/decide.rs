@@ -1,0 +1,368 @@
+//! The decision: go, wait, or pass in spite of the gate.
+//!
+//! Every wait is bounded by one of three guards, whatever the agent and the
+//! other processes do:
+//!
+//! - **trickle**: a closed gate lets one launch per process through every
+//!   100 ms (16 ms when the main thread waits: people look at those
+//!   programs), so nothing starves outright;
+//! - **stall escape**: with work in flight and no completion for
+//!   max(20 ms, 4 T), a launch passes: the running kernel may be waiting for
+//!   the very one that the gate holds back;
+//! - **lease**: a heartbeat that stands still for 250 ms of the waiter's own
+//!   clock means the agent is gone, and the process runs free.
+
+use super::{GateMode, GateWord};
+use crate::units::Nanos;
+
+/// Which thread waits at the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ThreadKind {
+    /// The process's first thread.
+    Main,
+    /// Any other.
+    Worker,
+}
+
+/// The guards' numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Time between two launches through a closed gate.
+    pub trickle: Nanos,
+    /// The same when the main thread waits.
+    pub trickle_main: Nanos,
+    /// Shortest time without a completion that counts as a stall.
+    pub stall_floor: Nanos,
+    /// A standing heartbeat this old means that the agent is gone.
+    pub lease: Nanos,
+    /// How often a waiter looks for completions when nobody wakes it.
+    pub poll: Nanos,
+}
+
+impl Limits {
+    /// The numbers every shim runs with.
+    pub const DEFAULT: Limits = Limits {
+        trickle: Nanos::from_millis(100),
+        trickle_main: Nanos::from_millis(16),
+        stall_floor: Nanos::from_millis(20),
+        lease: Nanos::from_millis(250),
+        poll: Nanos::from_micros(50),
+    };
+}
+
+/// What a waiter sees of its process and device when it asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GateView {
+    /// The control word.
+    pub word: GateWord,
+    /// Gated commands handed to the runtime and not known to be complete.
+    pub in_flight: u32,
+    /// When a completion was last seen on this device.
+    pub last_completion: Nanos,
+    /// When a launch last passed this gate while it was closed.
+    pub last_trickle: Nanos,
+    /// The measured kernel time T; zero while unknown.
+    pub kernel_time: Nanos,
+    /// The agent's heartbeat: a counter, since the agent's clock may not be
+    /// ours (time namespaces).
+    pub heartbeat: u64,
+    /// The waiter's clock.
+    pub now: Nanos,
+    /// How often a stall has doubled this process's cap.
+    pub cap_doublings: u8,
+    /// Whether this waiter is the first in line of its process and device.
+    pub turn: Turn,
+}
+
+/// A waiter's place in its process's queue at the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// First in line: may pass.
+    First,
+    /// Behind others: may only run free.
+    Behind,
+}
+
+/// One thread's wait at the gate, from its arrival to its passing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiter {
+    /// When it came.
+    pub arrived: Nanos,
+    /// Which thread it is.
+    pub thread: ThreadKind,
+    beat: u64,
+    beat_seen: Nanos,
+}
+
+impl Waiter {
+    /// A thread that arrives at the gate now.
+    pub const fn new(now: Nanos, thread: ThreadKind, heartbeat: u64) -> Waiter {
+        Waiter {
+            arrived: now,
+            thread,
+            beat: heartbeat,
+            beat_seen: now,
+        }
+    }
+}
+
+/// Why a launch passed although the gate did not admit it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Guard {
+    /// One launch per [`Limits::trickle`] through a closed gate.
+    Trickle = 0,
+    /// No completion for [`stall_limit`].
+    Stall = 1,
+    /// The agent is gone: the process must run free from here on.
+    Lease = 2,
+}
+
+impl Guard {
+    /// How many there are: the length of arrays indexed by one.
+    pub const COUNT: usize = 3;
+    /// All guards, in page order.
+    pub const ALL: [Guard; Guard::COUNT] = [Guard::Trickle, Guard::Stall, Guard::Lease];
+
+    /// The name in JSON and on screen.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Guard::Trickle => "trickle",
+            Guard::Stall => "stall",
+            Guard::Lease => "lease",
+        }
+    }
+}
+
+/// What a thread at the gate does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Launch: the gate admits it.
+    Go,
+    /// Launch: a guard ends the wait. The caller counts it.
+    Pass(Guard),
+    /// Sleep on the word until it changes or this time comes, look for
+    /// completions, and ask again.
+    Wait {
+        /// A point on the waiter's clock, always later than the view's `now`.
+        until: Nanos,
+    },
+}
+
+/// How long a process with work in flight may go without a completion before
+/// a launch passes: max(20 ms, 4 T).
+pub fn stall_limit(limits: &Limits, kernel_time: Nanos) -> Nanos {
+    limits.stall_floor.max(kernel_time.times(4))
+}
+
+/// Decides what `waiter` does, given `view`.
+pub fn decide(limits: &Limits, view: &GateView, waiter: &mut Waiter) -> Decision {
+    if view.heartbeat != waiter.beat {
+        waiter.beat = view.heartbeat;
+        waiter.beat_seen = view.now;
+    }
+    let mode = view.word.mode();
+    match mode {
+        GateMode::Open => return Decision::Go,
+        GateMode::Capped(cap)
+            if view.turn == Turn::First
+                && view.in_flight < effective_cap(cap, view.cap_doublings) =>
+        {
+            return Decision::Go;
+        }
+        GateMode::Capped(_) | GateMode::Closed => {}
+    }
+
+    let lease_ends = waiter.beat_seen + limits.lease;
+    if view.now >= lease_ends {
+        return Decision::Pass(Guard::Lease);
+    }
+    let mut until = lease_ends;
+
+    if view.turn == Turn::First {
+        if view.in_flight > 0 {
+            let stalled_at = view
+                .last_completion
+                .max(view.last_trickle)
+                .max(waiter.arrived)
+                + stall_limit(limits, view.kernel_time);
+            if view.now >= stalled_at {
+                return Decision::Pass(Guard::Stall);
+            }
+            // Completions are seen by whoever waits, so a waiter must look.
+            until = until.min(stalled_at).min(view.now + limits.poll);
+        }
+        if mode == GateMode::Closed {
+            let every = match waiter.thread {
+                ThreadKind::Main => limits.trickle_main,
+                ThreadKind::Worker => limits.trickle,
+            };
+            let next = view.last_trickle.max(waiter.arrived) + every;
+            if view.now >= next {
+                return Decision::Pass(Guard::Trickle);
+            }
+            until = until.min(next);
+        }
+    }
+    Decision::Wait { until }
+}
+
+/// The cap after `doublings` stall escapes.
+fn effective_cap(cap: u16, doublings: u8) -> u32 {
+    u32::from(cap) << doublings.min(16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const L: Limits = Limits::DEFAULT;
+
+    fn view(mode: GateMode, in_flight: u32, now: Nanos) -> GateView {
+        GateView {
+            word: GateWord::new(mode, 1),
+            in_flight,
+            last_completion: Nanos::ZERO,
+            last_trickle: Nanos::ZERO,
+            kernel_time: Nanos::ZERO,
+            heartbeat: now.0 / 50_000_000,
+            now,
+            cap_doublings: 0,
+            turn: Turn::First,
+        }
+    }
+
+    /// Waits as the shim would (sleeping to `until`, beating heart) and
+    /// returns when and why the launch passed.
+    fn wait_out(
+        mode: GateMode,
+        in_flight: u32,
+        thread: ThreadKind,
+        beats: bool,
+    ) -> (Nanos, Decision) {
+        let start = Nanos::from_secs(10);
+        let mut now = start;
+        let mut waiter = Waiter::new(now, thread, view(mode, in_flight, now).heartbeat);
+        let beat = waiter.beat;
+        for _ in 0..100_000 {
+            let mut v = view(mode, in_flight, now);
+            if !beats {
+                v.heartbeat = beat;
+            }
+            match decide(&L, &v, &mut waiter) {
+                Decision::Wait { until } => {
+                    assert!(until > now, "a wait must move on");
+                    now = until;
+                }
+                passed => return (now.since(start), passed),
+            }
+        }
+        panic!("the wait never ended");
+    }
+
+    #[test]
+    fn open_goes_and_capped_goes_below_the_cap() {
+        let mut w = Waiter::new(Nanos(1), ThreadKind::Worker, 0);
+        assert_eq!(
+            decide(&L, &view(GateMode::Open, 9, Nanos(1)), &mut w),
+            Decision::Go
+        );
+        assert_eq!(
+            decide(&L, &view(GateMode::Capped(4), 3, Nanos(1)), &mut w),
+            Decision::Go
+        );
+        assert!(matches!(
+            decide(&L, &view(GateMode::Capped(4), 4, Nanos(1)), &mut w),
+            Decision::Wait { .. }
+        ));
+    }
+
+    #[test]
+    fn a_closed_gate_trickles() {
+        let (after, why) = wait_out(GateMode::Closed, 0, ThreadKind::Worker, true);
+        assert_eq!(
+            (after, why),
+            (Nanos::from_millis(100), Decision::Pass(Guard::Trickle))
+        );
+        let (after, why) = wait_out(GateMode::Closed, 0, ThreadKind::Main, true);
+        assert_eq!(
+            (after, why),
+            (Nanos::from_millis(16), Decision::Pass(Guard::Trickle))
+        );
+    }
+
+    #[test]
+    fn a_stall_ends_a_capped_wait() {
+        let (after, why) = wait_out(GateMode::Capped(2), 2, ThreadKind::Worker, true);
+        assert_eq!(
+            (after, why),
+            (Nanos::from_millis(20), Decision::Pass(Guard::Stall))
+        );
+    }
+
+    #[test]
+    fn long_kernels_are_not_stalls() {
+        assert_eq!(
+            stall_limit(&L, Nanos::from_millis(30)),
+            Nanos::from_millis(120)
+        );
+        assert_eq!(
+            stall_limit(&L, Nanos::from_micros(60)),
+            Nanos::from_millis(20)
+        );
+    }
+
+    #[test]
+    fn a_doubled_cap_admits_more() {
+        let mut v = view(GateMode::Capped(2), 3, Nanos(1));
+        v.cap_doublings = 1;
+        let mut w = Waiter::new(Nanos(1), ThreadKind::Worker, 0);
+        assert_eq!(decide(&L, &v, &mut w), Decision::Go);
+    }
+
+    #[test]
+    fn a_dead_agent_frees_even_the_last_in_line() {
+        let start = Nanos::from_secs(1);
+        let mut w = Waiter::new(start, ThreadKind::Worker, 7);
+        let mut v = view(GateMode::Closed, 0, start);
+        (v.heartbeat, v.turn) = (7, Turn::Behind);
+        assert_eq!(
+            decide(&L, &v, &mut w),
+            Decision::Wait {
+                until: start + L.lease
+            }
+        );
+        v.now = start + L.lease;
+        assert_eq!(decide(&L, &v, &mut w), Decision::Pass(Guard::Lease));
+    }
+
+    proptest! {
+        /// Invariant: every wait at the gate is bounded.
+        #[test]
+        fn every_wait_ends(cap in 1u16..64, in_flight in 0u32..128, main: bool, beats: bool, closed: bool) {
+            let mode = if closed { GateMode::Closed } else { GateMode::Capped(cap) };
+            let thread = if main { ThreadKind::Main } else { ThreadKind::Worker };
+            let (after, _) = wait_out(mode, in_flight, thread, beats);
+            prop_assert!(after <= Nanos::from_millis(300));
+        }
+
+        /// Whatever a page or a clock says, a decision is made and a wait
+        /// lies in the future.
+        #[test]
+        fn any_view_has_a_decision(
+            raw: u32, in_flight: u32, completion: u64, trickle: u64, t: u64, beat: u64,
+            now in 0..u64::MAX - 1, doublings: u8, arrived: u64,
+        ) {
+            let v = GateView {
+                word: GateWord(raw), in_flight, last_completion: Nanos(completion),
+                last_trickle: Nanos(trickle), kernel_time: Nanos(t), heartbeat: beat,
+                now: Nanos(now), cap_doublings: doublings, turn: Turn::First,
+            };
+            let mut w = Waiter::new(Nanos(arrived), ThreadKind::Main, 0);
+            if let Decision::Wait { until } = decide(&L, &v, &mut w) {
+                prop_assert!(until > v.now);
+            }
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The gate: how a launch is admitted, as pure data and pure decisions.
+//!
+//! The agent writes a [`GateWord`] per process and device; the launching
+//! thread reads it and, unless it is open, asks [`decide`] what to do. The
+//! shim wraps this with atomics and futexes; tests and the policy's
+//! virtual-time model drive the very same code.
+
+mod decide;
+mod word;
+
+pub use decide::{
+    Decision, GateView, Guard, Limits, ThreadKind, Turn, Waiter, decide, stall_limit,
+};
+pub use word::{GateMode, GateWord, MAX_CAP};

@@ -1,0 +1,101 @@
+//! The control page: what the agent tells one client.
+
+use core::sync::atomic::{AtomicU32, AtomicU64};
+
+use super::{CONTROL_MAGIC, MAX_DEVICES, PageHeader};
+
+/// Agent-written; mapped read-only by the client.
+#[repr(C, align(64))]
+pub struct ControlPage {
+    /// Magic, ABI and size.
+    pub header: PageHeader,
+    /// Changes with every start of the agent; 0 is never used.
+    pub epoch: u64,
+    /// The client's number within the epoch.
+    pub client_id: u64,
+    /// Counts up at least every 50 ms while the agent lives. A counter and
+    /// not a time: the two clocks may differ (time namespaces).
+    pub heartbeat: AtomicU64,
+    /// The process's [`crate::units::Class`], for its own log lines; nothing
+    /// is decided from it on the client's side.
+    pub class: AtomicU32,
+    /// Zero.
+    pub reserved0: [u8; 12],
+    /// By [`crate::units::DeviceIndex`].
+    pub devices: [DeviceControl; MAX_DEVICES],
+    /// Zero: room for hints on single threads and for configured passthrough.
+    pub reserved1: [u8; 1024],
+}
+
+/// One device's part of a [`ControlPage`]; a cache line of its own because
+/// every launch on the device reads it.
+#[repr(C, align(64))]
+pub struct DeviceControl {
+    /// A [`crate::gate::GateWord`]; also the futex that waiters sleep on
+    /// (shared, not private, flag).
+    pub word: AtomicU32,
+    /// An [`Edges`] set: which changes of activity ring the doorbell.
+    pub wanted_edges: AtomicU32,
+    /// Gated commands between two fences while the gate is not open;
+    /// 0 means that the shim chooses.
+    pub fence_batch: AtomicU32,
+    /// Zero.
+    pub reserved: [u8; 52],
+}
+
+/// A set of activity changes that the agent wants to hear of.
+///
+/// While nothing depends on a client (nobody of a lower class waits, or the
+/// agent already knows that it is active) the set is empty and the client's
+/// launches make no system call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Edges(pub u32);
+
+impl Edges {
+    /// Ring for nothing.
+    pub const NONE: Edges = Edges(0);
+    /// Ring when the device goes from idle to active.
+    pub const ACTIVE: Edges = Edges(1);
+    /// Ring when the last work in flight is known to be complete.
+    pub const IDLE: Edges = Edges(2);
+
+    /// Whether all of `other` is in the set.
+    pub const fn contains(self, other: Edges) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Both sets.
+    pub const fn with(self, other: Edges) -> Edges {
+        Edges(self.0 | other.0)
+    }
+}
+
+const _: () = {
+    assert!(size_of::<DeviceControl>() == 64);
+    assert!(core::mem::offset_of!(ControlPage, devices) == 64);
+    assert!(size_of::<ControlPage>() == 64 + 64 * MAX_DEVICES + 1024);
+};
+
+impl ControlPage {
+    /// A page with every gate open, as the agent first writes it.
+    pub fn new(epoch: u64, client_id: u64) -> ControlPage {
+        ControlPage {
+            header: PageHeader::new(CONTROL_MAGIC, size_of::<ControlPage>()),
+            epoch,
+            client_id,
+            heartbeat: AtomicU64::new(0),
+            class: AtomicU32::new(0),
+            reserved0: [0; 12],
+            devices: [const {
+                DeviceControl {
+                    word: AtomicU32::new(crate::gate::GateWord::OPEN.0),
+                    wanted_edges: AtomicU32::new(0),
+                    fence_batch: AtomicU32::new(0),
+                    reserved: [0; 52],
+                }
+            }; MAX_DEVICES],
+            reserved1: [0; 1024],
+        }
+    }
+}

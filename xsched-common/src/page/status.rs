@@ -1,0 +1,302 @@
+//! The status page: what one client tells about itself.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use super::{CALLER_SLOTS, CallerSlot, Histogram, MAX_DEVICES, PageHeader, STATUS_MAGIC};
+use crate::gate::Guard;
+use crate::units::{DeviceIndex, Nanos, PciAddress};
+
+/// How a launch that reached the shim went on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Route {
+    /// Through the gate.
+    Gated = 0,
+    /// Past it, on purpose: a passthrough library, a collective, a capture.
+    Passthrough = 1,
+}
+
+impl Route {
+    /// How many there are.
+    pub const COUNT: usize = 2;
+}
+
+/// Client-written; mapped read-only by the agent, which believes none of it
+/// beyond what can only harm the client itself.
+#[repr(C, align(64))]
+pub struct StatusPage {
+    /// Magic, ABI and size.
+    pub header: PageHeader,
+    /// The writer's process id in its own namespace; for people.
+    pub pid: AtomicU32,
+    /// Devices in use: `devices[..device_count]`.
+    pub device_count: AtomicU32,
+    /// Launches that passed by a guard, by [`Guard`].
+    pub guards: [AtomicU64; Guard::COUNT],
+    /// Launches that waited at the gate.
+    pub waits: AtomicU64,
+    /// By [`DeviceIndex`].
+    pub devices: [DeviceStatus; MAX_DEVICES],
+    /// Bursts: first launch after idle until known to be drained.
+    pub bursts: Histogram,
+    /// Waits at the gate, those of zero length left out.
+    pub gate_waits: Histogram,
+    /// Launches by calling library; the last slot is "(others)".
+    pub callers: [CallerSlot; CALLER_SLOTS],
+    /// Zero: room for additions.
+    pub reserved: [u8; 1024],
+}
+
+/// One device's part of a [`StatusPage`].
+#[repr(C, align(64))]
+pub struct DeviceStatus {
+    activity: AtomicU64,
+    /// Gated commands handed over and not known to be complete.
+    pub in_flight: AtomicU32,
+    /// Threads waiting at the gate.
+    pub waiting: AtomicU32,
+    /// The measured kernel time T, ns; 0 while unknown.
+    pub kernel_ns: AtomicU64,
+    /// 95th percentile of the process's own gaps between two bursts, of
+    /// those short enough to linger over, ns; 0 while unknown.
+    pub gap_ns: AtomicU64,
+    /// Gated commands admitted since the start.
+    pub admitted: AtomicU64,
+    /// Device time of drained commands as far as the client can tell, ns.
+    pub busy_ns: AtomicU64,
+    /// `domain << 32 | bus << 16 | device << 8 | function`, plus
+    /// [`PCI_KNOWN`]; 0 while unknown.
+    pci: AtomicU64,
+    /// Zero.
+    pub reserved: [u8; 8],
+}
+
+const PCI_KNOWN: u64 = 1 << 63;
+
+const _: () = {
+    assert!(size_of::<DeviceStatus>() == 64);
+    assert!(core::mem::offset_of!(StatusPage, devices) == 64);
+};
+
+/// Whether a process has work on a device, and how often that has changed:
+/// two equal values mean that nothing happened in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Activity {
+    /// Has launched something that is not known to be complete, or waits at
+    /// the gate.
+    pub active: bool,
+    /// Counts the changes.
+    pub transitions: u64,
+}
+
+impl DeviceStatus {
+    const fn new() -> DeviceStatus {
+        DeviceStatus {
+            activity: AtomicU64::new(0),
+            in_flight: AtomicU32::new(0),
+            waiting: AtomicU32::new(0),
+            kernel_ns: AtomicU64::new(0),
+            gap_ns: AtomicU64::new(0),
+            admitted: AtomicU64::new(0),
+            busy_ns: AtomicU64::new(0),
+            pci: AtomicU64::new(0),
+            reserved: [0; 8],
+        }
+    }
+
+    /// The device's activity. The load is sequentially consistent because it
+    /// forms a Dekker pair with [`super::DeviceControl::wanted_edges`]: the
+    /// agent writes what it wants to hear and then looks here, the client
+    /// writes here and then looks there, and one of them sees the other.
+    pub fn activity(&self) -> Activity {
+        let raw = self.activity.load(core::sync::atomic::Ordering::SeqCst);
+        Activity {
+            active: raw & 1 == 1,
+            transitions: raw >> 1,
+        }
+    }
+
+    /// Enters the active state; whether this call made the change.
+    pub fn set_active(&self) -> bool {
+        self.flip(0)
+    }
+
+    /// Leaves the active state; whether this call made the change.
+    pub fn set_idle(&self) -> bool {
+        self.flip(1)
+    }
+
+    /// Adds one if the lowest bit is `from`: the bit flips and the count of
+    /// changes carries, since active is odd: idle 2n -> active 2n+1 -> idle
+    /// 2n+2.
+    fn flip(&self, from: u64) -> bool {
+        let mut raw = self.activity.load(Relaxed);
+        while raw & 1 == from {
+            match self.activity.compare_exchange_weak(
+                raw,
+                raw.wrapping_add(1),
+                core::sync::atomic::Ordering::SeqCst,
+                Relaxed,
+            ) {
+                Ok(_) => return true,
+                Err(now) => raw = now,
+            }
+        }
+        false
+    }
+
+    /// Names the physical device.
+    pub fn set_pci(&self, pci: PciAddress) {
+        let raw = u64::from(pci.domain & 0x7fff_ffff) << 32
+            | u64::from(pci.bus) << 16
+            | u64::from(pci.device) << 8
+            | u64::from(pci.function);
+        self.pci.store(raw | PCI_KNOWN, Relaxed);
+    }
+
+    /// The physical device, once the client has said it.
+    pub fn pci(&self) -> Option<PciAddress> {
+        let raw = self.pci.load(Relaxed);
+        (raw & PCI_KNOWN != 0).then_some(PciAddress {
+            domain: (raw >> 32) as u32 & 0x7fff_ffff,
+            bus: (raw >> 16) as u8,
+            device: (raw >> 8) as u8,
+            function: raw as u8,
+            reserved: 0,
+        })
+    }
+}
+
+impl Default for StatusPage {
+    fn default() -> StatusPage {
+        StatusPage::new()
+    }
+}
+
+impl StatusPage {
+    /// An empty page, as the agent creates it for the client.
+    pub const fn new() -> StatusPage {
+        StatusPage {
+            header: PageHeader::new(STATUS_MAGIC, size_of::<StatusPage>()),
+            pid: AtomicU32::new(0),
+            device_count: AtomicU32::new(0),
+            guards: [const { AtomicU64::new(0) }; Guard::COUNT],
+            waits: AtomicU64::new(0),
+            devices: [const { DeviceStatus::new() }; MAX_DEVICES],
+            bursts: Histogram::new(),
+            gate_waits: Histogram::new(),
+            callers: [const { CallerSlot::new() }; CALLER_SLOTS],
+            reserved: [0; 1024],
+        }
+    }
+
+    /// Devices the client says it has, as far as the page has room.
+    pub fn devices(&self) -> impl Iterator<Item = (DeviceIndex, &DeviceStatus)> {
+        let count = (self.device_count.load(Relaxed) as usize).min(MAX_DEVICES);
+        self.devices[..count]
+            .iter()
+            .enumerate()
+            .map(|(i, device)| (DeviceIndex(i as u8), device))
+    }
+
+    /// Launches by route and by whether the stream was the default one,
+    /// summed over the callers.
+    pub fn launch_totals(&self) -> LaunchTotals {
+        let mut totals = LaunchTotals::default();
+        for slot in &self.callers {
+            for (route, streams) in slot.launches.iter().enumerate() {
+                for (stream, count) in streams.iter().enumerate() {
+                    let n = count.load(Relaxed);
+                    totals.by_route[route] = totals.by_route[route].wrapping_add(n);
+                    totals.by_stream[stream] = totals.by_stream[stream].wrapping_add(n);
+                }
+            }
+        }
+        totals
+    }
+
+    /// T of a device as a time, if measured.
+    pub fn kernel_time(&self, device: DeviceIndex) -> Option<Nanos> {
+        let raw = self.devices.get(device.0 as usize)?.kernel_ns.load(Relaxed);
+        (raw != 0).then_some(Nanos(raw))
+    }
+}
+
+/// Sums over a page's callers; counts are modulo 2^64.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaunchTotals {
+    /// By [`Route`].
+    pub by_route: [u64; Route::COUNT],
+    /// By [`crate::units::StreamClass`].
+    pub by_stream: [u64; crate::units::StreamClass::COUNT],
+}
+
+impl LaunchTotals {
+    /// All launches that reached the shim.
+    pub fn total(&self) -> u64 {
+        self.by_route.iter().fold(0, |sum, &n| sum.wrapping_add(n))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn activity_counts_its_changes() {
+        let device = DeviceStatus::new();
+        assert!(!device.set_idle());
+        assert!(device.set_active());
+        assert!(!device.set_active());
+        assert_eq!(
+            device.activity(),
+            Activity {
+                active: true,
+                transitions: 0
+            }
+        );
+        assert!(device.set_idle());
+        assert_eq!(
+            device.activity(),
+            Activity {
+                active: false,
+                transitions: 1
+            }
+        );
+    }
+
+    #[test]
+    fn pci_addresses_round_trip() {
+        let device = DeviceStatus::new();
+        assert_eq!(device.pci(), None);
+        let pci = PciAddress {
+            domain: 0x10,
+            bus: 0xc1,
+            device: 2,
+            function: 1,
+            reserved: 0,
+        };
+        device.set_pci(pci);
+        assert_eq!(device.pci(), Some(pci));
+        device.set_pci(PciAddress::default());
+        assert_eq!(device.pci(), Some(PciAddress::default()));
+    }
+
+    #[test]
+    fn a_lying_device_count_is_clamped() {
+        let page = StatusPage::new();
+        page.device_count.store(u32::MAX, Relaxed);
+        assert_eq!(page.devices().count(), MAX_DEVICES);
+    }
+
+    #[test]
+    fn totals_sum_over_callers() {
+        let page = StatusPage::new();
+        page.callers[0].launches[0][1].store(5, Relaxed);
+        page.callers[63].launches[1][0].store(2, Relaxed);
+        let totals = page.launch_totals();
+        assert_eq!(totals.total(), 7);
+        assert_eq!(totals.by_stream, [2, 5, 0, 0]);
+        assert_eq!(totals.by_route, [5, 2]);
+    }
+}
