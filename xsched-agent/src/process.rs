@@ -1,1 +1,318 @@
 //! What /proc tells about a process: identity, mapped objects, environment.
+//!
+//! Everything here was written by another process or races with its exit:
+//! sizes are bounded, text is kept as bytes where it may be any bytes, and a
+//! process that is gone is a typed error, not a surprise.
+
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::ops::Range;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::PathBuf;
+use std::{fmt, fs};
+
+use serde::{Deserialize, Serialize};
+
+/// The most that is read of one /proc file: a process with 10,000 mappings
+/// has about 1 MiB of maps.
+const MAX_PROC_FILE: u64 = 64 << 20;
+
+/// A process that cannot be examined.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// No such process, or it has exited meanwhile.
+    #[error(
+        "process {0} does not exist (any more): check the pid with `xsched-agent ps` or `ps -e`"
+    )]
+    Gone(u32),
+    /// It belongs to somebody else.
+    #[error("process {0} belongs to another user: run this as root (sudo) or as its owner")]
+    NotPermitted(u32),
+    /// Anything else.
+    #[error("cannot read /proc/{pid}/{file}: {source}")]
+    Unreadable {
+        /// The process.
+        pid: u32,
+        /// The file below /proc/PID.
+        file: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+impl ProcessError {
+    fn from_io(pid: u32, file: &'static str, source: io::Error) -> ProcessError {
+        match source.raw_os_error() {
+            Some(libc::ENOENT | libc::ESRCH) => ProcessError::Gone(pid),
+            Some(libc::EACCES | libc::EPERM) => ProcessError::NotPermitted(pid),
+            _ => ProcessError::Unreadable { pid, file, source },
+        }
+    }
+}
+
+/// A process's identity: pids are reused, a pid with a start time is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ProcessId {
+    /// In the agent's pid namespace.
+    pub pid: u32,
+    /// Clock ticks since boot (field 22 of /proc/PID/stat).
+    pub start_time: u64,
+}
+
+impl fmt::Display for ProcessId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.pid)
+    }
+}
+
+impl ProcessId {
+    /// The process that has this pid now.
+    pub fn of(pid: u32) -> Result<ProcessId, ProcessError> {
+        Ok(ProcessId {
+            pid,
+            start_time: stat(pid)?.start_time,
+        })
+    }
+
+    /// Whether it still runs.
+    pub fn is_alive(self) -> bool {
+        ProcessId::of(self.pid).is_ok_and(|now| now == self)
+    }
+}
+
+/// The fields of /proc/PID/stat that the agent uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// The command name, as bytes between the outer parentheses.
+    pub comm: String,
+    /// Parent process.
+    pub parent: u32,
+    /// Clock ticks since boot.
+    pub start_time: u64,
+}
+
+/// Reads /proc/PID/stat.
+pub fn stat(pid: u32) -> Result<Stat, ProcessError> {
+    let raw = read(pid, "stat")?;
+    parse_stat(&raw).ok_or_else(|| ProcessError::Unreadable {
+        pid,
+        file: "stat",
+        source: io::Error::from(io::ErrorKind::InvalidData),
+    })
+}
+
+/// The command name may itself hold blanks and parentheses, so the fields
+/// are counted from the last parenthesis (proc_pid_stat(5)).
+fn parse_stat(raw: &[u8]) -> Option<Stat> {
+    let open = raw.iter().position(|&b| b == b'(')?;
+    let close = raw.iter().rposition(|&b| b == b')')?;
+    let comm = String::from_utf8_lossy(raw.get(open + 1..close)?).into_owned();
+    let rest = std::str::from_utf8(raw.get(close + 1..)?).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    let parent = fields.nth(1)?.parse().ok()?;
+    let start_time = fields.nth(17)?.parse().ok()?;
+    Some(Stat {
+        comm,
+        parent,
+        start_time,
+    })
+}
+
+/// The effective user id.
+pub fn uid(pid: u32) -> Result<u32, ProcessError> {
+    let status = read(pid, "status")?;
+    String::from_utf8_lossy(&status)
+        .lines()
+        .find_map(|line| {
+            line.strip_prefix("Uid:")?
+                .split_ascii_whitespace()
+                .nth(1)?
+                .parse()
+                .ok()
+        })
+        .ok_or_else(|| ProcessError::from_io(pid, "status", io::ErrorKind::InvalidData.into()))
+}
+
+/// The arguments, `argv[0]` first; empty for kernel threads and zombies.
+pub fn arguments(pid: u32) -> Result<Vec<OsString>, ProcessError> {
+    Ok(nul_separated(&read(pid, "cmdline")?))
+}
+
+/// The environment the process was started with, as `NAME=value`. What it
+/// changed since (setenv) is not in it.
+pub fn environ(pid: u32) -> Result<Vec<OsString>, ProcessError> {
+    Ok(nul_separated(&read(pid, "environ")?))
+}
+
+fn nul_separated(raw: &[u8]) -> Vec<OsString> {
+    raw.split(|&b| b == 0)
+        .filter(|part| !part.is_empty())
+        .map(|part| OsString::from_vec(part.to_vec()))
+        .collect()
+}
+
+/// The executable's path as the kernel knows it.
+pub fn exe(pid: u32) -> Result<PathBuf, ProcessError> {
+    fs::read_link(format!("/proc/{pid}/exe")).map_err(|e| ProcessError::from_io(pid, "exe", e))
+}
+
+/// One line of /proc/PID/maps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    /// Addresses in the process.
+    pub range: Range<u64>,
+    /// Whether it can be executed.
+    pub executable: bool,
+    /// Whether it can be written.
+    pub writable: bool,
+    /// Offset of its start in the file.
+    pub offset: u64,
+    /// Device of the file, major:minor as the kernel packs it for this file
+    /// system; differs from stat's on btrfs and overlayfs.
+    pub device: (u32, u32),
+    /// Inode of the file; 0 for anonymous memory.
+    pub inode: u64,
+    /// Path in the process's own mount namespace, without the mark of
+    /// deletion; `[heap]` and the like for special memory; empty otherwise.
+    pub path: String,
+    /// Whether the file has been deleted or replaced since it was mapped.
+    pub deleted: bool,
+}
+
+impl Mapping {
+    /// The file's basename; empty for anything but files.
+    pub fn basename(&self) -> &str {
+        if self.inode == 0 {
+            return "";
+        }
+        self.path.rsplit('/').next().unwrap_or("")
+    }
+}
+
+/// The process's mappings, in address order.
+pub fn maps(pid: u32) -> Result<Vec<Mapping>, ProcessError> {
+    let raw = read(pid, "maps")?;
+    Ok(raw
+        .split(|&b| b == b'\n')
+        .filter_map(parse_mapping)
+        .collect())
+}
+
+fn parse_mapping(line: &[u8]) -> Option<Mapping> {
+    let line = String::from_utf8_lossy(line);
+    let mut rest: &str = &line;
+    let mut field = || {
+        let trimmed = rest.trim_start_matches(' ');
+        let (field, after) = trimmed.split_once(' ').unwrap_or((trimmed, ""));
+        rest = after;
+        (!field.is_empty()).then(|| field.to_owned())
+    };
+    let (range, perms, offset, device, inode) = (field()?, field()?, field()?, field()?, field()?);
+    let hex = |text: &str| u64::from_str_radix(text, 16).ok();
+    let (start, end) = range.split_once('-')?;
+    let (major, minor) = device.split_once(':')?;
+    let path = rest.trim_start_matches(' ');
+    let alive = path.strip_suffix(" (deleted)");
+    Some(Mapping {
+        range: hex(start)?..hex(end)?,
+        executable: perms.as_bytes().get(2) == Some(&b'x'),
+        writable: perms.as_bytes().get(1) == Some(&b'w'),
+        offset: hex(&offset)?,
+        device: (hex(major)? as u32, hex(minor)? as u32),
+        inode: inode.parse().ok()?,
+        path: alive.unwrap_or(path).to_owned(),
+        deleted: alive.is_some(),
+    })
+}
+
+/// All processes, or rather thread groups, that /proc shows.
+pub fn all_pids() -> io::Result<Vec<u32>> {
+    Ok(fs::read_dir("/proc")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect())
+}
+
+fn read(pid: u32, file: &'static str) -> Result<Vec<u8>, ProcessError> {
+    let error = |e| ProcessError::from_io(pid, file, e);
+    let mut out = Vec::new();
+    fs::File::open(format!("/proc/{pid}/{file}"))
+        .map_err(error)?
+        .take(MAX_PROC_FILE)
+        .read_to_end(&mut out)
+        .map_err(error)?;
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn this_process_can_be_read() {
+        let me = ProcessId::of(std::process::id()).expect("I exist");
+        assert!(me.is_alive());
+        assert!(
+            !ProcessId {
+                start_time: me.start_time + 1,
+                ..me
+            }
+            .is_alive()
+        );
+        let maps = maps(me.pid).expect("my maps");
+        let code = this_process_can_be_read as *const () as u64;
+        let mine = maps
+            .iter()
+            .find(|m| m.range.contains(&code))
+            .expect("my code is mapped");
+        assert!(mine.executable && !mine.writable && mine.inode != 0);
+        // SAFETY: geteuid has no preconditions.
+        assert_eq!(uid(me.pid).expect("my uid"), unsafe { libc::geteuid() });
+        assert!(!arguments(me.pid).expect("my arguments").is_empty());
+        assert!(stat(me.pid).expect("my stat").parent > 0);
+    }
+
+    #[test]
+    fn nobody_is_gone() {
+        assert!(matches!(
+            ProcessId::of(u32::MAX),
+            Err(ProcessError::Gone(_))
+        ));
+    }
+
+    #[test]
+    fn odd_command_names_do_not_shift_fields() {
+        let raw = b"7 (a) b (c) S 3 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 99 0";
+        let stat = parse_stat(raw).expect("parses");
+        assert_eq!(
+            (stat.comm.as_str(), stat.parent, stat.start_time),
+            ("a) b (c", 3, 99)
+        );
+    }
+
+    #[test]
+    fn deleted_files_and_blanks_in_paths() {
+        let line =
+            b"7f00-7f10 r-xp 00001000 fe:01 42                         /opt/a b/lib x.so (deleted)";
+        let m = parse_mapping(line).expect("parses");
+        assert_eq!(
+            (m.path.as_str(), m.deleted, m.inode),
+            ("/opt/a b/lib x.so", true, 42)
+        );
+        assert_eq!(
+            (m.range.clone(), m.offset, m.device),
+            (0x7f00..0x7f10, 0x1000, (0xfe, 1))
+        );
+        assert_eq!(m.basename(), "lib x.so");
+        let anonymous = parse_mapping(b"1000-2000 rw-p 00000000 00:00 0 ").expect("parses");
+        assert_eq!(anonymous.basename(), "");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_parse_or_not(line: Vec<u8>) {
+            let _ = parse_mapping(&line);
+            let _ = parse_stat(&line);
+        }
+    }
+}
