@@ -2,6 +2,9 @@
 //! (diagnose | policy -> control), with export and the command line at the
 //! ends. See docs/ARCHITECTURE.md.
 
+pub mod clock;
+pub mod control;
 pub mod diagnose;
 pub mod observe;
+pub mod policy;
 pub mod process;

@@ -1,0 +1,149 @@
+//! From pages to policy and back: one round of decisions.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+
+use rustix::thread::futex;
+use xsched_common::gate::{GateMode, GateWord};
+use xsched_common::page::DeviceControl;
+use xsched_common::units::{DeviceIndex, Nanos};
+
+use super::clients::{Client, DeviceKey};
+use crate::policy::{ClientId, ClientState, Decision, Policy};
+
+/// Buffers of a round, kept to spare the allocations.
+#[derive(Default)]
+pub(super) struct Round {
+    devices: BTreeMap<DeviceKey, Vec<(DeviceIndex, ClientState)>>,
+    states: Vec<ClientState>,
+    decisions: Vec<Decision>,
+}
+
+/// How often a round is repeated because a client changed its activity while
+/// the agent wrote what it wants to hear of. The heartbeat starts another
+/// round soon enough for clients that flap on purpose.
+const MAX_ROUNDS: usize = 4;
+
+impl Round {
+    /// Decides and writes until the pages stand still. Returns when to
+    /// decide again even if nobody rings.
+    pub fn run(
+        &mut self,
+        policy: &dyn Policy,
+        clients: &mut BTreeMap<ClientId, Client>,
+        clock: impl Fn() -> Nanos,
+    ) -> Option<Nanos> {
+        let mut again = None;
+        for _ in 0..MAX_ROUNDS {
+            let now = clock();
+            for client in clients.values_mut() {
+                client.observe(now);
+            }
+            again = self.decide(policy, clients, now);
+            // The edges are written; whoever changed before that did not
+            // ring, so look once more (see DeviceStatus::activity).
+            let mut changed = false;
+            for client in clients.values_mut() {
+                changed |= client.observe(now);
+            }
+            if !changed {
+                break;
+            }
+        }
+        again
+    }
+
+    fn decide(
+        &mut self,
+        policy: &dyn Policy,
+        clients: &BTreeMap<ClientId, Client>,
+        now: Nanos,
+    ) -> Option<Nanos> {
+        self.devices.clear();
+        for client in clients.values() {
+            for (key, device, state) in client.states() {
+                self.devices.entry(key).or_default().push((device, state));
+            }
+        }
+        let mut again: Option<Nanos> = None;
+        for members in self.devices.values() {
+            self.states.clear();
+            self.states.extend(members.iter().map(|(_, state)| *state));
+            self.decisions.clear();
+            let next = policy.decide(now, &self.states, &mut self.decisions);
+            again = match (again, next) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+            for decision in &self.decisions {
+                let device = members.iter().find(|(_, state)| state.id == decision.id);
+                let client = clients.get(&decision.id);
+                if let (Some((device, _)), Some(client)) = (device, client) {
+                    apply(client, *device, decision);
+                }
+            }
+        }
+        again
+    }
+}
+
+fn apply(client: &Client, device: DeviceIndex, decision: &Decision) {
+    let control = &client.shared.control.devices[device.0 as usize];
+    client.shared.set_reason(device, decision.reason);
+    set_mode(control, decision.mode);
+    if control.wanted_edges.load(Relaxed) != decision.edges.0 {
+        control.wanted_edges.store(decision.edges.0, SeqCst);
+    }
+}
+
+/// Writes the word if what it allows changes, and wakes its waiters.
+pub(super) fn set_mode(control: &DeviceControl, mode: GateMode) {
+    let word = GateWord(control.word.load(Relaxed));
+    if !worth_writing(word.mode(), mode) {
+        return;
+    }
+    control.word.store(word.next(mode).0, SeqCst);
+    // Shared, not private: the waiters are in another process. No process
+    // waits on more than the word's own page, so this cannot block.
+    let _ = futex::wake(&control.word, futex::Flags::empty(), i32::MAX as u32);
+}
+
+/// T is measured and jitters; a cap that follows every jitter would wake all
+/// waiters each time.
+fn worth_writing(now: GateMode, next: GateMode) -> bool {
+    match (now, next) {
+        (GateMode::Capped(a), GateMode::Capped(b)) => a.abs_diff(b) * 8 > a,
+        _ => now != next,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xsched_common::page::ControlPage;
+
+    #[test]
+    fn only_changes_are_written() {
+        let page = ControlPage::new(1, 1);
+        let control = &page.devices[0];
+        set_mode(control, GateMode::Open);
+        assert_eq!(GateWord(control.word.load(Relaxed)).generation(), 0);
+        set_mode(control, GateMode::Closed);
+        assert_eq!(
+            GateWord(control.word.load(Relaxed)),
+            GateWord::new(GateMode::Closed, 1)
+        );
+        set_mode(control, GateMode::Capped(100));
+        set_mode(control, GateMode::Capped(104));
+        assert_eq!(
+            GateWord(control.word.load(Relaxed)).mode(),
+            GateMode::Capped(100)
+        );
+        set_mode(control, GateMode::Capped(1));
+        set_mode(control, GateMode::Capped(2));
+        assert_eq!(
+            GateWord(control.word.load(Relaxed)).mode(),
+            GateMode::Capped(2)
+        );
+    }
+}

@@ -1,0 +1,239 @@
+//! Control: joins shims, asks the policy, writes the control pages.
+//!
+//! One thread of its own, driven by epoll. It never blocks on a client, takes
+//! no lock, and talks to the rest of the agent through channels only.
+
+mod classes;
+mod clients;
+mod event_loop;
+mod gates;
+mod join;
+mod pages;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, atomic::AtomicBool};
+use std::thread::JoinHandle;
+
+use xsched_common::run_dir::RunDir;
+use xsched_common::units::Class;
+
+pub use classes::ClassTable;
+pub use clients::{ClientShared, DeviceKey};
+pub use join::{Peer, peer};
+
+use crate::policy::{ClientId, Policy};
+use crate::process::ProcessId;
+
+/// What keeps control from starting.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// Another agent serves the same directory.
+    #[error(
+        "another agent{} already serves {}: stop it first, or set XSCHED_RUN_DIR to serve another directory",
+        .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default(), .directory.display()
+    )]
+    AlreadyServed {
+        /// The directory.
+        directory: PathBuf,
+        /// The other agent, if it left its number.
+        pid: Option<u32>,
+    },
+    /// The directory or a socket in it cannot be made.
+    #[error("cannot serve {}: {source}; run as root, or set XSCHED_RUN_DIR to a directory you may write", .path.display())]
+    Unservable {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The kernel refused an epoll, an eventfd or a thread.
+    #[error("cannot start the control thread: {0}")]
+    Resources(#[from] io::Error),
+}
+
+/// An order to the control thread.
+pub(crate) enum Command {
+    /// Gives a process and its children to come a class.
+    SetClass {
+        process: ProcessId,
+        class: Class,
+        /// Told whether the process has joined.
+        reply: Box<dyn FnOnce(Joined) + Send>,
+    },
+}
+
+/// Whether a process has joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Joined {
+    /// Its gate follows from now on.
+    Yes,
+    /// The class holds from when it joins.
+    No,
+}
+
+/// What the model must know about clients.
+pub enum RosterEvent {
+    /// A client has joined.
+    Joined(Arc<ClientShared>),
+    /// A client is gone.
+    Left(ClientId),
+    /// A class was given; the model shows it for processes that have not
+    /// joined.
+    ClassGiven(ProcessId, Class),
+}
+
+/// The running control thread.
+pub struct Control {
+    handle: ControlHandle,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A way to give the control thread orders.
+#[derive(Clone)]
+pub struct ControlHandle {
+    commands: Sender<Command>,
+    bell: Arc<OwnedFd>,
+}
+
+impl ControlHandle {
+    /// Gives `process` and its children to come `class`; `reply` runs on the
+    /// control thread once it has taken effect.
+    pub fn set_class(
+        &self,
+        process: ProcessId,
+        class: Class,
+        reply: impl FnOnce(Joined) + Send + 'static,
+    ) {
+        let reply = Box::new(reply);
+        // A closed channel means that the agent stops: nobody to tell.
+        let _ = self.commands.send(Command::SetClass {
+            process,
+            class,
+            reply,
+        });
+        self.ring();
+    }
+
+    fn ring(&self) {
+        let _ = rustix::io::write(&*self.bell, &1u64.to_ne_bytes());
+    }
+}
+
+impl Control {
+    /// Claims `run_dir`, listens there, and starts the thread. The roster
+    /// events go to the returned receiver.
+    pub fn start(
+        run_dir: &RunDir,
+        policy: Box<dyn Policy + Send>,
+    ) -> Result<(Control, Receiver<RosterEvent>), ControlError> {
+        let claim = claim(run_dir)?;
+        let socket = run_dir.join_socket();
+        let listener = join::listen(&socket).map_err(|source| ControlError::Unservable {
+            path: socket,
+            source,
+        })?;
+        let (commands, orders) = channel();
+        let (roster, events) = channel();
+        let bell = Arc::new(join::eventfd()?);
+        let stop = Arc::new(AtomicBool::new(false));
+        let event_loop = event_loop::EventLoop::new(event_loop::Parts {
+            listener,
+            bell: bell.clone(),
+            orders,
+            roster,
+            policy,
+            stop: stop.clone(),
+            _claim: claim,
+        })?;
+        let thread = std::thread::Builder::new()
+            .name("control".into())
+            .spawn(move || event_loop.run())?;
+        let control = Control {
+            handle: ControlHandle { commands, bell },
+            stop,
+            thread: Some(thread),
+        };
+        Ok((control, events))
+    }
+
+    /// For the parts that give orders.
+    pub fn handle(&self) -> ControlHandle {
+        self.handle.clone()
+    }
+}
+
+impl Drop for Control {
+    /// Stops the thread. It opens every gate first: a stopped agent must not
+    /// cost its clients even the lease.
+    fn drop(&mut self) {
+        self.stop.store(true, std::sync::atomic::Ordering::Release);
+        self.handle.ring();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Holds a directory for one agent: the kernel drops the lock with the file,
+/// however the agent ends.
+struct Claim {
+    _lock: std::fs::File,
+}
+
+fn claim(run_dir: &RunDir) -> Result<Claim, ControlError> {
+    use std::io::{Read as _, Write as _};
+    let path = run_dir.0.join("agent.lock");
+    let unservable = |path: &std::path::Path| {
+        let path = path.to_owned();
+        |source| ControlError::Unservable { path, source }
+    };
+    std::fs::create_dir_all(&run_dir.0).map_err(unservable(&run_dir.0))?;
+    let mut lock = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(unservable(&path))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(std::fs::TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            let _ = (&lock).take(16).read_to_string(&mut text);
+            return Err(ControlError::AlreadyServed {
+                directory: run_dir.0.clone(),
+                pid: text.trim().parse().ok(),
+            });
+        }
+        Err(std::fs::TryLockError::Error(e)) => return Err(unservable(&path)(e)),
+    }
+    lock.set_len(0)
+        .and_then(|()| writeln!(lock, "{}", std::process::id()))
+        .map_err(unservable(&path))?;
+    Ok(Claim { _lock: lock })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_agent_refuses_and_names_the_first() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let run_dir = RunDir(dir.path().join("run"));
+        let first = claim(&run_dir).expect("free");
+        match claim(&run_dir) {
+            Err(ControlError::AlreadyServed { pid, .. }) => {
+                assert_eq!(pid, Some(std::process::id()))
+            }
+            Err(other) => panic!("{other}"),
+            Ok(_) => panic!("two agents in one directory"),
+        }
+        drop(first);
+        assert!(claim(&run_dir).is_ok());
+    }
+}
