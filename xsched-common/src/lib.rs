@@ -16,7 +16,10 @@ pub mod api;
 pub mod bpf;
 pub mod gate;
 pub mod hip;
+// BPF has no compare-and-swap in `core`, and no business with pages.
+#[cfg(not(target_arch = "bpf"))]
 pub mod join;
+#[cfg(not(target_arch = "bpf"))]
 pub mod page;
 #[cfg(feature = "std")]
 pub mod run_dir;
