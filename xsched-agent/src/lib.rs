@@ -5,6 +5,8 @@
 pub mod clock;
 pub mod control;
 pub mod diagnose;
+pub mod export;
+pub mod model;
 pub mod observe;
 pub mod policy;
 pub mod process;

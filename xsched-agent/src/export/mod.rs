@@ -1,0 +1,7 @@
+//! What leaves the agent: the API socket.
+
+mod api;
+mod authorise;
+mod lines;
+
+pub use api::{ApiError, serve};

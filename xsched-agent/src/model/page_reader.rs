@@ -1,0 +1,151 @@
+//! Reading a client's page: monotone counts out of memory that its writer
+//! may fill with anything.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
+
+use xsched_common::page::{CALLER_NAME_LEN, HistogramCounts, Route, StatusPage};
+use xsched_common::units::StreamClass;
+
+/// Launches of one calling library, as its page counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct PageLaunches {
+    pub gated: u64,
+    pub passthrough: u64,
+    pub default_stream: u64,
+}
+
+impl PageLaunches {
+    fn since(self, earlier: PageLaunches) -> PageLaunches {
+        // A client that counts backwards gains nothing: zero, not 2^64.
+        PageLaunches {
+            gated: self.gated.saturating_sub(earlier.gated),
+            passthrough: self.passthrough.saturating_sub(earlier.passthrough),
+            default_stream: self.default_stream.saturating_sub(earlier.default_stream),
+        }
+    }
+
+    pub fn add(&mut self, more: PageLaunches) {
+        self.gated = self.gated.saturating_add(more.gated);
+        self.passthrough = self.passthrough.saturating_add(more.passthrough);
+        self.default_stream = self.default_stream.saturating_add(more.default_stream);
+    }
+
+    pub fn total(self) -> u64 {
+        self.gated.saturating_add(self.passthrough)
+    }
+}
+
+/// What has happened on a page since the last look.
+pub(super) struct PageChange {
+    pub callers: BTreeMap<String, PageLaunches>,
+    pub bursts: HistogramCounts,
+    pub gate_waits: HistogramCounts,
+}
+
+/// Remembers the last look at one page.
+#[derive(Default)]
+pub(super) struct PageReader {
+    callers: BTreeMap<String, PageLaunches>,
+    bursts: HistogramCounts,
+    gate_waits: HistogramCounts,
+}
+
+impl PageReader {
+    pub fn read(&mut self, page: &StatusPage) -> PageChange {
+        let mut callers: BTreeMap<String, PageLaunches> = BTreeMap::new();
+        let mut name = [0; CALLER_NAME_LEN];
+        for slot in &page.callers {
+            let Some(name) = slot.name(&mut name) else {
+                continue;
+            };
+            let mut launches = PageLaunches::default();
+            for stream in 0..StreamClass::COUNT {
+                let gated = slot.launches[Route::Gated as usize][stream].load(Relaxed);
+                let passed = slot.launches[Route::Passthrough as usize][stream].load(Relaxed);
+                launches.gated = launches.gated.saturating_add(gated);
+                launches.passthrough = launches.passthrough.saturating_add(passed);
+                if StreamClass::from_raw(stream as u8).is_some_and(StreamClass::is_default) {
+                    launches.default_stream = launches
+                        .default_stream
+                        .saturating_add(gated)
+                        .saturating_add(passed);
+                }
+            }
+            callers.entry(printable(name)).or_default().add(launches);
+        }
+        let (bursts, gate_waits) = (page.bursts.counts(), page.gate_waits.counts());
+        let change = PageChange {
+            callers: callers
+                .iter()
+                .map(|(name, now)| {
+                    let before = self.callers.get(name).copied().unwrap_or_default();
+                    (name.clone(), now.since(before))
+                })
+                .collect(),
+            bursts: bursts.since(&self.bursts),
+            gate_waits: gate_waits.since(&self.gate_waits),
+        };
+        *self = PageReader {
+            callers,
+            bursts,
+            gate_waits,
+        };
+        change
+    }
+}
+
+/// A name fit for terminals and JSON, whatever bytes a client wrote.
+fn printable(name: &[u8]) -> String {
+    String::from_utf8_lossy(name)
+        .chars()
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xsched_common::units::Nanos;
+
+    #[test]
+    fn a_page_is_read_in_steps() {
+        let page = StatusPage::new();
+        assert!(page.callers[0].claim(b"libtorch_hip.so"));
+        let mut reader = PageReader::default();
+        page.callers[0].launches[Route::Gated as usize][StreamClass::Null as usize]
+            .store(5, Relaxed);
+        page.callers[0].launches[Route::Passthrough as usize][StreamClass::Created as usize]
+            .store(2, Relaxed);
+        page.bursts.record(Nanos::from_millis(3));
+        let change = reader.read(&page);
+        let torch = change.callers["libtorch_hip.so"];
+        assert_eq!(
+            torch,
+            PageLaunches {
+                gated: 5,
+                passthrough: 2,
+                default_stream: 5
+            }
+        );
+        assert_eq!(change.bursts.total(), 1);
+        let change = reader.read(&page);
+        assert_eq!(change.callers["libtorch_hip.so"].total(), 0);
+        assert_eq!(change.bursts.total(), 0);
+    }
+
+    #[test]
+    fn a_hostile_page_harms_only_its_own_numbers() {
+        let page = StatusPage::new();
+        assert!(page.callers[0].claim(b"\x1b[2Jevil\xff"));
+        let count = &page.callers[0].launches[0][0];
+        count.store(u64::MAX, Relaxed);
+        page.callers[0].launches[1][1].store(u64::MAX, Relaxed);
+        let mut reader = PageReader::default();
+        let change = reader.read(&page);
+        let name = change.callers.keys().next().expect("one caller");
+        assert!(!name.chars().any(char::is_control));
+        count.store(3, Relaxed);
+        assert_eq!(reader.read(&page).callers[name].gated, 0);
+    }
+}

@@ -1,0 +1,170 @@
+//! One process in the model.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use xsched_common::bpf::CallRoute;
+use xsched_common::page::HistogramCounts;
+use xsched_common::units::Nanos;
+
+use super::WINDOW;
+use super::observation::{CallOwner, LaunchCount};
+use super::page_reader::{PageLaunches, PageReader};
+use super::window::{Totals, Window};
+use crate::control::ClientShared;
+use crate::process::{self, ProcessId};
+
+/// Longest arguments that are kept, bytes.
+const MAX_ARGUMENTS: usize = 256;
+
+/// Basename of our shim.
+pub(super) const SHIM_BASENAME: &str = "libxsched_shim.so";
+
+/// Time between two looks whether a process maps the shim.
+const SHIM_CHECK: Nanos = Nanos::from_secs(2);
+
+pub(super) struct Process {
+    pub id: ProcessId,
+    pub uid: u32,
+    pub command: String,
+    pub arguments: String,
+    pub shim_mapped: bool,
+    pub client: Option<Arc<ClientShared>>,
+    pub callers: BTreeMap<String, Caller>,
+    pub window: Window,
+    reader: PageReader,
+    observed: BTreeMap<(String, u8, u8), u64>,
+    bursts: HistogramCounts,
+    gate_waits: HistogramCounts,
+    shim_checked: Nanos,
+}
+
+/// Launches of one library since the process was first seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Caller {
+    /// By the page.
+    pub page: PageLaunches,
+    /// By the observer: calls that did not come through the shim.
+    pub direct: u64,
+    /// Of these, on the default stream.
+    pub direct_default: u64,
+}
+
+impl Process {
+    pub fn new(id: ProcessId) -> Process {
+        let text = |bytes: &[u8]| {
+            let lossy = String::from_utf8_lossy(bytes);
+            lossy
+                .chars()
+                .map(|c| if c.is_control() { ' ' } else { c })
+                .collect::<String>()
+        };
+        let arguments = process::arguments(id.pid)
+            .unwrap_or_default()
+            .join(std::ffi::OsStr::new(" "));
+        let bytes = arguments.as_encoded_bytes();
+        Process {
+            id,
+            uid: process::uid(id.pid).unwrap_or(u32::MAX),
+            command: process::stat(id.pid)
+                .map_or_else(|_| String::new(), |s| text(s.comm.as_bytes())),
+            arguments: text(&bytes[..bytes.len().min(MAX_ARGUMENTS)]),
+            shim_mapped: false,
+            client: None,
+            callers: BTreeMap::new(),
+            window: Window::default(),
+            reader: PageReader::default(),
+            observed: BTreeMap::new(),
+            bursts: HistogramCounts::default(),
+            gate_waits: HistogramCounts::default(),
+            shim_checked: Nanos::ZERO,
+        }
+    }
+
+    /// Takes in the observer's totals for this process.
+    pub fn take_counts<'a>(&mut self, counts: impl Iterator<Item = &'a LaunchCount>) {
+        // Call sites of one library are separate counts: sum, then compare.
+        let mut now: BTreeMap<(String, u8, u8), u64> = BTreeMap::new();
+        for count in counts {
+            // The runtime's calls of its own exports are the inner half of a
+            // call that was counted already.
+            if count.owner == CallOwner::Runtime {
+                continue;
+            }
+            let route = match count.owner {
+                CallOwner::Shim => CallRoute::Shim,
+                _ => count.route,
+            };
+            let key = (count.caller.clone(), count.stream as u8, route as u8);
+            *now.entry(key).or_default() += count.total;
+        }
+        for ((caller, stream, route), total) in now {
+            let before = self
+                .observed
+                .insert((caller.clone(), stream, route), total)
+                .unwrap_or(0);
+            let new = total.saturating_sub(before);
+            // What came through the shim is on its page, unless it has not
+            // joined and therefore keeps none.
+            if route == CallRoute::Shim as u8 && self.client.is_some() {
+                continue;
+            }
+            let caller = self.callers.entry(caller).or_default();
+            caller.direct += new;
+            let default = xsched_common::units::StreamClass::from_raw(stream)
+                .is_some_and(xsched_common::units::StreamClass::is_default);
+            if default {
+                caller.direct_default += new;
+            }
+        }
+    }
+
+    /// Takes in the client's page, if the process has joined.
+    pub fn take_page(&mut self, client: Option<&Arc<ClientShared>>) {
+        let same = match (&self.client, client) {
+            (Some(a), Some(b)) => a.id == b.id,
+            (None, None) => true,
+            _ => false,
+        };
+        if !same {
+            // A new client has a new page that counts from zero.
+            self.reader = PageReader::default();
+            self.client = client.cloned();
+        }
+        let Some(client) = client else { return };
+        let change = self.reader.read(&client.status);
+        for (name, launches) in change.callers {
+            self.callers.entry(name).or_default().page.add(launches);
+        }
+        self.bursts.add(&change.bursts);
+        self.gate_waits.add(&change.gate_waits);
+    }
+
+    /// Closes a tick: a sample for the window.
+    pub fn tick(&mut self, now: Nanos) {
+        if self.client.is_some() {
+            self.shim_mapped = true;
+        } else if self.shim_checked == Nanos::ZERO || now.since(self.shim_checked) >= SHIM_CHECK {
+            self.shim_checked = now;
+            self.shim_mapped = process::maps(self.id.pid)
+                .is_ok_and(|maps| maps.iter().any(|m| m.basename() == SHIM_BASENAME));
+        }
+        let totals = self.totals();
+        self.window.push(now, WINDOW, totals);
+    }
+
+    /// Sums since the process was first seen.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals {
+            bursts: self.bursts.clone(),
+            gate_waits: self.gate_waits.clone(),
+            ..Totals::default()
+        };
+        for caller in self.callers.values() {
+            totals.launches += caller.page.total() + caller.direct;
+            totals.default_stream += caller.page.default_stream + caller.direct_default;
+            totals.bypass += caller.direct + caller.page.passthrough;
+        }
+        totals
+    }
+}

@@ -1,0 +1,211 @@
+//! From the model to the rows that users see.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use xsched_common::api::{
+    BpfState, CallerRow, DeviceRow, GateRow, GateState, Guards, Latency, ProcessRow, RouteLaunches,
+    ShimState,
+};
+use xsched_common::gate::{GateMode, GateWord, Guard};
+use xsched_common::page::HistogramCounts;
+use xsched_common::units::{Class, DeviceIndex};
+
+use super::process::Process;
+use crate::control::{ClientShared, DeviceKey};
+use crate::policy::{ClientId, Reason};
+
+type Clients = BTreeMap<ClientId, Arc<ClientShared>>;
+
+pub(super) fn process_row(
+    process: &Process,
+    class: Class,
+    bpf: &BpfState,
+    clients: &Clients,
+) -> ProcessRow {
+    let client = process.client.as_deref();
+    let device = client.and_then(busiest_device);
+    let change = process.window.change();
+    let launches = change.as_ref().map_or(0, |c| c.totals.launches);
+    let share = |part: u64| (launches > 0).then(|| part as f64 / launches as f64);
+    let bypass_ratio = match client {
+        None => Some(1.0),
+        // Without probes nobody knows what went past the shim.
+        Some(_) if !bpf.available => None,
+        Some(_) => change.as_ref().and_then(|c| share(c.totals.bypass)),
+    };
+    let latency = |pick: fn(&super::window::Totals) -> &HistogramCounts| {
+        client?;
+        Some(
+            change
+                .as_ref()
+                .map(|c| latency(pick(&c.totals)))
+                .unwrap_or_default(),
+        )
+    };
+    ProcessRow {
+        pid: process.id.pid,
+        start_time: process.id.start_time,
+        uid: process.uid,
+        command: process.command.clone(),
+        arguments: process.arguments.clone(),
+        class,
+        shim: match (client, process.shim_mapped) {
+            (Some(_), _) => ShimState::Joined,
+            (None, true) => ShimState::Mapped,
+            (None, false) => ShimState::Absent,
+        },
+        device: device.map(|(key, _)| key.to_string()),
+        gate: client
+            .zip(device)
+            .map(|(client, (_, device))| gate_row(client, device, clients)),
+        launches: process.totals().launches,
+        launches_per_s: change
+            .as_ref()
+            .map_or(0.0, |c| launches as f64 / c.over.as_secs_f64()),
+        bypass_ratio,
+        default_stream_ratio: change.as_ref().and_then(|c| share(c.totals.default_stream)),
+        burst: latency(|t| &t.bursts),
+        gate_wait: latency(|t| &t.gate_waits),
+        guards: client.map(|client| {
+            let count = |guard: Guard| client.status.guards[guard as usize].load(Relaxed);
+            Guards {
+                trickle: count(Guard::Trickle),
+                stall: count(Guard::Stall),
+                lease: count(Guard::Lease),
+            }
+        }),
+        in_flight: client.zip(device).map(|(client, (_, device))| {
+            client.status.devices[device.0 as usize]
+                .in_flight
+                .load(Relaxed)
+        }),
+        kernel_ns: client
+            .zip(device)
+            .and_then(|(client, (_, device))| client.status.kernel_time(device)),
+        callers: caller_rows(process),
+    }
+}
+
+fn caller_rows(process: &Process) -> Vec<CallerRow> {
+    let mut rows: Vec<CallerRow> = process
+        .callers
+        .iter()
+        .map(|(library, caller)| CallerRow {
+            library: library.clone(),
+            launches: RouteLaunches {
+                gated: caller.page.gated,
+                passthrough: caller.page.passthrough,
+                bypass: caller.direct,
+            },
+            default_stream: caller.page.default_stream + caller.direct_default,
+        })
+        .collect();
+    rows.sort_by_key(|row| {
+        let RouteLaunches {
+            gated,
+            passthrough,
+            bypass,
+        } = row.launches;
+        std::cmp::Reverse(gated.saturating_add(passthrough).saturating_add(bypass))
+    });
+    rows
+}
+
+fn latency(counts: &HistogramCounts) -> Latency {
+    Latency {
+        count: counts.total(),
+        p50_ns: counts.quantile(0.5).unwrap_or_default(),
+        p99_ns: counts.quantile(0.99).unwrap_or_default(),
+        max_ns: counts.max().unwrap_or_default(),
+    }
+}
+
+/// The device that a client has launched on most.
+fn busiest_device(client: &ClientShared) -> Option<(DeviceKey, DeviceIndex)> {
+    client
+        .status
+        .devices()
+        .max_by_key(|(index, status)| (status.admitted.load(Relaxed), std::cmp::Reverse(*index)))
+        .map(|(index, status)| {
+            (
+                status
+                    .pci()
+                    .map_or(DeviceKey::Unnamed(index), DeviceKey::Pci),
+                index,
+            )
+        })
+}
+
+fn gate_row(client: &ClientShared, device: DeviceIndex, clients: &Clients) -> GateRow {
+    let control = &client.control.devices[device.0 as usize];
+    let mode = GateWord(control.word.load(Relaxed)).mode();
+    let reason = match client.reason(device) {
+        Reason::Unrivalled => "no higher class on this device".to_owned(),
+        Reason::RivalIdle => "a higher class is on this device but idle".to_owned(),
+        Reason::HeldBy(id) => match clients.get(&id) {
+            Some(holder) => format!("{} (pid {}) has work", holder.class(), holder.process),
+            None => "a higher class that has just left had work".to_owned(),
+        },
+    };
+    GateRow {
+        state: match mode {
+            GateMode::Open => GateState::Open,
+            GateMode::Capped(_) => GateState::Capped,
+            GateMode::Closed => GateState::Closed,
+        },
+        cap: match mode {
+            GateMode::Capped(cap) => Some(cap),
+            GateMode::Open | GateMode::Closed => None,
+        },
+        reason,
+        waiting: client.status.devices[device.0 as usize]
+            .waiting
+            .load(Relaxed),
+    }
+}
+
+pub(super) fn device_rows(clients: &Clients, policy: &str) -> Vec<DeviceRow> {
+    let mut rows: BTreeMap<DeviceKey, (u32, Option<Class>)> = BTreeMap::new();
+    for client in clients.values() {
+        for (index, status) in client.status.devices() {
+            let key = status
+                .pci()
+                .map_or(DeviceKey::Unnamed(index), DeviceKey::Pci);
+            let (count, top) = rows.entry(key).or_default();
+            *count += 1;
+            if status.activity().active {
+                *top = (*top).max(Some(client.class()));
+            }
+        }
+    }
+    rows.into_iter()
+        .map(|(key, (clients, top_active))| DeviceRow {
+            address: key.to_string(),
+            policy: policy.to_owned(),
+            top_active,
+            clients,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xsched_common::page::Histogram;
+    use xsched_common::units::Nanos;
+
+    #[test]
+    fn latencies_come_from_the_window() {
+        let hist = Histogram::new();
+        for ms in 1..=100 {
+            hist.record(Nanos::from_millis(ms));
+        }
+        let got = latency(&hist.counts());
+        assert_eq!(got.count, 100);
+        assert!((48..=53).contains(&(got.p50_ns.0 / 1_000_000)), "{got:?}");
+        assert!((95..=103).contains(&(got.p99_ns.0 / 1_000_000)), "{got:?}");
+        assert!(got.max_ns >= got.p99_ns);
+    }
+}

@@ -1,0 +1,85 @@
+//! Sliding windows over counters that only grow.
+
+use std::collections::VecDeque;
+
+use xsched_common::page::HistogramCounts;
+use xsched_common::units::Nanos;
+
+/// What is counted of a process since it was first seen.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Totals {
+    pub launches: u64,
+    pub default_stream: u64,
+    pub bypass: u64,
+    pub bursts: HistogramCounts,
+    pub gate_waits: HistogramCounts,
+}
+
+/// Samples of [`Totals`] over the last while.
+#[derive(Default)]
+pub(super) struct Window {
+    samples: VecDeque<(Nanos, Totals)>,
+}
+
+/// The difference between a window's ends.
+pub(super) struct Change {
+    pub over: Nanos,
+    pub totals: Totals,
+}
+
+impl Window {
+    /// Adds a sample and forgets those that are older than `length`, except
+    /// the one that spans it.
+    pub fn push(&mut self, now: Nanos, length: Nanos, totals: Totals) {
+        self.samples.push_back((now, totals));
+        while self
+            .samples
+            .get(1)
+            .is_some_and(|(time, _)| now.since(*time) >= length)
+        {
+            self.samples.pop_front();
+        }
+    }
+
+    /// What changed within the window; `None` before the second sample.
+    pub fn change(&self) -> Option<Change> {
+        let (from, first) = self.samples.front()?;
+        let (to, last) = self.samples.back()?;
+        let over = to.since(*from);
+        if over == Nanos::ZERO {
+            return None;
+        }
+        Some(Change {
+            over,
+            totals: Totals {
+                launches: last.launches.saturating_sub(first.launches),
+                default_stream: last.default_stream.saturating_sub(first.default_stream),
+                bypass: last.bypass.saturating_sub(first.bypass),
+                bursts: last.bursts.since(&first.bursts),
+                gate_waits: last.gate_waits.since(&first.gate_waits),
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_spans_its_length_and_no_more() {
+        let mut window = Window::default();
+        assert!(window.change().is_none());
+        for tick in 0..20u64 {
+            let totals = Totals {
+                launches: tick * 100,
+                ..Totals::default()
+            };
+            window.push(Nanos::from_millis(500 * tick), Nanos::from_secs(5), totals);
+        }
+        let change = window.change().expect("many samples");
+        assert_eq!(change.over, Nanos::from_secs(5));
+        assert_eq!(change.totals.launches, 1_000);
+        assert!(window.samples.len() <= 11);
+    }
+}
