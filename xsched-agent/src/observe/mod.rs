@@ -1,1 +1,470 @@
-//! The observer: finds images of the runtime, probes them, drains the counts.
+//! The observer: finds the images of the runtime, probes them, and says which
+//! process called what, from which library, on which kind of stream.
+//!
+//! No cooperation is needed from the observed processes. Counting happens in
+//! the kernel; this side reads totals and names the callers.
+
+pub mod attach;
+pub mod callers;
+pub mod counts;
+pub mod images;
+pub mod site;
+pub mod support;
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+use std::{io, thread};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use xsched_common::bpf::{CallKey, CallRoute};
+use xsched_common::hip::{ENTRY_POINTS, EntryPoint, StreamAt};
+use xsched_common::units::StreamClass;
+
+pub use attach::{Scope, Unavailable};
+pub use callers::{Caller, CallerObject, ObjectKind};
+pub use counts::{CountsError, Drops};
+pub use images::{FileId, ImageKind};
+pub use site::ProbeSet;
+pub use support::probe_support;
+
+use attach::{Probes, Programs};
+use callers::Callers;
+use counts::Maps;
+use images::{Finder, Image, Names};
+
+use crate::process::ProcessId;
+
+/// How long a sweep through /proc may take.
+const SWEEP_BUDGET: Duration = Duration::from_millis(250);
+
+/// How long the probes of an image stay when nobody maps it any more:
+/// programs that start again and again find them in place.
+const UNUSED_FOR: Duration = Duration::from_secs(60);
+
+/// Notices of new callers are handled at most this often, so that a program
+/// that calls from ever new addresses cannot keep the observer busy.
+const NOTICE_PAUSE: Duration = Duration::from_millis(5);
+
+/// What to observe.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Which processes.
+    pub scope: Scope,
+    /// Which functions.
+    pub probes: ProbeSet,
+    /// Whether shims are probed as well, to tell which calls came through
+    /// them.
+    pub shims: ShimProbes,
+    /// How many distinct (process, function, caller, stream class) can be
+    /// counted.
+    pub max_keys: u32,
+}
+
+/// What to do about shims.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ShimProbes {
+    /// Leave them alone: a shim that jumps to the runtime stays invisible.
+    Leave,
+    /// Probe the known ones and those with these file names.
+    Probe(Vec<String>),
+}
+
+impl Plan {
+    /// For a daemon: all processes, cheap.
+    pub fn everything() -> Plan {
+        Plan {
+            scope: Scope::All,
+            probes: ProbeSet::Launches,
+            shims: ShimProbes::Leave,
+            max_keys: 16_384,
+        }
+    }
+
+    /// For a diagnosis: one process in depth. `shims` are file names beside
+    /// the known ones.
+    pub fn process(pid: u32, shims: Vec<String>) -> Plan {
+        Plan {
+            scope: Scope::Pid(pid),
+            probes: ProbeSet::Work,
+            shims: ShimProbes::Probe(shims),
+            max_keys: 16_384,
+        }
+    }
+}
+
+/// Calls that agree in everything.
+#[derive(Clone, Debug)]
+pub struct CallCount {
+    /// Who called.
+    pub process: ProcessId,
+    /// Index into [`ENTRY_POINTS`].
+    pub api: u16,
+    /// On which kind of stream.
+    pub stream: StreamClass,
+    /// Whether the call came through a shim.
+    pub route: CallRoute,
+    /// From where.
+    pub caller: Caller,
+    /// How often, since the observer first saw this.
+    pub count: u64,
+}
+
+impl CallCount {
+    /// The function.
+    pub fn entry(&self) -> &'static EntryPoint {
+        &ENTRY_POINTS[usize::from(self.api)]
+    }
+
+    /// Whether the runtime called itself: part of another call, not one of
+    /// the program's.
+    pub fn is_nested(&self) -> bool {
+        self.caller.object.kind == ObjectKind::Runtime
+    }
+}
+
+/// What has been counted up to now.
+#[derive(Clone, Debug, Default)]
+pub struct Sample {
+    /// Totals. A process that has exited is in one more sample, with its
+    /// final counts, and then in none.
+    pub calls: Vec<CallCount>,
+    /// Processes of that last kind.
+    pub exited: Vec<ProcessId>,
+    /// Probe hits, counted or dropped.
+    pub events: u64,
+    /// Hits that could not be counted, and lost notices.
+    pub drops: Drops,
+}
+
+/// An image with its probes.
+struct Attached {
+    image: Image,
+    probes: Probes,
+    last_used: Instant,
+}
+
+/// Probed images and the counts of their calls. Dropping it detaches.
+pub struct Observer {
+    plan: Plan,
+    finder: Finder,
+    programs: Programs,
+    maps: Maps,
+    attached: HashMap<FileId, Attached>,
+    callers: Callers,
+    /// Identity behind each pid that has counts.
+    processes: HashMap<u32, ProcessId>,
+    /// Images that are not worth another try.
+    hopeless: HashSet<FileId>,
+    limits: Vec<String>,
+    sweep_limits: Vec<String>,
+}
+
+impl Observer {
+    /// Loads the programs and probes what is mapped now.
+    ///
+    /// # Errors
+    /// What this machine lacks. Images and functions that cannot be probed
+    /// are no error but in [`Observer::limits`].
+    pub fn start(plan: Plan) -> Result<Observer, Unavailable> {
+        let (programs, maps) = Programs::load(plan.max_keys)?;
+        let names = Names::with_shims(match &plan.shims {
+            ShimProbes::Leave => &[],
+            ShimProbes::Probe(names) => names,
+        });
+        let mut observer = Observer {
+            finder: Finder::new(names.clone()),
+            callers: Callers::new(names),
+            plan,
+            programs,
+            maps,
+            attached: HashMap::new(),
+            processes: HashMap::new(),
+            hopeless: HashSet::new(),
+            limits: Vec::new(),
+            sweep_limits: Vec::new(),
+        };
+        observer.refresh();
+        Ok(observer)
+    }
+
+    /// Looks for images that have been mapped since, and probes them; lets go
+    /// of those that nobody has used for a while. Calls made between a first
+    /// mapping of an image and the next refresh are not seen.
+    pub fn refresh(&mut self) {
+        let sweep = match self.plan.scope {
+            Scope::Pid(pid) => self.finder.sweep_one(pid),
+            Scope::All => match self.finder.sweep(Instant::now() + SWEEP_BUDGET) {
+                Ok(sweep) => sweep,
+                Err(error) => {
+                    self.sweep_limits = vec![format!("/proc cannot be listed: {error}")];
+                    return;
+                }
+            },
+        };
+        self.sweep_limits.clear();
+        if sweep.unreadable > 0 {
+            self.sweep_limits.push(format!(
+                "{} processes or images could not be read",
+                sweep.unreadable
+            ));
+        }
+        let complete = sweep.postponed == 0;
+        if !complete {
+            self.sweep_limits.push(format!(
+                "{} processes were left for the next look at /proc",
+                sweep.postponed
+            ));
+        }
+        let now = Instant::now();
+        for image in sweep.images {
+            match self.attached.get_mut(&image.id) {
+                Some(attached) => {
+                    attached.image.pids = image.pids;
+                    attached.last_used = now;
+                }
+                None => self.attach(image, now),
+            }
+        }
+        if complete {
+            self.detach_unused(now);
+        }
+    }
+
+    fn attach(&mut self, image: Image, now: Instant) {
+        if image.kind == ImageKind::Shim && self.plan.shims == ShimProbes::Leave
+            || self.hopeless.contains(&image.id)
+        {
+            return;
+        }
+        let cache = object::ReadCache::new(&image.file);
+        let sites = match site::sites(&cache, self.plan.probes) {
+            Ok(sites) => sites,
+            Err(error) => {
+                self.limits.push(format!("{}: {error}", image.path));
+                self.hopeless.insert(image.id);
+                return;
+            }
+        };
+        let mut probes = self
+            .programs
+            .attach(image.kind, &image.file, &sites, self.plan.scope);
+        let failed = std::mem::take(&mut probes.failed);
+        if let Some((api, error)) = failed.first() {
+            self.limits.push(format!(
+                "{}: {} of {} functions could not be probed, first {}: {error}",
+                image.path,
+                failed.len(),
+                sites.len(),
+                ENTRY_POINTS[usize::from(*api)].symbol
+            ));
+        }
+        if sites.is_empty() && image.kind == ImageKind::Runtime {
+            self.limits
+                .push(format!("{}: no function to probe in it", image.path));
+        }
+        self.attached.insert(
+            image.id,
+            Attached {
+                image,
+                probes,
+                last_used: now,
+            },
+        );
+    }
+
+    fn detach_unused(&mut self, now: Instant) {
+        for attached in self.attached.values_mut() {
+            if now.duration_since(attached.last_used) > Duration::ZERO {
+                attached.image.pids.clear();
+            }
+        }
+        let mut leaving = Probes::default();
+        for (_, attached) in self
+            .attached
+            .extract_if(|_, a| now.duration_since(a.last_used) > UNUSED_FOR)
+        {
+            leaving.append(attached.probes);
+        }
+    }
+
+    /// Waits until `timeout` is over, and meanwhile learns which libraries
+    /// new callers belong to while their processes live.
+    pub fn wait(&mut self, timeout: Duration) {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            let ready = Timespec::try_from(left)
+                .map_err(io::Error::other)
+                .and_then(|left| {
+                    let mut fds = [PollFd::from_borrowed_fd(
+                        self.maps.first_seen_fd(),
+                        PollFlags::IN,
+                    )];
+                    poll(&mut fds, Some(&left)).map_err(io::Error::from)
+                });
+            match ready {
+                Ok(0) => return,
+                Ok(_) => {
+                    self.learn_callers();
+                    thread::sleep(NOTICE_PAUSE.min(left));
+                }
+                Err(_) => thread::sleep(NOTICE_PAUSE.min(left)),
+            }
+        }
+    }
+
+    fn learn_callers(&mut self) {
+        let mut new: HashMap<u32, Vec<u64>> = HashMap::new();
+        self.maps.drain_first_seen(|seen| {
+            new.entry(seen.key.tgid).or_default().push(seen.key.caller);
+        });
+        for (pid, addresses) in new {
+            self.identify(pid);
+            self.callers.learn(pid, addresses);
+        }
+    }
+
+    fn identify(&mut self, pid: u32) -> ProcessId {
+        *self.processes.entry(pid).or_insert_with(|| {
+            // A process that is gone keeps the pid it had and the start time
+            // that no process has: it will not be found alive.
+            ProcessId::of(pid).unwrap_or(ProcessId { pid, start_time: 0 })
+        })
+    }
+
+    /// Everything counted up to now.
+    ///
+    /// # Errors
+    /// The kernel refuses to read the maps.
+    pub fn sample(&mut self) -> Result<Sample, CountsError> {
+        self.learn_callers();
+        let counted = self.maps.calls()?;
+        let mut sample = Sample {
+            events: self.maps.events()?,
+            drops: self.maps.drops()?,
+            ..Sample::default()
+        };
+        let mut by_process: HashMap<u32, Vec<(CallKey, u64)>> = HashMap::new();
+        for (key, count) in counted {
+            by_process.entry(key.tgid).or_default().push((key, count));
+        }
+        for (pid, calls) in by_process {
+            let process = self.identify(pid);
+            let alive = process.is_alive();
+            if alive {
+                self.callers
+                    .learn(pid, calls.iter().map(|(key, _)| key.caller));
+            }
+            for &(key, count) in &calls {
+                let caller = self.callers.get(pid, key.caller);
+                sample.calls.extend(call_count(process, key, caller, count));
+                if !alive {
+                    self.maps.forget(key);
+                }
+            }
+            if !alive {
+                sample.exited.push(process);
+            }
+        }
+        for process in &sample.exited {
+            self.callers.forget(process.pid);
+            self.processes.remove(&process.pid);
+        }
+        Ok(sample)
+    }
+
+    /// Probed images of a kind, and how many probes are on them.
+    pub fn probed(&self, kind: ImageKind) -> (usize, usize) {
+        self.attached
+            .values()
+            .filter(|attached| attached.image.kind == kind)
+            .fold((0, 0), |(images, probes), attached| {
+                (images + 1, probes + attached.probes.len())
+            })
+    }
+
+    /// Every image in use or used lately: path and processes.
+    pub fn images(&self) -> impl Iterator<Item = (ImageKind, &str, &[u32])> {
+        self.attached.values().map(|attached| {
+            let image = &attached.image;
+            (image.kind, image.path.as_str(), image.pids.as_slice())
+        })
+    }
+
+    /// What is not observed, and why, in words for the user.
+    pub fn limits(&self) -> impl Iterator<Item = &str> {
+        self.limits
+            .iter()
+            .chain(&self.sweep_limits)
+            .map(String::as_str)
+    }
+}
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        // All at once: each image for itself would wait one after the other.
+        let mut leaving = Probes::default();
+        for (_, attached) in self.attached.drain() {
+            leaving.append(attached.probes);
+        }
+    }
+}
+
+/// A kernel count in the user's terms. `None` for a key that names nothing,
+/// which a program of another version could have left.
+fn call_count(process: ProcessId, key: CallKey, caller: Caller, count: u64) -> Option<CallCount> {
+    let entry = ENTRY_POINTS.get(usize::from(key.api))?;
+    let route = match caller.object.kind {
+        ObjectKind::Shim => CallRoute::Shim,
+        _ => CallRoute::from_raw(key.route)?,
+    };
+    Some(CallCount {
+        process,
+        api: key.api,
+        stream: effective_stream(entry, StreamClass::from_raw(key.stream)?),
+        route,
+        caller,
+        count,
+    })
+}
+
+/// The kernel side takes a function without a stream argument for one on the
+/// null stream, and a null handle for the null stream. Two kinds of
+/// functions differ.
+fn effective_stream(entry: &EntryPoint, counted: StreamClass) -> StreamClass {
+    if entry.symbol.ends_with("_spt") && counted == StreamClass::Null {
+        // "Stream per thread": what hipcc -fgpu-default-stream=per-thread
+        // calls; the null handle means the thread's own stream.
+        StreamClass::PerThread
+    } else if entry.is_launch() && entry.stream_at == StreamAt::Unknown {
+        // hipLaunchByPtr: the stream was given to an earlier call. Nobody is
+        // told of default-stream launches that were not seen.
+        StreamClass::Created
+    } else {
+        counted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xsched_common::hip::entry_point;
+
+    #[test]
+    fn null_handles_of_per_thread_functions_are_not_the_default_stream() {
+        let effective = |symbol, counted| {
+            let (_, entry) = entry_point(symbol).expect("in the table");
+            effective_stream(entry, counted)
+        };
+        use StreamClass::{Created, Null, PerThread};
+        assert_eq!(effective("hipLaunchKernel", Null), Null);
+        assert_eq!(effective("hipLaunchKernel_spt", Null), PerThread);
+        assert_eq!(effective("hipLaunchKernel_spt", Created), Created);
+        assert_eq!(effective("hipMemcpy", Null), Null);
+        assert_eq!(effective("hipMemcpy_spt", Null), PerThread);
+        assert_eq!(effective("hipLaunchByPtr", Null), Created);
+    }
+}

@@ -1,0 +1,159 @@
+//! Where in an image to put a probe.
+//!
+//! Uprobes take file offsets, symbols hold virtual addresses: the program
+//! headers translate. And the price of a uprobe depends on the instruction
+//! under it: a 5-byte NOP is patched into a call (Linux 6.18), `push` is
+//! emulated, most others are single-stepped, and single-stepping `endbr64`
+//! is several times dearer still. So a probe skips a leading `endbr64`: it
+//! pushes nothing, and the return address and arguments are still in place
+//! behind it.
+
+use object::elf;
+use object::read::ReadRef;
+use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
+use object::{Endianness, Object as _, ObjectSymbol as _, SymbolKind};
+use xsched_common::hip::{self, EntryClass, EntryPoint};
+
+const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
+const NOP5: [u8; 5] = [0x0f, 0x1f, 0x44, 0x00, 0x00];
+
+/// Which functions to probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeSet {
+    /// Launches of kernels and graphs.
+    Launches,
+    /// Those, copies, memsets and waits. Not `hipStreamQuery` and
+    /// `hipEventQuery`: programs spin on them, so probes there would cost
+    /// much and tell nothing.
+    Work,
+}
+
+impl ProbeSet {
+    /// Whether the set has this function.
+    pub fn contains(self, entry: &EntryPoint) -> bool {
+        let polled = entry.symbol.contains("Query");
+        entry.is_launch()
+            || self == ProbeSet::Work
+                && !polled
+                && matches!(
+                    entry.class,
+                    EntryClass::Memcpy | EntryClass::Memset | EntryClass::Sync
+                )
+    }
+}
+
+/// The first instruction of a function, as far as it matters to a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstInstruction {
+    /// The 5-byte NOP that Linux patches.
+    Nop5,
+    /// `push` of a register.
+    Push,
+    /// The marker of indirect branch targets.
+    Endbr64,
+    /// Any other.
+    Other,
+}
+
+impl FirstInstruction {
+    /// Of the bytes at a function's entry.
+    pub fn decode(code: &[u8]) -> FirstInstruction {
+        if code.starts_with(&NOP5) {
+            FirstInstruction::Nop5
+        } else if code.starts_with(&ENDBR64) {
+            FirstInstruction::Endbr64
+        } else {
+            match code {
+                // push r64; with REX.B for r8 to r15.
+                [0x50..=0x57, ..] | [0x41, 0x50..=0x57, ..] => FirstInstruction::Push,
+                _ => FirstInstruction::Other,
+            }
+        }
+    }
+}
+
+/// A place for a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// Index into [`hip::ENTRY_POINTS`].
+    pub api: u16,
+    /// Offset in the file.
+    pub offset: u64,
+    /// What the function begins with.
+    pub first: FirstInstruction,
+}
+
+/// A file in which no function can be probed.
+#[derive(Debug, thiserror::Error)]
+pub enum SiteError {
+    /// It is not what its name promises.
+    #[error("not a readable 64-bit ELF file: {0}")]
+    NotElf(#[from] object::Error),
+    /// Built for another machine.
+    #[error("built for ELF machine {0}, probes need x86-64 (62)")]
+    Machine(u16),
+}
+
+/// The places for the functions of `set` that an image defines, by offset.
+/// Two names of one function give one place.
+///
+/// # Errors
+/// The file is no ELF file for x86-64.
+pub fn sites<'data, R: ReadRef<'data>>(image: R, set: ProbeSet) -> Result<Vec<Site>, SiteError> {
+    let file = ElfFile64::<Endianness, R>::parse(image)?;
+    let endian = file.endian();
+    let machine = file.elf_header().e_machine(endian);
+    if machine != elf::EM_X86_64 {
+        return Err(SiteError::Machine(machine.0));
+    }
+    let mut sites: Vec<Site> = Vec::new();
+    for symbol in file.dynamic_symbols() {
+        // An indirect function's address is its resolver's: `Text` excludes it.
+        if symbol.kind() != SymbolKind::Text || !symbol.is_definition() {
+            continue;
+        }
+        let Some((api, entry)) = symbol.name().ok().and_then(hip::entry_point) else {
+            continue;
+        };
+        if !set.contains(entry) {
+            continue;
+        }
+        let Some((offset, code)) = code_at(&file, image, symbol.address()) else {
+            continue;
+        };
+        let first = FirstInstruction::decode(code);
+        // The instruction behind `endbr64` belongs to the function if the
+        // symbol says so, or says nothing (hand-written assembly).
+        let behind = first == FirstInstruction::Endbr64 && symbol.size() != 4;
+        sites.push(Site {
+            api,
+            offset: offset + if behind { ENDBR64.len() as u64 } else { 0 },
+            first,
+        });
+    }
+    // Of two names the later: the table lists C++ names before the C ones.
+    sites.sort_by_key(|site| (site.offset, std::cmp::Reverse(site.api)));
+    sites.dedup_by_key(|site| site.offset);
+    Ok(sites)
+}
+
+/// The file offset of a virtual address in an executable segment, and up to
+/// eight bytes there.
+fn code_at<'data, R: ReadRef<'data>>(
+    file: &ElfFile64<'data, Endianness, R>,
+    image: R,
+    address: u64,
+) -> Option<(u64, &'data [u8])> {
+    let endian = file.endian();
+    file.elf_program_headers().iter().find_map(|header| {
+        let executable = header.p_flags(endian).contains(elf::PF_X);
+        if header.p_type(endian) != elf::PT_LOAD || !executable {
+            return None;
+        }
+        let into = address.checked_sub(header.p_vaddr(endian))?;
+        let left = header.p_filesz(endian).checked_sub(into)?;
+        let offset = header.p_offset(endian).checked_add(into)?;
+        let code = image.read_bytes_at(offset, left.min(8)).ok()?;
+        (!code.is_empty()).then_some((offset, code))
+    })
+}
