@@ -1,0 +1,127 @@
+//! The interactive program: moves messages between connection, terminal,
+//! state and screen.
+
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{self, Receiver, Sender};
+
+use crate::conn;
+use crate::layout::Size;
+use crate::state::{Effect, Msg, Settings, State, Users};
+use crate::terminal::Screen;
+use crate::theme::Theme;
+use crate::view;
+
+/// How often the age of the data is drawn anew.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Messages that may wait; a slow terminal slows the connection down instead
+/// of filling memory.
+const QUEUE: usize = 64;
+
+/// Why the loop ended.
+enum End {
+    Quit,
+    Signal(u8),
+    NoTerminal,
+}
+
+/// Shows the screen until the user quits.
+pub async fn run(settings: Settings, theme: Theme) -> ExitCode {
+    if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
+        eprintln!("xtop: not on a terminal: use --once or --batch");
+        return ExitCode::from(2);
+    }
+    match show(settings, &theme).await {
+        Ok(End::Quit) => ExitCode::SUCCESS,
+        // The shell's convention for a program ended by a signal.
+        Ok(End::Signal(number)) => ExitCode::from(128 + number),
+        Ok(End::NoTerminal) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtop: terminal: {error}; use --once or --batch for plain text");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn show(settings: Settings, theme: &Theme) -> io::Result<End> {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let (width, height) = crossterm::terminal::size()?;
+    let state = State::new(settings, Users::of_machine(), Size { width, height });
+    let screen = Screen::enter()?;
+    tokio::spawn(conn::watch(
+        state.settings.socket.clone(),
+        state.settings.interval,
+        sender.clone(),
+    ));
+    let input = sender.clone();
+    std::thread::Builder::new()
+        .name("xtop-input".into())
+        .spawn(move || read_terminal(&input))?;
+    // The screen is dropped, and the terminal restored, before any message.
+    event_loop(screen, state, theme, sender, receiver).await
+}
+
+async fn event_loop(
+    mut screen: Screen,
+    mut state: State,
+    theme: &Theme,
+    sender: Sender<Msg>,
+    mut messages: Receiver<Msg>,
+) -> io::Result<End> {
+    let start = Instant::now();
+    let mut tick = tokio::time::interval(TICK);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        screen
+            .terminal
+            .draw(|frame| view::draw(frame, &state, theme))?;
+        let first = tokio::select! {
+            message = messages.recv() => message.unwrap_or(Msg::Tick),
+            _ = tick.tick() => Msg::Tick,
+            _ = terminate.recv() => return Ok(End::Signal(15)),
+            _ = interrupt.recv() => return Ok(End::Signal(2)),
+            _ = hangup.recv() => return Ok(End::Signal(1)),
+        };
+        // Everything that waits is one frame.
+        let waiting = std::iter::from_fn(|| messages.try_recv().ok()).take(QUEUE);
+        for message in std::iter::once(first).chain(waiting) {
+            if let Msg::TerminalLost = message {
+                return Ok(End::NoTerminal);
+            }
+            match state.update(start.elapsed(), message) {
+                Effect::None => {}
+                Effect::Quit => return Ok(End::Quit),
+                Effect::Set { pid, class } => {
+                    let path = state.settings.socket.clone();
+                    let sender = sender.clone();
+                    tokio::spawn(async move {
+                        let result = conn::set(&path, pid, class).await;
+                        let result = result.map_err(|error| error.to_string());
+                        // A closed channel means that nobody waits any more.
+                        let _ = sender.send(Msg::Settled(result)).await;
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// Passes terminal events on until the terminal or the program is gone.
+fn read_terminal(sender: &Sender<Msg>) {
+    loop {
+        let message = match crossterm::event::read() {
+            Ok(event) => Msg::Terminal(event),
+            Err(_) => Msg::TerminalLost,
+        };
+        let last = matches!(message, Msg::TerminalLost);
+        if sender.blocking_send(message).is_err() || last {
+            return;
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use xsched_common::run_dir::RunDir;
+
+use crate::state::{Filter, Sort};
+use crate::theme::{self, Charset, Palette, Theme};
+
+/// Live view of the processes that use HIP: who launches how much, who waits
+/// at its gate, who bypasses it. Shows what xsched-agent serves.
+#[derive(Clone, Debug, Parser)]
+#[command(version, max_term_width = 100)]
+#[command(
+    after_help = "Exit status: 0 done, 1 the agent went away, 2 cannot connect or bad usage."
+)]
+pub struct Args {
+    /// The agent's API socket [default: $XSCHED_RUN_DIR/api.sock, else the
+    /// user's own agent, else /run/xsched/api.sock].
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+
+    /// Print one snapshot and leave.
+    #[arg(long, conflicts_with = "batch", group = "text")]
+    once: bool,
+
+    /// Print snapshots instead of showing a screen.
+    #[arg(long, group = "text")]
+    batch: bool,
+
+    /// With --batch: how many snapshots [default: until stopped].
+    #[arg(short = 'n', long, value_name = "N", requires = "batch")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+
+    /// Seconds between snapshots, 0.1 to 60.
+    #[arg(short, long, value_name = "SECS", default_value = "1", value_parser = parse_delay)]
+    delay: Duration,
+
+    /// With --once or --batch: json (the agent's snapshot, one per line), csv
+    /// (times in ns, shares from 0 to 1) or table.
+    #[arg(long, requires = "text", default_value = "table")]
+    format: Format,
+
+    /// Show only matching processes: words are searched in command, pid, user
+    /// and class; also COLUMN:TEXT, p99:>5ms, bypass:<1%, gate:- (unknown).
+    #[arg(long, value_name = "FILTER", default_value = "", value_parser = parse_filter)]
+    filter: String,
+
+    /// Sort by this column; COLUMN:asc or COLUMN:desc sets the direction
+    /// [default: launches].
+    #[arg(long, value_name = "COLUMN", value_parser = str::parse::<Sort>)]
+    sort: Option<Sort>,
+
+    /// Refuse to change classes.
+    #[arg(long)]
+    readonly: bool,
+
+    /// Colours [default: mono with NO_COLOR, 16 on simple terminals, else dark].
+    #[arg(long)]
+    theme: Option<Palette>,
+
+    /// Draw with ASCII characters only [default: where the locale is not UTF-8].
+    #[arg(long)]
+    ascii: bool,
+}
+
+/// How a snapshot is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// The agent's JSON, one snapshot per line.
+    Json,
+    /// Comma-separated values with a header.
+    Csv,
+    /// Aligned text.
+    Table,
+}
+
+fn parse_delay(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(secs) if (0.1..=60.0).contains(&secs) => Ok(Duration::from_secs_f64(secs)),
+        _ => Err("write seconds from 0.1 to 60".into()),
+    }
+}
+
+fn parse_filter(text: &str) -> Result<String, String> {
+    let parsed = text.parse::<Filter>();
+    parsed.map(|_| text.to_owned()).map_err(|e| e.to_string())
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Show the screen.
+    Interactive,
+    /// Print snapshots.
+    Print {
+        /// How many; none means until stopped.
+        count: Option<u64>,
+        /// How.
+        format: Format,
+    },
+}
+
+impl Args {
+    /// What is to be done.
+    pub fn task(&self) -> Task {
+        let count = if self.once { Some(1) } else { self.count };
+        match self.once || self.batch {
+            false => Task::Interactive,
+            true => Task::Print {
+                count,
+                format: self.format,
+            },
+        }
+    }
+
+    /// How to do it.
+    pub fn settings(&self) -> crate::state::Settings {
+        use crate::state::Access;
+        let socket = self.socket.clone().unwrap_or_else(|| {
+            RunDir::for_client(rustix::process::geteuid().as_raw()).api_socket()
+        });
+        crate::state::Settings {
+            socket,
+            interval: self.delay,
+            access: if self.readonly {
+                Access::ReadOnly
+            } else {
+                Access::Full
+            },
+            sort: self.sort.unwrap_or_default(),
+            filter: self.filter.clone(),
+        }
+    }
+
+    /// Colours and symbols.
+    pub fn theme(&self) -> Theme {
+        let palette = self.theme.unwrap_or_else(theme::palette_of_environment);
+        let charset = match self.ascii {
+            true => Charset::Ascii,
+            false => theme::charset_of_environment(),
+        };
+        Theme::new(palette, charset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn mistakes_are_refused() {
+        for line in [
+            "xtop --format json",
+            "xtop -n 3",
+            "xtop --once --batch",
+            "xtop --sort colour",
+            "xtop --filter colour:red",
+            "xtop -d 0",
+            "xtop --batch -n 0",
+        ] {
+            assert!(Args::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn once_is_one_snapshot() {
+        let args = Args::try_parse_from(["xtop", "--once", "--format", "csv"]).expect("parses");
+        let format = Format::Csv;
+        let count = Some(1);
+        assert_eq!(args.task(), Task::Print { count, format });
+    }
+}

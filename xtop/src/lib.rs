@@ -1,0 +1,23 @@
+//! `xtop`: the processes that use HIP, live.
+//!
+//! Data flows one way: [`conn`] receives the agent's snapshots, [`state`]
+//! takes them and the keys of [`input`] in, [`layout`] places things and
+//! [`view`] draws them in the colours of [`theme`]. [`app`] moves messages
+//! between them and the terminal. [`output`] prints snapshots as text
+//! instead. Only `conn`, `app`, `terminal` and `output` do I/O.
+
+pub mod app;
+pub mod cli;
+pub mod conn;
+pub mod format;
+pub mod input;
+pub mod layout;
+pub mod output;
+pub mod state;
+pub mod terminal;
+pub mod text;
+pub mod theme;
+pub mod view;
+
+#[cfg(test)]
+mod fixture;

@@ -1,0 +1,158 @@
+//! Comma-separated values (RFC 4180): raw numbers, unknown is empty.
+
+use xsched_common::api::{GateState, Latency, ProcessRow, ShimState};
+
+use crate::state::Row;
+
+/// One name per field of [`line`].
+pub fn header() -> String {
+    let mut header = NAMES.join(",");
+    header.push('\n');
+    header
+}
+
+const NAMES: [&str; 31] = [
+    "time_unix_ns",
+    "pid",
+    "start_time",
+    "uid",
+    "user",
+    "command",
+    "arguments",
+    "class",
+    "shim",
+    "device",
+    "gate",
+    "gate_cap",
+    "gate_waiting",
+    "gate_reason",
+    "launches",
+    "launches_per_s",
+    "in_flight",
+    "kernel_ns",
+    "burst_count",
+    "burst_p50_ns",
+    "burst_p99_ns",
+    "burst_max_ns",
+    "gate_wait_count",
+    "gate_wait_p50_ns",
+    "gate_wait_p99_ns",
+    "gate_wait_max_ns",
+    "bypass_ratio",
+    "default_stream_ratio",
+    "guard_trickle",
+    "guard_stall",
+    "guard_lease",
+];
+
+/// The process of `row` as seen at `time_unix_ns`.
+pub fn line(time_unix_ns: u64, row: &Row) -> String {
+    // Exhaustive, so that a new field is thought of here.
+    let ProcessRow {
+        pid,
+        start_time,
+        uid,
+        command,
+        arguments,
+        class,
+        shim,
+        device,
+        gate,
+        launches,
+        launches_per_s,
+        bypass_ratio,
+        default_stream_ratio,
+        burst,
+        gate_wait,
+        guards,
+        in_flight,
+        kernel_ns,
+        callers: _,
+    } = &row.process;
+    let [burst_count, burst_p50, burst_p99, burst_max] = latency(*burst);
+    let [wait_count, wait_p50, wait_p99, wait_max] = latency(*gate_wait);
+    let fields: [String; NAMES.len()] = [
+        time_unix_ns.to_string(),
+        pid.to_string(),
+        start_time.to_string(),
+        uid.to_string(),
+        quoted(&row.user),
+        quoted(command),
+        quoted(arguments),
+        class.to_string(),
+        match shim {
+            ShimState::Absent => "absent".into(),
+            ShimState::Mapped => "mapped".into(),
+            ShimState::Joined => "joined".into(),
+        },
+        device.as_deref().map(quoted).unwrap_or_default(),
+        optional(gate.as_ref().map(|gate| match gate.state {
+            GateState::Open => "open",
+            GateState::Capped => "capped",
+            GateState::Closed => "closed",
+        })),
+        optional(gate.as_ref().and_then(|gate| gate.cap)),
+        optional(gate.as_ref().map(|gate| gate.waiting)),
+        gate.as_ref()
+            .map(|gate| quoted(&gate.reason))
+            .unwrap_or_default(),
+        launches.to_string(),
+        launches_per_s.to_string(),
+        optional(*in_flight),
+        optional(kernel_ns.map(|time| time.0)),
+        burst_count,
+        burst_p50,
+        burst_p99,
+        burst_max,
+        wait_count,
+        wait_p50,
+        wait_p99,
+        wait_max,
+        optional(*bypass_ratio),
+        optional(*default_stream_ratio),
+        optional(guards.map(|guards| guards.trickle)),
+        optional(guards.map(|guards| guards.stall)),
+        optional(guards.map(|guards| guards.lease)),
+    ];
+    let mut line = fields.join(",");
+    line.push('\n');
+    line
+}
+
+fn optional<T: ToString>(value: Option<T>) -> String {
+    value.map_or_else(String::new, |value| value.to_string())
+}
+
+/// Count and percentiles; percentiles of nothing are unknown.
+fn latency(latency: Option<Latency>) -> [String; 4] {
+    let some = latency.filter(|latency| latency.count > 0);
+    [
+        optional(latency.map(|l| l.count)),
+        optional(some.map(|l| l.p50_ns.0)),
+        optional(some.map(|l| l.p99_ns.0)),
+        optional(some.map(|l| l.max_ns.0)),
+    ]
+}
+
+/// Control characters are escaped before quoting, so that one process is
+/// always one line and no name can drive a terminal.
+fn quoted(text: &str) -> String {
+    let text = crate::text::clean(text);
+    if text.contains([',', '"', '\n']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_break_lines_or_fields() {
+        assert_eq!(quoted("a,b"), "\"a,b\"");
+        assert_eq!(quoted("say \"hi\""), "\"say \"\"hi\"\"\"");
+        assert_eq!(quoted("a\nb"), "a^Jb");
+    }
+}

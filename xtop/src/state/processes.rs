@@ -1,0 +1,328 @@
+//! The list of processes: filtered, sorted, with a cursor.
+
+use std::str::FromStr;
+
+use super::columns::{Column, Direction};
+use super::filter::Filter;
+use super::row::{Identity, Row};
+
+/// The order of the rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sort {
+    /// By this column.
+    pub column: Column,
+    /// In this direction.
+    pub direction: Direction,
+}
+
+impl Sort {
+    /// By `column`, in the direction people want first.
+    pub const fn by(column: Column) -> Sort {
+        Sort {
+            column,
+            direction: column.natural_direction(),
+        }
+    }
+
+    /// The other way round.
+    pub const fn inverted(self) -> Sort {
+        Sort {
+            column: self.column,
+            direction: self.direction.inverted(),
+        }
+    }
+}
+
+impl Default for Sort {
+    fn default() -> Sort {
+        Sort::by(Column::Launches)
+    }
+}
+
+impl FromStr for Sort {
+    type Err = String;
+
+    /// `COLUMN`, `COLUMN:asc` or `COLUMN:desc`.
+    fn from_str(text: &str) -> Result<Sort, String> {
+        let (name, direction) = match text.split_once(':') {
+            None => (text, None),
+            Some((name, "asc")) => (name, Some(Direction::Ascending)),
+            Some((name, "desc")) => (name, Some(Direction::Descending)),
+            Some((_, other)) => return Err(format!("'{other}' is no direction: use asc or desc")),
+        };
+        let column = Column::from_name(name)
+            .ok_or_else(|| format!("no column '{name}': use one of {}", Column::names()))?;
+        Ok(Sort {
+            column,
+            direction: direction.unwrap_or(column.natural_direction()),
+        })
+    }
+}
+
+/// How far the cursor goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// This many rows down, or up when negative.
+    Rows(isize),
+    /// To the first row.
+    First,
+    /// To the last row.
+    Last,
+}
+
+/// The list. `shown` holds indices of `rows`.
+#[derive(Debug, Default)]
+pub struct Processes {
+    rows: Vec<Row>,
+    shown: Vec<usize>,
+    sort: Sort,
+    filter: Filter,
+    cursor: usize,
+    pinned: Option<Identity>,
+    offset: usize,
+}
+
+impl Processes {
+    /// An empty list.
+    pub fn new(sort: Sort, filter: Filter) -> Processes {
+        Processes {
+            sort,
+            filter,
+            ..Processes::default()
+        }
+    }
+
+    /// Replaces the processes by newer ones.
+    pub fn replace(&mut self, rows: Vec<Row>) {
+        self.rows = rows;
+        self.arrange();
+    }
+
+    /// Changes the order.
+    pub fn set_sort(&mut self, sort: Sort) {
+        self.sort = sort;
+        self.arrange();
+    }
+
+    /// Changes what is shown.
+    pub fn set_filter(&mut self, filter: Filter) {
+        self.filter = filter;
+        self.arrange();
+    }
+
+    /// The order.
+    pub fn sort(&self) -> Sort {
+        self.sort
+    }
+
+    /// What is shown.
+    pub fn filter(&self) -> &Filter {
+        &self.filter
+    }
+
+    /// All processes, shown or not.
+    pub fn total(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Rows shown.
+    pub fn len(&self) -> usize {
+        self.shown.len()
+    }
+
+    /// Whether no row is shown.
+    pub fn is_empty(&self) -> bool {
+        self.shown.is_empty()
+    }
+
+    /// The rows shown, in order.
+    pub fn shown(&self) -> impl ExactSizeIterator<Item = &Row> {
+        self.shown.iter().map(|&index| &self.rows[index])
+    }
+
+    /// The process with this identity, shown or not.
+    pub fn find(&self, identity: Identity) -> Option<&Row> {
+        self.rows.iter().find(|row| row.identity() == identity)
+    }
+
+    /// Position of the cursor among the rows shown.
+    pub fn cursor(&self) -> usize {
+        self.cursor
+    }
+
+    /// First row on screen when `height` rows fit.
+    pub fn offset(&self, height: usize) -> usize {
+        let last_full = self.shown.len().saturating_sub(height);
+        let lowest = (self.cursor + 1).saturating_sub(height.max(1));
+        self.offset
+            .min(last_full)
+            .clamp(lowest, self.cursor.max(lowest))
+    }
+
+    /// The row under the cursor.
+    pub fn selected(&self) -> Option<&Row> {
+        self.shown.get(self.cursor).map(|&index| &self.rows[index])
+    }
+
+    /// Moves the cursor; from here on it follows the process it stands on.
+    pub fn step(&mut self, step: Step) {
+        let last = self.shown.len().saturating_sub(1);
+        self.cursor = match step {
+            Step::Rows(n) => self.cursor.saturating_add_signed(n).min(last),
+            Step::First => 0,
+            Step::Last => last,
+        };
+        self.pin();
+    }
+
+    /// Makes the cursor follow the process it stands on.
+    pub fn pin(&mut self) {
+        self.pinned = self.selected().map(Row::identity);
+    }
+
+    /// Leaves the cursor on the first row, whichever process that is.
+    pub fn unpin(&mut self) {
+        self.pinned = None;
+        self.cursor = 0;
+        self.offset = 0;
+    }
+
+    /// Scrolls as far as the cursor asks on a screen of `height` rows.
+    pub fn scroll(&mut self, height: usize) {
+        self.offset = self.offset(height);
+    }
+
+    fn arrange(&mut self) {
+        let rows = &self.rows;
+        let Sort { column, direction } = self.sort;
+        self.shown.clear();
+        self.shown
+            .extend((0..rows.len()).filter(|&index| self.filter.admits(&rows[index])));
+        self.shown.sort_by(|&a, &b| {
+            let (a, b) = (&rows[a], &rows[b]);
+            let order = column.value(a).compare(&column.value(b), direction);
+            order.then_with(|| a.process.pid.cmp(&b.process.pid))
+        });
+        self.cursor = match self.pinned {
+            None => 0,
+            Some(pinned) => {
+                let place = self.shown().position(|row| row.identity() == pinned);
+                // The process left: the cursor stays where it was.
+                place.unwrap_or(self.cursor.min(self.shown.len().saturating_sub(1)))
+            }
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{row, users};
+
+    fn list() -> Processes {
+        let mut list = Processes::new(Sort::default(), Filter::default());
+        list.replace(rows(&[(1, 10.0), (2, 30.0), (3, 20.0)]));
+        list
+    }
+
+    fn rows(processes: &[(u32, f64)]) -> Vec<Row> {
+        let with_rate = |&(pid, rate)| {
+            let mut row = row(pid, "python3");
+            row.process.launches_per_s = rate;
+            row
+        };
+        processes.iter().map(with_rate).collect()
+    }
+
+    fn pids(list: &Processes) -> Vec<u32> {
+        list.shown().map(|row| row.process.pid).collect()
+    }
+
+    #[test]
+    fn busiest_first_and_inverted() {
+        let mut list = list();
+        assert_eq!(pids(&list), [2, 3, 1]);
+        list.set_sort(list.sort().inverted());
+        assert_eq!(pids(&list), [1, 3, 2]);
+    }
+
+    #[test]
+    fn the_unknown_comes_last_either_way() {
+        let mut list = list();
+        let mut joined = crate::fixture::service();
+        joined.process.pid = 4;
+        let mut rows = rows(&[(1, 10.0), (2, 30.0)]);
+        rows.push(joined);
+        list.replace(rows);
+        list.set_sort(Sort::by(Column::BurstP99));
+        assert_eq!(pids(&list), [4, 1, 2]);
+        list.set_sort(list.sort().inverted());
+        assert_eq!(pids(&list), [4, 1, 2]);
+    }
+
+    #[test]
+    fn the_cursor_follows_the_process_not_the_row() {
+        let mut list = list();
+        list.step(Step::Rows(1));
+        assert_eq!(list.selected().map(|row| row.process.pid), Some(3));
+        list.replace(rows(&[(1, 10.0), (2, 30.0), (3, 99.0)]));
+        assert_eq!((list.cursor(), pids(&list)[0]), (0, 3));
+        list.set_filter("pid:3".parse().expect("a filter"));
+        assert_eq!(list.selected().map(|row| row.process.pid), Some(3));
+    }
+
+    #[test]
+    fn a_reused_pid_is_another_process() {
+        let mut list = list();
+        list.step(Step::Rows(1));
+        let identity = list.selected().expect("a row").identity();
+        let mut next = rows(&[(1, 10.0), (2, 30.0), (3, 99.0)]);
+        next[2].process.start_time += 1;
+        list.replace(next);
+        assert_eq!(list.cursor(), 1, "stays on its row");
+        assert!(list.find(identity).is_none());
+    }
+
+    #[test]
+    fn an_untouched_cursor_stays_on_the_first_row() {
+        let mut list = list();
+        list.replace(rows(&[(1, 99.0), (2, 30.0)]));
+        assert_eq!(list.selected().map(|row| row.process.pid), Some(1));
+    }
+
+    #[test]
+    fn the_cursor_is_always_on_screen() {
+        let mut list = Processes::default();
+        list.replace((0..100).map(|pid| row(pid, "x")).collect());
+        list.step(Step::Last);
+        list.scroll(10);
+        assert_eq!((list.cursor(), list.offset(10)), (99, 90));
+        list.step(Step::Rows(-3));
+        list.scroll(10);
+        assert_eq!(list.offset(10), 90, "no scrolling within the screen");
+        list.step(Step::First);
+        assert_eq!(list.offset(10), 0);
+        list.step(Step::Rows(-1));
+        assert_eq!(list.cursor(), 0);
+        list.replace(vec![Row::new(crate::fixture::process(1, "x"), &users())]);
+        assert_eq!((list.cursor(), list.offset(10), list.offset(0)), (0, 0, 0));
+        list.replace(Vec::new());
+        list.step(Step::Rows(1));
+        assert_eq!((list.cursor(), list.offset(10)), (0, 0));
+    }
+
+    #[test]
+    fn sorts_are_parsed() {
+        assert_eq!("p99".parse(), Ok(Sort::by(Column::BurstP99)));
+        assert_eq!(
+            "p99:asc".parse::<Sort>().map(|s| s.direction),
+            Ok(Direction::Ascending)
+        );
+        assert!("p99:up".parse::<Sort>().is_err());
+        assert!(
+            "foo"
+                .parse::<Sort>()
+                .is_err_and(|e| e.contains("use one of pid"))
+        );
+    }
+}

@@ -1,0 +1,111 @@
+//! A process as the table knows it.
+
+use std::collections::HashMap;
+
+use xsched_common::api::ProcessRow;
+
+use crate::text::clean;
+
+/// What makes a process the same in two snapshots; a pid alone is reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// Its pid.
+    pub pid: u32,
+    /// Its start, clock ticks since boot.
+    pub start_time: u64,
+}
+
+/// A process with its names made fit for a screen.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// As the agent sent it.
+    pub process: ProcessRow,
+    /// Name of its user, or the number where there is no name.
+    pub user: String,
+    /// Command and arguments.
+    pub command: String,
+    /// Its device.
+    pub device: Option<String>,
+}
+
+impl Row {
+    /// The row of `process`.
+    pub fn new(process: ProcessRow, users: &Users) -> Row {
+        Row {
+            user: clean(&users.name(process.uid)).into_owned(),
+            command: command_line(&process),
+            device: process.device.as_deref().map(|d| clean(d).into_owned()),
+            process,
+        }
+    }
+
+    /// Which process this is.
+    pub fn identity(&self) -> Identity {
+        Identity {
+            pid: self.process.pid,
+            start_time: self.process.start_time,
+        }
+    }
+}
+
+/// The short command and then its arguments: the path in front of the command
+/// says least and takes most.
+fn command_line(process: &ProcessRow) -> String {
+    let arguments = process
+        .arguments
+        .split_once(' ')
+        .map_or("", |(_program, rest)| rest);
+    let line = match (process.command.as_str(), arguments) {
+        ("", _) => process.arguments.clone(),
+        (command, "") => command.to_owned(),
+        (command, rest) => format!("{command} {rest}"),
+    };
+    clean(&line).into_owned()
+}
+
+/// Names of users.
+#[derive(Clone, Debug, Default)]
+pub struct Users(HashMap<u32, String>);
+
+impl Users {
+    /// Those of this machine; empty when they cannot be read.
+    pub fn of_machine() -> Users {
+        Users::parse(&std::fs::read_to_string("/etc/passwd").unwrap_or_default())
+    }
+
+    /// Those in the text of a passwd file (passwd(5)).
+    pub fn parse(passwd: &str) -> Users {
+        let entry = |line: &str| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            let uid = fields.nth(1)?.parse().ok()?;
+            Some((uid, name.to_owned()))
+        };
+        Users(passwd.lines().filter_map(entry).collect())
+    }
+
+    fn name(&self, uid: u32) -> String {
+        self.0.get(&uid).cloned().unwrap_or_else(|| uid.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::process;
+
+    #[test]
+    fn users_have_names_or_numbers() {
+        let users = Users::parse("root:x:0:0:root:/root:/bin/sh\nbroken\nwww:x:33:33::/:/bin/sh\n");
+        assert_eq!(users.name(33), "www");
+        assert_eq!(users.name(4), "4");
+    }
+
+    #[test]
+    fn commands_show_their_arguments_without_the_path() {
+        let mut process = process(7, "python3");
+        process.arguments = "/opt/venv/bin/python3 serve.py\x1b[2J".into();
+        let row = Row::new(process, &Users::default());
+        assert_eq!(row.command, "python3 serve.py^[[2J");
+    }
+}

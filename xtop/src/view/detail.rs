@@ -1,0 +1,199 @@
+//! The pane with the selected process: why it is where it is.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Borders, Widget};
+use xsched_common::api::{CallerRow, GateState, Latency, ProcessRow, ShimState};
+
+use super::put;
+use super::table::{class_style, gate_style};
+use crate::format;
+use crate::state::{Detail, Row, State};
+use crate::text::{clean, fit, width};
+use crate::theme::Theme;
+
+/// Draws the pane, if it is shown.
+pub fn draw(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
+    let (Detail::Shown(first), Some(row)) = (state.detail, state.processes.selected()) else {
+        return;
+    };
+    let columns: usize = area.width.into();
+    let title = format!(" {} {} ", row.process.pid, row.command);
+    let block = Block::new()
+        .borders(Borders::TOP)
+        .border_set(theme.symbols.border)
+        .border_style(theme.border)
+        .title(fit(&title, columns.saturating_sub(2), theme.symbols.cut).into_owned());
+    let inner = block.inner(area);
+    block.render(area, buffer);
+
+    let lines = lines(row, columns, theme);
+    let room = usize::from(inner.height);
+    let first = usize::from(first).min(lines.len().saturating_sub(room));
+    for (line, y) in lines[first..].iter().zip(0..inner.height) {
+        put(buffer, inner, y, line);
+    }
+    let hidden = lines.len().saturating_sub(first + room);
+    if hidden > 0 {
+        let text = format!(" {hidden} more: J ");
+        let x = area.width.saturating_sub(text.len() as u16 + 1);
+        buffer.set_string(area.x + x, area.y, text, theme.key);
+    }
+}
+
+fn lines(row: &Row, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
+    let process = &row.process;
+    let mut lines = vec![facts(row, theme), gate(row, columns, theme)];
+    if let Some(hint) = hint(process) {
+        let wrapped = crate::text::wrap(&hint, columns.saturating_sub(8), theme.symbols.cut);
+        let wrapped = wrapped.into_iter().enumerate();
+        lines.extend(wrapped.map(|(i, text)| {
+            let name = if i == 0 { "hint" } else { "" };
+            labelled(name, vec![Span::styled(text, theme.warn)], theme)
+        }));
+    }
+    lines.push(latency("burst", process.burst, theme));
+    lines.push(latency("wait", process.gate_wait, theme));
+    if let Some(guards) = process.guards {
+        let text = format!(
+            "passed by trickle {}, stall {}, lease {}",
+            guards.trickle, guards.stall, guards.lease
+        );
+        lines.push(labelled(
+            "guards",
+            vec![Span::styled(text, theme.text)],
+            theme,
+        ));
+    }
+    lines.extend(callers(&process.callers, columns, theme));
+    lines
+}
+
+fn labelled(name: &'static str, mut rest: Vec<Span<'static>>, theme: &Theme) -> Line<'static> {
+    rest.insert(0, Span::styled(format!("{name:<8}"), theme.title));
+    Line::from(rest)
+}
+
+fn facts(row: &Row, theme: &Theme) -> Line<'static> {
+    let process = &row.process;
+    let shim = match process.shim {
+        ShimState::Joined => "joined",
+        ShimState::Mapped => "mapped, not joined",
+        ShimState::Absent => "absent",
+    };
+    let rest = format!(
+        "  shim {shim}  user {}  device {}  launches {}",
+        row.user,
+        row.device.as_deref().unwrap_or(format::UNKNOWN),
+        format::count(process.launches),
+    );
+    let class = Span::styled(process.class.name(), class_style(process.class, theme));
+    labelled("class", vec![class, Span::styled(rest, theme.text)], theme)
+}
+
+fn gate(row: &Row, columns: usize, theme: &Theme) -> Line<'static> {
+    let process = &row.process;
+    let Some(gate) = &process.gate else {
+        return labelled(
+            "gate",
+            vec![Span::styled(format::UNKNOWN, theme.dim)],
+            theme,
+        );
+    };
+    let state = match (gate.state, gate.cap) {
+        (GateState::Open, _) => "open".to_owned(),
+        (GateState::Capped, Some(cap)) => format!("capped at {cap}"),
+        (GateState::Capped, None) => "capped".to_owned(),
+        (GateState::Closed, _) => "closed".to_owned(),
+    };
+    let mut numbers = format!("  {} waiting", gate.waiting);
+    if let Some(n) = process.in_flight {
+        numbers.push_str(&format!(", {n} in flight"));
+    }
+    if let Some(time) = process.kernel_ns {
+        numbers.push_str(&format!(", kernel {time}"));
+    }
+    let room = columns.saturating_sub(8 + state.len() + numbers.len());
+    let reason = format!(": {}", clean(&gate.reason));
+    let reason = match gate.reason.is_empty() {
+        true => String::new(),
+        false => fit(&reason, room, theme.symbols.cut).into_owned(),
+    };
+    let spans = vec![
+        Span::styled(state, gate_style(row, theme)),
+        Span::styled(reason, theme.text),
+        Span::styled(numbers, theme.dim),
+    ];
+    labelled("gate", spans, theme)
+}
+
+/// Why the process is not (fully) scheduled and how to find out more.
+fn hint(process: &ProcessRow) -> Option<String> {
+    let diagnose = format!("`xsched-agent diagnose --pid {}`", process.pid);
+    match process.shim {
+        ShimState::Absent => Some(format!(
+            "not scheduled: start it with `xsched-agent run`, or see {diagnose}"
+        )),
+        ShimState::Mapped => Some(format!(
+            "the shim has not joined: it does at the first launch; if not, see {diagnose}"
+        )),
+        ShimState::Joined if process.bypass_ratio.is_some_and(|ratio| ratio > 0.0) => Some(
+            format!("some launches never reach the gate: see {diagnose}"),
+        ),
+        ShimState::Joined => None,
+    }
+}
+
+fn latency(name: &'static str, latency: Option<Latency>, theme: &Theme) -> Line<'static> {
+    let (text, style) = match latency {
+        None => (format::UNKNOWN.to_owned(), theme.dim),
+        Some(Latency { count: 0, .. }) => ("none in the window".to_owned(), theme.dim),
+        Some(Latency {
+            count,
+            p50_ns,
+            p99_ns,
+            max_ns,
+        }) => {
+            let count = format::count(count);
+            let text = format!("P50 {p50_ns}  P99 {p99_ns}  max {max_ns}  ({count} in the window)");
+            (text, theme.text)
+        }
+    };
+    labelled(name, vec![Span::styled(text, style)], theme)
+}
+
+fn callers(callers: &[CallerRow], columns: usize, theme: &Theme) -> Vec<Line<'static>> {
+    const NUMBERS: usize = 4 * 10;
+    let name_width = columns.saturating_sub(NUMBERS + 1).min(40);
+    let header = format!(
+        "{:<name_width$}{:>10}{:>10}{:>10}{:>10}",
+        "CALLER", "GATED", "PASSED", "BYPASS", "DEFSTR"
+    );
+    let mut lines = vec![Line::styled(header, theme.title)];
+    if callers.is_empty() {
+        lines.push(Line::styled("no launches seen yet", theme.dim));
+    }
+    for caller in callers {
+        let library = clean(&caller.library);
+        let library = fit(&library, name_width, theme.symbols.cut);
+        let padding = " ".repeat(name_width - width(&library));
+        let number =
+            |n: u64, style: Style| Span::styled(format!("{:>10}", format::count(n)), style);
+        let launches = caller.launches;
+        let bypass = if launches.bypass > 0 {
+            theme.warn
+        } else {
+            theme.text
+        };
+        lines.push(Line::from(vec![
+            Span::styled(format!("{library}{padding}"), theme.text),
+            number(launches.gated, theme.text),
+            number(launches.passthrough, theme.text),
+            number(launches.bypass, bypass),
+            number(caller.default_stream, theme.text),
+        ]));
+    }
+    lines
+}

@@ -1,0 +1,131 @@
+//! The top lines: the agent, and how far its numbers can be trusted.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use xsched_common::api::API_VERSION;
+
+use super::{Segment, join_segments, put};
+use crate::format;
+use crate::state::{Direction, Flow, Link, Seen, State};
+use crate::text::clean;
+use crate::theme::Theme;
+
+/// Draws both lines.
+pub fn draw(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
+    let width = area.width.into();
+    put(
+        buffer,
+        area,
+        0,
+        &join_segments(agent_line(state, theme), width, theme),
+    );
+    put(
+        buffer,
+        area,
+        1,
+        &join_segments(data_line(state, theme), width, theme),
+    );
+}
+
+fn agent_line(state: &State, theme: &Theme) -> Vec<Segment> {
+    let mut line = vec![Segment::new(9, "xtop", theme.strong)];
+    let dot = theme.symbols.dot;
+    line.push(match (&state.link, &state.seen) {
+        (Link::Connected, Some(seen)) => {
+            let version = clean(&seen.agent.version);
+            Segment::new(10, format!("{dot} agent {version}"), theme.good)
+        }
+        (Link::Lost { retry_at, .. }, _) => {
+            let wait = retry_at.saturating_sub(state.now).as_secs_f64().ceil();
+            let text = format!("{dot} disconnected, retry in {wait} s");
+            Segment::new(10, text, theme.bad)
+        }
+        _ => Segment::new(10, format!("{dot} connecting"), theme.warn),
+    });
+    if let Some(age) = state.age() {
+        let late = age > state.settings.interval * 3;
+        let style = if late { theme.bad } else { theme.dim };
+        line.push(Segment::new(
+            8,
+            format!("data {} old", format::age(age)),
+            style,
+        ));
+    }
+    if let Flow::Paused(_) = state.flow {
+        line.push(Segment::new(9, "PAUSED", theme.warn));
+    }
+    if let Some(seen) = &state.seen {
+        line.extend(honesty(seen, theme));
+    }
+    line
+}
+
+/// What is missing from the numbers.
+fn honesty(seen: &Seen, theme: &Theme) -> Vec<Segment> {
+    let agent = &seen.agent;
+    let mut line = Vec::new();
+    if agent.drops.total > 0 {
+        let text = format!("{} dropped", format::count(agent.drops.total));
+        line.push(Segment::new(11, text, theme.bad));
+    }
+    line.push(if agent.bpf.available {
+        let text = format!("bpf {} probes", agent.bpf.probes);
+        Segment::new(4, text, theme.dim)
+    } else {
+        Segment::new(7, "bpf off", theme.warn)
+    });
+    let sampling = format!("sampling {}", format::share(agent.sampling.factor));
+    line.push(Segment::new(5, sampling, theme.dim));
+    if !agent.limits.is_empty() {
+        let text = format!(
+            "{} (a)",
+            format::plural(agent.limits.len(), "limit", "limits")
+        );
+        line.push(Segment::new(6, text, theme.warn));
+    }
+    if agent.drops.total == 0 {
+        line.push(Segment::new(3, "0 dropped", theme.dim));
+    }
+    if seen.api_version > API_VERSION {
+        let text = format!("agent's API {} is newer: update xtop", seen.api_version);
+        line.push(Segment::new(2, text, theme.warn));
+    }
+    line
+}
+
+fn data_line(state: &State, theme: &Theme) -> Vec<Segment> {
+    let processes = &state.processes;
+    let Some(seen) = &state.seen else {
+        return Vec::new();
+    };
+    let total = format::plural(processes.total(), "process", "processes");
+    let mut line = vec![if processes.filter().is_empty() {
+        Segment::new(9, total, theme.text)
+    } else {
+        let filter = clean(&state.filter_text);
+        let text = format!("{} of {total} match \"{filter}\"", processes.len());
+        Segment::new(9, text, theme.warn)
+    }];
+    let sort = processes.sort();
+    let arrow = match sort.direction {
+        Direction::Ascending => theme.symbols.ascending,
+        Direction::Descending => theme.symbols.descending,
+    };
+    let text = format!("by {} {arrow}", sort.column.name());
+    line.push(Segment::new(8, text, theme.dim));
+    let text = format!("window {}", seen.window);
+    line.push(Segment::new(5, text, theme.dim));
+    for device in &seen.devices {
+        let active = device
+            .top_active
+            .map_or("idle".into(), |class| format!("{class} active"));
+        let address = clean(&device.address);
+        let policy = clean(&device.policy);
+        line.push(Segment::new(
+            4,
+            format!("{address} {policy}: {active}"),
+            theme.dim,
+        ));
+    }
+    line
+}

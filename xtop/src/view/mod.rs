@@ -1,0 +1,122 @@
+//! Drawing: a pure function of the state. No I/O here.
+
+mod detail;
+mod footer;
+mod header;
+mod popup;
+mod table;
+
+use ratatui::Frame;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+
+use crate::layout::{Layout, SMALLEST, Size};
+use crate::state::State;
+use crate::text::{fit, width};
+use crate::theme::{Charset, Theme};
+
+/// Draws everything.
+pub fn draw(frame: &mut Frame<'_>, state: &State, theme: &Theme) {
+    let area = frame.area();
+    let size = Size {
+        width: area.width,
+        height: area.height,
+    };
+    let buffer = frame.buffer_mut();
+    buffer.set_style(area, theme.text);
+    if size.width < SMALLEST.width || size.height < SMALLEST.height {
+        too_small(buffer, area, theme);
+    } else {
+        let layout = Layout::of(size, state);
+        header::draw(buffer, layout.header, state, theme);
+        table::draw(buffer, &layout, state, theme);
+        detail::draw(buffer, layout.detail, state, theme);
+        footer::draw_prompt(buffer, layout.prompt, state, theme);
+        footer::draw_keys(buffer, layout.footer, state, theme);
+        popup::draw(buffer, area, state, theme);
+    }
+    if theme.charset == Charset::Ascii {
+        to_ascii(buffer);
+    }
+}
+
+fn too_small(buffer: &mut Buffer, area: Rect, theme: &Theme) {
+    let text = format!(
+        "terminal too small: {}x{}, need {}x{}",
+        area.width, area.height, SMALLEST.width, SMALLEST.height
+    );
+    let lines = crate::text::wrap(&text, area.width.into(), theme.symbols.cut);
+    for (line, y) in lines.iter().zip(area.top()..area.bottom()) {
+        buffer.set_string(area.x, y, line, theme.bad);
+    }
+}
+
+/// Names of programs may be in any script; what ASCII cannot show is `?`.
+fn to_ascii(buffer: &mut Buffer) {
+    for cell in &mut buffer.content {
+        if !cell.symbol().is_ascii() {
+            cell.set_symbol("?");
+        }
+    }
+}
+
+/// Draws `line` on line `y` of `area`, if there is such a line.
+fn put(buffer: &mut Buffer, area: Rect, y: u16, line: &Line<'_>) {
+    if y < area.height {
+        buffer.set_line(area.x, area.y + y, line, area.width);
+    }
+}
+
+/// A part of a line that can be left out when the line is too long.
+struct Segment {
+    spans: Vec<Span<'static>>,
+    /// Lower goes first.
+    importance: u8,
+}
+
+impl Segment {
+    fn new(importance: u8, text: impl Into<String>, style: Style) -> Segment {
+        Segment {
+            spans: vec![Span::styled(text.into(), style)],
+            importance,
+        }
+    }
+
+    fn width(&self) -> usize {
+        self.spans.iter().map(|span| width(&span.content)).sum()
+    }
+}
+
+/// The most important segments that fit in `columns`, in their order, two
+/// blanks apart; one that is alone and still too long is cut.
+fn join_segments(mut segments: Vec<Segment>, columns: usize, theme: &Theme) -> Line<'static> {
+    let total = |segments: &[Segment]| -> usize {
+        let texts: usize = segments.iter().map(Segment::width).sum();
+        texts + 2 * segments.len().saturating_sub(1)
+    };
+    while segments.len() > 1 && total(&segments) > columns {
+        let least = segments
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, segment)| segment.importance)
+            .map_or(0, |(index, _)| index);
+        segments.remove(least);
+    }
+    let mut spans = Vec::new();
+    for segment in segments {
+        if !spans.is_empty() {
+            spans.push(Span::raw("  "));
+        }
+        spans.extend(segment.spans);
+    }
+    if let [span] = &mut spans[..] {
+        let cut = fit(&span.content, columns, theme.symbols.cut).into_owned();
+        span.content = cut.into();
+    }
+    Line::from(spans)
+}
+
+#[cfg(test)]
+mod tests;

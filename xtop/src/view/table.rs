@@ -1,0 +1,132 @@
+//! The table of processes, or what to do when there are none.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Alignment, Rect};
+use ratatui::style::Style;
+use ratatui::text::Line;
+use xsched_common::api::{GateState, ShimState};
+use xsched_common::units::Class;
+
+use super::put;
+use crate::format;
+use crate::layout::{Layout, Place};
+use crate::state::{Column, Direction, Link, Row, Sort, State, Value};
+use crate::text::{fit, width, wrap};
+use crate::theme::Theme;
+
+/// Draws titles and rows.
+pub fn draw(buffer: &mut Buffer, layout: &Layout, state: &State, theme: &Theme) {
+    if state.processes.is_empty() {
+        return explain(buffer, layout.body, state, theme);
+    }
+    let processes = &state.processes;
+    for place in &layout.columns {
+        draw_title(buffer, layout.titles.y, *place, processes.sort(), theme);
+    }
+    let offset = processes.offset(layout.rows());
+    let visible = processes.shown().enumerate().skip(offset);
+    for ((index, row), y) in visible.zip(layout.body.top()..layout.body.bottom()) {
+        for place in &layout.columns {
+            draw_cell(buffer, y, *place, row, theme);
+        }
+        if index == processes.cursor() {
+            let line = Rect::new(layout.body.x, y, layout.body.width, 1);
+            buffer.set_style(line, theme.selected);
+        }
+    }
+}
+
+fn draw_title(buffer: &mut Buffer, y: u16, place: Place, sort: Sort, theme: &Theme) {
+    let mut title = place.column.title().to_owned();
+    let mut style = theme.title;
+    if place.column == sort.column {
+        style = theme.sorted;
+        title.push_str(match sort.direction {
+            Direction::Ascending => theme.symbols.ascending,
+            Direction::Descending => theme.symbols.descending,
+        });
+    }
+    put_cell(buffer, y, place, &title, style, theme);
+}
+
+fn draw_cell(buffer: &mut Buffer, y: u16, place: Place, row: &Row, theme: &Theme) {
+    let value = place.column.value(row);
+    let style = style(place.column, &value, row, theme);
+    put_cell(buffer, y, place, &format::value(&value), style, theme);
+}
+
+fn put_cell(buffer: &mut Buffer, y: u16, place: Place, text: &str, style: Style, theme: &Theme) {
+    let text = fit(text, place.width.into(), theme.symbols.cut);
+    let free = place.width.saturating_sub(width(&text) as u16);
+    let shift = if place.column.is_numeric() { free } else { 0 };
+    buffer.set_string(place.x + shift, y, text, style);
+}
+
+fn style(column: Column, value: &Value<'_>, row: &Row, theme: &Theme) -> Style {
+    match (column, value) {
+        (_, Value::Unknown) => theme.dim,
+        (Column::Class, _) => class_style(row.process.class, theme),
+        (Column::Gate, _) => gate_style(row, theme),
+        (Column::Shim, _) => match row.process.shim {
+            ShimState::Joined => theme.text,
+            ShimState::Mapped | ShimState::Absent => theme.warn,
+        },
+        (Column::Bypass, Value::Share(share)) if *share > 0.0 => theme.warn,
+        (Column::User | Column::Device, _) => theme.dim,
+        _ => theme.text,
+    }
+}
+
+/// The colour of a class.
+pub fn class_style(class: Class, theme: &Theme) -> Style {
+    match class {
+        Class::Realtime | Class::High => theme.accent,
+        Class::Normal => theme.text,
+        Class::Low => theme.dim,
+    }
+}
+
+/// The colour of a gate.
+pub fn gate_style(row: &Row, theme: &Theme) -> Style {
+    match row.process.gate.as_ref().map(|gate| gate.state) {
+        None => theme.dim,
+        Some(GateState::Open) => theme.good,
+        Some(GateState::Capped) => theme.warn,
+        Some(GateState::Closed) => theme.bad,
+    }
+}
+
+/// Why there are no rows, and what to do about it.
+fn explain(buffer: &mut Buffer, body: Rect, state: &State, theme: &Theme) {
+    let socket = state.settings.socket.display().to_string();
+    let (style, title, next) = match (&state.link, &state.seen) {
+        (Link::Lost { error, .. }, _) => (theme.bad, "no data".to_owned(), error.clone()),
+        (_, None) => (theme.dim, "connecting".to_owned(), format!("to {socket}")),
+        (_, Some(_)) if state.processes.total() > 0 => (
+            theme.warn,
+            "no process matches the filter".to_owned(),
+            "press / to change it, Esc to drop it".to_owned(),
+        ),
+        (_, Some(seen)) => {
+            let next = if seen.agent.bpf.available {
+                "start a HIP program, or one under control with `xsched-agent run --class high -- PROGRAM`"
+            } else {
+                "only programs with the shim can be seen (press a for the reason): \
+                 start one with `xsched-agent run --class high -- PROGRAM`"
+            };
+            (
+                theme.text,
+                "no process uses HIP".to_owned(),
+                next.to_owned(),
+            )
+        }
+    };
+    let columns = usize::from(body.width).saturating_sub(4).min(76);
+    let text = wrap(&crate::text::clean(&next), columns, theme.symbols.cut);
+    let top = body.height.saturating_sub(text.len() as u16 + 2) / 2;
+    let centred = |text: String, style| Line::styled(text, style).alignment(Alignment::Center);
+    put(buffer, body, top, &centred(title, style));
+    for (line, y) in text.into_iter().zip(top + 2..) {
+        put(buffer, body, y, &centred(line, theme.text));
+    }
+}
