@@ -1,3 +1,9 @@
 //! `xsched-agent`: the daemon and its command line.
 
-fn main() {}
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

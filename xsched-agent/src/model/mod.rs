@@ -10,8 +10,7 @@ mod process;
 mod rows;
 mod window;
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use xsched_common::api::{API_VERSION, AgentInfo, BpfState, DropCount, Drops, Sampling, Snapshot};
@@ -87,39 +86,34 @@ impl Model {
                 .collect(),
         };
 
-        let mut ids: HashMap<u32, ProcessId> = HashMap::new();
-        let joined: Vec<Arc<ClientShared>> = self.clients.values().cloned().collect();
-        for client in &joined {
-            ids.insert(client.process.pid, client.process);
+        let joined: HashMap<ProcessId, Arc<ClientShared>> = self
+            .clients
+            .values()
+            .map(|client| (client.process, client.clone()))
+            .collect();
+        let mut launches: HashMap<ProcessId, Vec<&LaunchCount>> = HashMap::new();
+        for count in &observation.launches {
+            launches.entry(count.process).or_default().push(count);
         }
-        let seen = observation
-            .launches
+        let users = observation
+            .users
             .iter()
-            .map(|l| l.pid)
-            .chain(observation.users.iter().copied());
-        for pid in seen {
-            if let Entry::Vacant(entry) = ids.entry(pid)
-                && let Ok(id) = ProcessId::of(pid)
-            {
-                entry.insert(id);
-            }
-        }
-        for id in ids.values() {
-            self.processes
-                .entry(*id)
-                .or_insert_with(|| Process::new(*id));
+            .filter_map(|pid| ProcessId::of(*pid).ok());
+        let seen: HashSet<ProcessId> = joined
+            .keys()
+            .copied()
+            .chain(launches.keys().copied())
+            .chain(users)
+            .collect();
+        for id in seen {
+            self.processes.entry(id).or_insert_with(|| Process::new(id));
         }
         self.processes.retain(|id, _| id.is_alive());
         self.classes.prune();
 
-        for (pid, id) in &ids {
-            let Some(process) = self.processes.get_mut(id) else {
-                continue;
-            };
-            let mine = observation.launches.iter().filter(|l| l.pid == *pid);
-            process.take_counts(mine);
-            let client = joined.iter().find(|c| c.process == *id);
-            process.take_page(client);
+        for (id, process) in &mut self.processes {
+            process.take_counts(launches.get(id).into_iter().flatten().copied());
+            process.take_page(joined.get(id));
         }
         for process in self.processes.values_mut() {
             process.tick(now);

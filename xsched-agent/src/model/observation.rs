@@ -4,6 +4,8 @@ use xsched_common::api::BpfState;
 use xsched_common::bpf::{CallRoute, Drop};
 use xsched_common::units::StreamClass;
 
+use crate::process::ProcessId;
+
 /// Everything observed up to now; counts are totals since the start and
 /// never go back.
 #[derive(Clone, Debug, Default)]
@@ -24,7 +26,7 @@ pub struct Observation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LaunchCount {
     /// The process.
-    pub pid: u32,
+    pub process: ProcessId,
     /// Basename of the calling object.
     pub caller: String,
     /// What kind of object that is.

@@ -1,0 +1,92 @@
+//! A short conversation with the agent.
+
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use xsched_common::api::{MAX_LINE, Request, Response, Settled, Snapshot};
+use xsched_common::run_dir::RunDir;
+
+/// How long the agent may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody serves the socket.
+    #[error("no agent at {}: start it with `sudo xsched-agent`, or set XSCHED_RUN_DIR", .path.display())]
+    NoAgent {
+        /// The socket.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The conversation broke off.
+    #[error("the agent at {} did not answer: {source}", .path.display())]
+    NoAnswer {
+        /// The socket.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// The agent says no.
+    #[error("{message}")]
+    Refused {
+        /// Stable code.
+        code: String,
+        /// What, and what to do next.
+        message: String,
+    },
+}
+
+/// One snapshot.
+pub fn list(run_dir: &RunDir) -> Result<Snapshot, ClientError> {
+    match ask(run_dir, &Request::List)? {
+        Response::Snapshot(snapshot) => Ok(*snapshot),
+        other => Err(unexpected(run_dir, &other)),
+    }
+}
+
+/// Changes a class.
+pub fn set(run_dir: &RunDir, request: &Request) -> Result<Settled, ClientError> {
+    match ask(run_dir, request)? {
+        Response::Settled(settled) => Ok(settled),
+        other => Err(unexpected(run_dir, &other)),
+    }
+}
+
+fn unexpected(run_dir: &RunDir, response: &Response) -> ClientError {
+    match response {
+        Response::Error(failure) => ClientError::Refused {
+            code: failure.code.clone(),
+            message: failure.message.clone(),
+        },
+        _ => ClientError::NoAnswer {
+            path: run_dir.api_socket(),
+            source: io::Error::other("it answered something else; are both of one version?"),
+        },
+    }
+}
+
+fn ask(run_dir: &RunDir, request: &Request) -> Result<Response, ClientError> {
+    let path = run_dir.api_socket();
+    let stream = UnixStream::connect(&path).map_err(|source| ClientError::NoAgent {
+        path: path.clone(),
+        source,
+    })?;
+    converse(stream, request).map_err(|source| ClientError::NoAnswer { path, source })
+}
+
+fn converse(mut stream: UnixStream, request: &Request) -> io::Result<Response> {
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    let mut line = serde_json::to_vec(request).map_err(io::Error::other)?;
+    line.push(b'\n');
+    stream.write_all(&line)?;
+    let mut answer = Vec::new();
+    BufReader::new(stream)
+        .take(MAX_LINE as u64)
+        .read_until(b'\n', &mut answer)?;
+    serde_json::from_slice(&answer).map_err(io::Error::other)
+}

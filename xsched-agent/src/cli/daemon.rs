@@ -1,0 +1,142 @@
+//! The agent itself: control, observer, model and API, wired together.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::Receiver;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing::{info, warn};
+use xsched_agent::clock;
+use xsched_agent::control::{Control, RosterEvent};
+use xsched_agent::export;
+use xsched_agent::model::{self, Model, Observation};
+use xsched_agent::policy::{Policy, Strict};
+use xsched_agent::watcher::Watcher;
+use xsched_common::api::{BpfState, Snapshot};
+use xsched_common::run_dir::RunDir;
+
+use super::euid;
+
+/// Options of the agent itself.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Do not set probes: only processes under the shim are seen
+    #[arg(long)]
+    no_bpf: bool,
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("XSCHED_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+
+    let run_dir = RunDir::for_agent(euid());
+    let policy = Strict::default();
+    let (control, roster) = Control::start(&run_dir, Box::new(policy))?;
+    let (publish, snapshots) = watch::channel(Arc::new(Snapshot::default()));
+    let stop = Arc::new(AtomicBool::new(false));
+    let modeller = {
+        let stop = stop.clone();
+        let mut picture = Model::new(clock::monotonic(), policy.name());
+        // The first snapshot must not wait for the first sweep of /proc.
+        publish.send_replace(Arc::new(
+            picture.snapshot(clock::monotonic(), clock::unix()),
+        ));
+        let watcher = if options.no_bpf {
+            Err("probes are switched off (--no-bpf)".to_owned())
+        } else {
+            Watcher::start().map_err(|e| e.to_string())
+        };
+        match &watcher {
+            Ok(_) => info!("observing every process that uses HIP"),
+            Err(reason) => warn!("only processes under the shim are seen: {reason}"),
+        }
+        thread::Builder::new().name("model".into()).spawn(move || {
+            keep_modelling(&mut picture, watcher, &roster, &publish, &stop);
+        })?
+    };
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let api = run_dir.api_socket();
+    let handle = control.handle();
+    let served = runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+        info!("serving {}", run_dir.0.display());
+        tokio::select! {
+            failed = export::serve(&api, handle, snapshots) => match failed {
+                Ok(never) => match never {},
+                Err(e) => Err(anyhow::Error::new(e)),
+            },
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
+        }
+    });
+    info!("stopping");
+    stop.store(true, Relaxed);
+    // Gates open first; then the probes go.
+    drop(control);
+    let _ = std::fs::remove_file(run_dir.api_socket());
+    let _ = std::fs::remove_file(run_dir.join_socket());
+    if modeller.join().is_err() {
+        warn!("the model thread had failed: the last snapshots were stale");
+    }
+    served.map(|()| ExitCode::SUCCESS)
+}
+
+fn keep_modelling(
+    picture: &mut Model,
+    mut watcher: Result<Watcher, String>,
+    roster: &Receiver<RosterEvent>,
+    publish: &watch::Sender<Arc<Snapshot>>,
+    stop: &AtomicBool,
+) {
+    let tick = Duration::from_nanos(model::TICK.0);
+    let mut next = Instant::now();
+    while !stop.load(Relaxed) {
+        let observation = match &mut watcher {
+            Ok(watcher) => watcher.observe(),
+            Err(reason) => unobserved(reason),
+        };
+        for event in roster.try_iter() {
+            picture.roster(event);
+        }
+        picture.update(clock::monotonic(), &observation);
+        publish.send_replace(Arc::new(
+            picture.snapshot(clock::monotonic(), clock::unix()),
+        ));
+        next = (next + tick).max(Instant::now());
+        // Short naps: a stop must not wait for the end of a tick.
+        while !stop.load(Relaxed) && Instant::now() < next {
+            thread::sleep(
+                Duration::from_millis(20).min(next.saturating_duration_since(Instant::now())),
+            );
+        }
+    }
+}
+
+fn unobserved(reason: &str) -> Observation {
+    Observation {
+        bpf: BpfState {
+            available: false,
+            reason: Some(reason.to_owned()),
+            ..BpfState::default()
+        },
+        limits: vec![format!(
+            "processes without the shim and calls that go past it are not seen: {reason}"
+        )],
+        ..Observation::default()
+    }
+}

@@ -1,0 +1,122 @@
+//! The command line. Exit codes: 0 done (and nothing found), 1 findings,
+//! 2 could not do it.
+
+mod check;
+mod client;
+mod daemon;
+mod diagnose;
+mod ps;
+mod run;
+mod set;
+mod shim_path;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use xsched_common::run_dir::RunDir;
+
+/// Shows what every process does on the HIP runtime, explains why work
+/// escapes scheduling, and gives GPU time by class.
+///
+/// Without a subcommand this is the agent itself: it observes, serves the
+/// API socket, and applies the policy until it is stopped.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "\
+Examples:
+  sudo xsched-agent                                   run the agent
+  sudo xsched-agent run --class high -- python serve.py
+  xsched-agent ps                                     who uses HIP, and how
+  sudo xsched-agent diagnose --pid 4242               why is this process not scheduled?
+  sudo xsched-agent set --pid 4242 --class low
+
+Environment:
+  XSCHED_RUN_DIR   directory of the agent's sockets (default /run/xsched; for
+                   other users $XDG_RUNTIME_DIR/xsched or /tmp/xsched-UID)
+  XSCHED_LOG       what the agent logs, as in `info` or `xsched_agent=debug`
+
+Exit codes: 0 done, 1 findings (diagnose, check), 2 could not do it"
+)]
+struct Cli {
+    /// Say more: the causes behind an error
+    #[arg(short, long, global = true)]
+    verbose: bool,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    #[command(flatten)]
+    daemon: daemon::Options,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start a program under the shim, with a class
+    Run(run::Options),
+    /// Change the class of a process and its children to come
+    Set(set::Options),
+    /// List the processes that use HIP
+    Ps(ps::Options),
+    /// Say what this machine allows, what is missing, and how to get it
+    Check(check::Options),
+    /// Explain why work of a process escapes scheduling
+    Diagnose(diagnose::Options),
+}
+
+/// Parses the command line and does what it says.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let verbose = cli.verbose;
+    let done = match cli.command {
+        None => daemon::run(cli.daemon),
+        Some(Command::Run(options)) => run::run(options),
+        Some(Command::Set(options)) => set::run(&options),
+        Some(Command::Ps(options)) => ps::run(&options),
+        Some(Command::Check(options)) => check::run(&options),
+        Some(Command::Diagnose(options)) => diagnose::run(&options),
+    };
+    match done {
+        Ok(code) => code,
+        Err(e) => {
+            if verbose {
+                eprintln!("xsched-agent: {e:?}");
+            } else {
+                eprintln!("xsched-agent: {e}");
+            }
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The effective user.
+fn euid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Where the agent's sockets are for this user.
+fn run_dir() -> RunDir {
+    RunDir::for_client(euid())
+}
+
+/// Prints to stdout; a reader that closed early (`| head`) is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    use std::io::{ErrorKind, Write as _};
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(e.into()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,94 @@
+//! `ps`: one look at all HIP processes.
+
+use std::process::ExitCode;
+
+use xsched_common::api::{GateState, ProcessRow, ShimState, Snapshot};
+use xsched_common::units::Nanos;
+
+use super::{client, print, run_dir, table};
+
+/// For a live view use xtop.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Print the agent's snapshot: raw numbers, times in ns
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let snapshot = client::list(&run_dir())?;
+    if options.json {
+        print(&format!("{}\n", serde_json::to_string(&snapshot)?))?;
+    } else {
+        print(&text(&snapshot))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(snapshot: &Snapshot) -> String {
+    let mut out = if snapshot.processes.is_empty() {
+        "no process uses HIP\n".to_owned()
+    } else {
+        let rows: Vec<_> = snapshot.processes.iter().map(row).collect();
+        table::render(
+            &[
+                ">PID",
+                "COMMAND",
+                "CLASS",
+                "SHIM",
+                "GATE",
+                ">LAUNCH/S",
+                ">BURST P50",
+                ">P99",
+                ">BYPASS",
+                ">DEFAULT",
+            ],
+            &rows,
+        )
+    };
+    if snapshot.agent.drops.total > 0 {
+        out += &format!(
+            "{} events were dropped: counts are too low\n",
+            snapshot.agent.drops.total
+        );
+    }
+    for limit in &snapshot.agent.limits {
+        out += &format!("note: {limit}\n");
+    }
+    out
+}
+
+fn row(process: &ProcessRow) -> Vec<String> {
+    let unknown = || "-".to_owned();
+    let percent = |share: Option<f64>| share.map_or_else(unknown, |s| format!("{:.1}%", s * 100.0));
+    let latency = |pick: fn(&xsched_common::api::Latency) -> Nanos| {
+        process
+            .burst
+            .filter(|burst| burst.count > 0)
+            .map_or_else(unknown, |burst| pick(&burst).to_string())
+    };
+    vec![
+        process.pid.to_string(),
+        process.command.clone(),
+        process.class.to_string(),
+        match process.shim {
+            ShimState::Absent => "absent",
+            ShimState::Mapped => "mapped",
+            ShimState::Joined => "joined",
+        }
+        .to_owned(),
+        process
+            .gate
+            .as_ref()
+            .map_or_else(unknown, |gate| match gate.state {
+                GateState::Open => "open".to_owned(),
+                GateState::Capped => format!("cap {}", gate.cap.unwrap_or_default()),
+                GateState::Closed => "closed".to_owned(),
+            }),
+        format!("{:.0}", process.launches_per_s),
+        latency(|l| l.p50_ns),
+        latency(|l| l.p99_ns),
+        percent(process.bypass_ratio),
+        percent(process.default_stream_ratio),
+    ]
+}

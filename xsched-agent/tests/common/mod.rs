@@ -1,0 +1,256 @@
+//! What the integration tests share: a real agent in a directory of its own,
+//! and a client that joins it as a shim would.
+#![allow(dead_code, reason = "every test binary uses its own part")]
+
+use std::io::{BufRead as _, BufReader, IoSliceMut, Write as _};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::ptr::{self, NonNull};
+use std::time::{Duration, Instant};
+
+use rustix::mm::{MapFlags, ProtFlags};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketAddrUnix,
+    SocketFlags, SocketType,
+};
+use serde_json::Value;
+use xsched_common::api::{Request, Response};
+use xsched_common::gate::{GateMode, GateWord};
+use xsched_common::join::{Hello, REPLY_FDS, Reply};
+use xsched_common::page::{ControlPage, Edges, StatusPage};
+use xsched_common::run_dir::RunDir;
+use xsched_common::units::PciAddress;
+
+/// Nothing here takes this long unless it hangs.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The built `xsched-agent`.
+pub fn agent_command() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_xsched-agent"))
+}
+
+/// A running agent; killed when it goes out of scope.
+pub struct Agent {
+    pub child: Child,
+    pub run_dir: RunDir,
+    pub dir: tempfile::TempDir,
+}
+
+impl Agent {
+    /// Starts one without probes and waits until it serves.
+    pub fn start() -> Agent {
+        Agent::start_in(tempfile::tempdir().expect("a temporary directory"))
+    }
+
+    /// The same in a directory that an earlier agent may have used.
+    pub fn start_in(dir: tempfile::TempDir) -> Agent {
+        let run_dir = RunDir(dir.path().join("run"));
+        let child = agent_command()
+            .arg("--no-bpf")
+            .env("XSCHED_RUN_DIR", &run_dir.0)
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the agent starts");
+        let agent = Agent {
+            child,
+            run_dir,
+            dir,
+        };
+        wait_for("the agent serves", || {
+            UnixStream::connect(agent.run_dir.api_socket()).is_ok()
+        });
+        agent
+    }
+
+    /// One request, one response, over a connection of its own.
+    pub fn ask(&self, request: &Request) -> Response {
+        let line = serde_json::to_string(request).expect("serialises");
+        serde_json::from_value(self.ask_raw(&line)).expect("a response")
+    }
+
+    /// Any line.
+    pub fn ask_raw(&self, line: &str) -> Value {
+        let mut stream = UnixStream::connect(self.run_dir.api_socket()).expect("connects");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream
+            .write_all(format!("{line}\n").as_bytes())
+            .expect("sends");
+        let mut answer = String::new();
+        BufReader::new(stream)
+            .read_line(&mut answer)
+            .expect("answers");
+        serde_json::from_str(&answer).expect("JSON")
+    }
+
+    /// Runs a subcommand against this agent.
+    pub fn cli(&self, arguments: &[&str]) -> std::process::Output {
+        agent_command()
+            .args(arguments)
+            .env("XSCHED_RUN_DIR", &self.run_dir.0)
+            .output()
+            .expect("the command runs")
+    }
+
+    /// kill -9, leaving its directory.
+    pub fn kill(mut self) -> tempfile::TempDir {
+        self.child.kill().expect("kill");
+        self.child.wait().expect("wait");
+        // Agent has a Drop; move the directory out by replacing it.
+        std::mem::replace(
+            &mut self.dir,
+            tempfile::tempdir().expect("a temporary directory"),
+        )
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A process that has joined: this test, or a child it stands in for.
+pub struct FakeClient {
+    pub socket: OwnedFd,
+    pub reply: Reply,
+    pub bell: OwnedFd,
+    control: NonNull<ControlPage>,
+    status: NonNull<StatusPage>,
+}
+
+/// Connects to an agent's joining socket.
+pub fn connect(run_dir: &RunDir) -> OwnedFd {
+    let socket = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .expect("a socket");
+    let address = SocketAddrUnix::new(run_dir.join_socket()).expect("an address");
+    rustix::net::connect(&socket, &address).expect("connects");
+    socket
+}
+
+impl FakeClient {
+    /// Joins, on a device that only this test's clients share.
+    pub fn join(run_dir: &RunDir) -> FakeClient {
+        let socket = connect(run_dir);
+        let hello = Hello::new(std::process::id());
+        rustix::net::send(&socket, &hello.encode(), SendFlags::NOSIGNAL).expect("sends");
+        let mut bytes = [0; 64];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(REPLY_FDS))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let received = rustix::net::recvmsg(
+            &socket,
+            &mut [IoSliceMut::new(&mut bytes)],
+            &mut ancillary,
+            RecvFlags::CMSG_CLOEXEC,
+        )
+        .expect("receives");
+        let mut fds = Vec::new();
+        for message in ancillary.drain() {
+            if let RecvAncillaryMessage::ScmRights(rights) = message {
+                fds.extend(rights);
+            }
+        }
+        let reply = Reply::decode(&bytes[..received.bytes]).expect("a reply");
+        let [control, status, bell]: [OwnedFd; REPLY_FDS] =
+            fds.try_into().expect("three descriptors");
+        let client = FakeClient {
+            socket,
+            reply,
+            bell,
+            control: map(&control, ProtFlags::READ),
+            status: map(&status, ProtFlags::READ | ProtFlags::WRITE),
+        };
+        let status = client.status();
+        status.devices[0].set_pci(PciAddress {
+            bus: 3,
+            ..PciAddress::default()
+        });
+        status
+            .device_count
+            .store(1, std::sync::atomic::Ordering::Release);
+        client
+    }
+
+    pub fn control(&self) -> &ControlPage {
+        // SAFETY: mapped for the process's life.
+        unsafe { self.control.as_ref() }
+    }
+
+    pub fn status(&self) -> &StatusPage {
+        // SAFETY: mapped for the process's life.
+        unsafe { self.status.as_ref() }
+    }
+
+    pub fn mode(&self) -> GateMode {
+        GateWord(
+            self.control().devices[0]
+                .word
+                .load(std::sync::atomic::Ordering::SeqCst),
+        )
+        .mode()
+    }
+
+    /// As the shim at its first launch: rings if the agent wants it.
+    pub fn become_active(&self) {
+        if self.status().devices[0].set_active() {
+            self.ring_for(Edges::ACTIVE);
+        }
+    }
+
+    /// As the shim when its work is drained.
+    pub fn become_idle(&self) {
+        if self.status().devices[0].set_idle() {
+            self.ring_for(Edges::IDLE);
+        }
+    }
+
+    fn ring_for(&self, edge: Edges) {
+        let wanted = self.control().devices[0]
+            .wanted_edges
+            .load(std::sync::atomic::Ordering::SeqCst);
+        if Edges(wanted).contains(edge) {
+            rustix::io::write(&self.bell, &1u64.to_ne_bytes()).expect("rings");
+        }
+    }
+
+    /// Waits until the gate is in a mode that `wanted` accepts.
+    pub fn wait_for_mode(&self, what: &str, wanted: impl Fn(GateMode) -> bool) {
+        wait_for(&format!("{what} (now {:?})", self.mode()), || {
+            wanted(self.mode())
+        });
+    }
+}
+
+fn map<T>(fd: &OwnedFd, prot: ProtFlags) -> NonNull<T> {
+    // SAFETY: a fresh mapping, never unmapped: tests end soon.
+    let at = unsafe {
+        rustix::mm::mmap(
+            ptr::null_mut(),
+            size_of::<T>(),
+            prot,
+            MapFlags::SHARED,
+            fd,
+            0,
+        )
+    };
+    NonNull::new(at.expect("maps").cast()).expect("not null")
+}
+
+/// Polls until `condition` holds; panics with `what` after [`PATIENCE`].
+pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(
+            Instant::now() < deadline,
+            "waited {PATIENCE:?} in vain: {what}"
+        );
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}

@@ -1,0 +1,304 @@
+//! The control plane: a real agent, and clients that join it as shims do.
+
+mod common;
+
+use std::os::fd::AsFd as _;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use common::{Agent, FakeClient, agent_command, connect, wait_for};
+use rustix::net::{RecvFlags, SendFlags};
+use xsched_common::api::{Request, Response, ShimState};
+use xsched_common::gate::GateMode;
+use xsched_common::join::{Hello, Reply, Verdict};
+use xsched_common::units::{Class, Nanos};
+
+fn set_class(agent: &Agent, pid: u32, class: Class) {
+    match agent.ask(&Request::Set { pid, class }) {
+        Response::Settled(settled) => assert_eq!(settled.class, class),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A client in a process of its own, since all clients of one process have
+/// one class.
+struct Rival {
+    child: std::process::Child,
+    to_child: std::process::ChildStdin,
+    from_child: std::io::BufReader<std::process::ChildStdout>,
+}
+
+impl Rival {
+    /// Starts this test binary again as a client that obeys its stdin.
+    fn start(agent: &Agent) -> Rival {
+        use std::io::BufRead as _;
+        let mut child = std::process::Command::new(std::env::current_exe().expect("I run"))
+            .args(["--exact", "rival_process", "--nocapture"])
+            .env("XSCHED_RUN_DIR", &agent.run_dir.0)
+            .env("RIVAL", "1")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("starts");
+        let to_child = child.stdin.take().expect("piped");
+        let mut from_child = std::io::BufReader::new(child.stdout.take().expect("piped"));
+        let mut line = String::new();
+        while !line.contains("rival joined") {
+            line.clear();
+            assert!(
+                from_child.read_line(&mut line).expect("reads") > 0,
+                "the rival died"
+            );
+        }
+        Rival {
+            child,
+            to_child,
+            from_child,
+        }
+    }
+
+    fn tell(&mut self, order: &str) {
+        use std::io::{BufRead as _, Write as _};
+        writeln!(self.to_child, "{order}").expect("writes");
+        let mut line = String::new();
+        while !line.contains("done") {
+            line.clear();
+            assert!(
+                self.from_child.read_line(&mut line).expect("reads") > 0,
+                "the rival died"
+            );
+        }
+    }
+}
+
+impl Drop for Rival {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Not a test of its own: the process that [`Rival`] starts.
+#[test]
+fn rival_process() {
+    if std::env::var_os("RIVAL").is_none() {
+        return;
+    }
+    let run_dir = xsched_common::run_dir::RunDir::for_agent(0);
+    let client = FakeClient::join(&run_dir);
+    println!("rival joined");
+    for order in std::io::stdin().lines() {
+        match order.expect("reads").as_str() {
+            "active" => client.become_active(),
+            "idle" => client.become_idle(),
+            other => panic!("{other}"),
+        }
+        println!("done");
+    }
+}
+
+#[test]
+fn strict_priority_closes_caps_and_opens() {
+    let agent = Agent::start();
+    let low = FakeClient::join(&agent.run_dir);
+    assert_eq!(low.reply.verdict, Verdict::Accepted);
+    set_class(&agent, std::process::id(), Class::Low);
+    low.status().devices[0]
+        .kernel_ns
+        .store(Nanos::from_micros(100).0, Relaxed);
+    low.become_active();
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(low.mode(), GateMode::Open, "nobody else is there");
+
+    let mut high = Rival::start(&agent);
+    set_class(&agent, high.child.id(), Class::High);
+    low.wait_for_mode("capped while the higher class is idle", |m| {
+        m == GateMode::Capped(6)
+    });
+    high.tell("active");
+    low.wait_for_mode("closed while it is active", |m| m == GateMode::Closed);
+    high.tell("idle");
+    low.wait_for_mode("capped after its linger", |m| m == GateMode::Capped(6));
+    high.tell("active");
+    low.wait_for_mode("closed again", |m| m == GateMode::Closed);
+    set_class(&agent, high.child.id(), Class::Low);
+    low.wait_for_mode("open among equals", |m| m == GateMode::Open);
+    set_class(&agent, high.child.id(), Class::Realtime);
+    low.wait_for_mode("closed below realtime", |m| m == GateMode::Closed);
+    drop(high);
+    low.wait_for_mode("open when the rival is killed", |m| m == GateMode::Open);
+}
+
+#[test]
+fn the_heart_beats_and_stops_with_the_agent() {
+    let agent = Agent::start();
+    let client = FakeClient::join(&agent.run_dir);
+    let beat = || client.control().heartbeat.load(Relaxed);
+    let (start, from) = (Instant::now(), beat());
+    wait_for("10 heartbeats", || beat() >= from + 10);
+    assert!(
+        start.elapsed() >= Duration::from_millis(400),
+        "no faster than every 50 ms"
+    );
+    let dir = agent.kill();
+    let last = beat();
+    std::thread::sleep(Duration::from_millis(150));
+    assert_eq!(beat(), last);
+    // A new agent serves the same directory, whatever the old one left there.
+    let agent = Agent::start_in(dir);
+    let again = FakeClient::join(&agent.run_dir);
+    assert_ne!(again.reply.epoch, client.reply.epoch);
+}
+
+#[test]
+fn a_stopping_agent_opens_every_gate() {
+    let mut agent = Agent::start();
+    let low = FakeClient::join(&agent.run_dir);
+    set_class(&agent, std::process::id(), Class::Low);
+    let mut high = Rival::start(&agent);
+    set_class(&agent, high.child.id(), Class::High);
+    high.tell("active");
+    low.wait_for_mode("closed", |m| m == GateMode::Closed);
+    let pid = rustix::process::Pid::from_raw(agent.child.id() as i32).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("SIGTERM");
+    assert!(agent.child.wait().expect("ends").success());
+    assert_eq!(low.mode(), GateMode::Open);
+    assert!(!agent.run_dir.api_socket().exists() && !agent.run_dir.join_socket().exists());
+}
+
+#[test]
+fn a_shim_of_another_abi_is_told_so() {
+    let agent = Agent::start();
+    let socket = connect(&agent.run_dir);
+    let mut hello = Hello::new(1);
+    hello.abi.major += 1;
+    rustix::net::send(&socket, &hello.encode(), SendFlags::NOSIGNAL).expect("sends");
+    let mut bytes = [0; 64];
+    let (len, _) =
+        rustix::net::recv(&socket, &mut bytes[..], RecvFlags::empty()).expect("receives");
+    let reply = Reply::decode(&bytes[..len]).expect("a reply");
+    assert_eq!(
+        (reply.verdict, reply.abi),
+        (Verdict::AbiMismatch, xsched_common::ABI)
+    );
+}
+
+#[test]
+fn noise_on_the_joining_socket_harms_nobody() {
+    let agent = Agent::start();
+    let client = FakeClient::join(&agent.run_dir);
+    for noise in [&b""[..], b"x", &[0xff; 24], &[0; 4096]] {
+        let socket = connect(&agent.run_dir);
+        let _ = rustix::net::send(&socket, noise, SendFlags::NOSIGNAL);
+    }
+    let silent: Vec<_> = (0..200).map(|_| connect(&agent.run_dir)).collect();
+    let beat = client.control().heartbeat.load(Relaxed);
+    wait_for("the heart beats on", || {
+        client.control().heartbeat.load(Relaxed) > beat + 2
+    });
+    drop(silent);
+    wait_for("others can join", || {
+        let socket = connect(&agent.run_dir);
+        rustix::net::send(&socket, &Hello::new(1).encode(), SendFlags::NOSIGNAL).expect("sends");
+        let mut bytes = [0; 64];
+        match rustix::net::recv(socket.as_fd(), &mut bytes[..], RecvFlags::empty()) {
+            Ok((len, _)) if len > 0 => {
+                Reply::decode(&bytes[..len]).is_ok_and(|reply| reply.verdict == Verdict::Accepted)
+            }
+            _ => false,
+        }
+    });
+}
+
+#[test]
+fn a_client_that_lies_in_its_page_harms_only_itself() {
+    let agent = Agent::start();
+    let liar = FakeClient::join(&agent.run_dir);
+    let status = liar.status();
+    status.device_count.store(u32::MAX, Relaxed);
+    for device in &status.devices {
+        device.kernel_ns.store(u64::MAX, Relaxed);
+        device.gap_ns.store(u64::MAX, Relaxed);
+        device.admitted.store(u64::MAX, Relaxed);
+        device.set_active();
+    }
+    assert!(status.callers[0].claim(b"\x1b[31m\xff\xfe"));
+    for counts in &status.callers[0].launches {
+        counts[0].store(u64::MAX, Relaxed);
+    }
+    liar.become_active();
+    let beat = liar.control().heartbeat.load(Relaxed);
+    wait_for("the heart beats on", || {
+        liar.control().heartbeat.load(Relaxed) > beat + 20
+    });
+    assert!(matches!(agent.ask(&Request::List), Response::Snapshot(_)));
+}
+
+#[test]
+fn the_api_answers_lists_and_refuses() {
+    let agent = Agent::start();
+    let client = FakeClient::join(&agent.run_dir);
+    client.status().callers[0].claim(b"libtorch_hip.so");
+    let me = std::process::id();
+    wait_for("my row", || match agent.ask(&Request::List) {
+        Response::Snapshot(snapshot) => snapshot.processes.iter().any(|row| {
+            row.pid == me && row.shim == ShimState::Joined && row.bypass_ratio.is_none()
+        }),
+        other => panic!("{other:?}"),
+    });
+    for (line, code) in [
+        ("nonsense", "malformed"),
+        (r#"{"op":"fly"}"#, "malformed"),
+        (
+            r#"{"op":"set","pid":4194305,"class":"low"}"#,
+            "no_such_process",
+        ),
+        (r#"{"op":"set","pid":1,"class":"urgent"}"#, "malformed"),
+    ] {
+        let answer = agent.ask_raw(line);
+        assert_eq!(answer["type"], "error", "{line}: {answer}");
+        assert_eq!(answer["code"], code, "{line}: {answer}");
+    }
+    let endless = "x".repeat(100_000);
+    assert_eq!(agent.ask_raw(&endless)["code"], "malformed");
+}
+
+#[test]
+fn the_command_line_speaks_plainly() {
+    let agent = Agent::start();
+    let out = agent.cli(&["ps"]);
+    assert!(out.status.success());
+    assert!(String::from_utf8_lossy(&out.stdout).contains("no process uses HIP"));
+    let out = agent.cli(&["set", "--pid", "4194305", "--class", "low"]);
+    assert_eq!(out.status.code(), Some(2));
+    let error = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(
+        error.contains("does not exist") && error.lines().count() == 1,
+        "{error}"
+    );
+
+    let second = agent_command()
+        .arg("--no-bpf")
+        .env("XSCHED_RUN_DIR", &agent.run_dir.0)
+        .output()
+        .expect("runs");
+    assert_eq!(second.status.code(), Some(2));
+    let error = String::from_utf8_lossy(&second.stderr).into_owned();
+    let expected = format!("another agent (pid {}) already serves", agent.child.id());
+    assert!(
+        error.contains(&expected) && error.lines().count() == 1,
+        "{error}"
+    );
+
+    let nobody = agent_command()
+        .arg("ps")
+        .env("XSCHED_RUN_DIR", "/nonexistent")
+        .output()
+        .expect("runs");
+    assert_eq!(nobody.status.code(), Some(2));
+    let error = String::from_utf8_lossy(&nobody.stderr).into_owned();
+    assert!(
+        error.contains("no agent at /nonexistent/api.sock: start it"),
+        "{error}"
+    );
+}
