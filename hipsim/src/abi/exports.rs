@@ -1,0 +1,30 @@
+//! The generated entries. Each exported function is a small assembly entry that jumps through [`DISPATCH`]; nothing inside
+//! the simulator calls an export, so a preloaded library never sees the simulator's own calls.
+
+use std::sync::atomic::AtomicPtr;
+
+include!(concat!(env!("OUT_DIR"), "/exports.rs"));
+
+unsafe extern "C" {
+    /// Addresses of the exported entries, in table order (read-only data made by the generated assembly).
+    static hipsim_export_table: [usize; COUNT];
+}
+
+/// Address of the exported entry called `name`, as `dlsym` would give it.
+pub fn address(name: &str) -> Option<usize> {
+    let index = NAMES.iter().position(|known| *known == name)?;
+    // SAFETY: the assembly defines COUNT words, relocated before any code of this library runs and never written.
+    Some(unsafe { hipsim_export_table[index] })
+}
+
+/// The major version of the SONAME this copy was installed under. `install` rewrites the last byte of the mark in the
+/// copies it makes; nothing else in the library tells them apart.
+#[used]
+static ABI_MAJOR: [u8; 24] = *b"hipsim-abi-major:\0\0\0\0\0\0\x05";
+
+/// Major version of the ABI this library stands for: 5, 6 or 7.
+pub fn major_version() -> u8 {
+    // Volatile, or the compiler would use the value it sees here.
+    // SAFETY: reads one byte of a static array.
+    unsafe { std::ptr::read_volatile(&raw const ABI_MAJOR[23]) }
+}

@@ -1,0 +1,266 @@
+//! `hipDeviceProp_t` in its two layouts: R0000 (before HIP 6) and R0600.
+
+use std::ffi::{c_char, c_int, c_uint};
+
+/// What the simulated device says about itself. A mid-size accelerator of the gfx906 family, for which Debian's hipcc
+/// compiles out of the box.
+pub struct Description {
+    pub name: &'static str,
+    pub architecture: &'static str,
+    pub memory: u64,
+    pub compute_units: c_int,
+    pub pci: (c_int, c_int, c_int),
+}
+
+pub const SHARED_MEMORY: usize = 65_536;
+pub const WARP: c_int = 64;
+pub const CLOCK_KHZ: c_int = 1_725_000;
+pub const MEMORY_CLOCK_KHZ: c_int = 1_000_000;
+pub const MEMORY_BUS_BITS: c_int = 4_096;
+pub const L2_BYTES: c_int = 4 << 20;
+pub const THREADS_PER_UNIT: c_int = 2_560;
+pub const REGISTERS: c_int = 65_536;
+pub const MAX_GRID: c_int = c_int::MAX;
+
+/// `hipDeviceArch_t` with everything set: 64- and 32-bit atomics, doubles, warp operations and so on.
+const ARCH: c_uint = 0x1_ffff;
+
+/// `hipDeviceProp_t` of ROCm 4 and 5.
+#[repr(C)]
+pub struct PropertiesR0000 {
+    name: [c_char; 256],
+    total_global_mem: usize,
+    shared_mem_per_block: usize,
+    regs_per_block: c_int,
+    warp_size: c_int,
+    max_threads_per_block: c_int,
+    max_threads_dim: [c_int; 3],
+    max_grid_size: [c_int; 3],
+    clock_rate: c_int,
+    memory_clock_rate: c_int,
+    memory_bus_width: c_int,
+    total_const_mem: usize,
+    major: c_int,
+    minor: c_int,
+    multi_processor_count: c_int,
+    l2_cache_size: c_int,
+    max_threads_per_multi_processor: c_int,
+    compute_mode: c_int,
+    clock_instruction_rate: c_int,
+    arch: c_uint,
+    concurrent_kernels: c_int,
+    pci_domain_id: c_int,
+    pci_bus_id: c_int,
+    pci_device_id: c_int,
+    max_shared_memory_per_multi_processor: usize,
+    is_multi_gpu_board: c_int,
+    can_map_host_memory: c_int,
+    gcn_arch: c_int,
+    gcn_arch_name: [c_char; 256],
+    integrated: c_int,
+    cooperative_launch: c_int,
+    cooperative_multi_device_launch: c_int,
+    max_texture: [c_int; 7],
+    hdp_flush: [usize; 2],
+    mem_pitch: usize,
+    texture_alignment: usize,
+    texture_pitch_alignment: usize,
+    kernel_exec_timeout_enabled: c_int,
+    ecc_enabled: c_int,
+    tcc_driver: c_int,
+    cooperative_unmatched: [c_int; 4],
+    is_large_bar: c_int,
+    asic_revision: c_int,
+    managed_memory: c_int,
+    direct_managed_mem_access_from_host: c_int,
+    concurrent_managed_access: c_int,
+    pageable_memory_access: c_int,
+    pageable_memory_access_uses_host_page_tables: c_int,
+}
+
+const _: () = assert!(size_of::<PropertiesR0000>() == 792);
+const _: () = assert!(std::mem::offset_of!(PropertiesR0000, gcn_arch_name) == 396);
+const _: () = assert!(std::mem::offset_of!(PropertiesR0000, mem_pitch) == 712);
+
+/// `hipDeviceProp_t` since ROCm 6.
+#[repr(C)]
+pub struct PropertiesR0600 {
+    name: [c_char; 256],
+    uuid: [u8; 16],
+    luid: [c_char; 8],
+    luid_device_node_mask: c_uint,
+    total_global_mem: usize,
+    shared_mem_per_block: usize,
+    regs_per_block: c_int,
+    warp_size: c_int,
+    mem_pitch: usize,
+    max_threads_per_block: c_int,
+    max_threads_dim: [c_int; 3],
+    max_grid_size: [c_int; 3],
+    clock_rate: c_int,
+    total_const_mem: usize,
+    major: c_int,
+    minor: c_int,
+    texture_alignment: usize,
+    texture_pitch_alignment: usize,
+    device_overlap: c_int,
+    multi_processor_count: c_int,
+    kernel_exec_timeout_enabled: c_int,
+    integrated: c_int,
+    can_map_host_memory: c_int,
+    compute_mode: c_int,
+    max_texture_and_surface: [c_int; 40],
+    surface_alignment: usize,
+    concurrent_kernels: c_int,
+    ecc_enabled: c_int,
+    pci_bus_id: c_int,
+    pci_device_id: c_int,
+    pci_domain_id: c_int,
+    tcc_driver: c_int,
+    async_engine_count: c_int,
+    unified_addressing: c_int,
+    memory_clock_rate: c_int,
+    memory_bus_width: c_int,
+    l2_cache_size: c_int,
+    persisting_l2_cache_max_size: c_int,
+    max_threads_per_multi_processor: c_int,
+    stream_priorities_supported: c_int,
+    global_l1_cache_supported: c_int,
+    local_l1_cache_supported: c_int,
+    shared_mem_per_multiprocessor: usize,
+    regs_per_multiprocessor: c_int,
+    managed_memory: c_int,
+    is_multi_gpu_board: c_int,
+    multi_gpu_board_group_id: c_int,
+    host_native_atomic_supported: c_int,
+    single_to_double_precision_perf_ratio: c_int,
+    pageable_memory_access: c_int,
+    concurrent_managed_access: c_int,
+    compute_preemption_supported: c_int,
+    can_use_host_pointer_for_registered_mem: c_int,
+    cooperative_launch: c_int,
+    cooperative_multi_device_launch: c_int,
+    shared_mem_per_block_optin: usize,
+    pageable_memory_access_uses_host_page_tables: c_int,
+    direct_managed_mem_access_from_host: c_int,
+    max_blocks_per_multi_processor: c_int,
+    access_policy_max_window_size: c_int,
+    reserved_shared_mem_per_block: usize,
+    host_register_supported: c_int,
+    sparse_array_supported: c_int,
+    host_register_read_only_supported: c_int,
+    timeline_semaphore_interop_supported: c_int,
+    memory_pools_supported: c_int,
+    interop_and_reserved: [c_int; 103],
+    gcn_arch_name: [c_char; 256],
+    max_shared_memory_per_multi_processor: usize,
+    clock_instruction_rate: c_int,
+    arch: c_uint,
+    hdp_flush: [usize; 2],
+    cooperative_unmatched: [c_int; 4],
+    is_large_bar: c_int,
+    asic_revision: c_int,
+}
+
+const _: () = assert!(size_of::<PropertiesR0600>() == 1472);
+const _: () = assert!(std::mem::offset_of!(PropertiesR0600, gcn_arch_name) == 1160);
+const _: () = assert!(std::mem::offset_of!(PropertiesR0600, total_global_mem) == 288);
+
+fn text(into: &mut [c_char; 256], value: &str) {
+    for (to, from) in into.iter_mut().zip(value.bytes().take(255)) {
+        *to = from as c_char;
+    }
+}
+
+impl PropertiesR0000 {
+    /// The description in this layout.
+    pub fn of(device: &Description) -> Self {
+        // SAFETY: integers, arrays of integers and nothing else: zero is valid.
+        let mut p: Self = unsafe { std::mem::zeroed() };
+        text(&mut p.name, device.name);
+        text(&mut p.gcn_arch_name, device.architecture);
+        p.total_global_mem = device.memory as usize;
+        p.shared_mem_per_block = SHARED_MEMORY;
+        p.regs_per_block = REGISTERS;
+        p.warp_size = WARP;
+        p.max_threads_per_block = 1024;
+        p.max_threads_dim = [1024; 3];
+        p.max_grid_size = [MAX_GRID; 3];
+        p.clock_rate = CLOCK_KHZ;
+        p.memory_clock_rate = MEMORY_CLOCK_KHZ;
+        p.memory_bus_width = MEMORY_BUS_BITS;
+        p.total_const_mem = 16 << 10;
+        (p.major, p.minor) = (9, 0);
+        p.multi_processor_count = device.compute_units;
+        p.l2_cache_size = L2_BYTES;
+        p.max_threads_per_multi_processor = THREADS_PER_UNIT;
+        p.clock_instruction_rate = CLOCK_KHZ;
+        p.arch = ARCH;
+        p.concurrent_kernels = 1;
+        (p.pci_domain_id, p.pci_bus_id, p.pci_device_id) = device.pci;
+        p.max_shared_memory_per_multi_processor = SHARED_MEMORY;
+        p.can_map_host_memory = 1;
+        p.gcn_arch = 906;
+        p.cooperative_launch = 1;
+        p.cooperative_multi_device_launch = 1;
+        p.mem_pitch = i32::MAX as usize;
+        p.texture_alignment = 256;
+        p.texture_pitch_alignment = 256;
+        p.is_large_bar = 1;
+        p.managed_memory = 1;
+        p.concurrent_managed_access = 1;
+        p
+    }
+}
+
+impl PropertiesR0600 {
+    /// The description in this layout.
+    pub fn of(device: &Description) -> Self {
+        // SAFETY: as above.
+        let mut p: Self = unsafe { std::mem::zeroed() };
+        text(&mut p.name, device.name);
+        text(&mut p.gcn_arch_name, device.architecture);
+        p.uuid = *b"GPU-hipsim000001";
+        p.total_global_mem = device.memory as usize;
+        p.shared_mem_per_block = SHARED_MEMORY;
+        p.regs_per_block = REGISTERS;
+        p.warp_size = WARP;
+        p.mem_pitch = i32::MAX as usize;
+        p.max_threads_per_block = 1024;
+        p.max_threads_dim = [1024; 3];
+        p.max_grid_size = [MAX_GRID; 3];
+        p.clock_rate = CLOCK_KHZ;
+        p.total_const_mem = 16 << 10;
+        (p.major, p.minor) = (9, 0);
+        p.texture_alignment = 256;
+        p.texture_pitch_alignment = 256;
+        p.device_overlap = 1;
+        p.multi_processor_count = device.compute_units;
+        p.can_map_host_memory = 1;
+        p.concurrent_kernels = 1;
+        (p.pci_domain_id, p.pci_bus_id, p.pci_device_id) = device.pci;
+        p.async_engine_count = 2;
+        p.unified_addressing = 1;
+        p.memory_clock_rate = MEMORY_CLOCK_KHZ;
+        p.memory_bus_width = MEMORY_BUS_BITS;
+        p.l2_cache_size = L2_BYTES;
+        p.max_threads_per_multi_processor = THREADS_PER_UNIT;
+        p.stream_priorities_supported = 1;
+        p.shared_mem_per_multiprocessor = SHARED_MEMORY;
+        p.regs_per_multiprocessor = REGISTERS;
+        p.managed_memory = 1;
+        p.concurrent_managed_access = 1;
+        p.can_use_host_pointer_for_registered_mem = 1;
+        p.cooperative_launch = 1;
+        p.cooperative_multi_device_launch = 1;
+        p.shared_mem_per_block_optin = SHARED_MEMORY;
+        p.max_blocks_per_multi_processor = THREADS_PER_UNIT / 64;
+        p.host_register_supported = 1;
+        p.memory_pools_supported = 1;
+        p.max_shared_memory_per_multi_processor = SHARED_MEMORY;
+        p.clock_instruction_rate = CLOCK_KHZ;
+        p.arch = ARCH;
+        p.is_large_bar = 1;
+        p
+    }
+}

@@ -1,0 +1,133 @@
+//! Events: create, record, wait, query, elapsed time.
+
+use std::ffi::c_uint;
+
+use super::support::{DefaultStream, put, run, stream};
+use crate::abi::error::{HipError, Result};
+use crate::abi::types::{EVENT_DISABLE_TIMING, EventHandle, StreamHandle};
+use crate::runtime;
+use crate::runtime::command::{Command, Executor};
+use crate::runtime::events::{self, EventId, Recorded, Timing};
+use crate::runtime::wait::Attendance;
+
+/// All flags of the API: blocking sync, no timing, interprocess, and AMD's three for system-scope release.
+const KNOWN_FLAGS: c_uint = 0x7 | 0x2000_0000 | 0x4000_0000 | 0x8000_0000;
+
+unsafe fn create_event(at: *mut EventHandle, flags: c_uint) -> Result {
+    if at.is_null() || flags & !KNOWN_FLAGS != 0 {
+        return Err(HipError::InvalidValue);
+    }
+    let timing = if flags & EVENT_DISABLE_TIMING != 0 { Timing::Disabled } else { Timing::Kept };
+    let created = runtime::get()?.lock().events.create(timing);
+    // SAFETY: the program's pointer for the result.
+    unsafe { put(at, events::handle(created.ok_or(HipError::OutOfMemory)?)) }
+}
+
+pub unsafe extern "C" fn create(at: *mut EventHandle) -> i32 {
+    // SAFETY: the program's pointer for the result.
+    run(|| unsafe { create_event(at, 0) })
+}
+
+pub unsafe extern "C" fn create_with_flags(at: *mut EventHandle, flags: c_uint) -> i32 {
+    // SAFETY: as above.
+    run(|| unsafe { create_event(at, flags) })
+}
+
+pub unsafe extern "C" fn destroy(event: EventHandle) -> i32 {
+    run(|| {
+        let id = events::named(event)?;
+        let mut core = runtime::get()?.lock();
+        core.events.get(id).ok_or(HipError::InvalidHandle)?;
+        core.events.destroy(id);
+        Ok(())
+    })
+}
+
+/// Records an event in a stream.
+///
+/// # Errors
+/// No such event or stream.
+pub fn record_event(event: EventHandle, of: StreamHandle, default: DefaultStream) -> Result {
+    let id = events::named(event)?;
+    let (runtime, of) = stream(of, default)?;
+    let mut core = runtime.lock();
+    let capture = core.streams.get(of).ok_or(HipError::ContextIsDestroyed)?.capture;
+    let event = core.events.get_mut(id).ok_or(HipError::InvalidHandle)?;
+    if let Some(capture) = capture {
+        event.recorded = Recorded::Captured { capture };
+        return Ok(());
+    }
+    drop(core);
+    runtime.submit(of, &Command::Record(id), Attendance::Unattended)?;
+    Ok(())
+}
+
+pub unsafe extern "C" fn record(event: EventHandle, of: StreamHandle) -> i32 {
+    run(|| record_event(event, of, DefaultStream::Legacy))
+}
+
+pub unsafe extern "C" fn record_spt(event: EventHandle, of: StreamHandle) -> i32 {
+    run(|| record_event(event, of, DefaultStream::PerThread))
+}
+
+pub unsafe extern "C" fn record_with_flags(event: EventHandle, of: StreamHandle, flags: c_uint) -> i32 {
+    run(|| match flags {
+        0 | 1 => record_event(event, of, DefaultStream::Legacy),
+        _ => Err(HipError::InvalidValue),
+    })
+}
+
+fn state(core: &runtime::core::Core, id: EventId) -> Result<Recorded> {
+    let recorded = core.events.get(id).ok_or(HipError::InvalidHandle)?.recorded;
+    match recorded {
+        Recorded::Captured { .. } => Err(HipError::CapturedEvent),
+        _ => Ok(recorded),
+    }
+}
+
+pub unsafe extern "C" fn synchronize(event: EventHandle) -> i32 {
+    run(|| {
+        let id = events::named(event)?;
+        let runtime = runtime::get()?;
+        let recorded = state(&runtime.lock(), id)?;
+        if let Recorded::At { point, at: None } = recorded {
+            runtime.wait(&point);
+        }
+        Ok(())
+    })
+}
+
+pub unsafe extern "C" fn query(event: EventHandle) -> i32 {
+    run(|| {
+        let id = events::named(event)?;
+        let runtime = runtime::get()?;
+        let (core, _) = runtime.drive(runtime.lock(), Executor::Waiter);
+        match state(&core, id)? {
+            Recorded::At { at: None, .. } => Err(HipError::NotReady),
+            _ => Ok(()),
+        }
+    })
+}
+
+pub unsafe extern "C" fn elapsed(at: *mut f32, from: EventHandle, to: EventHandle) -> i32 {
+    run(|| {
+        if at.is_null() {
+            return Err(HipError::InvalidValue);
+        }
+        let (from, to) = (events::named(from)?, events::named(to)?);
+        let runtime = runtime::get()?;
+        let (core, _) = runtime.drive(runtime.lock(), Executor::Waiter);
+        let time = |id| {
+            if core.events.get(id).ok_or(HipError::InvalidHandle)?.timing == Timing::Disabled {
+                return Err(HipError::InvalidHandle);
+            }
+            match state(&core, id)? {
+                Recorded::At { at, .. } => at.ok_or(HipError::NotReady),
+                _ => Err(HipError::InvalidHandle),
+            }
+        };
+        let (from, to) = (time(from)?, time(to)?);
+        // SAFETY: the program's pointer for the result.
+        unsafe { put(at, (to as i64 - from as i64) as f32 / 1e6) }
+    })
+}

@@ -1,0 +1,210 @@
+//! Allocation, registration and questions about addresses.
+
+use std::ffi::{c_int, c_uint, c_void};
+
+use super::support::{put, run};
+use crate::abi::error::{HipError, Result};
+use crate::abi::exports::major_version;
+use crate::abi::types::{Extent, PitchedPtr, PointerAttributes};
+use crate::runtime;
+use crate::runtime::command::Address;
+use crate::runtime::memory::{self, Kind};
+
+/// Row pitch of pitched allocations.
+const PITCH: usize = 256;
+
+unsafe fn allocate(at: *mut *mut c_void, size: usize, kind: Kind, flags: c_uint) -> Result {
+    runtime::get()?;
+    if at.is_null() {
+        return Err(HipError::InvalidValue);
+    }
+    let pointer = match size {
+        // An empty allocation succeeds with a null pointer.
+        0 => std::ptr::null_mut(),
+        _ => memory::allocate(size, kind, flags)?.pointer(),
+    };
+    // SAFETY: the program's pointer for the result.
+    unsafe { put(at, pointer) }
+}
+
+pub unsafe extern "C" fn malloc(at: *mut *mut c_void, size: usize) -> i32 {
+    // SAFETY: the program's pointer for the result.
+    run(|| unsafe { allocate(at, size, Kind::Device, 0) })
+}
+
+pub unsafe extern "C" fn malloc_with_flags(at: *mut *mut c_void, size: usize, flags: c_uint) -> i32 {
+    // SAFETY: as above.
+    run(|| unsafe { allocate(at, size, Kind::Device, flags) })
+}
+
+pub unsafe extern "C" fn malloc_managed(at: *mut *mut c_void, size: usize, flags: c_uint) -> i32 {
+    // SAFETY: as above.
+    run(|| unsafe { allocate(at, size, Kind::Managed, flags) })
+}
+
+pub unsafe extern "C" fn host_malloc(at: *mut *mut c_void, size: usize, flags: c_uint) -> i32 {
+    // SAFETY: as above.
+    run(|| unsafe { allocate(at, size, Kind::Host, flags) })
+}
+
+pub unsafe extern "C" fn malloc_host(at: *mut *mut c_void, size: usize) -> i32 {
+    // SAFETY: as above.
+    run(|| unsafe { allocate(at, size, Kind::Host, 0) })
+}
+
+pub unsafe extern "C" fn malloc_pitch(
+    at: *mut *mut c_void,
+    pitch: *mut usize,
+    width: usize,
+    height: usize,
+) -> i32 {
+    run(|| {
+        let row = width.checked_next_multiple_of(PITCH).ok_or(HipError::OutOfMemory)?;
+        // SAFETY: the program's pointers for the results.
+        unsafe {
+            put(pitch, row)?;
+            allocate(at, row.checked_mul(height).ok_or(HipError::OutOfMemory)?, Kind::Device, 0)
+        }
+    })
+}
+
+pub unsafe extern "C" fn driver_malloc_pitch(
+    at: *mut *mut c_void,
+    pitch: *mut usize,
+    width: usize,
+    height: usize,
+    _element: c_uint,
+) -> i32 {
+    // SAFETY: the same arguments.
+    unsafe { malloc_pitch(at, pitch, width, height) }
+}
+
+pub unsafe extern "C" fn malloc_3d(at: *mut PitchedPtr, extent: Extent) -> i32 {
+    run(|| {
+        let pitch = extent.width.checked_next_multiple_of(PITCH).ok_or(HipError::OutOfMemory)?;
+        let size = pitch.checked_mul(extent.height).and_then(|plane| plane.checked_mul(extent.depth));
+        let mut pointer = std::ptr::null_mut();
+        // SAFETY: a local for one result, the program's pointer for the other.
+        unsafe {
+            allocate(&raw mut pointer, size.ok_or(HipError::OutOfMemory)?, Kind::Device, 0)?;
+            put(at, PitchedPtr { pointer, pitch, x_size: extent.width, y_size: extent.height })
+        }
+    })
+}
+
+/// Frees after everything queued has finished, as the real runtime does.
+fn free_after_all(pointer: *mut c_void, allowed: &[Kind]) -> Result {
+    let runtime = runtime::get()?;
+    if pointer.is_null() {
+        return Ok(());
+    }
+    let start = Address::from(pointer);
+    match memory::starting_at(start) {
+        Some(allocation) if allowed.contains(&allocation.kind) => {
+            runtime.wait_all();
+            memory::release(start);
+            Ok(())
+        }
+        _ => Err(HipError::InvalidValue),
+    }
+}
+
+pub unsafe extern "C" fn free(pointer: *mut c_void) -> i32 {
+    run(|| free_after_all(pointer, &[Kind::Device, Kind::Managed]))
+}
+
+pub unsafe extern "C" fn host_free(pointer: *mut c_void) -> i32 {
+    run(|| free_after_all(pointer, &[Kind::Host]))
+}
+
+pub unsafe extern "C" fn host_register(pointer: *mut c_void, size: usize, flags: c_uint) -> i32 {
+    run(|| {
+        runtime::get()?;
+        if pointer.is_null() || size == 0 {
+            return Err(HipError::InvalidValue);
+        }
+        memory::register(Address::from(pointer), size, flags);
+        Ok(())
+    })
+}
+
+pub unsafe extern "C" fn host_unregister(pointer: *mut c_void) -> i32 {
+    run(|| free_after_all(pointer, &[Kind::Registered]))
+}
+
+pub unsafe extern "C" fn host_device_pointer(at: *mut *mut c_void, host: *mut c_void, _flags: c_uint) -> i32 {
+    run(|| match memory::containing(Address::from(host)) {
+        // SAFETY: the program's pointer for the result.
+        Some(_) => unsafe { put(at, host) },
+        None => Err(HipError::InvalidValue),
+    })
+}
+
+pub unsafe extern "C" fn host_flags(flags: *mut c_uint, host: *mut c_void) -> i32 {
+    run(|| match memory::containing(Address::from(host)) {
+        // SAFETY: as above.
+        Some(allocation) if allocation.kind != Kind::Device => unsafe { put(flags, allocation.flags) },
+        _ => Err(HipError::InvalidValue),
+    })
+}
+
+pub unsafe extern "C" fn info(free: *mut usize, total: *mut usize) -> i32 {
+    run(|| {
+        runtime::get()?;
+        let (left, all) = memory::info();
+        // SAFETY: as above; either may be null.
+        unsafe {
+            let _ = put(free, left as usize);
+            let _ = put(total, all as usize);
+        }
+        Ok(())
+    })
+}
+
+pub unsafe extern "C" fn pointer_size(pointer: *mut c_void, size: *mut usize) -> i32 {
+    run(|| match memory::starting_at(Address::from(pointer)) {
+        // SAFETY: as above.
+        Some(allocation) => unsafe { put(size, allocation.size) },
+        None => Err(HipError::InvalidValue),
+    })
+}
+
+pub unsafe extern "C" fn address_range(base: *mut *mut c_void, size: *mut usize, address: *mut c_void) -> i32 {
+    run(|| {
+        let found = memory::containing(Address::from(address)).ok_or(HipError::NotFound)?;
+        // SAFETY: as above; either may be null.
+        unsafe {
+            let _ = put(base, found.start.pointer());
+            let _ = put(size, found.size);
+        }
+        Ok(())
+    })
+}
+
+/// `hipMemoryType` was renumbered in HIP 6: Host/Device/Managed are 0/1/- before and 1/2/3 since.
+fn type_code(kind: Kind) -> c_int {
+    let six = major_version() >= 6;
+    match kind {
+        Kind::Host | Kind::Registered => c_int::from(six),
+        Kind::Device => 1 + c_int::from(six),
+        Kind::Managed => if six { 3 } else { 1 },
+    }
+}
+
+pub unsafe extern "C" fn pointer_attributes(at: *mut PointerAttributes, pointer: *const c_void) -> i32 {
+    run(|| {
+        runtime::get()?;
+        let found = memory::containing(Address::from(pointer)).ok_or(HipError::InvalidValue)?;
+        let host = if found.kind == Kind::Device { std::ptr::null_mut() } else { pointer.cast_mut() };
+        let attributes = PointerAttributes {
+            memory_type: type_code(found.kind),
+            device: 0,
+            device_pointer: pointer.cast_mut(),
+            host_pointer: host,
+            is_managed: c_int::from(found.kind == Kind::Managed),
+            allocation_flags: found.flags,
+        };
+        // SAFETY: as above.
+        unsafe { put(at, attributes) }
+    })
+}

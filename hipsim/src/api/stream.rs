@@ -1,0 +1,228 @@
+//! Streams: create, destroy, wait, query, attributes.
+
+use std::ffi::{c_int, c_uint, c_void};
+
+use super::support::{DefaultStream, put, refuse_capture, run, stream};
+use crate::abi::error::{HipError, Result};
+use crate::abi::types::{EventHandle, STREAM_NON_BLOCKING, StreamHandle};
+use crate::runtime;
+use crate::runtime::command::{Command, Executor};
+use crate::runtime::events::{self, Recorded};
+use crate::runtime::streams::{LEGACY, StreamId, StreamKind, handle};
+use crate::runtime::wait::Attendance;
+
+/// Greatest and least stream priority; smaller is more urgent.
+pub const PRIORITIES: (c_int, c_int) = (-1, 1);
+
+unsafe fn create_stream(at: *mut StreamHandle, kind: StreamKind, priority: c_int) -> Result {
+    if at.is_null() {
+        return Err(HipError::InvalidValue);
+    }
+    let priority = priority.clamp(PRIORITIES.0, PRIORITIES.1);
+    let created = runtime::get()?.lock().streams.create(kind, priority);
+    // SAFETY: the program's pointer for the result.
+    unsafe { put(at, handle(created.ok_or(HipError::OutOfMemory)?)) }
+}
+
+fn kind(flags: c_uint) -> Result<StreamKind> {
+    match flags {
+        0 => Ok(StreamKind::Blocking),
+        STREAM_NON_BLOCKING => Ok(StreamKind::NonBlocking),
+        _ => Err(HipError::InvalidValue),
+    }
+}
+
+pub unsafe extern "C" fn create(at: *mut StreamHandle) -> i32 {
+    // SAFETY: the program's pointer for the result.
+    run(|| unsafe { create_stream(at, StreamKind::Blocking, 0) })
+}
+
+pub unsafe extern "C" fn create_with_flags(at: *mut StreamHandle, flags: c_uint) -> i32 {
+    // SAFETY: as above.
+    run(|| unsafe { create_stream(at, kind(flags)?, 0) })
+}
+
+pub unsafe extern "C" fn create_with_priority(at: *mut StreamHandle, flags: c_uint, priority: c_int) -> i32 {
+    // SAFETY: as above.
+    run(|| unsafe { create_stream(at, kind(flags)?, priority) })
+}
+
+pub unsafe extern "C" fn create_with_mask(at: *mut StreamHandle, words: u32, mask: *const u32) -> i32 {
+    run(|| {
+        if words == 0 || mask.is_null() {
+            return Err(HipError::InvalidValue);
+        }
+        // SAFETY: as above. The mask of compute units changes nothing here.
+        unsafe { create_stream(at, StreamKind::Blocking, 0) }
+    })
+}
+
+pub unsafe extern "C" fn destroy(of: StreamHandle) -> i32 {
+    run(|| {
+        let (runtime, id) = stream(of, DefaultStream::Legacy)?;
+        if of as usize <= 2 {
+            return Err(HipError::InvalidHandle);
+        }
+        // The real runtime lets the stream finish first.
+        let pending = {
+            let mut core = runtime.lock();
+            let stream = core.streams.get_mut(id).ok_or(HipError::ContextIsDestroyed)?;
+            if let Some(capture) = stream.capture.take() {
+                core.captures.invalidate(capture);
+            }
+            core.streams.pending(id)
+        };
+        if let Some(point) = pending {
+            runtime.wait(&point);
+        }
+        runtime.lock().streams.destroy(id);
+        Ok(())
+    })
+}
+
+fn synchronize_stream(of: StreamHandle, default: DefaultStream) -> Result {
+    let (runtime, id) = stream(of, default)?;
+    refuse_capture(runtime, id)?;
+    if id == LEGACY {
+        // The default stream's last work waits for the blocking streams, and the program expects theirs done too.
+        let points = blocking_points(&runtime.lock());
+        for point in &points {
+            runtime.wait(point);
+        }
+        return Ok(());
+    }
+    let pending = runtime.lock().streams.pending(id);
+    if let Some(point) = pending {
+        runtime.wait(&point);
+    }
+    Ok(())
+}
+
+fn blocking_points(core: &runtime::core::Core) -> Vec<runtime::streams::Point> {
+    let streams = &core.streams;
+    let ordered = streams.iter().filter(|(_, stream)| stream.kind != StreamKind::NonBlocking);
+    ordered.filter_map(|(id, _)| streams.pending(id)).collect()
+}
+
+pub unsafe extern "C" fn synchronize(of: StreamHandle) -> i32 {
+    run(|| synchronize_stream(of, DefaultStream::Legacy))
+}
+
+pub unsafe extern "C" fn synchronize_spt(of: StreamHandle) -> i32 {
+    run(|| synchronize_stream(of, DefaultStream::PerThread))
+}
+
+fn query_stream(of: StreamHandle, default: DefaultStream) -> Result {
+    let (runtime, id) = stream(of, default)?;
+    refuse_capture(runtime, id)?;
+    let (core, _) = runtime.drive(runtime.lock(), Executor::Waiter);
+    let pending = match id {
+        LEGACY => !blocking_points(&core).is_empty(),
+        _ => core.streams.pending(id).is_some(),
+    };
+    if pending { Err(HipError::NotReady) } else { Ok(()) }
+}
+
+pub unsafe extern "C" fn query(of: StreamHandle) -> i32 {
+    run(|| query_stream(of, DefaultStream::Legacy))
+}
+
+pub unsafe extern "C" fn query_spt(of: StreamHandle) -> i32 {
+    run(|| query_stream(of, DefaultStream::PerThread))
+}
+
+fn wait_for_event(of: StreamHandle, event: EventHandle, default: DefaultStream) -> Result {
+    let (runtime, id) = stream(of, default)?;
+    let event = events::named(event)?;
+    let mut core = runtime.lock();
+    let recorded = core.events.get(event).ok_or(HipError::InvalidHandle)?.recorded;
+    match recorded {
+        Recorded::Never | Recorded::At { at: Some(_), .. } => Ok(()),
+        Recorded::Captured { capture } => {
+            // The stream joins the capture the event was recorded in.
+            core.streams.get_mut(id).ok_or(HipError::ContextIsDestroyed)?.capture = Some(capture);
+            Ok(())
+        }
+        Recorded::At { point, at: None } => {
+            drop(core);
+            runtime.submit(id, &Command::WaitFor(vec![point]), Attendance::Unattended)?;
+            Ok(())
+        }
+    }
+}
+
+pub unsafe extern "C" fn wait_event(of: StreamHandle, event: EventHandle, _flags: c_uint) -> i32 {
+    run(|| wait_for_event(of, event, DefaultStream::Legacy))
+}
+
+pub unsafe extern "C" fn wait_event_spt(of: StreamHandle, event: EventHandle, _flags: c_uint) -> i32 {
+    run(|| wait_for_event(of, event, DefaultStream::PerThread))
+}
+
+unsafe fn attribute<T>(
+    of: StreamHandle,
+    default: DefaultStream,
+    at: *mut T,
+    value: impl FnOnce(&runtime::streams::Stream) -> T,
+) -> Result {
+    let (runtime, id) = stream(of, default)?;
+    let value = value(runtime.lock().streams.get(id).ok_or(HipError::ContextIsDestroyed)?);
+    // SAFETY: the program's pointer for the result.
+    unsafe { put(at, value) }
+}
+
+fn flags_of(stream: &runtime::streams::Stream) -> c_uint {
+    c_uint::from(stream.kind == StreamKind::NonBlocking)
+}
+
+pub unsafe extern "C" fn get_flags(of: StreamHandle, flags: *mut c_uint) -> i32 {
+    // SAFETY: the program's pointer for the result.
+    run(|| unsafe { attribute(of, DefaultStream::Legacy, flags, flags_of) })
+}
+
+pub unsafe extern "C" fn get_flags_spt(of: StreamHandle, flags: *mut c_uint) -> i32 {
+    // SAFETY: as above.
+    run(|| unsafe { attribute(of, DefaultStream::PerThread, flags, flags_of) })
+}
+
+pub unsafe extern "C" fn get_priority(of: StreamHandle, priority: *mut c_int) -> i32 {
+    // SAFETY: as above.
+    run(|| unsafe { attribute(of, DefaultStream::Legacy, priority, |stream| stream.priority) })
+}
+
+pub unsafe extern "C" fn get_priority_spt(of: StreamHandle, priority: *mut c_int) -> i32 {
+    // SAFETY: as above.
+    run(|| unsafe { attribute(of, DefaultStream::PerThread, priority, |stream| stream.priority) })
+}
+
+pub unsafe extern "C" fn get_device(of: StreamHandle, device: *mut c_int) -> i32 {
+    // SAFETY: as above.
+    run(|| unsafe { attribute(of, DefaultStream::Legacy, device, |_| 0) })
+}
+
+/// Returns the ordinal itself, not a code.
+pub unsafe extern "C" fn device_id(_of: StreamHandle) -> c_int {
+    0
+}
+
+pub unsafe extern "C" fn get_id(of: StreamHandle, at: *mut u64) -> i32 {
+    run(|| {
+        let (runtime, id) = stream(of, DefaultStream::Legacy)?;
+        runtime.lock().streams.get(id).ok_or(HipError::ContextIsDestroyed)?;
+        // SAFETY: as above.
+        unsafe { put(at, stream_number(id)) }
+    })
+}
+
+fn stream_number(id: StreamId) -> u64 {
+    if id == LEGACY { 0 } else { handle(id) as u64 }
+}
+
+/// Managed memory needs no attaching here; the call must still name a stream.
+pub unsafe extern "C" fn attach_memory(of: StreamHandle, memory: *mut c_void, _size: usize, _flags: c_uint) -> i32 {
+    run(|| {
+        let (runtime, id) = stream(of, DefaultStream::Legacy)?;
+        runtime.lock().streams.get(id).ok_or(HipError::ContextIsDestroyed)?;
+        if memory.is_null() { Err(HipError::InvalidValue) } else { Ok(()) }
+    })
+}

@@ -1,0 +1,208 @@
+//! The device's clock as one process sees it: what service the process has had, and announcing its work to the others.
+
+use std::path::Path;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
+
+use super::file::{DeviceError, DeviceFile, owner_word};
+use super::layout::SNAPSHOTS;
+use crate::model::fifo;
+use crate::model::share::{MAX_PROCESSES, Snapshot};
+use crate::options::Discipline;
+
+/// How often a process that waits looks for dead neighbours, in ns. Their kernels stop counting this soon.
+pub const REAP_INTERVAL: u64 = 2_000_000;
+
+/// Real time, CLOCK_MONOTONIC, in ns.
+pub fn now() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes one timespec; CLOCK_MONOTONIC always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// An attached process. Used under the runtime's lock, so one thread at a time publishes.
+pub struct Clock {
+    device: DeviceFile,
+    slot: usize,
+    discipline: Discipline,
+    /// The service clock never goes back for us, even when a stalled neighbour announces work late.
+    last: u64,
+    last_reap: u64,
+}
+
+impl Clock {
+    /// Attaches this process to the device at `path`.
+    ///
+    /// # Errors
+    /// The device file cannot be used.
+    pub fn attach(path: &Path, wanted: Discipline) -> Result<Self, DeviceError> {
+        let (device, slot) = DeviceFile::attach(path, wanted)?;
+        let discipline = device.discipline();
+        let mut clock = Self { device, slot, discipline, last: 0, last_reap: 0 };
+        // Leftovers of a dead owner: first out of the active set, then cleared.
+        clock.drop_slot(slot, now());
+        clock.device.slot(slot).owner.store(owner_word(), SeqCst);
+        Ok(clock)
+    }
+
+    /// The discipline of the device.
+    pub fn discipline(&self) -> Discipline {
+        self.discipline
+    }
+
+    /// The service clock at real time `now`.
+    pub fn service(&mut self, now: u64) -> u64 {
+        let service = match self.discipline {
+            Discipline::Amd => self.snapshot().1.advance(now, |slot| self.end(slot)).service,
+            Discipline::Fifo => now.saturating_add(self.device.shared().skipped.load(Acquire)),
+        };
+        self.last = self.last.max(service);
+        self.last
+    }
+
+    /// The earliest real time at which the service clock can reach `service`.
+    pub fn time_at(&self, service: u64) -> u64 {
+        match self.discipline {
+            Discipline::Amd => self.snapshot().1.time_at(service, |slot| self.end(slot)),
+            Discipline::Fifo => service.saturating_sub(self.device.shared().skipped.load(Acquire)),
+        }
+    }
+
+    /// Announces that this process has `work` ns left, ending at service `end` if it runs without pause.
+    pub fn announce(&mut self, now: u64, end: u64, work: u64) {
+        let own = self.device.slot(self.slot);
+        if self.discipline == Discipline::Fifo {
+            own.end.store(work, Relaxed);
+            return;
+        }
+        if own.end.load(Relaxed) == end && work == 0 {
+            return;
+        }
+        let bit = 1 << self.slot;
+        loop {
+            let (word, snapshot) = self.snapshot();
+            if snapshot.active & bit != 0 && own.end.load(Relaxed) > self.last {
+                own.end.store(end, SeqCst);
+            } else if work > 0 {
+                // Join the active set before the end is visible: until then we count as drained, which errs by the ns
+                // between two stores. The other way round would count the whole idle time as busy.
+                let mut joined = snapshot.advance(now, |slot| self.end(slot));
+                joined.active |= bit;
+                if !self.publish(word, joined) {
+                    continue;
+                }
+                own.end.store(end, SeqCst);
+            } else {
+                return;
+            }
+            // Somebody may have seen us drained and taken us out while we extended the end.
+            if self.snapshot().1.active & bit != 0 || end <= self.last {
+                return;
+            }
+        }
+    }
+
+    /// Reserves the device for `work` ns (discipline `fifo`); the device time of the end.
+    pub fn reserve(&mut self, work: u64) -> u64 {
+        let shared = self.device.shared();
+        let now = now().saturating_add(shared.skipped.load(Acquire));
+        let mut busy = shared.busy_until.load(Relaxed);
+        loop {
+            let end = fifo::reserve(busy, now, work);
+            match shared.busy_until.compare_exchange_weak(busy, end, SeqCst, Relaxed) {
+                Ok(_) => return end,
+                Err(other) => busy = other,
+            }
+        }
+    }
+
+    /// Whether a process besides this one may be using the device.
+    pub fn contended(&self) -> bool {
+        match self.discipline {
+            Discipline::Amd => self.snapshot().1.active & !(1 << self.slot) != 0,
+            Discipline::Fifo => true,
+        }
+    }
+
+    /// Takes dead neighbours off the device; at most every [`REAP_INTERVAL`].
+    pub fn reap(&mut self, now: u64) {
+        if now.saturating_sub(self.last_reap) < REAP_INTERVAL || !self.contended() {
+            return;
+        }
+        self.last_reap = now;
+        for slot in 0..MAX_PROCESSES {
+            if slot != self.slot
+                && self.device.slot(slot).owner.load(Acquire) != 0
+                && !self.device.alive(slot)
+            {
+                self.drop_slot(slot, now);
+            }
+        }
+    }
+
+    /// Frees a slot whose owner is dead. Several reapers at once agree: each step is idempotent or a compare-exchange.
+    fn drop_slot(&self, slot: usize, now: u64) {
+        let shared = self.device.shared();
+        let dead = self.device.slot(slot);
+        let owner = dead.owner.load(Acquire);
+        match self.discipline {
+            Discipline::Fifo => {
+                let outstanding = dead.end.swap(0, SeqCst);
+                let device_now = now.saturating_add(shared.skipped.load(Acquire));
+                let refund = fifo::refund(shared.busy_until.load(Acquire), device_now, outstanding);
+                shared.skipped.fetch_add(refund, SeqCst);
+            }
+            Discipline::Amd => loop {
+                let (word, snapshot) = self.snapshot();
+                let bit = 1 << slot;
+                if snapshot.active & bit == 0 {
+                    dead.end.store(0, SeqCst);
+                    break;
+                }
+                let mut left = snapshot.advance(now, |slot| self.end(slot));
+                left.active &= !bit;
+                if self.publish(word, left) {
+                    dead.end.store(0, SeqCst);
+                    break;
+                }
+            },
+        }
+        // A failed exchange means somebody else freed it, or a new owner already has it.
+        let _ = dead.owner.compare_exchange(owner, 0, SeqCst, Relaxed);
+    }
+
+    fn end(&self, slot: usize) -> u64 {
+        self.device.slot(slot).end.load(SeqCst)
+    }
+
+    /// The current snapshot and the word that names it. Retries while others publish; each retry means progress of one.
+    fn snapshot(&self) -> (u64, Snapshot) {
+        let current = &self.device.shared().current;
+        loop {
+            let word = current.load(SeqCst);
+            let (slot, index) = ((word >> 16) as u16 as usize, word as u16 as usize);
+            let shared = &self.device.slot(slot).snapshots[index % SNAPSHOTS];
+            let snapshot = Snapshot {
+                at: shared.at.load(SeqCst),
+                service: shared.service.load(SeqCst),
+                active: shared.active.load(SeqCst),
+            };
+            if current.load(SeqCst) == word {
+                return (word, snapshot);
+            }
+        }
+    }
+
+    /// Makes `snapshot` the current one if `word` still is; false when somebody else was first.
+    fn publish(&self, word: u64, snapshot: Snapshot) -> bool {
+        let named_slot = (word >> 16) as u16 as usize % MAX_PROCESSES;
+        let index = if named_slot == self.slot { (word as u16 as usize + 1) % SNAPSHOTS } else { 0 };
+        let own = &self.device.slot(self.slot).snapshots[index];
+        own.at.store(snapshot.at, SeqCst);
+        own.service.store(snapshot.service, SeqCst);
+        own.active.store(snapshot.active, SeqCst);
+        let generation = (word >> 32).wrapping_add(1);
+        let next = generation << 32 | (self.slot as u64) << 16 | index as u64;
+        self.device.shared().current.compare_exchange(word, next, SeqCst, SeqCst).is_ok()
+    }
+}

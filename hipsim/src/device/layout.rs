@@ -1,0 +1,54 @@
+//! Layout of the device file. Everything is an atomic: other processes write it at any time.
+
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+use crate::model::share::MAX_PROCESSES;
+
+/// First word of a device file.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"HIPSIM\0\x01");
+/// Snapshots each process can publish; two would do, the others make overwriting a just-read one rarer.
+pub const SNAPSHOTS: usize = 4;
+
+/// One published snapshot of the service clock.
+#[repr(C)]
+pub struct SharedSnapshot {
+    /// Real time, CLOCK_MONOTONIC ns.
+    pub at: AtomicU64,
+    /// Service clock, ns.
+    pub service: AtomicU64,
+    /// Active slots.
+    pub active: AtomicU64,
+}
+
+/// One attached process. Written by its owner, and by whoever reaps it once its lock is free.
+#[repr(C, align(128))]
+pub struct Slot {
+    /// Random word of the owner; zero when free.
+    pub owner: AtomicU64,
+    /// `amd`: service at which its announced work ends. `fifo`: its unfinished reservations in ns.
+    pub end: AtomicU64,
+    /// Its snapshots. Only the owner writes them, and never the one the header names.
+    pub snapshots: [SharedSnapshot; SNAPSHOTS],
+}
+
+/// The file.
+#[repr(C)]
+pub struct Device {
+    /// [`MAGIC`], written last by whoever creates the file.
+    pub magic: AtomicU64,
+    /// Size of this structure.
+    pub size: AtomicU32,
+    /// Discipline in force: 0 not chosen, 1 amd, 2 fifo.
+    pub discipline: AtomicU32,
+    /// Current snapshot: generation:32 | slot:16 | snapshot:16.
+    pub current: AtomicU64,
+    /// `fifo`: device time at which the last reservation ends.
+    pub busy_until: AtomicU64,
+    /// `fifo`: device time minus real time.
+    pub skipped: AtomicU64,
+    /// The processes.
+    pub slots: [Slot; MAX_PROCESSES],
+}
+
+const _: () = assert!(size_of::<Slot>() == 128);
+const _: () = assert!(size_of::<Device>() == 128 + 128 * MAX_PROCESSES);

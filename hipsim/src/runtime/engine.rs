@@ -1,0 +1,76 @@
+//! The runtime's own thread. It is needed only for work that has an effect while nobody waits: copies, host functions,
+//! kernels that compute. Started at the first such work, detached, with all signals blocked; it never keeps a program
+//! from exiting.
+
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use super::Runtime;
+use super::command::Executor;
+use super::wait::{futex_wait, futex_wake, precise_timers};
+use crate::device::clock;
+
+/// See the module's description.
+pub struct Engine {
+    started: Once,
+    word: AtomicU32,
+    asleep: AtomicBool,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self { started: Once::new(), word: AtomicU32::new(0), asleep: AtomicBool::new(false) }
+    }
+}
+
+impl Engine {
+    /// Makes the engine look at the queues.
+    pub fn notify(&self, runtime: &Runtime) {
+        // The one runtime of the process is static; the thread gets that reference.
+        self.started.call_once(|| start(std::ptr::from_ref(runtime) as usize));
+        self.word.fetch_add(1, Ordering::SeqCst);
+        if self.asleep.load(Ordering::SeqCst) {
+            futex_wake(&self.word);
+        }
+    }
+}
+
+fn start(runtime: usize) {
+    let former = set_signals(None);
+    // The new thread inherits the full mask: signals stay with the program's threads.
+    let spawned = std::thread::Builder::new().name("hipsim-engine".into()).spawn(move || {
+        // SAFETY: `runtime` is the address of the runtime in its static, which is never dropped.
+        run(unsafe { &*(runtime as *const Runtime) });
+    });
+    set_signals(Some(former));
+    if let Err(error) = spawned {
+        eprintln!("hipsim: no engine thread: {error}; asynchronous copies run when something waits for them");
+    }
+}
+
+/// Sets this thread's signal mask (all signals when none is given) and returns the former one.
+fn set_signals(mask: Option<libc::sigset_t>) -> libc::sigset_t {
+    // SAFETY: both sets are initialised before use; the mask of the calling thread is replaced.
+    unsafe {
+        let mut full = std::mem::zeroed();
+        libc::sigfillset(&raw mut full);
+        let mask = mask.unwrap_or(full);
+        let mut former = std::mem::zeroed();
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const mask, &raw mut former);
+        former
+    }
+}
+
+fn run(runtime: &Runtime) {
+    precise_timers();
+    loop {
+        let seen = runtime.engine.word.load(Ordering::SeqCst);
+        let (mut core, now) = runtime.drive(runtime.lock(), Executor::Engine);
+        let next = core.next_external().map(|at| core.not_yet(at, now));
+        core.clock.reap(now);
+        drop(core);
+        runtime.engine.asleep.store(true, Ordering::SeqCst);
+        futex_wait(&runtime.engine.word, seen, next.map(|at| at.saturating_sub(clock::now()).max(1)));
+        runtime.engine.asleep.store(false, Ordering::SeqCst);
+    }
+}
