@@ -27,6 +27,13 @@ pub struct Args {
     check: bool,
 }
 
+impl Args {
+    /// As with `--check`.
+    pub fn check() -> Args {
+        Args { check: true }
+    }
+}
+
 /// Runs the task.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let root = workspace_root();

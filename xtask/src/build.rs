@@ -1,0 +1,69 @@
+//! Building the workspace's own parts, and finding what was built.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, ensure};
+
+/// How the parts are built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// As tests use them.
+    Dev,
+    /// As users and benchmarks use them.
+    Release,
+}
+
+/// What the build left behind.
+pub struct Built {
+    /// The profile's folder below target.
+    pub dir: PathBuf,
+}
+
+impl Built {
+    /// A program or library, by file name.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+}
+
+/// The workspace this program was built from.
+pub fn root() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().unwrap_or(manifest).to_owned()
+}
+
+/// Cargo as it started us, or the one in PATH.
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+/// Runs a command that explains itself on the terminal; a failure names it.
+pub fn run(command: &mut Command) -> anyhow::Result<()> {
+    let name = format!("{command:?}").replace('"', "");
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start {name}"))?;
+    ensure!(status.success(), "{name} failed ({status})");
+    Ok(())
+}
+
+/// Builds every part that runs.
+pub fn all(profile: Profile) -> anyhow::Result<Built> {
+    let mut command = cargo();
+    command.args(["build", "--quiet"]);
+    let dir = match profile {
+        Profile::Dev => "debug",
+        Profile::Release => {
+            command.arg("--release");
+            "release"
+        }
+    };
+    run(&mut command)?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    Ok(Built {
+        dir: root().join(target).join(dir),
+    })
+}

@@ -1,0 +1,43 @@
+//! `cargo xtask demo`: the whole product on one machine, without a GPU.
+//!
+//! A high-class service and a low-class batch program share one simulated
+//! device: the service alone, beside the batch natively, and beside it under
+//! xsched. Then a program whose library bypasses the shim is diagnosed.
+
+mod process;
+mod report;
+mod scenario;
+
+use std::io::IsTerminal as _;
+
+use crate::build::{self, Profile};
+
+/// Options of `demo`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Print one JSON object instead of the table
+    #[arg(long)]
+    json: bool,
+}
+
+/// Builds, plays the scenario, prints the report.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    note("building (a minute the first time)");
+    let built = build::all(Profile::Release)?;
+    let report = scenario::play(&built)?;
+    if args.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        print!("{}", report.text());
+    }
+    Ok(())
+}
+
+/// Progress, on the terminal's error side so that stdout stays the report.
+fn note(text: &str) {
+    if std::io::stderr().is_terminal() {
+        eprintln!("\x1b[2m{text} ...\x1b[0m");
+    } else {
+        eprintln!("{text} ...");
+    }
+}

@@ -1,0 +1,82 @@
+//! Child processes that do not outlive the demo.
+
+use std::io::Read as _;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+
+/// A child that is killed when it goes out of scope.
+pub struct Guarded {
+    child: Child,
+    name: String,
+}
+
+impl Guarded {
+    /// Starts it with its output captured.
+    pub fn start(command: &mut Command, name: &str) -> anyhow::Result<Guarded> {
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| {
+                format!(
+                    "cannot start {name} ({})",
+                    command.get_program().to_string_lossy()
+                )
+            })?;
+        Ok(Guarded {
+            child,
+            name: name.to_owned(),
+        })
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks it to stop, waits, and returns what it printed.
+    pub fn stop(mut self) -> anyhow::Result<String> {
+        let pid = self.child.id().to_string();
+        let _ = Command::new("kill").args(["-TERM", &pid]).status();
+        self.output(Duration::from_secs(10))
+    }
+
+    /// Waits until it ends and returns what it printed.
+    pub fn finish(mut self, timeout: Duration) -> anyhow::Result<String> {
+        self.output(timeout)
+    }
+
+    fn output(&mut self, timeout: Duration) -> anyhow::Result<String> {
+        let deadline = Instant::now() + timeout;
+        let status = loop {
+            if let Some(status) = self.child.try_wait()? {
+                break status;
+            }
+            if Instant::now() >= deadline {
+                bail!(
+                    "{} does not end: it still runs {:?} later",
+                    self.name,
+                    timeout
+                );
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let mut text = String::new();
+        if let Some(mut out) = self.child.stdout.take() {
+            out.read_to_string(&mut text)?;
+        }
+        if !status.success() {
+            bail!("{} failed ({status}): {}", self.name, text.trim());
+        }
+        Ok(text)
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

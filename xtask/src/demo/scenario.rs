@@ -1,0 +1,305 @@
+//! The play: who runs when, with which load.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+
+use super::note;
+use super::process::Guarded;
+use super::report::{Batch, Events, Latency, Report, Service};
+use crate::build::Built;
+
+const REPETITIONS: usize = 3;
+/// How long the service is measured each time.
+const MEASURE: Duration = Duration::from_secs(4);
+const WARM_UP: Duration = Duration::from_millis(300);
+/// How long the batch program runs alone.
+const BATCH_ALONE: Duration = Duration::from_secs(1);
+/// One request: kernels back to back, then one synchronise.
+const REQUEST_KERNELS: u64 = 20;
+const KERNEL: Duration = Duration::from_micros(500);
+const PERIOD: Duration = Duration::from_millis(30);
+const BATCH_KERNEL: Duration = Duration::from_micros(300);
+
+/// The folder that all of one demo's processes share; removed at the end.
+struct Stage<'b> {
+    built: &'b Built,
+    dir: PathBuf,
+    runtime: PathBuf,
+}
+
+impl Drop for Stage<'_> {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// What one run of service and batch brought.
+#[derive(Default)]
+struct Run {
+    latency: Latency,
+    batch_per_s: f64,
+    busy: f64,
+}
+
+/// Plays everything and returns the figures.
+pub fn play(built: &Built) -> anyhow::Result<Report> {
+    let dir = std::env::temp_dir().join(format!("xsched-demo-{}", std::process::id()));
+    let runtime = dir.join("hip");
+    std::fs::create_dir_all(&runtime)
+        .with_context(|| format!("cannot create {}", dir.display()))?;
+    let stage = Stage {
+        built,
+        dir,
+        runtime,
+    };
+    hipsim::install::install(&built.file("libhipsim.so"), &stage.runtime)?;
+
+    note("starting the agent");
+    let agent = stage.start_agent()?;
+    let (mut alone, mut native, mut scheduled) = (Vec::new(), Vec::new(), Vec::new());
+    let mut batch_alone = Vec::new();
+    for repetition in 1..=REPETITIONS {
+        note(&format!(
+            "{repetition} of {REPETITIONS}: batch alone, service alone, both natively, both scheduled"
+        ));
+        batch_alone.push(stage.batch_alone()?);
+        alone.push(stage.service(Shim::Without, Beside::Nobody)?);
+        native.push(stage.service(Shim::Without, Beside::Batch)?);
+        scheduled.push(stage.service(Shim::With, Beside::Batch)?);
+    }
+    note("diagnosing a process whose launches escape");
+    let diagnosis = stage.diagnose()?;
+    let snapshot = stage.snapshot()?;
+    agent.stop()?;
+
+    let bpf = &snapshot["agent"]["bpf"];
+    let ebpf = bpf["available"].as_bool().unwrap_or(false);
+    let scheduled_per_s = median(scheduled.iter().map(|r| r.batch_per_s));
+    let alone_per_s = median(batch_alone.into_iter());
+    let leftover = alone_per_s * (1.0 - median(scheduled.iter().map(|r| r.busy)));
+    Ok(Report {
+        service: Service {
+            alone: latency(&alone),
+            native: latency(&native),
+            scheduled: latency(&scheduled),
+        },
+        batch: Batch {
+            alone_per_s,
+            native_per_s: median(native.iter().map(|r| r.batch_per_s)),
+            scheduled_per_s,
+            leftover_kept: scheduled_per_s / leftover,
+        },
+        ebpf,
+        events: Events {
+            captured: bpf["events"].as_u64().unwrap_or(0),
+            dropped: snapshot["agent"]["drops"]["total"].as_u64().unwrap_or(0),
+        },
+        diagnosis,
+        left_out: (!ebpf).then(|| {
+            format!(
+                "eBPF ({}): processes without the shim are not observed and the diagnosis is static",
+                bpf["reason"].as_str().unwrap_or("unknown reason")
+            )
+        }),
+        load: format!(
+            "service: {REQUEST_KERNELS} kernels of {} us every {} ms; batch: kernels of {} us without end; medians of {REPETITIONS} runs",
+            KERNEL.as_micros(),
+            PERIOD.as_millis(),
+            BATCH_KERNEL.as_micros()
+        ),
+    })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shim {
+    With,
+    Without,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    Nobody,
+    Batch,
+}
+
+impl Stage<'_> {
+    fn start_agent(&self) -> anyhow::Result<Guarded> {
+        let log = std::fs::File::create(self.dir.join("agent.log"))?;
+        let mut command = self.agent();
+        command.stderr(log);
+        let agent = Guarded::start(&mut command, "the agent")?;
+        let socket = self.run_dir().join("api.sock");
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.snapshot().is_err() {
+            if Instant::now() >= deadline {
+                let log = std::fs::read_to_string(self.dir.join("agent.log")).unwrap_or_default();
+                bail!(
+                    "the agent does not serve {}: {}",
+                    socket.display(),
+                    log.trim()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(agent)
+    }
+
+    fn run_dir(&self) -> PathBuf {
+        self.dir.join("run")
+    }
+
+    fn agent(&self) -> Command {
+        let mut command = Command::new(self.built.file("xsched-agent"));
+        self.at_home(&mut command);
+        command
+    }
+
+    /// A sample program on the simulated device, under the shim or not.
+    fn sample(&self, file: &Path, shim: Shim, class: &str) -> Command {
+        let mut command = match shim {
+            Shim::Without => Command::new(file),
+            Shim::With => {
+                let mut command = self.agent();
+                command.args(["run", "--class", class, "--"]).arg(file);
+                command
+            }
+        };
+        self.at_home(&mut command);
+        command
+    }
+
+    fn at_home(&self, command: &mut Command) {
+        command
+            .env("XSCHED_RUN_DIR", self.run_dir())
+            .env("HIPSIM_DEVICE", self.dir.join("device"))
+            .env(
+                "HIPSIM_KERNELS",
+                format!("batch*={}us", BATCH_KERNEL.as_micros()),
+            )
+            .env("LD_LIBRARY_PATH", &self.runtime)
+            .env_remove("LD_PRELOAD");
+    }
+
+    fn batch(&self, shim: Shim) -> anyhow::Result<Guarded> {
+        let mut command = self.sample(&self.built.file("hipsim-batch"), shim, "low");
+        Guarded::start(&mut command, "the batch program")
+    }
+
+    fn batch_alone(&self) -> anyhow::Result<f64> {
+        let batch = self.batch(Shim::Without)?;
+        std::thread::sleep(BATCH_ALONE);
+        per_s(&batch.stop()?)
+    }
+
+    fn service(&self, shim: Shim, beside: Beside) -> anyhow::Result<Run> {
+        let batch = match beside {
+            Beside::Nobody => None,
+            Beside::Batch => Some(self.batch(shim)?),
+        };
+        let mut command = self.sample(&self.built.file("hipsim-service"), shim, "high");
+        command
+            .args(["--json", "--kernels", &REQUEST_KERNELS.to_string()])
+            .args(["--kernel-time", &format!("{}us", KERNEL.as_micros())])
+            .args(["--period", &format!("{}ms", PERIOD.as_millis())])
+            .args(["--warmup", &format!("{}ms", WARM_UP.as_millis())])
+            .args(["--duration", &format!("{}ms", MEASURE.as_millis())]);
+        let text = Guarded::start(&mut command, "the service")?.finish(MEASURE * 4)?;
+        let service: Value = serde_json::from_str(text.trim()).context("the service's report")?;
+        let number = |key: &str| {
+            service[key]
+                .as_u64()
+                .with_context(|| format!("the service's {key}"))
+        };
+        let latency = Latency {
+            p50_ns: number("p50_ns")?,
+            p99_ns: number("p99_ns")?,
+            max_ns: number("max_ns")?,
+            requests: number("requests")?,
+        };
+        let device = KERNEL.as_secs_f64() * (REQUEST_KERNELS * latency.requests) as f64;
+        Ok(Run {
+            latency,
+            batch_per_s: batch.map_or(Ok(0.0), |batch| per_s(&batch.stop()?))?,
+            busy: device / MEASURE.as_secs_f64(),
+        })
+    }
+
+    fn diagnose(&self) -> anyhow::Result<Vec<Value>> {
+        let mut command = self.sample(&self.built.file("hipsim-versioned"), Shim::With, "normal");
+        let broken = Guarded::start(&mut command, "the broken program")?;
+        std::thread::sleep(Duration::from_millis(500));
+        let output = self
+            .agent()
+            .args([
+                "diagnose",
+                "--json",
+                "--duration",
+                "2",
+                "--pid",
+                &broken.pid().to_string(),
+            ])
+            .output()
+            .context("xsched-agent diagnose")?;
+        let report: Value = serde_json::from_slice(&output.stdout).with_context(|| {
+            format!(
+                "xsched-agent diagnose: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            )
+        })?;
+        Ok(report["findings"].as_array().cloned().unwrap_or_default())
+    }
+
+    fn snapshot(&self) -> anyhow::Result<Value> {
+        let output = self
+            .agent()
+            .args(["ps", "--json"])
+            .stderr(Stdio::null())
+            .output()?;
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+}
+
+fn per_s(report: &str) -> anyhow::Result<f64> {
+    let report: Value =
+        serde_json::from_str(report.trim()).context("the batch program's report")?;
+    report["per_s"]
+        .as_f64()
+        .context("the batch program's per_s")
+}
+
+fn latency(runs: &[Run]) -> Latency {
+    let pick =
+        |field: fn(&Latency) -> u64| median(runs.iter().map(|r| field(&r.latency) as f64)) as u64;
+    Latency {
+        p50_ns: pick(|l| l.p50_ns),
+        p99_ns: pick(|l| l.p99_ns),
+        max_ns: pick(|l| l.max_ns),
+        requests: runs.iter().map(|r| r.latency.requests).sum(),
+    }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => 0.0,
+        n if n % 2 == 1 => values[n / 2],
+        n => (values[n / 2 - 1] + values[n / 2]) / 2.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::median;
+
+    #[test]
+    fn medians() {
+        assert_eq!(median([3.0, 1.0, 2.0].into_iter()), 2.0);
+        assert_eq!(median([1.0, 2.0].into_iter()), 1.5);
+        assert_eq!(median(std::iter::empty()), 0.0);
+    }
+}

@@ -1,0 +1,82 @@
+//! What the tests need beyond Rust: real HIP software, from Debian's or
+//! Ubuntu's packages.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::bail;
+
+use crate::build::run;
+
+/// A package and a file that shows it is there.
+struct Need {
+    package: &'static str,
+    file: &'static str,
+    what: &'static str,
+}
+
+const NEEDS: &[Need] = &[
+    Need {
+        package: "gcc",
+        file: "/usr/bin/cc",
+        what: "a C compiler",
+    },
+    Need {
+        package: "hipcc",
+        file: "/usr/bin/hipcc",
+        what: "compiles real HIP programs",
+    },
+    Need {
+        package: "libamdhip64-dev",
+        file: "/usr/include/hip/hip_runtime.h",
+        what: "HIP headers",
+    },
+    Need {
+        package: "librocrand-dev",
+        file: "/usr/include/rocrand/rocrand.h",
+        what: "rocRAND: a real library that launches kernels",
+    },
+    Need {
+        package: "tmux",
+        file: "/usr/bin/tmux",
+        what: "drives xtop in a real terminal",
+    },
+];
+
+/// Installs what is missing if we may, else says how.
+pub fn ensure() -> anyhow::Result<()> {
+    let missing: Vec<&Need> = NEEDS
+        .iter()
+        .filter(|need| !Path::new(need.file).exists())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    let install = format!(
+        "apt-get install --no-install-recommends -y {}",
+        packages.join(" ")
+    );
+    for need in &missing {
+        eprintln!("missing: {} ({})", need.package, need.what);
+    }
+    if !is_root()? || !Path::new("/usr/bin/apt-get").exists() {
+        bail!(
+            "the tests need {}: run `sudo {install}` (Debian/Ubuntu), then this again",
+            packages.join(", ")
+        );
+    }
+    eprintln!("installing them: {install}");
+    let quiet = ["-qq", "-o=Dpkg::Use-Pty=0"];
+    run(Command::new("apt-get").args(quiet).arg("update"))?;
+    run(Command::new("apt-get")
+        .args(quiet)
+        .args(["install", "--no-install-recommends", "-y"])
+        .args(&packages)
+        .env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+fn is_root() -> anyhow::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    Ok(std::fs::metadata("/proc/self")?.uid() == 0)
+}
