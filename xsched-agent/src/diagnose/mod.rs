@@ -1,1 +1,195 @@
 //! Diagnosis: why work of a process escapes scheduling.
+//!
+//! Ground truth first, explanation second. [`survey`](Survey) and bindings
+//! say what is mapped and where calls lead, the environment how the process
+//! was started, a [`CallSource`] which calls it makes. Findings are drawn
+//! from these facts alone, and the dynamic linker's rules explain them.
+//! Nothing here changes the process or names BPF.
+
+mod absence;
+mod bindings;
+mod bypass;
+mod calls;
+pub mod elf;
+mod environment;
+mod facts;
+mod files;
+mod findings;
+pub mod linker;
+mod preload;
+mod report;
+mod shims;
+mod survey;
+
+use std::time::{Duration, Instant};
+
+pub use calls::{CallSource, Observed, ObservedCall};
+pub use report::{BindingRow, Examined, Report};
+
+use environment::{Environment, GpuUse};
+use facts::Facts;
+use preload::PreloadState;
+use shims::ShimNames;
+use survey::Survey;
+
+use crate::process::{self, ProcessError, ProcessId};
+
+/// What to examine.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The process.
+    pub pid: u32,
+    /// How long to observe its calls; zero for not at all.
+    pub duration: Duration,
+    /// Further libraries that are shims, by file name or path.
+    pub shim_names: Vec<String>,
+}
+
+/// Why a process could not be examined.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be read.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// It has no address space.
+    #[error("process {0} has no memory: it is a zombie or a kernel thread")]
+    NoMemory(u32),
+    /// No runtime, and no sign that one was wanted.
+    #[error(
+        "process {0} does not use HIP: no libamdhip64 is mapped (if it loads HIP later, diagnose it \
+         then)"
+    )]
+    NotHip(u32),
+    /// It ended.
+    #[error(
+        "process {0} exited while it was examined: diagnose it while it runs, or a new instance"
+    )]
+    Exited(u32),
+    /// It executed another program.
+    #[error("process {0} executed another program while it was examined: run diagnose again")]
+    Executed(u32),
+}
+
+/// Every code that a finding can have.
+pub fn codes() -> impl Iterator<Item = &'static str> {
+    findings::CHECKS.iter().map(|check| check.code)
+}
+
+/// Examines a process with the means that this machine has.
+pub fn diagnose(options: &Options) -> Result<Report, Error> {
+    diagnose_with(options, None)
+}
+
+/// Examines a process. `calls` watches its calls for [`Options::duration`];
+/// without one, the report is about bindings alone and says so.
+pub fn diagnose_with(
+    options: &Options,
+    calls: Option<&mut dyn CallSource>,
+) -> Result<Report, Error> {
+    let started = Instant::now();
+    let subject = Subject::of(options.pid)?;
+    let shim_names = ShimNames::with(&options.shim_names);
+    let mut limits = Vec::new();
+    // A first look, before anybody waits for the observation.
+    let (survey, environment) = subject.look(&shim_names)?;
+    let observed = match calls {
+        _ if options.duration.is_zero() => None,
+        Some(source) => match source.observe(options.pid, options.duration) {
+            Ok(observed) => Some(observed),
+            Err(reason) => {
+                limits.push(format!("calls were not observed: {reason}"));
+                None
+            }
+        },
+        None => None,
+    };
+    if observed.is_none() && limits.is_empty() {
+        limits.push("calls were not observed: only bindings were read".into());
+    }
+    // A second one after it: libraries were opened and slots bound meanwhile.
+    let (survey, environment) = match observed {
+        Some(_) => subject.look(&shim_names)?,
+        None => (survey, environment),
+    };
+    let bindings = match bindings::Memory::open(options.pid) {
+        Ok(memory) => bindings::read(&survey, &memory),
+        Err(e) => {
+            limits.push(format!(
+                "bindings were not read: /proc/{}/mem: {e} (run as root, or see \
+                 /proc/sys/kernel/yama/ptrace_scope)",
+                options.pid
+            ));
+            Vec::new()
+        }
+    };
+    subject.check_unchanged()?;
+    let facts = Facts {
+        pid: options.pid,
+        exe: subject.exe,
+        survey,
+        bindings,
+        environment,
+        observed,
+        shim_names,
+    };
+    let mut report = Report::new(&facts, findings::of(&facts), limits);
+    report.examined.took = started.elapsed();
+    Ok(report)
+}
+
+/// The process and the program it runs: what must not change underneath.
+struct Subject {
+    id: ProcessId,
+    exe: String,
+    /// Differs for every program executed: it holds randomised addresses.
+    auxv: Vec<u8>,
+}
+
+impl Subject {
+    fn of(pid: u32) -> Result<Subject, Error> {
+        let id = ProcessId::of(pid)?;
+        // The right to read maps is asked first: its error names the owner,
+        // while a missing exe also means "no memory".
+        if process::maps(pid)?.is_empty() {
+            return Err(Error::NoMemory(pid));
+        }
+        let exe = process::exe(pid)?.to_string_lossy().into_owned();
+        Ok(Subject {
+            id,
+            exe: exe.strip_suffix(" (deleted)").unwrap_or(&exe).to_owned(),
+            auxv: auxv(pid),
+        })
+    }
+
+    fn look(&self, shims: &ShimNames) -> Result<(Survey, Environment), Error> {
+        let gone = |e| match e {
+            ProcessError::Gone(pid) => Error::Exited(pid),
+            other => Error::Process(other),
+        };
+        let survey = Survey::take(self.id.pid, &self.exe, shims).map_err(gone)?;
+        let environment = Environment::read(self.id, &survey).map_err(gone)?;
+        self.check_unchanged()?;
+        let asked = environment
+            .preloads
+            .iter()
+            .any(|p| p.state != PreloadState::Mapped && shims.kind(&p.entry).is_some());
+        if survey.runtimes().next().is_none() && !asked && environment.gpu == GpuUse::NotSeen {
+            return Err(Error::NotHip(self.id.pid));
+        }
+        Ok((survey, environment))
+    }
+
+    fn check_unchanged(&self) -> Result<(), Error> {
+        if !self.id.is_alive() || process::maps(self.id.pid).is_ok_and(|maps| maps.is_empty()) {
+            return Err(Error::Exited(self.id.pid));
+        }
+        if auxv(self.id.pid) != self.auxv {
+            return Err(Error::Executed(self.id.pid));
+        }
+        Ok(())
+    }
+}
+
+fn auxv(pid: u32) -> Vec<u8> {
+    std::fs::read(format!("/proc/{pid}/auxv")).unwrap_or_default()
+}

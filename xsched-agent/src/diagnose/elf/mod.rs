@@ -1,0 +1,183 @@
+//! One ELF file's view of dynamic linking: what it needs, defines and asks
+//! for, and in which slots the answers are stored.
+//!
+//! The files belong to the process under examination, so nothing in them is
+//! believed: every table has a limit and lies inside the file, every chain
+//! moves forward, and a lie ends in an [`ElfError`]. The section headers are
+//! not read at all, as ld.so does not read them either.
+
+mod dynamic;
+mod segments;
+mod slots;
+mod source;
+mod symbols;
+mod versions;
+
+use std::collections::HashMap;
+use std::io;
+
+pub use dynamic::LinkFlags;
+pub use segments::{FileType, Headers, Segment};
+pub use slots::{Slot, SlotKind};
+pub use source::{ReadAt, u64_at as word_at};
+pub use symbols::{Linkage, Symbol, versioned_name};
+pub use versions::Version;
+
+use dynamic::Dynamic;
+
+/// The longest string table that is read, bytes.
+const MAX_STRINGS: u64 = 128 << 20;
+
+/// Why a file cannot be read as a 64-bit x86 ELF object.
+#[derive(Debug, thiserror::Error)]
+pub enum ElfError {
+    /// The file system refused.
+    #[error("cannot be read: {0}")]
+    Io(#[source] io::Error),
+    /// Other magic.
+    #[error("is not an ELF file")]
+    NotElf,
+    /// A 32-bit object.
+    #[error("is not a 64-bit ELF file")]
+    WrongClass,
+    /// For another processor; the number is `e_machine`.
+    #[error("is built for another processor (ELF machine {0})")]
+    WrongMachine(u16),
+    /// An object file or a core; the number is `e_type`.
+    #[error("is neither a library nor a program (ELF type {0})")]
+    NotLoadable(u16),
+    /// The path leads to another file than the mapped one.
+    #[error("has been replaced on disk since it was mapped (root could read the mapped one)")]
+    Replaced,
+    /// A table reaches past the end.
+    #[error("is damaged: its {what} reach past its end")]
+    Truncated {
+        /// The table.
+        what: &'static str,
+    },
+    /// A table is larger than any real one.
+    #[error("has {what} of {len}, more than the {limit} that are read")]
+    TooLarge {
+        /// The table.
+        what: &'static str,
+        /// Its size.
+        len: u64,
+        /// What would have been read.
+        limit: u64,
+    },
+    /// Something else is wrong.
+    #[error("is damaged: bad {0}")]
+    Malformed(&'static str),
+}
+
+/// What the dynamic linker sees of one file, reduced to what concerns HIP.
+#[derive(Clone, Debug)]
+pub struct Elf {
+    /// How it is loaded.
+    pub file_type: FileType,
+    /// PT_LOAD.
+    pub segments: Vec<Segment>,
+    /// Who loads it.
+    pub loader: Loader,
+    /// DT_SONAME.
+    pub soname: Option<String>,
+    /// DT_NEEDED, in order.
+    pub needed: Vec<String>,
+    /// DT_RPATH and DT_RUNPATH, unexpanded.
+    pub search_paths: Vec<String>,
+    /// Flags.
+    pub flags: LinkFlags,
+    /// Symbols of interest by their index.
+    pub symbols: HashMap<u32, Symbol>,
+    /// Slots of those symbols.
+    pub slots: Vec<Slot>,
+}
+
+/// Who loads a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loader {
+    /// ld.so: a library, or a program with an interpreter.
+    Dynamic,
+    /// The kernel alone: LD_PRELOAD means nothing to it.
+    Static,
+}
+
+impl Elf {
+    /// Reads `source`.
+    pub fn read<R: ReadAt + ?Sized>(source: &R) -> Result<Elf, ElfError> {
+        let headers = Headers::read(source)?;
+        let dynamic = Dynamic::read(source, &headers)?;
+        let mut elf = Elf {
+            file_type: headers.file_type,
+            segments: headers.segments.clone(),
+            loader: Loader::Static,
+            soname: None,
+            needed: Vec::new(),
+            search_paths: Vec::new(),
+            flags: LinkFlags::default(),
+            symbols: HashMap::new(),
+            slots: Vec::new(),
+        };
+        let Some(dynamic) = dynamic else {
+            return Ok(elf);
+        };
+        elf.flags = dynamic.flags;
+        // A static PIE has a dynamic section too, for its own relocations.
+        let is_program = headers.file_type == FileType::Fixed || dynamic.flags.pie;
+        if headers.interpreter || !is_program {
+            elf.loader = Loader::Dynamic;
+        }
+        let strings = read_strings(source, &headers, &dynamic)?;
+        let text = |at: &u64| {
+            let name = source::text_at(&strings, *at)?;
+            Some(String::from_utf8_lossy(name).into_owned())
+        };
+        elf.soname = dynamic.soname.as_ref().and_then(text);
+        elf.needed = dynamic.needed.iter().filter_map(text).collect();
+        elf.search_paths = dynamic.search_paths.iter().filter_map(text).collect();
+        if symbols::may_have_interest(&strings) {
+            let at_least = slots::symbols_named(source, &headers, &dynamic)?;
+            elf.symbols = symbols::read(source, &headers, &dynamic, &strings, at_least)?;
+            elf.slots = slots::read(source, &headers, &dynamic, &elf.symbols)?;
+        }
+        Ok(elf)
+    }
+
+    /// The definitions of `name` that other objects can see.
+    pub fn definitions<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Symbol> {
+        self.symbols
+            .values()
+            .filter(move |s| s.linkage == Linkage::Defined && s.name == name)
+    }
+
+    /// Whether the object has DT_VERSYM; without one, every definition
+    /// satisfies every reference.
+    pub fn is_versioned(&self) -> bool {
+        self.symbols.values().any(|s| s.version.is_some())
+    }
+
+    /// Whether it looks functions up by name at run time.
+    pub fn imports_dlsym(&self) -> bool {
+        self.symbols.values().any(|s| {
+            s.linkage == Linkage::Imported && matches!(s.name.as_str(), "dlsym" | "dlvsym")
+        })
+    }
+}
+
+fn read_strings<R: ReadAt + ?Sized>(
+    source: &R,
+    headers: &Headers,
+    dynamic: &Dynamic,
+) -> Result<Vec<u8>, ElfError> {
+    const WHAT: &str = "string table";
+    if dynamic.strings.address == 0 || dynamic.strings.len == 0 {
+        return Ok(Vec::new());
+    }
+    let (offset, rest) = headers
+        .file_offset(dynamic.strings.address)
+        .ok_or(ElfError::Truncated { what: WHAT })?;
+    if rest < dynamic.strings.len {
+        return Err(ElfError::Truncated { what: WHAT });
+    }
+    source::bytes(source, offset, dynamic.strings.len, MAX_STRINGS, WHAT)
+}

@@ -1,0 +1,43 @@
+//! A launch function that the mapped shim does not export at all.
+
+use super::super::bypass::{self, Bypass};
+use super::super::facts::Facts;
+use super::super::linker::Explanation;
+use super::{Check, Details, bypass_effect, bypass_severity, importers};
+
+pub const CHECK: Check = Check {
+    code: "api-not-covered",
+    check,
+};
+
+fn check(facts: &Facts) -> Option<Details> {
+    let all = bypass::find(facts);
+    let found: Vec<&Bypass<'_>> = all
+        .iter()
+        .filter(|b| b.explanation == Explanation::NotExported)
+        .collect();
+    if found.is_empty() {
+        return None;
+    }
+    let (shim, _) = facts.shim()?;
+    let mut functions: Vec<&str> = found.iter().map(|b| b.binding.symbol.as_str()).collect();
+    functions.sort_unstable();
+    functions.dedup();
+    Some(Details {
+        severity: bypass_severity(&found),
+        title: format!(
+            "{} does not schedule {}, which {} uses",
+            shim.basename(),
+            functions.join(", "),
+            importers(facts, &found)
+        ),
+        evidence: found
+            .iter()
+            .map(|b| format!("{}; {} does not export it", b.evidence(facts), shim.path))
+            .collect(),
+        effect: bypass_effect(facts, &found),
+        fix: "use a shim that covers these functions (libxsched_shim.so exports every function \
+              that launches)"
+            .into(),
+    })
+}

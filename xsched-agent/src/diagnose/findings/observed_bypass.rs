@@ -1,0 +1,71 @@
+//! Launches were observed that passed no shim, and no reference explains
+//! them: their address was looked up at run time.
+
+use std::collections::BTreeMap;
+
+use xsched_common::api::Severity;
+
+use super::super::bindings::Target;
+use super::super::bypass;
+use super::super::calls::ObservedCall;
+use super::super::facts::Facts;
+use super::super::survey::Role;
+use super::{Check, Details, covers, effect, grouped};
+
+pub const CHECK: Check = Check {
+    code: "observed-bypass",
+    check,
+};
+
+fn check(facts: &Facts) -> Option<Details> {
+    let (shim, _) = facts.shim()?;
+    let bypasses = bypass::find(facts);
+    let unexplained = |call: &ObservedCall| {
+        facts.is_direct(call) && !bypasses.iter().any(|b| covers(facts, b, call))
+    };
+    let mut counts: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for call in facts.launches().filter(|c| unexplained(c)) {
+        *counts.entry((&call.object, &call.api)).or_default() += call.count;
+    }
+    let ((first, _), _) = counts.iter().max_by_key(|(_, count)| **count)?;
+    let first = super::super::survey::basename(first).to_owned();
+    Some(Details {
+        severity: Severity::Error,
+        title: format!("launches of {first} never reach {}", shim.basename()),
+        evidence: counts
+            .iter()
+            .map(|((object, api), count)| {
+                format!(
+                    "{object} called {api} of the runtime {} times without passing the shim; {}",
+                    grouped(*count),
+                    how(facts, object, api)
+                )
+            })
+            .collect(),
+        effect: effect(facts, unexplained, "never reach the shim"),
+        fix:
+            "use libxsched_shim.so, which also answers look-ups by dlsym and hipGetProcAddress; if \
+              it is the mapped one, it was loaded after the look-up: preload it"
+                .into(),
+    })
+}
+
+/// What the object's references say about the way its calls took.
+fn how(facts: &Facts, path: &str, api: &str) -> &'static str {
+    let bound_to_shim = facts.bindings.iter().any(|b| {
+        b.symbol == api
+            && facts.object(b.object).path == path
+            && matches!(b.target, Target::Object(to)
+                if matches!(facts.object(to).role, Role::Shim(_)))
+    });
+    let object = facts.survey.objects.iter().find(|o| o.path == path);
+    if bound_to_shim {
+        "its slot leads to the shim, so it uses an address that it got otherwise: dlsym on a \
+         handle, or hipGetProcAddress"
+    } else if object.is_some_and(|o| o.elf.imports_dlsym()) {
+        "it does not import that function but imports dlsym: a look-up on a handle, or \
+         hipGetProcAddress"
+    } else {
+        "it does not import that function: it was given the address by other code"
+    }
+}

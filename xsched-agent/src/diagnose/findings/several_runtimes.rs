@@ -1,0 +1,45 @@
+//! More than one copy of the runtime is in the process: each has its own
+//! streams, modules and devices.
+
+use xsched_common::api::Severity;
+
+use super::super::bindings::Target;
+use super::super::facts::Facts;
+use super::super::survey::Role;
+use super::{Check, Details};
+
+pub const CHECK: Check = Check {
+    code: "several-runtimes",
+    check,
+};
+
+fn check(facts: &Facts) -> Option<Details> {
+    if facts.survey.runtimes().count() < 2 {
+        return None;
+    }
+    let objects = facts.survey.objects.iter().enumerate();
+    let evidence: Vec<String> = objects
+        .filter(|(_, o)| o.role == Role::Runtime)
+        .map(|(index, object)| {
+            let users = facts
+                .bindings
+                .iter()
+                .filter(|b| b.target == Target::Object(index))
+                .count();
+            format!(
+                "{} at {:#x}: {users} references lead to it",
+                object.path, object.base
+            )
+        })
+        .collect();
+    Some(Details {
+        severity: Severity::Warning,
+        title: format!("{} copies of the HIP runtime are mapped", evidence.len()),
+        evidence,
+        effect: None,
+        fix: "load one runtime only: remove the copy that a Python wheel bundles or the one in \
+              LD_LIBRARY_PATH, so that all libraries find the same file; handles of one copy are \
+              invalid in the other (\"invalid device function\")"
+            .into(),
+    })
+}

@@ -1,0 +1,31 @@
+//! Two different shims are in the process.
+
+use xsched_common::api::Severity;
+
+use super::super::facts::Facts;
+use super::{Check, Details};
+
+pub const CHECK: Check = Check {
+    code: "several-shims",
+    check,
+};
+
+fn check(facts: &Facts) -> Option<Details> {
+    let mut kinds: Vec<_> = facts.survey.shims().map(|(_, kind)| kind).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    if kinds.len() < 2 {
+        return None;
+    }
+    Some(Details {
+        severity: Severity::Warning,
+        title: "several shims are mapped: each launch passes one or both of them".into(),
+        evidence: facts
+            .survey
+            .shims()
+            .map(|(object, _)| format!("{} at {:#x}", object.path, object.base))
+            .collect(),
+        effect: None,
+        fix: "preload one shim only".into(),
+    })
+}

@@ -1,0 +1,36 @@
+//! The program is linked statically: no dynamic linker, no preload.
+
+use xsched_common::api::Severity;
+
+use super::super::absence::{self, Absence};
+use super::super::environment::GpuUse;
+use super::super::facts::Facts;
+use super::{Check, Details, effect};
+
+pub const CHECK: Check = Check {
+    code: "static-binary",
+    check,
+};
+
+fn check(facts: &Facts) -> Option<Details> {
+    if !matches!(absence::of(facts)?, Absence::Static) {
+        return None;
+    }
+    let mut evidence = vec![format!(
+        "{} names no interpreter (PT_INTERP), so no ld.so has loaded it",
+        facts.exe
+    )];
+    if let Some(value) = &facts.environment.ld_preload {
+        evidence.push(format!("LD_PRELOAD={value} is set, but nothing reads it"));
+    }
+    if facts.environment.gpu == GpuUse::Open {
+        evidence.push("it holds /dev/kfd open: it uses the GPU".into());
+    }
+    Some(Details {
+        severity: Severity::Error,
+        title: "the process runs unscheduled: a static program cannot be given a shim".into(),
+        evidence,
+        effect: effect(facts, |_| true, "run unscheduled"),
+        fix: "link the program dynamically, against libamdhip64.so".into(),
+    })
+}

@@ -1,0 +1,235 @@
+//! The files that LD_PRELOAD and /etc/ld.so.preload name, seen from inside
+//! the process's mount namespace: whether each is there, can be loaded, and
+//! is mapped.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+
+use super::elf::Elf;
+use super::files::Root;
+use super::survey::{Survey, basename};
+use crate::process::ProcessId;
+
+/// One named file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preload {
+    /// As it was named.
+    pub entry: String,
+    /// Who named it.
+    pub source: PreloadSource,
+    /// What became of it.
+    pub state: PreloadState,
+}
+
+/// Who named a file to preload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PreloadSource {
+    /// The environment variable.
+    Variable,
+    /// /etc/ld.so.preload.
+    SystemFile,
+}
+
+impl PreloadSource {
+    /// For messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            PreloadSource::Variable => "LD_PRELOAD",
+            PreloadSource::SystemFile => "/etc/ld.so.preload",
+        }
+    }
+}
+
+/// What became of a named file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PreloadState {
+    /// It is mapped.
+    Mapped,
+    /// There is no such file; what was looked for.
+    Missing(String),
+    /// The file at this path cannot be preloaded, and why.
+    NotLoadable(String),
+    /// The file at this path could be loaded now, but is not mapped; what is
+    /// known about the reason.
+    NotMapped(String),
+}
+
+/// The process that names the files.
+#[derive(Debug)]
+pub struct Place {
+    /// Whose start time counts.
+    pub id: ProcessId,
+    /// Its root directory.
+    pub root: Root,
+    /// Its LD_LIBRARY_PATH.
+    pub library_path: String,
+}
+
+/// More entries than anyone preloads.
+const MAX_ENTRIES: usize = 256;
+
+/// Examines all named files, in the linker's order.
+pub fn examine(place: &Place, ld_preload: Option<&str>, survey: &Survey) -> Vec<Preload> {
+    let system = place.root.read_config("/etc/ld.so.preload");
+    // ld.so(8): colons or blanks separate; there is no way to quote either.
+    let variable = ld_preload.unwrap_or("").split([':', ' ']);
+    let variable = variable.map(|entry| (entry, PreloadSource::Variable));
+    let lines = system.lines().map(|l| l.split('#').next().unwrap_or(""));
+    let system = lines.flat_map(|l| l.split([':', ' ', '\t']));
+    let system = system.map(|entry| (entry, PreloadSource::SystemFile));
+    variable
+        .chain(system)
+        .filter(|(entry, _)| !entry.is_empty())
+        .take(MAX_ENTRIES)
+        .map(|(entry, source)| Preload {
+            entry: entry.to_owned(),
+            source,
+            state: state(place, entry, survey),
+        })
+        .collect()
+}
+
+fn state(place: &Place, entry: &str, survey: &Survey) -> PreloadState {
+    let candidates = place.candidates(entry);
+    let found = candidates
+        .iter()
+        .find_map(|path| Some((path, place.root.stat(path).ok()?)));
+    let identity = found.as_ref().map(|(_, meta)| (meta.dev(), meta.ino()));
+    let mapped = survey.objects.iter().any(|o| {
+        if entry.contains('/') && !entry.contains('$') && o.path == *entry {
+            return true;
+        }
+        // By name where the file has been replaced since (an upgrade): it is
+        // still the one that was asked for.
+        let same_name = o.basename() == basename(entry);
+        let of_object = || place.root.stat(&o.path).ok().map(|m| (m.dev(), m.ino()));
+        match identity {
+            Some(identity) => of_object() == Some(identity),
+            None => same_name && candidates.contains(&o.path),
+        }
+    });
+    if mapped {
+        return PreloadState::Mapped;
+    }
+    let Some((path, meta)) = found else {
+        return PreloadState::Missing(place.missing(entry, &candidates));
+    };
+    match place
+        .root
+        .open(path)
+        .map_err(|e| format!("cannot be read: {e}"))
+        .and_then(|file| Elf::read(&file).map_err(|e| e.to_string()))
+    {
+        Err(reason) => PreloadState::NotLoadable(format!("{path} {reason}")),
+        Ok(_) => PreloadState::NotMapped(place.unmapped(path, meta.ctime())),
+    }
+}
+
+impl Place {
+    /// Where ld.so may look for `entry`.
+    fn candidates(&self, entry: &str) -> Vec<String> {
+        if entry.contains('$') {
+            return self.expanded(entry);
+        }
+        if entry.contains('/') {
+            return vec![entry.to_owned()];
+        }
+        self.directories()
+            .iter()
+            .map(|dir| format!("{dir}/{entry}"))
+            .collect()
+    }
+
+    /// ld.so(8), "Dynamic string tokens". What $LIB stands for differs
+    /// between distributions, so every known value is tried.
+    fn expanded(&self, entry: &str) -> Vec<String> {
+        let exe = fs::read_link(format!("/proc/{}/exe", self.id.pid)).unwrap_or_default();
+        let origin = exe.parent().map(|p| p.to_string_lossy().into_owned());
+        let entry = entry
+            .replace("${ORIGIN}", "$ORIGIN")
+            .replace("${LIB}", "$LIB")
+            .replace("${PLATFORM}", "$PLATFORM")
+            .replace("$ORIGIN", origin.as_deref().unwrap_or("/"));
+        let mut out = Vec::new();
+        for lib in ["lib/x86_64-linux-gnu", "lib64", "lib"] {
+            for platform in ["x86_64", "haswell", "xeon_phi"] {
+                let path = entry.replace("$LIB", lib).replace("$PLATFORM", platform);
+                if !out.contains(&path) {
+                    out.push(path);
+                }
+            }
+        }
+        out
+    }
+
+    /// ld.so's search order for bare names, with the directories that its
+    /// cache is made from in place of the cache.
+    fn directories(&self) -> Vec<String> {
+        let mut out: Vec<String> = self
+            .library_path
+            .split([':', ';'])
+            .filter(|d| !d.is_empty())
+            .map(str::to_owned)
+            .collect();
+        for name in self.root.list("/etc/ld.so.conf.d") {
+            let text = self.root.read_config(&format!("/etc/ld.so.conf.d/{name}"));
+            out.extend(
+                text.lines()
+                    .filter(|l| l.starts_with('/'))
+                    .map(str::to_owned),
+            );
+        }
+        for dir in [
+            "/lib/x86_64-linux-gnu",
+            "/usr/lib/x86_64-linux-gnu",
+            "/lib64",
+            "/usr/lib64",
+            "/lib",
+            "/usr/lib",
+        ] {
+            out.push(dir.to_owned());
+        }
+        out
+    }
+
+    fn missing(&self, entry: &str, candidates: &[String]) -> String {
+        if !entry.contains('/') {
+            return format!(
+                "{entry} is in no directory of LD_LIBRARY_PATH, /etc/ld.so.conf.d and the standard \
+                 ones"
+            );
+        }
+        let mut text = format!("{} does not exist", candidates.join(", "));
+        if self.root.differs_from_ours(self.id.pid) {
+            text += " in the process's mount namespace";
+            if entry.starts_with('/') && fs::metadata(entry).is_ok() {
+                text += ", although it exists outside (the container does not mount it)";
+            }
+        }
+        text
+    }
+
+    fn unmapped(&self, path: &str, changed: i64) -> String {
+        match self.started() {
+            Some(started) if changed > started => format!(
+                "{path} can be loaded now, but was put there or changed {} s after the process \
+                 started",
+                changed - started
+            ),
+            _ => format!("{path} exists and is a loadable library, but is not mapped"),
+        }
+    }
+
+    /// When the process started, seconds since 1970.
+    fn started(&self) -> Option<i64> {
+        let stat = fs::read_to_string("/proc/stat").ok()?;
+        let boot: i64 = stat
+            .lines()
+            .find_map(|l| l.strip_prefix("btime "))?
+            .trim()
+            .parse()
+            .ok()?;
+        let ticks = rustix::param::clock_ticks_per_second();
+        Some(boot + (self.id.start_time / ticks) as i64)
+    }
+}
