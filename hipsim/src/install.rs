@@ -55,8 +55,10 @@ pub fn install(built: &Path, dir: &Path) -> Result<(), InstallError> {
     fs::create_dir_all(dir).map_err(io(dir))?;
     let image = fs::read(built).map_err(io(built))?;
     for major in [5, 6, 7] {
-        let copy = version(&image, major)
-            .map_err(|what| InstallError::NotHipsim { path: built.to_owned(), what })?;
+        let copy = version(&image, major).map_err(|what| InstallError::NotHipsim {
+            path: built.to_owned(),
+            what,
+        })?;
         let target = dir.join(format!("libamdhip64.so.{major}"));
         let fresh = dir.join(format!(".libamdhip64.so.{major}.{}", std::process::id()));
         fs::write(&fresh, copy).map_err(io(&fresh))?;
@@ -75,9 +77,13 @@ pub fn install(built: &Path, dir: &Path) -> Result<(), InstallError> {
 fn version(image: &[u8], major: u8) -> Result<Vec<u8>, &'static str> {
     let elf = ElfFile64::<Endianness>::parse(image).map_err(|_| "not an ELF file")?;
     let mut copy = image.to_vec();
-    let strings = elf.section_by_name(".dynstr").and_then(|section| section.file_range());
+    let strings = elf
+        .section_by_name(".dynstr")
+        .and_then(|section| section.file_range());
     let (start, size) = strings.ok_or("no .dynstr")?;
-    let strings = image.get(start as usize..(start + size) as usize).ok_or("a .dynstr outside the file")?;
+    let strings = image
+        .get(start as usize..(start + size) as usize)
+        .ok_or("a .dynstr outside the file")?;
     let soname = find(strings, SONAME).ok_or("another SONAME")?;
     // The digit is the last character before the terminator.
     copy[start as usize + soname + SONAME.len() - 2] = b'0' + major;
@@ -85,8 +91,13 @@ fn version(image: &[u8], major: u8) -> Result<Vec<u8>, &'static str> {
     copy[mark + MARK.len() - 1] = major;
     if major > 5 {
         let mut entries = 0;
-        for symbol in elf.dynamic_symbols().filter(|symbol| symbol.is_definition()) {
-            let Some(at) = file_offset(&elf, symbol.address()) else { continue };
+        for symbol in elf
+            .dynamic_symbols()
+            .filter(|symbol| symbol.is_definition())
+        {
+            let Some(at) = file_offset(&elf, symbol.address()) else {
+                continue;
+            };
             if let Some(entry) = copy.get_mut(at..at + 8).filter(|entry| **entry == ENTRY_5) {
                 entry.copy_from_slice(&ENTRY_6);
                 entries += 1;
@@ -100,15 +111,21 @@ fn version(image: &[u8], major: u8) -> Result<Vec<u8>, &'static str> {
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes.windows(wanted.len()).position(|window| window == wanted)
+    bytes
+        .windows(wanted.len())
+        .position(|window| window == wanted)
 }
 
 /// Where a virtual address lies in the file.
 fn file_offset(elf: &ElfFile64<'_, Endianness>, address: u64) -> Option<usize> {
     let endian = elf.endian();
     let headers = elf.elf_header().program_headers(endian, elf.data()).ok()?;
-    headers.iter().filter(|header| header.p_type(endian) == elf::PT_LOAD).find_map(|header| {
-        let inside = address.checked_sub(header.p_vaddr(endian))?;
-        (inside < header.p_filesz(endian)).then(|| usize::try_from(header.p_offset(endian) + inside).ok())?
-    })
+    headers
+        .iter()
+        .filter(|header| header.p_type(endian) == elf::PT_LOAD)
+        .find_map(|header| {
+            let inside = address.checked_sub(header.p_vaddr(endian))?;
+            (inside < header.p_filesz(endian))
+                .then(|| usize::try_from(header.p_offset(endian) + inside).ok())?
+        })
 }

@@ -129,20 +129,35 @@ pub fn trace_requested() -> bool {
 impl Options {
     /// Reads the variables through `get`. A value that cannot be read is reported on standard error and not used.
     pub fn read(get: impl Fn(&str) -> Option<String>) -> Self {
-        fn parsed<T>(name: &str, value: Option<String>, parse: impl Fn(&str) -> Option<T>, default: T) -> T {
+        fn parsed<T>(
+            name: &str,
+            value: Option<String>,
+            parse: impl Fn(&str) -> Option<T>,
+            default: T,
+        ) -> T {
             let Some(value) = value else { return default };
             parse(value.trim()).unwrap_or_else(|| {
-                let format = VARIABLES.iter().find(|v| v.name == name).map_or("", |v| v.format);
+                let format = VARIABLES
+                    .iter()
+                    .find(|v| v.name == name)
+                    .map_or("", |v| v.format);
                 eprintln!("hipsim: {name}={value} is not of the form {format}; using the default");
                 default
             })
         }
         let value = |name: &'static str| (name, get(name));
-        let read = |(name, text), parse: fn(&str) -> Option<u64>, default| parsed(name, text, parse, default);
+        let read = |(name, text), parse: fn(&str) -> Option<u64>, default| {
+            parsed(name, text, parse, default)
+        };
         // SAFETY: getuid has no preconditions.
-        let default_device = || PathBuf::from(format!("/dev/shm/hipsim-{}", unsafe { libc::getuid() }));
-        let (kernels, default_kernel) =
-            parsed("HIPSIM_KERNELS", get("HIPSIM_KERNELS"), kernel_rules, (Vec::new(), None));
+        let default_device =
+            || PathBuf::from(format!("/dev/shm/hipsim-{}", unsafe { libc::getuid() }));
+        let (kernels, default_kernel) = parsed(
+            "HIPSIM_KERNELS",
+            get("HIPSIM_KERNELS"),
+            kernel_rules,
+            (Vec::new(), None),
+        );
         Self {
             device: get("HIPSIM_DEVICE").map_or_else(default_device, PathBuf::from),
             discipline: parsed(
@@ -163,10 +178,19 @@ impl Options {
                 |text| text.parse().ok().filter(|part| (0.0..=1.0).contains(part)),
                 0.0,
             ),
-            seed: read(value("HIPSIM_SEED"), |text| text.parse().ok(), u64::from(std::process::id())),
+            seed: read(
+                value("HIPSIM_SEED"),
+                |text| text.parse().ok(),
+                u64::from(std::process::id()),
+            ),
             memory: read(value("HIPSIM_MEMORY"), bytes, 16 << 30),
             copy_latency: read(value("HIPSIM_COPY_LATENCY"), duration, 4_000),
-            version: parsed("HIPSIM_RUNTIME_VERSION", get("HIPSIM_RUNTIME_VERSION"), version, 60_400_000),
+            version: parsed(
+                "HIPSIM_RUNTIME_VERSION",
+                get("HIPSIM_RUNTIME_VERSION"),
+                version,
+                60_400_000,
+            ),
         }
     }
 
@@ -187,7 +211,10 @@ fn kernel_rules(text: &str) -> Option<(Vec<KernelRule>, Option<u64>)> {
         let length = duration(length)?;
         match pattern {
             "default" => default = Some(length),
-            _ => rules.push(KernelRule { pattern: pattern.to_owned(), duration: length }),
+            _ => rules.push(KernelRule {
+                pattern: pattern.to_owned(),
+                duration: length,
+            }),
         }
     }
     Some((rules, default))
@@ -199,12 +226,20 @@ fn duration(text: &str) -> Option<u64> {
 }
 
 fn bytes(text: &str) -> Option<u64> {
-    let units = [("KiB", 1024.0), ("MiB", 1_048_576.0), ("GiB", 1_073_741_824.0), ("", 1.0)];
+    let units = [
+        ("KiB", 1024.0),
+        ("MiB", 1_048_576.0),
+        ("GiB", 1_073_741_824.0),
+        ("", 1.0),
+    ];
     with_unit(text, &units)
 }
 
 fn with_unit(text: &str, units: &[(&str, f64)]) -> Option<u64> {
-    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len()));
+    let (number, unit) = text.split_at(
+        text.find(|c: char| c.is_ascii_alphabetic())
+            .unwrap_or(text.len()),
+    );
     let factor = units.iter().find(|(name, _)| *name == unit.trim())?.1;
     let number: f64 = number.trim().parse().ok()?;
     // Above 2^53 a float no longer counts single ns; nothing here is that long.
@@ -219,12 +254,18 @@ fn version(text: &str) -> Option<i32> {
 
 /// Whether `text` matches a pattern in which `*` stands for any characters.
 fn matches(pattern: &str, text: &str) -> bool {
-    let Some((first, rest)) = pattern.split_once('*') else { return pattern == text };
-    let Some(mut text) = text.strip_prefix(first) else { return false };
+    let Some((first, rest)) = pattern.split_once('*') else {
+        return pattern == text;
+    };
+    let Some(mut text) = text.strip_prefix(first) else {
+        return false;
+    };
     let parts: Vec<&str> = rest.split('*').collect();
     let (last, middle) = parts.split_last().unwrap_or((&"", &[]));
     for part in middle {
-        let Some(at) = text.find(part) else { return false };
+        let Some(at) = text.find(part) else {
+            return false;
+        };
         text = &text[at + part.len()..];
     }
     text.ends_with(last)
@@ -242,7 +283,10 @@ mod tests {
     fn kernel_rules_apply_in_order() {
         let options = with("HIPSIM_KERNELS", "gemm*=500us,*bias*=1.5ms,default=7us");
         assert_eq!(options.kernel_duration("gemm_f32", ""), 500_000);
-        assert_eq!(options.kernel_duration("_Z8add_biasPf", "add_bias"), 1_500_000);
+        assert_eq!(
+            options.kernel_duration("_Z8add_biasPf", "add_bias"),
+            1_500_000
+        );
         assert_eq!(options.kernel_duration("relu", "relu"), 7_000);
     }
 
@@ -266,7 +310,13 @@ mod tests {
     #[test]
     fn readme_lists_every_variable() {
         let readme = include_str!("../README.md");
-        for Variable { name, format, default, meaning } in VARIABLES {
+        for Variable {
+            name,
+            format,
+            default,
+            meaning,
+        } in VARIABLES
+        {
             let row = format!("| `{name}` | {format} | {default} | {meaning} |");
             assert!(readme.contains(&row), "README.md lacks the row {row}");
         }

@@ -76,7 +76,10 @@ pub fn take_last() -> i32 {
 
 /// Name and description of any code of the API.
 pub fn describe(code: i32) -> Option<(&'static CStr, &'static CStr)> {
-    TEXTS.iter().find(|(known, _, _)| *known == code).map(|(_, name, text)| (*name, *text))
+    TEXTS
+        .iter()
+        .find(|(known, _, _)| *known == code)
+        .map(|(_, name, text)| (*name, *text))
 }
 
 const TEXTS: &[(i32, &CStr, &CStr)] = &[

@@ -12,7 +12,11 @@ const PRIMARY: usize = 0x55 << 40;
 fn check(context: *mut c_void) -> Result {
     runtime::get()?;
     // Null makes no context current; the next call that needs one gets the primary, as with the real runtime.
-    if context.is_null() || context as usize == PRIMARY { Ok(()) } else { Err(HipError::InvalidContext) }
+    if context.is_null() || context as usize == PRIMARY {
+        Ok(())
+    } else {
+        Err(HipError::InvalidContext)
+    }
 }
 
 unsafe fn give<T>(at: *mut T, value: T) -> i32 {

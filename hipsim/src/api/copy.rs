@@ -17,14 +17,23 @@ pub enum Completion {
 
 /// Largest `hipMemcpyKind`: the host-to-host .. default kinds, and device-to-device without compute units (1024).
 pub fn check_kind(kind: c_int) -> Result {
-    if (0..=4).contains(&kind) || kind == 1024 { Ok(()) } else { Err(HipError::InvalidMemcpyDirection) }
+    if (0..=4).contains(&kind) || kind == 1024 {
+        Ok(())
+    } else {
+        Err(HipError::InvalidMemcpyDirection)
+    }
 }
 
 /// Queues an external command as the call demands.
 ///
 /// # Errors
 /// No such stream, or it is capturing and the call waits.
-pub fn perform(work: External, of: StreamHandle, default: DefaultStream, completion: Completion) -> Result {
+pub fn perform(
+    work: External,
+    of: StreamHandle,
+    default: DefaultStream,
+    completion: Completion,
+) -> Result {
     let command = Command::External(work);
     match completion {
         Completion::Awaited => submit_and_wait(of, default, &command),
@@ -49,21 +58,63 @@ pub fn linear(
     if size > 0 && (to.is_null() || from.is_null()) {
         return Err(HipError::InvalidValue);
     }
-    let place = |start| Place { start, row_pitch: size, plane_pitch: size };
-    let block = Block { width: size, rows: 1, planes: 1 };
-    let copy = External::Copy { from: place(Address::from(from)), to: place(Address::from(to)), block };
+    let place = |start| Place {
+        start,
+        row_pitch: size,
+        plane_pitch: size,
+    };
+    let block = Block {
+        width: size,
+        rows: 1,
+        planes: 1,
+    };
+    let copy = External::Copy {
+        from: place(Address::from(from)),
+        to: place(Address::from(to)),
+        block,
+    };
     perform(copy, of, default, completion)
 }
 
 const NULL: StreamHandle = std::ptr::null_mut();
 const DEFAULT_KIND: c_int = 4;
 
-pub unsafe extern "C" fn memcpy(to: *mut c_void, from: *const c_void, size: usize, kind: c_int) -> i32 {
-    run(|| linear(to, from, size, kind, NULL, DefaultStream::Legacy, Completion::Awaited))
+pub unsafe extern "C" fn memcpy(
+    to: *mut c_void,
+    from: *const c_void,
+    size: usize,
+    kind: c_int,
+) -> i32 {
+    run(|| {
+        linear(
+            to,
+            from,
+            size,
+            kind,
+            NULL,
+            DefaultStream::Legacy,
+            Completion::Awaited,
+        )
+    })
 }
 
-pub unsafe extern "C" fn memcpy_spt(to: *mut c_void, from: *const c_void, size: usize, kind: c_int) -> i32 {
-    run(|| linear(to, from, size, kind, NULL, DefaultStream::PerThread, Completion::Awaited))
+pub unsafe extern "C" fn memcpy_spt(
+    to: *mut c_void,
+    from: *const c_void,
+    size: usize,
+    kind: c_int,
+) -> i32 {
+    run(|| {
+        linear(
+            to,
+            from,
+            size,
+            kind,
+            NULL,
+            DefaultStream::PerThread,
+            Completion::Awaited,
+        )
+    })
 }
 
 pub unsafe extern "C" fn memcpy_async(
@@ -73,7 +124,17 @@ pub unsafe extern "C" fn memcpy_async(
     kind: c_int,
     of: StreamHandle,
 ) -> i32 {
-    run(|| linear(to, from, size, kind, of, DefaultStream::Legacy, Completion::Queued))
+    run(|| {
+        linear(
+            to,
+            from,
+            size,
+            kind,
+            of,
+            DefaultStream::Legacy,
+            Completion::Queued,
+        )
+    })
 }
 
 pub unsafe extern "C" fn memcpy_async_spt(
@@ -83,7 +144,17 @@ pub unsafe extern "C" fn memcpy_async_spt(
     kind: c_int,
     of: StreamHandle,
 ) -> i32 {
-    run(|| linear(to, from, size, kind, of, DefaultStream::PerThread, Completion::Queued))
+    run(|| {
+        linear(
+            to,
+            from,
+            size,
+            kind,
+            of,
+            DefaultStream::PerThread,
+            Completion::Queued,
+        )
+    })
 }
 
 pub unsafe extern "C" fn memcpy_with_stream(
@@ -93,12 +164,32 @@ pub unsafe extern "C" fn memcpy_with_stream(
     kind: c_int,
     of: StreamHandle,
 ) -> i32 {
-    run(|| linear(to, from, size, kind, of, DefaultStream::Legacy, Completion::Awaited))
+    run(|| {
+        linear(
+            to,
+            from,
+            size,
+            kind,
+            of,
+            DefaultStream::Legacy,
+            Completion::Awaited,
+        )
+    })
 }
 
 /// The three forms with the direction in their name differ in nothing else here.
 pub unsafe extern "C" fn driver_copy(to: *mut c_void, from: *const c_void, size: usize) -> i32 {
-    run(|| linear(to, from, size, DEFAULT_KIND, NULL, DefaultStream::Legacy, Completion::Awaited))
+    run(|| {
+        linear(
+            to,
+            from,
+            size,
+            DEFAULT_KIND,
+            NULL,
+            DefaultStream::Legacy,
+            Completion::Awaited,
+        )
+    })
 }
 
 pub unsafe extern "C" fn driver_copy_async(
@@ -107,7 +198,17 @@ pub unsafe extern "C" fn driver_copy_async(
     size: usize,
     of: StreamHandle,
 ) -> i32 {
-    run(|| linear(to, from, size, DEFAULT_KIND, of, DefaultStream::Legacy, Completion::Queued))
+    run(|| {
+        linear(
+            to,
+            from,
+            size,
+            DEFAULT_KIND,
+            of,
+            DefaultStream::Legacy,
+            Completion::Queued,
+        )
+    })
 }
 
 pub unsafe extern "C" fn memcpy_peer(
@@ -117,7 +218,17 @@ pub unsafe extern "C" fn memcpy_peer(
     _from_device: c_int,
     size: usize,
 ) -> i32 {
-    run(|| linear(to, from, size, DEFAULT_KIND, NULL, DefaultStream::Legacy, Completion::Awaited))
+    run(|| {
+        linear(
+            to,
+            from,
+            size,
+            DEFAULT_KIND,
+            NULL,
+            DefaultStream::Legacy,
+            Completion::Awaited,
+        )
+    })
 }
 
 pub unsafe extern "C" fn memcpy_peer_async(
@@ -128,7 +239,17 @@ pub unsafe extern "C" fn memcpy_peer_async(
     size: usize,
     of: StreamHandle,
 ) -> i32 {
-    run(|| linear(to, from, size, DEFAULT_KIND, of, DefaultStream::Legacy, Completion::Queued))
+    run(|| {
+        linear(
+            to,
+            from,
+            size,
+            DEFAULT_KIND,
+            of,
+            DefaultStream::Legacy,
+            Completion::Queued,
+        )
+    })
 }
 
 fn symbol_part(symbol: *const c_void, size: usize, offset: usize) -> Result<*mut c_void> {
@@ -148,7 +269,15 @@ pub unsafe extern "C" fn to_symbol(
 ) -> i32 {
     run(|| {
         let to = symbol_part(symbol, size, offset)?;
-        linear(to, from, size, kind, NULL, DefaultStream::Legacy, Completion::Awaited)
+        linear(
+            to,
+            from,
+            size,
+            kind,
+            NULL,
+            DefaultStream::Legacy,
+            Completion::Awaited,
+        )
     })
 }
 
@@ -162,7 +291,15 @@ pub unsafe extern "C" fn to_symbol_async(
 ) -> i32 {
     run(|| {
         let to = symbol_part(symbol, size, offset)?;
-        linear(to, from, size, kind, of, DefaultStream::Legacy, Completion::Queued)
+        linear(
+            to,
+            from,
+            size,
+            kind,
+            of,
+            DefaultStream::Legacy,
+            Completion::Queued,
+        )
     })
 }
 
@@ -175,7 +312,15 @@ pub unsafe extern "C" fn from_symbol(
 ) -> i32 {
     run(|| {
         let from = symbol_part(symbol, size, offset)?;
-        linear(to, from, size, kind, NULL, DefaultStream::Legacy, Completion::Awaited)
+        linear(
+            to,
+            from,
+            size,
+            kind,
+            NULL,
+            DefaultStream::Legacy,
+            Completion::Awaited,
+        )
     })
 }
 
@@ -189,7 +334,15 @@ pub unsafe extern "C" fn from_symbol_async(
 ) -> i32 {
     run(|| {
         let from = symbol_part(symbol, size, offset)?;
-        linear(to, from, size, kind, of, DefaultStream::Legacy, Completion::Queued)
+        linear(
+            to,
+            from,
+            size,
+            kind,
+            of,
+            DefaultStream::Legacy,
+            Completion::Queued,
+        )
     })
 }
 

@@ -30,11 +30,19 @@ impl Rows {
         if self.width > self.to_pitch || self.width > self.from_pitch {
             return Err(HipError::InvalidPitchValue);
         }
-        let place = |start, row_pitch| Place { start, row_pitch, plane_pitch: 0 };
+        let place = |start, row_pitch| Place {
+            start,
+            row_pitch,
+            plane_pitch: 0,
+        };
         let copy = External::Copy {
             from: place(Address::from(self.from), self.from_pitch),
             to: place(Address::from(self.to), self.to_pitch),
-            block: Block { width: self.width, rows: self.height, planes: 1 },
+            block: Block {
+                width: self.width,
+                rows: self.height,
+                planes: 1,
+            },
         };
         perform(copy, of, default, completion)
     }
@@ -52,8 +60,22 @@ macro_rules! copy_2d {
             height: usize,
             kind: c_int,
         ) -> i32 {
-            let rows = Rows { to, to_pitch, from, from_pitch, width, height, kind };
-            run(|| rows.copy(std::ptr::null_mut(), DefaultStream::$default, Completion::Awaited))
+            let rows = Rows {
+                to,
+                to_pitch,
+                from,
+                from_pitch,
+                width,
+                height,
+                kind,
+            };
+            run(|| {
+                rows.copy(
+                    std::ptr::null_mut(),
+                    DefaultStream::$default,
+                    Completion::Awaited,
+                )
+            })
         }
     };
     ($name:ident, $default:ident, queued) => {
@@ -67,7 +89,15 @@ macro_rules! copy_2d {
             kind: c_int,
             of: StreamHandle,
         ) -> i32 {
-            let rows = Rows { to, to_pitch, from, from_pitch, width, height, kind };
+            let rows = Rows {
+                to,
+                to_pitch,
+                from,
+                from_pitch,
+                width,
+                height,
+                kind,
+            };
             run(|| rows.copy(of, DefaultStream::$default, Completion::Queued))
         }
     };
@@ -79,11 +109,20 @@ copy_2d!(memcpy_2d_async, Legacy, queued);
 copy_2d!(memcpy_2d_async_spt, PerThread, queued);
 
 fn corner(of: PitchedPtr, at: Position) -> Result<Place> {
-    let plane_pitch = of.pitch.checked_mul(of.y_size).ok_or(HipError::InvalidValue)?;
-    let offset = at.z.checked_mul(plane_pitch).zip(at.y.checked_mul(of.pitch));
+    let plane_pitch = of
+        .pitch
+        .checked_mul(of.y_size)
+        .ok_or(HipError::InvalidValue)?;
+    let offset =
+        at.z.checked_mul(plane_pitch)
+            .zip(at.y.checked_mul(of.pitch));
     let offset = offset.and_then(|(plane, row)| plane.checked_add(row)?.checked_add(at.x));
     let start = (of.pointer as usize).checked_add(offset.ok_or(HipError::InvalidValue)?);
-    Ok(Place { start: Address(start.ok_or(HipError::InvalidValue)?), row_pitch: of.pitch, plane_pitch })
+    Ok(Place {
+        start: Address(start.ok_or(HipError::InvalidValue)?),
+        row_pitch: of.pitch,
+        plane_pitch,
+    })
 }
 
 unsafe fn boxed(
@@ -104,19 +143,37 @@ unsafe fn boxed(
     let copy = External::Copy {
         from: corner(params.source, params.source_position)?,
         to: corner(params.target, params.target_position)?,
-        block: Block { width: params.extent.width, rows: params.extent.height, planes: params.extent.depth },
+        block: Block {
+            width: params.extent.width,
+            rows: params.extent.height,
+            planes: params.extent.depth,
+        },
     };
     perform(copy, of, default, completion)
 }
 
 pub unsafe extern "C" fn memcpy_3d(params: *const Memcpy3dParams) -> i32 {
     // SAFETY: the program's structure.
-    run(|| unsafe { boxed(params, std::ptr::null_mut(), DefaultStream::Legacy, Completion::Awaited) })
+    run(|| unsafe {
+        boxed(
+            params,
+            std::ptr::null_mut(),
+            DefaultStream::Legacy,
+            Completion::Awaited,
+        )
+    })
 }
 
 pub unsafe extern "C" fn memcpy_3d_spt(params: *const Memcpy3dParams) -> i32 {
     // SAFETY: as above.
-    run(|| unsafe { boxed(params, std::ptr::null_mut(), DefaultStream::PerThread, Completion::Awaited) })
+    run(|| unsafe {
+        boxed(
+            params,
+            std::ptr::null_mut(),
+            DefaultStream::PerThread,
+            Completion::Awaited,
+        )
+    })
 }
 
 pub unsafe extern "C" fn memcpy_3d_async(params: *const Memcpy3dParams, of: StreamHandle) -> i32 {
@@ -124,7 +181,10 @@ pub unsafe extern "C" fn memcpy_3d_async(params: *const Memcpy3dParams, of: Stre
     run(|| unsafe { boxed(params, of, DefaultStream::Legacy, Completion::Queued) })
 }
 
-pub unsafe extern "C" fn memcpy_3d_async_spt(params: *const Memcpy3dParams, of: StreamHandle) -> i32 {
+pub unsafe extern "C" fn memcpy_3d_async_spt(
+    params: *const Memcpy3dParams,
+    of: StreamHandle,
+) -> i32 {
     // SAFETY: as above.
     run(|| unsafe { boxed(params, of, DefaultStream::PerThread, Completion::Queued) })
 }

@@ -29,7 +29,11 @@ fn description() -> Description {
 /// There is one device, number 0.
 fn check(device: c_int) -> Result {
     runtime::get()?;
-    if device == 0 { Ok(()) } else { Err(HipError::InvalidDevice) }
+    if device == 0 {
+        Ok(())
+    } else {
+        Err(HipError::InvalidDevice)
+    }
 }
 
 /// Answers a question about a device.
@@ -45,7 +49,13 @@ unsafe fn tell<T>(device: c_int, at: *mut T, value: impl FnOnce() -> T) -> i32 {
 }
 
 pub unsafe extern "C" fn init(flags: c_uint) -> i32 {
-    run(|| if flags == 0 { check(0) } else { Err(HipError::InvalidValue) })
+    run(|| {
+        if flags == 0 {
+            check(0)
+        } else {
+            Err(HipError::InvalidValue)
+        }
+    })
 }
 
 pub unsafe extern "C" fn version(at: *mut c_int) -> i32 {
@@ -68,7 +78,13 @@ pub unsafe extern "C" fn set_current(device: c_int) -> i32 {
 }
 
 pub unsafe extern "C" fn set_valid(_devices: *const c_int, count: c_int) -> i32 {
-    run(|| if count >= 0 { check(0) } else { Err(HipError::InvalidValue) })
+    run(|| {
+        if count >= 0 {
+            check(0)
+        } else {
+            Err(HipError::InvalidValue)
+        }
+    })
 }
 
 pub unsafe extern "C" fn by_ordinal(at: *mut c_int, ordinal: c_int) -> i32 {
@@ -77,7 +93,9 @@ pub unsafe extern "C" fn by_ordinal(at: *mut c_int, ordinal: c_int) -> i32 {
 }
 
 unsafe fn copy_text(text: &CStr, to: *mut c_char, room: c_int) -> Result {
-    let Ok(room @ 1..) = usize::try_from(room) else { return Err(HipError::InvalidValue) };
+    let Ok(room @ 1..) = usize::try_from(room) else {
+        return Err(HipError::InvalidValue);
+    };
     if to.is_null() {
         return Err(HipError::InvalidValue);
     }
@@ -196,7 +214,10 @@ pub unsafe extern "C" fn synchronize() -> i32 {
         let runtime = runtime::get()?;
         {
             let core = runtime.lock();
-            let capturing = core.streams.iter().find_map(|(id, stream)| stream.capture.map(|_| id));
+            let capturing = core
+                .streams
+                .iter()
+                .find_map(|(id, stream)| stream.capture.map(|_| id));
             drop(core);
             if let Some(id) = capturing {
                 return super::support::refuse_capture(runtime, id);
@@ -247,7 +268,13 @@ pub unsafe extern "C" fn limit(at: *mut usize, limit: c_int) -> i32 {
 }
 
 pub unsafe extern "C" fn set_limit(limit: c_int, _value: usize) -> i32 {
-    run(|| if (0..3).contains(&limit) { check(0) } else { Err(HipError::UnsupportedLimit) })
+    run(|| {
+        if (0..3).contains(&limit) {
+            check(0)
+        } else {
+            Err(HipError::UnsupportedLimit)
+        }
+    })
 }
 
 pub unsafe extern "C" fn config(at: *mut c_int) -> i32 {

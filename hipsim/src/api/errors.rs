@@ -14,11 +14,15 @@ pub unsafe extern "C" fn peek() -> i32 {
 }
 
 pub unsafe extern "C" fn name(code: i32) -> *const c_char {
-    describe(code).map_or(c"hipErrorUnknown", |(name, _)| name).as_ptr()
+    describe(code)
+        .map_or(c"hipErrorUnknown", |(name, _)| name)
+        .as_ptr()
 }
 
 pub unsafe extern "C" fn text(code: i32) -> *const c_char {
-    describe(code).map_or(c"unknown error", |(_, text)| text).as_ptr()
+    describe(code)
+        .map_or(c"unknown error", |(_, text)| text)
+        .as_ptr()
 }
 
 pub unsafe extern "C" fn driver_name(code: i32, name: *mut *const c_char) -> i32 {

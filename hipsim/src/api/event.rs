@@ -17,7 +17,11 @@ unsafe fn create_event(at: *mut EventHandle, flags: c_uint) -> Result {
     if at.is_null() || flags & !KNOWN_FLAGS != 0 {
         return Err(HipError::InvalidValue);
     }
-    let timing = if flags & EVENT_DISABLE_TIMING != 0 { Timing::Disabled } else { Timing::Kept };
+    let timing = if flags & EVENT_DISABLE_TIMING != 0 {
+        Timing::Disabled
+    } else {
+        Timing::Kept
+    };
     let created = runtime::get()?.lock().events.create(timing);
     // SAFETY: the program's pointer for the result.
     unsafe { put(at, events::handle(created.ok_or(HipError::OutOfMemory)?)) }
@@ -51,7 +55,11 @@ pub fn record_event(event: EventHandle, of: StreamHandle, default: DefaultStream
     let id = events::named(event)?;
     let (runtime, of) = stream(of, default)?;
     let mut core = runtime.lock();
-    let capture = core.streams.get(of).ok_or(HipError::ContextIsDestroyed)?.capture;
+    let capture = core
+        .streams
+        .get(of)
+        .ok_or(HipError::ContextIsDestroyed)?
+        .capture;
     let event = core.events.get_mut(id).ok_or(HipError::InvalidHandle)?;
     if let Some(capture) = capture {
         event.recorded = Recorded::Captured { capture };
@@ -70,7 +78,11 @@ pub unsafe extern "C" fn record_spt(event: EventHandle, of: StreamHandle) -> i32
     run(|| record_event(event, of, DefaultStream::PerThread))
 }
 
-pub unsafe extern "C" fn record_with_flags(event: EventHandle, of: StreamHandle, flags: c_uint) -> i32 {
+pub unsafe extern "C" fn record_with_flags(
+    event: EventHandle,
+    of: StreamHandle,
+    flags: c_uint,
+) -> i32 {
     run(|| match flags {
         0 | 1 => record_event(event, of, DefaultStream::Legacy),
         _ => Err(HipError::InvalidValue),

@@ -12,27 +12,80 @@ fn fill(to: Place, block: Block, value: u32, unit: usize) -> Result<External> {
     if to.start.0 == 0 && block.width * block.rows * block.planes > 0 {
         return Err(HipError::InvalidValue);
     }
-    Ok(External::Fill { to, block, value, unit })
+    Ok(External::Fill {
+        to,
+        block,
+        value,
+        unit,
+    })
 }
 
 fn linear(to: *mut c_void, value: u32, unit: usize, count: usize) -> Result<External> {
     let width = count.checked_mul(unit).ok_or(HipError::InvalidValue)?;
-    let place = Place { start: Address::from(to), row_pitch: 0, plane_pitch: 0 };
-    fill(place, Block { width, rows: 1, planes: 1 }, value, unit)
+    let place = Place {
+        start: Address::from(to),
+        row_pitch: 0,
+        plane_pitch: 0,
+    };
+    fill(
+        place,
+        Block {
+            width,
+            rows: 1,
+            planes: 1,
+        },
+        value,
+        unit,
+    )
 }
 
-fn rows(to: *mut c_void, pitch: usize, value: c_int, width: usize, height: usize) -> Result<External> {
+fn rows(
+    to: *mut c_void,
+    pitch: usize,
+    value: c_int,
+    width: usize,
+    height: usize,
+) -> Result<External> {
     if width > pitch {
         return Err(HipError::InvalidValue);
     }
-    let place = Place { start: Address::from(to), row_pitch: pitch, plane_pitch: 0 };
-    fill(place, Block { width, rows: height, planes: 1 }, value as u32, 1)
+    let place = Place {
+        start: Address::from(to),
+        row_pitch: pitch,
+        plane_pitch: 0,
+    };
+    fill(
+        place,
+        Block {
+            width,
+            rows: height,
+            planes: 1,
+        },
+        value as u32,
+        1,
+    )
 }
 
 fn boxed(to: PitchedPtr, value: c_int, extent: Extent) -> Result<External> {
-    let plane_pitch = to.pitch.checked_mul(to.y_size).ok_or(HipError::InvalidValue)?;
-    let place = Place { start: Address::from(to.pointer), row_pitch: to.pitch, plane_pitch };
-    fill(place, Block { width: extent.width, rows: extent.height, planes: extent.depth }, value as u32, 1)
+    let plane_pitch = to
+        .pitch
+        .checked_mul(to.y_size)
+        .ok_or(HipError::InvalidValue)?;
+    let place = Place {
+        start: Address::from(to.pointer),
+        row_pitch: to.pitch,
+        plane_pitch,
+    };
+    fill(
+        place,
+        Block {
+            width: extent.width,
+            rows: extent.height,
+            planes: extent.depth,
+        },
+        value as u32,
+        1,
+    )
 }
 
 /// A form of memset: its own arguments, what it fills, on which stream, and whether it waits.

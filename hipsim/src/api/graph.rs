@@ -19,7 +19,13 @@ fn begin_on(of: StreamHandle, mode: c_int, default: DefaultStream) -> Result {
         return Err(HipError::InvalidValue);
     }
     let mut core = runtime.lock();
-    if core.streams.get(id).ok_or(HipError::ContextIsDestroyed)?.capture.is_some() {
+    if core
+        .streams
+        .get(id)
+        .ok_or(HipError::ContextIsDestroyed)?
+        .capture
+        .is_some()
+    {
         return Err(HipError::IllegalState);
     }
     let capture = core.captures.begin(id);
@@ -32,12 +38,20 @@ fn begin_on(of: StreamHandle, mode: c_int, default: DefaultStream) -> Result {
 fn end_on(of: StreamHandle, default: DefaultStream) -> Result<u64> {
     let (runtime, id) = stream(of, default)?;
     let mut core = runtime.lock();
-    let capture = core.streams.get(id).ok_or(HipError::ContextIsDestroyed)?.capture;
+    let capture = core
+        .streams
+        .get(id)
+        .ok_or(HipError::ContextIsDestroyed)?
+        .capture;
     let capture = capture.ok_or(HipError::IllegalState)?;
     let ended = core.captures.end(capture, id);
     if ended != Err(HipError::StreamCaptureUnmatched) {
         // The streams that joined the capture leave it with its origin.
-        for stream in core.streams.iter_mut().filter(|stream| stream.capture == Some(capture)) {
+        for stream in core
+            .streams
+            .iter_mut()
+            .filter(|stream| stream.capture == Some(capture))
+        {
             stream.capture = None;
         }
     }
@@ -78,11 +92,22 @@ pub unsafe extern "C" fn end_spt(of: StreamHandle, at: *mut GraphHandle) -> i32 
 fn status_of(of: StreamHandle, default: DefaultStream) -> Result<(Status, u64)> {
     let (runtime, id) = stream(of, default)?;
     let core = runtime.lock();
-    let capture = core.streams.get(id).ok_or(HipError::ContextIsDestroyed)?.capture;
-    Ok(capture.map_or((Status::None, 0), |capture| (core.captures.status(capture), capture)))
+    let capture = core
+        .streams
+        .get(id)
+        .ok_or(HipError::ContextIsDestroyed)?
+        .capture;
+    Ok(capture.map_or((Status::None, 0), |capture| {
+        (core.captures.status(capture), capture)
+    }))
 }
 
-unsafe fn tell(of: StreamHandle, default: DefaultStream, status: *mut c_int, id: *mut c_ulonglong) -> Result {
+unsafe fn tell(
+    of: StreamHandle,
+    default: DefaultStream,
+    status: *mut c_int,
+    id: *mut c_ulonglong,
+) -> Result {
     let (found, capture) = status_of(of, default)?;
     // SAFETY: the program's pointers for the results; the id may be null.
     unsafe {
@@ -103,12 +128,20 @@ pub unsafe extern "C" fn is_capturing_spt(of: StreamHandle, status: *mut c_int) 
     run(|| unsafe { tell(of, DefaultStream::PerThread, status, std::ptr::null_mut()) })
 }
 
-pub unsafe extern "C" fn capture_info(of: StreamHandle, status: *mut c_int, id: *mut c_ulonglong) -> i32 {
+pub unsafe extern "C" fn capture_info(
+    of: StreamHandle,
+    status: *mut c_int,
+    id: *mut c_ulonglong,
+) -> i32 {
     // SAFETY: as above.
     run(|| unsafe { tell(of, DefaultStream::Legacy, status, id) })
 }
 
-pub unsafe extern "C" fn capture_info_spt(of: StreamHandle, status: *mut c_int, id: *mut c_ulonglong) -> i32 {
+pub unsafe extern "C" fn capture_info_spt(
+    of: StreamHandle,
+    status: *mut c_int,
+    id: *mut c_ulonglong,
+) -> i32 {
     // SAFETY: as above.
     run(|| unsafe { tell(of, DefaultStream::PerThread, status, id) })
 }
@@ -135,12 +168,22 @@ pub unsafe extern "C" fn capture_info_v2(
 
 pub unsafe extern "C" fn exchange_mode(mode: *mut c_int) -> i32 {
     // Modes only say what other threads may do during a capture, which is not restricted here.
-    run(|| if mode.is_null() { Err(HipError::InvalidValue) } else { Ok(()) })
+    run(|| {
+        if mode.is_null() {
+            Err(HipError::InvalidValue)
+        } else {
+            Ok(())
+        }
+    })
 }
 
 fn copy_of(graph: GraphHandle) -> Result<u64> {
     let mut core = runtime::get()?.lock();
-    let commands = core.captures.graph(graph as u64).ok_or(HipError::InvalidValue)?.clone();
+    let commands = core
+        .captures
+        .graph(graph as u64)
+        .ok_or(HipError::InvalidValue)?
+        .clone();
     Ok(core.captures.add(commands))
 }
 
@@ -186,16 +229,27 @@ pub unsafe extern "C" fn clone(at: *mut GraphHandle, graph: GraphHandle) -> i32 
 pub unsafe extern "C" fn destroy(graph: GraphHandle) -> i32 {
     run(|| {
         let removed = runtime::get()?.lock().captures.remove(graph as u64);
-        if removed { Ok(()) } else { Err(HipError::InvalidValue) }
+        if removed {
+            Ok(())
+        } else {
+            Err(HipError::InvalidValue)
+        }
     })
 }
 
 /// The number of nodes; the nodes themselves have no handles.
-pub unsafe extern "C" fn nodes(graph: GraphHandle, nodes: *mut *mut c_void, count: *mut usize) -> i32 {
+pub unsafe extern "C" fn nodes(
+    graph: GraphHandle,
+    nodes: *mut *mut c_void,
+    count: *mut usize,
+) -> i32 {
     run(|| {
         let length = {
             let core = runtime::get()?.lock();
-            core.captures.graph(graph as u64).ok_or(HipError::InvalidValue)?.len()
+            core.captures
+                .graph(graph as u64)
+                .ok_or(HipError::InvalidValue)?
+                .len()
         };
         if !nodes.is_null() {
             return Err(HipError::NotSupported);
@@ -209,7 +263,10 @@ fn launch_on(graph: GraphExecHandle, of: StreamHandle, default: DefaultStream) -
     let (runtime, id) = stream(of, default)?;
     let commands = {
         let core = runtime.lock();
-        core.captures.graph(graph as u64).ok_or(HipError::InvalidValue)?.clone()
+        core.captures
+            .graph(graph as u64)
+            .ok_or(HipError::InvalidValue)?
+            .clone()
     };
     for command in &commands {
         runtime.submit(id, command, Attendance::Unattended)?;
@@ -230,6 +287,9 @@ pub unsafe extern "C" fn upload(graph: GraphExecHandle, of: StreamHandle) -> i32
         let (runtime, id) = stream(of, DefaultStream::Legacy)?;
         let core = runtime.lock();
         core.streams.get(id).ok_or(HipError::ContextIsDestroyed)?;
-        core.captures.graph(graph as u64).map(|_| ()).ok_or(HipError::InvalidValue)
+        core.captures
+            .graph(graph as u64)
+            .map(|_| ())
+            .ok_or(HipError::InvalidValue)
     })
 }

@@ -7,18 +7,38 @@ use crate::abi::error::HipError;
 use crate::abi::types::{HostFunction, StreamCallback, StreamHandle};
 use crate::runtime::command::{Address, Command, External};
 
-fn launch(of: StreamHandle, function: Option<HostFunction>, data: *mut c_void, default: DefaultStream) -> i32 {
+fn launch(
+    of: StreamHandle,
+    function: Option<HostFunction>,
+    data: *mut c_void,
+    default: DefaultStream,
+) -> i32 {
     run(|| {
         let function = function.ok_or(HipError::InvalidValue)?;
-        submit(of, default, &Command::External(External::Host { function, data: Address::from(data) }))
+        submit(
+            of,
+            default,
+            &Command::External(External::Host {
+                function,
+                data: Address::from(data),
+            }),
+        )
     })
 }
 
-pub unsafe extern "C" fn host(of: StreamHandle, function: Option<HostFunction>, data: *mut c_void) -> i32 {
+pub unsafe extern "C" fn host(
+    of: StreamHandle,
+    function: Option<HostFunction>,
+    data: *mut c_void,
+) -> i32 {
     launch(of, function, data, DefaultStream::Legacy)
 }
 
-pub unsafe extern "C" fn host_spt(of: StreamHandle, function: Option<HostFunction>, data: *mut c_void) -> i32 {
+pub unsafe extern "C" fn host_spt(
+    of: StreamHandle,
+    function: Option<HostFunction>,
+    data: *mut c_void,
+) -> i32 {
     launch(of, function, data, DefaultStream::PerThread)
 }
 
@@ -30,8 +50,14 @@ fn add(
     default: DefaultStream,
 ) -> i32 {
     run(|| {
-        let function = function.filter(|_| flags == 0).ok_or(HipError::InvalidValue)?;
-        let callback = External::Callback { function, stream: Address::from(of), data: Address::from(data) };
+        let function = function
+            .filter(|_| flags == 0)
+            .ok_or(HipError::InvalidValue)?;
+        let callback = External::Callback {
+            function,
+            stream: Address::from(of),
+            data: Address::from(data),
+        };
         submit(of, default, &Command::External(callback))
     })
 }

@@ -23,7 +23,10 @@ const BUFFER_END: usize = 3;
 #[derive(Clone, Copy)]
 pub enum Arguments {
     /// An array of pointers to values, or a tagged list around a packed buffer; either may be null.
-    Parameters { values: *mut *mut c_void, extra: *mut *mut c_void },
+    Parameters {
+        values: *mut *mut c_void,
+        extra: *mut *mut c_void,
+    },
     /// A packed buffer.
     Packed(*const u8, usize),
 }
@@ -31,7 +34,10 @@ pub enum Arguments {
 impl Arguments {
     /// Only an array of pointers.
     pub fn values(values: *mut *mut c_void) -> Self {
-        Self::Parameters { values, extra: std::ptr::null_mut() }
+        Self::Parameters {
+            values,
+            extra: std::ptr::null_mut(),
+        }
     }
 }
 
@@ -69,8 +75,13 @@ impl Launch {
             Some(known) => Some(unsafe { read_arguments(known, self.arguments) }?),
             None => None,
         };
-        let service = call.and_then(|call| call.requested_time()).unwrap_or(self.kernel.service);
-        let command = Command::Kernel { service, effect: call.filter(KnownCall::has_effect) };
+        let service = call
+            .and_then(|call| call.requested_time())
+            .unwrap_or(self.kernel.service);
+        let command = Command::Kernel {
+            service,
+            effect: call.filter(KnownCall::has_effect),
+        };
         let [start, stop] = self.events;
         if !start.is_null() {
             record_event(start, self.stream, self.default)?;
@@ -87,9 +98,15 @@ unsafe fn read_arguments(kernel: Known, arguments: Arguments) -> Result<KnownCal
     // SAFETY: the caller's promise, for every branch.
     let call = unsafe {
         match arguments {
-            Arguments::Parameters { values, .. } if !values.is_null() => kernel.from_parameters(values),
-            Arguments::Parameters { extra, .. } => packed(extra).and_then(|buffer| kernel.from_buffer(buffer)),
-            Arguments::Packed(start, size) => kernel.from_buffer(std::slice::from_raw_parts(start, size)),
+            Arguments::Parameters { values, .. } if !values.is_null() => {
+                kernel.from_parameters(values)
+            }
+            Arguments::Parameters { extra, .. } => {
+                packed(extra).and_then(|buffer| kernel.from_buffer(buffer))
+            }
+            Arguments::Packed(start, size) => {
+                kernel.from_buffer(std::slice::from_raw_parts(start, size))
+            }
         }
     };
     call.ok_or(HipError::InvalidValue)
@@ -115,7 +132,8 @@ unsafe fn packed<'a>(extra: *mut *mut c_void) -> Option<&'a [u8]> {
         }
     }
     // SAFETY: the program's buffer of that size.
-    size.filter(|_| !start.is_null()).map(|size| unsafe { std::slice::from_raw_parts(start, size) })
+    size.filter(|_| !start.is_null())
+        .map(|size| unsafe { std::slice::from_raw_parts(start, size) })
 }
 
 /// The kernel behind a host stub.
@@ -146,7 +164,15 @@ unsafe fn launch_stub(
 ) -> Result {
     let kernel = by_stub(stub)?;
     let arguments = Arguments::values(values);
-    let launch = Launch { kernel, grid, block, arguments, stream, default, events: NO_EVENTS };
+    let launch = Launch {
+        kernel,
+        grid,
+        block,
+        arguments,
+        stream,
+        default,
+        events: NO_EVENTS,
+    };
     // SAFETY: the program passes the arguments of this kernel.
     unsafe { launch.queue(HipError::InvalidConfiguration) }
 }
@@ -192,8 +218,16 @@ pub unsafe extern "C" fn module_launch(
     run(|| {
         let launch = Launch {
             kernel: by_handle(function)?,
-            grid: Dim3 { x: grid_x, y: grid_y, z: grid_z },
-            block: Dim3 { x: block_x, y: block_y, z: block_z },
+            grid: Dim3 {
+                x: grid_x,
+                y: grid_y,
+                z: grid_z,
+            },
+            block: Dim3 {
+                x: block_x,
+                y: block_y,
+                z: block_z,
+            },
             arguments: Arguments::Parameters { values, extra },
             stream,
             default: DefaultStream::Legacy,

@@ -3,11 +3,14 @@
 use std::cell::RefCell;
 use std::ffi::{c_int, c_uint, c_void};
 
-use super::launch::{Arguments, Launch, MAX_BLOCK, NO_EVENTS, by_handle, by_stub, launch_kernel, module_launch};
+use super::launch::{
+    Arguments, Launch, MAX_BLOCK, NO_EVENTS, by_handle, by_stub, launch_kernel, module_launch,
+};
 use super::support::{DefaultStream, put, run};
 use crate::abi::error::{HipError, Result};
 use crate::abi::types::{
-    Dim3, EventHandle, FunctionHandle, FunctionLaunchParams, LaunchConfig, LaunchParams, StreamHandle,
+    Dim3, EventHandle, FunctionHandle, FunctionLaunchParams, LaunchConfig, LaunchParams,
+    StreamHandle,
 };
 
 pub unsafe extern "C" fn ext_launch_kernel(
@@ -55,11 +58,25 @@ pub unsafe extern "C" fn ext_module_launch(
     stop: EventHandle,
 ) -> i32 {
     run(|| {
-        let blocks = |global: u32, local: u32| if local == 0 { 0 } else { global.div_ceil(local) };
+        let blocks = |global: u32, local: u32| {
+            if local == 0 {
+                0
+            } else {
+                global.div_ceil(local)
+            }
+        };
         let launch = Launch {
             kernel: by_handle(function)?,
-            grid: Dim3 { x: blocks(global_x, local_x), y: blocks(global_y, local_y), z: blocks(global_z, local_z) },
-            block: Dim3 { x: local_x, y: local_y, z: local_z },
+            grid: Dim3 {
+                x: blocks(global_x, local_x),
+                y: blocks(global_y, local_y),
+                z: blocks(global_z, local_z),
+            },
+            block: Dim3 {
+                x: local_x,
+                y: local_y,
+                z: local_z,
+            },
             arguments: Arguments::Parameters { values, extra },
             stream,
             default: DefaultStream::Legacy,
@@ -74,10 +91,20 @@ pub unsafe extern "C" fn ext_module_launch(
 const MAX_COOPERATIVE_BLOCKS: u64 = super::device::COMPUTE_UNITS as u64 * 2048 / MAX_BLOCK as u64;
 
 fn check_cooperative(grid: Dim3, block: Dim3) -> Result {
-    let blocks = u64::from(grid.x).saturating_mul(u64::from(grid.y)).saturating_mul(u64::from(grid.z));
-    let threads = u64::from(block.x).saturating_mul(u64::from(block.y)).saturating_mul(u64::from(block.z)).max(1);
-    let resident = MAX_COOPERATIVE_BLOCKS * u64::from(MAX_BLOCK) / threads.min(u64::from(MAX_BLOCK));
-    if blocks > resident { Err(HipError::CooperativeLaunchTooLarge) } else { Ok(()) }
+    let blocks = u64::from(grid.x)
+        .saturating_mul(u64::from(grid.y))
+        .saturating_mul(u64::from(grid.z));
+    let threads = u64::from(block.x)
+        .saturating_mul(u64::from(block.y))
+        .saturating_mul(u64::from(block.z))
+        .max(1);
+    let resident =
+        MAX_COOPERATIVE_BLOCKS * u64::from(MAX_BLOCK) / threads.min(u64::from(MAX_BLOCK));
+    if blocks > resident {
+        Err(HipError::CooperativeLaunchTooLarge)
+    } else {
+        Ok(())
+    }
 }
 
 /// A cooperative launch with the arguments of a plain one.
@@ -121,13 +148,18 @@ pub unsafe extern "C" fn module_cooperative_launch(
     // SAFETY: the same arguments.
     unsafe {
         module_launch(
-            function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared, stream, values, extra,
+            function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared, stream, values,
+            extra,
         )
     }
 }
 
 /// Both multi-device forms: one launch per entry.
-pub unsafe extern "C" fn multi_device(launches: *const LaunchParams, count: c_int, _flags: c_uint) -> i32 {
+pub unsafe extern "C" fn multi_device(
+    launches: *const LaunchParams,
+    count: c_int,
+    _flags: c_uint,
+) -> i32 {
     run(|| {
         if launches.is_null() || count <= 0 {
             return Err(HipError::InvalidValue);
@@ -206,7 +238,15 @@ pub unsafe extern "C" fn launch_configured(
 ) -> i32 {
     let extra = std::ptr::null_mut();
     // SAFETY: the program's arguments.
-    run(|| unsafe { configured(config, || by_stub(stub), values, extra, HipError::InvalidConfiguration) })
+    run(|| unsafe {
+        configured(
+            config,
+            || by_stub(stub),
+            values,
+            extra,
+            HipError::InvalidConfiguration,
+        )
+    })
 }
 
 pub unsafe extern "C" fn driver_launch_configured(
@@ -216,7 +256,15 @@ pub unsafe extern "C" fn driver_launch_configured(
     extra: *mut *mut c_void,
 ) -> i32 {
     // SAFETY: the program's arguments.
-    run(|| unsafe { configured(config, || by_handle(function), values, extra, HipError::InvalidValue) })
+    run(|| unsafe {
+        configured(
+            config,
+            || by_handle(function),
+            values,
+            extra,
+            HipError::InvalidValue,
+        )
+    })
 }
 
 /// `hip_impl::hipLaunchKernelGGLImpl`, of programs compiled by early compilers; dimensions by reference.
@@ -231,7 +279,10 @@ pub unsafe extern "C" fn launch_ggl(
     run(|| {
         // SAFETY: C++ references to the program's dimensions, never null in a valid call.
         let (grid, block) = unsafe { (grid.as_ref(), block.as_ref()) };
-        let arguments = Arguments::Parameters { values: std::ptr::null_mut(), extra };
+        let arguments = Arguments::Parameters {
+            values: std::ptr::null_mut(),
+            extra,
+        };
         let launch = Launch {
             kernel: by_stub(stub)?,
             grid: *grid.ok_or(HipError::InvalidConfiguration)?,
@@ -264,13 +315,24 @@ const MAX_PUSHED: usize = 64;
 /// Most bytes of arguments of one kernel.
 const MAX_ARGUMENTS: usize = 4096;
 
-pub unsafe extern "C" fn push_configuration(grid: Dim3, block: Dim3, shared: usize, stream: StreamHandle) -> i32 {
+pub unsafe extern "C" fn push_configuration(
+    grid: Dim3,
+    block: Dim3,
+    shared: usize,
+    stream: StreamHandle,
+) -> i32 {
     run(|| {
         PUSHED.with_borrow_mut(|pushed| {
             if pushed.len() >= MAX_PUSHED {
                 return Err(HipError::InvalidConfiguration);
             }
-            pushed.push(Pushed { grid, block, shared, stream, arguments: Vec::new() });
+            pushed.push(Pushed {
+                grid,
+                block,
+                shared,
+                stream,
+                arguments: Vec::new(),
+            });
             Ok(())
         })
     })
@@ -283,7 +345,9 @@ pub unsafe extern "C" fn pop_configuration(
     stream: *mut StreamHandle,
 ) -> i32 {
     run(|| {
-        let pushed = PUSHED.with_borrow_mut(Vec::pop).ok_or(HipError::MissingConfiguration)?;
+        let pushed = PUSHED
+            .with_borrow_mut(Vec::pop)
+            .ok_or(HipError::MissingConfiguration)?;
         // SAFETY: locals of hipcc's host stub.
         unsafe {
             put(grid, pushed.grid)?;
@@ -296,13 +360,24 @@ pub unsafe extern "C" fn pop_configuration(
 
 pub unsafe extern "C" fn setup_argument(value: *const c_void, size: usize, offset: usize) -> i32 {
     run(|| {
-        let end = offset.checked_add(size).filter(|end| *end <= MAX_ARGUMENTS && !value.is_null());
+        let end = offset
+            .checked_add(size)
+            .filter(|end| *end <= MAX_ARGUMENTS && !value.is_null());
         let end = end.ok_or(HipError::InvalidValue)?;
         PUSHED.with_borrow_mut(|pushed| {
-            let arguments = &mut pushed.last_mut().ok_or(HipError::MissingConfiguration)?.arguments;
+            let arguments = &mut pushed
+                .last_mut()
+                .ok_or(HipError::MissingConfiguration)?
+                .arguments;
             arguments.resize(arguments.len().max(end), 0);
             // SAFETY: the program passes `size` readable bytes; the buffer has room for them.
-            unsafe { std::ptr::copy_nonoverlapping(value.cast(), arguments.as_mut_ptr().add(offset), size) };
+            unsafe {
+                std::ptr::copy_nonoverlapping(
+                    value.cast(),
+                    arguments.as_mut_ptr().add(offset),
+                    size,
+                )
+            };
             Ok(())
         })
     })
@@ -310,7 +385,9 @@ pub unsafe extern "C" fn setup_argument(value: *const c_void, size: usize, offse
 
 pub unsafe extern "C" fn launch_by_pointer(stub: *const c_void) -> i32 {
     run(|| {
-        let pushed = PUSHED.with_borrow_mut(Vec::pop).ok_or(HipError::MissingConfiguration)?;
+        let pushed = PUSHED
+            .with_borrow_mut(Vec::pop)
+            .ok_or(HipError::MissingConfiguration)?;
         let launch = Launch {
             kernel: by_stub(stub)?,
             grid: pushed.grid,

@@ -22,8 +22,12 @@ unsafe fn find(
         return Err(HipError::InvalidValue);
     }
     // SAFETY: a C string of the program.
-    let name = unsafe { CStr::from_ptr(name) }.to_str().map_err(|_| HipError::InvalidValue)?;
-    let own = per_thread.then(|| address(&format!("{name}_spt"))).flatten();
+    let name = unsafe { CStr::from_ptr(name) }
+        .to_str()
+        .map_err(|_| HipError::InvalidValue)?;
+    let own = per_thread
+        .then(|| address(&format!("{name}_spt")))
+        .flatten();
     let found = own.or_else(|| address(name));
     // SAFETY: the program's pointers for the results; the status may be null.
     unsafe {

@@ -32,7 +32,11 @@ pub unsafe extern "C" fn malloc(at: *mut *mut c_void, size: usize) -> i32 {
     run(|| unsafe { allocate(at, size, Kind::Device, 0) })
 }
 
-pub unsafe extern "C" fn malloc_with_flags(at: *mut *mut c_void, size: usize, flags: c_uint) -> i32 {
+pub unsafe extern "C" fn malloc_with_flags(
+    at: *mut *mut c_void,
+    size: usize,
+    flags: c_uint,
+) -> i32 {
     // SAFETY: as above.
     run(|| unsafe { allocate(at, size, Kind::Device, flags) })
 }
@@ -59,11 +63,18 @@ pub unsafe extern "C" fn malloc_pitch(
     height: usize,
 ) -> i32 {
     run(|| {
-        let row = width.checked_next_multiple_of(PITCH).ok_or(HipError::OutOfMemory)?;
+        let row = width
+            .checked_next_multiple_of(PITCH)
+            .ok_or(HipError::OutOfMemory)?;
         // SAFETY: the program's pointers for the results.
         unsafe {
             put(pitch, row)?;
-            allocate(at, row.checked_mul(height).ok_or(HipError::OutOfMemory)?, Kind::Device, 0)
+            allocate(
+                at,
+                row.checked_mul(height).ok_or(HipError::OutOfMemory)?,
+                Kind::Device,
+                0,
+            )
         }
     })
 }
@@ -81,13 +92,31 @@ pub unsafe extern "C" fn driver_malloc_pitch(
 
 pub unsafe extern "C" fn malloc_3d(at: *mut PitchedPtr, extent: Extent) -> i32 {
     run(|| {
-        let pitch = extent.width.checked_next_multiple_of(PITCH).ok_or(HipError::OutOfMemory)?;
-        let size = pitch.checked_mul(extent.height).and_then(|plane| plane.checked_mul(extent.depth));
+        let pitch = extent
+            .width
+            .checked_next_multiple_of(PITCH)
+            .ok_or(HipError::OutOfMemory)?;
+        let size = pitch
+            .checked_mul(extent.height)
+            .and_then(|plane| plane.checked_mul(extent.depth));
         let mut pointer = std::ptr::null_mut();
         // SAFETY: a local for one result, the program's pointer for the other.
         unsafe {
-            allocate(&raw mut pointer, size.ok_or(HipError::OutOfMemory)?, Kind::Device, 0)?;
-            put(at, PitchedPtr { pointer, pitch, x_size: extent.width, y_size: extent.height })
+            allocate(
+                &raw mut pointer,
+                size.ok_or(HipError::OutOfMemory)?,
+                Kind::Device,
+                0,
+            )?;
+            put(
+                at,
+                PitchedPtr {
+                    pointer,
+                    pitch,
+                    x_size: extent.width,
+                    y_size: extent.height,
+                },
+            )
         }
     })
 }
@@ -132,7 +161,11 @@ pub unsafe extern "C" fn host_unregister(pointer: *mut c_void) -> i32 {
     run(|| free_after_all(pointer, &[Kind::Registered]))
 }
 
-pub unsafe extern "C" fn host_device_pointer(at: *mut *mut c_void, host: *mut c_void, _flags: c_uint) -> i32 {
+pub unsafe extern "C" fn host_device_pointer(
+    at: *mut *mut c_void,
+    host: *mut c_void,
+    _flags: c_uint,
+) -> i32 {
     run(|| match memory::containing(Address::from(host)) {
         // SAFETY: the program's pointer for the result.
         Some(_) => unsafe { put(at, host) },
@@ -143,7 +176,9 @@ pub unsafe extern "C" fn host_device_pointer(at: *mut *mut c_void, host: *mut c_
 pub unsafe extern "C" fn host_flags(flags: *mut c_uint, host: *mut c_void) -> i32 {
     run(|| match memory::containing(Address::from(host)) {
         // SAFETY: as above.
-        Some(allocation) if allocation.kind != Kind::Device => unsafe { put(flags, allocation.flags) },
+        Some(allocation) if allocation.kind != Kind::Device => unsafe {
+            put(flags, allocation.flags)
+        },
         _ => Err(HipError::InvalidValue),
     })
 }
@@ -169,7 +204,11 @@ pub unsafe extern "C" fn pointer_size(pointer: *mut c_void, size: *mut usize) ->
     })
 }
 
-pub unsafe extern "C" fn address_range(base: *mut *mut c_void, size: *mut usize, address: *mut c_void) -> i32 {
+pub unsafe extern "C" fn address_range(
+    base: *mut *mut c_void,
+    size: *mut usize,
+    address: *mut c_void,
+) -> i32 {
     run(|| {
         let found = memory::containing(Address::from(address)).ok_or(HipError::NotFound)?;
         // SAFETY: as above; either may be null.
@@ -187,15 +226,28 @@ fn type_code(kind: Kind) -> c_int {
     match kind {
         Kind::Host | Kind::Registered => c_int::from(six),
         Kind::Device => 1 + c_int::from(six),
-        Kind::Managed => if six { 3 } else { 1 },
+        Kind::Managed => {
+            if six {
+                3
+            } else {
+                1
+            }
+        }
     }
 }
 
-pub unsafe extern "C" fn pointer_attributes(at: *mut PointerAttributes, pointer: *const c_void) -> i32 {
+pub unsafe extern "C" fn pointer_attributes(
+    at: *mut PointerAttributes,
+    pointer: *const c_void,
+) -> i32 {
     run(|| {
         runtime::get()?;
         let found = memory::containing(Address::from(pointer)).ok_or(HipError::InvalidValue)?;
-        let host = if found.kind == Kind::Device { std::ptr::null_mut() } else { pointer.cast_mut() };
+        let host = if found.kind == Kind::Device {
+            std::ptr::null_mut()
+        } else {
+            pointer.cast_mut()
+        };
         let attributes = PointerAttributes {
             memory_type: type_code(found.kind),
             device: 0,

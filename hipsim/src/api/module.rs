@@ -14,7 +14,9 @@ unsafe fn name_of<'a>(name: *const c_char) -> Result<&'a str> {
         return Err(HipError::InvalidValue);
     }
     // SAFETY: a C string of the program.
-    unsafe { CStr::from_ptr(name) }.to_str().map_err(|_| HipError::NotFound)
+    unsafe { CStr::from_ptr(name) }
+        .to_str()
+        .map_err(|_| HipError::NotFound)
 }
 
 fn add(image: &[u8]) -> Result<ModuleHandle> {
@@ -73,14 +75,23 @@ pub unsafe extern "C" fn unload(module: ModuleHandle) -> i32 {
     })
 }
 
-pub unsafe extern "C" fn get_function(at: *mut FunctionHandle, module: ModuleHandle, name: *const c_char) -> i32 {
+pub unsafe extern "C" fn get_function(
+    at: *mut FunctionHandle,
+    module: ModuleHandle,
+    name: *const c_char,
+) -> i32 {
     run(|| {
         runtime::get()?;
         if !kernels::is_module(module) {
             return Err(HipError::InvalidHandle);
         }
         // SAFETY: the program's string and pointer for the result.
-        unsafe { put(at, kernels::function(module, name_of(name)?).ok_or(HipError::NotFound)?) }
+        unsafe {
+            put(
+                at,
+                kernels::function(module, name_of(name)?).ok_or(HipError::NotFound)?,
+            )
+        }
     })
 }
 
@@ -117,7 +128,11 @@ pub unsafe extern "C" fn attributes(at: *mut FuncAttributes, stub: *const c_void
     })
 }
 
-pub unsafe extern "C" fn attribute(at: *mut c_int, attribute: c_int, function: FunctionHandle) -> i32 {
+pub unsafe extern "C" fn attribute(
+    at: *mut c_int,
+    attribute: c_int,
+    function: FunctionHandle,
+) -> i32 {
     run(|| {
         by_handle(function)?;
         let value = match attribute {
@@ -134,7 +149,11 @@ pub unsafe extern "C" fn attribute(at: *mut c_int, attribute: c_int, function: F
     })
 }
 
-pub unsafe extern "C" fn set_attribute(stub: *const c_void, _attribute: c_int, _value: c_int) -> i32 {
+pub unsafe extern "C" fn set_attribute(
+    stub: *const c_void,
+    _attribute: c_int,
+    _value: c_int,
+) -> i32 {
     run(|| by_stub(stub).map(|_| ()))
 }
 

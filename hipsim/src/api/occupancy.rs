@@ -16,7 +16,12 @@ fn blocks(block: c_int) -> Result<c_int> {
     Ok(THREADS_PER_UNIT / (block as u32).next_multiple_of(64) as c_int)
 }
 
-pub unsafe extern "C" fn active_blocks(at: *mut c_int, _kernel: *const c_void, block: c_int, _shared: usize) -> i32 {
+pub unsafe extern "C" fn active_blocks(
+    at: *mut c_int,
+    _kernel: *const c_void,
+    block: c_int,
+    _shared: usize,
+) -> i32 {
     // SAFETY: the program's pointer for the result.
     run(|| unsafe { put(at, blocks(block)?) })
 }
@@ -40,7 +45,11 @@ pub unsafe extern "C" fn best_block(
     limit: c_int,
 ) -> i32 {
     run(|| {
-        let size = if limit > 0 { limit.min(MAX_BLOCK as c_int) } else { MAX_BLOCK as c_int };
+        let size = if limit > 0 {
+            limit.min(MAX_BLOCK as c_int)
+        } else {
+            MAX_BLOCK as c_int
+        };
         // SAFETY: as above.
         unsafe { put(grid, blocks(size)? * COMPUTE_UNITS).and_then(|()| put(block, size)) }
     })

@@ -16,7 +16,12 @@ const POOL: usize = 0x56 << 40;
 pub unsafe extern "C" fn malloc_async(at: *mut *mut c_void, size: usize, of: StreamHandle) -> i32 {
     let known = run(|| {
         let (runtime, id) = stream(of, DefaultStream::Legacy)?;
-        runtime.lock().streams.get(id).map(|_| ()).ok_or(HipError::ContextIsDestroyed)
+        runtime
+            .lock()
+            .streams
+            .get(id)
+            .map(|_| ())
+            .ok_or(HipError::ContextIsDestroyed)
     });
     if known != crate::abi::error::SUCCESS {
         return known;
@@ -41,7 +46,11 @@ pub unsafe extern "C" fn free_async(pointer: *mut c_void, of: StreamHandle) -> i
         if memory::starting_at(start).is_none() {
             return Err(HipError::InvalidValue);
         }
-        submit(of, DefaultStream::Legacy, &Command::External(External::Free(start)))
+        submit(
+            of,
+            DefaultStream::Legacy,
+            &Command::External(External::Free(start)),
+        )
     })
 }
 

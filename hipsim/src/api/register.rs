@@ -12,7 +12,9 @@ pub unsafe extern "C" fn fat_binary(wrapper: *const FatBinaryWrapper) -> *mut c_
     // SAFETY: null or the program's wrapper.
     let wrapper = unsafe { wrapper.as_ref() };
     if wrapper.is_none_or(|wrapper| wrapper.magic != FAT_BINARY_MAGIC) {
-        eprintln!("hipsim: __hipRegisterFatBinary: not a fat binary; its kernels will still be launched by name");
+        eprintln!(
+            "hipsim: __hipRegisterFatBinary: not a fat binary; its kernels will still be launched by name"
+        );
     }
     kernels::add_module(Some(Vec::new()))
 }
@@ -23,7 +25,11 @@ pub unsafe extern "C" fn unregister_fat_binary(module: *mut c_void) {
 
 unsafe fn text(name: *const c_char) -> Option<String> {
     // SAFETY: null or a C string of the program.
-    (!name.is_null()).then(|| unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned())
+    (!name.is_null()).then(|| {
+        unsafe { CStr::from_ptr(name) }
+            .to_string_lossy()
+            .into_owned()
+    })
 }
 
 #[expect(clippy::too_many_arguments, reason = "the signature is the API's")]

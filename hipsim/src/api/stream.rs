@@ -42,12 +42,20 @@ pub unsafe extern "C" fn create_with_flags(at: *mut StreamHandle, flags: c_uint)
     run(|| unsafe { create_stream(at, kind(flags)?, 0) })
 }
 
-pub unsafe extern "C" fn create_with_priority(at: *mut StreamHandle, flags: c_uint, priority: c_int) -> i32 {
+pub unsafe extern "C" fn create_with_priority(
+    at: *mut StreamHandle,
+    flags: c_uint,
+    priority: c_int,
+) -> i32 {
     // SAFETY: as above.
     run(|| unsafe { create_stream(at, kind(flags)?, priority) })
 }
 
-pub unsafe extern "C" fn create_with_mask(at: *mut StreamHandle, words: u32, mask: *const u32) -> i32 {
+pub unsafe extern "C" fn create_with_mask(
+    at: *mut StreamHandle,
+    words: u32,
+    mask: *const u32,
+) -> i32 {
     run(|| {
         if words == 0 || mask.is_null() {
             return Err(HipError::InvalidValue);
@@ -66,7 +74,10 @@ pub unsafe extern "C" fn destroy(of: StreamHandle) -> i32 {
         // The real runtime lets the stream finish first.
         let pending = {
             let mut core = runtime.lock();
-            let stream = core.streams.get_mut(id).ok_or(HipError::ContextIsDestroyed)?;
+            let stream = core
+                .streams
+                .get_mut(id)
+                .ok_or(HipError::ContextIsDestroyed)?;
             if let Some(capture) = stream.capture.take() {
                 core.captures.invalidate(capture);
             }
@@ -100,7 +111,9 @@ fn synchronize_stream(of: StreamHandle, default: DefaultStream) -> Result {
 
 fn blocking_points(core: &runtime::core::Core) -> Vec<runtime::streams::Point> {
     let streams = &core.streams;
-    let ordered = streams.iter().filter(|(_, stream)| stream.kind != StreamKind::NonBlocking);
+    let ordered = streams
+        .iter()
+        .filter(|(_, stream)| stream.kind != StreamKind::NonBlocking);
     ordered.filter_map(|(id, _)| streams.pending(id)).collect()
 }
 
@@ -120,7 +133,11 @@ fn query_stream(of: StreamHandle, default: DefaultStream) -> Result {
         LEGACY => !blocking_points(&core).is_empty(),
         _ => core.streams.pending(id).is_some(),
     };
-    if pending { Err(HipError::NotReady) } else { Ok(()) }
+    if pending {
+        Err(HipError::NotReady)
+    } else {
+        Ok(())
+    }
 }
 
 pub unsafe extern "C" fn query(of: StreamHandle) -> i32 {
@@ -135,12 +152,19 @@ fn wait_for_event(of: StreamHandle, event: EventHandle, default: DefaultStream) 
     let (runtime, id) = stream(of, default)?;
     let event = events::named(event)?;
     let mut core = runtime.lock();
-    let recorded = core.events.get(event).ok_or(HipError::InvalidHandle)?.recorded;
+    let recorded = core
+        .events
+        .get(event)
+        .ok_or(HipError::InvalidHandle)?
+        .recorded;
     match recorded {
         Recorded::Never | Recorded::At { at: Some(_), .. } => Ok(()),
         Recorded::Captured { capture } => {
             // The stream joins the capture the event was recorded in.
-            core.streams.get_mut(id).ok_or(HipError::ContextIsDestroyed)?.capture = Some(capture);
+            core.streams
+                .get_mut(id)
+                .ok_or(HipError::ContextIsDestroyed)?
+                .capture = Some(capture);
             Ok(())
         }
         Recorded::At { point, at: None } => {
@@ -155,7 +179,11 @@ pub unsafe extern "C" fn wait_event(of: StreamHandle, event: EventHandle, _flags
     run(|| wait_for_event(of, event, DefaultStream::Legacy))
 }
 
-pub unsafe extern "C" fn wait_event_spt(of: StreamHandle, event: EventHandle, _flags: c_uint) -> i32 {
+pub unsafe extern "C" fn wait_event_spt(
+    of: StreamHandle,
+    event: EventHandle,
+    _flags: c_uint,
+) -> i32 {
     run(|| wait_for_event(of, event, DefaultStream::PerThread))
 }
 
@@ -166,7 +194,13 @@ unsafe fn attribute<T>(
     value: impl FnOnce(&runtime::streams::Stream) -> T,
 ) -> Result {
     let (runtime, id) = stream(of, default)?;
-    let value = value(runtime.lock().streams.get(id).ok_or(HipError::ContextIsDestroyed)?);
+    let value = value(
+        runtime
+            .lock()
+            .streams
+            .get(id)
+            .ok_or(HipError::ContextIsDestroyed)?,
+    );
     // SAFETY: the program's pointer for the result.
     unsafe { put(at, value) }
 }
@@ -187,12 +221,20 @@ pub unsafe extern "C" fn get_flags_spt(of: StreamHandle, flags: *mut c_uint) -> 
 
 pub unsafe extern "C" fn get_priority(of: StreamHandle, priority: *mut c_int) -> i32 {
     // SAFETY: as above.
-    run(|| unsafe { attribute(of, DefaultStream::Legacy, priority, |stream| stream.priority) })
+    run(|| unsafe {
+        attribute(of, DefaultStream::Legacy, priority, |stream| {
+            stream.priority
+        })
+    })
 }
 
 pub unsafe extern "C" fn get_priority_spt(of: StreamHandle, priority: *mut c_int) -> i32 {
     // SAFETY: as above.
-    run(|| unsafe { attribute(of, DefaultStream::PerThread, priority, |stream| stream.priority) })
+    run(|| unsafe {
+        attribute(of, DefaultStream::PerThread, priority, |stream| {
+            stream.priority
+        })
+    })
 }
 
 pub unsafe extern "C" fn get_device(of: StreamHandle, device: *mut c_int) -> i32 {
@@ -208,7 +250,11 @@ pub unsafe extern "C" fn device_id(_of: StreamHandle) -> c_int {
 pub unsafe extern "C" fn get_id(of: StreamHandle, at: *mut u64) -> i32 {
     run(|| {
         let (runtime, id) = stream(of, DefaultStream::Legacy)?;
-        runtime.lock().streams.get(id).ok_or(HipError::ContextIsDestroyed)?;
+        runtime
+            .lock()
+            .streams
+            .get(id)
+            .ok_or(HipError::ContextIsDestroyed)?;
         // SAFETY: as above.
         unsafe { put(at, stream_number(id)) }
     })
@@ -219,10 +265,23 @@ fn stream_number(id: StreamId) -> u64 {
 }
 
 /// Managed memory needs no attaching here; the call must still name a stream.
-pub unsafe extern "C" fn attach_memory(of: StreamHandle, memory: *mut c_void, _size: usize, _flags: c_uint) -> i32 {
+pub unsafe extern "C" fn attach_memory(
+    of: StreamHandle,
+    memory: *mut c_void,
+    _size: usize,
+    _flags: c_uint,
+) -> i32 {
     run(|| {
         let (runtime, id) = stream(of, DefaultStream::Legacy)?;
-        runtime.lock().streams.get(id).ok_or(HipError::ContextIsDestroyed)?;
-        if memory.is_null() { Err(HipError::InvalidValue) } else { Ok(()) }
+        runtime
+            .lock()
+            .streams
+            .get(id)
+            .ok_or(HipError::ContextIsDestroyed)?;
+        if memory.is_null() {
+            Err(HipError::InvalidValue)
+        } else {
+            Ok(())
+        }
     })
 }

@@ -66,7 +66,10 @@ thread_local! {
 ///
 /// # Errors
 /// No device, or no such stream.
-pub fn stream(handle: StreamHandle, default: DefaultStream) -> Result<(&'static Runtime, StreamId)> {
+pub fn stream(
+    handle: StreamHandle,
+    default: DefaultStream,
+) -> Result<(&'static Runtime, StreamId)> {
     let runtime = runtime::get()?;
     let own = handle.is_null() && default == DefaultStream::PerThread;
     let id = match named(handle)? {
@@ -80,7 +83,8 @@ pub fn stream(handle: StreamHandle, default: DefaultStream) -> Result<(&'static 
 fn own_stream(runtime: &Runtime) -> Result<StreamId> {
     let create = |own: &OwnStream| {
         if own.0.get().is_none() {
-            own.0.set(runtime.lock().streams.create(StreamKind::Blocking, 0));
+            own.0
+                .set(runtime.lock().streams.create(StreamKind::Blocking, 0));
         }
         own.0.get().ok_or(HipError::OutOfMemory)
     };
@@ -117,7 +121,11 @@ pub fn submit_and_wait(handle: StreamHandle, default: DefaultStream, command: &C
 /// No such stream, or it is capturing.
 pub fn refuse_capture(runtime: &Runtime, id: StreamId) -> Result {
     let mut core = runtime.lock();
-    let capture = core.streams.get(id).ok_or(HipError::ContextIsDestroyed)?.capture;
+    let capture = core
+        .streams
+        .get(id)
+        .ok_or(HipError::ContextIsDestroyed)?
+        .capture;
     match capture {
         None if id == LEGACY && core.captures.any() && blocking_capture(&core.streams) => {
             Err(HipError::StreamCaptureImplicit)
@@ -131,5 +139,7 @@ pub fn refuse_capture(runtime: &Runtime, id: StreamId) -> Result {
 }
 
 fn blocking_capture(streams: &runtime::streams::Streams) -> bool {
-    streams.iter().any(|(_, stream)| stream.capture.is_some() && stream.kind == StreamKind::Blocking)
+    streams
+        .iter()
+        .any(|(_, stream)| stream.capture.is_some() && stream.kind == StreamKind::Blocking)
 }

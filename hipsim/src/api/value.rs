@@ -12,12 +12,23 @@ fn write(of: StreamHandle, at: *mut c_void, value: u64, width: Width) -> i32 {
         if at.is_null() {
             return Err(HipError::InvalidValue);
         }
-        let write = External::WriteValue { at: Address::from(at), value, width };
+        let write = External::WriteValue {
+            at: Address::from(at),
+            value,
+            width,
+        };
         submit(of, DefaultStream::Legacy, &Command::External(write))
     })
 }
 
-fn wait(of: StreamHandle, at: *mut c_void, value: u64, flags: c_uint, mask: u64, width: Width) -> i32 {
+fn wait(
+    of: StreamHandle,
+    at: *mut c_void,
+    value: u64,
+    flags: c_uint,
+    mask: u64,
+    width: Width,
+) -> i32 {
     run(|| {
         if at.is_null() {
             return Err(HipError::InvalidValue);
@@ -29,23 +40,51 @@ fn wait(of: StreamHandle, at: *mut c_void, value: u64, flags: c_uint, mask: u64,
             3 => Compare::Nor,
             _ => return Err(HipError::InvalidValue),
         };
-        let wait = External::WaitValue { at: Address::from(at), value, mask, width, compare };
+        let wait = External::WaitValue {
+            at: Address::from(at),
+            value,
+            mask,
+            width,
+            compare,
+        };
         submit(of, DefaultStream::Legacy, &Command::External(wait))
     })
 }
 
-pub unsafe extern "C" fn write_32(of: StreamHandle, at: *mut c_void, value: u32, _flags: c_uint) -> i32 {
+pub unsafe extern "C" fn write_32(
+    of: StreamHandle,
+    at: *mut c_void,
+    value: u32,
+    _flags: c_uint,
+) -> i32 {
     write(of, at, value.into(), Width::Four)
 }
 
-pub unsafe extern "C" fn write_64(of: StreamHandle, at: *mut c_void, value: u64, _flags: c_uint) -> i32 {
+pub unsafe extern "C" fn write_64(
+    of: StreamHandle,
+    at: *mut c_void,
+    value: u64,
+    _flags: c_uint,
+) -> i32 {
     write(of, at, value, Width::Eight)
 }
 
-pub unsafe extern "C" fn wait_32(of: StreamHandle, at: *mut c_void, value: u32, flags: c_uint, mask: u32) -> i32 {
+pub unsafe extern "C" fn wait_32(
+    of: StreamHandle,
+    at: *mut c_void,
+    value: u32,
+    flags: c_uint,
+    mask: u32,
+) -> i32 {
     wait(of, at, value.into(), flags, mask.into(), Width::Four)
 }
 
-pub unsafe extern "C" fn wait_64(of: StreamHandle, at: *mut c_void, value: u64, flags: c_uint, mask: u64) -> i32 {
+pub unsafe extern "C" fn wait_64(
+    of: StreamHandle,
+    at: *mut c_void,
+    value: u64,
+    flags: c_uint,
+    mask: u64,
+) -> i32 {
     wait(of, at, value, flags, mask, Width::Eight)
 }

@@ -14,7 +14,10 @@ pub const REAP_INTERVAL: u64 = 2_000_000;
 
 /// Real time, CLOCK_MONOTONIC, in ns.
 pub fn now() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: writes one timespec; CLOCK_MONOTONIC always exists.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
@@ -38,7 +41,13 @@ impl Clock {
     pub fn attach(path: &Path, wanted: Discipline) -> Result<Self, DeviceError> {
         let (device, slot) = DeviceFile::attach(path, wanted)?;
         let discipline = device.discipline();
-        let mut clock = Self { device, slot, discipline, last: 0, last_reap: 0 };
+        let mut clock = Self {
+            device,
+            slot,
+            discipline,
+            last: 0,
+            last_reap: 0,
+        };
         // Leftovers of a dead owner: first out of the active set, then cleared.
         clock.drop_slot(slot, now());
         clock.device.slot(slot).owner.store(owner_word(), SeqCst);
@@ -53,7 +62,12 @@ impl Clock {
     /// The service clock at real time `now`.
     pub fn service(&mut self, now: u64) -> u64 {
         let service = match self.discipline {
-            Discipline::Amd => self.snapshot().1.advance(now, |slot| self.end(slot)).service,
+            Discipline::Amd => {
+                self.snapshot()
+                    .1
+                    .advance(now, |slot| self.end(slot))
+                    .service
+            }
             Discipline::Fifo => now.saturating_add(self.device.shared().skipped.load(Acquire)),
         };
         self.last = self.last.max(service);
@@ -109,7 +123,10 @@ impl Clock {
         let mut busy = shared.busy_until.load(Relaxed);
         loop {
             let end = fifo::reserve(busy, now, work);
-            match shared.busy_until.compare_exchange_weak(busy, end, SeqCst, Relaxed) {
+            match shared
+                .busy_until
+                .compare_exchange_weak(busy, end, SeqCst, Relaxed)
+            {
                 Ok(_) => return end,
                 Err(other) => busy = other,
             }
@@ -196,13 +213,21 @@ impl Clock {
     /// Makes `snapshot` the current one if `word` still is; false when somebody else was first.
     fn publish(&self, word: u64, snapshot: Snapshot) -> bool {
         let named_slot = (word >> 16) as u16 as usize % MAX_PROCESSES;
-        let index = if named_slot == self.slot { (word as u16 as usize + 1) % SNAPSHOTS } else { 0 };
+        let index = if named_slot == self.slot {
+            (word as u16 as usize + 1) % SNAPSHOTS
+        } else {
+            0
+        };
         let own = &self.device.slot(self.slot).snapshots[index];
         own.at.store(snapshot.at, SeqCst);
         own.service.store(snapshot.service, SeqCst);
         own.active.store(snapshot.active, SeqCst);
         let generation = (word >> 32).wrapping_add(1);
         let next = generation << 32 | (self.slot as u64) << 16 | index as u64;
-        self.device.shared().current.compare_exchange(word, next, SeqCst, SeqCst).is_ok()
+        self.device
+            .shared()
+            .current
+            .compare_exchange(word, next, SeqCst, SeqCst)
+            .is_ok()
     }
 }

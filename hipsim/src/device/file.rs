@@ -68,7 +68,13 @@ impl DeviceFile {
     /// # Errors
     /// See [`DeviceError`].
     pub fn attach(path: &Path, wanted: Discipline) -> Result<(Self, usize), DeviceError> {
-        let error = |what| move |source| DeviceError::Io { path: path.to_owned(), what, source };
+        let error = |what| {
+            move |source| DeviceError::Io {
+                path: path.to_owned(),
+                what,
+                source,
+            }
+        };
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -83,7 +89,9 @@ impl DeviceFile {
         if found == 0 {
             file.set_len(size).map_err(error("resize"))?;
         } else if found != size {
-            return Err(DeviceError::Foreign { path: path.to_owned() });
+            return Err(DeviceError::Foreign {
+                path: path.to_owned(),
+            });
         }
         // SAFETY: a fresh shared mapping of a file that is `size` bytes long.
         let map = unsafe {
@@ -99,7 +107,9 @@ impl DeviceFile {
         if map == libc::MAP_FAILED {
             return Err(error("map")(io::Error::last_os_error()));
         }
-        let map = NonNull::new(map.cast()).ok_or_else(|| DeviceError::Foreign { path: path.to_owned() })?;
+        let map = NonNull::new(map.cast()).ok_or_else(|| DeviceError::Foreign {
+            path: path.to_owned(),
+        })?;
         let device = Self { file, map };
         let shared = device.shared();
         match shared.magic.load(Acquire) {
@@ -108,14 +118,24 @@ impl DeviceFile {
                 shared.magic.store(MAGIC, Release);
             }
             MAGIC if shared.size.load(Relaxed) == size as u32 => {}
-            _ => return Err(DeviceError::Foreign { path: path.to_owned() }),
+            _ => {
+                return Err(DeviceError::Foreign {
+                    path: path.to_owned(),
+                });
+            }
         }
         if (0..MAX_PROCESSES).all(|slot| !device.alive(slot)) {
             shared.discipline.store(encode(wanted), Relaxed);
         } else if device.discipline() != wanted {
-            eprintln!("hipsim: {}: other processes run discipline {:?}", path.display(), device.discipline());
+            eprintln!(
+                "hipsim: {}: other processes run discipline {:?}",
+                path.display(),
+                device.discipline()
+            );
         }
-        let slot = device.take_slot().ok_or_else(|| DeviceError::Full { path: path.to_owned() })?;
+        let slot = device.take_slot().ok_or_else(|| DeviceError::Full {
+            path: path.to_owned(),
+        })?;
         unlock(&device.file, ATTACH_BYTE);
         Ok((device, slot))
     }
@@ -168,7 +188,11 @@ pub fn owner_word() -> u64 {
     // SAFETY: AT_RANDOM is the address of 16 bytes that live as long as the process.
     let random = unsafe {
         let bytes = libc::getauxval(libc::AT_RANDOM) as *const u64;
-        if bytes.is_null() { 0 } else { bytes.read_unaligned() }
+        if bytes.is_null() {
+            0
+        } else {
+            bytes.read_unaligned()
+        }
     };
     (random ^ u64::from(std::process::id()).wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1
 }

@@ -104,7 +104,12 @@ impl<P> Rings<P> {
             done: 0,
             externals: VecDeque::new(),
         };
-        Self { sharing, service: 0, announced_work: 0, rings: std::array::from_fn(ring) }
+        Self {
+            sharing,
+            service: 0,
+            announced_work: 0,
+            rings: std::array::from_fn(ring),
+        }
     }
 
     /// Service at which all announced work ends; meaningless when [`Self::announced_work`] is zero.
@@ -139,14 +144,27 @@ impl<P> Rings<P> {
 
     /// Appends an item; returns its cumulative service, the handle for [`Self::earliest_end`].
     /// The caller has advanced the rings to the present first.
-    pub fn push(&mut self, ring: usize, work: Work, announce: Announce, payload: P, host: &mut impl Host<P>) -> u64 {
+    pub fn push(
+        &mut self,
+        ring: usize,
+        work: Work,
+        announce: Announce,
+        payload: P,
+        host: &mut impl Host<P>,
+    ) -> u64 {
         let queue = &mut self.rings[ring];
         match work {
             Work::Service(service) => queue.pushed += service,
             Work::External => queue.externals.push_back(queue.pushed),
         }
         let cumulative = queue.pushed;
-        queue.queue.push_back(Item { work, announce, cumulative, end: 0, payload });
+        queue.queue.push_back(Item {
+            work,
+            announce,
+            cumulative,
+            end: 0,
+            payload,
+        });
         self.announce(ring, host);
         cumulative
     }
@@ -173,10 +191,13 @@ impl<P> Rings<P> {
     pub fn earliest_end(&self, ring: usize, cumulative: u64) -> u64 {
         let ring = &self.rings[ring];
         match (self.sharing, ring.queue.front()) {
-            (Sharing::Reserved, Some(head)) => {
-                head.end.max(self.service).saturating_add(cumulative.saturating_sub(head.cumulative))
-            }
-            _ => self.service.saturating_add(cumulative.saturating_sub(ring.done)),
+            (Sharing::Reserved, Some(head)) => head
+                .end
+                .max(self.service)
+                .saturating_add(cumulative.saturating_sub(head.cumulative)),
+            _ => self
+                .service
+                .saturating_add(cumulative.saturating_sub(ring.done)),
         }
     }
 
@@ -185,7 +206,12 @@ impl<P> Rings<P> {
     pub fn earliest_external(&self) -> Option<u64> {
         (0..RINGS)
             .filter(|ring| !matches!(self.rings[*ring].head, Head::External { .. }))
-            .filter_map(|ring| self.rings[ring].externals.front().map(|at| self.earliest_end(ring, *at)))
+            .filter_map(|ring| {
+                self.rings[ring]
+                    .externals
+                    .front()
+                    .map(|at| self.earliest_end(ring, *at))
+            })
             .min()
     }
 
@@ -197,12 +223,20 @@ impl<P> Rings<P> {
 
     /// External items at the heads of rings that nobody has taken.
     pub fn external_heads(&mut self) -> impl Iterator<Item = ExternalHead<'_, P>> {
-        self.rings.iter_mut().enumerate().filter_map(|(ring, state)| match state.head {
-            Head::External { since, taken: false } => {
-                state.queue.front_mut().map(|item| ExternalHead { ring, since, payload: &mut item.payload })
-            }
-            _ => None,
-        })
+        self.rings
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(ring, state)| match state.head {
+                Head::External {
+                    since,
+                    taken: false,
+                } => state.queue.front_mut().map(|item| ExternalHead {
+                    ring,
+                    since,
+                    payload: &mut item.payload,
+                }),
+                _ => None,
+            })
     }
 
     /// Marks the head as being executed, so that nobody else takes it.
@@ -215,7 +249,9 @@ impl<P> Rings<P> {
     /// Undoes [`Self::take_external`].
     pub fn untake_external(&mut self, ring: usize) -> Option<&mut P> {
         let state = &mut self.rings[ring];
-        let Head::External { taken, .. } = &mut state.head else { return None };
+        let Head::External { taken, .. } = &mut state.head else {
+            return None;
+        };
         *taken = false;
         state.queue.front_mut().map(|item| &mut item.payload)
     }
@@ -235,7 +271,9 @@ impl<P> Rings<P> {
             changed = false;
             for ring in 0..RINGS {
                 while self.rings[ring].head == Head::Waiting {
-                    let Some(item) = self.rings[ring].queue.front() else { break };
+                    let Some(item) = self.rings[ring].queue.front() else {
+                        break;
+                    };
                     if !host.may_start(&item.payload) {
                         break;
                     }
@@ -247,7 +285,10 @@ impl<P> Rings<P> {
                             self.announce(ring, host);
                         }
                         Work::External => {
-                            self.rings[ring].head = Head::External { since: self.service, taken: false };
+                            self.rings[ring].head = Head::External {
+                                since: self.service,
+                                taken: false,
+                            };
                         }
                     }
                 }
@@ -256,14 +297,19 @@ impl<P> Rings<P> {
     }
 
     fn running(&self) -> u64 {
-        self.rings.iter().filter(|ring| matches!(ring.head, Head::Running { .. })).count() as u64
+        self.rings
+            .iter()
+            .filter(|ring| matches!(ring.head, Head::Running { .. }))
+            .count() as u64
     }
 
     /// Service at which the next running head ends.
     fn next_finish(&self) -> Option<u64> {
         let running = self.running();
         let finish = |ring: &Ring<P>| match (ring.head, self.sharing) {
-            (Head::Running { remaining }, Sharing::Equal) => Some(self.service.saturating_add(remaining * running)),
+            (Head::Running { remaining }, Sharing::Equal) => {
+                Some(self.service.saturating_add(remaining * running))
+            }
             (Head::Running { .. }, Sharing::Reserved) => {
                 ring.queue.front().map(|item| item.end.max(self.service))
             }
@@ -293,10 +339,15 @@ impl<P> Rings<P> {
 
     fn finish_heads(&mut self, host: &mut impl Host<P>) {
         for ring in 0..RINGS {
-            let Head::Running { remaining } = self.rings[ring].head else { continue };
+            let Head::Running { remaining } = self.rings[ring].head else {
+                continue;
+            };
             let finished = match self.sharing {
                 Sharing::Equal => remaining == 0,
-                Sharing::Reserved => self.rings[ring].queue.front().is_some_and(|item| item.end <= self.service),
+                Sharing::Reserved => self.rings[ring]
+                    .queue
+                    .front()
+                    .is_some_and(|item| item.end <= self.service),
             };
             if finished {
                 if self.sharing == Sharing::Reserved {
@@ -326,7 +377,9 @@ impl<P> Rings<P> {
             if item.announce == Announce::AtStart && !started {
                 return;
             }
-            let Work::Service(service) = item.work else { return };
+            let Work::Service(service) = item.work else {
+                return;
+            };
             if self.sharing == Sharing::Reserved {
                 let end = host.reserve(service);
                 state.queue[state.announced].end = end;

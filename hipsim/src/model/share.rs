@@ -51,9 +51,15 @@ impl Snapshot {
                 return self.at.saturating_add(service.saturating_sub(self.service));
             };
             if service <= next_end {
-                return self.at.saturating_add(service.saturating_sub(self.service).saturating_mul(processes));
+                return self.at.saturating_add(
+                    service
+                        .saturating_sub(self.service)
+                        .saturating_mul(processes),
+                );
             }
-            self.at = self.at.saturating_add((next_end - self.service).saturating_mul(processes));
+            self.at = self
+                .at
+                .saturating_add((next_end - self.service).saturating_mul(processes));
             self.service = next_end;
         }
     }

@@ -46,7 +46,14 @@ impl Captures {
     /// Starts a capture on a stream; its id.
     pub fn begin(&mut self, origin: StreamId) -> u64 {
         let id = self.fresh();
-        self.active.insert(id, Capture { origin, commands: Graph::new(), valid: true });
+        self.active.insert(
+            id,
+            Capture {
+                origin,
+                commands: Graph::new(),
+                valid: true,
+            },
+        );
         id
     }
 
@@ -86,7 +93,11 @@ impl Captures {
     /// # Errors
     /// It began on another stream (nothing changes), or was invalidated (it ends).
     pub fn end(&mut self, id: u64, stream: StreamId) -> Result<u64> {
-        if self.active.get(&id).is_some_and(|capture| capture.origin != stream) {
+        if self
+            .active
+            .get(&id)
+            .is_some_and(|capture| capture.origin != stream)
+        {
             return Err(HipError::StreamCaptureUnmatched);
         }
         let capture = self.active.remove(&id).ok_or(HipError::IllegalState)?;

@@ -54,18 +54,28 @@ pub unsafe fn size_in_memory(image: *const u8) -> Option<usize> {
     }
     let size = if starts_with(ELF_MAGIC) {
         // SAFETY: an ELF file has at least its header.
-        let header = unsafe { std::slice::from_raw_parts(image, size_of::<object::elf::FileHeader64<Endianness>>()) };
+        let header = unsafe {
+            std::slice::from_raw_parts(image, size_of::<object::elf::FileHeader64<Endianness>>())
+        };
         let elf = object::elf::FileHeader64::<Endianness>::parse(header).ok()?;
         let endian = elf.endian().ok()?;
         let sections = usize::from(elf.e_shentsize(endian)) * usize::from(elf.e_shnum(endian));
-        usize::try_from(elf.e_shoff(endian)).ok()?.checked_add(sections)?
+        usize::try_from(elf.e_shoff(endian))
+            .ok()?
+            .checked_add(sections)?
     } else if starts_with(BUNDLE_MAGIC) {
         let fixed = BUNDLE_MAGIC.len() + 8;
         // SAFETY: a bundle has at least its magic and its count.
-        let count = word(unsafe { std::slice::from_raw_parts(image, fixed) }, BUNDLE_MAGIC.len())?;
+        let count = word(
+            unsafe { std::slice::from_raw_parts(image, fixed) },
+            BUNDLE_MAGIC.len(),
+        )?;
         // SAFETY: each entry's header is bounded; 4096 bytes hold what hipcc writes for a few targets, page by page.
         let header = unsafe { std::slice::from_raw_parts(image, bundle_header(image, count)?) };
-        bundle_entries(header)?.into_iter().map(|(offset, size)| offset.saturating_add(size)).max()?
+        bundle_entries(header)?
+            .into_iter()
+            .map(|(offset, size)| offset.saturating_add(size))
+            .max()?
     } else {
         return None;
     };
@@ -88,7 +98,9 @@ unsafe fn bundle_header(image: *const u8, count: usize) -> Option<usize> {
 
 /// (offset, size) of each entry of a bundle.
 fn bundle_entries(image: &[u8]) -> Option<Vec<(usize, usize)>> {
-    let mut at = image.starts_with(BUNDLE_MAGIC).then_some(BUNDLE_MAGIC.len())?;
+    let mut at = image
+        .starts_with(BUNDLE_MAGIC)
+        .then_some(BUNDLE_MAGIC.len())?;
     let count = word(image, at)?;
     at += 8;
     let mut entries = Vec::new();
@@ -110,7 +122,13 @@ fn elf_kernels(image: &[u8]) -> Option<Vec<String>> {
         return None;
     }
     let name = |symbol: object::read::elf::ElfSymbol64<'_, '_>| {
-        Some(symbol.name().ok()?.strip_suffix(DESCRIPTOR_SUFFIX)?.to_owned())
+        Some(
+            symbol
+                .name()
+                .ok()?
+                .strip_suffix(DESCRIPTOR_SUFFIX)?
+                .to_owned(),
+        )
     };
     Some(elf.dynamic_symbols().filter_map(name).collect())
 }

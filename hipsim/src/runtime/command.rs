@@ -73,22 +73,51 @@ pub enum Width {
 /// Work done by the host at its place in stream order.
 #[derive(Clone, Debug)]
 pub enum External {
-    Copy { from: Place, to: Place, block: Block },
+    Copy {
+        from: Place,
+        to: Place,
+        block: Block,
+    },
     /// Repeats a value of `unit` bytes (1, 2 or 4).
-    Fill { to: Place, block: Block, value: u32, unit: usize },
+    Fill {
+        to: Place,
+        block: Block,
+        value: u32,
+        unit: usize,
+    },
     Kernel(KnownCall),
     Free(Address),
-    Host { function: HostFunction, data: Address },
-    Callback { function: StreamCallback, stream: Address, data: Address },
-    WriteValue { at: Address, value: u64, width: Width },
-    WaitValue { at: Address, value: u64, mask: u64, width: Width, compare: Compare },
+    Host {
+        function: HostFunction,
+        data: Address,
+    },
+    Callback {
+        function: StreamCallback,
+        stream: Address,
+        data: Address,
+    },
+    WriteValue {
+        at: Address,
+        value: u64,
+        width: Width,
+    },
+    WaitValue {
+        at: Address,
+        value: u64,
+        mask: u64,
+        width: Width,
+        compare: Compare,
+    },
 }
 
 /// One request to a stream.
 #[derive(Clone, Debug)]
 pub enum Command {
     /// A kernel that takes this much service, in ns.
-    Kernel { service: u64, effect: Option<KnownCall> },
+    Kernel {
+        service: u64,
+        effect: Option<KnownCall>,
+    },
     External(External),
     Record(EventId),
     WaitFor(Vec<Point>),
@@ -134,20 +163,43 @@ impl External {
         unsafe {
             match self {
                 Self::Copy { from, to, block } => copy(*from, *to, *block),
-                Self::Fill { to, block, value, unit } => fill(*to, *block, *value, *unit),
+                Self::Fill {
+                    to,
+                    block,
+                    value,
+                    unit,
+                } => fill(*to, *block, *value, *unit),
                 Self::Kernel(call) => call.run(),
                 Self::Free(address) => memory::release(*address),
                 Self::Host { function, data } => function(data.pointer()),
-                Self::Callback { function, stream, data } => {
-                    function(stream.pointer::<c_void>() as StreamHandle, 0, data.pointer());
+                Self::Callback {
+                    function,
+                    stream,
+                    data,
+                } => {
+                    function(
+                        stream.pointer::<c_void>() as StreamHandle,
+                        0,
+                        data.pointer(),
+                    );
                 }
                 Self::WriteValue { at, value, width } => match width {
-                    Width::Four => (*at.pointer::<AtomicU32>()).store(*value as u32, Ordering::SeqCst),
+                    Width::Four => {
+                        (*at.pointer::<AtomicU32>()).store(*value as u32, Ordering::SeqCst)
+                    }
                     Width::Eight => (*at.pointer::<AtomicU64>()).store(*value, Ordering::SeqCst),
                 },
-                Self::WaitValue { at, value, mask, width, compare } => {
+                Self::WaitValue {
+                    at,
+                    value,
+                    mask,
+                    width,
+                    compare,
+                } => {
                     let found = match width {
-                        Width::Four => u64::from((*at.pointer::<AtomicU32>()).load(Ordering::SeqCst)),
+                        Width::Four => {
+                            u64::from((*at.pointer::<AtomicU32>()).load(Ordering::SeqCst))
+                        }
                         Width::Eight => (*at.pointer::<AtomicU64>()).load(Ordering::SeqCst),
                     };
                     if !holds(*compare, found & mask, *value, *width) {
@@ -176,7 +228,13 @@ unsafe fn copy(from: Place, to: Place, block: Block) {
     for plane in 0..block.planes {
         for row in 0..block.rows {
             // SAFETY: the caller's promise. `copy`, not `copy_nonoverlapping`: programs do overlap.
-            unsafe { std::ptr::copy(from.row::<u8>(row, plane), to.row::<u8>(row, plane), block.width) };
+            unsafe {
+                std::ptr::copy(
+                    from.row::<u8>(row, plane),
+                    to.row::<u8>(row, plane),
+                    block.width,
+                )
+            };
         }
     }
 }

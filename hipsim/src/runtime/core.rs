@@ -21,7 +21,10 @@ enum Action {
     Nothing,
     Stamp(EventId),
     /// `due` is set when the item reaches the head of its ring. The work is gone while somebody executes it.
-    External { work: Option<Box<External>>, due: Option<u64> },
+    External {
+        work: Option<Box<External>>,
+        due: Option<u64>,
+    },
 }
 
 /// Whether the queue had room.
@@ -63,7 +66,9 @@ struct Hooks<'a> {
 
 impl Host<Item> for Hooks<'_> {
     fn may_start(&self, item: &Item) -> bool {
-        item.waits_for.as_ref().is_none_or(|points| points.iter().all(|point| self.streams.reached(point)))
+        item.waits_for
+            .as_ref()
+            .is_none_or(|points| points.iter().all(|point| self.streams.reached(point)))
     }
 
     fn finished(&mut self, item: Item, service: u64) {
@@ -71,7 +76,12 @@ impl Host<Item> for Hooks<'_> {
             stream.completed = item.sequence;
         }
         if let Action::Stamp(event) = item.action {
-            self.events.stamp(event, item.stream, item.sequence, self.clock.time_at(service));
+            self.events.stamp(
+                event,
+                item.stream,
+                item.sequence,
+                self.clock.time_at(service),
+            );
         }
     }
 
@@ -101,7 +111,11 @@ impl Core {
     fn parts(&mut self) -> (&mut Rings<Item>, Hooks<'_>) {
         (
             &mut self.rings,
-            Hooks { streams: &mut self.streams, events: &mut self.events, clock: &mut self.clock },
+            Hooks {
+                streams: &mut self.streams,
+                events: &mut self.events,
+                clock: &mut self.clock,
+            },
         )
     }
 
@@ -130,7 +144,10 @@ impl Core {
     /// # Errors
     /// The stream does not exist.
     pub fn submit(&mut self, stream: StreamId, command: &Command) -> Result<Queued> {
-        let target = self.streams.get(stream).ok_or(HipError::ContextIsDestroyed)?;
+        let target = self
+            .streams
+            .get(stream)
+            .ok_or(HipError::ContextIsDestroyed)?;
         let ring = target.ring;
         if let Some(capture) = target.capture {
             self.captures.record(capture, stream, command);
@@ -149,14 +166,24 @@ impl Core {
                 match effect {
                     Some(call) => {
                         let work = Some(Box::new(External::Kernel(*call)));
-                        self.push(stream, Work::External, None, Action::External { work, due: None })
+                        self.push(
+                            stream,
+                            Work::External,
+                            None,
+                            Action::External { work, due: None },
+                        )
                     }
                     None => point,
                 }
             }
             Command::External(external) => {
                 let work = Some(Box::new(external.clone()));
-                self.push(stream, Work::External, waits_for, Action::External { work, due: None })
+                self.push(
+                    stream,
+                    Work::External,
+                    waits_for,
+                    Action::External { work, due: None },
+                )
             }
             Command::Record(event) => {
                 let point = self.push(stream, Work::Service(0), waits_for, Action::Stamp(*event));
@@ -171,7 +198,13 @@ impl Core {
         Ok(Queued::At(point))
     }
 
-    fn push(&mut self, id: StreamId, work: Work, waits_for: Option<Box<[Point]>>, action: Action) -> Point {
+    fn push(
+        &mut self,
+        id: StreamId,
+        work: Work,
+        waits_for: Option<Box<[Point]>>,
+        action: Action,
+    ) -> Point {
         // What waits for another ring may wait for the host there: its work is announced only once it starts.
         let announce = match &waits_for {
             Some(_) if self.rings.externals() > 0 => Announce::AtStart,
@@ -184,13 +217,23 @@ impl Core {
             }
             None => (0, 0),
         };
-        let item = Item { stream: id, sequence, waits_for, action };
+        let item = Item {
+            stream: id,
+            sequence,
+            waits_for,
+            action,
+        };
         let (rings, mut hooks) = self.parts();
         let cumulative = rings.push(ring, work, announce, item, &mut hooks);
         if let Some(stream) = self.streams.get_mut(id) {
             stream.cumulative = cumulative;
         }
-        Point { stream: id, sequence, ring, cumulative }
+        Point {
+            stream: id,
+            sequence,
+            ring,
+            cumulative,
+        }
     }
 
     /// What a command waits for besides its own stream: the default stream and the blocking streams wait for each other,
@@ -202,7 +245,10 @@ impl Core {
         }
         match self.streams.get(id).map(|stream| stream.kind) {
             Some(StreamKind::Legacy) => {
-                let blocking = self.streams.iter().filter(|(_, stream)| stream.kind == StreamKind::Blocking);
+                let blocking = self
+                    .streams
+                    .iter()
+                    .filter(|(_, stream)| stream.kind == StreamKind::Blocking);
                 points.extend(blocking.filter_map(|(other, _)| self.streams.pending(other)));
             }
             Some(StreamKind::Blocking) => points.extend(self.streams.pending(LEGACY)),
@@ -232,8 +278,18 @@ impl Core {
         let clock = &self.clock;
         let mut found = None;
         for head in self.rings.external_heads() {
-            let Action::External { work: Some(work), due } = &mut head.payload.action else { continue };
-            let due = *due.get_or_insert_with(|| clock.time_at(head.since).saturating_add(work.latency(latency)));
+            let Action::External {
+                work: Some(work),
+                due,
+            } = &mut head.payload.action
+            else {
+                continue;
+            };
+            let due = *due.get_or_insert_with(|| {
+                clock
+                    .time_at(head.since)
+                    .saturating_add(work.latency(latency))
+            });
             if due <= now && work.may_run_on(executor) {
                 found = Some(head.ring);
                 break;
@@ -241,7 +297,9 @@ impl Core {
         }
         let ring = found?;
         let head = self.rings.external_heads().find(|head| head.ring == ring)?;
-        let Action::External { work, .. } = &mut head.payload.action else { return None };
+        let Action::External { work, .. } = &mut head.payload.action else {
+            return None;
+        };
         let work = work.take()?;
         self.rings.take_external(ring);
         Some(Taken { ring, work })
@@ -260,7 +318,10 @@ impl Core {
     /// The item taken from this ring must be tried again at `due`.
     pub fn put_back(&mut self, taken: Taken, retry_at: u64) {
         if let Some(item) = self.rings.untake_external(taken.ring) {
-            item.action = Action::External { work: Some(taken.work), due: Some(retry_at) };
+            item.action = Action::External {
+                work: Some(taken.work),
+                due: Some(retry_at),
+            };
         }
     }
 
@@ -271,18 +332,28 @@ impl Core {
 
     /// The earliest real time at which an external item can be due, without those being executed.
     pub fn next_external(&mut self) -> Option<u64> {
-        let heads = self.rings.external_heads().filter_map(|head| match head.payload.action {
-            Action::External { due, .. } => due,
-            _ => None,
-        });
+        let heads = self
+            .rings
+            .external_heads()
+            .filter_map(|head| match head.payload.action {
+                Action::External { due, .. } => due,
+                _ => None,
+            });
         let due = heads.min();
-        let coming = self.rings.earliest_external().map(|service| self.clock.time_at(service));
+        let coming = self
+            .rings
+            .earliest_external()
+            .map(|service| self.clock.time_at(service));
         due.into_iter().chain(coming).min()
     }
 
     /// When to look again for `point`: never later than it can be reached.
     pub fn look_again(&self, point: &Point, now: u64) -> u64 {
-        self.not_yet(self.clock.time_at(self.rings.earliest_end(point.ring, point.cumulative)), now)
+        self.not_yet(
+            self.clock
+                .time_at(self.rings.earliest_end(point.ring, point.cumulative)),
+            now,
+        )
     }
 
     /// An estimate that has passed means that something else holds the item up: another ring or the host.
@@ -290,12 +361,21 @@ impl Core {
         if estimate > now {
             return estimate;
         }
-        let finish = self.rings.earliest_finish().map(|service| self.clock.time_at(service));
-        finish.filter(|at| *at > now).unwrap_or(now + HELD_UP).min(now + HELD_UP)
+        let finish = self
+            .rings
+            .earliest_finish()
+            .map(|service| self.clock.time_at(service));
+        finish
+            .filter(|at| *at > now)
+            .unwrap_or(now + HELD_UP)
+            .min(now + HELD_UP)
     }
 
     /// Points that finish all work queued so far.
     pub fn all_pending(&self) -> Vec<Point> {
-        self.streams.iter().filter_map(|(id, _)| self.streams.pending(id)).collect()
+        self.streams
+            .iter()
+            .filter_map(|(id, _)| self.streams.pending(id))
+            .collect()
     }
 }

@@ -19,7 +19,11 @@ pub struct Engine {
 
 impl Default for Engine {
     fn default() -> Self {
-        Self { started: Once::new(), word: AtomicU32::new(0), asleep: AtomicBool::new(false) }
+        Self {
+            started: Once::new(),
+            word: AtomicU32::new(0),
+            asleep: AtomicBool::new(false),
+        }
     }
 }
 
@@ -27,7 +31,8 @@ impl Engine {
     /// Makes the engine look at the queues.
     pub fn notify(&self, runtime: &Runtime) {
         // The one runtime of the process is static; the thread gets that reference.
-        self.started.call_once(|| start(std::ptr::from_ref(runtime) as usize));
+        self.started
+            .call_once(|| start(std::ptr::from_ref(runtime) as usize));
         self.word.fetch_add(1, Ordering::SeqCst);
         if self.asleep.load(Ordering::SeqCst) {
             futex_wake(&self.word);
@@ -38,13 +43,17 @@ impl Engine {
 fn start(runtime: usize) {
     let former = set_signals(None);
     // The new thread inherits the full mask: signals stay with the program's threads.
-    let spawned = std::thread::Builder::new().name("hipsim-engine".into()).spawn(move || {
-        // SAFETY: `runtime` is the address of the runtime in its static, which is never dropped.
-        run(unsafe { &*(runtime as *const Runtime) });
-    });
+    let spawned = std::thread::Builder::new()
+        .name("hipsim-engine".into())
+        .spawn(move || {
+            // SAFETY: `runtime` is the address of the runtime in its static, which is never dropped.
+            run(unsafe { &*(runtime as *const Runtime) });
+        });
     set_signals(Some(former));
     if let Err(error) = spawned {
-        eprintln!("hipsim: no engine thread: {error}; asynchronous copies run when something waits for them");
+        eprintln!(
+            "hipsim: no engine thread: {error}; asynchronous copies run when something waits for them"
+        );
     }
 }
 
@@ -70,7 +79,11 @@ fn run(runtime: &Runtime) {
         core.clock.reap(now);
         drop(core);
         runtime.engine.asleep.store(true, Ordering::SeqCst);
-        futex_wait(&runtime.engine.word, seen, next.map(|at| at.saturating_sub(clock::now()).max(1)));
+        futex_wait(
+            &runtime.engine.word,
+            seen,
+            next.map(|at| at.saturating_sub(clock::now()).max(1)),
+        );
         runtime.engine.asleep.store(false, Ordering::SeqCst);
     }
 }

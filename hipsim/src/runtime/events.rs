@@ -25,9 +25,14 @@ pub enum Timing {
 pub enum Recorded {
     Never,
     /// In a stream's order; `at` is the real time in ns at which it was reached.
-    At { point: Point, at: Option<u64> },
+    At {
+        point: Point,
+        at: Option<u64>,
+    },
     /// In a capture: it names a place in a graph and cannot be waited for.
-    Captured { capture: u64 },
+    Captured {
+        capture: u64,
+    },
 }
 
 /// One event.
@@ -53,10 +58,17 @@ const MAX_EVENTS: u32 = 1 << 20;
 impl Events {
     /// A new event.
     pub fn create(&mut self, timing: Timing) -> Option<EventId> {
-        let fresh = u32::try_from(self.all.len()).ok().filter(|index| *index < MAX_EVENTS);
+        let fresh = u32::try_from(self.all.len())
+            .ok()
+            .filter(|index| *index < MAX_EVENTS);
         let index = self.free.pop().or(fresh)?;
         let generation = self.all.get(index as usize).map_or(0, |old| old.generation);
-        let event = Event { generation, live: true, timing, recorded: Recorded::Never };
+        let event = Event {
+            generation,
+            live: true,
+            timing,
+            recorded: Recorded::Never,
+        };
         match self.all.get_mut(index as usize) {
             Some(old) => *old = event,
             None => self.all.push(event),
@@ -75,17 +87,24 @@ impl Events {
 
     /// The event, unless it was destroyed.
     pub fn get(&self, id: EventId) -> Option<&Event> {
-        self.all.get(id.index as usize).filter(|event| event.live && event.generation == id.generation)
+        self.all
+            .get(id.index as usize)
+            .filter(|event| event.live && event.generation == id.generation)
     }
 
     /// As [`Self::get`], to change it.
     pub fn get_mut(&mut self, id: EventId) -> Option<&mut Event> {
-        self.all.get_mut(id.index as usize).filter(|event| event.live && event.generation == id.generation)
+        self.all
+            .get_mut(id.index as usize)
+            .filter(|event| event.live && event.generation == id.generation)
     }
 
     /// The record at this place of a stream was reached at `time`. Ignored if the event was recorded again since.
     pub fn stamp(&mut self, id: EventId, stream: StreamId, sequence: u64, time: u64) {
-        if let Some(Event { recorded: Recorded::At { point, at }, .. }) = self.get_mut(id)
+        if let Some(Event {
+            recorded: Recorded::At { point, at },
+            ..
+        }) = self.get_mut(id)
             && (point.stream, point.sequence) == (stream, sequence)
         {
             *at = Some(time);
@@ -108,7 +127,10 @@ pub fn named(handle: EventHandle) -> Result<EventId> {
         return Err(HipError::InvalidHandle);
     }
     let value = (value ^ TAG) >> 4;
-    Ok(EventId { index: value as u32 & (MAX_EVENTS - 1), generation: (value >> 20) as u16 })
+    Ok(EventId {
+        index: value as u32 & (MAX_EVENTS - 1),
+        generation: (value >> 20) as u16,
+    })
 }
 
 #[cfg(test)]
@@ -118,7 +140,9 @@ mod tests {
     #[test]
     fn handles_survive_the_round_trip_and_die_with_the_event() {
         let mut events = Events::default();
-        let ids: Vec<_> = (0..300).map(|_| events.create(Timing::Kept).unwrap()).collect();
+        let ids: Vec<_> = (0..300)
+            .map(|_| events.create(Timing::Kept).unwrap())
+            .collect();
         for id in &ids {
             assert_eq!(named(handle(*id)), Ok(*id));
         }

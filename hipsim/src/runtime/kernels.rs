@@ -65,7 +65,8 @@ impl Hasher for AddressHasher {
 
 type ByAddress<T> = HashMap<usize, T, BuildHasherDefault<AddressHasher>>;
 
-static LAUNCHABLE: RwLock<ByAddress<&'static Kernel>> = RwLock::new(HashMap::with_hasher(BuildHasherDefault::new()));
+static LAUNCHABLE: RwLock<ByAddress<&'static Kernel>> =
+    RwLock::new(HashMap::with_hasher(BuildHasherDefault::new()));
 static MODULES: Mutex<Option<Modules>> = Mutex::new(None);
 
 #[derive(Debug, Default)]
@@ -94,7 +95,11 @@ fn set_launchable(at: usize, kernel: Option<&'static Kernel>) {
 
 /// The kernel that a host stub's address or a function handle names.
 pub fn find(at: *const c_void) -> Option<&'static Kernel> {
-    LAUNCHABLE.read().unwrap_or_else(PoisonError::into_inner).get(&(at as usize)).copied()
+    LAUNCHABLE
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get(&(at as usize))
+        .copied()
 }
 
 /// A new module; `names` are its kernels, or `None` when any name shall be found in it.
@@ -102,7 +107,13 @@ pub fn add_module(names: Option<Vec<String>>) -> *mut c_void {
     modules(|modules| {
         modules.next += 16;
         let handle = FIRST_MODULE + modules.next;
-        modules.all.insert(handle, Module { names, ..Module::default() });
+        modules.all.insert(
+            handle,
+            Module {
+                names,
+                ..Module::default()
+            },
+        );
         handle as *mut c_void
     })
 }
@@ -110,7 +121,9 @@ pub fn add_module(names: Option<Vec<String>>) -> *mut c_void {
 /// Removes a module with its kernels and variables; false if there is none.
 pub fn remove_module(handle: *const c_void) -> bool {
     modules(|modules| {
-        let Some(module) = modules.all.remove(&(handle as usize)) else { return false };
+        let Some(module) = modules.all.remove(&(handle as usize)) else {
+            return false;
+        };
         for at in module.functions.values() {
             set_launchable(*at, None);
         }
@@ -143,7 +156,11 @@ pub fn function(module: *const c_void, name: &str) -> Option<*mut c_void> {
         if let Some(at) = module.functions.get(name) {
             return Some(*at as *mut c_void);
         }
-        if module.names.as_ref().is_some_and(|names| !names.iter().any(|known| known == name)) {
+        if module
+            .names
+            .as_ref()
+            .is_some_and(|names| !names.iter().any(|known| known == name))
+        {
             return None;
         }
         let kernel: &'static Kernel = Box::leak(Box::new(Kernel::new(name)));
@@ -156,7 +173,16 @@ pub fn function(module: *const c_void, name: &str) -> Option<*mut c_void> {
 
 /// Number of kernels a module has; zero when it accepts any name.
 pub fn function_count(module: *const c_void) -> Option<usize> {
-    modules(|modules| Some(modules.all.get(&(module as usize))?.names.as_ref().map_or(0, Vec::len)))
+    modules(|modules| {
+        Some(
+            modules
+                .all
+                .get(&(module as usize))?
+                .names
+                .as_ref()
+                .map_or(0, Vec::len),
+        )
+    })
 }
 
 /// Notes the device copy of a variable.
@@ -171,21 +197,32 @@ pub fn register_variable(module: *const c_void, host: Address, device: Address, 
 
 /// Device address and size of a variable.
 pub fn variable(host: *const c_void) -> Option<(Address, usize)> {
-    modules(|modules| modules.variables.get(&(host as usize)).map(|(device, size)| (Address(*device), *size)))
+    modules(|modules| {
+        modules
+            .variables
+            .get(&(host as usize))
+            .map(|(device, size)| (Address(*device), *size))
+    })
 }
 
 /// The unqualified name of a C++ function from its mangled name; other names as they are.
 ///
 /// Only the start of the Itanium grammar is needed: `_Z`, an optional nested name, and length-prefixed identifiers.
 pub fn plain_name(name: &str) -> &str {
-    let Some(mut rest) = name.strip_prefix("_Z") else { return name };
+    let Some(mut rest) = name.strip_prefix("_Z") else {
+        return name;
+    };
     let nested = rest.strip_prefix('N');
     rest = nested.unwrap_or(rest).trim_start_matches(['L', 'K']);
     let mut last = name;
     loop {
         let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let Ok(length) = rest[..digits].parse::<usize>() else { return last };
-        let Some(identifier) = rest.get(digits..digits.saturating_add(length)) else { return last };
+        let Ok(length) = rest[..digits].parse::<usize>() else {
+            return last;
+        };
+        let Some(identifier) = rest.get(digits..digits.saturating_add(length)) else {
+            return last;
+        };
         last = identifier;
         if nested.is_none() {
             return last;

@@ -71,10 +71,17 @@ impl Known {
                 if value.is_null() {
                     return None;
                 }
-                std::ptr::copy_nonoverlapping(value.cast(), (&raw mut arguments[index]).cast::<u8>(), *size);
+                std::ptr::copy_nonoverlapping(
+                    value.cast(),
+                    (&raw mut arguments[index]).cast::<u8>(),
+                    *size,
+                );
             }
         }
-        Some(KnownCall { kernel: self, arguments })
+        Some(KnownCall {
+            kernel: self,
+            arguments,
+        })
     }
 
     /// Reads the arguments of a packed buffer (`HIP_LAUNCH_PARAM_BUFFER_POINTER`).
@@ -89,7 +96,10 @@ impl Known {
             *argument = u64::from_le_bytes(word);
             offset += size;
         }
-        Some(KnownCall { kernel: self, arguments })
+        Some(KnownCall {
+            kernel: self,
+            arguments,
+        })
     }
 }
 
@@ -126,7 +136,11 @@ impl KnownCall {
         unsafe {
             match self.kernel {
                 Known::VectorAdd => {
-                    let (a, b, c) = (self.pointer::<f32>(0), self.pointer::<f32>(1), self.pointer::<f32>(2));
+                    let (a, b, c) = (
+                        self.pointer::<f32>(0),
+                        self.pointer::<f32>(1),
+                        self.pointer::<f32>(2),
+                    );
                     for i in 0..count {
                         *c.add(i) = *a.add(i) + *b.add(i);
                     }
@@ -186,7 +200,11 @@ mod tests {
         packed.extend_from_slice(&(yp as u64).to_le_bytes());
         packed.extend_from_slice(&n.to_le_bytes());
         assert_eq!(Known::Saxpy.from_buffer(&packed), Some(pointed));
-        assert_eq!(Known::Saxpy.from_buffer(&packed[..20]), None, "a short buffer");
+        assert_eq!(
+            Known::Saxpy.from_buffer(&packed[..20]),
+            None,
+            "a short buffer"
+        );
         // SAFETY: `x` and `y` hold two floats.
         unsafe { pointed.run() };
         assert_eq!(y, [10.5, 21.0]);

@@ -37,7 +37,11 @@ fn table() -> MutexGuard<'static, BTreeMap<usize, Allocation>> {
 }
 
 fn used(table: &BTreeMap<usize, Allocation>) -> u64 {
-    table.values().filter(|allocation| allocation.kind == Kind::Device).map(|allocation| allocation.size as u64).sum()
+    table
+        .values()
+        .filter(|allocation| allocation.kind == Kind::Device)
+        .map(|allocation| allocation.size as u64)
+        .sum()
 }
 
 fn layout(size: usize) -> Result<Layout> {
@@ -59,7 +63,15 @@ pub fn allocate(size: usize, kind: Kind, flags: u32) -> Result<Address> {
     if start.0 == 0 {
         return Err(HipError::OutOfMemory);
     }
-    table.insert(start.0, Allocation { start, size, kind, flags });
+    table.insert(
+        start.0,
+        Allocation {
+            start,
+            size,
+            kind,
+            flags,
+        },
+    );
     Ok(start)
 }
 
@@ -70,7 +82,10 @@ pub fn starting_at(start: Address) -> Option<Allocation> {
 
 /// The allocation that contains `address`.
 pub fn containing(address: Address) -> Option<Allocation> {
-    let (_, allocation) = table().range(..=address.0).next_back().map(|(start, found)| (*start, *found))?;
+    let (_, allocation) = table()
+        .range(..=address.0)
+        .next_back()
+        .map(|(start, found)| (*start, *found))?;
     (address.0 - allocation.start.0 < allocation.size.max(1)).then_some(allocation)
 }
 
@@ -88,7 +103,12 @@ pub fn release(start: Address) {
 
 /// Notes memory of the program as registered; registering it twice keeps the first entry.
 pub fn register(start: Address, size: usize, flags: u32) {
-    table().entry(start.0).or_insert(Allocation { start, size, kind: Kind::Registered, flags });
+    table().entry(start.0).or_insert(Allocation {
+        start,
+        size,
+        kind: Kind::Registered,
+        flags,
+    });
 }
 
 /// Free and total bytes of the device.

@@ -46,7 +46,10 @@ pub fn get() -> Result<&'static Runtime> {
     if FORKED.load(Ordering::Relaxed) {
         return Err(HipError::ContextIsDestroyed);
     }
-    RUNTIME.get_or_init(Runtime::start).as_ref().ok_or(HipError::NoDevice)
+    RUNTIME
+        .get_or_init(Runtime::start)
+        .as_ref()
+        .ok_or(HipError::NoDevice)
 }
 
 impl Runtime {

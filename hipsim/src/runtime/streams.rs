@@ -59,14 +59,21 @@ pub struct Streams {
 }
 
 /// The legacy default stream.
-pub const LEGACY: StreamId = StreamId { index: 0, generation: 0 };
+pub const LEGACY: StreamId = StreamId {
+    index: 0,
+    generation: 0,
+};
 
 /// Tag in the top bits of a stream handle: a canonical, never mapped user address.
 const TAG: usize = 0x51 << 40;
 
 impl Default for Streams {
     fn default() -> Self {
-        let mut streams = Self { all: Vec::new(), free: Vec::new(), next_ring: 0 };
+        let mut streams = Self {
+            all: Vec::new(),
+            free: Vec::new(),
+            next_ring: 0,
+        };
         streams.create(StreamKind::Legacy, 0);
         streams
     }
@@ -76,9 +83,15 @@ impl Streams {
     /// A new stream, on the next ring in turn.
     pub fn create(&mut self, kind: StreamKind, priority: i32) -> Option<StreamId> {
         let ring = self.next_ring;
-        let index = self.free.pop().or_else(|| u16::try_from(self.all.len()).ok())?;
+        let index = self
+            .free
+            .pop()
+            .or_else(|| u16::try_from(self.all.len()).ok())?;
         self.next_ring = (ring + 1) % RINGS;
-        let generation = self.all.get(usize::from(index)).map_or(0, |old| old.generation);
+        let generation = self
+            .all
+            .get(usize::from(index))
+            .map_or(0, |old| old.generation);
         let stream = Stream {
             generation,
             live: true,
@@ -108,19 +121,33 @@ impl Streams {
 
     /// The stream, unless it was destroyed.
     pub fn get(&self, id: StreamId) -> Option<&Stream> {
-        self.all.get(usize::from(id.index)).filter(|stream| stream.live && stream.generation == id.generation)
+        self.all
+            .get(usize::from(id.index))
+            .filter(|stream| stream.live && stream.generation == id.generation)
     }
 
     /// As [`Self::get`], to change it.
     pub fn get_mut(&mut self, id: StreamId) -> Option<&mut Stream> {
-        self.all.get_mut(usize::from(id.index)).filter(|stream| stream.live && stream.generation == id.generation)
+        self.all
+            .get_mut(usize::from(id.index))
+            .filter(|stream| stream.live && stream.generation == id.generation)
     }
 
     /// All living streams.
     pub fn iter(&self) -> impl Iterator<Item = (StreamId, &Stream)> {
-        self.all.iter().enumerate().filter(|(_, stream)| stream.live).map(|(index, stream)| {
-            (StreamId { index: index as u16, generation: stream.generation }, stream)
-        })
+        self.all
+            .iter()
+            .enumerate()
+            .filter(|(_, stream)| stream.live)
+            .map(|(index, stream)| {
+                (
+                    StreamId {
+                        index: index as u16,
+                        generation: stream.generation,
+                    },
+                    stream,
+                )
+            })
     }
 
     /// As [`Self::iter`], to change them.
@@ -141,7 +168,8 @@ impl Streams {
 
     /// Whether everything up to the point has finished. A destroyed stream had finished everything.
     pub fn reached(&self, point: &Point) -> bool {
-        self.get(point.stream).is_none_or(|stream| stream.completed >= point.sequence)
+        self.get(point.stream)
+            .is_none_or(|stream| stream.completed >= point.sequence)
     }
 }
 
@@ -168,7 +196,10 @@ pub fn named(handle: StreamHandle) -> Result<Named> {
         2 => Ok(Named::PerThread),
         value if value & (0x7f << 40) == TAG && value >> 47 == 0 && value & 0xf == 0 => {
             let value = (value ^ TAG) >> 4;
-            Ok(Named::Created(StreamId { index: value as u16, generation: (value >> 16) as u32 }))
+            Ok(Named::Created(StreamId {
+                index: value as u16,
+                generation: (value >> 16) as u32,
+            }))
         }
         _ => Err(HipError::ContextIsDestroyed),
     }

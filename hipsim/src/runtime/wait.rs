@@ -35,7 +35,12 @@ impl Runtime {
     ///
     /// # Errors
     /// The stream does not exist.
-    pub fn submit(&self, stream: StreamId, command: &Command, attendance: Attendance) -> Result<Option<Point>> {
+    pub fn submit(
+        &self,
+        stream: StreamId,
+        command: &Command,
+        attendance: Attendance,
+    ) -> Result<Option<Point>> {
         loop {
             let mut core = self.lock();
             match core.submit(stream, command)? {
@@ -96,11 +101,17 @@ impl Runtime {
     }
 
     /// Brings the device to the present and executes what is due and allowed here. Returns the state and its time.
-    pub fn drive<'a>(&'a self, mut core: MutexGuard<'a, Core>, executor: Executor) -> (MutexGuard<'a, Core>, u64) {
+    pub fn drive<'a>(
+        &'a self,
+        mut core: MutexGuard<'a, Core>,
+        executor: Executor,
+    ) -> (MutexGuard<'a, Core>, u64) {
         loop {
             let now = clock::now();
             core.advance(now);
-            let Some(taken) = core.take_due(executor, now) else { return (core, now) };
+            let Some(taken) = core.take_due(executor, now) else {
+                return (core, now);
+            };
             drop(core);
             // SAFETY: the program keeps the memory of queued work valid until that work is done.
             let outcome = unsafe { taken.work.execute() };
@@ -158,11 +169,26 @@ pub fn futex_wait(word: &AtomicU32, seen: u32, timeout: Option<u64>) {
     });
     let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     // SAFETY: the word lives across the call; callers look at the state again whatever the outcome.
-    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG, seen, time) };
+    unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            word.as_ptr(),
+            libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
+            seen,
+            time,
+        )
+    };
 }
 
 /// Wakes everybody who sleeps on `word`.
 pub fn futex_wake(word: &AtomicU32) {
     // SAFETY: the word is a valid address; no other argument is used.
-    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, i32::MAX) };
+    unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            word.as_ptr(),
+            libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
+            i32::MAX,
+        )
+    };
 }

@@ -1,0 +1,246 @@
+//! The few HIP calls of the sample programs, declared here and resolved by the import library of build.rs.
+
+use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::fmt;
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Dim3 {
+    x: u32,
+    y: u32,
+    z: u32,
+}
+
+#[repr(C)]
+struct FatBinaryWrapper {
+    magic: u32,
+    version: u32,
+    binary: *const c_void,
+    unused: *const c_void,
+}
+
+// SAFETY: only the address of the wrapper is used; nothing changes it.
+unsafe impl Sync for FatBinaryWrapper {}
+
+unsafe extern "C" {
+    safe fn hipGetErrorName(error: c_int) -> *const c_char;
+    fn hipInit(flags: c_uint) -> c_int;
+    fn hipStreamCreate(stream: *mut *mut c_void) -> c_int;
+    fn hipStreamSynchronize(stream: *mut c_void) -> c_int;
+    fn hipModuleLoadData(module: *mut *mut c_void, image: *const c_void) -> c_int;
+    fn hipModuleGetFunction(
+        function: *mut *mut c_void,
+        module: *mut c_void,
+        name: *const c_char,
+    ) -> c_int;
+    fn hipModuleLaunchKernel(
+        function: *mut c_void,
+        grid_x: c_uint,
+        grid_y: c_uint,
+        grid_z: c_uint,
+        block_x: c_uint,
+        block_y: c_uint,
+        block_z: c_uint,
+        shared: c_uint,
+        stream: *mut c_void,
+        parameters: *mut *mut c_void,
+        extra: *mut *mut c_void,
+    ) -> c_int;
+    fn hipLaunchKernel(
+        stub: *const c_void,
+        grid: Dim3,
+        block: Dim3,
+        parameters: *mut *mut c_void,
+        shared: usize,
+        stream: *mut c_void,
+    ) -> c_int;
+    fn __hipRegisterFatBinary(wrapper: *const c_void) -> *mut c_void;
+    fn __hipRegisterFunction(
+        module: *mut c_void,
+        stub: *const c_void,
+        host_name: *const c_char,
+        name: *const c_char,
+        thread_limit: c_int,
+        thread_id: *mut c_void,
+        block_id: *mut c_void,
+        block: *mut c_void,
+        grid: *mut c_void,
+        warp_size: *mut c_int,
+    );
+}
+
+/// A HIP call that failed.
+#[derive(Debug)]
+pub struct Error {
+    call: &'static str,
+    code: c_int,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = hipGetErrorName(self.code);
+        // SAFETY: the runtime returns a static C string for every code.
+        let name = unsafe { CStr::from_ptr(name) }.to_string_lossy();
+        write!(f, "{}: {name} ({})", self.call, self.code)
+    }
+}
+
+impl std::error::Error for Error {}
+
+fn check(call: &'static str, code: c_int) -> Result<(), Error> {
+    if code == 0 {
+        Ok(())
+    } else {
+        Err(Error { call, code })
+    }
+}
+
+/// The initialised runtime.
+pub struct Hip(());
+
+/// A stream.
+pub struct Stream(*mut c_void);
+
+/// A kernel and the way it is launched.
+pub enum Kernel {
+    /// By function handle.
+    Module(*mut c_void),
+    /// By the address of its host stub.
+    Registered(*const c_void),
+}
+
+/// Image whose functions the simulator finds by any name.
+const MODULE: &CStr = c"hipsim module";
+static WRAPPER: FatBinaryWrapper = FatBinaryWrapper {
+    magic: 0x4849_5046,
+    version: 1,
+    binary: std::ptr::null(),
+    unused: std::ptr::null(),
+};
+/// Its address names the registered kernel.
+static STUB: u8 = 0;
+
+impl Hip {
+    /// Initialises the runtime.
+    ///
+    /// # Errors
+    /// There is no device.
+    pub fn start() -> Result<Self, Error> {
+        // SAFETY: no pointers.
+        check("hipInit", unsafe { hipInit(0) })?;
+        Ok(Self(()))
+    }
+
+    /// A created (blocking) stream.
+    ///
+    /// # Errors
+    /// The runtime's.
+    pub fn stream(&self) -> Result<Stream, Error> {
+        let mut stream = std::ptr::null_mut();
+        // SAFETY: a local for the result.
+        check("hipStreamCreate", unsafe {
+            hipStreamCreate(&raw mut stream)
+        })?;
+        Ok(Stream(stream))
+    }
+
+    /// A kernel of a loaded module.
+    ///
+    /// # Errors
+    /// The runtime's: on a real one the module is refused.
+    pub fn module_kernel(&self, name: &CStr) -> Result<Kernel, Error> {
+        let (mut module, mut function) = (std::ptr::null_mut(), std::ptr::null_mut());
+        // SAFETY: C strings and locals for the results.
+        unsafe {
+            check(
+                "hipModuleLoadData",
+                hipModuleLoadData(&raw mut module, MODULE.as_ptr().cast()),
+            )?;
+            check(
+                "hipModuleGetFunction",
+                hipModuleGetFunction(&raw mut function, module, name.as_ptr()),
+            )?;
+        }
+        Ok(Kernel::Module(function))
+    }
+
+    /// A kernel registered as hipcc's host code does it. Call it once: there is one host stub.
+    #[must_use]
+    pub fn registered_kernel(&self, name: &'static CStr) -> Kernel {
+        let stub = (&raw const STUB).cast();
+        let none = std::ptr::null_mut();
+        // SAFETY: static wrapper, name and stub; the other arguments may be null.
+        unsafe {
+            let module = __hipRegisterFatBinary((&raw const WRAPPER).cast());
+            let text = name.as_ptr();
+            __hipRegisterFunction(
+                module,
+                stub,
+                text,
+                text,
+                -1,
+                none,
+                none,
+                none,
+                none,
+                std::ptr::null_mut(),
+            );
+        }
+        Kernel::Registered(stub)
+    }
+}
+
+impl Stream {
+    /// The default stream.
+    #[must_use]
+    pub const fn null() -> Self {
+        Self(std::ptr::null_mut())
+    }
+
+    /// Waits for everything queued.
+    ///
+    /// # Errors
+    /// The runtime's.
+    pub fn synchronize(&self) -> Result<(), Error> {
+        // SAFETY: a stream of the runtime.
+        check("hipStreamSynchronize", unsafe {
+            hipStreamSynchronize(self.0)
+        })
+    }
+}
+
+impl Kernel {
+    /// Launches one block; `parameters` point to the arguments.
+    ///
+    /// # Errors
+    /// The runtime's.
+    pub fn launch(&self, stream: &Stream, parameters: &mut [*mut c_void]) -> Result<(), Error> {
+        let parameters = parameters.as_mut_ptr();
+        let (grid, block) = (Dim3 { x: 1, y: 1, z: 1 }, Dim3 { x: 64, y: 1, z: 1 });
+        // SAFETY: a kernel and a stream of the runtime; it reads the arguments before it returns.
+        unsafe {
+            match *self {
+                Self::Module(function) => check(
+                    "hipModuleLaunchKernel",
+                    hipModuleLaunchKernel(
+                        function,
+                        1,
+                        1,
+                        1,
+                        64,
+                        1,
+                        1,
+                        0,
+                        stream.0,
+                        parameters,
+                        std::ptr::null_mut(),
+                    ),
+                ),
+                Self::Registered(stub) => check(
+                    "hipLaunchKernel",
+                    hipLaunchKernel(stub, grid, block, parameters, 0, stream.0),
+                ),
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! An online service: periodic requests, each of a few kernels and one or more waits, with latencies at the end.
+//!
+//! Requests arrive at their times whether or not the service is ready (open loop): a request that had to queue counts
+//! from its arrival.
+
+use std::ffi::c_void;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::{Parser, ValueEnum};
+
+mod hip;
+
+use hip::{Error, Hip, Kernel, Stream};
+
+/// Periodic requests on a HIP device; prints their latencies.
+#[derive(Parser)]
+struct Options {
+    /// Mean time between requests.
+    #[arg(long, default_value = "20ms", value_parser = hipsim_samples::duration)]
+    period: Duration,
+    /// How the gaps between requests vary.
+    #[arg(long, value_enum, default_value_t = Gaps::Fixed)]
+    gaps: Gaps,
+    /// Kernels of a request.
+    #[arg(long, default_value_t = 10)]
+    kernels: u32,
+    /// Device time of each kernel.
+    #[arg(long, default_value = "200us", value_parser = hipsim_samples::duration)]
+    kernel_time: Duration,
+    /// Waits of a request, spread evenly over its kernels.
+    #[arg(long, default_value_t = 1)]
+    syncs: u32,
+    /// Which stream the kernels go to.
+    #[arg(long, value_enum, default_value_t = StreamChoice::Created)]
+    stream: StreamChoice,
+    /// Which call launches them.
+    #[arg(long, value_enum, default_value_t = LaunchChoice::Module)]
+    launch: LaunchChoice,
+    /// How long requests are measured.
+    #[arg(long, default_value = "5s", value_parser = hipsim_samples::duration)]
+    duration: Duration,
+    /// How long requests are made before they are measured.
+    #[arg(long, default_value = "200ms", value_parser = hipsim_samples::duration)]
+    warmup: Duration,
+    /// Seed of the exponential gaps.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// File to create when the first request has been served.
+    #[arg(long)]
+    ready_file: Option<PathBuf>,
+    /// Print JSON instead of one line of text.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Gaps {
+    Fixed,
+    Exponential,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum StreamChoice {
+    Null,
+    Created,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LaunchChoice {
+    /// hipModuleLaunchKernel
+    Module,
+    /// hipLaunchKernel, as hipcc's code does
+    Runtime,
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let options = Options::parse();
+    let hip = Hip::start()?;
+    let stream = match options.stream {
+        StreamChoice::Null => Stream::null(),
+        StreamChoice::Created => hip.stream()?,
+    };
+    let kernel = match options.launch {
+        LaunchChoice::Module => hip.module_kernel(c"hipsim_spin")?,
+        LaunchChoice::Runtime => hip.registered_kernel(c"hipsim_spin"),
+    };
+    let service = Service {
+        options: &options,
+        stream,
+        kernel,
+    };
+    service.request()?;
+    if let Some(path) = &options.ready_file {
+        std::fs::write(path, "")?;
+    }
+    let latencies = service.run()?;
+    report(&options, latencies);
+    Ok(())
+}
+
+struct Service<'a> {
+    options: &'a Options,
+    stream: Stream,
+    kernel: Kernel,
+}
+
+impl Service<'_> {
+    /// One request; returns when its result would be there.
+    fn request(&self) -> Result<(), Error> {
+        let mut time = self.options.kernel_time.as_nanos() as u64;
+        let (kernels, syncs) = (self.options.kernels, self.options.syncs.max(1));
+        for index in 1..=kernels {
+            self.kernel
+                .launch(&self.stream, &mut [(&raw mut time).cast::<c_void>()])?;
+            // The last wait follows the last kernel; the others come at equal distances before it.
+            if index < kernels && index * syncs / kernels != (index - 1) * syncs / kernels {
+                self.stream.synchronize()?;
+            }
+        }
+        self.stream.synchronize()
+    }
+
+    fn run(&self) -> Result<Vec<u64>, Error> {
+        let start = Instant::now();
+        let measured = start + self.options.warmup;
+        let end = measured + self.options.duration;
+        let mut gaps = hipsim_samples::Random::new(self.options.seed);
+        let mut arrival = start;
+        let mut latencies = Vec::new();
+        while arrival < end {
+            // What a request waits for the generator's own timer is not its latency.
+            let begun = hipsim_samples::sleep_until(arrival);
+            self.request()?;
+            if arrival >= measured {
+                latencies.push(begun.elapsed().as_nanos() as u64);
+            }
+            arrival += match self.options.gaps {
+                Gaps::Fixed => self.options.period,
+                Gaps::Exponential => self.options.period.mul_f64(gaps.exponential()),
+            };
+        }
+        Ok(latencies)
+    }
+}
+
+fn report(options: &Options, mut latencies: Vec<u64>) {
+    latencies.sort_unstable();
+    let at = |part: f64| {
+        // Nearest rank.
+        let rank = (part * latencies.len() as f64).ceil() as usize;
+        latencies.get(rank.saturating_sub(1)).copied().unwrap_or(0)
+    };
+    let (p50, p99, max) = (at(0.50), at(0.99), at(1.0));
+    let requests = latencies.len() as u64;
+    if options.json {
+        let mean = latencies.iter().sum::<u64>() / requests.max(1);
+        println!(
+            "{}",
+            serde_json::json!({
+                "p50_ns": p50, "p99_ns": p99, "max_ns": max, "mean_ns": mean, "requests": requests,
+                "launches": requests * u64::from(options.kernels),
+            })
+        );
+    } else {
+        let ms = |ns: u64| ns as f64 / 1e6;
+        println!(
+            "{requests} requests: P50 {:.3} ms, P99 {:.3} ms, max {:.3} ms",
+            ms(p50),
+            ms(p99),
+            ms(max)
+        );
+    }
+}
