@@ -1,6 +1,7 @@
 //! The terminal, taken over and given back.
 
 use std::io::{self, Stdout, Write, stdout};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossterm::event::{DisableMouseCapture, EnableMouseCapture};
 use crossterm::execute;
@@ -11,6 +12,9 @@ use ratatui::backend::CrosstermBackend;
 
 /// What is drawn on.
 pub type Terminal = ratatui::Terminal<CrosstermBackend<Stdout>>;
+
+/// Whether there is something to give back.
+static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// The terminal while it is ours; dropping it gives it back, a panic too.
 #[derive(Debug)]
@@ -28,6 +32,7 @@ impl Screen {
             restore();
             previous(info);
         }));
+        TAKEN.store(true, Ordering::SeqCst);
         enable_raw_mode()?;
         let entered = execute!(stdout(), EnterAlternateScreen, EnableMouseCapture)
             .and_then(|()| Terminal::new(CrosstermBackend::new(stdout())));
@@ -49,6 +54,11 @@ impl Drop for Screen {
 
 /// Gives the terminal back. Failures have nowhere to go: the terminal is gone.
 fn restore() {
+    // Leaving the alternate screen twice would put the cursor back to where
+    // it was before, over a panic's message.
+    if !TAKEN.swap(false, Ordering::SeqCst) {
+        return;
+    }
     let mut out = stdout();
     let _ = execute!(
         out,

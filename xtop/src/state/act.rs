@@ -9,6 +9,7 @@ use super::{
 };
 use crate::input::Action;
 use crate::layout::Layout;
+use crate::view;
 
 impl State {
     /// Whether `action` would do something now: the footer shows only these.
@@ -39,8 +40,9 @@ impl State {
             }
             Action::Detail => self.toggle_detail(),
             Action::ScrollDetail(lines) => {
+                let last = view::last_line(self);
                 if let Detail::Shown(line) = &mut self.detail {
-                    *line = line.saturating_add_signed(lines);
+                    *line = line.saturating_add_signed(lines).min(last);
                 }
             }
             Action::Back => self.back(),
@@ -68,8 +70,9 @@ impl State {
             }),
             Action::EraseAll => self.edit_filter(String::clear),
             Action::Scroll(lines) => {
+                let last = view::last_line(self);
                 if let Mode::Help(line) | Mode::Agent(line) = &mut self.mode {
-                    *line = line.saturating_add_signed(lines);
+                    *line = line.saturating_add_signed(lines).min(last);
                 }
             }
             Action::MenuStep(n) => {

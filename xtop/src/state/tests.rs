@@ -249,3 +249,17 @@ fn back_goes_one_step_at_a_time() {
     assert_eq!(driver.keys("?q"), Effect::None, "q closes the help first");
     assert_eq!(driver.keys("q"), Effect::Quit);
 }
+
+#[test]
+fn scrolling_ends_where_the_text_does() {
+    let mut driver = Driver::connected(Access::Full);
+    driver.keys("?");
+    driver.keys(&"j".repeat(200));
+    let Mode::Help(bottom) = driver.state.mode else {
+        panic!("the help is open");
+    };
+    driver.keys("k");
+    assert!(bottom > 10 && driver.state.mode == Mode::Help(bottom - 1));
+    driver.keys("q\nJJJJJJJJJ");
+    assert!(matches!(driver.state.detail, Detail::Shown(line) if line < 5));
+}

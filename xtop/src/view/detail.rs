@@ -11,8 +11,11 @@ use super::put;
 use super::table::{class_style, gate_style};
 use crate::format;
 use crate::state::{Detail, Row, State};
-use crate::text::{clean, fit, width};
+use crate::text::{clean, fit, width, wrap};
 use crate::theme::Theme;
+
+/// Columns of the labels.
+const LABEL: usize = 8;
 
 /// Draws the pane, if it is shown.
 pub fn draw(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
@@ -43,16 +46,14 @@ pub fn draw(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
     }
 }
 
-fn lines(row: &Row, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
+/// The lines of the selected process on a screen of so many columns.
+pub fn lines(row: &Row, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
     let process = &row.process;
-    let mut lines = vec![facts(row, theme), gate(row, columns, theme)];
+    let mut lines = facts(row, theme).to_vec();
+    lines.extend(gate(row, columns, theme));
+    lines.extend(load(process, theme));
     if let Some(hint) = hint(process) {
-        let wrapped = crate::text::wrap(&hint, columns.saturating_sub(8), theme.symbols.cut);
-        let wrapped = wrapped.into_iter().enumerate();
-        lines.extend(wrapped.map(|(i, text)| {
-            let name = if i == 0 { "hint" } else { "" };
-            labelled(name, vec![Span::styled(text, theme.warn)], theme)
-        }));
+        lines.extend(paragraph("hint", &hint, columns, theme.warn, theme));
     }
     lines.push(latency("burst", process.burst, theme));
     lines.push(latency("wait", process.gate_wait, theme));
@@ -72,35 +73,32 @@ fn lines(row: &Row, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
 }
 
 fn labelled(name: &'static str, mut rest: Vec<Span<'static>>, theme: &Theme) -> Line<'static> {
-    rest.insert(0, Span::styled(format!("{name:<8}"), theme.title));
+    rest.insert(0, Span::styled(format!("{name:<LABEL$}"), theme.title));
     Line::from(rest)
 }
 
-fn facts(row: &Row, theme: &Theme) -> Line<'static> {
+fn facts(row: &Row, theme: &Theme) -> [Line<'static>; 2] {
     let process = &row.process;
     let shim = match process.shim {
         ShimState::Joined => "joined",
         ShimState::Mapped => "mapped, not joined",
         ShimState::Absent => "absent",
     };
-    let rest = format!(
-        "  shim {shim}  user {}  device {}  launches {}",
-        row.user,
-        row.device.as_deref().unwrap_or(format::UNKNOWN),
-        format::count(process.launches),
-    );
+    let rest = format!("  shim {shim}  user {}", row.user);
     let class = Span::styled(process.class.name(), class_style(process.class, theme));
-    labelled("class", vec![class, Span::styled(rest, theme.text)], theme)
+    let device = row.device.as_deref().unwrap_or(format::UNKNOWN);
+    let launches = format::count(process.launches);
+    let device = Span::styled(format!("{device}  {launches} launches"), theme.text);
+    [
+        labelled("class", vec![class, Span::styled(rest, theme.text)], theme),
+        labelled("device", vec![device], theme),
+    ]
 }
 
-fn gate(row: &Row, columns: usize, theme: &Theme) -> Line<'static> {
-    let process = &row.process;
-    let Some(gate) = &process.gate else {
-        return labelled(
-            "gate",
-            vec![Span::styled(format::UNKNOWN, theme.dim)],
-            theme,
-        );
+fn gate(row: &Row, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
+    let Some(gate) = &row.process.gate else {
+        let unknown = Span::styled(format::UNKNOWN, theme.dim);
+        return vec![labelled("gate", vec![unknown], theme)];
     };
     let state = match (gate.state, gate.cap) {
         (GateState::Open, _) => "open".to_owned(),
@@ -108,25 +106,43 @@ fn gate(row: &Row, columns: usize, theme: &Theme) -> Line<'static> {
         (GateState::Capped, None) => "capped".to_owned(),
         (GateState::Closed, _) => "closed".to_owned(),
     };
-    let mut numbers = format!("  {} waiting", gate.waiting);
+    let text = match clean(&gate.reason) {
+        reason if reason.is_empty() => state,
+        reason => format!("{state}: {reason}"),
+    };
+    paragraph("gate", &text, columns, gate_style(row, theme), theme)
+}
+
+fn load(process: &ProcessRow, theme: &Theme) -> Option<Line<'static>> {
+    let mut numbers = Vec::new();
     if let Some(n) = process.in_flight {
-        numbers.push_str(&format!(", {n} in flight"));
+        numbers.push(format!("{n} in flight"));
+    }
+    if let Some(gate) = &process.gate {
+        let threads = format::plural(gate.waiting as usize, "thread", "threads");
+        numbers.push(format!("{threads} waiting"));
     }
     if let Some(time) = process.kernel_ns {
-        numbers.push_str(&format!(", kernel {time}"));
+        numbers.push(format!("kernel time {time}"));
     }
-    let room = columns.saturating_sub(8 + state.len() + numbers.len());
-    let reason = format!(": {}", clean(&gate.reason));
-    let reason = match gate.reason.is_empty() {
-        true => String::new(),
-        false => fit(&reason, room, theme.symbols.cut).into_owned(),
-    };
-    let spans = vec![
-        Span::styled(state, gate_style(row, theme)),
-        Span::styled(reason, theme.text),
-        Span::styled(numbers, theme.dim),
-    ];
-    labelled("gate", spans, theme)
+    let text = Span::styled(numbers.join("  "), theme.text);
+    (!numbers.is_empty()).then(|| labelled("load", vec![text], theme))
+}
+
+/// Text of any length beside its label.
+fn paragraph(
+    name: &'static str,
+    text: &str,
+    columns: usize,
+    style: Style,
+    theme: &Theme,
+) -> Vec<Line<'static>> {
+    let names = std::iter::once(name).chain(std::iter::repeat(""));
+    wrap(text, columns.saturating_sub(LABEL), theme.symbols.cut)
+        .into_iter()
+        .zip(names)
+        .map(|(text, name)| labelled(name, vec![Span::styled(text, style)], theme))
+        .collect()
 }
 
 /// Why the process is not (fully) scheduled and how to find out more.
@@ -157,7 +173,7 @@ fn latency(name: &'static str, latency: Option<Latency>, theme: &Theme) -> Line<
             max_ns,
         }) => {
             let count = format::count(count);
-            let text = format!("P50 {p50_ns}  P99 {p99_ns}  max {max_ns}  ({count} in the window)");
+            let text = format!("P50 {p50_ns}  P99 {p99_ns}  max {max_ns}  of {count}");
             (text, theme.text)
         }
     };

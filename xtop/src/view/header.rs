@@ -6,7 +6,7 @@ use xsched_common::api::API_VERSION;
 
 use super::{Segment, join_segments, put};
 use crate::format;
-use crate::state::{Direction, Flow, Link, Seen, State};
+use crate::state::{Direction, Flow, Link, Mode, Seen, State};
 use crate::text::clean;
 use crate::theme::Theme;
 
@@ -98,13 +98,20 @@ fn data_line(state: &State, theme: &Theme) -> Vec<Segment> {
     let Some(seen) = &state.seen else {
         return Vec::new();
     };
+    if let Link::Lost { error, .. } = &state.link {
+        // The rows below are old; what matters now is why and what to do.
+        return vec![Segment::new(10, clean(error), theme.bad)];
+    }
     let total = format::plural(processes.total(), "process", "processes");
-    let mut line = vec![if processes.filter().is_empty() {
-        Segment::new(9, total, theme.text)
-    } else {
-        let filter = clean(&state.filter_text);
-        let text = format!("{} of {total} match \"{filter}\"", processes.len());
-        Segment::new(9, text, theme.warn)
+    let matching = format!("{} of {total} match", processes.len());
+    let mut line = vec![match (&state.mode, processes.filter().is_empty()) {
+        (_, true) => Segment::new(9, total, theme.text),
+        // The filter itself is in the prompt.
+        (Mode::Filter(_), false) => Segment::new(9, matching, theme.warn),
+        (_, false) => {
+            let text = format!("{matching} \"{}\"", clean(&state.filter_text));
+            Segment::new(9, text, theme.warn)
+        }
     }];
     let sort = processes.sort();
     let arrow = match sort.direction {

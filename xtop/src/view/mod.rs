@@ -13,9 +13,9 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use crate::layout::{Layout, SMALLEST, Size};
-use crate::state::State;
+use crate::state::{Mode, State};
 use crate::text::{fit, width};
-use crate::theme::{Charset, Theme};
+use crate::theme::{Charset, Palette, Theme};
 
 /// Draws everything.
 pub fn draw(frame: &mut Frame<'_>, state: &State, theme: &Theme) {
@@ -40,6 +40,28 @@ pub fn draw(frame: &mut Frame<'_>, state: &State, theme: &Theme) {
     if theme.charset == Charset::Ascii {
         to_ascii(buffer);
     }
+}
+
+/// The last line that a scrolled text or pane can begin with.
+pub fn last_line(state: &State) -> u16 {
+    let theme = Theme::new(Palette::Mono, Charset::Ascii);
+    let columns = state.size.width;
+    let (lines, room) = match (&state.mode, state.processes.selected()) {
+        (Mode::Browse, Some(row)) => {
+            let pane = Layout::of(state.size, state).detail.height;
+            (
+                detail::lines(row, columns.into(), &theme).len(),
+                pane.saturating_sub(1),
+            )
+        }
+        _ => (
+            popup::lines(state, columns, &theme).len(),
+            state.size.height.saturating_sub(3),
+        ),
+    };
+    u16::try_from(lines)
+        .unwrap_or(u16::MAX)
+        .saturating_sub(room)
 }
 
 fn too_small(buffer: &mut Buffer, area: Rect, theme: &Theme) {

@@ -20,13 +20,35 @@ pub fn draw(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
         Mode::Sort(column) => sort_menu(buffer, area, *column, theme),
         Mode::Class(change) => class_change(buffer, area, change, theme),
         Mode::Help(first) => {
-            let lines = help(usize::from(area.width) - 6, theme);
-            text(buffer, area, "help", &lines, *first, theme);
+            text(
+                buffer,
+                area,
+                "help",
+                &lines(state, area.width, theme),
+                *first,
+                theme,
+            );
         }
         Mode::Agent(first) => {
-            let lines = agent(state, usize::from(area.width) - 6, theme);
-            text(buffer, area, "agent", &lines, *first, theme);
+            text(
+                buffer,
+                area,
+                "agent",
+                &lines(state, area.width, theme),
+                *first,
+                theme,
+            );
         }
+    }
+}
+
+/// The lines of the text that is shown, if it is one.
+pub fn lines(state: &State, columns: u16, theme: &Theme) -> Vec<Line<'static>> {
+    let columns = usize::from(columns).saturating_sub(6);
+    match state.mode {
+        Mode::Help(_) => help(columns, theme),
+        Mode::Agent(_) => agent(state, columns, theme),
+        Mode::Browse | Mode::Filter(_) | Mode::Sort(_) | Mode::Class(_) => Vec::new(),
     }
 }
 

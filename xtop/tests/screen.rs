@@ -1,0 +1,175 @@
+//! The real binary on a pseudo-terminal, against a fake agent.
+
+#[path = "support/agent.rs"]
+mod agent;
+#[path = "support/pty.rs"]
+mod pty;
+
+use std::ffi::OsStr;
+use std::time::{Duration, Instant};
+
+use agent::{Behaviour, FakeAgent};
+use pty::Pty;
+use rustix::process::Signal;
+use xsched_common::api::Request;
+use xsched_common::units::Class;
+
+const XTOP: &str = env!("CARGO_BIN_EXE_xtop");
+
+fn start(agent: &FakeAgent, more: &[&str]) -> Pty {
+    let mut arguments = vec![OsStr::new("--socket"), agent.socket.as_os_str()];
+    arguments.extend(more.iter().map(OsStr::new));
+    let pty = Pty::start(XTOP, &arguments, (100, 24));
+    pty.wait_for("table", |screen| screen.contains("LAUNCH/S"));
+    assert!(pty.is_taken());
+    pty
+}
+
+/// Whether the processes stand in this order.
+fn in_order(screen: &str, pids: &[&str]) -> bool {
+    let places: Option<Vec<usize>> = pids.iter().map(|pid| screen.find(pid)).collect();
+    places.is_some_and(|places| places.is_sorted())
+}
+
+#[test]
+fn sort_filter_change_a_class_and_quit() {
+    let agent = FakeAgent::start(Behaviour::Steady);
+    let mut xtop = start(&agent, &["-d", "0.2"]);
+    xtop.wait_for("order by launches", |s| {
+        in_order(s, &["  977", " 4242", " 5100"])
+    });
+
+    // The menu stands on the present column; choosing it again turns it round.
+    xtop.press("s\r");
+    xtop.wait_for("order turned round", |s| {
+        in_order(s, &[" 5100", " 4242", "  977"])
+    });
+
+    xtop.press("/serve\r");
+    xtop.wait_for("filter", |s| {
+        s.contains("1 of 3 processes match") && !s.contains("  977")
+    });
+
+    xtop.press("4");
+    xtop.wait_for("question", |s| {
+        s.contains("change class?") && s.contains("high → low")
+    });
+    xtop.press("\r");
+    wait_for(&agent, |requests| requests.contains(&set(4242, Class::Low)));
+    xtop.wait_for("result", |s| s.contains("pid 4242 is low"));
+    let row_says = |s: &str, class| {
+        s.lines()
+            .any(|l| l.trim_start().starts_with("4242") && l.contains(class))
+    };
+    xtop.wait_for("new class in the row", |s| row_says(s, " low "));
+
+    xtop.press("q");
+    assert!(xtop.wait().success());
+    xtop.assert_restored();
+}
+
+/// Waits until the agent's requests satisfy `wanted`.
+fn wait_for(agent: &FakeAgent, wanted: impl Fn(&[Request]) -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !wanted(&agent.requests.lock().expect("requests")) {
+        assert!(Instant::now() < deadline, "{:?}", agent.requests);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn set(pid: u32, class: Class) -> Request {
+    Request::Set { pid, class }
+}
+
+#[test]
+fn a_refused_change_shows_the_reason() {
+    let agent = FakeAgent::start(Behaviour::Steady);
+    let mut xtop = start(&agent, &["--filter", "train"]);
+    xtop.press("1\r");
+    xtop.wait_for("reason", |s| {
+        s.contains("pid 5100 is root's: run xtop with sudo")
+    });
+    xtop.press("\x03");
+    assert!(xtop.wait().success());
+    xtop.assert_restored();
+}
+
+#[test]
+fn readonly_sends_nothing() {
+    let agent = FakeAgent::start(Behaviour::Steady);
+    let mut xtop = start(&agent, &["--readonly"]);
+    assert!(!xtop.text().contains("c class"));
+    xtop.press("4\r");
+    xtop.wait_for("refusal", |s| s.contains("read-only"));
+    xtop.press("qq");
+    assert!(xtop.wait().success());
+    let requests = agent.requests.lock().expect("requests");
+    assert!(requests.iter().all(|r| matches!(r, Request::Watch { .. })));
+}
+
+#[test]
+fn a_click_on_a_title_sorts() {
+    let agent = FakeAgent::start(Behaviour::Steady);
+    let mut xtop = start(&agent, &[]);
+    // SGR mouse report: left button on column 5, line 3.
+    xtop.press("\x1b[<0;5;3M\x1b[<0;5;3m");
+    xtop.wait_for("order by pid", |s| s.contains("PID▲"));
+}
+
+#[test]
+fn signals_give_the_terminal_back() {
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129)] {
+        let agent = FakeAgent::start(Behaviour::Steady);
+        let mut xtop = start(&agent, &[]);
+        xtop.signal(signal);
+        assert_eq!(xtop.wait().code(), Some(code));
+        xtop.assert_restored();
+    }
+}
+
+#[test]
+fn an_agent_that_hangs_up_is_found_again() {
+    for behaviour in [Behaviour::HangsUp, Behaviour::Garbage] {
+        let agent = FakeAgent::start(behaviour);
+        let xtop = start(&agent, &[]);
+        xtop.wait_for("loss", |s| s.contains("disconnected, retry in"));
+        wait_for(&agent, |requests| requests.len() >= 3);
+    }
+}
+
+#[test]
+fn without_an_agent_it_waits_and_says_what_to_do() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let socket = dir.path().join("api.sock");
+    let arguments = [OsStr::new("--socket"), socket.as_os_str()];
+    let mut xtop = Pty::start(XTOP, &arguments, (100, 24));
+    xtop.wait_for("next step", |s| {
+        s.contains("start it with `sudo xsched-agent`")
+    });
+    xtop.press("q");
+    assert!(xtop.wait().success());
+    xtop.assert_restored();
+}
+
+#[test]
+fn a_panic_gives_the_terminal_back_and_shows_its_message() {
+    let program = std::env::current_exe().expect("this program");
+    let arguments = [
+        "--ignored",
+        "--exact",
+        "panics_on_its_screen",
+        "--nocapture",
+    ];
+    let mut pty = Pty::start(program, &arguments.map(OsStr::new), (100, 24));
+    assert!(!pty.wait().success());
+    pty.wait_for("message", |s| s.contains("planted"));
+    pty.assert_restored();
+}
+
+#[test]
+#[ignore = "run by a_panic_gives_the_terminal_back_and_shows_its_message, on a terminal of its own"]
+fn panics_on_its_screen() {
+    let mut screen = xtop::terminal::Screen::enter().expect("a terminal");
+    screen.terminal.hide_cursor().expect("hides");
+    panic!("planted");
+}
