@@ -8,8 +8,11 @@ pub mod attach;
 pub mod callers;
 pub mod counts;
 pub mod images;
+mod multi;
+mod perf;
 pub mod site;
 pub mod support;
+mod unavailable;
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -20,12 +23,13 @@ use xsched_common::bpf::{CallKey, CallRoute};
 use xsched_common::hip::{ENTRY_POINTS, EntryPoint, StreamAt};
 use xsched_common::units::StreamClass;
 
-pub use attach::{Scope, Unavailable};
+pub use attach::{LinkKind, Scope};
 pub use callers::{Caller, CallerObject, ObjectKind};
 pub use counts::{CountsError, Drops};
 pub use images::{FileId, ImageKind};
 pub use site::ProbeSet;
 pub use support::probe_support;
+pub use unavailable::Unavailable;
 
 use attach::{Probes, Programs};
 use callers::Callers;
@@ -55,6 +59,8 @@ pub struct Plan {
     /// Whether shims are probed as well, to tell which calls came through
     /// them.
     pub shims: ShimProbes,
+    /// How probes are attached.
+    pub links: LinkKind,
     /// How many distinct (process, function, caller, stream class) can be
     /// counted.
     pub max_keys: u32,
@@ -76,6 +82,7 @@ impl Plan {
             scope: Scope::All,
             probes: ProbeSet::Launches,
             shims: ShimProbes::Leave,
+            links: LinkKind::Best,
             max_keys: 16_384,
         }
     }
@@ -87,6 +94,7 @@ impl Plan {
             scope: Scope::Pid(pid),
             probes: ProbeSet::Work,
             shims: ShimProbes::Probe(shims),
+            links: LinkKind::Best,
             max_keys: 16_384,
         }
     }
@@ -166,7 +174,7 @@ impl Observer {
     /// What this machine lacks. Images and functions that cannot be probed
     /// are no error but in [`Observer::limits`].
     pub fn start(plan: Plan) -> Result<Observer, Unavailable> {
-        let (programs, maps) = Programs::load(plan.max_keys)?;
+        let (programs, maps) = Programs::load(plan.max_keys, plan.links)?;
         let names = Names::with_shims(match &plan.shims {
             ShimProbes::Leave => &[],
             ShimProbes::Probe(names) => names,

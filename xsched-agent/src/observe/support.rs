@@ -3,9 +3,10 @@
 use std::fs::File;
 use std::hint::black_box;
 
-use super::attach::{Programs, Scope, Unavailable};
+use super::attach::{LinkKind, Programs, Scope};
 use super::images::ImageKind;
 use super::site::{FirstInstruction, Site};
+use super::unavailable::Unavailable;
 use crate::process;
 
 /// What the probe of the self-test sits on.
@@ -24,7 +25,7 @@ pub fn probe_support() -> Result<(), Unavailable> {
         what: "examine this program itself",
         why,
     };
-    let (mut programs, maps) = Programs::load(64)?;
+    let (mut programs, maps) = Programs::load(64, LinkKind::Best)?;
     let pid = std::process::id();
     let address = probed as *const () as u64;
     let mapping = process::maps(pid)

@@ -1,0 +1,75 @@
+//! Perf uprobes, one link per probe: for kernels without reliable multi
+//! links.
+
+use std::num::NonZeroU32;
+
+use aya::Ebpf;
+use aya::programs::links::FdLink;
+use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeScope};
+use aya::programs::{ProgramError, UProbe};
+
+use super::attach::Scope;
+use super::images::ImageKind;
+use super::unavailable::Unavailable;
+
+/// The programs, loaded for perf events.
+pub struct PerfPrograms {
+    bpf: Ebpf,
+}
+
+impl PerfPrograms {
+    /// Loads them.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn load(mut bpf: Ebpf) -> Result<PerfPrograms, Unavailable> {
+        for (_, program) in bpf.programs_mut() {
+            let program: Result<&mut UProbe, ProgramError> = program.try_into();
+            program
+                .and_then(UProbe::load)
+                .map_err(|e| Unavailable::from_error("load BPF programs", &e))?;
+        }
+        Ok(PerfPrograms { bpf })
+    }
+
+    /// Attaches one probe at a file offset.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn attach(
+        &mut self,
+        kind: ImageKind,
+        target: &str,
+        offset: u64,
+        cookie: u64,
+        scope: Scope,
+    ) -> Result<FdLink, Unavailable> {
+        let name = match kind {
+            ImageKind::Runtime => "runtime_call",
+            ImageKind::Shim => "shim_call",
+        };
+        let scope = match scope {
+            Scope::All => UProbeScope::AllProcesses,
+            Scope::Pid(pid) => UProbeScope::OneProcess(
+                NonZeroU32::new(pid).ok_or(Unavailable::NotPermitted("probe process 0"))?,
+            ),
+        };
+        let point = UProbeAttachPoint {
+            location: UProbeAttachLocation::AbsoluteOffset(offset),
+            cookie: Some(cookie),
+        };
+        let failed = |e: ProgramError| match e {
+            ProgramError::AttachCookieNotSupported => Unavailable::OldKernel,
+            e => Unavailable::from_error("attach a uprobe", &e),
+        };
+        let program: &mut UProbe = self
+            .bpf
+            .program_mut(name)
+            .expect("the prebuilt object has both programs")
+            .try_into()
+            .map_err(failed)?;
+        let id = program.attach(point, target, scope).map_err(failed)?;
+        let link = program.take_link(id).map_err(failed)?;
+        FdLink::try_from(link).map_err(|e| Unavailable::from_error("hold a uprobe", &e))
+    }
+}

@@ -1,0 +1,202 @@
+//! A runtime, two libraries and a program, compiled into a directory of
+//! their own, and the program's remote control.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use tempfile::TempDir;
+use xsched_agent::observe::probe_support;
+
+/// Whether BPF tests are to run. They fail where BPF is missing, unless the
+/// environment says to leave them out.
+pub fn bpf_or_left_out() -> bool {
+    if std::env::var_os("XSCHED_TEST_NO_BPF").is_some_and(|v| v == "1") {
+        eprintln!("LEFT OUT: a test that needs BPF (XSCHED_TEST_NO_BPF=1)");
+        return false;
+    }
+    if let Err(reason) = probe_support() {
+        panic!("{reason}. XSCHED_TEST_NO_BPF=1 leaves the tests out that need BPF");
+    }
+    true
+}
+
+/// Functions that library.c can call, by its numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Api {
+    Launch = 0,
+    ModuleLaunch = 1,
+    ExtLaunch = 2,
+    LaunchExC = 3,
+    /// LaunchExC with a configuration that cannot be read.
+    BadPointer = 4,
+    CopyAsync = 5,
+    StreamWait = 6,
+    DeviceWait = 7,
+}
+
+impl Api {
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Api::Launch => "hipLaunchKernel",
+            Api::ModuleLaunch => "hipModuleLaunchKernel",
+            Api::ExtLaunch => "hipExtLaunchKernel",
+            Api::LaunchExC | Api::BadPointer => "hipLaunchKernelExC",
+            Api::CopyAsync => "hipMemcpyAsync",
+            Api::StreamWait => "hipStreamSynchronize",
+            Api::DeviceWait => "hipDeviceSynchronize",
+        }
+    }
+}
+
+/// What the program is started with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preload {
+    Nothing,
+    Shim,
+}
+
+pub struct Fixture {
+    dir: TempDir,
+}
+
+impl Fixture {
+    pub fn build() -> Fixture {
+        let dir = TempDir::new().expect("temporary directory");
+        let at = dir.path();
+        fs::write(at.join("map"), "hip_4.2 { global: hip*; local: *; };\n")
+            .expect("version script");
+        let shared = ["-shared", "-fPIC"];
+        cc(
+            at,
+            &[
+                "-fcf-protection=branch",
+                "-Wl,-soname,libamdhip64.so.5",
+                "-Wl,--version-script=map",
+            ],
+            &shared,
+            "runtime.c",
+            "libamdhip64.so.5",
+            &[],
+        );
+        for (run, library) in [("-DRUN=run_a", "liba.so"), ("-DRUN=run_b", "libb.so")] {
+            cc(
+                at,
+                &[run],
+                &shared,
+                "library.c",
+                library,
+                &["libamdhip64.so.5"],
+            );
+        }
+        cc(at, &[], &shared, "shim.c", "libxsched_shim.so", &[]);
+        let libraries = ["liba.so", "libb.so", "libamdhip64.so.5", "-lpthread"];
+        cc(at, &[], &[], "program.c", "program", &libraries);
+        Fixture { dir }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn start(&self, preload: Preload) -> Program {
+        let mut command = Command::new(self.path().join("program"));
+        if preload == Preload::Shim {
+            command.env("LD_PRELOAD", self.path().join("libxsched_shim.so"));
+        }
+        Program::start(command)
+    }
+
+    /// The program with a second runtime preloaded whose symbol tables are
+    /// damaged beyond reading, in a file that the linker still maps.
+    pub fn start_with_garbage_runtime(&self) -> Program {
+        let file = self.path().join("libamdhip64.so.9");
+        let mut image = fs::read(self.path().join("libxsched_shim.so")).expect("shim");
+        // The dynamic linker needs no section headers; a reader that finds
+        // them pointing outside the file has nothing to go by.
+        image[0x28..0x30].copy_from_slice(&u64::MAX.to_le_bytes());
+        fs::write(&file, image).expect("garbage");
+        let mut command = Command::new(self.path().join("program"));
+        command.env("LD_PRELOAD", file);
+        Program::start(command)
+    }
+}
+
+fn cc(dir: &Path, flags: &[&str], kind: &[&str], source: &str, output: &str, libraries: &[&str]) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/observe")
+        .join(source);
+    let result = Command::new("cc")
+        .current_dir(dir)
+        .args(["-O1", "-w", "-Wl,-rpath,$ORIGIN"])
+        .args(flags)
+        .args(kind)
+        .arg(source)
+        .args(["-o", output])
+        .args(libraries)
+        .output()
+        .expect("a C compiler named cc");
+    assert!(
+        result.status.success(),
+        "{output}: {}",
+        String::from_utf8_lossy(&result.stderr)
+    );
+}
+
+/// A running program.c. Killed when dropped; kills itself after two minutes.
+pub struct Program {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Program {
+    fn start(mut command: Command) -> Program {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("program starts");
+        let input = child.stdin.take();
+        let output = BufReader::new(child.stdout.take().expect("piped"));
+        let mut program = Program {
+            child,
+            input,
+            output,
+        };
+        assert_eq!(program.answer(), "ready");
+        program
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn answer(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("an answer");
+        line.trim().to_owned()
+    }
+
+    /// Calls a function `count` times; ns per call.
+    pub fn call(&mut self, library: char, api: Api, stream: u64, count: i64) -> u64 {
+        let input = self.input.as_mut().expect("still running");
+        writeln!(input, "{library} {} {stream:x} {count}", api as u8).expect("told");
+        self.answer().parse().expect("ns per call")
+    }
+
+    /// Lets it end and reaps it.
+    pub fn end(&mut self) {
+        self.input = None;
+        let status = self.child.wait().expect("reaped");
+        assert!(status.success(), "{status}");
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,388 @@
+//! The observer against real BPF: programs with known calls, exact counts.
+
+mod fixture;
+
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use fixture::{Api, Fixture, Preload, bpf_or_left_out};
+use xsched_agent::observe::site::{self, FirstInstruction};
+use xsched_agent::observe::{
+    CallCount, ImageKind, ObjectKind, Observer, Plan, ProbeSet, Sample, Scope,
+};
+use xsched_common::bpf::{CallRoute, Drop as Reason};
+use xsched_common::units::StreamClass::{self, Created, Legacy, Null, PerThread};
+
+const STREAM: u64 = 0x5000_1000;
+
+fn watch_everything() -> Plan {
+    Plan {
+        probes: ProbeSet::Work,
+        ..Plan::everything()
+    }
+}
+
+/// Total of a process's calls of `api` from the library `from`.
+fn total(
+    sample: &Sample,
+    pid: u32,
+    api: Api,
+    from: &str,
+    stream: StreamClass,
+    route: CallRoute,
+) -> u64 {
+    let same = |call: &&CallCount| {
+        call.process.pid == pid
+            && call.entry().symbol == api.symbol()
+            && call.caller.object.name == from
+            && call.stream == stream
+            && call.route == route
+    };
+    sample.calls.iter().filter(same).map(|c| c.count).sum()
+}
+
+fn total_of(sample: &Sample, pid: u32) -> u64 {
+    let of_it = sample.calls.iter().filter(|c| c.process.pid == pid);
+    of_it.map(|c| c.count).sum()
+}
+
+#[test]
+fn counts_are_exact_by_function_library_and_stream() {
+    if !bpf_or_left_out() {
+        return;
+    }
+    let fixture = Fixture::build();
+    let mut program = fixture.start(Preload::Nothing);
+    let mut observer = Observer::start(watch_everything()).expect("observer");
+    let script = [
+        ('a', Api::Launch, 0, 11),
+        ('a', Api::Launch, STREAM, 22),
+        ('b', Api::Launch, 1, 33),
+        ('b', Api::Launch, 2, 44),
+        ('t', Api::Launch, 2, 5),
+        ('a', Api::ModuleLaunch, STREAM, 55),
+        ('b', Api::ModuleLaunch, 0, 66),
+        ('a', Api::ExtLaunch, STREAM, 77),
+        ('b', Api::ExtLaunch, 2, 88),
+        ('a', Api::LaunchExC, STREAM, 99),
+        ('a', Api::LaunchExC, 0, 12),
+        ('b', Api::CopyAsync, STREAM, 13),
+        ('b', Api::CopyAsync, 0, 14),
+        ('a', Api::StreamWait, STREAM, 15),
+        ('a', Api::DeviceWait, 0, 16),
+    ];
+    for (library, api, stream, count) in script {
+        program.call(library, api, stream, count);
+    }
+    let sample = observer.sample().expect("sample");
+    for (library, api, stream, count) in script {
+        let from = match library {
+            'b' => "libb.so",
+            _ => "liba.so",
+        };
+        let class = StreamClass::of_handle(stream);
+        let counted = total(&sample, program.pid(), api, from, class, CallRoute::Direct);
+        assert_eq!(counted, count as u64, "{api:?} from {from} on {class:?}");
+    }
+    let everything: i64 = script.iter().map(|(.., count)| count).sum();
+    assert_eq!(total_of(&sample, program.pid()), everything as u64);
+    assert!(sample.events >= everything as u64);
+    assert_eq!(sample.drops.calls(), 0);
+    let path = fixture.path().join("liba.so");
+    let from_a = sample
+        .calls
+        .iter()
+        .find(|c| c.process.pid == program.pid() && c.caller.object.name == "liba.so")
+        .expect("calls from liba.so");
+    assert_eq!(from_a.caller.object.path, path.to_string_lossy());
+    assert_eq!(from_a.caller.object.kind, ObjectKind::Program);
+    assert!(from_a.caller.file_offset > 0);
+    assert_eq!([Created, Null, Legacy, PerThread].len(), StreamClass::COUNT);
+}
+
+#[test]
+fn calls_through_a_shim_are_told_from_those_past_it() {
+    if !bpf_or_left_out() {
+        return;
+    }
+    let fixture = Fixture::build();
+    let mut program = fixture.start(Preload::Shim);
+    let plan = Plan::process(program.pid(), Vec::new());
+    let mut observer = Observer::start(plan).expect("observer");
+    assert_eq!(observer.probed(ImageKind::Shim), (1, 2));
+    program.call('a', Api::Launch, 0, 10);
+    program.call('b', Api::Launch, STREAM, 20);
+    program.call('t', Api::Launch, STREAM, 7);
+    program.call('a', Api::ModuleLaunch, STREAM, 30);
+    program.call('a', Api::StreamWait, STREAM, 40);
+    program.call('b', Api::Launch, STREAM, 1);
+    let sample = observer.sample().expect("sample");
+    let count = |api, from, stream, route| total(&sample, program.pid(), api, from, stream, route);
+    use CallRoute::{Direct, Shim};
+    assert_eq!(count(Api::Launch, "liba.so", Null, Shim), 10);
+    assert_eq!(count(Api::Launch, "liba.so", Created, Shim), 7);
+    assert_eq!(count(Api::Launch, "libb.so", Created, Shim), 21);
+    assert_eq!(count(Api::ModuleLaunch, "liba.so", Created, Direct), 30);
+    // The shim calls here, so the caller is the shim.
+    let shim = "libxsched_shim.so";
+    assert_eq!(count(Api::StreamWait, shim, Created, Shim), 40);
+    assert_eq!(total_of(&sample, program.pid()), 10 + 20 + 7 + 30 + 40 + 1);
+}
+
+#[test]
+fn a_process_that_exits_is_counted_once_more_and_then_forgotten() {
+    if !bpf_or_left_out() {
+        return;
+    }
+    let fixture = Fixture::build();
+    let mut observer = Observer::start(watch_everything()).expect("observer");
+    let mut program = fixture.start(Preload::Nothing);
+    let pid = program.pid();
+    observer.refresh();
+    program.call('a', Api::Launch, 0, 3);
+    // As the daemon does it: callers are learnt while their process lives.
+    observer.wait(Duration::from_millis(50));
+    program.call('a', Api::Launch, 0, 4);
+    program.end();
+    let sample = observer.sample().expect("sample");
+    assert_eq!(
+        total(
+            &sample,
+            pid,
+            Api::Launch,
+            "liba.so",
+            Null,
+            CallRoute::Direct
+        ),
+        7
+    );
+    assert!(sample.exited.iter().any(|process| process.pid == pid));
+    let sample = observer.sample().expect("sample");
+    assert_eq!(total_of(&sample, pid), 0);
+    assert!(sample.exited.is_empty());
+}
+
+#[test]
+fn a_process_that_dies_while_examined_harms_nothing() {
+    if !bpf_or_left_out() {
+        return;
+    }
+    let fixture = Fixture::build();
+    for _ in 0..4 {
+        let mut program = fixture.start(Preload::Nothing);
+        let pid = program.pid();
+        let killer = std::thread::spawn(move || {
+            program.call('b', Api::Launch, 2, 100);
+            drop(program);
+        });
+        let mut observer = Observer::start(Plan::process(pid, Vec::new())).expect("observer");
+        observer.wait(Duration::from_millis(10));
+        observer.sample().expect("sample");
+        killer.join().expect("killer");
+        observer.refresh();
+        let sample = observer.sample().expect("sample");
+        assert!(total_of(&sample, pid) <= 100);
+    }
+    let gone = Observer::start(Plan::process(u32::MAX, Vec::new())).expect("observer");
+    assert_eq!(gone.probed(ImageKind::Runtime), (0, 0));
+}
+
+#[test]
+fn images_are_found_when_they_appear_and_kept_apart() {
+    if !bpf_or_left_out() {
+        return;
+    }
+    let (first, second) = (Fixture::build(), Fixture::build());
+    let mut one = first.start(Preload::Nothing);
+    let mut observer = Observer::start(watch_everything()).expect("observer");
+    let mut two = second.start(Preload::Nothing);
+    observer.refresh();
+    // A third process of a known image needs no refresh.
+    let mut three = first.start(Preload::Nothing);
+    one.call('a', Api::Launch, 0, 5);
+    two.call('a', Api::Launch, 0, 6);
+    three.call('a', Api::Launch, 0, 7);
+    let sample = observer.sample().expect("sample");
+    for (program, count) in [(&one, 5), (&two, 6), (&three, 7)] {
+        assert_eq!(total_of(&sample, program.pid()), count);
+    }
+    observer.refresh();
+    for (fixture, users) in [
+        (&first, vec![one.pid(), three.pid()]),
+        (&second, vec![two.pid()]),
+    ] {
+        let path = fixture.path().join("libamdhip64.so.5");
+        let (_, _, pids) = observer
+            .images()
+            .find(|(_, image, _)| *image == path.to_string_lossy())
+            .expect("image");
+        let mut pids = pids.to_vec();
+        pids.sort_unstable();
+        assert_eq!(pids, users);
+    }
+}
+
+#[test]
+fn one_process_can_be_watched_alone_with_all_its_threads() {
+    if !bpf_or_left_out() {
+        return;
+    }
+    let fixture = Fixture::build();
+    let (mut watched, mut other) = (
+        fixture.start(Preload::Nothing),
+        fixture.start(Preload::Nothing),
+    );
+    let mut observer = Observer::start(Plan::process(watched.pid(), Vec::new())).expect("observer");
+    watched.call('a', Api::Launch, 0, 5);
+    watched.call('t', Api::Launch, 0, 6);
+    other.call('a', Api::Launch, 0, 7);
+    let sample = observer.sample().expect("sample");
+    assert_eq!(total_of(&sample, watched.pid()), 11);
+    assert_eq!(total_of(&sample, other.pid()), 0);
+    // Two observers do not count twice.
+    let mut second = Observer::start(watch_everything()).expect("observer");
+    watched.call('b', Api::Launch, 0, 9);
+    let both = observer.sample().expect("sample");
+    assert_eq!(total_of(&both, watched.pid()), 20);
+    let second = second.sample().expect("sample");
+    assert_eq!(total_of(&second, watched.pid()), 9);
+}
+
+#[test]
+fn what_could_not_be_counted_is_reported() {
+    if !bpf_or_left_out() {
+        return;
+    }
+    let fixture = Fixture::build();
+    let mut program = fixture.start(Preload::Nothing);
+    let mut observer = Observer::start(Plan {
+        max_keys: 2,
+        ..Plan::process(program.pid(), Vec::new())
+    })
+    .expect("observer");
+    for (stream, count) in [(0, 10), (1, 20), (2, 30), (STREAM, 40)] {
+        program.call('a', Api::Launch, stream, count);
+    }
+    program.call('a', Api::BadPointer, STREAM, 5);
+    let sample = observer.sample().expect("sample");
+    let counted = total_of(&sample, program.pid());
+    assert_eq!(sample.drops.of(Reason::StackUnreadable), 5);
+    assert!(sample.drops.of(Reason::CountsFull) >= 40);
+    assert_eq!(counted + sample.drops.calls(), sample.events);
+    assert_eq!(sample.events, 105);
+}
+
+#[test]
+fn a_file_that_only_has_the_name_is_reported_and_left_alone() {
+    if !bpf_or_left_out() {
+        return;
+    }
+    let fixture = Fixture::build();
+    let mut program = fixture.start_with_garbage_runtime();
+    let mut observer = Observer::start(Plan::process(program.pid(), Vec::new())).expect("observer");
+    observer.refresh();
+    let complaints: Vec<&str> = observer.limits().collect();
+    assert_eq!(complaints.len(), 1, "{complaints:?}");
+    assert!(complaints[0].contains("libamdhip64.so.9"), "{complaints:?}");
+    program.call('a', Api::Launch, 0, 5);
+    let sample = observer.sample().expect("sample");
+    assert_eq!(total_of(&sample, program.pid()), 5);
+}
+
+#[test]
+fn letting_go_of_many_probes_is_quick() {
+    if !bpf_or_left_out() {
+        return;
+    }
+    // Seven functions each.
+    let fixtures: Vec<Fixture> = (0..9).map(|_| Fixture::build()).collect();
+    let programs: Vec<_> = fixtures
+        .iter()
+        .map(|fixture| fixture.start(Preload::Nothing))
+        .collect();
+    let started = Instant::now();
+    let observer = Observer::start(watch_everything()).expect("observer");
+    let attached_in = started.elapsed();
+    let (images, probes) = observer.probed(ImageKind::Runtime);
+    assert!(
+        images >= 9 && probes >= 63,
+        "{images} images, {probes} probes"
+    );
+    let started = Instant::now();
+    drop(observer);
+    let detached_in = started.elapsed();
+    let mut out = std::io::stderr();
+    let _ = writeln!(
+        out,
+        "{probes} probes: attached in {attached_in:?}, detached in {detached_in:?}"
+    );
+    assert!(detached_in < Duration::from_secs(2), "{detached_in:?}");
+    drop(programs);
+}
+
+#[test]
+fn sites_follow_the_first_instruction() {
+    let fixture = Fixture::build();
+    let image = std::fs::read(fixture.path().join("libamdhip64.so.5")).expect("runtime");
+    let sites = site::sites(image.as_slice(), ProbeSet::Work).expect("sites");
+    let at = |symbol: &str| {
+        let (api, _) = xsched_common::hip::entry_point(symbol).expect("in the table");
+        *sites.iter().find(|s| s.api == api).expect("a site")
+    };
+    let code = |offset: u64| &image[offset as usize..];
+    let launch = at("hipLaunchKernel");
+    assert_eq!(launch.first, FirstInstruction::Endbr64);
+    assert_eq!(code(launch.offset - 4)[..4], [0xf3, 0x0f, 0x1e, 0xfa]);
+    let module = at("hipModuleLaunchKernel");
+    assert_eq!(module.first, FirstInstruction::Push);
+    assert_eq!(code(module.offset)[0], 0x55);
+    let ext = at("hipExtLaunchKernel");
+    assert_eq!(ext.first, FirstInstruction::Nop5);
+    assert_eq!(code(ext.offset)[..5], [0x0f, 0x1f, 0x44, 0x00, 0x00]);
+    assert_eq!(sites.len(), 7);
+    let launches = site::sites(image.as_slice(), ProbeSet::Launches).expect("sites");
+    assert_eq!(launches.len(), 4);
+    assert!(site::sites(&image[..100], ProbeSet::Work).is_err());
+}
+
+#[test]
+fn damaged_images_never_panic() {
+    let fixture = Fixture::build();
+    let image = std::fs::read(fixture.path().join("libamdhip64.so.5")).expect("runtime");
+    // A small generator: the same damage on every run.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let mut readable = 0;
+    for _ in 0..3_000 {
+        let mut damaged = image.clone();
+        if random() % 4 == 0 {
+            damaged.truncate(random() as usize % image.len());
+        }
+        for _ in 0..1 + random() % 8 {
+            // Headers and tables are where the offsets are.
+            let place = random() as usize % damaged.len().clamp(1, 4096);
+            let Some(byte) = damaged.get_mut(place) else {
+                continue;
+            };
+            *byte = random() as u8;
+        }
+        if let Ok(sites) = site::sites(damaged.as_slice(), ProbeSet::Work) {
+            readable += 1;
+            for site in sites {
+                assert!(site.offset < damaged.len() as u64 + 4);
+            }
+        }
+    }
+    assert!(readable > 100, "the damage must leave some files readable");
+}
+
+#[test]
+fn scopes_are_what_the_plans_promise() {
+    assert_eq!(Plan::everything().scope, Scope::All);
+    assert_eq!(Plan::process(7, Vec::new()).scope, Scope::Pid(7));
+}
