@@ -46,7 +46,13 @@ pub struct Args {
 
     /// Show only matching processes: words are searched in command, pid, user
     /// and class; also COLUMN:TEXT, p99:>5ms, bypass:<1%, gate:- (unknown).
-    #[arg(long, value_name = "FILTER", default_value = "", value_parser = parse_filter)]
+    #[arg(
+        long,
+        value_name = "FILTER",
+        default_value = "",
+        hide_default_value = true
+    )]
+    #[arg(value_parser = parse_filter)]
     filter: String,
 
     /// Sort by this column; COLUMN:asc or COLUMN:desc sets the direction

@@ -120,6 +120,12 @@ const WIDTHS: [(Column, u16); 14] = [
     (Column::Device, 12),
 ];
 
+/// How many columns even the narrowest screen shows.
+const ESSENTIAL: usize = 6;
+
+/// What the command gets beyond its least width before others are added.
+const COMMAND_SPARE: u16 = 6;
+
 /// Columns by importance while they fit, one blank apart; the one sorted by
 /// is never given up, and the command takes what is left.
 fn places(width: u16, sorted: Column) -> Vec<Place> {
@@ -127,8 +133,10 @@ fn places(width: u16, sorted: Column) -> Vec<Place> {
     by_importance[2..].sort_by_key(|&(column, _)| column != sorted);
     let mut room = width;
     let mut chosen = Vec::with_capacity(WIDTHS.len());
-    for (column, width) in by_importance {
-        let Some(rest) = room.checked_sub(width + 1) else {
+    for (index, (column, width)) in by_importance.into_iter().enumerate() {
+        // Past the essential columns, more of the command is worth more.
+        let spare = if index < ESSENTIAL { 0 } else { COMMAND_SPARE };
+        let Some(rest) = room.checked_sub(width + 1).filter(|&rest| rest >= spare) else {
             break;
         };
         room = rest;

@@ -184,8 +184,10 @@ fn agent(state: &State, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
     let socket = state.settings.socket.display().to_string();
     let bpf = match (&agent.bpf.reason, agent.bpf.available) {
         (_, true) => format!(
-            "bpf: {} probes in {} runtime images, {} calls counted",
-            agent.bpf.probes, agent.bpf.images, agent.bpf.events
+            "bpf: {} in {}, {} calls counted",
+            format::plural(agent.bpf.probes as usize, "probe", "probes"),
+            format::plural(agent.bpf.images as usize, "runtime image", "runtime images"),
+            agent.bpf.events
         ),
         (Some(reason), false) => format!("bpf off: {reason}"),
         (None, false) => "bpf off, no reason given".to_owned(),
