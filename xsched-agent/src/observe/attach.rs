@@ -6,7 +6,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::{path, thread};
+use std::{io, path, thread};
 
 use aya::EbpfLoader;
 use aya::maps::Map;
@@ -159,6 +159,9 @@ pub struct Probes {
     pub failed: Vec<(u16, Unavailable)>,
 }
 
+/// Attaches a program to all sites, each with its cookie, or to none.
+type AttachAll<'a> = dyn Fn(&[(Site, u64)]) -> io::Result<OwnedFd> + 'a;
+
 impl Probes {
     fn hold(&mut self, link: Link, sites: usize) {
         self.links.push(link);
@@ -166,11 +169,7 @@ impl Probes {
     }
 
     /// One bad site fails a whole link: halves find out which it is.
-    fn attach_halves(
-        &mut self,
-        sites: &[(Site, u64)],
-        attach: &dyn Fn(&[(Site, u64)]) -> std::io::Result<OwnedFd>,
-    ) {
+    fn attach_halves(&mut self, sites: &[(Site, u64)], attach: &AttachAll<'_>) {
         if sites.is_empty() {
             return;
         }
@@ -190,7 +189,7 @@ impl Probes {
     }
 
     /// How many functions are probed.
-    pub fn len(&self) -> usize {
+    pub fn sites(&self) -> usize {
         self.sites
     }
 

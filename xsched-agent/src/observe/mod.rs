@@ -390,7 +390,7 @@ impl Observer {
             .values()
             .filter(|attached| attached.image.kind == kind)
             .fold((0, 0), |(images, probes), attached| {
-                (images + 1, probes + attached.probes.len())
+                (images + 1, probes + attached.probes.sites())
             })
     }
 

@@ -72,6 +72,7 @@ impl Fixture {
             at,
             &[
                 "-fcf-protection=branch",
+                "-fno-omit-frame-pointer",
                 "-Wl,-soname,libamdhip64.so.5",
                 "-Wl,--version-script=map",
             ],

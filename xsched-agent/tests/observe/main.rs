@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use fixture::{Api, Fixture, Preload, bpf_or_left_out};
 use xsched_agent::observe::site::{self, FirstInstruction};
 use xsched_agent::observe::{
-    CallCount, ImageKind, ObjectKind, Observer, Plan, ProbeSet, Sample, Scope,
+    CallCount, ImageKind, LinkKind, ObjectKind, Observer, Plan, ProbeSet, Sample, Scope,
 };
 use xsched_common::bpf::{CallRoute, Drop as Reason};
 use xsched_common::units::StreamClass::{self, Created, Legacy, Null, PerThread};
@@ -48,12 +48,25 @@ fn total_of(sample: &Sample, pid: u32) -> u64 {
 
 #[test]
 fn counts_are_exact_by_function_library_and_stream() {
+    exact_counts(LinkKind::Best);
+}
+
+#[test]
+fn counts_are_as_exact_with_perf_uprobes() {
+    exact_counts(LinkKind::Perf);
+}
+
+fn exact_counts(links: LinkKind) {
     if !bpf_or_left_out() {
         return;
     }
     let fixture = Fixture::build();
     let mut program = fixture.start(Preload::Nothing);
-    let mut observer = Observer::start(watch_everything()).expect("observer");
+    let mut observer = Observer::start(Plan {
+        links,
+        ..watch_everything()
+    })
+    .expect("observer");
     let script = [
         ('a', Api::Launch, 0, 11),
         ('a', Api::Launch, STREAM, 22),
@@ -224,6 +237,15 @@ fn images_are_found_when_they_appear_and_kept_apart() {
 
 #[test]
 fn one_process_can_be_watched_alone_with_all_its_threads() {
+    watch_one(LinkKind::Best);
+}
+
+#[test]
+fn perf_uprobes_watch_one_process_as_well() {
+    watch_one(LinkKind::Perf);
+}
+
+fn watch_one(links: LinkKind) {
     if !bpf_or_left_out() {
         return;
     }
@@ -232,7 +254,11 @@ fn one_process_can_be_watched_alone_with_all_its_threads() {
         fixture.start(Preload::Nothing),
         fixture.start(Preload::Nothing),
     );
-    let mut observer = Observer::start(Plan::process(watched.pid(), Vec::new())).expect("observer");
+    let mut observer = Observer::start(Plan {
+        links,
+        ..Plan::process(watched.pid(), Vec::new())
+    })
+    .expect("observer");
     watched.call('a', Api::Launch, 0, 5);
     watched.call('t', Api::Launch, 0, 6);
     other.call('a', Api::Launch, 0, 7);
@@ -385,4 +411,36 @@ fn damaged_images_never_panic() {
 fn scopes_are_what_the_plans_promise() {
     assert_eq!(Plan::everything().scope, Scope::All);
     assert_eq!(Plan::process(7, Vec::new()).scope, Scope::Pid(7));
+}
+
+/// What a probe costs, by the first instruction; shown with --nocapture.
+#[test]
+fn the_price_of_a_probe_follows_the_first_instruction() {
+    if !bpf_or_left_out() {
+        return;
+    }
+    let fixture = Fixture::build();
+    let mut program = fixture.start(Preload::Nothing);
+    let mut cost = |api| {
+        let mut runs: Vec<u64> = (0..5)
+            .map(|_| program.call('a', api, STREAM, 20_000))
+            .collect();
+        runs.sort_unstable();
+        runs[2]
+    };
+    let entries = [
+        ("endbr64; push, probed at the push", Api::Launch),
+        ("push", Api::ModuleLaunch),
+        ("nop5", Api::ExtLaunch),
+    ];
+    let bare = entries.map(|(_, api)| cost(api));
+    let observer = Observer::start(watch_everything()).expect("observer");
+    let probed = entries.map(|(_, api)| cost(api));
+    drop(observer);
+    for (i, (entry, _)) in entries.iter().enumerate() {
+        eprintln!("{entry}: {} ns, unprobed {} ns", probed[i], bare[i]);
+        assert!(probed[i] > bare[i], "{entry}: the probe did not fire");
+        // A probe on endbr64 itself costs 3 to 14 us.
+        assert!(probed[i] < 20_000, "{entry}: {} ns", probed[i]);
+    }
 }
