@@ -33,11 +33,15 @@ pub fn find(facts: &Facts) -> Vec<Bypass<'_>> {
     if facts.shim().is_none() {
         return Vec::new();
     }
+    let definitions = facts.shim_definitions();
+    let scopes = facts.scopes();
     facts
         .bindings
         .iter()
         .filter_map(|binding| {
-            let definitions = facts.shim_definitions(&binding.symbol);
+            let definitions = definitions
+                .get(binding.symbol.as_str())
+                .map_or(&[][..], Vec::as_slice);
             if definitions.is_empty() && !is_launch(&binding.symbol) {
                 return None;
             }
@@ -50,7 +54,7 @@ pub fn find(facts: &Facts) -> Vec<Bypass<'_>> {
                 node: binding.node.as_deref(),
                 origin: Origin::Relocation,
             };
-            let explanation = explain(reference, &definitions, facts.scope(binding.object));
+            let explanation = explain(reference, definitions, scopes.of(binding.object));
             if state == State::Predicted && matches!(explanation, Explanation::Remaining(_)) {
                 return None;
             }

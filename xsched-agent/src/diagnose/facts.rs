@@ -1,7 +1,7 @@
 //! All that was found out about a process, and the questions that several
 //! findings ask of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use xsched_common::bpf::CallRoute;
 
@@ -33,6 +33,28 @@ pub struct Facts {
     pub shim_names: ShimNames,
 }
 
+/// [`Scope`]s of all objects, found out once.
+#[derive(Debug)]
+pub struct Scopes {
+    startup: BTreeSet<ObjectIndex>,
+    shim: ShimEntry,
+    namespaces: Namespaces,
+}
+
+impl Scopes {
+    /// The scope of the references of `object`.
+    pub fn of(&self, object: ObjectIndex) -> Scope {
+        Scope {
+            shim: self.shim,
+            object: match self.startup.contains(&object) {
+                true => ObjectEntry::Startup,
+                false => ObjectEntry::Opened,
+            },
+            namespaces: self.namespaces,
+        }
+    }
+}
+
 impl Facts {
     /// The object at `index`.
     pub fn object(&self, index: ObjectIndex) -> &MappedObject {
@@ -44,13 +66,17 @@ impl Facts {
         self.survey.shims().min_by_key(|(_, kind)| *kind)
     }
 
-    /// What any mapped shim defines under `name`.
-    pub fn shim_definitions(&self, name: &str) -> Vec<&Symbol> {
-        self.survey
-            .shims()
-            .flat_map(|(object, _)| object.elf.symbols.values())
-            .filter(|s| s.linkage == Linkage::Defined && s.name == name)
-            .collect()
+    /// What the mapped shims define, by name.
+    pub fn shim_definitions(&self) -> HashMap<&str, Vec<&Symbol>> {
+        let mut out: HashMap<&str, Vec<&Symbol>> = HashMap::new();
+        for (object, _) in self.survey.shims() {
+            for symbol in object.elf.symbols.values() {
+                if symbol.linkage == Linkage::Defined {
+                    out.entry(&symbol.name).or_default().push(symbol);
+                }
+            }
+        }
+        out
     }
 
     /// Whether ld.so loaded the program; it preloads nothing into others.
@@ -67,30 +93,23 @@ impl Facts {
         self.object(index).role == Role::Runtime
     }
 
-    /// The scope in which references of `object` are looked up.
-    pub fn scope(&self, object: ObjectIndex) -> Scope {
+    /// The scopes in which the objects' references are looked up.
+    pub fn scopes(&self) -> Scopes {
         let preloaded =
             self.environment.preloads.iter().any(|p| {
                 p.state == PreloadState::Mapped && self.shim_names.kind(&p.entry).is_some()
             });
-        let c_libraries = self
-            .survey
-            .objects
-            .iter()
-            .filter(|o| o.elf.soname.as_deref() == Some("libc.so.6"))
-            .count();
-        Scope {
+        let mut paths = BTreeSet::new();
+        let twice = self.survey.objects.iter().any(|o| !paths.insert(&o.path));
+        Scopes {
+            startup: self.startup_objects(),
             shim: match preloaded {
                 true => ShimEntry::Preloaded,
                 false => ShimEntry::Other,
             },
-            object: match self.startup_objects().contains(&object) {
-                true => ObjectEntry::Startup,
-                false => ObjectEntry::Opened,
-            },
-            namespaces: match c_libraries {
-                0 | 1 => Namespaces::One,
-                _ => Namespaces::Several,
+            namespaces: match twice {
+                true => Namespaces::Several,
+                false => Namespaces::One,
             },
         }
     }

@@ -96,7 +96,7 @@ pub struct Scope {
     pub shim: ShimEntry,
     /// How the referring object came into the process.
     pub object: ObjectEntry,
-    /// How many copies of the C library are mapped.
+    /// Whether there may be more than one link namespace.
     pub namespaces: Namespaces,
 }
 
@@ -119,13 +119,13 @@ pub enum ObjectEntry {
     Opened,
 }
 
-/// Whether dlmopen may have made a second link namespace: every namespace
-/// has its own copy of the C library.
+/// Whether dlmopen may have made a second link namespace: dlopen never maps
+/// a file twice, and what a library needs is mapped again in its namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Namespaces {
-    /// One copy of the C library is mapped.
+    /// Every file is mapped once.
     One,
-    /// Several are.
+    /// Some file is mapped several times.
     Several,
 }
 
@@ -169,7 +169,7 @@ impl Cause {
             }
             Cause::Namespace => {
                 "the library was opened by dlmopen into a link namespace without the shim \
-                 (several copies of the C library are mapped)"
+                 (files are mapped twice, which only dlmopen does)"
             }
             Cause::ShimNotFirst => {
                 "the shim was not preloaded (neither LD_PRELOAD nor /etc/ld.so.preload names it), so \

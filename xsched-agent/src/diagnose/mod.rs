@@ -16,6 +16,7 @@ mod facts;
 mod files;
 mod findings;
 pub mod linker;
+mod observe;
 mod preload;
 mod report;
 mod shims;
@@ -75,9 +76,12 @@ pub fn codes() -> impl Iterator<Item = &'static str> {
     findings::CHECKS.iter().map(|check| check.code)
 }
 
-/// Examines a process with the means that this machine has.
+/// Examines a process, its calls included where this machine allows it.
 pub fn diagnose(options: &Options) -> Result<Report, Error> {
-    diagnose_with(options, None)
+    let mut probes = observe::Probes {
+        shim_names: options.shim_names.clone(),
+    };
+    diagnose_with(options, Some(&mut probes))
 }
 
 /// Examines a process. `calls` watches its calls for [`Options::duration`];

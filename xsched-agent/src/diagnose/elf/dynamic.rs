@@ -98,12 +98,12 @@ impl Dynamic {
             t if t == DT_SYMBOLIC.0 => self.flags.symbolic = true,
             t if t == DT_BIND_NOW.0 => self.flags.bind_now = true,
             t if t == DT_FLAGS.0 => {
-                self.flags.symbolic |= value & u64::from(DF_SYMBOLIC.0) != 0;
-                self.flags.bind_now |= value & u64::from(DF_BIND_NOW.0) != 0;
+                self.flags.symbolic |= value & DF_SYMBOLIC.0 != 0;
+                self.flags.bind_now |= value & DF_BIND_NOW.0 != 0;
             }
             t if t == DT_FLAGS_1.0 => {
-                self.flags.bind_now |= value & u64::from(DF_1_NOW.0) != 0;
-                self.flags.pie |= value & u64::from(DF_1_PIE.0) != 0;
+                self.flags.bind_now |= value & DF_1_NOW.0 != 0;
+                self.flags.pie |= value & DF_1_PIE.0 != 0;
             }
             t if t == DT_STRTAB.0 => self.strings.address = value,
             t if t == DT_STRSZ.0 => self.strings.len = value,

@@ -1,6 +1,6 @@
 //! A launch function that the mapped shim does not export at all.
 
-use super::super::bypass::{self, Bypass};
+use super::super::bypass::Bypass;
 use super::super::facts::Facts;
 use super::super::linker::Explanation;
 use super::{Check, Details, bypass_effect, bypass_severity, importers};
@@ -10,9 +10,8 @@ pub const CHECK: Check = Check {
     check,
 };
 
-fn check(facts: &Facts) -> Option<Details> {
-    let all = bypass::find(facts);
-    let found: Vec<&Bypass<'_>> = all
+fn check(facts: &Facts, bypasses: &[Bypass<'_>]) -> Option<Details> {
+    let found: Vec<&Bypass<'_>> = bypasses
         .iter()
         .filter(|b| b.explanation == Explanation::NotExported)
         .collect();

@@ -1,7 +1,7 @@
 //! A reference that the shim's export would have satisfied is bound to the
 //! runtime nevertheless.
 
-use super::super::bypass::{self, Bypass};
+use super::super::bypass::Bypass;
 use super::super::facts::Facts;
 use super::super::linker::{Cause, Explanation};
 use super::{Check, Details, bypass_effect, bypass_severity, importers};
@@ -11,9 +11,8 @@ pub const CHECK: Check = Check {
     check,
 };
 
-fn check(facts: &Facts) -> Option<Details> {
-    let all = bypass::find(facts);
-    let found: Vec<&Bypass<'_>> = all
+fn check(facts: &Facts, bypasses: &[Bypass<'_>]) -> Option<Details> {
+    let found: Vec<&Bypass<'_>> = bypasses
         .iter()
         .filter(|b| matches!(b.explanation, Explanation::Remaining(_)))
         .collect();

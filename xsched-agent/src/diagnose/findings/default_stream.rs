@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use xsched_common::api::Severity;
 
+use super::super::bypass::Bypass;
 use super::super::calls::ObservedCall;
 use super::super::facts::Facts;
 use super::super::shims::DefaultStream;
@@ -18,7 +19,7 @@ pub const CHECK: Check = Check {
 /// A few launches during initialisation are nobody's concern.
 const MIN_SHARE: f64 = 0.05;
 
-fn check(facts: &Facts) -> Option<Details> {
+fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
     let on_default = |call: &ObservedCall| call.stream.is_default();
     let sum = |counts: &mut dyn Iterator<Item = u64>| counts.sum::<u64>();
     let total = sum(&mut facts.launches().map(|c| c.count));

@@ -15,7 +15,7 @@ mod symbol_version_bypass;
 
 use xsched_common::api::{Finding, Severity};
 
-use super::bypass::Bypass;
+use super::bypass::{self, Bypass};
 use super::calls::ObservedCall;
 use super::facts::Facts;
 
@@ -23,8 +23,9 @@ use super::facts::Facts;
 pub struct Check {
     /// Stable code.
     pub code: &'static str,
-    /// Whether it is wrong with this one; proven, with evidence.
-    pub check: fn(&Facts) -> Option<Details>,
+    /// Whether it is wrong with this one; proven, with evidence. The
+    /// bypasses are those of the facts, explained once for all checks.
+    pub check: fn(&Facts, &[Bypass<'_>]) -> Option<Details>,
 }
 
 /// A finding without what all findings have in common.
@@ -59,6 +60,7 @@ pub const CHECKS: &[Check] = &[
 
 /// What is wrong with the process.
 pub fn of(facts: &Facts) -> Vec<Finding> {
+    let bypasses = bypass::find(facts);
     CHECKS
         .iter()
         .filter_map(|check| {
@@ -68,7 +70,7 @@ pub fn of(facts: &Facts) -> Vec<Finding> {
                 evidence,
                 effect,
                 fix,
-            } = (check.check)(facts)?;
+            } = (check.check)(facts, &bypasses)?;
             Some(Finding {
                 code: check.code.to_owned(),
                 severity,
@@ -174,7 +176,7 @@ fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);

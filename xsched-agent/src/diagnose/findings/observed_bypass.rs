@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use xsched_common::api::Severity;
 
 use super::super::bindings::Target;
-use super::super::bypass;
+use super::super::bypass::Bypass;
 use super::super::calls::ObservedCall;
 use super::super::facts::Facts;
 use super::super::survey::Role;
@@ -17,9 +17,8 @@ pub const CHECK: Check = Check {
     check,
 };
 
-fn check(facts: &Facts) -> Option<Details> {
+fn check(facts: &Facts, bypasses: &[Bypass<'_>]) -> Option<Details> {
     let (shim, _) = facts.shim()?;
-    let bypasses = bypass::find(facts);
     let unexplained = |call: &ObservedCall| {
         facts.is_direct(call) && !bypasses.iter().any(|b| covers(facts, b, call))
     };

@@ -4,6 +4,7 @@
 use xsched_common::api::Severity;
 
 use super::super::absence::{self, Absence};
+use super::super::bypass::Bypass;
 use super::super::facts::Facts;
 use super::super::preload::PreloadState;
 use super::{Check, Details, effect};
@@ -13,7 +14,7 @@ pub const CHECK: Check = Check {
     check,
 };
 
-fn check(facts: &Facts) -> Option<Details> {
+fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
     let Absence::Failed(failed) = absence::of(facts)? else {
         return None;
     };

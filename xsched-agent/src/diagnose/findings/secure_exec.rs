@@ -3,6 +3,7 @@
 use xsched_common::api::Severity;
 
 use super::super::absence::{self, Absence};
+use super::super::bypass::Bypass;
 use super::super::facts::Facts;
 use super::{Check, Details, effect};
 
@@ -11,7 +12,7 @@ pub const CHECK: Check = Check {
     check,
 };
 
-fn check(facts: &Facts) -> Option<Details> {
+fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
     if !matches!(absence::of(facts)?, Absence::Secure) {
         return None;
     }

@@ -4,6 +4,7 @@
 use xsched_common::api::Severity;
 
 use super::super::bindings::Target;
+use super::super::bypass::Bypass;
 use super::super::facts::Facts;
 use super::super::survey::Role;
 use super::{Check, Details};
@@ -13,7 +14,7 @@ pub const CHECK: Check = Check {
     check,
 };
 
-fn check(facts: &Facts) -> Option<Details> {
+fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
     if facts.survey.runtimes().count() < 2 {
         return None;
     }

@@ -2,6 +2,7 @@
 
 use xsched_common::api::Severity;
 
+use super::super::bypass::Bypass;
 use super::super::facts::Facts;
 use super::{Check, Details};
 
@@ -10,7 +11,7 @@ pub const CHECK: Check = Check {
     check,
 };
 
-fn check(facts: &Facts) -> Option<Details> {
+fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
     let mut kinds: Vec<_> = facts.survey.shims().map(|(_, kind)| kind).collect();
     kinds.sort_unstable();
     kinds.dedup();

@@ -6,6 +6,7 @@ use xsched_common::api::Severity;
 
 use super::super::absence::{self, Absence};
 use super::super::bindings::Target;
+use super::super::bypass::Bypass;
 use super::super::calls::is_launch;
 use super::super::facts::Facts;
 use super::{Check, Details, effect};
@@ -15,7 +16,7 @@ pub const CHECK: Check = Check {
     check,
 };
 
-fn check(facts: &Facts) -> Option<Details> {
+fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
     if !matches!(absence::of(facts)?, Absence::NeverAsked) {
         return None;
     }

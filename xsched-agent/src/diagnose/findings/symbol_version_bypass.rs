@@ -3,7 +3,7 @@
 
 use xsched_common::api::Severity;
 
-use super::super::bypass::{self, Bypass};
+use super::super::bypass::Bypass;
 use super::super::facts::Facts;
 use super::super::linker::Explanation;
 use super::{Check, Details, bypass_effect, bypass_severity, importers};
@@ -13,9 +13,8 @@ pub const CHECK: Check = Check {
     check,
 };
 
-fn check(facts: &Facts) -> Option<Details> {
-    let all = bypass::find(facts);
-    let found: Vec<&Bypass<'_>> = all
+fn check(facts: &Facts, bypasses: &[Bypass<'_>]) -> Option<Details> {
+    let found: Vec<&Bypass<'_>> = bypasses
         .iter()
         .filter(|b| matches!(b.explanation, Explanation::WrongNode { .. }))
         .collect();

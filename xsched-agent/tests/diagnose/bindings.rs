@@ -1,0 +1,137 @@
+//! Where references lead, for every way a compiler can make them.
+
+use super::*;
+
+/// How `symbol` of an object is bound, as (version, bound to, via).
+fn bound(report: &Report, object: &str, symbol: &str) -> Vec<(String, String, &'static str)> {
+    let rows = report.bindings.iter();
+    rows.filter(|b| b.object.ends_with(object) && b.symbol == symbol)
+        .map(|b| {
+            let to = b.bound_to.rsplit('/').next().unwrap_or_default();
+            (b.version.clone().unwrap_or_default(), to.to_owned(), b.via)
+        })
+        .collect()
+}
+
+fn row(version: &str, to: &str, via: &'static str) -> (String, String, &'static str) {
+    (version.into(), to.into(), via)
+}
+
+#[test]
+fn a_healthy_process_is_silent_and_all_its_launches_lead_to_the_shim() {
+    let set = fixtures();
+    let shim = set.text("libxsched_shim.so");
+    let process = set.start("program", Some(&shim), &["./libnow.so", "1", "1"]);
+    let report = examine(&process);
+    assert_eq!(codes(&report), [], "{report}");
+    assert_eq!(report.shim.as_deref(), Some(shim.as_str()));
+    assert_eq!(report.runtimes, [set.text("libamdhip64.so.5")]);
+    for object in ["program", "libnow.so"] {
+        let bound = bound(&report, object, "hipLaunchKernel");
+        assert!(!bound.is_empty(), "{object}");
+        for (version, to, _) in bound {
+            assert_eq!(
+                (version.as_str(), to.as_str()),
+                ("hip_4.2", "libxsched_shim.so")
+            );
+        }
+    }
+    // What the shim leaves to the runtime is not its affair.
+    assert_eq!(
+        bound(&report, "program", "hipGetDeviceCount")[0].1,
+        "libamdhip64.so.5"
+    );
+}
+
+#[test]
+fn every_kind_of_slot_is_read() {
+    let set = fixtures();
+    let shim = set.text("libxsched_shim.so");
+    let arguments = [
+        "./liblazy.so",
+        "1",
+        "0",
+        "./libnow.so",
+        "1",
+        "0",
+        "./libnoplt.so",
+        "1",
+        "0",
+        "./libpointer.so",
+        "1",
+        "0",
+    ];
+    let report = examine(&set.start("program", Some(&shim), &arguments));
+    assert_eq!(codes(&report), [], "{report}");
+    let of = |object| bound(&report, object, "hipLaunchKernel");
+    assert_eq!(
+        of("liblazy.so"),
+        [row("hip_4.2", "unresolved", "jump_slot")]
+    );
+    assert_eq!(
+        of("libnow.so"),
+        [row("hip_4.2", "libxsched_shim.so", "jump_slot")]
+    );
+    assert_eq!(
+        of("libnoplt.so"),
+        [row("hip_4.2", "libxsched_shim.so", "glob_dat")]
+    );
+    assert!(of("libpointer.so").contains(&row("hip_4.2", "libxsched_shim.so", "absolute")));
+}
+
+#[test]
+fn a_stub_of_a_program_at_fixed_addresses_is_followed_to_the_function() {
+    let set = fixtures();
+    let shim = set.text("libxsched_shim.so");
+    for (preload, target) in [
+        (Some(shim.as_str()), "libxsched_shim.so"),
+        (None, "libamdhip64.so.5"),
+    ] {
+        let report = examine(&set.start("fixed", preload, &["./libpointer.so", "1", "1"]));
+        let of_library = bound(&report, "libpointer.so", "hipLaunchKernel");
+        assert!(
+            of_library.contains(&row("hip_4.2", target, "absolute")),
+            "{of_library:?}"
+        );
+        assert_eq!(report.findings.is_empty(), preload.is_some(), "{report}");
+    }
+}
+
+#[test]
+fn files_that_are_gone_are_read_through_the_mappings() {
+    let set = fixtures();
+    let runtime = std::fs::read(set.path("libamdhip64.so.5")).expect("readable");
+    std::fs::create_dir_all(set.path("gone")).expect("writable");
+    std::fs::write(set.path("gone/libamdhip64.so.5"), runtime).expect("writable");
+    let mut command = std::process::Command::new(set.path("program"));
+    command
+        .env("LD_LIBRARY_PATH", set.path("gone"))
+        .env("LD_PRELOAD", set.path("libxsched_shim.so"));
+    let process = set.spawn(command);
+    std::fs::remove_file(set.path("gone/libamdhip64.so.5")).expect("removable");
+    // The program's DT_RUNPATH comes after LD_LIBRARY_PATH.
+    let report = examine(&process);
+    assert_eq!(report.runtimes, [set.text("gone/libamdhip64.so.5")]);
+    assert_eq!(codes(&report), [], "{report}");
+}
+
+#[test]
+fn the_json_has_the_documented_fields_and_no_others() {
+    let set = fixtures();
+    let shim = set.text("libxsched_shim.so");
+    let report = examine(&set.start("program", Some(&shim), &[]));
+    let json = serde_json::to_value(&report).expect("serializable");
+    let fields = |value: &serde_json::Value| {
+        let object = value.as_object().expect("an object");
+        object.keys().cloned().collect::<Vec<_>>()
+    };
+    let mut expected = [
+        "pid", "exe", "shim", "runtimes", "bindings", "calls", "findings", "limits",
+    ];
+    expected.sort_unstable();
+    assert_eq!(fields(&json), expected);
+    assert_eq!(
+        fields(&json["bindings"][0]),
+        ["bound_to", "object", "symbol", "version", "via"]
+    );
+}

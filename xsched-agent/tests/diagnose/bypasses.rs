@@ -1,0 +1,119 @@
+//! References that lead past a mapped shim.
+
+use super::*;
+
+/// Starts the program with a shim and one library.
+fn start(shim: &str, library: [&str; 3]) -> Process {
+    let set = fixtures();
+    set.start("program", Some(&set.text(shim)), &library)
+}
+
+const LAZY: &str = "1";
+const LAZY_DEEPBIND: &str = "9";
+const DLMOPEN: &str = "-1";
+
+#[test]
+fn a_reference_to_another_node_goes_past_the_shim() {
+    for library in ["./libnow99.so", "./liblazy99.so"] {
+        let report = examine(&start("libxsched_shim.so", [library, LAZY, "1"]));
+        let evidence = only(&report, "symbol-version-bypass", Severity::Error);
+        for part in [
+            &library[2..],
+            "hipLaunchKernel@hip_99.0",
+            "leads to",
+            "libamdhip64.so.5",
+            "under hip_4.2 only",
+            "jump_slot 0x",
+        ] {
+            assert!(evidence.contains(part), "{part}: {evidence}");
+        }
+    }
+}
+
+#[test]
+fn an_unbound_reference_to_another_node_is_predicted() {
+    let report = examine(&start("libxsched_shim.so", ["./liblazy99.so", LAZY, "0"]));
+    let evidence = only(&report, "symbol-version-bypass", Severity::Warning);
+    assert!(evidence.contains("is not bound yet"), "{evidence}");
+}
+
+#[test]
+fn an_unversioned_shim_receives_every_version() {
+    let set = fixtures();
+    let process = set.start(
+        "program",
+        Some(&set.text("libmine.so")),
+        &["./libnow99.so", LAZY, "1"],
+    );
+    let options = Options {
+        shim_names: vec!["libmine.so".into()],
+        ..options(process.pid())
+    };
+    let report = diagnose_with(&options, None).expect("it can be examined");
+    assert_eq!(codes(&report), [], "{report}");
+    assert!(report.shim.is_some_and(|s| s.ends_with("libmine.so")));
+}
+
+#[test]
+fn deepbind_is_named_as_the_one_possible_cause() {
+    let report = examine(&start(
+        "libxsched_shim.so",
+        ["./libnow.so", LAZY_DEEPBIND, "1"],
+    ));
+    let evidence = only(&report, "binding-bypass", Severity::Error);
+    assert!(evidence.contains("RTLD_DEEPBIND"), "{evidence}");
+    assert!(!evidence.contains("dlmopen"), "{evidence}");
+    let twin = examine(&start("libxsched_shim.so", ["./libnow.so", LAZY, "1"]));
+    assert_eq!(codes(&twin), [], "{twin}");
+}
+
+#[test]
+fn another_namespace_has_its_own_runtime_and_no_shim() {
+    let report = examine(&start("libxsched_shim.so", ["./libnow.so", DLMOPEN, "1"]));
+    assert_eq!(
+        codes(&report),
+        [
+            ("binding-bypass", Severity::Error),
+            ("several-runtimes", Severity::Warning)
+        ],
+        "{report}"
+    );
+    let evidence = report.findings[0].evidence.join("\n");
+    assert!(evidence.contains("dlmopen"), "{report}");
+    assert!(!evidence.contains("not preloaded"), "{report}");
+}
+
+#[test]
+fn a_launch_function_that_the_shim_lacks_is_not_covered() {
+    let report = examine(&start("libxsched_shim.so", ["./libgraph.so", LAZY, "1"]));
+    let evidence = only(&report, "api-not-covered", Severity::Error);
+    assert!(evidence.contains("hipGraphLaunch@hip_4.3"), "{evidence}");
+    assert!(evidence.contains("does not export it"), "{evidence}");
+}
+
+#[test]
+fn a_second_copy_of_the_runtime_is_a_finding_and_the_same_file_is_not() {
+    let shim = "libxsched_shim.so";
+    let report = examine(&start(shim, ["./copy/libamdhip64.so.5", LAZY, "0"]));
+    let evidence = only(&report, "several-runtimes", Severity::Warning);
+    assert!(evidence.contains("copy/libamdhip64.so.5"), "{evidence}");
+    let twin = examine(&start(shim, ["./libamdhip64.so.5", LAZY, "0"]));
+    assert_eq!(codes(&twin), [], "{twin}");
+}
+
+#[test]
+fn two_shims_are_a_finding() {
+    let set = fixtures();
+    let both = format!(
+        "{} {}",
+        set.text("libxsched_shim.so"),
+        set.text("libshimhip.so")
+    );
+    let report = examine(&set.start("program", Some(&both), &[]));
+    only(&report, "several-shims", Severity::Warning);
+    assert!(
+        report
+            .shim
+            .is_some_and(|s| s.ends_with("libxsched_shim.so"))
+    );
+}

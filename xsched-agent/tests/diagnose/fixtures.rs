@@ -1,0 +1,311 @@
+//! A runtime, shims, libraries and programs in C, compiled when the tests
+//! start, and the processes that run them.
+
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+/// The real prototypes: where arguments travel matters to the observer.
+const HEADER: &str = r#"
+typedef struct { unsigned x, y, z; } dim3;
+#define LAUNCH(name) \
+    int name(const void *f, dim3 g, dim3 b, void **args, unsigned long shared, void *stream)
+LAUNCH(hipLaunchKernel);
+int hipGraphLaunch(void *graph, void *stream);
+int hipGetDeviceCount(int *n);
+static const dim3 one = {1, 1, 1};
+/* How to call: 0 not at all, 1 on a created stream, 2 on the NULL stream. */
+#define STREAM(call) ((void *)((call) == 1 ? 0x5000 : 0))
+"#;
+
+/// libamdhip64.so.5: one launch function under two nodes.
+const RUNTIME: &str = r#"
+LAUNCH(hipLaunchKernel) { return 0; }
+LAUNCH(hipLaunchKernel_99) { return 0; }
+__asm__(".symver hipLaunchKernel_99, hipLaunchKernel@hip_99.0");
+int hipGraphLaunch(void *g, void *s) { return 0; }
+int hipGetDeviceCount(int *n) { *n = 1; return 0; }
+"#;
+const RUNTIME_NODES: &str = "hip_4.2 { global: hipLaunchKernel; hipGetDeviceCount; local: *; };
+hip_4.3 { global: hipGraphLaunch; } hip_4.2; hip_99.0 { } hip_4.3;";
+
+const SHIM: &str = r#"
+void *dlsym(void *, const char *);
+LAUNCH(hipLaunchKernel) {
+    static int (*real)(const void *, dim3, dim3, void **, unsigned long, void *);
+    if (!real) real = dlsym((void *)-1L, "hipLaunchKernel");
+    return real(f, g, b, args, shared, stream);
+}
+"#;
+const SHIM_NODES: &str = "hip_4.2 { global: hipLaunchKernel; local: *; };";
+
+/// Calls the runtime as `go`, as a math library would.
+const LIBRARY: &str = r#"
+int go(int call) { return call ? hipLaunchKernel(go, one, one, 0, 0, STREAM(call)) : 0; }
+"#;
+const LIBRARY_99: &str = r#"
+__asm__(".symver hipLaunchKernel, hipLaunchKernel@hip_99.0");
+int go(int call) { return call ? hipLaunchKernel(go, one, one, 0, 0, STREAM(call)) : 0; }
+"#;
+const LIBRARY_GRAPH: &str = r#"
+int go(int call) { return call ? hipGraphLaunch(0, STREAM(call)) : 0; }
+"#;
+/// Takes the function's address instead of calling it.
+const LIBRARY_POINTER: &str = r#"
+LAUNCH((*pointer)) = hipLaunchKernel;
+int go(int call) { return pointer(go, one, one, 0, 0, STREAM(call)); }
+"#;
+/// Looks the function up on the runtime's handle, as Triton does.
+const LIBRARY_HANDLE: &str = r#"
+void *dlopen(const char *, int);
+void *dlsym(void *, const char *);
+int go(int call) {
+    static LAUNCH((*pointer));
+    if (!pointer) pointer = dlsym(dlopen("libamdhip64.so.5", 1), "hipLaunchKernel");
+    return pointer(go, one, one, 0, 0, STREAM(call));
+}
+"#;
+
+/// `program [LIBRARY HOW CALL]...`: HOW is the flags of dlopen, or -1 for
+/// dlmopen. With LOOP in the environment it calls all libraries a thousand
+/// times a second. Ends by itself after a minute; executes itself anew on
+/// SIGUSR1.
+const PROGRAM: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+static char **arguments;
+static void again(int signal) { execv("/proc/self/exe", arguments); }
+#ifdef TAKE_ADDRESS
+LAUNCH((*volatile pointer));
+#endif
+int main(int argc, char **argv) {
+    int (*go[16])(int) = {0}, call[16], libraries = 0;
+    arguments = argv;
+    alarm(60);
+    signal(SIGUSR1, again);
+    sigset_t set; sigemptyset(&set); sigprocmask(SIG_SETMASK, &set, 0);
+#ifdef WITH_HIP
+    int n;
+    hipGetDeviceCount(&n);
+    hipLaunchKernel(main, one, one, 0, 0, STREAM(1));
+#ifdef TAKE_ADDRESS
+    pointer = &hipLaunchKernel;
+    pointer(main, one, one, 0, 0, STREAM(1));
+#endif
+#endif
+#ifndef STATIC
+    for (int i = 1; i + 2 < argc && libraries < 16; i += 3) {
+        int how = atoi(argv[i + 1]);
+        void *library = how < 0 ? dlmopen(LM_ID_NEWLM, argv[i], RTLD_LAZY) : dlopen(argv[i], how);
+        if (!library) { fprintf(stderr, "%s\n", dlerror()); return 1; }
+        call[libraries] = atoi(argv[i + 2]);
+        go[libraries] = (int (*)(int))dlsym(library, "go");
+        if (go[libraries]) { go[libraries](call[libraries]); libraries++; }
+    }
+#endif
+    puts("ready");
+    fflush(stdout);
+    while (getenv("LOOP")) {
+#ifdef WITH_HIP
+        hipLaunchKernel(main, one, one, 0, 0, STREAM(1));
+#endif
+        for (int i = 0; i < libraries; i++) go[i](call[i]);
+        usleep(1000);
+    }
+    for (;;) pause();
+}
+"#;
+
+/// The compiled files.
+pub struct Fixtures {
+    directory: tempfile::TempDir,
+}
+
+/// All tests share one set.
+pub fn fixtures() -> &'static Fixtures {
+    static SET: OnceLock<Fixtures> = OnceLock::new();
+    SET.get_or_init(Fixtures::build)
+}
+
+impl Fixtures {
+    fn build() -> Fixtures {
+        let directory = tempfile::Builder::new()
+            .prefix("xsched-diagnose-")
+            .tempdir()
+            .expect("a temporary directory");
+        let set = Fixtures { directory };
+        set.write("hip.h", HEADER);
+        set.write("runtime.map", RUNTIME_NODES);
+        set.write("shim.map", SHIM_NODES);
+        let library = |source: &str, name: &str, extra: &[&str]| {
+            let mut options = vec!["-shared", "-fPIC"];
+            options.extend_from_slice(extra);
+            set.cc(source, name, &options);
+        };
+        let runtime = [
+            "-Wl,-soname,libamdhip64.so.5",
+            "-Wl,--version-script=runtime.map",
+        ];
+        library(RUNTIME, "libamdhip64.so.5", &runtime);
+        library(RUNTIME, "copy/libamdhip64.so.5", &runtime);
+        let versioned = ["-Wl,--version-script=shim.map"];
+        library(SHIM, "libxsched_shim.so", &versioned);
+        library(SHIM, "libshimhip.so", &versioned);
+        library(SHIM, "libmine.so", &[]);
+        let hip = ["libamdhip64.so.5", "-Wl,-rpath,.", "-Wl,-z,lazy"];
+        let now = ["libamdhip64.so.5", "-Wl,-rpath,.", "-Wl,-z,now"];
+        let no_plt = ["libamdhip64.so.5", "-Wl,-rpath,.", "-fno-plt"];
+        library(LIBRARY, "liblazy.so", &hip);
+        library(LIBRARY, "libnow.so", &now);
+        library(LIBRARY, "libnoplt.so", &no_plt);
+        library(LIBRARY_99, "liblazy99.so", &hip);
+        library(LIBRARY_99, "libnow99.so", &now);
+        library(LIBRARY_GRAPH, "libgraph.so", &now);
+        library(LIBRARY_POINTER, "libpointer.so", &now);
+        library(LIBRARY_HANDLE, "libhandle.so", &[]);
+        let program = |name: &str, extra: &[&str]| {
+            let mut options = vec!["-DWITH_HIP"];
+            options.extend_from_slice(extra);
+            options.extend_from_slice(&["-ldl", "libamdhip64.so.5"]);
+            set.cc(PROGRAM, name, &options);
+        };
+        let rpath = format!("-Wl,-rpath,{}", set.directory.path().display());
+        program("program", &[&rpath]);
+        program(
+            "fixed",
+            &[
+                "-no-pie",
+                "-fno-pic",
+                "-DTAKE_ADDRESS",
+                "-Wl,-z,lazy",
+                &rpath,
+            ],
+        );
+        set.cc(PROGRAM, "plain", &["-ldl"]);
+        set.cc(PROGRAM, "static", &["-static", "-DSTATIC"]);
+        set
+    }
+
+    /// The path of a file of the set.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The same as text.
+    pub fn text(&self, name: &str) -> String {
+        self.path(name).to_str().expect("UTF-8").to_owned()
+    }
+
+    /// A file with this content.
+    pub fn write(&self, name: &str, content: &str) {
+        std::fs::write(self.path(name), content).expect("writable");
+    }
+
+    /// Compiles C.
+    pub fn cc(&self, source: &str, name: &str, options: &[&str]) {
+        let input = format!("{}.c", name.replace('/', "_"));
+        self.write(&input, source);
+        if let Some(parent) = Path::new(name).parent() {
+            std::fs::create_dir_all(self.path("").join(parent)).expect("writable");
+        }
+        let output = Command::new("cc")
+            .current_dir(self.directory.path())
+            .args(["-O2", "-w", "-include", "hip.h", "-o", name, &input])
+            .args(options)
+            .output()
+            .expect("a C compiler: apt-get install gcc");
+        assert!(
+            output.status.success(),
+            "{name}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    /// Starts a program of the set.
+    pub fn start(&self, program: &str, preload: Option<&str>, arguments: &[&str]) -> Process {
+        let mut command = Command::new(self.path(program));
+        command.args(arguments);
+        if let Some(preload) = preload {
+            command.env("LD_PRELOAD", preload);
+        }
+        self.spawn(command)
+    }
+
+    /// Starts a program that goes on launching.
+    pub fn start_loop(&self, program: &str, preload: Option<&str>, arguments: &[&str]) -> Process {
+        let mut command = Command::new(self.path(program));
+        command.args(arguments).env("LOOP", "1");
+        if let Some(preload) = preload {
+            command.env("LD_PRELOAD", preload);
+        }
+        self.spawn(command)
+    }
+
+    /// Starts `command` in the set's directory and waits until it is ready.
+    pub fn spawn(&self, mut command: Command) -> Process {
+        command
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        // SAFETY: prctl is async-signal-safe and touches only the child.
+        unsafe {
+            command.pre_exec(|| {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                Ok(())
+            });
+        }
+        let mut child = command.spawn().expect("it starts");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("piped");
+        // The program's own alarm ends the wait if it hangs.
+        let mut stdout = BufReader::new(stdout);
+        let _ = stdout.read_line(&mut line);
+        if line != "ready\n" {
+            let output = child.wait_with_output().expect("it ended");
+            panic!("not ready: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Process {
+            child,
+            _stdout: stdout,
+        }
+    }
+}
+
+/// A running program, killed when it goes out of scope.
+pub struct Process {
+    child: Child,
+    /// Open, so that a program that executes itself can say so again.
+    _stdout: BufReader<std::process::ChildStdout>,
+}
+
+impl Process {
+    /// Its pid.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it and reaps it.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: i32) {
+        // SAFETY: kill has no memory effects; the pid is a child's, not reaped yet.
+        unsafe { libc::kill(self.pid() as i32, signal) };
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

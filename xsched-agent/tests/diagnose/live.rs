@@ -1,0 +1,88 @@
+//! Calls of real processes, observed by the BPF programs. Needs root; fails
+//! without.
+
+use xsched_agent::diagnose::diagnose;
+
+use super::*;
+
+/// Observes a program that launches about a thousand times a second from
+/// itself and from each library.
+fn observe(preload: Option<&str>, arguments: &[&str]) -> Report {
+    let set = fixtures();
+    let preload = preload.map(|name| set.text(name));
+    let process = set.start_loop("program", preload.as_deref(), arguments);
+    let report = diagnose(&Options {
+        duration: Duration::from_secs(1),
+        ..options(process.pid())
+    })
+    .expect("it can be examined");
+    assert!(
+        !report.limits.iter().any(|l| l.contains("not observed")),
+        "these tests need root and BPF: {:?}",
+        report.limits
+    );
+    report
+}
+
+/// Launches by caller and route.
+fn launches(report: &Report, object: &str, route: xsched_common::bpf::CallRoute) -> u64 {
+    let calls = report.calls.iter();
+    calls
+        .filter(|c| c.object.ends_with(object) && c.route == route)
+        .map(|c| c.count)
+        .sum()
+}
+
+use xsched_common::bpf::CallRoute::{Direct, Shim};
+
+#[test]
+fn a_healthy_process_launches_through_the_shim_only() {
+    let report = observe(Some("libxsched_shim.so"), &["./libnow.so", "1", "1"]);
+    assert_eq!(codes(&report), [], "{report}");
+    let through: u64 = report
+        .calls
+        .iter()
+        .filter(|c| c.route == Shim)
+        .map(|c| c.count)
+        .sum();
+    assert!(through > 100, "{report}");
+}
+
+#[test]
+fn a_version_bypass_is_one_finding_with_its_share() {
+    let report = observe(Some("libxsched_shim.so"), &["./libnow99.so", "1", "1"]);
+    only(&report, "symbol-version-bypass", Severity::Error);
+    assert!(launches(&report, "libnow99.so", Direct) > 50, "{report}");
+    let effect = report.findings[0].effect.as_deref().expect("measured");
+    assert!(effect.contains("never reach the shim (50%)"), "{effect}");
+}
+
+#[test]
+fn a_look_up_on_a_handle_is_seen_by_its_calls_only() {
+    let report = observe(Some("libxsched_shim.so"), &["./libhandle.so", "1", "1"]);
+    let evidence = only(&report, "observed-bypass", Severity::Error);
+    assert!(
+        evidence.contains("libhandle.so called hipLaunchKernel"),
+        "{evidence}"
+    );
+    assert!(evidence.contains("imports dlsym"), "{evidence}");
+}
+
+#[test]
+fn the_default_stream_is_seen() {
+    let report = observe(Some("libxsched_shim.so"), &["./libnow.so", "1", "2"]);
+    only(&report, "default-stream", Severity::Warning);
+    let report = observe(Some("libshimhip.so"), &["./libnow.so", "1", "2"]);
+    only(&report, "default-stream", Severity::Error);
+}
+
+#[test]
+fn a_process_without_shim_is_measured() {
+    let report = observe(None, &[]);
+    only(&report, "shim-not-loaded", Severity::Error);
+    let effect = report.findings[0].effect.as_deref().expect("measured");
+    assert!(
+        effect.contains("launches/s run unscheduled (100%)"),
+        "{effect}"
+    );
+}

@@ -1,0 +1,69 @@
+//! Diagnosis of real processes: planted faults, each with a healthy twin.
+
+mod bindings;
+mod bypasses;
+mod calls;
+mod elf_files;
+mod fixtures;
+mod live;
+mod not_loaded;
+mod refusals;
+
+use std::time::Duration;
+
+use xsched_agent::diagnose::{CallSource, Error, Observed, Options, Report, diagnose_with};
+use xsched_common::api::Severity;
+
+use fixtures::{Process, fixtures};
+
+/// The options for a report on bindings.
+fn options(pid: u32) -> Options {
+    Options {
+        pid,
+        duration: Duration::ZERO,
+        shim_names: Vec::new(),
+    }
+}
+
+/// Examines bindings only.
+fn examine(process: &Process) -> Report {
+    diagnose_with(&options(process.pid()), None).expect("it can be examined")
+}
+
+/// The findings' codes with their severities, as the report orders them.
+fn codes(report: &Report) -> Vec<(&str, Severity)> {
+    let pairs = report.findings.iter();
+    pairs.map(|f| (f.code.as_str(), f.severity)).collect()
+}
+
+/// Asserts that exactly one thing is wrong, and returns its evidence.
+#[track_caller]
+fn only(report: &Report, code: &str, severity: Severity) -> String {
+    assert_eq!(codes(report), [(code, severity)], "{report}");
+    let finding = &report.findings[0];
+    assert_eq!(finding.pid, report.pid);
+    assert!(!finding.fix.is_empty() && !finding.title.is_empty());
+    assert!(!finding.evidence.is_empty());
+    finding.evidence.join("\n")
+}
+
+/// A source that says what it is told.
+struct Fake<F>(F);
+
+impl<F: FnMut() -> Result<Observed, String>> CallSource for Fake<F> {
+    fn observe(&mut self, _pid: u32, _duration: Duration) -> Result<Observed, String> {
+        (self.0)()
+    }
+}
+
+/// Examines with a source of calls.
+fn examine_with(
+    pid: u32,
+    source: impl FnMut() -> Result<Observed, String>,
+) -> Result<Report, Error> {
+    let options = Options {
+        duration: Duration::from_secs(1),
+        ..options(pid)
+    };
+    diagnose_with(&options, Some(&mut Fake(source)))
+}
