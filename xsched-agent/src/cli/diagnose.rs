@@ -31,14 +31,11 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         (0.0..=3600.0).contains(&options.duration),
         "--duration takes 0 to 3600 seconds"
     );
-    let report = diagnose::diagnose_with(
-        &diagnose::Options {
-            pid: options.pid,
-            duration: Duration::from_secs_f64(options.duration),
-            shim_names: options.shim.clone(),
-        },
-        None,
-    )?;
+    let report = diagnose::diagnose(&diagnose::Options {
+        pid: options.pid,
+        duration: Duration::from_secs_f64(options.duration),
+        shim_names: options.shim.clone(),
+    })?;
     if options.json {
         print(&format!("{}\n", serde_json::to_string(&report)?))?;
     } else {

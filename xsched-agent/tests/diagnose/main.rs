@@ -67,3 +67,14 @@ fn examine_with(
     };
     diagnose_with(&options, Some(&mut Fake(source)))
 }
+
+#[test]
+fn the_document_has_an_entry_for_every_code_and_no_others() {
+    let document = include_str!("../../../docs/DIAGNOSE.md");
+    let headings: Vec<&str> = document
+        .lines()
+        .filter_map(|line| line.strip_prefix("### "))
+        .collect();
+    let codes: Vec<&str> = xsched_agent::diagnose::codes().collect();
+    assert_eq!(headings, codes);
+}
