@@ -149,9 +149,10 @@ impl Options {
         let read = |(name, text), parse: fn(&str) -> Option<u64>, default| {
             parsed(name, text, parse, default)
         };
-        // SAFETY: getuid has no preconditions.
-        let default_device =
-            || PathBuf::from(format!("/dev/shm/hipsim-{}", unsafe { libc::getuid() }));
+        let default_device = || {
+            // SAFETY: getuid has no preconditions.
+            PathBuf::from(format!("/dev/shm/hipsim-{}", unsafe { libc::getuid() }))
+        };
         let (kernels, default_kernel) = parsed(
             "HIPSIM_KERNELS",
             get("HIPSIM_KERNELS"),

@@ -1,6 +1,6 @@
 //! Structures and constants of the HIP headers that cross the ABI. Layouts are those of the C declarations.
 
-use std::ffi::{c_char, c_int, c_uint, c_void};
+use std::ffi::{c_int, c_uint, c_void};
 
 /// `dim3`, passed by value in two registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,6 +153,3 @@ pub struct FatBinaryWrapper {
 
 /// `FatBinaryWrapper::magic` ("HIPF").
 pub const FAT_BINARY_MAGIC: u32 = 0x4849_5046;
-
-/// A C string argument.
-pub type CString = *const c_char;

@@ -99,13 +99,13 @@ unsafe fn read_arguments(kernel: Known, arguments: Arguments) -> Result<KnownCal
     let call = unsafe {
         match arguments {
             Arguments::Parameters { values, .. } if !values.is_null() => {
-                kernel.from_parameters(values)
+                kernel.call_with_parameters(values)
             }
             Arguments::Parameters { extra, .. } => {
-                packed(extra).and_then(|buffer| kernel.from_buffer(buffer))
+                packed(extra).and_then(|buffer| kernel.call_with_buffer(buffer))
             }
             Arguments::Packed(start, size) => {
-                kernel.from_buffer(std::slice::from_raw_parts(start, size))
+                kernel.call_with_buffer(std::slice::from_raw_parts(start, size))
             }
         }
     };
@@ -201,7 +201,6 @@ pub unsafe extern "C" fn launch_kernel_spt(
     run(|| unsafe { launch_stub(stub, grid, block, values, stream, DefaultStream::PerThread) })
 }
 
-#[expect(clippy::too_many_arguments, reason = "the signature is the API's")]
 pub unsafe extern "C" fn module_launch(
     function: FunctionHandle,
     grid_x: c_uint,

@@ -41,7 +41,6 @@ pub unsafe extern "C" fn ext_launch_kernel(
 
 /// Takes its sizes in work items, not blocks. The older `hipHccModuleLaunchKernel` lacks the last argument and is served
 /// by the same body, which does not look at it.
-#[expect(clippy::too_many_arguments, reason = "the signature is the API's")]
 pub unsafe extern "C" fn ext_module_launch(
     function: FunctionHandle,
     global_x: u32,
@@ -131,7 +130,6 @@ macro_rules! cooperative {
 cooperative!(cooperative_launch, launch_kernel);
 cooperative!(cooperative_launch_spt, super::launch::launch_kernel_spt);
 
-#[expect(clippy::too_many_arguments, reason = "the signature is the API's")]
 pub unsafe extern "C" fn module_cooperative_launch(
     function: FunctionHandle,
     grid_x: c_uint,

@@ -162,9 +162,9 @@ pub unsafe extern "C" fn set_config(stub: *const c_void, _config: c_int) -> i32 
 }
 
 pub unsafe extern "C" fn name_by_handle(function: FunctionHandle) -> *const c_char {
-    kernels::find(function).map_or(std::ptr::null(), |kernel| kernel.c_name.as_ptr())
+    kernels::find(function).map_or(std::ptr::null(), |kernel| kernel.name.as_ptr())
 }
 
 pub unsafe extern "C" fn name_by_stub(stub: *const c_void, _stream: *mut c_void) -> *const c_char {
-    kernels::find(stub).map_or(std::ptr::null(), |kernel| kernel.c_name.as_ptr())
+    kernels::find(stub).map_or(std::ptr::null(), |kernel| kernel.name.as_ptr())
 }

@@ -24,15 +24,17 @@ pub unsafe extern "C" fn unregister_fat_binary(module: *mut c_void) {
 }
 
 unsafe fn text(name: *const c_char) -> Option<String> {
-    // SAFETY: null or a C string of the program.
-    (!name.is_null()).then(|| {
+    if name.is_null() {
+        return None;
+    }
+    // SAFETY: a C string of the program.
+    Some(
         unsafe { CStr::from_ptr(name) }
             .to_string_lossy()
-            .into_owned()
-    })
+            .into_owned(),
+    )
 }
 
-#[expect(clippy::too_many_arguments, reason = "the signature is the API's")]
 pub unsafe extern "C" fn function(
     module: *mut c_void,
     stub: *const c_void,
@@ -52,7 +54,6 @@ pub unsafe extern "C" fn function(
 }
 
 /// Device variables start as zeros: their initial values, inside the code object, are read only by device code.
-#[expect(clippy::too_many_arguments, reason = "the signature is the API's")]
 pub unsafe extern "C" fn variable(
     module: *mut c_void,
     host: *const c_void,

@@ -41,7 +41,7 @@ impl Clock {
     pub fn attach(path: &Path, wanted: Discipline) -> Result<Self, DeviceError> {
         let (device, slot) = DeviceFile::attach(path, wanted)?;
         let discipline = device.discipline();
-        let mut clock = Self {
+        let clock = Self {
             device,
             slot,
             discipline,

@@ -1,1 +1,137 @@
+//! The shared file with several attached processes played by this one, and with dead ones.
 
+use std::sync::atomic::Ordering::SeqCst;
+
+use super::clock::{Clock, REAP_INTERVAL, now};
+use super::file::{DeviceError, DeviceFile};
+use super::layout::Device;
+use crate::options::Discipline;
+
+const MS: u64 = 1_000_000;
+
+fn device() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+#[test]
+fn shares_follow_the_announcements() {
+    let dir = device();
+    let path = dir.path().join("device");
+    let mut first = Clock::attach(&path, Discipline::Amd).unwrap();
+    let mut second = Clock::attach(&path, Discipline::Amd).unwrap();
+    let start = now();
+    let before = first.service(start);
+    first.announce(start, before + 100 * MS, 100 * MS);
+    assert_eq!(
+        first.time_at(before + 100 * MS),
+        start + 100 * MS,
+        "alone: full speed"
+    );
+    assert!(!first.contended() && second.contended());
+    second.service(start);
+    second.announce(start, before + 50 * MS, 50 * MS);
+    assert_eq!(
+        first.time_at(before + 50 * MS),
+        start + 100 * MS,
+        "half speed each"
+    );
+    assert_eq!(
+        first.time_at(before + 100 * MS),
+        start + 150 * MS,
+        "the rest alone"
+    );
+    assert_eq!(first.service(start + 150 * MS), before + 100 * MS);
+    // Both have drained: whoever comes next starts from now.
+    let later = start + 500 * MS;
+    let service = second.service(later);
+    second.announce(later, service + 10 * MS, 10 * MS);
+    assert_eq!(second.time_at(service + 10 * MS), later + 10 * MS);
+}
+
+#[test]
+fn fifo_reserves_in_order() {
+    let dir = device();
+    let path = dir.path().join("device");
+    let mut first = Clock::attach(&path, Discipline::Fifo).unwrap();
+    let mut second = Clock::attach(&path, Discipline::Amd).unwrap();
+    assert_eq!(
+        second.discipline(),
+        Discipline::Fifo,
+        "the first process decides"
+    );
+    let one = first.reserve(10 * MS);
+    let two = second.reserve(10 * MS);
+    assert_eq!(two, one + 10 * MS);
+}
+
+/// What a killed process leaves: an owner word that is not ours, an end in the far future, a bit in the active set, no lock.
+#[test]
+fn the_dead_are_reaped() {
+    let dir = device();
+    let path = dir.path().join("device");
+    let mut living = Clock::attach(&path, Discipline::Amd).unwrap();
+    let mut dead = Clock::attach(&path, Discipline::Amd).unwrap();
+    let start = now();
+    let service = living.service(start);
+    dead.announce(start, service + 3_600_000 * MS, 1);
+    living.announce(start, service + 10 * MS, 10 * MS);
+    assert_eq!(living.time_at(service + 10 * MS), start + 20 * MS);
+    let (file, _) = DeviceFile::attach(&path, Discipline::Amd).unwrap();
+    // Slot 1 is the dead one's. No lock of ours may be asked about: F_GETLK does not see them, as it would not see a
+    // dead process's.
+    file.slot(1).owner.store(0xdead_beef, SeqCst);
+    living.reap(start + REAP_INTERVAL);
+    assert_eq!(file.slot(1).owner.load(SeqCst), 0);
+    let left = living.time_at(service + 10 * MS);
+    assert!(
+        left < start + 20 * MS,
+        "the dead process's share is free again"
+    );
+    assert!(!living.contended());
+}
+
+#[test]
+fn foreign_files_are_refused() {
+    let dir = device();
+    let path = dir.path().join("device");
+    std::fs::write(&path, b"something else").unwrap();
+    assert!(matches!(
+        DeviceFile::attach(&path, Discipline::Amd),
+        Err(DeviceError::Foreign { .. })
+    ));
+    std::fs::write(&path, vec![0xff; size_of::<Device>()]).unwrap();
+    assert!(matches!(
+        DeviceFile::attach(&path, Discipline::Amd),
+        Err(DeviceError::Foreign { .. })
+    ));
+    let missing = dir.path().join("no/such/folder");
+    assert!(matches!(
+        DeviceFile::attach(&missing, Discipline::Amd),
+        Err(DeviceError::Io { .. })
+    ));
+}
+
+/// Any content of the shared words must be survivable: other processes write them.
+#[test]
+fn garbage_in_the_file_does_no_harm() {
+    let dir = device();
+    let path = dir.path().join("device");
+    let mut clock = Clock::attach(&path, Discipline::Amd).unwrap();
+    let (file, _) = DeviceFile::attach(&path, Discipline::Amd).unwrap();
+    for garbage in [u64::MAX, 1 << 63, 0x1234_5678_9abc_def0, u64::MAX - 1] {
+        file.shared().current.store(garbage, SeqCst);
+        for slot in &file.shared().slots {
+            slot.end.store(garbage, SeqCst);
+            for snapshot in &slot.snapshots {
+                snapshot.at.store(garbage, SeqCst);
+                snapshot.service.store(garbage, SeqCst);
+                snapshot.active.store(garbage, SeqCst);
+            }
+        }
+        let now = now();
+        let service = clock.service(now);
+        clock.announce(now, service.wrapping_add(1), 1);
+        clock.time_at(garbage);
+        clock.reap(now);
+    }
+}

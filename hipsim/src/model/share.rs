@@ -25,7 +25,7 @@ impl Snapshot {
     pub fn advance(mut self, now: u64, end: impl Fn(usize) -> u64) -> Self {
         loop {
             let Some((processes, next_end)) = self.retire(&end) else {
-                self.service += now.saturating_sub(self.at);
+                self.service = self.service.saturating_add(now.saturating_sub(self.at));
                 self.at = self.at.max(now);
                 return self;
             };
@@ -33,7 +33,7 @@ impl Snapshot {
             let elapsed = now.saturating_sub(self.at);
             if step > elapsed {
                 // Whole ns of service only: the remainder stays in `at` and is not lost.
-                self.service += elapsed / processes;
+                self.service = self.service.saturating_add(elapsed / processes);
                 self.at += elapsed - elapsed % processes;
                 return self;
             }

@@ -13,9 +13,7 @@ use crate::options;
 #[derive(Debug)]
 pub struct Kernel {
     /// Its name in the code object.
-    pub name: String,
-    /// The name as a C string, for `hipKernelNameRef`.
-    pub c_name: std::ffi::CString,
+    pub name: std::ffi::CString,
     /// Time alone on the device, in ns, before jitter.
     pub service: u64,
     /// Set for kernels that compute.
@@ -27,8 +25,7 @@ impl Kernel {
     pub fn new(name: &str) -> Self {
         let plain = plain_name(name);
         Self {
-            name: name.to_owned(),
-            c_name: std::ffi::CString::new(name).unwrap_or_default(),
+            name: std::ffi::CString::new(name).unwrap_or_default(),
             service: options::get().kernel_duration(name, plain),
             known: Known::find(plain),
         }
@@ -250,7 +247,7 @@ mod tests {
     fn modules_accept_the_names_they_have() {
         let module = add_module(Some(vec!["a".to_owned()]));
         let function = function(module, "a").unwrap();
-        assert_eq!(find(function).unwrap().name, "a");
+        assert_eq!(find(function).unwrap().name.to_bytes(), b"a");
         assert!(super::function(module, "b").is_none());
         assert!(remove_module(module));
         assert!(find(function).is_none(), "a function dies with its module");

@@ -59,7 +59,7 @@ impl Known {
     ///
     /// # Safety
     /// `parameters` is null or what the kernel's signature demands.
-    pub unsafe fn from_parameters(self, parameters: *mut *mut c_void) -> Option<KnownCall> {
+    pub unsafe fn call_with_parameters(self, parameters: *mut *mut c_void) -> Option<KnownCall> {
         if parameters.is_null() {
             return None;
         }
@@ -85,7 +85,7 @@ impl Known {
     }
 
     /// Reads the arguments of a packed buffer (`HIP_LAUNCH_PARAM_BUFFER_POINTER`).
-    pub fn from_buffer(self, buffer: &[u8]) -> Option<KnownCall> {
+    pub fn call_with_buffer(self, buffer: &[u8]) -> Option<KnownCall> {
         let mut arguments = [0; 4];
         let mut offset: usize = 0;
         for (argument, size) in arguments.iter_mut().zip(self.layout()) {
@@ -192,16 +192,17 @@ mod tests {
             (&raw mut n).cast(),
         ];
         // SAFETY: four pointers to values of saxpy's parameter types.
-        let pointed = unsafe { Known::Saxpy.from_parameters(parameters.as_mut_ptr()) }.unwrap();
+        let pointed =
+            unsafe { Known::Saxpy.call_with_parameters(parameters.as_mut_ptr()) }.unwrap();
         let mut packed = Vec::new();
         packed.extend_from_slice(&a.to_le_bytes());
         packed.extend_from_slice(&[0xee; 4]);
         packed.extend_from_slice(&(xp as u64).to_le_bytes());
         packed.extend_from_slice(&(yp as u64).to_le_bytes());
         packed.extend_from_slice(&n.to_le_bytes());
-        assert_eq!(Known::Saxpy.from_buffer(&packed), Some(pointed));
+        assert_eq!(Known::Saxpy.call_with_buffer(&packed), Some(pointed));
         assert_eq!(
-            Known::Saxpy.from_buffer(&packed[..20]),
+            Known::Saxpy.call_with_buffer(&packed[..20]),
             None,
             "a short buffer"
         );

@@ -1,0 +1,163 @@
+//! The built library against the symbol table: names, nodes, SONAMEs, entry bytes, and what is not simulated.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use object::{Object as _, ObjectSegment as _, ObjectSymbol as _};
+
+mod support;
+use support::{Bench, SHARED, built_library, finish};
+
+fn table(path: &str) -> BTreeSet<(String, String)> {
+    let text =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect(path);
+    text.lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty())
+        .map(|line| {
+            let mut columns = line.split('\t');
+            (
+                columns.next().unwrap().to_owned(),
+                columns.next().unwrap().to_owned(),
+            )
+        })
+        .collect()
+}
+
+const SYMBOLS: &str = "../xsched-common/data/hip-symbol-versions.tsv";
+
+/// Exported (name, node) pairs and whether the node is the default one.
+fn exports(library: &Path) -> BTreeMap<(String, String), bool> {
+    use object::read::elf::{FileHeader as _, SectionHeader as _};
+    let data = std::fs::read(library).expect("read the library");
+    let data = data.as_slice();
+    let header = object::elf::FileHeader64::<object::Endianness>::parse(data).expect("an ELF file");
+    let endian = header.endian().unwrap();
+    let sections = header.sections(endian, data).unwrap();
+    let versions = sections
+        .versions(endian, data)
+        .unwrap()
+        .expect("version tables");
+    let symbols = sections
+        .symbols(endian, data, object::elf::SHT_DYNSYM)
+        .unwrap();
+    let strings = symbols.strings();
+    assert!(
+        sections
+            .iter()
+            .any(|section| section.sh_type(endian) == object::elf::SHT_GNU_VERSYM)
+    );
+    let mut found = BTreeMap::new();
+    for (index, symbol) in symbols.enumerate() {
+        use object::read::elf::Sym as _;
+        if symbol.is_undefined(endian) || symbol.st_name(endian) == 0 {
+            continue;
+        }
+        let name = String::from_utf8(symbol.name(endian, strings).unwrap().to_vec()).unwrap();
+        let version = versions.version_index(endian, index);
+        let node = match versions.version(version.into()).unwrap() {
+            Some(version) => String::from_utf8(version.name().to_vec()).unwrap(),
+            None => "Base".to_owned(),
+        };
+        found.insert((name, node), !version.is_hidden());
+    }
+    found
+}
+
+#[test]
+fn every_symbol_stands_under_its_node_and_nothing_else_is_exported() {
+    let found = exports(&built_library());
+    let symbols = table(SYMBOLS);
+    let extra = table("data/extra-symbol-versions.tsv");
+    for symbol in &symbols {
+        assert_eq!(
+            found.get(symbol),
+            Some(&true),
+            "{symbol:?} as default version"
+        );
+    }
+    for symbol in &extra {
+        assert_eq!(
+            found.get(symbol),
+            Some(&false),
+            "{symbol:?} as non-default version"
+        );
+    }
+    let unknown: Vec<_> = found
+        .keys()
+        .filter(|key| !symbols.contains(*key) && !extra.contains(*key))
+        .collect();
+    assert!(unknown.is_empty(), "exports no table names: {unknown:?}");
+    assert!(symbols.len() > 590);
+}
+
+#[test]
+fn installed_copies_have_their_sonames_and_entries() {
+    for (major, entry) in [
+        (5, &[0x55u8, 0x48, 0x89, 0xe5][..]),
+        (6, &[0xf3, 0x0f, 0x1e, 0xfa]),
+        (7, &[0xf3, 0x0f, 0x1e, 0xfa]),
+    ] {
+        let path = SHARED.library().join(format!("libamdhip64.so.{major}"));
+        let data = std::fs::read(&path).unwrap();
+        let soname = format!("\0libamdhip64.so.{major}\0");
+        assert!(
+            data.windows(soname.len())
+                .any(|window| window == soname.as_bytes()),
+            "{}",
+            path.display()
+        );
+        let elf = object::File::parse(&*data).unwrap();
+        let mut exports = 0;
+        for symbol in elf
+            .dynamic_symbols()
+            .filter(|symbol| symbol.is_definition() && symbol.size() > 0)
+        {
+            let segment = elf
+                .segments()
+                .find(|s| (s.address()..s.address() + s.size()).contains(&symbol.address()));
+            let bytes = segment
+                .unwrap()
+                .data_range(symbol.address(), 5)
+                .unwrap()
+                .unwrap();
+            assert!(
+                bytes.starts_with(entry),
+                "{:?} of .so.{major} starts with {bytes:x?}",
+                symbol.name()
+            );
+            assert_eq!(symbol.address() % 16, 0);
+            exports += 1;
+        }
+        assert!(exports > 590, "{exports} exports in .so.{major}");
+    }
+    assert!(SHARED.library().join("libamdhip64.so").is_symlink());
+}
+
+#[test]
+fn other_files_are_not_installed() {
+    let dir = tempfile::tempdir().unwrap();
+    let error =
+        hipsim::install::install(&std::env::current_exe().unwrap(), dir.path()).unwrap_err();
+    assert!(
+        error.to_string().contains("not a hipsim library"),
+        "{error}"
+    );
+    assert!(hipsim::install::install(Path::new("/nonexistent"), dir.path()).is_err());
+}
+
+/// Every export that has no body answers 801; each is called, in a process of its own.
+#[test]
+fn what_is_not_simulated_says_so() {
+    let bench = Bench::new();
+    let program = bench.compile("unsupported");
+    let simulated: BTreeSet<String> = table("data/simulated.tsv")
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    let mut names: Vec<String> = table(SYMBOLS).into_iter().map(|(name, _)| name).collect();
+    names.retain(|name| !simulated.contains(name));
+    assert!(names.len() > 100, "{} left", names.len());
+    let library = bench.library().join("libamdhip64.so.6");
+    let output = finish(bench.command(program).arg(library).args(&names));
+    assert_eq!(output.trim(), format!("{} not supported", names.len()));
+}
