@@ -1,1 +1,43 @@
-//! Placeholder until the first commit of this crate.
+//! `libxsched_shim.so`: preloaded into a HIP program, it asks at each device
+//! command whether the agent lets it through.
+//!
+//! ```text
+//! program -> hip/ (exports, trampolines) -> gate/ -> the real runtime
+//!                      |                     |
+//!                 callers/ (who)       inflight/ (what is on the device)
+//!                      |                     |
+//!                 lifecycle/ (joining) -> page/ (shared with the agent)
+//! ```
+//!
+//! Only `hip` knows HIP: a platform is a table of entry points, its way of
+//! interposition, a fence and a device identity. The rest is about commands,
+//! streams and devices in general.
+//!
+//! The library must never break its program. Whatever fails here means "run
+//! as native"; nothing panics on purpose, waits without a bound, or calls
+//! what it has hooked.
+
+mod callers;
+mod gate;
+mod hip;
+mod inflight;
+mod lifecycle;
+mod loader;
+mod log;
+mod options;
+mod packed;
+mod page;
+mod process;
+mod sys;
+mod tls;
+
+#[cfg(not(test))]
+mod constructor {
+    extern "C" fn construct() {
+        crate::lifecycle::start();
+    }
+
+    #[used]
+    #[unsafe(link_section = ".init_array")]
+    static CONSTRUCT: extern "C" fn() = construct;
+}

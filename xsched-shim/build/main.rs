@@ -1,0 +1,121 @@
+//! Generates the exports from the table of HIP entry points: the linker's
+//! version script, an assembly trampoline per symbol and the table that
+//! tells the trampolines' handlers what each symbol does.
+
+mod classify;
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::{env, fs};
+
+use classify::{Export, Kind};
+
+fn main() {
+    println!("cargo::rerun-if-changed=build");
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
+    let exports = classify::exports();
+
+    let script = out.join("versions.map");
+    fs::write(&script, version_script(&exports)).expect("OUT_DIR is writable");
+    // Only the preload library: test programs must not carry HIP's versions.
+    println!(
+        "cargo::rustc-cdylib-link-arg=-Wl,--version-script={}",
+        script.display()
+    );
+    fs::write(out.join("trampolines.s"), trampolines(&exports)).expect("OUT_DIR is writable");
+    fs::write(out.join("exports.rs"), table(&exports)).expect("OUT_DIR is writable");
+}
+
+/// The nodes, empty: the symbols are put into them by `.symver`. A script
+/// that listed the symbols would be overruled by rustc's own script, which
+/// makes everything it does not know local.
+fn version_script(exports: &[Export]) -> String {
+    let mut nodes: Vec<_> = exports.iter().map(|e| e.node).collect();
+    nodes.sort_by_key(|node| version_numbers(node));
+    nodes.dedup();
+    let mut out = String::new();
+    let mut parent = "";
+    for node in nodes {
+        writeln!(out, "{node} {{ }} {parent};").expect("writing to a string");
+        parent = node;
+    }
+    out
+}
+
+/// `hip_7.14` sorts after `hip_7.2`.
+fn version_numbers(node: &str) -> Vec<u32> {
+    node.trim_start_matches("hip_")
+        .split('.')
+        .map(|part| part.parse().expect("nodes are hip_MAJOR.MINOR"))
+        .collect()
+}
+
+/// Each trampoline starts with a 5-byte NOP, which Linux 6.18 and later
+/// patch into a call for a uprobe, and is aligned to 16 because a NOP that
+/// straddles a page is not patched. It passes its index in r11, which
+/// belongs to nobody between a call and its function (System V psABI 3.2.1).
+fn trampolines(exports: &[Export]) -> String {
+    let mut out = String::new();
+    for (index, export) in exports.iter().enumerate() {
+        let body = match export.kind {
+            Kind::Command { .. } => "xsched_command_body",
+            Kind::Forward => "xsched_forward_body",
+            Kind::Hook(_) => "xsched_hook_body",
+        };
+        let (symbol, node) = (export.symbol, export.node);
+        write!(
+            out,
+            "    .section .text.xsched.{symbol},\"ax\",@progbits\n\
+             \x20   .p2align 4\n\
+             \x20   .globl xsched_export_{index}\n\
+             \x20   .type xsched_export_{index}, @function\n\
+             xsched_export_{index}:\n\
+             \x20   .cfi_startproc\n\
+             \x20   .byte 0x0f, 0x1f, 0x44, 0x00, 0x00\n\
+             \x20   mov r11d, {index}\n\
+             \x20   jmp {body}\n\
+             \x20   .cfi_endproc\n\
+             \x20   .size xsched_export_{index}, . - xsched_export_{index}\n\
+             \x20   .symver xsched_export_{index}, {symbol}@@{node}\n"
+        )
+        .expect("writing to a string");
+    }
+    out += "    .section .data.rel.ro.xsched_export_addresses,\"aw\",@progbits\n\
+            \x20   .p2align 3\n\
+            \x20   .globl xsched_export_addresses\n\
+            \x20   .hidden xsched_export_addresses\n\
+            xsched_export_addresses:\n";
+    for index in 0..exports.len() {
+        writeln!(out, "    .quad xsched_export_{index}").expect("writing to a string");
+    }
+    out += "    .text\n";
+    out
+}
+
+fn table(exports: &[Export]) -> String {
+    let mut out = format!(
+        "/// Sorted by symbol; a trampoline's index is its place here.\n\
+         pub static EXPORTS: [Export; {}] = [\n",
+        exports.len()
+    );
+    for export in exports {
+        let kind = match export.kind {
+            Kind::Command { size, counting } => {
+                format!("Kind::Command {{ size: {size}, counting: Counting::{counting} }}")
+            }
+            Kind::Forward => "Kind::Forward".to_owned(),
+            Kind::Hook(hook) => format!("Kind::Hook(Hook::{hook})"),
+        };
+        writeln!(
+            out,
+            "    Export {{ symbol: {:?}, node: {:?}, kind: {kind}, stream: {}, default_stream: DefaultStream::{} }},",
+            export.symbol,
+            export.node,
+            classify::stream_place(export.stream),
+            if export.symbol.ends_with("_spt") { "PerThread" } else { "Legacy" },
+        )
+        .expect("writing to a string");
+    }
+    out += "];\n";
+    out
+}

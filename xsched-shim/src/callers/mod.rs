@@ -1,0 +1,169 @@
+//! Who called: return address -> library, through a cache.
+//!
+//! An entry is exact (the return address itself), and addresses are reused
+//! only after an object was unmapped: the exported `dlclose` empties the
+//! cache (see `hip::handles`), so nothing has to be checked on a hit.
+
+mod registry;
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU32, Ordering::Acquire, Ordering::Release};
+
+use xsched_common::page::{CALLER_SLOTS, StatusPage};
+
+use crate::loader;
+use crate::options::Options;
+use crate::packed::PackedCache;
+use registry::Registry;
+
+/// A calling library: its slot in the status page, and how its calls go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller(u16);
+
+/// How a library's calls go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Treatment {
+    /// Through the gate.
+    Gate = 0,
+    /// Past the gate, but counted.
+    Pass = 1,
+    /// The runtime calls itself, or we call it: neither gated nor counted.
+    Inside = 2,
+}
+
+impl Caller {
+    const fn new(slot: u16, treatment: Treatment) -> Caller {
+        Caller((treatment as u16) << 8 | slot)
+    }
+
+    /// Index into [`StatusPage::callers`].
+    #[inline(always)]
+    pub fn slot(self) -> usize {
+        usize::from(self.0 & 0xff) % CALLER_SLOTS
+    }
+
+    /// How its calls go on.
+    #[inline(always)]
+    pub fn treatment(self) -> Treatment {
+        match self.0 >> 8 {
+            0 => Treatment::Gate,
+            1 => Treatment::Pass,
+            _ => Treatment::Inside,
+        }
+    }
+}
+
+static CACHE: PackedCache<1024> = PackedCache::new();
+/// Counts unmappings: a look-up that began before one must not fill the
+/// cache after it.
+static GENERATION: AtomicU32 = AtomicU32::new(0);
+static REGISTRY: Registry = Registry::new();
+
+/// The library that goes on at `return_address`.
+#[inline(always)]
+pub fn of(return_address: u64, is_runtime: fn(&loader::Object<'_>) -> bool) -> Caller {
+    match CACHE.get(return_address) {
+        Some(raw) => Caller(raw),
+        None => find(return_address, is_runtime),
+    }
+}
+
+#[cold]
+fn find(return_address: u64, is_runtime: fn(&loader::Object<'_>) -> bool) -> Caller {
+    let generation = GENERATION.load(Acquire);
+    let mut is_program = true;
+    let caller = loader::visit(|object| {
+        // The program itself comes first and has no name there.
+        let program = std::mem::replace(&mut is_program, false);
+        if !object.maps(return_address as usize, 1) {
+            return ControlFlow::Continue(());
+        }
+        if loader::own_contains(object) || is_runtime(object) {
+            return ControlFlow::Break(Caller::new(CALLER_SLOTS as u16 - 1, Treatment::Inside));
+        }
+        let mut exe = [0; 512];
+        let path = if program && object.path.is_empty() {
+            read_exe(&mut exe)
+        } else {
+            object.path
+        };
+        ControlFlow::Break(named(loader::basename(path)))
+    })
+    // Generated code, or a namespace of dlmopen.
+    .unwrap_or_else(|| named(b"(unknown)"));
+    if GENERATION.load(Acquire) == generation {
+        CACHE.put(return_address, caller.0);
+    }
+    caller
+}
+
+fn named(basename: &[u8]) -> Caller {
+    let treatment = if Options::get().passes(basename) {
+        Treatment::Pass
+    } else {
+        Treatment::Gate
+    };
+    Caller::new(REGISTRY.slot_of(basename), treatment)
+}
+
+fn read_exe(buffer: &mut [u8; 512]) -> &[u8] {
+    // SAFETY: the buffer's own length; the result is not NUL-terminated.
+    let n = unsafe {
+        libc::readlink(
+            c"/proc/self/exe".as_ptr(),
+            buffer.as_mut_ptr().cast(),
+            buffer.len(),
+        )
+    };
+    usize::try_from(n)
+        .ok()
+        .and_then(|n| buffer.get(..n))
+        .unwrap_or(b"(program)")
+}
+
+/// Says to a page who is who; called whenever a library is new or the page
+/// is.
+pub fn publish(page: &StatusPage) {
+    REGISTRY.publish(page);
+}
+
+/// Forgets all addresses: an object may have been unmapped.
+pub fn invalidate() {
+    GENERATION.fetch_add(1, Release);
+    CACHE.clear();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_are_told_apart_and_cached() {
+        let none = |_: &loader::Object<'_>| false;
+        let in_libc = libc::getpid as *const () as u64;
+        let caller = of(in_libc, none);
+        assert_eq!(caller.treatment(), Treatment::Gate);
+        assert_eq!(of(in_libc, none), caller);
+        assert_ne!(of(8, none).slot(), caller.slot());
+        assert_eq!(
+            of(callers_address(), none).treatment(),
+            Treatment::Inside,
+            "our own calls are not the program's"
+        );
+
+        let page = StatusPage::new();
+        publish(&page);
+        let mut name = [0; xsched_common::page::CALLER_NAME_LEN];
+        assert_eq!(
+            page.callers[caller.slot()].name(&mut name),
+            Some(&b"libc.so.6"[..])
+        );
+        invalidate();
+        assert_eq!(of(in_libc, none), caller, "a library keeps its slot");
+    }
+
+    fn callers_address() -> u64 {
+        find as *const () as u64
+    }
+}

@@ -1,0 +1,131 @@
+//! The gate: every device command of the process asks here.
+//!
+//! Open, which is the rule, costs one load of the control word and one
+//! counter. Whatever else happens is in [`wait`].
+
+mod line;
+mod wait;
+
+pub use line::Line;
+
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
+use xsched_common::gate::GateWord;
+use xsched_common::page::DeviceStatus;
+use xsched_common::units::DeviceIndex;
+
+use crate::inflight::{Activation, StreamSlot};
+use crate::page::Session;
+use crate::process::Process;
+
+/// How the platform finds out about completions without waiting.
+pub trait Fencing {
+    /// Looks at the device's outstanding fences and marks what they show as
+    /// complete; how many commands that were.
+    fn reap(&self, device: DeviceIndex) -> u64;
+
+    /// Puts a fence on `own` if at least `batch` commands on it have none.
+    fn fence(&self, own: &StreamSlot, batch: u64);
+
+    /// Puts a fence on every stream of the device that has work and no
+    /// fence; `own` is the calling thread's.
+    fn fence_all(&self, device: DeviceIndex, own: Option<&StreamSlot>);
+}
+
+/// A command at the gate.
+#[derive(Clone, Copy)]
+pub struct Command<'a> {
+    /// Where it will run.
+    pub device: DeviceIndex,
+    /// Its stream; `None` when the table of streams is full: such a command
+    /// is gated but not counted.
+    pub stream: Option<&'a StreamSlot>,
+}
+
+/// Launches between two publications of a stream's counts: a reader of the
+/// status page sees them this late at most.
+const PUBLISH_EVERY: u64 = 16;
+/// Launches between two looks at the heartbeat while the device never idles.
+const CHECK_EVERY: u64 = 4096;
+
+/// Returns when the command may be handed to the runtime, and counts it.
+#[inline(always)]
+pub fn admit(
+    process: &Process,
+    session: &Session,
+    command: Command<'_>,
+    fencing: &impl Fencing,
+) {
+    let device = usize::from(command.device.0);
+    let (Some(control), Some(status)) = (
+        session.control().devices.get(device),
+        session.status().devices.get(device),
+    ) else {
+        return;
+    };
+    if !GateWord(control.word.load(Acquire)).is_open() {
+        wait::pass(process, session, command, fencing);
+    }
+    let Some(stream) = command.stream else {
+        return;
+    };
+    let n = stream.launch();
+    if !status.activity().active {
+        begin(process, session, status, command.device);
+    }
+    if n.is_multiple_of(PUBLISH_EVERY) {
+        publish_stream(process, status, command.device, stream);
+        if n.is_multiple_of(CHECK_EVERY) {
+            check_lease(session);
+        }
+    }
+}
+
+#[cold]
+fn begin(process: &Process, session: &Session, status: &DeviceStatus, device: DeviceIndex) {
+    if let Some(work) = process.devices.get(usize::from(device.0))
+        && work.begin(session, status, device) == Activation::Began
+    {
+        check_lease(session);
+    }
+}
+
+/// Finds out under an open gate that the agent is gone or was restarted.
+#[cold]
+fn check_lease(session: &Session) {
+    if session.lease_expired(crate::sys::now()) {
+        crate::lifecycle::detach(session);
+    }
+}
+
+#[inline(never)]
+fn publish_stream(
+    process: &Process,
+    status: &DeviceStatus,
+    device: DeviceIndex,
+    stream: &StreamSlot,
+) {
+    status.admitted.fetch_add(stream.unpublished(), Relaxed);
+    publish_in_flight(process, status, device);
+}
+
+fn publish_in_flight(process: &Process, status: &DeviceStatus, device: DeviceIndex) {
+    let in_flight = process.streams.in_flight(device);
+    status
+        .in_flight
+        .store(u32::try_from(in_flight).unwrap_or(u32::MAX), Relaxed);
+}
+
+/// Writes a device's counts to the status page.
+pub fn publish(process: &Process, session: &Session, device: DeviceIndex) {
+    let Some(status) = session.status().devices.get(usize::from(device.0)) else {
+        return;
+    };
+    for stream in process.streams.of(device) {
+        let news = stream.unpublished();
+        if news != 0 {
+            status.admitted.fetch_add(news, Relaxed);
+        }
+    }
+    publish_in_flight(process, status, device);
+}

@@ -1,0 +1,168 @@
+//! Waiting at a gate that is not open.
+
+use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
+
+use xsched_common::gate::{
+    Decision, GateMode, GateView, GateWord, Guard, Limits, Turn, Waiter, decide,
+};
+use xsched_common::page::{DeviceControl, DeviceStatus};
+use xsched_common::units::Nanos;
+
+use super::{Command, Fencing, Line};
+use crate::inflight::{DeviceWork, Evidence};
+use crate::page::Session;
+use crate::process::Process;
+use crate::{lifecycle, sys, tls};
+
+/// Longest sleep of a thread behind others. The first wakes them when it
+/// leaves, but a futex cannot tell a thread that is just about to sleep on
+/// an unchanged word.
+const BEHIND_POLL: Nanos = Nanos::from_millis(1);
+
+/// What belongs to one device.
+struct Parts<'a> {
+    process: &'a Process,
+    session: &'a Session,
+    control: &'a DeviceControl,
+    status: &'a DeviceStatus,
+    work: &'a DeviceWork,
+    line: &'a Line,
+    command: Command<'a>,
+}
+
+/// Returns when the command may go.
+#[cold]
+#[inline(never)]
+pub fn pass(process: &Process, session: &Session, command: Command<'_>, fencing: &impl Fencing) {
+    let device = usize::from(command.device.0);
+    let (Some(control), Some(status), Some(work), Some(line)) = (
+        session.control().devices.get(device),
+        session.status().devices.get(device),
+        process.devices.get(device),
+        process.lines.get(device),
+    ) else {
+        return;
+    };
+    if tls::with(|thread| thread.at_gate.replace(1)) != 0 {
+        return;
+    }
+    let errno = sys::SavedErrno::new();
+    wait(
+        &Parts {
+            process,
+            session,
+            control,
+            status,
+            work,
+            line,
+            command,
+        },
+        fencing,
+    );
+    drop(errno);
+    tls::with(|thread| thread.at_gate.set(0));
+}
+
+fn wait(parts: &Parts<'_>, fencing: &impl Fencing) {
+    let mut place = parts.line.enter();
+    let arrived = sys::now();
+    let mut waiter = Waiter::new(arrived, sys::thread_kind(), parts.session.heartbeat());
+    parts
+        .work
+        .begin(parts.session, parts.status, parts.command.device);
+    if let Some(own) = parts.command.stream {
+        let word = GateWord(parts.control.word.load(Acquire));
+        fencing.fence(own, batch(parts.control, word));
+    }
+
+    let mut slept = false;
+    loop {
+        let turn = place.turn();
+        if turn == Turn::First {
+            reap(parts, fencing);
+        }
+        let now = sys::now();
+        let word = GateWord(parts.control.word.load(Acquire));
+        let view = view(parts, word, turn, now);
+        match decide(&Limits::DEFAULT, &view, &mut waiter) {
+            Decision::Go => break,
+            Decision::Pass(guard) => {
+                pass_by(parts, guard, word, now);
+                break;
+            }
+            Decision::Wait { until } => {
+                if !slept {
+                    slept = true;
+                    parts.status.waiting.fetch_add(1, SeqCst);
+                    super::publish(parts.process, parts.session, parts.command.device);
+                }
+                let mut timeout = until.since(now);
+                match turn {
+                    Turn::First => {
+                        fencing.fence_all(parts.command.device, parts.command.stream);
+                    }
+                    Turn::Behind => timeout = timeout.min(BEHIND_POLL),
+                }
+                sys::futex_wait(&parts.control.word, word.0, timeout);
+            }
+        }
+    }
+
+    let others = parts.line.others_than(&place);
+    drop(place);
+    if others {
+        sys::futex_wake_all(&parts.control.word);
+    }
+    if slept {
+        parts.status.waiting.fetch_sub(1, SeqCst);
+        let status = parts.session.status();
+        status.waits.fetch_add(1, Relaxed);
+        status.gate_waits.record(sys::now().since(arrived));
+    }
+}
+
+fn reap(parts: &Parts<'_>, fencing: &impl Fencing) {
+    let commands = fencing.reap(parts.command.device);
+    parts
+        .work
+        .completed(parts.status, commands, sys::now(), Evidence::Fence);
+}
+
+fn view(parts: &Parts<'_>, word: GateWord, turn: Turn, now: Nanos) -> GateView {
+    let in_flight = parts.process.streams.in_flight(parts.command.device);
+    GateView {
+        word,
+        in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX),
+        last_completion: parts.work.last_completion(),
+        last_trickle: parts.line.last_trickle(),
+        kernel_time: parts.work.kernel_time(),
+        heartbeat: parts.session.heartbeat(),
+        now,
+        cap_doublings: parts.line.doublings(word),
+        turn,
+    }
+}
+
+fn pass_by(parts: &Parts<'_>, guard: Guard, word: GateWord, now: Nanos) {
+    if let Some(count) = parts.session.status().guards.get(guard as usize) {
+        count.fetch_add(1, Relaxed);
+    }
+    match guard {
+        Guard::Trickle => parts.line.trickled(now),
+        Guard::Stall => {
+            parts.line.trickled(now);
+            parts.line.double(word);
+        }
+        Guard::Lease => lifecycle::detach(parts.session),
+    }
+}
+
+/// Commands between two fences on a stream: a quarter of the cap, so that
+/// completions are seen while three quarters still run.
+fn batch(control: &DeviceControl, word: GateWord) -> u64 {
+    match (control.fence_batch.load(Relaxed), word.mode()) {
+        (0, GateMode::Capped(cap)) => u64::from(cap / 4).max(1),
+        (0, GateMode::Closed | GateMode::Open) => 1,
+        (chosen, _) => u64::from(chosen),
+    }
+}

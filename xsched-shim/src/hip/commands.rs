@@ -1,0 +1,158 @@
+//! Device commands: kernels, graphs, memsets, asynchronous copies.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use xsched_common::page::Route;
+use xsched_common::units::StreamClass;
+
+use super::exports::{Counting, DefaultStream, EXPORTS, Export, Kind, Size};
+use super::fence::EventFences;
+use super::frame::Frame;
+use super::runtime::{self, call};
+use super::streams::{self, Stream};
+use super::{SUCCESS, devices};
+use crate::callers::{self, Caller, Treatment};
+use crate::gate::{self, Command};
+use crate::page::Session;
+use crate::process::{Process, process, session};
+use crate::{lifecycle, sys};
+
+/// Copies below this are not gated: they cost the device next to nothing,
+/// and programs wait for them.
+const GATED_COPY: u64 = 64 * 1024;
+
+/// Returns, when the command may go, where it goes.
+///
+/// # Safety
+/// Called by the trampoline only, with the frame it built.
+pub unsafe extern "C" fn admit(frame: *const Frame) -> usize {
+    // SAFETY: the trampoline's frame; its stack arguments are read through
+    // the pointer.
+    let index = unsafe { (*frame).export } as usize;
+    let real = runtime::real_or_error(index);
+    let process = process();
+    if let Some(session) = session() {
+        // SAFETY: as above.
+        unsafe { gated(process, session, frame, index) };
+    } else if lifecycle::due(process) {
+        // SAFETY: as above.
+        unsafe { join_first(process, frame, index) };
+    }
+    real
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn join_first(process: &Process, frame: *const Frame, index: usize) {
+    // SAFETY: the caller's frame.
+    let return_address = unsafe { (*frame).return_address };
+    // The runtime calling itself may hold its locks, and joining asks it
+    // for its devices.
+    if callers::of(return_address, runtime::is_runtime).treatment() == Treatment::Inside {
+        return;
+    }
+    runtime::forget_absences();
+    lifecycle::join(process, devices::introduce);
+    if let Some(session) = session() {
+        // SAFETY: the caller's frame.
+        unsafe { gated(process, session, frame, index) };
+    }
+}
+
+#[inline(always)]
+unsafe fn gated(process: &Process, session: &Session, frame: *const Frame, index: usize) {
+    let Some(export) = EXPORTS.get(index) else {
+        return;
+    };
+    // SAFETY: the caller's frame.
+    let registers = unsafe { &*frame };
+    let caller = callers::of(registers.return_address, runtime::is_runtime);
+    let treatment = caller.treatment();
+    if treatment == Treatment::Inside {
+        return;
+    }
+    // SAFETY: the export's own place of its stream.
+    let handle = unsafe { Frame::stream(frame, export.stream) };
+    let stream = Stream::new(handle.unwrap_or(0), export.default_stream);
+    if treatment == Treatment::Pass || is_captured(process, stream) {
+        count(session, caller, export, Route::Passthrough, stream.class);
+        return;
+    }
+    count(session, caller, export, Route::Gated, stream.class);
+    if copies_little(export, registers) {
+        return;
+    }
+    if let Some((device, slot)) = streams::place(process, stream) {
+        let command = Command {
+            device,
+            stream: slot,
+        };
+        gate::admit(process, session, command, &EventFences::new(process));
+    }
+}
+
+#[inline(always)]
+fn count(session: &Session, caller: Caller, export: &Export, route: Route, class: StreamClass) {
+    if let Kind::Command {
+        counting: Counting::Launch,
+        ..
+    } = export.kind
+        && let Some(slot) = session.status().callers.get(caller.slot())
+        && let Some(streams) = slot.launches.get(route as usize)
+        && let Some(count) = streams.get(class as usize)
+    {
+        count.fetch_add(1, Relaxed);
+    }
+}
+
+#[inline(always)]
+fn copies_little(export: &Export, registers: &Frame) -> bool {
+    match export.kind {
+        Kind::Command { size, .. } => match size {
+            Size::Whole => false,
+            Size::Register(bytes) => registers.register(bytes) < GATED_COPY,
+            Size::Product(width, height) => {
+                registers
+                    .register(width)
+                    .saturating_mul(registers.register(height))
+                    < GATED_COPY
+            }
+        },
+        Kind::Forward | Kind::Hook(_) => false,
+    }
+}
+
+/// Whether a command on the stream is recorded instead of run: such a
+/// command is not device work, and nothing may be put beside it.
+#[inline(always)]
+fn is_captured(process: &Process, stream: Stream) -> bool {
+    process.captures.any() && ask_captured(process, stream)
+}
+
+/// The runtime knows best: a stream joins a capture also by waiting for an
+/// event of it.
+#[cold]
+pub(super) fn ask_captured(process: &Process, stream: Stream) -> bool {
+    // The default stream cannot be captured, and asking about it while
+    // others are is an error.
+    if stream.class.is_default() {
+        return false;
+    }
+    if process.captures.holds(stream.handle) {
+        return true;
+    }
+    let _errno = sys::SavedErrno::new();
+    let mut status = 0i32;
+    let asked = call!(
+        runtime::IS_CAPTURING,
+        fn(u64, *mut i32) -> i32,
+        stream.handle,
+        &raw mut status
+    );
+    asked == Some(SUCCESS) && status != 0
+}
+
+/// Whether the stream with this handle is being captured, whoever began it.
+pub(super) fn is_capturing(process: &Process, handle: u64) -> bool {
+    ask_captured(process, Stream::new(handle, DefaultStream::Legacy))
+}

@@ -1,0 +1,215 @@
+//! Fences: events behind the program's commands, polled and never waited for.
+//!
+//! An event without timing and without a system-scope release is one barrier
+//! packet, and asking about it one load of its signal (ROCclr). No
+//! `hipStreamWriteValue` (a blit kernel) and no `hipLaunchHostFunc` (stalls
+//! the stream until the host ran).
+
+use std::cell::Cell;
+use std::sync::atomic::Ordering::{AcqRel, Relaxed};
+
+use xsched_common::units::DeviceIndex;
+
+use super::commands::is_capturing;
+use super::devices::{self, LastError};
+use super::runtime::{self, call};
+use super::streams::PER_THREAD;
+use super::{NOT_READY, SUCCESS};
+use crate::gate::Fencing;
+use crate::inflight::{Fence, StreamSlot};
+use crate::process::Process;
+
+/// `hipEventDisableTiming | hipEventDisableSystemFence` (ROCm 5.5 and
+/// later), `hipEventDisableTiming | hipEventReleaseToDevice`,
+/// `hipEventDisableTiming`: the first that the runtime takes.
+const FLAGS: [u32; 3] = [0x2 | 0x2000_0000, 0x2 | 0x4000_0000, 0x2];
+
+/// Fences made of HIP events, for one passage of the gate.
+pub struct EventFences<'a> {
+    process: &'a Process,
+    /// What the program's last error was before our first call.
+    error: Cell<Option<LastError>>,
+}
+
+impl<'a> EventFences<'a> {
+    /// Costs nothing until it is used.
+    #[inline(always)]
+    pub fn new(process: &'a Process) -> EventFences<'a> {
+        EventFences {
+            process,
+            error: Cell::new(None),
+        }
+    }
+
+    /// Whether the runtime may be called at all now.
+    fn may_call(&self) -> bool {
+        if self.process.captures.any() {
+            return false;
+        }
+        let error = self.error.get().unwrap_or_else(LastError::save);
+        self.error.set(Some(error));
+        error != LastError::Pending
+    }
+
+    fn record(&self, slot: &StreamSlot, whose: Whose, least: u64) {
+        let info = slot.info();
+        let handle = match (info.handle, whose) {
+            (Some(handle), _) => handle,
+            (None, Whose::Own) => PER_THREAD,
+            (None, Whose::Other) => return,
+        };
+        slot.with_fences(|fences| {
+            let wanted = match whose {
+                Whose::Own => fences.unfenced() >= least && fences.has_room(),
+                Whose::Other => fences.unfenced() >= least && fences.oldest().is_none(),
+            };
+            // An event belongs to the device that is current when it is made.
+            if !wanted || devices::current() != Some(info.device) || !self.may_call() {
+                return;
+            }
+            if handle > PER_THREAD && is_capturing(self.process, handle) {
+                return;
+            }
+            let sequence = slot.launched();
+            let Some(event) = self.take(info.device) else {
+                return;
+            };
+            let recorded = call!(
+                runtime::EVENT_RECORD,
+                fn(u64, u64) -> i32,
+                event,
+                handle
+            );
+            if recorded == Some(SUCCESS) {
+                fences.push(Fence { event, sequence });
+            } else {
+                self.give(info.device, event);
+            }
+        });
+    }
+
+    fn take(&self, device: DeviceIndex) -> Option<u64> {
+        let pool = self.process.fence_pools.get(usize::from(device.0))?;
+        pool.iter()
+            .filter(|slot| slot.load(Relaxed) != 0)
+            .map(|slot| slot.swap(0, AcqRel))
+            .find(|&event| event != 0)
+            .or_else(create)
+    }
+
+    fn give(&self, device: DeviceIndex, event: u64) {
+        let kept = self
+            .process
+            .fence_pools
+            .get(usize::from(device.0))
+            .is_some_and(|pool| {
+                pool.iter()
+                    .any(|slot| slot.compare_exchange(0, event, AcqRel, Relaxed).is_ok())
+            });
+        if !kept {
+            call!(runtime::EVENT_DESTROY, fn(u64) -> i32, event);
+        }
+    }
+}
+
+/// Whose stream is fenced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    /// The calling thread launches on it right now.
+    Own,
+    /// Any other of the process.
+    Other,
+}
+
+fn create() -> Option<u64> {
+    FLAGS.iter().find_map(|&flags| {
+        let mut event = 0u64;
+        let created = call!(
+            runtime::EVENT_CREATE,
+            fn(*mut u64, u32) -> i32,
+            &raw mut event,
+            flags
+        );
+        (created == Some(SUCCESS) && event != 0).then_some(event)
+    })
+}
+
+impl Fencing for EventFences<'_> {
+    fn reap(&self, device: DeviceIndex) -> u64 {
+        let mut news = 0;
+        for slot in self.process.streams.of(device) {
+            if slot.in_flight() == 0 && slot.with_fences(|f| f.oldest().is_none()) == Some(true) {
+                continue;
+            }
+            slot.with_fences(|fences| {
+                while let Some(fence) = fences.oldest() {
+                    if !self.may_call() {
+                        return;
+                    }
+                    match call!(runtime::EVENT_QUERY, fn(u64) -> i32, fence.event) {
+                        Some(NOT_READY) => return,
+                        // An error is no answer, and will not become one:
+                        // the work behind it failed or its stream is gone.
+                        _ => {
+                            news += slot.complete(fence.sequence);
+                            fences.remove(fence);
+                            self.give(device, fence.event);
+                        }
+                    }
+                }
+            });
+        }
+        news
+    }
+
+    fn fence(&self, own: &StreamSlot, batch: u64) {
+        self.record(own, Whose::Own, batch.max(1));
+    }
+
+    fn fence_all(&self, device: DeviceIndex, own: Option<&StreamSlot>) {
+        for slot in self.process.streams.of(device) {
+            let is_own = own.is_some_and(|own| std::ptr::eq(own, slot));
+            if !is_own {
+                self.record(slot, Whose::Other, 1);
+            }
+        }
+        // Last, so that the newest command of the waiting thread is fenced
+        // only when nothing older will tell.
+        if let Some(own) = own
+            && own.with_fences(|fences| fences.oldest().is_none()) == Some(true)
+        {
+            self.record(own, Whose::Own, 1);
+        }
+    }
+}
+
+impl Drop for EventFences<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if let Some(error) = self.error.get() {
+            error.restore();
+        }
+    }
+}
+
+/// Gives a stream's fences back before it is destroyed. The lock keeps
+/// another thread from recording on it in this moment.
+pub fn abandon(process: &Process, slot: &StreamSlot) {
+    let device = slot.info().device;
+    let fences = EventFences::new(process);
+    // Bounded: a recorder holds the lock for one call of the runtime.
+    for _ in 0..1_000 {
+        let done = slot.with_fences(|held| {
+            while let Some(fence) = held.oldest() {
+                held.remove(fence);
+                fences.give(device, fence.event);
+            }
+            process.streams.remove(slot);
+        });
+        if done.is_some() {
+            return;
+        }
+        std::thread::yield_now();
+    }
+    process.streams.remove(slot);
+}

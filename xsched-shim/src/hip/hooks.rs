@@ -1,0 +1,360 @@
+//! Calls that tell something when they return: what is complete, which
+//! streams exist, which of them record graphs.
+//!
+//! The result is handed on as it is, and `errno` with it.
+
+use xsched_common::hip::Register;
+use xsched_common::units::{DeviceIndex, Nanos};
+
+use super::commands::is_capturing;
+use super::exports::{DefaultStream, Direction, EXPORTS, Export, Hook, Kind};
+use super::frame::Frame;
+use super::streams::{self, Stream};
+use super::{SUCCESS, devices, fence, handles, runtime};
+use crate::callers::{self, Treatment};
+use crate::gate;
+use crate::inflight::{EventMark, Evidence, StreamOrdering, StreamSlot};
+use crate::page::Session;
+use crate::process::{Process, process, session};
+use crate::sys;
+
+/// `hipStreamNonBlocking`.
+const NON_BLOCKING: u64 = 1;
+/// `hipMemcpyHostToDevice`, `hipMemcpyDeviceToHost`: the copies that the
+/// runtime waits for. Copies between devices are asynchronous, and
+/// `hipMemcpyDefault` may mean either.
+const HOST_KINDS: std::ops::RangeInclusive<u64> = 1..=2;
+/// `hipErrorIllegalState`, `hipErrorStreamCaptureWrongThread`: the capture
+/// goes on.
+const STILL_CAPTURING: [i32; 2] = [401, 908];
+/// `hipErrorIllegalAddress`, `hipErrorLaunchFailure`: nothing runs any more.
+const DEAD_CONTEXT: [i32; 2] = [700, 719];
+
+/// Calls the runtime and looks at the result.
+///
+/// # Safety
+/// Called by the trampoline only, with the frame it built.
+pub unsafe extern "C-unwind" fn call(frame: *const Frame) -> u64 {
+    // SAFETY: the trampoline's frame.
+    let frame = unsafe { &*frame };
+    let index = frame.export as usize;
+    let real = runtime::real_or_error(index);
+    let Some((export, hook)) = EXPORTS.get(index).and_then(|export| match export.kind {
+        Kind::Hook(hook) => Some((export, hook)),
+        Kind::Command { .. } | Kind::Forward => None,
+    }) else {
+        return invoke(real, frame);
+    };
+    let caller = callers::of(frame.return_address, runtime::is_runtime);
+    if caller.treatment() == Treatment::Inside {
+        return invoke(real, frame);
+    }
+    let process = process();
+    match session() {
+        Some(session) if is_about_completion(hook) => {
+            completing(&Call {
+                process,
+                session,
+                export,
+                frame,
+                real,
+            }, hook)
+        }
+        _ => plain(process, export, hook, frame, real),
+    }
+}
+
+/// "C-unwind", because a thread may be cancelled inside of the runtime.
+fn invoke(real: usize, frame: &Frame) -> u64 {
+    use Register::{R8, R9, Rcx, Rdi, Rdx, Rsi};
+    // SAFETY: hooked functions take at most six integer arguments
+    // (build/classify.rs), and these are the caller's.
+    let real: unsafe extern "C-unwind" fn(u64, u64, u64, u64, u64, u64) -> u64 =
+        unsafe { std::mem::transmute(real) };
+    let [a, b, c, d, e, f] = [Rdi, Rsi, Rdx, Rcx, R8, R9].map(|r| frame.register(r));
+    // SAFETY: as above.
+    unsafe { real(a, b, c, d, e, f) }
+}
+
+fn status(result: u64) -> i32 {
+    result as u32 as i32
+}
+
+/// Whether the hook has anything to do only while joined.
+fn is_about_completion(hook: Hook) -> bool {
+    match hook {
+        Hook::DeviceSync
+        | Hook::StreamSync
+        | Hook::EventSync
+        | Hook::EventRecord
+        | Hook::EventDestroy
+        | Hook::Copy(_)
+        | Hook::CopyOnStream => true,
+        Hook::StreamCreate
+        | Hook::StreamCreateWithFlags
+        | Hook::StreamDestroy
+        | Hook::SetDevice
+        | Hook::DeviceReset
+        | Hook::BeginCapture
+        | Hook::EndCapture
+        | Hook::ProcAddress => false,
+    }
+}
+
+/// What is worth knowing even before the process joins.
+fn plain(process: &Process, export: &Export, hook: Hook, frame: &Frame, real: usize) -> u64 {
+    let first = frame.register(Register::Rdi);
+    let second = frame.register(Register::Rsi);
+    if hook == Hook::StreamDestroy {
+        process.captures.end(first);
+        let stream = Stream::new(first, DefaultStream::Legacy);
+        for slot in streams::slots(process, stream) {
+            fence::abandon(process, slot);
+        }
+    }
+    let result = invoke(real, frame);
+    let _errno = sys::SavedErrno::new();
+    let succeeded = status(result) == SUCCESS;
+    match hook {
+        Hook::SetDevice if succeeded => devices::set_current(first as u32 as i32),
+        Hook::StreamCreate if succeeded => {
+            streams::created(process, read_handle(first), StreamOrdering::Blocking);
+        }
+        Hook::StreamCreateWithFlags if succeeded => {
+            let ordering = if second & NON_BLOCKING == 0 {
+                StreamOrdering::Blocking
+            } else {
+                StreamOrdering::Independent
+            };
+            streams::created(process, read_handle(first), ordering);
+        }
+        Hook::StreamDestroy | Hook::DeviceReset => {
+            if hook == Hook::DeviceReset
+                && succeeded
+                && let Some(device) = devices::current()
+            {
+                forget_device(process, device);
+            }
+            if let Some(session) = session()
+                && let Some(device) = devices::current()
+            {
+                settle(process, session, device, sys::now());
+            }
+        }
+        Hook::BeginCapture if succeeded => {
+            process
+                .captures
+                .begin(Stream::new(first, export.default_stream).handle);
+        }
+        Hook::EndCapture if !STILL_CAPTURING.contains(&status(result)) => {
+            process
+                .captures
+                .end(Stream::new(first, export.default_stream).handle);
+        }
+        Hook::ProcAddress if succeeded => handles::substitute(first, second),
+        _ => {}
+    }
+    result
+}
+
+/// The handle that a successful creation has written.
+fn read_handle(out: u64) -> u64 {
+    if out == 0 {
+        return 0;
+    }
+    // SAFETY: the runtime has just written a handle there.
+    unsafe { (out as *const u64).read_unaligned() }
+}
+
+/// Events die with the device's context, so they are not given back.
+fn forget_device(process: &Process, device: DeviceIndex) {
+    use std::sync::atomic::Ordering::Relaxed;
+    for slot in process.streams.of(device) {
+        slot.with_fences(|fences| {
+            while let Some(fence) = fences.oldest() {
+                fences.remove(fence);
+            }
+        });
+        process.streams.remove(slot);
+    }
+    if let Some(pool) = process.fence_pools.get(usize::from(device.0)) {
+        for event in pool {
+            event.store(0, Relaxed);
+        }
+    }
+}
+
+struct Call<'a> {
+    process: &'a Process,
+    session: &'a Session,
+    export: &'a Export,
+    frame: &'a Frame,
+    real: usize,
+}
+
+impl Call<'_> {
+    fn stream(&self) -> Stream {
+        // SAFETY: hooked functions have their stream in a register.
+        let handle = unsafe { Frame::stream(self.frame, self.export.stream) };
+        Stream::new(handle.unwrap_or(0), self.export.default_stream)
+    }
+
+    fn argument(&self, register: Register) -> u64 {
+        self.frame.register(register)
+    }
+
+    fn invoke(&self) -> u64 {
+        invoke(self.real, self.frame)
+    }
+}
+
+fn completing(call: &Call<'_>, hook: Hook) -> u64 {
+    match hook {
+        Hook::DeviceSync => {
+            let device = devices::current();
+            drain(call, device, |slot| Some(slot.info().device) == device)
+        }
+        Hook::StreamSync => drain_stream(call, call.stream()),
+        Hook::CopyOnStream if HOST_KINDS.contains(&call.argument(Register::Rcx)) => {
+            drain_stream(call, call.stream())
+        }
+        Hook::Copy(Direction::Host) => drain_default(call),
+        Hook::Copy(Direction::In(kind)) if HOST_KINDS.contains(&call.argument(kind)) => {
+            drain_default(call)
+        }
+        Hook::EventSync => event_sync(call),
+        Hook::EventRecord => event_record(call),
+        Hook::EventDestroy => {
+            call.process.events.forget(call.argument(Register::Rdi));
+            call.invoke()
+        }
+        _ => call.invoke(),
+    }
+}
+
+fn drain_stream(call: &Call<'_>, stream: Stream) -> u64 {
+    // Usually one slot, and then nothing needs to be remembered but its
+    // number.
+    let mut slots = streams::slots(call.process, stream);
+    let Some(slot) = slots.next() else {
+        return call.invoke();
+    };
+    let more = slots.next().is_some();
+    drop(slots);
+    let device = slot.info().device;
+    if more {
+        let same = move |s: &StreamSlot| {
+            streams::slots(call.process, stream).any(|t| std::ptr::eq(s, t))
+        };
+        return drain(call, Some(device), same);
+    }
+    let before = slot.launched();
+    let result = call.invoke();
+    if ended(result) {
+        let _errno = sys::SavedErrno::new();
+        let news = slot.complete(before);
+        completed(call, device, news);
+    }
+    result
+}
+
+/// A synchronous copy on the default stream waits for that and for the
+/// blocking streams.
+fn drain_default(call: &Call<'_>) -> u64 {
+    if call.export.default_stream == DefaultStream::PerThread {
+        return drain_stream(call, Stream::new(0, DefaultStream::PerThread));
+    }
+    let device = devices::current();
+    drain(call, device, |slot| {
+        let info = slot.info();
+        Some(info.device) == device && info.ordering != StreamOrdering::Independent
+    })
+}
+
+/// Calls the runtime; if that succeeds, everything launched before on the
+/// streams chosen is complete.
+fn drain(call: &Call<'_>, device: Option<DeviceIndex>, chosen: impl Fn(&StreamSlot) -> bool) -> u64 {
+    let mut before = [0u64; 512];
+    for (number, slot) in before.iter_mut().zip(call.process.streams.slots()) {
+        if slot.in_use() && chosen(slot) {
+            *number = slot.launched();
+        }
+    }
+    let result = call.invoke();
+    if ended(result) {
+        let _errno = sys::SavedErrno::new();
+        let news = before
+            .iter()
+            .zip(call.process.streams.slots())
+            .filter(|&(&number, _)| number != 0)
+            .map(|(&number, slot)| slot.complete(number))
+            .sum();
+        if let Some(device) = device {
+            completed(call, device, news);
+        }
+    }
+    result
+}
+
+fn ended(result: u64) -> bool {
+    status(result) == SUCCESS || DEAD_CONTEXT.contains(&status(result))
+}
+
+fn event_sync(call: &Call<'_>) -> u64 {
+    let mark = call.process.events.mark(call.argument(Register::Rdi));
+    let result = call.invoke();
+    if ended(result)
+        && let Some(mark) = mark
+        && let Some(slot) = call.process.streams.slot(mark.slot)
+    {
+        let _errno = sys::SavedErrno::new();
+        let news = slot.complete(mark.sequence);
+        completed(call, slot.info().device, news);
+    }
+    result
+}
+
+fn event_record(call: &Call<'_>) -> u64 {
+    let event = call.argument(Register::Rdi);
+    let stream = call.stream();
+    let place = streams::slots(call.process, stream).next();
+    let sequence = place.map_or(0, StreamSlot::launched);
+    // Until the call has succeeded, the event stands for what it stood for
+    // or for nothing.
+    call.process.events.forget(event);
+    let result = call.invoke();
+    let captured =
+        call.process.captures.any() && is_capturing(call.process, stream.handle);
+    if status(result) == SUCCESS
+        && !captured
+        && let Some(slot) = place
+        && let Some(slot) = call.process.streams.index_of(slot)
+    {
+        call.process.events.record(event, EventMark { slot, sequence });
+    }
+    result
+}
+
+fn completed(call: &Call<'_>, device: DeviceIndex, news: u64) {
+    let index = usize::from(device.0);
+    let (Some(work), Some(status)) = (
+        call.process.devices.get(index),
+        call.session.status().devices.get(index),
+    ) else {
+        return;
+    };
+    // Without news the device may still be waiting to be told idle: a fence
+    // may have seen the last completion.
+    if news != 0 || status.activity().active {
+        let now = sys::now();
+        work.completed(status, news, now, Evidence::Sync);
+        settle(call.process, call.session, device, now);
+    }
+}
+
+fn settle(process: &Process, session: &Session, device: DeviceIndex, now: Nanos) {
+    gate::publish(process, session, device);
+    if let Some(work) = process.devices.get(usize::from(device.0)) {
+        work.settle(process, session, device, now);
+    }
+}

@@ -1,0 +1,106 @@
+//! HIP stream handles as keys of the vendor-neutral table.
+
+use xsched_common::units::{DeviceIndex, StreamClass};
+
+use super::exports::DefaultStream;
+use crate::inflight::{StreamInfo, StreamKey, StreamOrdering, StreamSlot};
+use crate::process::Process;
+use crate::tls;
+
+/// `hipStreamPerThread`.
+pub const PER_THREAD: u64 = 2;
+
+/// A stream as a call names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// The handle.
+    pub handle: u64,
+    /// What kind of stream it is.
+    pub class: StreamClass,
+}
+
+impl Stream {
+    /// The stream of a handle in a function of this kind.
+    #[inline(always)]
+    pub fn new(handle: u64, default: DefaultStream) -> Stream {
+        let handle = match (handle, default) {
+            (0, DefaultStream::PerThread) => PER_THREAD,
+            _ => handle,
+        };
+        Stream {
+            handle,
+            class: StreamClass::of_handle(handle),
+        }
+    }
+
+    /// Its key, if its device has a number.
+    #[inline(always)]
+    fn key(self, device: Option<DeviceIndex>) -> Option<StreamKey> {
+        match self.class {
+            StreamClass::Created => Some(StreamKey::created(self.handle)),
+            StreamClass::Null | StreamClass::Legacy => Some(StreamKey::default_of(device?)),
+            StreamClass::PerThread => Some(StreamKey::per_thread(tls::address(), device?)),
+        }
+    }
+
+    /// What is fixed about it, first seen on `device`.
+    fn info(self, device: DeviceIndex, created: StreamOrdering) -> StreamInfo {
+        let (ordering, handle) = match self.class {
+            StreamClass::Created => (created, Some(self.handle)),
+            StreamClass::Null | StreamClass::Legacy => (StreamOrdering::Default, Some(0)),
+            // Waits for the default stream (HIP programming guide,
+            // "per-thread default stream").
+            StreamClass::PerThread => (StreamOrdering::Blocking, None),
+        };
+        StreamInfo {
+            device,
+            ordering,
+            handle,
+        }
+    }
+}
+
+/// The slot a command on `stream` counts in, and its device: a created
+/// stream belongs to the device that was current when it was first seen.
+#[inline(always)]
+pub fn place(process: &Process, stream: Stream) -> Option<(DeviceIndex, Option<&StreamSlot>)> {
+    if stream.class == StreamClass::Created
+        && let Some(slot) = process.streams.find(StreamKey::created(stream.handle))
+    {
+        return Some((slot.info().device, Some(slot)));
+    }
+    let device = super::devices::current()?;
+    let key = stream.key(Some(device))?;
+    let slot = process
+        .streams
+        .find_or_insert(key, || stream.info(device, StreamOrdering::Independent));
+    Some((device, slot))
+}
+
+/// The slots that count for `stream`.
+pub fn slots(process: &Process, stream: Stream) -> impl Iterator<Item = &StreamSlot> {
+    let device = match stream.class {
+        StreamClass::Created => None,
+        _ => super::devices::current(),
+    };
+    stream
+        .key(device)
+        .into_iter()
+        .flat_map(|key| process.streams.all(key))
+}
+
+/// The program created a stream: the only chance to learn its order.
+pub fn created(process: &Process, handle: u64, ordering: StreamOrdering) {
+    if StreamClass::of_handle(handle) != StreamClass::Created {
+        return;
+    }
+    let stream = Stream::new(handle, DefaultStream::Legacy);
+    let key = StreamKey::created(handle);
+    // A handle that comes back is a new stream.
+    for slot in process.streams.all(key) {
+        process.streams.remove(slot);
+    }
+    if let Some(device) = super::devices::current() {
+        process.streams.insert(key, stream.info(device, ordering));
+    }
+}

@@ -1,0 +1,221 @@
+//! A device's activity and the times measured on it.
+
+use std::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed},
+};
+
+use xsched_common::page::{DeviceStatus, Edges};
+use xsched_common::units::{DeviceIndex, Nanos};
+
+use crate::page::Session;
+use crate::process::Process;
+
+/// Gaps longer than this are pauses of the program, not gaps inside of one
+/// request: the longest linger.
+const LONGEST_GAP: Nanos = Nanos::from_millis(5);
+const GAPS: usize = 64;
+
+/// One device as this process uses it. The times are heuristics that several
+/// threads update without a lock; a lost update costs one sample.
+pub struct DeviceWork {
+    burst_start: AtomicU64,
+    idle_since: AtomicU64,
+    /// Until when busy time has been accounted for.
+    mark: AtomicU64,
+    last_completion: AtomicU64,
+    kernel_ns: AtomicU64,
+    /// Samples of T that came from fences.
+    fenced_samples: AtomicU32,
+    gap_count: AtomicU32,
+    gaps: [AtomicU32; GAPS],
+}
+
+/// How a completion became known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// A fence behind every few commands: close to when it happened.
+    Fence,
+    /// A synchronisation of the program: whenever the program asked.
+    Sync,
+}
+
+/// Whether a device became active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// It was idle.
+    Began,
+    /// It was active, or another thread was faster.
+    AlreadyActive,
+}
+
+impl DeviceWork {
+    /// An idle device; all bytes zero.
+    pub const fn new() -> DeviceWork {
+        DeviceWork {
+            burst_start: AtomicU64::new(0),
+            idle_since: AtomicU64::new(0),
+            mark: AtomicU64::new(0),
+            last_completion: AtomicU64::new(0),
+            kernel_ns: AtomicU64::new(0),
+            fenced_samples: AtomicU32::new(0),
+            gap_count: AtomicU32::new(0),
+            gaps: [const { AtomicU32::new(0) }; GAPS],
+        }
+    }
+
+    /// When a completion was last seen.
+    pub fn last_completion(&self) -> Nanos {
+        Nanos(self.last_completion.load(Relaxed))
+    }
+
+    /// The measured kernel time T, zero while unknown.
+    pub fn kernel_time(&self) -> Nanos {
+        Nanos(self.kernel_ns.load(Relaxed))
+    }
+
+    /// Says that the device is active, which it may be already.
+    #[cold]
+    pub fn begin(&self, session: &Session, status: &DeviceStatus, device: DeviceIndex) -> Activation {
+        if !status.set_active() {
+            return Activation::AlreadyActive;
+        }
+        let now = crate::sys::now();
+        session.ring_if_wanted(usize::from(device.0), Edges::ACTIVE);
+        self.burst_start.store(now.0, Relaxed);
+        self.mark.store(now.0, Relaxed);
+        let idle_since = self.idle_since.load(Relaxed);
+        if idle_since != 0 {
+            self.record_gap(now.since(Nanos(idle_since)), status);
+        }
+        Activation::Began
+    }
+
+    /// Says that the device is idle, if nothing is in flight and nobody
+    /// waits at the gate.
+    pub fn settle(&self, process: &Process, session: &Session, device: DeviceIndex, now: Nanos) {
+        let index = usize::from(device.0);
+        let Some(status) = session.status().devices.get(index) else {
+            return;
+        };
+        let busy = || process.streams.in_flight(device) != 0 || status.waiting.load(Acquire) != 0;
+        if busy() || !status.set_idle() {
+            return;
+        }
+        // A launch that counted itself before this change of state saw the
+        // device active and will not say so again: it is seen here.
+        if busy() {
+            status.set_active();
+            return;
+        }
+        self.idle_since.store(now.0, Relaxed);
+        let burst = now.since(Nanos(self.burst_start.load(Relaxed)));
+        session.status().bursts.record(burst);
+        session.ring_if_wanted(index, Edges::IDLE);
+    }
+
+    /// `commands` more are known to be complete at `now`.
+    ///
+    /// T is the time since the last such news, per command. It is an upper
+    /// bound: the device may have idled or served others meanwhile, and a
+    /// synchronisation tells late. So a shorter sample counts more than a
+    /// longer one (weights 1/4 and 1/16), and once fences have told,
+    /// synchronisations may only lower it. The estimate leans to the shorter
+    /// kernels of a mixed load; the gate's stall guard covers the error.
+    pub fn completed(&self, status: &DeviceStatus, commands: u64, now: Nanos, evidence: Evidence) {
+        if commands == 0 {
+            return;
+        }
+        self.last_completion.store(now.0, Relaxed);
+        let busy = now.since(Nanos(self.mark.swap(now.0, Relaxed)));
+        status.busy_ns.fetch_add(busy.0, Relaxed);
+        let sample = busy.0 / commands;
+        let old = self.kernel_ns.load(Relaxed);
+        let fenced = match evidence {
+            Evidence::Fence => self.fenced_samples.fetch_add(1, Relaxed) + 1,
+            Evidence::Sync => self.fenced_samples.load(Relaxed),
+        };
+        let new = match old {
+            0 => sample,
+            _ if sample < old => old - (old - sample) / 4,
+            _ if evidence == Evidence::Sync && fenced > 0 => old,
+            _ => old + (sample - old) / 16,
+        }
+        .max(1);
+        self.kernel_ns.store(new, Relaxed);
+        status.kernel_ns.store(new, Relaxed);
+    }
+
+    /// Publishes the 95th percentile of the last gaps every few gaps.
+    fn record_gap(&self, gap: Nanos, status: &DeviceStatus) {
+        if gap > LONGEST_GAP {
+            return;
+        }
+        let n = self.gap_count.fetch_add(1, Relaxed);
+        if let Some(slot) = self.gaps.get(n as usize % GAPS) {
+            slot.store(gap.0 as u32, Relaxed);
+        }
+        if n % 8 != 7 {
+            return;
+        }
+        let mut sorted = [0; GAPS];
+        for (to, from) in sorted.iter_mut().zip(&self.gaps) {
+            *to = from.load(Relaxed);
+        }
+        let used = (n as usize + 1).min(GAPS);
+        if let Some(sorted) = sorted.get_mut(..used) {
+            sorted.sort_unstable();
+            if let Some(&gap) = sorted.get((used * 95).div_ceil(100).saturating_sub(1)) {
+                status.gap_ns.store(u64::from(gap), Relaxed);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xsched_common::page::StatusPage;
+
+    fn status() -> Box<StatusPage> {
+        Box::new(StatusPage::new())
+    }
+
+    #[test]
+    fn gaps_have_a_percentile_and_long_ones_do_not_count() {
+        let (work, page) = (DeviceWork::new(), status());
+        let status = &page.devices[0];
+        for i in 0..64 {
+            let gap = if i % 16 == 0 { 900 } else { 100 };
+            work.record_gap(Nanos::from_micros(gap), status);
+            work.record_gap(Nanos::from_secs(1), status);
+        }
+        assert_eq!(Nanos(status.gap_ns.load(Relaxed)), Nanos::from_micros(900));
+    }
+
+    #[test]
+    fn kernel_time_follows_short_samples_and_fences() {
+        let (work, page) = (DeviceWork::new(), status());
+        let status = &page.devices[0];
+        let mut now = Nanos::ZERO;
+        let mut step = |us, evidence| {
+            now = now + Nanos::from_micros(us);
+            work.completed(status, 2, now, evidence);
+            work.kernel_time()
+        };
+        assert_eq!(step(200, Evidence::Sync), Nanos::from_micros(100));
+        for _ in 0..40 {
+            step(100, Evidence::Fence);
+        }
+        let settled = step(100, Evidence::Fence);
+        assert!(settled < Nanos::from_micros(52), "{settled}");
+        // Once fences tell, a program that asks late does not stretch T.
+        assert_eq!(step(100_000, Evidence::Sync), settled);
+        assert!(step(20, Evidence::Sync) < settled);
+        assert_eq!(
+            status.busy_ns.load(Relaxed),
+            now.0,
+            "busy from the first mark to the last completion"
+        );
+    }
+}

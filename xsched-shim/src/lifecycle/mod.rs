@@ -1,0 +1,241 @@
+//! The process's life with an agent.
+//!
+//! ```text
+//! 0 Native ----> 1 Joining ----> 2 Joined
+//!     ^              |               |  heartbeat stands still
+//!     +--------------+               v
+//!     (refused, nobody there)    3 Detached ----> 1 Joining ...
+//! 4 Disabled: for ever (XSCHED_DISABLE, exit)
+//! ```
+//!
+//! Only `Joined` gates anything. The thread that joins does so inside its
+//! own launch, at most once per second; the others launch as native
+//! meanwhile. A fork's child starts in `Native` (see [`crate::process`]).
+
+mod connect;
+mod fork;
+
+use std::fmt;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU32};
+
+use xsched_common::Abi;
+use xsched_common::units::Nanos;
+
+use crate::options::{Options, Power};
+use crate::page::{PageError, Session};
+use crate::process::{Process, process};
+use crate::{callers, log, sys};
+
+/// Where the process stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum State {
+    /// No agent so far.
+    Native = 0,
+    /// One thread is talking to the agent.
+    Joining = 1,
+    /// The gate is in force.
+    Joined = 2,
+    /// The agent fell silent.
+    Detached = 3,
+    /// The shim does nothing more.
+    Disabled = 4,
+}
+
+/// Why the process is not joined.
+#[derive(Debug)]
+pub enum JoinError {
+    /// Nobody listens at the socket.
+    NoAgent(std::io::Error),
+    /// The agent did not answer in time.
+    Silent,
+    /// The agent's answer is not one.
+    Malformed,
+    /// The agent has no room.
+    Busy,
+    /// The agent is of another version.
+    Abi(Abi),
+    /// The socket belongs to a stranger.
+    Stranger(u32),
+    /// The agent's pages cannot be used.
+    Page(PageError),
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JoinError::NoAgent(why) => write!(f, "no agent: {why}"),
+            JoinError::Silent => f.write_str("the agent does not answer"),
+            JoinError::Malformed => f.write_str("the agent's answer makes no sense"),
+            JoinError::Busy => f.write_str("the agent has no room for another client"),
+            JoinError::Abi(abi) => write!(
+                f,
+                "the agent speaks ABI {abi}, this shim {}: install the same xsched version of both",
+                xsched_common::ABI
+            ),
+            JoinError::Stranger(uid) => {
+                write!(f, "the agent's socket is served by user {uid}, neither root nor us")
+            }
+            JoinError::Page(why) => write!(f, "the agent's pages cannot be used: {why}"),
+        }
+    }
+}
+
+const RETRY: Nanos = Nanos::from_secs(1);
+
+/// Prepares what must exist before the first launch. Called by the library's
+/// constructor, and by whatever comes before it (other libraries'
+/// constructors may run first).
+pub fn start() {
+    static STARTED: AtomicBool = AtomicBool::new(false);
+    if STARTED.swap(true, AcqRel) {
+        return;
+    }
+    let _errno = sys::SavedErrno::new();
+    fork::install();
+    if Options::get().power == Power::Off {
+        disable();
+    }
+}
+
+extern "C" fn disable() {
+    process().state.store(State::Disabled as u32, Release);
+    process().next_attempt.store(u64::MAX, Relaxed);
+    if let Some(session) = crate::process::session() {
+        leave(session);
+    }
+}
+
+/// Whether it is time to try to join: the native path's only question.
+#[inline(always)]
+pub fn due(process: &Process) -> bool {
+    let next = process.next_attempt.load(Relaxed);
+    next == 0 || (next != u64::MAX && sys::now_coarse().0 >= next)
+}
+
+/// Tries to join. `introduce` fills in what only the platform knows, before
+/// the gate is in force.
+#[cold]
+#[inline(never)]
+pub fn join(process: &Process, introduce: impl FnOnce(&Session)) {
+    start();
+    if Options::get().power == Power::Off {
+        // A fork's child has forgotten it.
+        process.next_attempt.store(u64::MAX, Relaxed);
+        return;
+    }
+    let before = process.state.load(Acquire);
+    let may = before == State::Native as u32 || before == State::Detached as u32;
+    let joining = State::Joining as u32;
+    if !may
+        || process
+            .state
+            .compare_exchange(before, joining, AcqRel, Relaxed)
+            .is_err()
+    {
+        return;
+    }
+    let _errno = sys::SavedErrno::new();
+    process
+        .next_attempt
+        .store((sys::now_coarse() + RETRY).0, Relaxed);
+    match connect::connect() {
+        Ok(session) => {
+            let session: &'static Session = Box::leak(Box::new(session));
+            introduce(session);
+            enter(process, session);
+        }
+        Err(why) => {
+            report(&why);
+            let _ = process
+                .state
+                .compare_exchange(joining, before, AcqRel, Relaxed);
+        }
+    }
+}
+
+fn enter(process: &Process, session: &'static Session) {
+    at_exit();
+    fork::remember(session.descriptors());
+    // A program that exits in another thread meanwhile stays disabled.
+    let joined = process.state.compare_exchange(
+        State::Joining as u32,
+        State::Joined as u32,
+        AcqRel,
+        Relaxed,
+    );
+    if joined.is_err() {
+        session.close();
+        return;
+    }
+    process
+        .session
+        .store(std::ptr::from_ref(session).cast_mut(), Release);
+    callers::publish(session.status());
+    let control = session.control();
+    log::verbose(format_args!(
+        "joined the agent as client {} (epoch {:x})",
+        control.client_id, control.epoch
+    ));
+}
+
+/// Registers [`disable`] behind everything the program has registered so
+/// far, so that it runs before that: launches at exit must not wait.
+fn at_exit() {
+    static REGISTERED: AtomicU32 = AtomicU32::new(0);
+    // Once is enough in nearly all programs, and the table of handlers must
+    // not grow with every restart of the agent.
+    if REGISTERED.fetch_add(1, Relaxed) == 0 {
+        // SAFETY: `disable` stays loaded until exit: a preloaded library is
+        // never unmapped.
+        unsafe { libc::atexit(disable) };
+    }
+}
+
+/// The agent fell silent: run free, and look for a new one later.
+#[cold]
+pub fn detach(session: &Session) {
+    let process = process();
+    let left = process.state.compare_exchange(
+        State::Joined as u32,
+        State::Detached as u32,
+        AcqRel,
+        Relaxed,
+    );
+    if left.is_ok() {
+        process
+            .next_attempt
+            .store((sys::now_coarse() + RETRY).0, Relaxed);
+        leave(session);
+        log::verbose(format_args!("the agent is gone: running free"));
+    }
+}
+
+fn leave(session: &Session) {
+    let _errno = sys::SavedErrno::new();
+    process().session.store(std::ptr::null_mut(), Release);
+    process().streams.complete_all();
+    fork::remember([-1, -1]);
+    session.close();
+}
+
+fn report(why: &JoinError) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    let message = format_args!("running unscheduled: {why}");
+    match why {
+        // Nobody but the user can repair these, and nothing works until
+        // they do: said once, whatever the verbosity.
+        JoinError::Abi(_) | JoinError::Stranger(_) | JoinError::Page(_) => {
+            if !TOLD.swap(true, Relaxed) {
+                log::line(message);
+            }
+        }
+        JoinError::NoAgent(_) | JoinError::Silent | JoinError::Malformed | JoinError::Busy => {
+            static MENTIONED: AtomicBool = AtomicBool::new(false);
+            if !MENTIONED.swap(true, Relaxed) {
+                log::verbose(message);
+            }
+        }
+    }
+}

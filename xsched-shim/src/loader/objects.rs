@@ -1,0 +1,152 @@
+//! The mapped objects.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::ops::ControlFlow;
+
+/// One mapped object, valid while [`visit`] shows it.
+pub struct Object<'a> {
+    /// What the linker adds to the addresses in the file.
+    pub base: usize,
+    /// Path as it was opened; empty for the program itself.
+    pub path: &'a [u8],
+    headers: &'a [libc::Elf64_Phdr],
+}
+
+impl Object<'_> {
+    /// The program headers of type `kind`.
+    fn segments(&self, kind: u32) -> impl Iterator<Item = &libc::Elf64_Phdr> {
+        self.headers.iter().filter(move |h| h.p_type == kind)
+    }
+
+    /// Whether `len` bytes at `address` lie in one of its segments.
+    pub fn maps(&self, address: usize, len: usize) -> bool {
+        let Some(end) = address.checked_add(len) else {
+            return false;
+        };
+        self.segments(libc::PT_LOAD).any(|h| {
+            let start = self.base.wrapping_add(h.p_vaddr as usize);
+            start <= address && end <= start.saturating_add(h.p_memsz as usize)
+        })
+    }
+
+    /// The dynamic section's entries as (tag, value).
+    pub fn dynamic(&self) -> impl Iterator<Item = (i64, usize)> {
+        let section = self
+            .segments(libc::PT_DYNAMIC)
+            .map(|h| {
+                (
+                    self.base.wrapping_add(h.p_vaddr as usize),
+                    h.p_memsz as usize,
+                )
+            })
+            .find(|&(at, len)| self.maps(at, len));
+        let (at, len) = section.unwrap_or((0, 0));
+        (0..len / 16)
+            .map(move |i| {
+                let entry = (at + i * 16) as *const i64;
+                // SAFETY: inside the section, which is mapped; aligned
+                // because the linker reads it the same way.
+                unsafe { (entry.read(), entry.add(1).read() as usize) }
+            })
+            .take_while(|&(tag, _)| tag != 0)
+    }
+}
+
+/// The part of a path behind its last slash.
+pub fn basename(path: &[u8]) -> &[u8] {
+    path.rsplit(|&b| b == b'/').next().unwrap_or(path)
+}
+
+/// Shows the mapped objects of the main namespace, in load order, until
+/// `visitor` breaks.
+pub fn visit<T>(mut visitor: impl FnMut(&Object<'_>) -> ControlFlow<T>) -> Option<T> {
+    struct State<'f, T> {
+        visitor: &'f mut dyn FnMut(&Object<'_>) -> ControlFlow<T>,
+        found: Option<T>,
+    }
+
+    unsafe extern "C" fn each<T>(
+        info: *mut libc::dl_phdr_info,
+        _size: libc::size_t,
+        state: *mut c_void,
+    ) -> c_int {
+        // SAFETY: `state` is the one passed below; `info` is the linker's.
+        let (state, info) = unsafe { (&mut *state.cast::<State<'_, T>>(), &*info) };
+        if info.dlpi_phdr.is_null() {
+            return 0;
+        }
+        // SAFETY: the linker's own pointers, valid during this call.
+        let object = unsafe {
+            Object {
+                base: info.dlpi_addr as usize,
+                path: if info.dlpi_name.is_null() {
+                    &[]
+                } else {
+                    CStr::from_ptr(info.dlpi_name).to_bytes()
+                },
+                headers: std::slice::from_raw_parts(
+                    info.dlpi_phdr,
+                    usize::from(info.dlpi_phnum),
+                ),
+            }
+        };
+        match (state.visitor)(&object) {
+            ControlFlow::Continue(()) => 0,
+            ControlFlow::Break(found) => {
+                state.found = Some(found);
+                1
+            }
+        }
+    }
+
+    let mut state = State {
+        visitor: &mut visitor,
+        found: None,
+    };
+    // SAFETY: `each` matches the callback's type and gets the state it expects.
+    unsafe { libc::dl_iterate_phdr(Some(each::<T>), (&raw mut state).cast()) };
+    state.found
+}
+
+/// Calls `f` with the object that contains `address`.
+pub fn object_at<T>(address: usize, f: impl Fn(&Object<'_>) -> T) -> Option<T> {
+    visit(|object| {
+        if object.maps(address, 1) {
+            ControlFlow::Break(f(object))
+        } else {
+            ControlFlow::Continue(())
+        }
+    })
+}
+
+/// Whether `object` is this library.
+pub fn own_contains(object: &Object<'_>) -> bool {
+    static HERE: u8 = 0;
+    object.maps(&raw const HERE as usize, 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_is_found_in_its_object() {
+        let libc_name = object_at(libc::getpid as *const () as usize, |o| {
+            basename(o.path).to_vec()
+        });
+        assert_eq!(libc_name.as_deref(), Some(&b"libc.so.6"[..]));
+        assert_eq!(object_at(8, |_| ()), None);
+    }
+
+    #[test]
+    fn own_code_is_recognised() {
+        assert_eq!(
+            object_at(visit::<()> as *const () as usize, own_contains),
+            Some(true)
+        );
+        assert_eq!(
+            object_at(libc::getpid as *const () as usize, own_contains),
+            Some(false)
+        );
+    }
+}

@@ -1,0 +1,216 @@
+//! Every environment variable of the shim, in one table.
+
+use std::ffi::CStr;
+use std::sync::OnceLock;
+
+use crate::log;
+
+/// One variable.
+#[derive(Clone, Copy, Debug)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static CStr,
+    /// What kind of value it takes.
+    pub kind: &'static str,
+    /// What holds without it.
+    pub default: &'static str,
+    /// What it is for.
+    pub meaning: &'static str,
+}
+
+/// The table that README.md repeats and `XSCHED_VERBOSE=1` prints.
+pub const VARIABLES: [Variable; 4] = [
+    Variable {
+        name: c"XSCHED_RUN_DIR",
+        kind: "directory",
+        default: "/run/xsched, or the user's own agent",
+        meaning: "where the agent's sockets are",
+    },
+    Variable {
+        name: c"XSCHED_PASSTHROUGH_LIBS",
+        kind: "comma-separated list",
+        default: "empty",
+        meaning: "launches by libraries whose file name starts so are not gated (librccl.so never is)",
+    },
+    Variable {
+        name: c"XSCHED_VERBOSE",
+        kind: "0 or 1",
+        default: "0",
+        meaning: "say on standard error what the shim does",
+    },
+    Variable {
+        name: c"XSCHED_DISABLE",
+        kind: "0 or 1",
+        default: "0",
+        meaning: "do nothing at all",
+    },
+];
+
+/// Collectives of several ranks wait for each other: gating one rank's
+/// kernels can hang all of them.
+const ALWAYS_PASSED: &[u8] = b"librccl.so";
+
+/// The values, as they were when the shim was first used.
+#[derive(Debug, Default)]
+pub struct Options {
+    passthrough: Vec<Vec<u8>>,
+    /// Whether to report what the shim does.
+    pub verbosity: Verbosity,
+    /// Whether the shim does anything.
+    pub power: Power,
+}
+
+/// How much the shim says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verbosity {
+    /// Only what the user must repair.
+    #[default]
+    Quiet,
+    /// Every change of state.
+    Verbose,
+}
+
+/// Whether the shim does anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Power {
+    /// It does.
+    #[default]
+    On,
+    /// Every call goes straight to the runtime.
+    Off,
+}
+
+static OPTIONS: OnceLock<Options> = OnceLock::new();
+
+impl Options {
+    /// The options; read from the environment by the first call, which is
+    /// never on the path of a gated launch.
+    pub fn get() -> &'static Options {
+        OPTIONS.get_or_init(|| {
+            let options = Options::read(value);
+            if options.verbosity == Verbosity::Verbose {
+                print(value);
+            }
+            options
+        })
+    }
+
+    fn read(value: impl Fn(&CStr) -> Option<Vec<u8>>) -> Options {
+        let [_, passthrough, verbose, disable] = &VARIABLES;
+        let is_set = |variable: &Variable| {
+            value(variable.name).is_some_and(|v| !v.is_empty() && v != b"0")
+        };
+        Options {
+            passthrough: value(passthrough.name)
+                .unwrap_or_default()
+                .split(|&b| b == b',')
+                .map(|name| name.trim_ascii().to_vec())
+                .filter(|name| !name.is_empty())
+                .collect(),
+            verbosity: if is_set(verbose) {
+                Verbosity::Verbose
+            } else {
+                Verbosity::Quiet
+            },
+            power: if is_set(disable) {
+                Power::Off
+            } else {
+                Power::On
+            },
+        }
+    }
+
+    /// Whether launches by the library with this file name are not gated.
+    pub fn passes(&self, basename: &[u8]) -> bool {
+        basename.starts_with(ALWAYS_PASSED)
+            || self
+                .passthrough
+                .iter()
+                .any(|prefix| basename.starts_with(prefix))
+    }
+}
+
+fn value(name: &CStr) -> Option<Vec<u8>> {
+    // SAFETY: a NUL-terminated name; the result is copied at once. Programs
+    // that change their environment while another thread reads it are
+    // already broken (setenv(3)).
+    unsafe {
+        let value = libc::getenv(name.as_ptr());
+        (!value.is_null()).then(|| CStr::from_ptr(value).to_bytes().to_vec())
+    }
+}
+
+fn print(value: impl Fn(&CStr) -> Option<Vec<u8>>) {
+    for variable in &VARIABLES {
+        let name = variable.name.to_str().unwrap_or_default();
+        match value(variable.name) {
+            Some(set) => log::line(format_args!(
+                "{name}={} ({}; {})",
+                String::from_utf8_lossy(&set),
+                variable.kind,
+                variable.meaning
+            )),
+            None => log::line(format_args!(
+                "{name} not set ({}; default: {}; {})",
+                variable.kind, variable.default, variable.meaning
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(pairs: &[(&CStr, &str)]) -> Options {
+        Options::read(|name| {
+            pairs
+                .iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, v)| v.as_bytes().to_vec())
+        })
+    }
+
+    #[test]
+    fn nothing_set_means_on_quiet_and_only_collectives_pass() {
+        let options = with(&[]);
+        assert_eq!(
+            (options.power, options.verbosity),
+            (Power::On, Verbosity::Quiet)
+        );
+        assert!(options.passes(b"librccl.so.1"));
+        assert!(!options.passes(b"librocblas.so.4"));
+    }
+
+    #[test]
+    fn lists_are_prefixes_of_file_names() {
+        let options = with(&[(c"XSCHED_PASSTHROUGH_LIBS", " librocfft.so , libMIOpen,")]);
+        assert!(options.passes(b"librocfft.so.0") && options.passes(b"libMIOpen.so.1"));
+        assert!(!options.passes(b"librocblas.so.4"));
+    }
+
+    #[test]
+    fn zero_is_not_set() {
+        let options = with(&[(c"XSCHED_DISABLE", "0"), (c"XSCHED_VERBOSE", "1")]);
+        assert_eq!(
+            (options.power, options.verbosity),
+            (Power::On, Verbosity::Verbose)
+        );
+        assert_eq!(with(&[(c"XSCHED_DISABLE", "1")]).power, Power::Off);
+    }
+
+    #[test]
+    fn the_readme_names_every_variable() {
+        let readme = include_str!("../README.md");
+        for variable in &VARIABLES {
+            let row = format!(
+                "| `{}` | {} | {} | {} |",
+                variable.name.to_str().expect("ASCII"),
+                variable.kind,
+                variable.default,
+                variable.meaning
+            );
+            assert!(readme.contains(&row), "README.md lacks: {row}");
+        }
+    }
+}

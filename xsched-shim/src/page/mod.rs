@@ -1,0 +1,222 @@
+//! The pages of a joined process.
+
+mod doorbell;
+
+pub use doorbell::Doorbell;
+
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed};
+
+use xsched_common::gate::Limits;
+use xsched_common::page::{
+    CONTROL_MAGIC, ControlPage, Edges, PageHeader, PageMismatch, STATUS_MAGIC, StatusPage,
+};
+use xsched_common::units::Nanos;
+
+/// One joining, from the agent's acceptance on. Never freed: another thread
+/// may be anywhere in its pages, and an agent does not restart often enough
+/// for 64 KiB to matter.
+pub struct Session {
+    control: *const ControlPage,
+    status: *const StatusPage,
+    /// Rings the agent.
+    pub doorbell: Doorbell,
+    /// The joining connection; its end tells the agent that we are gone.
+    socket: std::sync::atomic::AtomicI32,
+    beat: AtomicU64,
+    beat_seen: AtomicU64,
+}
+
+// SAFETY: both pages stay mapped for ever and hold atomics, besides fields
+// that are written before the client maps them.
+unsafe impl Sync for Session {}
+// SAFETY: as above.
+unsafe impl Send for Session {}
+
+/// Why the agent's pages cannot be used.
+#[derive(Debug)]
+pub enum PageError {
+    /// The descriptor could be shrunk under us, which would kill the program
+    /// with SIGBUS.
+    NotSealed(&'static str),
+    /// fstat, fcntl or mmap failed: which, and the error number.
+    System(&'static str, i32),
+    /// Not a page that this version understands.
+    Mismatch(&'static str, PageMismatch),
+}
+
+impl std::fmt::Display for PageError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            PageError::NotSealed(page) => {
+                write!(f, "{page} page is not sealed against shrinking")
+            }
+            PageError::System(call, errno) => {
+                write!(f, "{call}: {}", std::io::Error::from_raw_os_error(*errno))
+            }
+            PageError::Mismatch(page, why) => write!(f, "{page} page: {why}"),
+        }
+    }
+}
+
+impl Session {
+    /// Maps the pages behind the descriptors of an accepting reply. The
+    /// page descriptors are closed: the mappings keep the pages.
+    pub fn map(
+        control: &OwnedFd,
+        status: &OwnedFd,
+        doorbell: OwnedFd,
+        socket: OwnedFd,
+        now: Nanos,
+    ) -> Result<Session, PageError> {
+        use std::os::fd::IntoRawFd;
+        let control = map_page::<ControlPage>(
+            "control",
+            control,
+            libc::PROT_READ,
+            CONTROL_MAGIC,
+        )?;
+        let status = map_page::<StatusPage>(
+            "status",
+            status,
+            libc::PROT_READ | libc::PROT_WRITE,
+            STATUS_MAGIC,
+        )?;
+        let session = Session {
+            control,
+            status,
+            doorbell: Doorbell::new(doorbell),
+            socket: socket.into_raw_fd().into(),
+            beat: AtomicU64::new(0),
+            beat_seen: AtomicU64::new(now.0),
+        };
+        session.beat.store(session.heartbeat(), Relaxed);
+        Ok(session)
+    }
+
+    /// What the agent says.
+    #[inline(always)]
+    pub fn control(&self) -> &ControlPage {
+        // SAFETY: mapped for ever, see the type.
+        unsafe { &*self.control }
+    }
+
+    /// What we say.
+    #[inline(always)]
+    pub fn status(&self) -> &StatusPage {
+        // SAFETY: mapped for ever, see the type.
+        unsafe { &*self.status }
+    }
+
+    /// The agent's heartbeat.
+    pub fn heartbeat(&self) -> u64 {
+        self.control().heartbeat.load(Acquire)
+    }
+
+    /// Whether the agent has shown no sign of life since an earlier call at
+    /// least a lease ago. A process that was idle for longer sees a changed
+    /// heartbeat first, so only a standing one counts.
+    pub fn lease_expired(&self, now: Nanos) -> bool {
+        let beat = self.heartbeat();
+        if self.beat.swap(beat, Relaxed) != beat {
+            self.beat_seen.store(now.0, Relaxed);
+            return false;
+        }
+        now.since(Nanos(self.beat_seen.load(Relaxed))) >= Limits::DEFAULT.lease
+    }
+
+    /// Rings the doorbell if the agent wants to hear of `edge` on a device.
+    /// The load is ordered after the caller's change of activity, see
+    /// [`xsched_common::page::DeviceStatus::activity`].
+    pub fn ring_if_wanted(&self, device: usize, edge: Edges) {
+        use std::sync::atomic::Ordering::SeqCst;
+        let Some(control) = self.control().devices.get(device) else {
+            return;
+        };
+        if Edges(control.wanted_edges.load(SeqCst)).contains(edge) {
+            self.doorbell.ring();
+        }
+    }
+
+    /// The descriptors that stay open while joined: connection, doorbell.
+    pub fn descriptors(&self) -> [i32; 2] {
+        [self.socket.load(Relaxed), self.doorbell.raw()]
+    }
+
+    /// Ends the session: closes its descriptors, once.
+    pub fn close(&self) {
+        let socket = self.socket.swap(-1, Relaxed);
+        if socket >= 0 && is_socket(socket) {
+            // SAFETY: ours, and taken out just now.
+            unsafe { libc::close(socket) };
+        }
+        self.doorbell.close();
+    }
+}
+
+/// A program that closes descriptors it does not know may have given our
+/// number to a file of its own, which must stay open.
+fn is_socket(fd: i32) -> bool {
+    stat(fd).is_ok_and(|s| s.st_mode & libc::S_IFMT == libc::S_IFSOCK)
+}
+
+fn stat(fd: i32) -> Result<libc::stat, PageError> {
+    let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the buffer is large enough; it is read only after success.
+    unsafe {
+        if libc::fstat(fd, stat.as_mut_ptr()) != 0 {
+            return Err(PageError::System("fstat", crate::sys::errno()));
+        }
+        Ok(stat.assume_init())
+    }
+}
+
+fn map_page<T>(
+    name: &'static str,
+    fd: &OwnedFd,
+    protection: i32,
+    magic: u32,
+) -> Result<*const T, PageError> {
+    let raw = fd.as_raw_fd();
+    // SAFETY: no memory is passed.
+    let seals = unsafe { libc::fcntl(raw, libc::F_GET_SEALS) };
+    if seals < 0 || seals & libc::F_SEAL_SHRINK == 0 {
+        return Err(PageError::NotSealed(name));
+    }
+    if (stat(raw)?.st_size as usize) < size_of::<T>() {
+        return Err(PageError::Mismatch(name, PageMismatch::Size(stat(raw)?.st_size as u32)));
+    }
+    // SAFETY: a new mapping at an address of the kernel's choice.
+    let at = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            size_of::<T>(),
+            protection,
+            libc::MAP_SHARED,
+            raw,
+            0,
+        )
+    };
+    if at == libc::MAP_FAILED {
+        return Err(PageError::System("mmap", crate::sys::errno()));
+    }
+    // SAFETY: the page starts with a header of plain integers.
+    let header = unsafe { at.cast::<PageHeader>().read_volatile() };
+    if let Err(why) = header.check(magic, size_of::<T>()) {
+        // SAFETY: mapped just now and not handed out.
+        unsafe { libc::munmap(at, size_of::<T>()) };
+        return Err(PageError::Mismatch(name, why));
+    }
+    Ok(at.cast_const().cast())
+}
+
+/// Moves a descriptor out of the range that programs count on: shells and
+/// daemons close or reuse the low numbers blindly.
+pub fn move_up(fd: BorrowedFd<'_>) -> Option<OwnedFd> {
+    use std::os::fd::FromRawFd;
+    const OUT_OF_THE_WAY: i32 = 400;
+    // SAFETY: no memory is passed.
+    let moved = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, OUT_OF_THE_WAY) };
+    // SAFETY: new and owned by nobody else.
+    (moved >= 0).then(|| unsafe { OwnedFd::from_raw_fd(moved) })
+}

@@ -1,0 +1,162 @@
+//! All state that a fork must not inherit, in one zeroed block.
+//!
+//! The child of a fork has no work on the device, no queue at the gate and
+//! no business in its parent's status page. The block is therefore marked
+//! `MADV_WIPEONFORK`: the kernel gives the child zeros, and all-zero is the
+//! state of a process that has not joined. This holds even for a raw
+//! `clone` that runs no fork handlers; where the kernel refuses, the fork
+//! handler (`lifecycle::fork`) wipes the block.
+
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering::Acquire};
+
+use xsched_common::page::MAX_DEVICES;
+
+use crate::gate::Line;
+use crate::inflight::{DeviceWork, EventTable, StreamTable};
+use crate::page::Session;
+
+/// See the module.
+#[repr(C, align(4096))]
+pub struct Process {
+    /// The pages, while joined: the hot path's first load.
+    pub session: AtomicPtr<Session>,
+    /// Streams being captured; on the hot path too.
+    pub captures: Captures,
+    /// A [`crate::lifecycle::State`].
+    pub state: AtomicU32,
+    /// When to try to join (again); zero: at once.
+    pub next_attempt: AtomicU64,
+    /// By device: who waits.
+    pub lines: [Line; MAX_DEVICES],
+    /// By device: activity and times.
+    pub devices: [DeviceWork; MAX_DEVICES],
+    /// What is in flight on each stream.
+    pub streams: StreamTable,
+    /// Which work an event stands behind.
+    pub events: EventTable,
+    /// By device: events to fence with.
+    pub fence_pools: [[AtomicU64; FENCE_POOL]; MAX_DEVICES],
+}
+
+/// Idle fence events kept per device.
+pub const FENCE_POOL: usize = 32;
+
+static PROCESS: Process = Process {
+    session: AtomicPtr::new(std::ptr::null_mut()),
+    captures: Captures::new(),
+    state: AtomicU32::new(0),
+    next_attempt: AtomicU64::new(0),
+    lines: [const { Line::new() }; MAX_DEVICES],
+    devices: [const { DeviceWork::new() }; MAX_DEVICES],
+    streams: StreamTable::new(),
+    events: EventTable::new(),
+    fence_pools: [const { [const { AtomicU64::new(0) }; FENCE_POOL] }; MAX_DEVICES],
+};
+
+/// The process's state.
+#[inline(always)]
+pub fn process() -> &'static Process {
+    &PROCESS
+}
+
+/// The session, while joined.
+#[inline(always)]
+pub fn session() -> Option<&'static Session> {
+    let session = PROCESS.session.load(Acquire);
+    // SAFETY: null or a session, and sessions are never freed.
+    unsafe { session.as_ref() }
+}
+
+/// Asks the kernel to zero the block in children; whether it will.
+pub fn wipe_on_fork() -> bool {
+    let start = (&raw const PROCESS).cast_mut().cast();
+    // SAFETY: the block is page-aligned and a multiple of a page long, so
+    // nothing else is affected.
+    unsafe { libc::madvise(start, size_of::<Process>(), libc::MADV_WIPEONFORK) == 0 }
+}
+
+/// Zeroes the block.
+///
+/// # Safety
+/// Only in the child of a fork, where no other thread exists.
+pub unsafe fn wipe() {
+    // SAFETY: all fields are atomics, for which zero is valid; the caller
+    // guarantees that nobody looks.
+    unsafe {
+        std::ptr::write_bytes((&raw const PROCESS).cast_mut().cast::<u8>(), 0, size_of::<Process>());
+    }
+}
+
+/// The streams that are recording a graph.
+pub struct Captures {
+    /// How many; the hot path's only test.
+    count: AtomicU32,
+    streams: [AtomicU64; Captures::ROOM],
+}
+
+impl Captures {
+    const ROOM: usize = 30;
+
+    const fn new() -> Captures {
+        Captures {
+            count: AtomicU32::new(0),
+            streams: [const { AtomicU64::new(0) }; Captures::ROOM],
+        }
+    }
+
+    /// Whether any capture is active in the process.
+    #[inline(always)]
+    pub fn any(&self) -> bool {
+        self.count.load(Acquire) != 0
+    }
+
+    /// A capture began on this stream.
+    pub fn begin(&self, stream: u64) {
+        let free = |slot: &&AtomicU64| {
+            slot.compare_exchange(0, stream, Acquire, Acquire).is_ok()
+        };
+        // Without room the capture goes unnoticed only here: the platform
+        // asks the runtime before it records a fence.
+        if stream != 0 && self.streams.iter().find(free).is_some() {
+            self.count.fetch_add(1, Acquire);
+        }
+    }
+
+    /// The capture on this stream ended, or the stream did.
+    pub fn end(&self, stream: u64) {
+        let held = |slot: &&AtomicU64| {
+            slot.compare_exchange(stream, 0, Acquire, Acquire).is_ok()
+        };
+        if stream != 0 && self.streams.iter().find(held).is_some() {
+            self.count.fetch_sub(1, Acquire);
+        }
+    }
+
+    /// Whether a capture began on this very stream.
+    pub fn holds(&self, stream: u64) -> bool {
+        stream != 0 && self.streams.iter().any(|slot| slot.load(Acquire) == stream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn captures_are_counted_per_stream() {
+        let captures = Captures::new();
+        captures.begin(0x10);
+        captures.begin(0x20);
+        assert!(captures.any() && captures.holds(0x10));
+        captures.end(0x30);
+        captures.end(0x10);
+        assert!(captures.any() && !captures.holds(0x10));
+        captures.end(0x20);
+        assert!(!captures.any());
+    }
+
+    #[test]
+    fn the_block_is_whole_pages() {
+        assert_eq!(size_of::<Process>() % 4096, 0);
+    }
+}

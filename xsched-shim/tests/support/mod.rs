@@ -1,0 +1,163 @@
+//! A fake HIP runtime, programs on it, and an agent, for the tests that run
+//! the built library in real processes.
+
+#![allow(dead_code, reason = "every test file uses another part")]
+
+pub mod agent;
+pub mod puppet;
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// No process of a test lives longer.
+pub const WATCHDOG: Duration = Duration::from_secs(30);
+
+/// The library under test, as cargo has built it for this test binary.
+pub fn shim() -> PathBuf {
+    let exe = std::env::current_exe().expect("the test has a path");
+    let shim = exe.with_file_name("libxsched_shim.so");
+    assert!(shim.exists(), "{} was not built", shim.display());
+    shim
+}
+
+/// Directory with the compiled programs and the fake runtime.
+pub fn bin() -> &'static Path {
+    static BIN: OnceLock<TempDir> = OnceLock::new();
+    BIN.get_or_init(build).path()
+}
+
+fn build() -> TempDir {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs");
+    let runtime = dir.path().join("libamdhip64.so.5");
+    cc(&[
+        "-shared".as_ref(),
+        "-fPIC".as_ref(),
+        "-fno-omit-frame-pointer".as_ref(),
+        "-Wl,-soname,libamdhip64.so.5".as_ref(),
+        format!(
+            "-Wl,--version-script={}",
+            source.join("fake_hip.map").display()
+        )
+        .as_ref(),
+        source.join("fake_hip.c").as_os_str(),
+        "-o".as_ref(),
+        runtime.as_os_str(),
+    ]);
+    for entry in std::fs::read_dir(&source).expect("the programs' directory") {
+        let path = entry.expect("a directory entry").path();
+        let stem = path.file_stem().expect("a file name").to_owned();
+        if path.extension().is_some_and(|e| e == "c") && stem != "fake_hip" {
+            cc(&[
+                path.as_os_str(),
+                runtime.as_os_str(),
+                "-pthread".as_ref(),
+                "-ldl".as_ref(),
+                "-o".as_ref(),
+                dir.path().join(stem).as_os_str(),
+            ]);
+        }
+    }
+    dir
+}
+
+fn cc(arguments: &[&std::ffi::OsStr]) {
+    let status = Command::new("cc")
+        .args(["-O2", "-g", "-Wall"])
+        .args(arguments)
+        .status()
+        .expect("a C compiler is installed");
+    assert!(status.success(), "cc {arguments:?}");
+}
+
+/// Whether a program runs under the shim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preload {
+    /// It does.
+    Shim,
+    /// It runs alone.
+    Nothing,
+}
+
+/// A program of `tests/programs`, looking for its agent in `run_dir`.
+pub fn program(name: &str, preload: Preload, run_dir: &Path) -> Command {
+    let mut command = Command::new(bin().join(name));
+    command
+        .env("LD_LIBRARY_PATH", bin())
+        .env("XSCHED_RUN_DIR", run_dir)
+        .env_remove("LD_PRELOAD")
+        .stdin(Stdio::null());
+    if preload == Preload::Shim {
+        command.env("LD_PRELOAD", shim());
+    }
+    command
+}
+
+/// Runs a program to its end.
+pub fn run(command: &mut Command) -> Output {
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let guard = Guard::watch(&child);
+    let output = child.wait_with_output().expect("the program ends");
+    drop(guard);
+    output
+}
+
+/// The standard output of a program that must succeed.
+pub fn stdout_of(command: &mut Command) -> String {
+    let output = run(command);
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// Kills a process that outlives [`WATCHDOG`].
+pub struct Guard(std::sync::mpsc::Sender<()>);
+
+impl Guard {
+    /// Watches `child` until the guard is dropped.
+    pub fn watch(child: &Child) -> Guard {
+        let (sender, receiver) = std::sync::mpsc::channel::<()>();
+        let pid = child.id() as i32;
+        std::thread::spawn(move || {
+            use std::sync::mpsc::RecvTimeoutError;
+            if receiver.recv_timeout(WATCHDOG) == Err(RecvTimeoutError::Timeout) {
+                // SAFETY: the child is not reaped while the guard lives.
+                unsafe { libc::kill(pid, libc::SIGKILL) };
+            }
+        });
+        Guard(sender)
+    }
+}
+
+/// Waits until `condition` holds, at most 5 s.
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// How a process ended.
+pub fn succeeded(status: ExitStatus) {
+    assert!(status.success(), "{status}");
+}
+
+/// The middle of some measurements.
+pub fn median<T: Ord + Copy>(mut values: Vec<T>) -> T {
+    values.sort_unstable();
+    values[values.len() / 2]
+}
