@@ -8,9 +8,11 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::sync::Arc;
 use std::time::Instant;
 
+use super::same_file;
 use crate::process::{self, Mapping};
 
 /// What the runtime's file names begin with: the SONAME without its version.
@@ -58,7 +60,7 @@ impl Names {
     }
 }
 
-/// A file's identity, as `fstat` says.
+/// A file's identity, as `fstat` says where it was found first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FileId {
     /// Device number.
@@ -68,8 +70,7 @@ pub struct FileId {
 }
 
 impl FileId {
-    /// Of an open file.
-    pub fn of(file: &File) -> io::Result<FileId> {
+    fn of(file: &File) -> io::Result<FileId> {
         let stat = file.metadata()?;
         Ok(FileId {
             device: stat.dev(),
@@ -90,7 +91,7 @@ pub struct Image {
     /// The processes that map it.
     pub pids: Vec<u32>,
     /// The file, opened through one of them.
-    pub file: File,
+    pub file: Arc<File>,
 }
 
 /// What a look at the processes found.
@@ -104,10 +105,20 @@ pub struct Sweep {
     pub postponed: usize,
 }
 
+/// A file that somebody holds an [`Image`] of.
+#[derive(Debug)]
+struct KnownFile {
+    /// The first is the one that its images have.
+    ids: Vec<FileId>,
+    on_overlayfs: bool,
+    file: Arc<File>,
+}
+
 /// Looks through /proc for images.
 #[derive(Debug)]
 pub struct Finder {
     names: Names,
+    known: Vec<KnownFile>,
     /// The last process of a sweep that ran out of time: the next one begins
     /// behind it, so that every process has its turn.
     resume_after: u32,
@@ -118,6 +129,7 @@ impl Finder {
     pub fn new(names: Names) -> Finder {
         Finder {
             names,
+            known: Vec::new(),
             resume_after: 0,
         }
     }
@@ -132,6 +144,7 @@ impl Finder {
     /// # Errors
     /// /proc cannot be listed.
     pub fn sweep(&mut self, deadline: Instant) -> io::Result<Sweep> {
+        self.forget_unheld();
         let mut pids = process::all_pids()?;
         pids.sort_unstable();
         let start = pids.partition_point(|&pid| pid <= self.resume_after);
@@ -152,7 +165,8 @@ impl Finder {
     }
 
     /// Looks at one process only.
-    pub fn sweep_one(&self, pid: u32) -> Sweep {
+    pub fn sweep_one(&mut self, pid: u32) -> Sweep {
+        self.forget_unheld();
         let mut sweep = Sweep::default();
         self.look_at(pid, &mut HashMap::new(), &mut sweep);
         sweep
@@ -162,7 +176,7 @@ impl Finder {
     /// sweep. The path belongs to the key because the numbers alone are not
     /// unique on every file system (btrfs subvolumes).
     fn look_at(
-        &self,
+        &mut self,
         pid: u32,
         seen: &mut HashMap<((u32, u32), u64, String), usize>,
         sweep: &mut Sweep,
@@ -184,24 +198,60 @@ impl Finder {
                 add_pid(&mut sweep.images[index].pids, pid);
                 continue;
             }
-            let Some((file, id)) = open(pid, mapping) else {
+            let opened = open(pid, mapping).and_then(|file| self.identify(file));
+            let Ok((id, file)) = opened else {
                 sweep.unreadable += 1;
                 continue;
             };
-            let known = sweep.images.iter().position(|image| image.id == id);
-            let index = known.unwrap_or(sweep.images.len());
-            match known {
-                Some(index) => add_pid(&mut sweep.images[index].pids, pid),
-                None => sweep.images.push(Image {
-                    id,
-                    kind,
-                    path: mapping.path.clone(),
-                    pids: vec![pid],
-                    file,
-                }),
-            }
+            let index = match sweep.images.iter().position(|image| image.id == id) {
+                Some(index) => {
+                    add_pid(&mut sweep.images[index].pids, pid);
+                    index
+                }
+                None => {
+                    sweep.images.push(Image {
+                        id,
+                        kind,
+                        path: mapping.path.clone(),
+                        pids: vec![pid],
+                        file,
+                    });
+                    sweep.images.len() - 1
+                }
+            };
             seen.insert(key, index);
         }
+    }
+
+    /// The identity under which a file goes here, and the file as it was
+    /// opened first.
+    fn identify(&mut self, file: File) -> io::Result<(FileId, Arc<File>)> {
+        let id = FileId::of(&file)?;
+        if let Some(known) = self.known.iter().find(|known| known.ids.contains(&id)) {
+            return Ok((known.ids[0], Arc::clone(&known.file)));
+        }
+        let on_overlayfs = same_file::on_overlayfs(&file);
+        let same = self.known.iter_mut().find(|known| {
+            (on_overlayfs || known.on_overlayfs) && same_file::share_pages(&known.file, &file)
+        });
+        if let Some(known) = same {
+            known.ids.push(id);
+            return Ok((known.ids[0], Arc::clone(&known.file)));
+        }
+        let file = Arc::new(file);
+        self.known.push(KnownFile {
+            ids: vec![id],
+            on_overlayfs,
+            file: Arc::clone(&file),
+        });
+        Ok((id, file))
+    }
+
+    /// Closes files that nobody else holds: an open file keeps a container's
+    /// file system busy.
+    fn forget_unheld(&mut self) {
+        self.known
+            .retain(|known| Arc::strong_count(&known.file) > 1);
     }
 }
 
@@ -214,15 +264,21 @@ fn add_pid(pids: &mut Vec<u32>, pid: u32) {
 
 /// Opens the file behind a mapping: through the mapping itself, which works
 /// for deleted files but needs CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE
-/// (proc_pid_map_files(5)), else through the process's root.
-fn open(pid: u32, mapping: &Mapping) -> Option<(File, FileId)> {
+/// (proc_pid_map_files(5)), else through the process's root. There the process
+/// may have put anything under the name: opening never waits, and only a
+/// regular file counts.
+fn open(pid: u32, mapping: &Mapping) -> io::Result<File> {
     let range = &mapping.range;
     let through_mapping = format!("/proc/{pid}/map_files/{:x}-{:x}", range.start, range.end);
-    let file = File::open(through_mapping)
-        .or_else(|_| File::open(format!("/proc/{pid}/root{}", mapping.path)))
-        .ok()?;
-    let id = FileId::of(&file).ok()?;
-    Some((file, id))
+    let mut options = File::options();
+    options.read(true).custom_flags(libc::O_NONBLOCK);
+    let file = options
+        .open(through_mapping)
+        .or_else(|_| options.open(format!("/proc/{pid}/root{}", mapping.path)))?;
+    if !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    Ok(file)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub mod counts;
 pub mod images;
 mod multi;
 mod perf;
+mod same_file;
 pub mod site;
 pub mod support;
 mod unavailable;
@@ -42,8 +43,9 @@ use crate::process::ProcessId;
 const SWEEP_BUDGET: Duration = Duration::from_millis(250);
 
 /// How long the probes of an image stay when nobody maps it any more:
-/// programs that start again and again find them in place.
-const UNUSED_FOR: Duration = Duration::from_secs(60);
+/// programs that start again and again find them in place. Not for long,
+/// because probes keep the image's file system busy.
+const UNUSED_FOR: Duration = Duration::from_secs(10);
 
 /// Notices of new callers are handled at most this often, so that a program
 /// that calls from ever new addresses cannot keep the observer busy.
@@ -244,8 +246,7 @@ impl Observer {
         {
             return;
         }
-        let cache = object::ReadCache::new(&image.file);
-        let sites = match site::sites(&cache, self.plan.probes) {
+        let sites = match site::sites_in(&image.file, self.plan.probes) {
             Ok(sites) => sites,
             Err(error) => {
                 self.limits.push(format!("{}: {error}", image.path));

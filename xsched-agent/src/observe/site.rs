@@ -8,14 +8,19 @@
 //! pushes nothing, and the return address and arguments are still in place
 //! behind it.
 
+use std::fs::File;
+
 use object::elf;
-use object::read::ReadRef;
 use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
+use object::read::{ReadCache, ReadRef};
 use object::{Endianness, Object as _, ObjectSymbol as _, SymbolKind};
 use xsched_common::hip::{self, EntryClass, EntryPoint};
 
 const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
 const NOP5: [u8; 5] = [0x0f, 0x1f, 0x44, 0x00, 0x00];
+
+/// Real runtimes have 20 to 40 MB.
+const MAX_IMAGE: u64 = 512 << 20;
 
 /// Which functions to probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,9 +94,24 @@ pub enum SiteError {
     /// It is not what its name promises.
     #[error("not a readable 64-bit ELF file: {0}")]
     NotElf(#[from] object::Error),
+    /// Somebody else's sparse file could name tables of any size.
+    #[error("{0} bytes is more than any runtime has ({MAX_IMAGE})")]
+    TooLarge(u64),
     /// Built for another machine.
     #[error("built for ELF machine {0}, probes need x86-64 (62)")]
     Machine(u16),
+}
+
+/// [`sites`] of an open file; reads only the parts that are needed.
+///
+/// # Errors
+/// The file is no ELF file for x86-64, or too large.
+pub fn sites_in(file: &File, set: ProbeSet) -> Result<Vec<Site>, SiteError> {
+    let size = file.metadata().map_or(0, |stat| stat.len());
+    if size > MAX_IMAGE {
+        return Err(SiteError::TooLarge(size));
+    }
+    sites(&ReadCache::new(file), set)
 }
 
 /// The places for the functions of `set` that an image defines, by offset.

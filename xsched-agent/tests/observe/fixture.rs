@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use tempfile::TempDir;
@@ -109,6 +109,11 @@ impl Fixture {
         Program::start(command)
     }
 
+    /// The program as it is found in another directory.
+    pub fn start_in(&self, dir: &Path) -> Program {
+        Program::start(Command::new(dir.join("program")))
+    }
+
     /// The program with a second runtime preloaded whose symbol tables are
     /// damaged beyond reading, in a file that the linker still maps.
     pub fn start_with_garbage_runtime(&self) -> Program {
@@ -143,6 +148,48 @@ fn cc(dir: &Path, flags: &[&str], kind: &[&str], source: &str, output: &str, lib
         "{output}: {}",
         String::from_utf8_lossy(&result.stderr)
     );
+}
+
+/// A directory seen through overlayfs. Unmounted when dropped.
+pub struct Overlay {
+    dir: TempDir,
+}
+
+impl Overlay {
+    pub fn of(lower: &Path) -> Overlay {
+        let dir = TempDir::new().expect("temporary directory");
+        let at = dir.path();
+        for part in ["upper", "work", "merged"] {
+            fs::create_dir(at.join(part)).expect("directory");
+        }
+        let options = format!(
+            "lowerdir={},upperdir={},workdir={}",
+            lower.display(),
+            at.join("upper").display(),
+            at.join("work").display()
+        );
+        let status = Command::new("mount")
+            .args(["-t", "overlay", "overlay", "-o", &options])
+            .arg(at.join("merged"))
+            .status()
+            .expect("mount");
+        assert!(status.success(), "overlayfs cannot be mounted: {status}");
+        Overlay { dir }
+    }
+
+    pub fn merged(&self) -> PathBuf {
+        self.dir.path().join("merged")
+    }
+}
+
+impl Drop for Overlay {
+    fn drop(&mut self) {
+        // Lazily: the kernel may still be letting go of the last probe.
+        let _ = Command::new("umount")
+            .arg("--lazy")
+            .arg(self.merged())
+            .status();
+    }
 }
 
 /// A running program.c. Killed when dropped; kills itself after two minutes.

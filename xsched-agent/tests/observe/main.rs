@@ -5,7 +5,7 @@ mod fixture;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use fixture::{Api, Fixture, Preload, bpf_or_left_out};
+use fixture::{Api, Fixture, Overlay, Preload, bpf_or_left_out};
 use xsched_agent::observe::site::{self, FirstInstruction};
 use xsched_agent::observe::{
     CallCount, ImageKind, LinkKind, ObjectKind, Observer, Plan, ProbeSet, Sample, Scope,
@@ -233,6 +233,32 @@ fn images_are_found_when_they_appear_and_kept_apart() {
         pids.sort_unstable();
         assert_eq!(pids, users);
     }
+}
+
+/// Containers of one image share its layers through overlayfs.
+#[test]
+fn one_file_in_two_containers_is_probed_once() {
+    if !bpf_or_left_out() {
+        return;
+    }
+    let fixture = Fixture::build();
+    let containers = [Overlay::of(fixture.path()), Overlay::of(fixture.path())];
+    let mut programs: Vec<_> = containers
+        .iter()
+        .map(|overlay| fixture.start_in(&overlay.merged()))
+        .collect();
+    let mut observer = Observer::start(watch_everything()).expect("observer");
+    programs.push(fixture.start(Preload::Nothing));
+    observer.refresh();
+    for (program, count) in programs.iter_mut().zip([5, 6, 7]) {
+        program.call('a', Api::Launch, 0, count);
+    }
+    let sample = observer.sample().expect("sample");
+    for (program, count) in programs.iter().zip([5, 6, 7]) {
+        assert_eq!(total_of(&sample, program.pid()), count);
+    }
+    // Files must be let go before their file systems.
+    drop((observer, programs));
 }
 
 #[test]

@@ -1,0 +1,115 @@
+//! Whether two open files are one to the kernel's uprobes.
+//!
+//! Uprobes belong to the real inode. Through overlayfs, which containers live
+//! on, the same file of a shared layer shows another device in every
+//! container, so by `fstat` it would be probed once per container and every
+//! call counted as often. What overlayfs does not hide is the page cache: it
+//! maps the real file's pages.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::ptr;
+
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::param::page_size;
+
+/// linux/magic.h.
+const OVERLAYFS_SUPER_MAGIC: i64 = 0x794c_7630;
+
+/// Bits of an entry of /proc/PID/pagemap
+/// (Documentation/admin-guide/mm/pagemap.rst).
+const PRESENT: u64 = 1 << 63;
+const FRAME: u64 = (1 << 55) - 1;
+
+/// Whether `fstat` does not show the real inode.
+pub fn on_overlayfs(file: &File) -> bool {
+    rustix::fs::fstatfs(file).is_ok_and(|fs| fs.f_type == OVERLAYFS_SUPER_MAGIC)
+}
+
+/// Whether both files have the same pages in memory. `false` also when the
+/// kernel does not tell (page frames need CAP_SYS_ADMIN).
+pub fn share_pages(a: &File, b: &File) -> bool {
+    let (Ok(of_a), Ok(of_b)) = (a.metadata(), b.metadata()) else {
+        return false;
+    };
+    if of_a.len() != of_b.len() || of_a.len() == 0 {
+        return false;
+    }
+    let (Some(page_a), Some(page_b)) = (FirstPage::map(a), FirstPage::map(b)) else {
+        return false;
+    };
+    let Ok(pagemap) = File::open("/proc/self/pagemap") else {
+        return false;
+    };
+    // Memory compaction may move a page between two looks: look again.
+    (0..3).any(|_| {
+        let (a, b) = (page_a.frame(&pagemap), page_b.frame(&pagemap));
+        a.is_some() && a == b
+    })
+}
+
+/// The first page of a file, mapped for reading.
+struct FirstPage {
+    address: *mut core::ffi::c_void,
+}
+
+impl FirstPage {
+    fn map(file: &File) -> Option<FirstPage> {
+        // SAFETY: a new mapping at an address of the kernel's choice; nothing
+        // but `frame` touches it.
+        let address = unsafe {
+            mmap(
+                ptr::null_mut(),
+                page_size(),
+                ProtFlags::READ,
+                // Populated by the kernel: reading the page here would be a
+                // SIGBUS if its owner truncated the file.
+                MapFlags::SHARED | MapFlags::POPULATE,
+                file,
+                0,
+            )
+        };
+        Some(FirstPage {
+            address: address.ok()?,
+        })
+    }
+
+    fn frame(&self, pagemap: &File) -> Option<u64> {
+        let mut entry = [0; 8];
+        let index = self.address as u64 / page_size() as u64;
+        pagemap.read_exact_at(&mut entry, index * 8).ok()?;
+        let entry = u64::from_le_bytes(entry);
+        let frame = entry & FRAME;
+        (entry & PRESENT != 0 && frame != 0).then_some(frame)
+    }
+}
+
+impl Drop for FirstPage {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `map` with this length, and no reference to it
+        // exists.
+        let _ = unsafe { munmap(self.address, page_size()) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    #[test]
+    fn one_file_opened_twice_is_one_and_its_copy_is_not() {
+        let dir = tempfile::tempdir().expect("directory");
+        let (original, copy) = (dir.path().join("a"), dir.path().join("b"));
+        let mut file = File::create(&original).expect("file");
+        file.write_all(&[7; 5000]).expect("written");
+        std::fs::copy(&original, &copy).expect("copied");
+        let open = |path| File::open(path).expect("opened");
+        // SAFETY: geteuid has no preconditions.
+        if unsafe { libc::geteuid() } == 0 {
+            assert!(share_pages(&open(&original), &open(&original)));
+        }
+        assert!(!share_pages(&open(&original), &open(&copy)));
+        assert!(!on_overlayfs(&File::open("/proc/self/maps").expect("maps")));
+    }
+}
