@@ -121,6 +121,11 @@ impl Runtime {
                 Outcome::Done => {
                     core.complete(taken.ring, now);
                     self.announce_progress();
+                    if executor == Executor::Waiter && core.externals() > 0 {
+                        // The engine may sleep without a deadline because this item was being executed, and what comes
+                        // next may be for it alone.
+                        self.engine.notify(self);
+                    }
                 }
                 Outcome::Retry => core.put_back(taken, now + RETRY),
             }

@@ -111,7 +111,10 @@ pub fn start(command: &mut Command) -> Running {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn();
-    Running(child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}")))
+    Running(
+        child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}")),
+        format!("{command:?}"),
+    )
 }
 
 /// Runs a command to its end; its standard output. It must succeed within the watchdog's time.
@@ -123,7 +126,7 @@ pub fn finish(command: &mut Command) -> String {
 }
 
 /// A running program.
-pub struct Running(pub Child);
+pub struct Running(pub Child, String);
 
 impl Running {
     /// Waits for the end: status, standard output, standard error.
@@ -133,7 +136,7 @@ impl Running {
             if let Some(status) = self.0.try_wait().expect("wait for the program") {
                 break status;
             }
-            assert!(Instant::now() < deadline, "the program hangs");
+            assert!(Instant::now() < deadline, "{} hangs", self.1);
             std::thread::sleep(Duration::from_millis(5));
         };
         let (mut out, mut err) = (String::new(), String::new());
