@@ -11,6 +11,7 @@ pub mod images;
 mod multi;
 mod perf;
 mod same_file;
+mod sample;
 pub mod site;
 pub mod support;
 mod unavailable;
@@ -20,14 +21,14 @@ use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use xsched_common::bpf::{CallKey, CallRoute};
-use xsched_common::hip::{ENTRY_POINTS, EntryPoint, StreamAt};
-use xsched_common::units::StreamClass;
+use xsched_common::bpf::CallKey;
+use xsched_common::hip::ENTRY_POINTS;
 
 pub use attach::{LinkKind, Scope};
 pub use callers::{Caller, CallerObject, ObjectKind};
 pub use counts::{CountsError, Drops};
 pub use images::{FileId, ImageKind};
+pub use sample::{CallCount, Sample};
 pub use site::ProbeSet;
 pub use support::probe_support;
 pub use unavailable::Unavailable;
@@ -100,50 +101,6 @@ impl Plan {
             max_keys: 16_384,
         }
     }
-}
-
-/// Calls that agree in everything.
-#[derive(Clone, Debug)]
-pub struct CallCount {
-    /// Who called.
-    pub process: ProcessId,
-    /// Index into [`ENTRY_POINTS`].
-    pub api: u16,
-    /// On which kind of stream.
-    pub stream: StreamClass,
-    /// Whether the call came through a shim.
-    pub route: CallRoute,
-    /// From where.
-    pub caller: Caller,
-    /// How often, since the observer first saw this.
-    pub count: u64,
-}
-
-impl CallCount {
-    /// The function.
-    pub fn entry(&self) -> &'static EntryPoint {
-        &ENTRY_POINTS[usize::from(self.api)]
-    }
-
-    /// Whether the runtime called itself: part of another call, not one of
-    /// the program's.
-    pub fn is_nested(&self) -> bool {
-        self.caller.object.kind == ObjectKind::Runtime
-    }
-}
-
-/// What has been counted up to now.
-#[derive(Clone, Debug, Default)]
-pub struct Sample {
-    /// Totals. A process that has exited is in one more sample, with its
-    /// final counts, and then in none.
-    pub calls: Vec<CallCount>,
-    /// Processes of that last kind.
-    pub exited: Vec<ProcessId>,
-    /// Probe hits, counted or dropped.
-    pub events: u64,
-    /// Hits that could not be counted, and lost notices.
-    pub drops: Drops,
 }
 
 /// An image with its probes.
@@ -369,7 +326,9 @@ impl Observer {
             }
             for &(key, count) in &calls {
                 let caller = self.callers.get(pid, key.caller);
-                sample.calls.extend(call_count(process, key, caller, count));
+                sample
+                    .calls
+                    .extend(sample::call_count(process, key, caller, count));
                 if !alive {
                     self.maps.forget(key);
                 }
@@ -419,61 +378,5 @@ impl Drop for Observer {
         for (_, attached) in self.attached.drain() {
             leaving.append(attached.probes);
         }
-    }
-}
-
-/// A kernel count in the user's terms. `None` for a key that names nothing,
-/// which a program of another version could have left.
-fn call_count(process: ProcessId, key: CallKey, caller: Caller, count: u64) -> Option<CallCount> {
-    let entry = ENTRY_POINTS.get(usize::from(key.api))?;
-    let route = match caller.object.kind {
-        ObjectKind::Shim => CallRoute::Shim,
-        _ => CallRoute::from_raw(key.route)?,
-    };
-    Some(CallCount {
-        process,
-        api: key.api,
-        stream: effective_stream(entry, StreamClass::from_raw(key.stream)?),
-        route,
-        caller,
-        count,
-    })
-}
-
-/// The kernel side takes a function without a stream argument for one on the
-/// null stream, and a null handle for the null stream. Two kinds of
-/// functions differ.
-fn effective_stream(entry: &EntryPoint, counted: StreamClass) -> StreamClass {
-    if entry.symbol.ends_with("_spt") && counted == StreamClass::Null {
-        // "Stream per thread": what hipcc -fgpu-default-stream=per-thread
-        // calls; the null handle means the thread's own stream.
-        StreamClass::PerThread
-    } else if entry.is_launch() && entry.stream_at == StreamAt::Unknown {
-        // hipLaunchByPtr: the stream was given to an earlier call. Nobody is
-        // told of default-stream launches that were not seen.
-        StreamClass::Created
-    } else {
-        counted
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use xsched_common::hip::entry_point;
-
-    #[test]
-    fn null_handles_of_per_thread_functions_are_not_the_default_stream() {
-        let effective = |symbol, counted| {
-            let (_, entry) = entry_point(symbol).expect("in the table");
-            effective_stream(entry, counted)
-        };
-        use StreamClass::{Created, Null, PerThread};
-        assert_eq!(effective("hipLaunchKernel", Null), Null);
-        assert_eq!(effective("hipLaunchKernel_spt", Null), PerThread);
-        assert_eq!(effective("hipLaunchKernel_spt", Created), Created);
-        assert_eq!(effective("hipMemcpy", Null), Null);
-        assert_eq!(effective("hipMemcpy_spt", Null), PerThread);
-        assert_eq!(effective("hipLaunchByPtr", Null), Created);
     }
 }
