@@ -47,11 +47,20 @@ impl Bench {
 
     /// Compiles a C program of tests/c against the installed library.
     pub fn compile(&self, name: &str) -> PathBuf {
-        let program = self.path(name);
+        let program = self.path(name.rsplit('/').next().unwrap_or(name));
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut compiler = Command::new("cc");
         compiler
-            .args(["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-I"])
+            .args([
+                "-O1",
+                "-g",
+                "-Wall",
+                "-Wextra",
+                "-Werror",
+                "-Wno-unused-function",
+                "-pthread",
+                "-I",
+            ])
             .arg(root.join("include"))
             .arg(root.join(format!("tests/c/{name}.c")))
             .arg("-o")
@@ -145,6 +154,11 @@ impl Running {
             stderr.read_to_string(&mut err).expect("read its errors");
         }
         (status, out, err)
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.0.id()
     }
 
     /// As `kill -9`.
