@@ -112,8 +112,10 @@ impl Model {
         self.classes.prune();
 
         for (id, process) in &mut self.processes {
-            process.take_counts(launches.get(id).into_iter().flatten().copied());
+            // The page first: from then on, what came through the shim is
+            // the page's to count.
             process.take_page(joined.get(id));
+            process.take_counts(launches.get(id).into_iter().flatten().copied());
         }
         for process in self.processes.values_mut() {
             process.tick(now);

@@ -72,7 +72,9 @@ impl PageReader {
                         .saturating_add(passed);
                 }
             }
-            callers.entry(printable(name)).or_default().add(launches);
+            if launches.total() > 0 {
+                callers.entry(printable(name)).or_default().add(launches);
+            }
         }
         let (bursts, gate_waits) = (page.bursts.counts(), page.gate_waits.counts());
         let change = PageChange {
@@ -129,7 +131,12 @@ mod tests {
             }
         );
         assert_eq!(change.bursts.total(), 1);
+        assert!(page.callers[63].claim(b"(others)"));
         let change = reader.read(&page);
+        assert!(
+            !change.callers.contains_key("(others)"),
+            "it has launched nothing"
+        );
         assert_eq!(change.callers["libtorch_hip.so"].total(), 0);
         assert_eq!(change.bursts.total(), 0);
     }
@@ -146,6 +153,6 @@ mod tests {
         let name = change.callers.keys().next().expect("one caller");
         assert!(!name.chars().any(char::is_control));
         count.store(3, Relaxed);
-        assert_eq!(reader.read(&page).callers[name].gated, 0);
+        assert_eq!(reader.read(&page).callers[name].gated, 0, "backwards");
     }
 }

@@ -44,11 +44,29 @@ impl Agent {
         Agent::start_in(tempfile::tempdir().expect("a temporary directory"))
     }
 
-    /// The same in a directory that an earlier agent may have used.
+    /// Starts one with probes, which fails where BPF does.
+    pub fn start_observing() -> Agent {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let agent = Agent::spawn(dir, &[]);
+        wait_for(
+            "BPF works (run as root; XSCHED_TEST_NO_BPF=1 leaves these tests out)",
+            || {
+                let snapshot = agent.ask_raw(r#"{"op":"list"}"#);
+                snapshot["agent"]["bpf"]["available"] == true
+            },
+        );
+        agent
+    }
+
+    /// Without probes, in a directory that an earlier agent may have used.
     pub fn start_in(dir: tempfile::TempDir) -> Agent {
+        Agent::spawn(dir, &["--no-bpf"])
+    }
+
+    fn spawn(dir: tempfile::TempDir, arguments: &[&str]) -> Agent {
         let run_dir = RunDir(dir.path().join("run"));
         let child = agent_command()
-            .arg("--no-bpf")
+            .args(arguments)
             .env("XSCHED_RUN_DIR", &run_dir.0)
             .stderr(Stdio::null())
             .spawn()

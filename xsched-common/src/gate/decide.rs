@@ -63,9 +63,10 @@ pub struct GateView {
     pub last_trickle: Nanos,
     /// The measured kernel time T; zero while unknown.
     pub kernel_time: Nanos,
-    /// The agent's heartbeat: a counter, since the agent's clock may not be
-    /// ours (time namespaces).
-    pub heartbeat: u64,
+    /// When the process, not just this waiter, last saw the agent's heartbeat
+    /// change. A launch that passes every 16 ms must not start the lease
+    /// anew each time.
+    pub beat_seen: Nanos,
     /// The waiter's clock.
     pub now: Nanos,
     /// How often a stall has doubled this process's cap.
@@ -90,18 +91,14 @@ pub struct Waiter {
     pub arrived: Nanos,
     /// Which thread it is.
     pub thread: ThreadKind,
-    beat: u64,
-    beat_seen: Nanos,
 }
 
 impl Waiter {
     /// A thread that arrives at the gate now.
-    pub const fn new(now: Nanos, thread: ThreadKind, heartbeat: u64) -> Waiter {
+    pub const fn new(now: Nanos, thread: ThreadKind) -> Waiter {
         Waiter {
             arrived: now,
             thread,
-            beat: heartbeat,
-            beat_seen: now,
         }
     }
 }
@@ -156,11 +153,7 @@ pub fn stall_limit(limits: &Limits, kernel_time: Nanos) -> Nanos {
 }
 
 /// Decides what `waiter` does, given `view`.
-pub fn decide(limits: &Limits, view: &GateView, waiter: &mut Waiter) -> Decision {
-    if view.heartbeat != waiter.beat {
-        waiter.beat = view.heartbeat;
-        waiter.beat_seen = view.now;
-    }
+pub fn decide(limits: &Limits, view: &GateView, waiter: &Waiter) -> Decision {
     let mode = view.word.mode();
     match mode {
         GateMode::Open => return Decision::Go,
@@ -173,7 +166,7 @@ pub fn decide(limits: &Limits, view: &GateView, waiter: &mut Waiter) -> Decision
         GateMode::Capped(_) | GateMode::Closed => {}
     }
 
-    let lease_ends = waiter.beat_seen + limits.lease;
+    let lease_ends = view.beat_seen + limits.lease;
     if view.now >= lease_ends {
         return Decision::Pass(Guard::Lease);
     }
@@ -218,6 +211,8 @@ mod tests {
     use proptest::prelude::*;
 
     const L: Limits = Limits::DEFAULT;
+    /// A living agent's heart beats this often, ns.
+    const BEAT: u64 = 50_000_000;
 
     fn view(mode: GateMode, in_flight: u32, now: Nanos) -> GateView {
         GateView {
@@ -226,7 +221,7 @@ mod tests {
             last_completion: Nanos::ZERO,
             last_trickle: Nanos::ZERO,
             kernel_time: Nanos::ZERO,
-            heartbeat: now.0 / 50_000_000,
+            beat_seen: Nanos(now.0 / BEAT * BEAT),
             now,
             cap_doublings: 0,
             turn: Turn::First,
@@ -243,14 +238,13 @@ mod tests {
     ) -> (Nanos, Decision) {
         let start = Nanos::from_secs(10);
         let mut now = start;
-        let mut waiter = Waiter::new(now, thread, view(mode, in_flight, now).heartbeat);
-        let beat = waiter.beat;
+        let waiter = Waiter::new(now, thread);
         for _ in 0..100_000 {
             let mut v = view(mode, in_flight, now);
             if !beats {
-                v.heartbeat = beat;
+                v.beat_seen = start;
             }
-            match decide(&L, &v, &mut waiter) {
+            match decide(&L, &v, &waiter) {
                 Decision::Wait { until } => {
                     assert!(until > now, "a wait must move on");
                     now = until;
@@ -263,17 +257,17 @@ mod tests {
 
     #[test]
     fn open_goes_and_capped_goes_below_the_cap() {
-        let mut w = Waiter::new(Nanos(1), ThreadKind::Worker, 0);
+        let w = Waiter::new(Nanos(1), ThreadKind::Worker);
         assert_eq!(
-            decide(&L, &view(GateMode::Open, 9, Nanos(1)), &mut w),
+            decide(&L, &view(GateMode::Open, 9, Nanos(1)), &w),
             Decision::Go
         );
         assert_eq!(
-            decide(&L, &view(GateMode::Capped(4), 3, Nanos(1)), &mut w),
+            decide(&L, &view(GateMode::Capped(4), 3, Nanos(1)), &w),
             Decision::Go
         );
         assert!(matches!(
-            decide(&L, &view(GateMode::Capped(4), 4, Nanos(1)), &mut w),
+            decide(&L, &view(GateMode::Capped(4), 4, Nanos(1)), &w),
             Decision::Wait { .. }
         ));
     }
@@ -317,24 +311,48 @@ mod tests {
     fn a_doubled_cap_admits_more() {
         let mut v = view(GateMode::Capped(2), 3, Nanos(1));
         v.cap_doublings = 1;
-        let mut w = Waiter::new(Nanos(1), ThreadKind::Worker, 0);
-        assert_eq!(decide(&L, &v, &mut w), Decision::Go);
+        let w = Waiter::new(Nanos(1), ThreadKind::Worker);
+        assert_eq!(decide(&L, &v, &w), Decision::Go);
     }
 
     #[test]
     fn a_dead_agent_frees_even_the_last_in_line() {
         let start = Nanos::from_secs(1);
-        let mut w = Waiter::new(start, ThreadKind::Worker, 7);
+        let w = Waiter::new(start, ThreadKind::Worker);
         let mut v = view(GateMode::Closed, 0, start);
-        (v.heartbeat, v.turn) = (7, Turn::Behind);
+        (v.beat_seen, v.turn) = (start, Turn::Behind);
         assert_eq!(
-            decide(&L, &v, &mut w),
+            decide(&L, &v, &w),
             Decision::Wait {
                 until: start + L.lease
             }
         );
         v.now = start + L.lease;
-        assert_eq!(decide(&L, &v, &mut w), Decision::Pass(Guard::Lease));
+        assert_eq!(decide(&L, &v, &w), Decision::Pass(Guard::Lease));
+    }
+
+    /// A main thread passes a closed gate every 16 ms; none of these waits is
+    /// as long as the lease, and still it must end.
+    #[test]
+    fn a_dead_agent_frees_a_thread_that_trickles() {
+        let start = Nanos::from_secs(1);
+        let (mut now, mut last_trickle) = (start, Nanos::ZERO);
+        loop {
+            let w = Waiter::new(now, ThreadKind::Main);
+            let passed = loop {
+                let mut v = view(GateMode::Closed, 0, now);
+                (v.beat_seen, v.last_trickle) = (start, last_trickle);
+                match decide(&L, &v, &w) {
+                    Decision::Wait { until } => now = until,
+                    passed => break passed,
+                }
+            };
+            last_trickle = now;
+            assert!(now.since(start) <= L.lease, "still held after the lease");
+            if passed == Decision::Pass(Guard::Lease) {
+                break;
+            }
+        }
     }
 
     proptest! {
@@ -356,11 +374,11 @@ mod tests {
         ) {
             let v = GateView {
                 word: GateWord(raw), in_flight, last_completion: Nanos(completion),
-                last_trickle: Nanos(trickle), kernel_time: Nanos(t), heartbeat: beat,
+                last_trickle: Nanos(trickle), kernel_time: Nanos(t), beat_seen: Nanos(beat),
                 now: Nanos(now), cap_doublings: doublings, turn: Turn::First,
             };
-            let mut w = Waiter::new(Nanos(arrived), ThreadKind::Main, 0);
-            if let Decision::Wait { until } = decide(&L, &v, &mut w) {
+            let w = Waiter::new(Nanos(arrived), ThreadKind::Main);
+            if let Decision::Wait { until } = decide(&L, &v, &w) {
                 prop_assert!(until > v.now);
             }
         }

@@ -66,7 +66,7 @@ pub fn pass(process: &Process, session: &Session, command: Command<'_>, fencing:
 fn wait(parts: &Parts<'_>, fencing: &impl Fencing) {
     let mut place = parts.line.enter();
     let arrived = sys::now();
-    let mut waiter = Waiter::new(arrived, sys::thread_kind(), parts.session.heartbeat());
+    let waiter = Waiter::new(arrived, sys::thread_kind());
     parts
         .work
         .begin(parts.session, parts.status, parts.command.device);
@@ -84,7 +84,7 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing) {
         let now = sys::now();
         let word = GateWord(parts.control.word.load(Acquire));
         let view = view(parts, word, turn, now);
-        match decide(&Limits::DEFAULT, &view, &mut waiter) {
+        match decide(&Limits::DEFAULT, &view, &waiter) {
             Decision::Go => break,
             Decision::Pass(guard) => {
                 pass_by(parts, guard, word, now);
@@ -136,7 +136,7 @@ fn view(parts: &Parts<'_>, word: GateWord, turn: Turn, now: Nanos) -> GateView {
         last_completion: parts.work.last_completion(),
         last_trickle: parts.line.last_trickle(),
         kernel_time: parts.work.kernel_time(),
-        heartbeat: parts.session.heartbeat(),
+        beat_seen: parts.session.beat_seen(now),
         now,
         cap_doublings: parts.line.doublings(word),
         turn,

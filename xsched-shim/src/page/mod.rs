@@ -70,12 +70,7 @@ impl Session {
         now: Nanos,
     ) -> Result<Session, PageError> {
         use std::os::fd::IntoRawFd;
-        let control = map_page::<ControlPage>(
-            "control",
-            control,
-            libc::PROT_READ,
-            CONTROL_MAGIC,
-        )?;
+        let control = map_page::<ControlPage>("control", control, libc::PROT_READ, CONTROL_MAGIC)?;
         let status = map_page::<StatusPage>(
             "status",
             status,
@@ -113,16 +108,24 @@ impl Session {
         self.control().heartbeat.load(Acquire)
     }
 
-    /// Whether the agent has shown no sign of life since an earlier call at
-    /// least a lease ago. A process that was idle for longer sees a changed
-    /// heartbeat first, so only a standing one counts.
-    pub fn lease_expired(&self, now: Nanos) -> bool {
+    /// When the agent's heartbeat was last seen to change, by our clock. A
+    /// process that was idle sees a changed heartbeat first, so only a
+    /// standing one grows old.
+    pub fn beat_seen(&self, now: Nanos) -> Nanos {
         let beat = self.heartbeat();
-        if self.beat.swap(beat, Relaxed) != beat {
+        // The time before the beat: another thread that finds the beat known
+        // must not find the time of the one before.
+        if self.beat.load(Acquire) != beat {
             self.beat_seen.store(now.0, Relaxed);
-            return false;
+            self.beat.store(beat, Release);
+            return now;
         }
-        now.since(Nanos(self.beat_seen.load(Relaxed))) >= Limits::DEFAULT.lease
+        Nanos(self.beat_seen.load(Relaxed))
+    }
+
+    /// Whether the agent has shown no sign of life for a lease.
+    pub fn lease_expired(&self, now: Nanos) -> bool {
+        now.since(self.beat_seen(now)) >= Limits::DEFAULT.lease
     }
 
     /// Rings the doorbell if the agent wants to hear of `edge` on a device.
@@ -184,7 +187,10 @@ fn map_page<T>(
         return Err(PageError::NotSealed(name));
     }
     if (stat(raw)?.st_size as usize) < size_of::<T>() {
-        return Err(PageError::Mismatch(name, PageMismatch::Size(stat(raw)?.st_size as u32)));
+        return Err(PageError::Mismatch(
+            name,
+            PageMismatch::Size(stat(raw)?.st_size as u32),
+        ));
     }
     // SAFETY: a new mapping at an address of the kernel's choice.
     let at = unsafe {

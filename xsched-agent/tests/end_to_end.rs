@@ -1,0 +1,468 @@
+//! The whole path on hipsim: real agent with real BPF, real shim, sample
+//! programs that know nothing of either.
+//!
+//! Needs what `cargo build` builds (`cargo xtask test` sees to it), and root
+//! with BPF: without, these tests fail, unless XSCHED_TEST_NO_BPF=1 leaves
+//! them out.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{Agent, agent_command, wait_for};
+use serde_json::Value;
+
+/// A machine of our own: an agent, a device, a runtime.
+struct Machine {
+    agent: Agent,
+    dir: tempfile::TempDir,
+}
+
+/// A program that is killed when it goes out of scope.
+struct Program(Child);
+
+impl Program {
+    fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// SIGTERM, then what it printed.
+    fn stop(mut self) -> Value {
+        use std::io::Read as _;
+        let pid = rustix::process::Pid::from_raw(self.0.id() as i32).expect("a pid");
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("SIGTERM");
+        let mut text = String::new();
+        self.0
+            .stdout
+            .take()
+            .expect("piped")
+            .read_to_string(&mut text)
+            .expect("reads");
+        assert!(self.0.wait().expect("ends").success(), "{text}");
+        serde_json::from_str(&text).expect("JSON")
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn no_bpf() -> bool {
+    let left_out = std::env::var_os("XSCHED_TEST_NO_BPF").is_some();
+    if left_out {
+        eprintln!("LEFT OUT: this test needs BPF (XSCHED_TEST_NO_BPF is set)");
+    }
+    left_out
+}
+
+/// A built program or library.
+fn built(name: &str) -> PathBuf {
+    let agent = Path::new(env!("CARGO_BIN_EXE_xsched-agent"));
+    let file = agent.with_file_name(name);
+    assert!(
+        file.exists(),
+        "{} is missing: run `cargo build` first",
+        file.display()
+    );
+    file
+}
+
+impl Machine {
+    fn new() -> Machine {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        hipsim::install::install(&built("libhipsim.so"), &dir.path().join("hip"))
+            .expect("installs");
+        Machine {
+            agent: Agent::start_observing(),
+            dir,
+        }
+    }
+
+    fn at_home<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        command
+            .env("XSCHED_RUN_DIR", &self.agent.run_dir.0)
+            .env("XSCHED_SHIM", built("libxsched_shim.so"))
+            .env("HIPSIM_DEVICE", self.dir.path().join("device"))
+            .env("LD_LIBRARY_PATH", self.dir.path().join("hip"))
+            .stdout(Stdio::piped())
+    }
+
+    /// Under the shim, by `xsched-agent run`.
+    fn run(&self, class: &str, program: &str, arguments: &[&str]) -> Program {
+        let mut command = agent_command();
+        command
+            .args(["run", "--class", class, "--"])
+            .arg(built(program))
+            .args(arguments);
+        Program(self.at_home(&mut command).spawn().expect("starts"))
+    }
+
+    /// Without anything of ours.
+    fn native(&self, program: &str, arguments: &[&str], env: &[(&str, &str)]) -> Program {
+        let mut command = Command::new(built(program));
+        command.args(arguments).envs(env.iter().copied());
+        Program(self.at_home(&mut command).spawn().expect("starts"))
+    }
+
+    /// The row of a process, once `ready` accepts it.
+    fn row(&self, what: &str, pid: u32, ready: impl Fn(&Value) -> bool) -> Value {
+        let mut last = Value::Null;
+        let deadline = Instant::now() + common::PATIENCE;
+        loop {
+            let snapshot = self.agent.ask_raw(r#"{"op":"list"}"#);
+            let rows = snapshot["processes"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            if let Some(row) = rows.into_iter().find(|row| row["pid"] == pid) {
+                if ready(&row) {
+                    return row;
+                }
+                last = row;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "waited in vain for {what}: {last}"
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// `diagnose --pid` and its exit code.
+    fn diagnose(&self, pid: u32) -> (i32, Value) {
+        let out = self
+            .at_home(&mut agent_command())
+            .args([
+                "diagnose",
+                "--json",
+                "--duration",
+                "1.5",
+                "--pid",
+                &pid.to_string(),
+            ])
+            .output()
+            .expect("runs");
+        let code = out.status.code().expect("a code");
+        let report = serde_json::from_slice(&out.stdout)
+            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&out.stderr)));
+        (code, report)
+    }
+}
+
+fn codes(report: &Value) -> Vec<&str> {
+    let findings = report["findings"].as_array().expect("findings");
+    for finding in findings {
+        assert!(
+            !finding["evidence"].as_array().expect("evidence").is_empty(),
+            "{finding}"
+        );
+        assert!(
+            !finding["fix"].as_str().expect("a fix").is_empty(),
+            "{finding}"
+        );
+    }
+    findings
+        .iter()
+        .filter_map(|finding| finding["code"].as_str())
+        .collect()
+}
+
+#[test]
+fn a_scheduled_process_is_seen_whole_and_nothing_bypasses() {
+    if no_bpf() {
+        return;
+    }
+    let machine = Machine::new();
+    let batch = machine.run("low", "hipsim-batch", &["--kernel-time", "200us"]);
+    let row = machine.row("launches of a joined process", batch.pid(), |row| {
+        row["shim"] == "joined" && row["launches_per_s"].as_f64().is_some_and(|n| n > 1000.0)
+    });
+    assert_eq!(row["class"], "low", "{row}");
+    assert_eq!(row["gate"]["state"], "open", "{row}");
+    assert_eq!(row["bypass_ratio"], 0.0, "{row}");
+    assert_eq!(row["default_stream_ratio"], 0.0, "{row}");
+    assert_eq!(row["callers"][0]["library"], "hipsim-batch", "{row}");
+    assert!(row["device"].is_string(), "{row}");
+
+    let out = machine.agent.cli(&[
+        "set",
+        "--pid",
+        &batch.pid().to_string(),
+        "--class",
+        "normal",
+        "--json",
+    ]);
+    assert!(out.status.success());
+    machine.row("its new class", batch.pid(), |row| row["class"] == "normal");
+    let (code, report) = machine.diagnose(batch.pid());
+    assert_eq!(codes(&report), [""; 0], "{report}");
+    assert_eq!(code, 0);
+}
+
+#[test]
+fn a_process_without_the_shim_is_seen_too() {
+    if no_bpf() {
+        return;
+    }
+    let machine = Machine::new();
+    let program = machine.native("hipsim-nullstream", &[], &[]);
+    let row = machine.row("launches of a native process", program.pid(), |row| {
+        row["launches_per_s"].as_f64().is_some_and(|n| n > 10.0)
+    });
+    assert_eq!(row["shim"], "absent", "{row}");
+    assert_eq!(row["bypass_ratio"], 1.0, "{row}");
+    assert_eq!(row["default_stream_ratio"], 1.0, "{row}");
+    assert!(
+        row["burst"].is_null() && row["gate"].is_null(),
+        "unknown is null: {row}"
+    );
+}
+
+#[test]
+fn a_service_beside_batch_keeps_its_latency() {
+    if no_bpf() {
+        return;
+    }
+    let machine = Machine::new();
+    let service = [
+        "--json",
+        "--kernels",
+        "10",
+        "--kernel-time",
+        "500us",
+        "--period",
+        "20ms",
+        "--duration",
+        "2s",
+    ];
+    let p50 = |program| finish(program)["p50_ns"].as_f64().expect("a median");
+    let alone = p50(machine.native("hipsim-service", &service, &[]));
+    let batch = machine.native("hipsim-batch", &["--kernel-time", "300us"], &[]);
+    let native = p50(machine.native("hipsim-service", &service, &[]));
+    drop(batch);
+    let batch = machine.run("low", "hipsim-batch", &["--kernel-time", "300us"]);
+    machine.row("the batch has joined", batch.pid(), |row| {
+        row["shim"] == "joined"
+    });
+    let scheduled = p50(machine.run("high", "hipsim-service", &service));
+    let kept = batch.stop()["kernels"].as_f64().expect("a count");
+    assert!(
+        native > alone * 1.5,
+        "contention is real: alone {alone}, native {native}"
+    );
+    assert!(
+        scheduled < alone * 1.3,
+        "alone {alone}, scheduled {scheduled}"
+    );
+    assert!(kept > 1000.0, "the batch works in the gaps: {kept} kernels");
+}
+
+fn finish(mut program: Program) -> Value {
+    use std::io::Read as _;
+    let mut text = String::new();
+    program
+        .0
+        .stdout
+        .take()
+        .expect("piped")
+        .read_to_string(&mut text)
+        .expect("reads");
+    assert!(program.0.wait().expect("ends").success(), "{text}");
+    serde_json::from_str(text.trim()).expect("JSON")
+}
+
+#[test]
+fn planted_faults_are_proven() {
+    if no_bpf() {
+        return;
+    }
+    let machine = Machine::new();
+    let shim = built("libxsched_shim.so");
+    let shim = shim.to_str().expect("UTF-8");
+
+    let bypass = machine.run("normal", "hipsim-versioned", &[]);
+    machine.row("the bypass", bypass.pid(), |row| {
+        row["bypass_ratio"].as_f64().is_some_and(|b| b > 0.5)
+    });
+    let (code, report) = machine.diagnose(bypass.pid());
+    assert_eq!(code, 1);
+    assert!(
+        codes(&report).contains(&"symbol-version-bypass"),
+        "{report}"
+    );
+    drop(bypass);
+
+    let null = machine.native("hipsim-nullstream", &[], &[("LD_PRELOAD", shim)]);
+    machine.row("it has joined", null.pid(), |row| row["shim"] == "joined");
+    let (code, report) = machine.diagnose(null.pid());
+    assert_eq!(
+        (code, codes(&report)),
+        (1, vec!["default-stream"]),
+        "{report}"
+    );
+    drop(null);
+
+    let missing = machine.native(
+        "hipsim-batch",
+        &[],
+        &[("LD_PRELOAD", "/nonexistent/libxsched_shim.so")],
+    );
+    machine.row("it launches", missing.pid(), |row| {
+        row["launches"].as_u64().is_some_and(|n| n > 0)
+    });
+    let (code, report) = machine.diagnose(missing.pid());
+    assert_eq!(
+        (code, codes(&report)),
+        (1, vec!["preload-missing"]),
+        "{report}"
+    );
+}
+
+#[test]
+fn a_killed_agent_frees_its_clients_and_a_new_one_finds_them() {
+    if no_bpf() {
+        return;
+    }
+    let mut machine = Machine::new();
+    let batch = machine.run("low", "hipsim-batch", &["--kernel-time", "200us"]);
+    machine.row("it has joined", batch.pid(), |row| row["shim"] == "joined");
+    // A service that is nearly always active keeps the batch out.
+    let service = machine.run(
+        "high",
+        "hipsim-service",
+        &[
+            "--kernels",
+            "100",
+            "--kernel-time",
+            "1ms",
+            "--period",
+            "100ms",
+            "--duration",
+            "60s",
+        ],
+    );
+    machine.row("the batch is held", batch.pid(), |row| {
+        row["gate"]["state"] == "closed"
+    });
+    let run_dir = machine.agent.run_dir.0.clone();
+    let spare = Agent::start();
+    let dir = std::mem::replace(&mut machine.agent, spare).kill();
+    drop(service);
+    // The batch must launch on without anybody: count them by BPF of its own.
+    std::thread::sleep(Duration::from_millis(500));
+    let out = machine
+        .at_home(&mut agent_command())
+        .args([
+            "diagnose",
+            "--json",
+            "--duration",
+            "1",
+            "--pid",
+            &batch.pid().to_string(),
+        ])
+        .output()
+        .expect("runs");
+    let report: Value = serde_json::from_slice(&out.stdout).expect("a report");
+    let launches: u64 = report["calls"]
+        .as_array()
+        .expect("calls")
+        .iter()
+        .filter(|call| call["api"] == "hipModuleLaunchKernel")
+        .filter_map(|call| call["count"].as_u64())
+        .sum();
+    assert!(launches > 500, "free, it makes 5,000 a second: {report}");
+
+    machine.agent = Agent::start_in(dir);
+    assert_eq!(machine.agent.run_dir.0, run_dir);
+    machine.row("it has rejoined", batch.pid(), |row| {
+        row["shim"] == "joined"
+    });
+    assert!(batch.stop()["kernels"].as_f64().is_some_and(|n| n > 1000.0));
+}
+
+#[test]
+fn strangers_get_one_clear_line() {
+    if no_bpf() {
+        return;
+    }
+    let machine = Machine::new();
+    let batch = machine.run("low", "hipsim-batch", &[]);
+    machine.row("it has joined", batch.pid(), |row| row["shim"] == "joined");
+    for (user, pid, expected) in [
+        ("root", "4194305".to_owned(), "does not exist"),
+        ("root", std::process::id().to_string(), "does not use HIP"),
+        ("nobody", batch.pid().to_string(), "belongs to another user"),
+    ] {
+        let mut command = Command::new("setpriv");
+        let ids: &[&str] = match user {
+            "root" => &[],
+            _ => &["--reuid=65534", "--regid=65534", "--clear-groups"],
+        };
+        // Where any user may execute it.
+        let agent = copy_for_all(&machine);
+        command
+            .args(ids)
+            .arg(agent)
+            .args(["diagnose", "--duration", "0.2", "--pid", &pid]);
+        let out = machine
+            .at_home(&mut command)
+            .output()
+            .expect("setpriv is there");
+        let error = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert_eq!(out.status.code(), Some(2), "{user} {pid}: {error}");
+        assert!(error.contains(expected), "{user} {pid}: {error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+    assert!(
+        batch.stop()["kernels"].as_f64().is_some_and(|n| n > 0.0),
+        "it never noticed"
+    );
+}
+
+fn copy_for_all(machine: &Machine) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = machine.dir.path().join("bin");
+    std::fs::create_dir_all(&dir).expect("a folder");
+    for open in [machine.dir.path(), &dir] {
+        std::fs::set_permissions(open, std::fs::Permissions::from_mode(0o755)).expect("opens it");
+    }
+    let copy = dir.join("xsched-agent");
+    if !copy.exists() {
+        std::fs::copy(env!("CARGO_BIN_EXE_xsched-agent"), &copy).expect("copies");
+    }
+    copy
+}
+
+#[test]
+fn a_client_that_is_killed_at_the_gate_leaves_no_trace() {
+    if no_bpf() {
+        return;
+    }
+    let machine = Machine::new();
+    let high = machine.run("high", "hipsim-batch", &["--kernel-time", "1ms"]);
+    machine.row("high has joined", high.pid(), |row| row["shim"] == "joined");
+    let low = machine.run("low", "hipsim-batch", &["--kernel-time", "200us"]);
+    machine.row("low is held", low.pid(), |row| {
+        row["gate"]["state"] == "closed"
+    });
+    let killed = low.pid();
+    drop(low);
+    let other = machine.run("low", "hipsim-batch", &["--kernel-time", "200us"]);
+    machine.row("another is held", other.pid(), |row| {
+        row["gate"]["state"] == "closed"
+    });
+    drop(high);
+    machine.row("it runs", other.pid(), |row| {
+        row["gate"]["state"] == "open" && row["launches_per_s"].as_f64().is_some_and(|n| n > 1000.0)
+    });
+    wait_for("the killed one is gone", || {
+        let snapshot = machine.agent.ask_raw(r#"{"op":"list"}"#);
+        let rows = snapshot["processes"].as_array().expect("rows").clone();
+        !rows.iter().any(|row| row["pid"] == killed)
+    });
+}
