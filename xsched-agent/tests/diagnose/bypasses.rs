@@ -117,3 +117,11 @@ fn two_shims_are_a_finding() {
             .is_some_and(|s| s.ends_with("libxsched_shim.so"))
     );
 }
+
+#[test]
+fn a_shim_that_was_opened_and_not_preloaded_comes_last() {
+    let report = examine(&fixtures().start("program", None, &["./libxsched_shim.so", LAZY, "0"]));
+    let evidence = only(&report, "binding-bypass", Severity::Error);
+    assert!(evidence.contains("was not preloaded"), "{evidence}");
+    assert!(!evidence.contains("RTLD_DEEPBIND"), "{evidence}");
+}

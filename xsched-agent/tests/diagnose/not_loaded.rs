@@ -118,3 +118,27 @@ fn a_set_user_id_program_is_not_preloaded_into() {
     let evidence = only(&report, "secure-exec", Severity::Error);
     assert!(evidence.contains("AT_SECURE"), "{evidence}");
 }
+
+#[test]
+fn a_file_that_exists_outside_the_mount_namespace_only() {
+    // SAFETY: geteuid has no preconditions.
+    if unsafe { libc::geteuid() } != 0 {
+        eprintln!("SKIPPED: making a mount namespace needs root");
+        return;
+    }
+    let set = fixtures();
+    std::fs::create_dir_all(set.path("hidden")).expect("writable");
+    let shim = set.text("hidden/libxsched_shim.so");
+    std::fs::copy(set.path("libxsched_shim.so"), &shim).expect("writable");
+    let mut command = std::process::Command::new("unshare");
+    command.args(["-m", "sh", "-c"]).arg(format!(
+        "mount -t tmpfs none {} && LD_PRELOAD={shim} exec ./program",
+        set.text("hidden")
+    ));
+    let report = examine(&set.spawn(command));
+    let evidence = only(&report, "preload-missing", Severity::Error);
+    assert!(
+        evidence.contains("although it exists outside"),
+        "{evidence}"
+    );
+}
