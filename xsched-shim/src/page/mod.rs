@@ -5,7 +5,8 @@ mod doorbell;
 pub use doorbell::Doorbell;
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use xsched_common::gate::Limits;
 use xsched_common::page::{
