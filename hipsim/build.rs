@@ -40,6 +40,8 @@ fn main() {
     );
     println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libamdhip64.so.5");
     println!("cargo::rustc-cdylib-link-arg=-Wl,-Bsymbolic");
+    // The engine's thread runs this code until the process ends, whoever calls dlclose.
+    println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
 }
 
 /// The first two columns of a table; `#` starts a comment line.

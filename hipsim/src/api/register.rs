@@ -4,8 +4,8 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 
 use crate::abi::types::{FAT_BINARY_MAGIC, FatBinaryWrapper};
 use crate::runtime::command::Address;
-use crate::runtime::kernels;
 use crate::runtime::memory::{self, Kind};
+use crate::runtime::{self, kernels};
 
 /// Never null: programs keep the handle and pass it back.
 pub unsafe extern "C" fn fat_binary(wrapper: *const FatBinaryWrapper) -> *mut c_void {
@@ -20,7 +20,9 @@ pub unsafe extern "C" fn fat_binary(wrapper: *const FatBinaryWrapper) -> *mut c_
 }
 
 pub unsafe extern "C" fn unregister_fat_binary(module: *mut c_void) {
-    kernels::remove_module(module);
+    if !runtime::forked() {
+        kernels::remove_module(module);
+    }
 }
 
 unsafe fn text(name: *const c_char) -> Option<String> {

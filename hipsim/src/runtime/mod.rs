@@ -38,12 +38,17 @@ extern "C" fn after_fork_in_child() {
     FORKED.store(true, Ordering::Relaxed);
 }
 
+/// Whether this is a child forked after initialisation: locks may be held by threads it does not have.
+pub fn forked() -> bool {
+    FORKED.load(Ordering::Relaxed)
+}
+
 /// The runtime of this process.
 ///
 /// # Errors
 /// `NoDevice` when the device file cannot be used, `ContextIsDestroyed` in a child forked after initialisation.
 pub fn get() -> Result<&'static Runtime> {
-    if FORKED.load(Ordering::Relaxed) {
+    if forked() {
         return Err(HipError::ContextIsDestroyed);
     }
     RUNTIME
