@@ -5,6 +5,7 @@ use super::calls::is_launch;
 use super::elf::versioned_name;
 use super::facts::Facts;
 use super::linker::{Explanation, Origin, Reference, explain};
+use super::survey::Contents;
 
 /// One reference that leads past the shim.
 #[derive(Clone, Debug)]
@@ -30,7 +31,12 @@ pub enum State {
 /// All of them; none when no shim is mapped. A function that the shim leaves
 /// to the runtime on purpose is no bypass, unless it launches kernels.
 pub fn find(facts: &Facts) -> Vec<Bypass<'_>> {
-    if facts.shim().is_none() {
+    // Without the shim's symbols nothing can be said about what it lacks.
+    let known = facts
+        .survey
+        .shims()
+        .all(|(o, _)| o.contents == Contents::Read);
+    if facts.shim().is_none() || !known {
         return Vec::new();
     }
     let definitions = facts.shim_definitions();

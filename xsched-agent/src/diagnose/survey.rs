@@ -27,6 +27,15 @@ pub enum Role {
     Library,
 }
 
+/// Whether an object's file could be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contents {
+    /// It was.
+    Read,
+    /// It could not: nothing is known about its symbols.
+    Unread,
+}
+
 /// One object of the process. A file that is mapped twice (dlmopen) is two.
 #[derive(Clone, Debug)]
 pub struct MappedObject {
@@ -34,6 +43,8 @@ pub struct MappedObject {
     pub path: String,
     /// Its part.
     pub role: Role,
+    /// Whether its symbols are known.
+    pub contents: Contents,
     /// What is added to the addresses in the file.
     pub base: u64,
     /// Addresses from its first to its last segment.
@@ -81,9 +92,12 @@ impl Survey {
                 // Programs map all kinds of files; those that are no objects
                 // at all have no bindings that could be missed.
                 Err(ElfError::NotElf | ElfError::NotLoadable(_)) => {}
-                Err(e) => survey
-                    .limits
-                    .push(format!("{} was not examined: it {e}", first.path)),
+                Err(e) => {
+                    survey
+                        .limits
+                        .push(format!("{} was not examined: it {e}", first.path));
+                    survey.add_unread(&mappings, shims);
+                }
             }
         }
         survey.objects.sort_by_key(|o| o.span.start);
@@ -97,9 +111,29 @@ impl Survey {
             self.objects.push(MappedObject {
                 path: path.clone(),
                 role,
+                contents: Contents::Read,
                 base,
                 span,
                 elf: Rc::clone(&elf),
+            });
+        }
+    }
+
+    /// Runtimes and shims are known by their names: where calls lead can be
+    /// said even when the files cannot be read.
+    fn add_unread(&mut self, mappings: &[&Mapping], shims: &ShimNames) {
+        let (Some(first), Some(last)) = (mappings.first(), mappings.last()) else {
+            return;
+        };
+        let role = role(&first.path, &Elf::unread(), "", shims);
+        if matches!(role, Role::Runtime | Role::Shim(_)) {
+            self.objects.push(MappedObject {
+                path: first.path.clone(),
+                role,
+                contents: Contents::Unread,
+                base: first.range.start,
+                span: first.range.start..last.range.end,
+                elf: Rc::new(Elf::unread()),
             });
         }
     }

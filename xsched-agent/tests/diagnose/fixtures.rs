@@ -202,6 +202,13 @@ impl Fixtures {
         self.path(name).to_str().expect("UTF-8").to_owned()
     }
 
+    /// Lets other users reach the files.
+    pub fn open_to_all(&self) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let open = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(self.directory.path(), open).expect("ours");
+    }
+
     /// A file with this content.
     pub fn write(&self, name: &str, content: &str) {
         std::fs::write(self.path(name), content).expect("writable");

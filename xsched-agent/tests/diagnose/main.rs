@@ -7,6 +7,7 @@ mod elf_files;
 mod fixtures;
 mod live;
 mod not_loaded;
+mod other_users;
 mod refusals;
 
 use std::time::Duration;
@@ -45,6 +46,16 @@ fn only(report: &Report, code: &str, severity: Severity) -> String {
     assert!(!finding.fix.is_empty() && !finding.title.is_empty());
     assert!(!finding.evidence.is_empty());
     finding.evidence.join("\n")
+}
+
+/// Whether this is root; says which test is skipped otherwise.
+fn is_root(what: &str) -> bool {
+    // SAFETY: geteuid has no preconditions.
+    let root = unsafe { libc::geteuid() } == 0;
+    if !root {
+        eprintln!("SKIPPED: {what} needs root");
+    }
+    root
 }
 
 /// A source that says what it is told.

@@ -101,9 +101,7 @@ fn a_static_program_that_should_have_been_preloaded() {
 
 #[test]
 fn a_set_user_id_program_is_not_preloaded_into() {
-    // SAFETY: geteuid has no preconditions.
-    if unsafe { libc::geteuid() } != 0 {
-        eprintln!("SKIPPED: making a set-user-ID file of another user needs root");
+    if !is_root("making a set-user-ID file of another user") {
         return;
     }
     let set = fixtures();
@@ -111,9 +109,7 @@ fn a_set_user_id_program_is_not_preloaded_into() {
     std::fs::copy(set.path("program"), &file).expect("writable");
     std::os::unix::fs::chown(&file, Some(65_534), None).expect("root may");
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o4755)).expect("root may");
-    // The other user must reach the runtime in the directory.
-    let open = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(set.path(""), open).expect("root may");
+    set.open_to_all();
     let report = examine(&set.start("raised", Some(&set.text("libxsched_shim.so")), &[]));
     let evidence = only(&report, "secure-exec", Severity::Error);
     assert!(evidence.contains("AT_SECURE"), "{evidence}");
@@ -121,9 +117,7 @@ fn a_set_user_id_program_is_not_preloaded_into() {
 
 #[test]
 fn a_file_that_exists_outside_the_mount_namespace_only() {
-    // SAFETY: geteuid has no preconditions.
-    if unsafe { libc::geteuid() } != 0 {
-        eprintln!("SKIPPED: making a mount namespace needs root");
+    if !is_root("making a mount namespace") {
         return;
     }
     let set = fixtures();

@@ -103,6 +103,21 @@ pub enum Loader {
 }
 
 impl Elf {
+    /// Stands for a file that cannot be read: a library without any symbols.
+    pub fn unread() -> Elf {
+        Elf {
+            file_type: FileType::Relocatable,
+            segments: Vec::new(),
+            loader: Loader::Dynamic,
+            soname: None,
+            needed: Vec::new(),
+            search_paths: Vec::new(),
+            flags: LinkFlags::default(),
+            symbols: HashMap::new(),
+            slots: Vec::new(),
+        }
+    }
+
     /// Reads `source`.
     pub fn read<R: ReadAt + ?Sized>(source: &R) -> Result<Elf, ElfError> {
         let headers = Headers::read(source)?;
@@ -111,12 +126,7 @@ impl Elf {
             file_type: headers.file_type,
             segments: headers.segments.clone(),
             loader: Loader::Static,
-            soname: None,
-            needed: Vec::new(),
-            search_paths: Vec::new(),
-            flags: LinkFlags::default(),
-            symbols: HashMap::new(),
-            slots: Vec::new(),
+            ..Elf::unread()
         };
         let Some(dynamic) = dynamic else {
             return Ok(elf);
