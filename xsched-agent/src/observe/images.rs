@@ -1,19 +1,13 @@
 //! Finds the images of the runtime, and of shims, that processes have mapped.
-//!
-//! An image is a file, not a path: containers show the same path for
-//! different files and different paths for the same file. Files are opened
-//! through the process that maps them, so they are found in any mount
-//! namespace and even when deleted.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::same_file;
-use crate::process::{self, Mapping};
+use super::files::{FileId, Files};
+use crate::process::{self, ProcessError};
 
 /// What the runtime's file names begin with: the SONAME without its version.
 const RUNTIME_PREFIX: &str = "libamdhip64.so";
@@ -60,25 +54,6 @@ impl Names {
     }
 }
 
-/// A file's identity, as `fstat` says where it was found first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FileId {
-    /// Device number.
-    pub device: u64,
-    /// Inode on it.
-    pub inode: u64,
-}
-
-impl FileId {
-    fn of(file: &File) -> io::Result<FileId> {
-        let stat = file.metadata()?;
-        Ok(FileId {
-            device: stat.dev(),
-            inode: stat.ino(),
-        })
-    }
-}
-
 /// An image and who uses it.
 #[derive(Debug)]
 pub struct Image {
@@ -105,12 +80,34 @@ pub struct Sweep {
     pub postponed: usize,
 }
 
-/// A file that somebody holds an [`Image`] of.
+/// How long a process may go without a look. Reading the mappings of every
+/// process every time would cost more than all the rest of the agent.
+const LONGEST_REST: Duration = Duration::from_secs(10);
+
+/// A process loads the runtime while it starts, or when somebody's notebook
+/// gets to it: young ones are looked at every time, old ones now and then.
+fn rest(known_for: Duration) -> Duration {
+    if known_for < Duration::from_secs(2) {
+        Duration::ZERO
+    } else {
+        (known_for / 4).min(LONGEST_REST)
+    }
+}
+
+/// What a process had mapped at the last look.
 #[derive(Debug)]
-struct KnownFile {
-    /// The first is the one that its images have.
-    ids: Vec<FileId>,
-    on_overlayfs: bool,
+struct Looked {
+    first: Instant,
+    next: Instant,
+    uses: Vec<Use>,
+    unreadable: bool,
+}
+
+#[derive(Debug)]
+struct Use {
+    id: FileId,
+    kind: ImageKind,
+    path: String,
     file: Arc<File>,
 }
 
@@ -118,10 +115,8 @@ struct KnownFile {
 #[derive(Debug)]
 pub struct Finder {
     names: Names,
-    known: Vec<KnownFile>,
-    /// The last process of a sweep that ran out of time: the next one begins
-    /// behind it, so that every process has its turn.
-    resume_after: u32,
+    files: Files,
+    processes: HashMap<u32, Looked>,
 }
 
 impl Finder {
@@ -129,162 +124,122 @@ impl Finder {
     pub fn new(names: Names) -> Finder {
         Finder {
             names,
-            known: Vec::new(),
-            resume_after: 0,
+            files: Files::default(),
+            processes: HashMap::new(),
         }
     }
 
-    /// Which file names it looks for.
-    pub fn names(&self) -> &Names {
-        &self.names
-    }
-
-    /// Looks at all processes, or as many as fit before `deadline`.
+    /// Looks at the processes whose turn it is, or as many as fit before
+    /// `deadline`; says what all of them use. A library that an old process
+    /// loads is found after [`LONGEST_REST`] at the latest.
     ///
     /// # Errors
     /// /proc cannot be listed.
     pub fn sweep(&mut self, deadline: Instant) -> io::Result<Sweep> {
-        self.forget_unheld();
-        let mut pids = process::all_pids()?;
-        pids.sort_unstable();
-        let start = pids.partition_point(|&pid| pid <= self.resume_after);
-        pids.rotate_left(start);
-        self.resume_after = 0;
-
-        let mut sweep = Sweep::default();
-        let mut seen = HashMap::new();
-        for (done, &pid) in pids.iter().enumerate() {
+        let now = Instant::now();
+        let pids = process::all_pids()?;
+        let alive: HashSet<u32> = pids.iter().copied().collect();
+        self.processes.retain(|pid, _| alive.contains(pid));
+        // New processes first, then whoever waits longest.
+        let mut due: Vec<(Option<Instant>, u32)> = pids
+            .into_iter()
+            .map(|pid| (self.processes.get(&pid).map(|looked| looked.next), pid))
+            .filter(|(next, _)| next.is_none_or(|next| next <= now))
+            .collect();
+        due.sort_unstable();
+        let mut postponed = 0;
+        for (done, &(_, pid)) in due.iter().enumerate() {
+            // At least one: sweeps must get on.
             if done > 0 && Instant::now() >= deadline {
-                self.resume_after = pids[done - 1];
-                sweep.postponed = pids.len() - done;
+                postponed = due.len() - done;
                 break;
             }
-            self.look_at(pid, &mut seen, &mut sweep);
+            self.look_at(pid, now);
         }
-        Ok(sweep)
+        Ok(self.found(postponed))
     }
 
     /// Looks at one process only.
     pub fn sweep_one(&mut self, pid: u32) -> Sweep {
-        self.forget_unheld();
-        let mut sweep = Sweep::default();
-        self.look_at(pid, &mut HashMap::new(), &mut sweep);
-        sweep
+        self.look_at(pid, Instant::now());
+        self.found(0)
     }
 
-    /// `seen` maps a file as /proc/PID/maps writes it to its place in the
-    /// sweep. The path belongs to the key because the numbers alone are not
-    /// unique on every file system (btrfs subvolumes).
-    fn look_at(
-        &mut self,
-        pid: u32,
-        seen: &mut HashMap<((u32, u32), u64, String), usize>,
-        sweep: &mut Sweep,
-    ) {
-        let maps = match process::maps(pid) {
-            Ok(maps) => maps,
-            Err(process::ProcessError::Gone(_)) => return,
-            Err(_) => {
-                sweep.unreadable += 1;
+    fn look_at(&mut self, pid: u32, now: Instant) {
+        let first = self.processes.get(&pid).map_or(now, |looked| looked.first);
+        let mut looked = Looked {
+            first,
+            next: now + rest(now.duration_since(first)),
+            uses: Vec::new(),
+            unreadable: false,
+        };
+        match process::maps(pid) {
+            Ok(maps) => {
+                let mut seen = HashSet::new();
+                for mapping in maps.iter().filter(|mapping| mapping.executable) {
+                    let Some(kind) = self.names.kind_of(mapping.basename()) else {
+                        continue;
+                    };
+                    // A file is mapped in several pieces. The path belongs to
+                    // the key because the numbers alone are not unique on
+                    // every file system (btrfs subvolumes).
+                    if !seen.insert((mapping.device, mapping.inode, &mapping.path)) {
+                        continue;
+                    }
+                    match self.files.behind(pid, mapping) {
+                        Ok((id, file)) => looked.uses.push(Use {
+                            id,
+                            kind,
+                            path: mapping.path.clone(),
+                            file,
+                        }),
+                        Err(_) => looked.unreadable = true,
+                    }
+                }
+            }
+            Err(ProcessError::Gone(_)) => {
+                self.processes.remove(&pid);
                 return;
             }
+            Err(_) => looked.unreadable = true,
+        }
+        self.processes.insert(pid, looked);
+    }
+
+    fn found(&mut self, postponed: usize) -> Sweep {
+        self.files.forget_unheld();
+        let mut sweep = Sweep {
+            postponed,
+            ..Sweep::default()
         };
-        for mapping in maps.iter().filter(|mapping| mapping.executable) {
-            let Some(kind) = self.names.kind_of(mapping.basename()) else {
-                continue;
-            };
-            let key = (mapping.device, mapping.inode, mapping.path.clone());
-            if let Some(&index) = seen.get(&key) {
-                add_pid(&mut sweep.images[index].pids, pid);
-                continue;
-            }
-            let opened = open(pid, mapping).and_then(|file| self.identify(file));
-            let Ok((id, file)) = opened else {
-                sweep.unreadable += 1;
-                continue;
-            };
-            let index = match sweep.images.iter().position(|image| image.id == id) {
-                Some(index) => {
-                    add_pid(&mut sweep.images[index].pids, pid);
-                    index
-                }
-                None => {
-                    sweep.images.push(Image {
-                        id,
-                        kind,
-                        path: mapping.path.clone(),
+        for (&pid, looked) in &self.processes {
+            sweep.unreadable += usize::from(looked.unreadable);
+            for used in &looked.uses {
+                let image = sweep.images.iter_mut().find(|image| image.id == used.id);
+                match image {
+                    Some(image) => image.pids.push(pid),
+                    None => sweep.images.push(Image {
+                        id: used.id,
+                        kind: used.kind,
+                        path: used.path.clone(),
                         pids: vec![pid],
-                        file,
-                    });
-                    sweep.images.len() - 1
+                        file: Arc::clone(&used.file),
+                    }),
                 }
-            };
-            seen.insert(key, index);
+            }
         }
-    }
-
-    /// The identity under which a file goes here, and the file as it was
-    /// opened first.
-    fn identify(&mut self, file: File) -> io::Result<(FileId, Arc<File>)> {
-        let id = FileId::of(&file)?;
-        if let Some(known) = self.known.iter().find(|known| known.ids.contains(&id)) {
-            return Ok((known.ids[0], Arc::clone(&known.file)));
+        for image in &mut sweep.images {
+            // One file under two paths, as a process may map it.
+            image.pids.sort_unstable();
+            image.pids.dedup();
         }
-        let on_overlayfs = same_file::on_overlayfs(&file);
-        let same = self.known.iter_mut().find(|known| {
-            (on_overlayfs || known.on_overlayfs) && same_file::share_pages(&known.file, &file)
-        });
-        if let Some(known) = same {
-            known.ids.push(id);
-            return Ok((known.ids[0], Arc::clone(&known.file)));
-        }
-        let file = Arc::new(file);
-        self.known.push(KnownFile {
-            ids: vec![id],
-            on_overlayfs,
-            file: Arc::clone(&file),
-        });
-        Ok((id, file))
+        sweep
     }
-
-    /// Closes files that nobody else holds: an open file keeps a container's
-    /// file system busy.
-    fn forget_unheld(&mut self) {
-        self.known
-            .retain(|known| Arc::strong_count(&known.file) > 1);
-    }
-}
-
-/// A file is mapped in several pieces, one after the other.
-fn add_pid(pids: &mut Vec<u32>, pid: u32) {
-    if pids.last() != Some(&pid) {
-        pids.push(pid);
-    }
-}
-
-/// Opens the file behind a mapping: through the mapping itself, which works
-/// for deleted files but needs CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE
-/// (proc_pid_map_files(5)), else through the process's root. There the process
-/// may have put anything under the name: opening never waits, and only a
-/// regular file counts.
-fn open(pid: u32, mapping: &Mapping) -> io::Result<File> {
-    let range = &mapping.range;
-    let through_mapping = format!("/proc/{pid}/map_files/{:x}-{:x}", range.start, range.end);
-    let mut options = File::options();
-    options.read(true).custom_flags(libc::O_NONBLOCK);
-    let file = options
-        .open(through_mapping)
-        .or_else(|_| options.open(format!("/proc/{pid}/root{}", mapping.path)))?;
-    if !file.metadata()?.is_file() {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    Ok(file)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn names_of_images() {
@@ -307,13 +262,32 @@ mod tests {
     #[test]
     fn a_sweep_ends_in_time_and_the_next_one_goes_on() {
         let mut finder = Finder::new(Names::with_shims(&[]));
-        let all = process::all_pids().expect("/proc").len();
         let first = finder.sweep(Instant::now()).expect("sweep");
-        // One process is always examined, so that sweeps make progress.
-        assert!(first.postponed > 0 && first.postponed < all + 8);
-        assert_ne!(finder.resume_after, 0);
-        let later = Instant::now() + Duration::from_secs(60);
-        assert_eq!(finder.sweep(later).expect("sweep").postponed, 0);
-        assert_eq!(finder.resume_after, 0);
+        assert!(first.postponed > 0);
+        assert_eq!(finder.processes.len(), 1);
+        let soon = Instant::now() + Duration::from_secs(60);
+        assert_eq!(finder.sweep(soon).expect("sweep").postponed, 0);
+        assert!(finder.processes.len() > 2);
+        assert!(finder.processes.contains_key(&std::process::id()));
+    }
+
+    #[test]
+    fn old_processes_rest_longer_and_never_too_long() {
+        let seconds = Duration::from_secs;
+        assert_eq!(rest(seconds(0)), Duration::ZERO);
+        assert_eq!(rest(seconds(1)), Duration::ZERO);
+        assert_eq!(rest(seconds(8)), seconds(2));
+        assert_eq!(rest(seconds(100_000)), LONGEST_REST);
+        let mut finder = Finder::new(Names::with_shims(&[]));
+        let soon = || Instant::now() + seconds(60);
+        finder.sweep(soon()).expect("sweep");
+        let me = std::process::id();
+        let resting = Instant::now() + seconds(1_000);
+        finder.processes.get_mut(&me).expect("looked at").next = resting;
+        finder.sweep(soon()).expect("sweep");
+        assert_eq!(finder.processes[&me].next, resting, "looked at too early");
+        finder.processes.get_mut(&me).expect("looked at").next = Instant::now();
+        finder.sweep(soon()).expect("sweep");
+        assert_ne!(finder.processes[&me].next, resting);
     }
 }

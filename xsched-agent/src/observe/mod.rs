@@ -7,6 +7,7 @@
 pub mod attach;
 pub mod callers;
 pub mod counts;
+mod files;
 pub mod images;
 mod multi;
 mod perf;
@@ -27,7 +28,8 @@ use xsched_common::hip::ENTRY_POINTS;
 pub use attach::{LinkKind, Scope};
 pub use callers::{Caller, CallerObject, ObjectKind};
 pub use counts::{CountsError, Drops};
-pub use images::{FileId, ImageKind};
+pub use files::FileId;
+pub use images::ImageKind;
 pub use sample::{CallCount, Sample};
 pub use site::ProbeSet;
 pub use support::probe_support;
@@ -155,8 +157,9 @@ impl Observer {
     }
 
     /// Looks for images that have been mapped since, and probes them; lets go
-    /// of those that nobody has used for a while. Calls made between a first
-    /// mapping of an image and the next refresh are not seen.
+    /// of those that nobody has used for a while. Processes that have been
+    /// known for long are looked at every 10 s only. Calls made between a
+    /// first mapping of an image and the look that finds it are not seen.
     pub fn refresh(&mut self) {
         let sweep = match self.plan.scope {
             Scope::Pid(pid) => self.finder.sweep_one(pid),
