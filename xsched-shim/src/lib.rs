@@ -17,6 +17,14 @@
 //! as native"; nothing panics on purpose, waits without a bound, or calls
 //! what it has hooked.
 
+#![cfg_attr(
+    test,
+    expect(
+        dead_code,
+        reason = "unit tests leave out the exports, from which all code is reached"
+    )
+)]
+
 mod callers;
 mod gate;
 mod hip;

@@ -97,9 +97,8 @@ impl Options {
 
     fn read(value: impl Fn(&CStr) -> Option<Vec<u8>>) -> Options {
         let [_, passthrough, verbose, disable] = &VARIABLES;
-        let is_set = |variable: &Variable| {
-            value(variable.name).is_some_and(|v| !v.is_empty() && v != b"0")
-        };
+        let is_set =
+            |variable: &Variable| value(variable.name).is_some_and(|v| !v.is_empty() && v != b"0");
         Options {
             passthrough: value(passthrough.name)
                 .unwrap_or_default()

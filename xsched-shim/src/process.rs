@@ -83,7 +83,11 @@ pub unsafe fn wipe() {
     // SAFETY: all fields are atomics, for which zero is valid; the caller
     // guarantees that nobody looks.
     unsafe {
-        std::ptr::write_bytes((&raw const PROCESS).cast_mut().cast::<u8>(), 0, size_of::<Process>());
+        std::ptr::write_bytes(
+            (&raw const PROCESS).cast_mut().cast::<u8>(),
+            0,
+            size_of::<Process>(),
+        );
     }
 }
 
@@ -112,9 +116,7 @@ impl Captures {
 
     /// A capture began on this stream.
     pub fn begin(&self, stream: u64) {
-        let free = |slot: &&AtomicU64| {
-            slot.compare_exchange(0, stream, Acquire, Acquire).is_ok()
-        };
+        let free = |slot: &&AtomicU64| slot.compare_exchange(0, stream, Acquire, Acquire).is_ok();
         // Without room the capture goes unnoticed only here: the platform
         // asks the runtime before it records a fence.
         if stream != 0 && self.streams.iter().find(free).is_some() {
@@ -124,9 +126,7 @@ impl Captures {
 
     /// The capture on this stream ended, or the stream did.
     pub fn end(&self, stream: u64) {
-        let held = |slot: &&AtomicU64| {
-            slot.compare_exchange(stream, 0, Acquire, Acquire).is_ok()
-        };
+        let held = |slot: &&AtomicU64| slot.compare_exchange(stream, 0, Acquire, Acquire).is_ok();
         if stream != 0 && self.streams.iter().find(held).is_some() {
             self.count.fetch_sub(1, Acquire);
         }

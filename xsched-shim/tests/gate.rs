@@ -2,8 +2,8 @@
 
 mod support;
 
-use std::time::Duration;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use support::agent::Agent;
 use support::puppet::Puppet;
@@ -49,10 +49,7 @@ fn the_first_launch_joins_and_tells_about_the_process() {
             .iter()
             .any(|n| n.load(Relaxed) > 0)
     });
-    assert_eq!(
-        caller.and_then(|c| c.name(&mut name)),
-        Some(&b"puppet"[..])
-    );
+    assert_eq!(caller.and_then(|c| c.name(&mut name)), Some(&b"puppet"[..]));
     assert_eq!(client.device(0).admitted.load(Relaxed), 7);
     assert_eq!(client.device(0).in_flight.load(Relaxed), 0);
 }
@@ -100,7 +97,10 @@ fn a_cap_bounds_what_is_in_flight() {
         puppet.run(&format!("threads {streams} 60"));
         let max = puppet.stat("max");
         // Threads that are between the gate and the runtime may overshoot.
-        assert!((2..=4 + streams).contains(&max), "{max} in flight, {streams} streams");
+        assert!(
+            (2..=4 + streams).contains(&max),
+            "{max} in flight, {streams} streams"
+        );
         puppet.run("sync");
         let device = client.device(0);
         assert_eq!(device.in_flight.load(Relaxed), 0);
@@ -112,7 +112,10 @@ fn a_cap_bounds_what_is_in_flight() {
         "completions must be seen without stalls"
     );
     let t = client.device(0).kernel_ns.load(Relaxed);
-    assert!((150_000..900_000).contains(&t), "T = {t} ns for 300 us kernels");
+    assert!(
+        (150_000..900_000).contains(&t),
+        "T = {t} ns for 300 us kernels"
+    );
     assert!(puppet.stat("records") > 0);
 
     // The device stays busy under the cap: no slower than the kernels.
@@ -134,7 +137,10 @@ fn one_thread_with_many_streams_sees_them_all_complete() {
     // the other streams too.
     let took = puppet.run("launch 1 0");
     assert!(took < 19 * MS, "{took:?}");
-    assert_eq!(client.status().guards[Guard::Stall as usize].load(Relaxed), 0);
+    assert_eq!(
+        client.status().guards[Guard::Stall as usize].load(Relaxed),
+        0
+    );
     puppet.run("destroy 3");
     puppet.run("launch 3 4");
     puppet.run("sync");
@@ -218,7 +224,10 @@ fn a_stalled_device_lets_one_pass() {
     puppet.run("launch 1 0");
     let took = puppet.run("launch 1 0");
     assert!((19 * MS..200 * MS).contains(&took), "{took:?}");
-    assert_eq!(client.status().guards[Guard::Stall as usize].load(Relaxed), 1);
+    assert_eq!(
+        client.status().guards[Guard::Stall as usize].load(Relaxed),
+        1
+    );
 }
 
 #[test]
@@ -227,7 +236,11 @@ fn the_programs_last_error_survives_the_gate() {
     puppet.run("kernel_us 1000");
     client.set(0, GateMode::Capped(1));
     puppet.run("launch 5 0");
-    assert_eq!(puppet.ask("peekerror").error, 0, "our polling leaves no trace");
+    assert_eq!(
+        puppet.ask("peekerror").error,
+        0,
+        "our polling leaves no trace"
+    );
     puppet.run("failnext 1");
     assert_eq!(puppet.ask("launch 1 0").error, 1, "the error is returned");
     puppet.run("launch 4 0");

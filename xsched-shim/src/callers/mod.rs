@@ -7,7 +7,8 @@
 mod registry;
 
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicU32, Ordering::Acquire, Ordering::Release};
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use xsched_common::page::{CALLER_SLOTS, StatusPage};
 
@@ -82,13 +83,11 @@ fn find(return_address: u64, is_runtime: fn(&loader::Object<'_>) -> bool) -> Cal
         if loader::own_contains(object) || is_runtime(object) {
             return ControlFlow::Break(Caller::new(CALLER_SLOTS as u16 - 1, Treatment::Inside));
         }
-        let mut exe = [0; 512];
-        let path = if program && object.path.is_empty() {
-            read_exe(&mut exe)
+        ControlFlow::Break(if program && object.path.is_empty() {
+            the_program()
         } else {
-            object.path
-        };
-        ControlFlow::Break(named(loader::basename(path)))
+            named(loader::basename(object.path))
+        })
     })
     // Generated code, or a namespace of dlmopen.
     .unwrap_or_else(|| named(b"(unknown)"));
@@ -105,6 +104,18 @@ fn named(basename: &[u8]) -> Caller {
         Treatment::Gate
     };
     Caller::new(REGISTRY.slot_of(basename), treatment)
+}
+
+/// The program itself, whose name only the kernel knows; asked once.
+fn the_program() -> Caller {
+    static KNOWN: AtomicU32 = AtomicU32::new(u32::MAX);
+    if let Ok(known) = u16::try_from(KNOWN.load(Relaxed)) {
+        return Caller(known);
+    }
+    let mut exe = [0; 512];
+    let caller = named(loader::basename(read_exe(&mut exe)));
+    KNOWN.store(u32::from(caller.0), Relaxed);
+    caller
 }
 
 fn read_exe(buffer: &mut [u8; 512]) -> &[u8] {

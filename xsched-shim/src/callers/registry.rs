@@ -49,9 +49,7 @@ impl Registry {
 
     fn try_lock(&self) -> bool {
         std::hint::spin_loop();
-        self.adding
-            .compare_exchange(0, 1, Acquire, Acquire)
-            .is_ok()
+        self.adding.compare_exchange(0, 1, Acquire, Acquire).is_ok()
     }
 
     fn existing(&self, name: &[u8]) -> Option<u16> {

@@ -54,9 +54,9 @@ impl Line {
     }
 
     fn take_place(&self, number: u64) -> Option<&AtomicU64> {
-        self.places
-            .iter()
-            .find(|p| p.load(Relaxed) == 0 && p.compare_exchange(0, number, SeqCst, Relaxed).is_ok())
+        self.places.iter().find(|p| {
+            p.load(Relaxed) == 0 && p.compare_exchange(0, number, SeqCst, Relaxed).is_ok()
+        })
     }
 
     /// Whether anybody else stands in line.

@@ -50,12 +50,7 @@ const CHECK_EVERY: u64 = 4096;
 
 /// Returns when the command may be handed to the runtime, and counts it.
 #[inline(always)]
-pub fn admit(
-    process: &Process,
-    session: &Session,
-    command: Command<'_>,
-    fencing: &impl Fencing,
-) {
+pub fn admit(process: &Process, session: &Session, command: Command<'_>, fencing: &impl Fencing) {
     let device = usize::from(command.device.0);
     let (Some(control), Some(status)) = (
         session.control().devices.get(device),

@@ -3,8 +3,8 @@
 use xsched_common::page::MAX_DEVICES;
 use xsched_common::units::{DeviceIndex, PciAddress};
 
-use super::runtime::{self, call};
 use super::SUCCESS;
+use super::runtime::{self, call};
 use crate::page::Session;
 use crate::tls;
 

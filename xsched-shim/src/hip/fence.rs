@@ -74,12 +74,7 @@ impl<'a> EventFences<'a> {
             let Some(event) = self.take(info.device) else {
                 return;
             };
-            let recorded = call!(
-                runtime::EVENT_RECORD,
-                fn(u64, u64) -> i32,
-                event,
-                handle
-            );
+            let recorded = call!(runtime::EVENT_RECORD, fn(u64, u64) -> i32, event, handle);
             if recorded == Some(SUCCESS) {
                 fences.push(Fence { event, sequence });
             } else {

@@ -51,15 +51,16 @@ pub unsafe extern "C-unwind" fn call(frame: *const Frame) -> u64 {
     }
     let process = process();
     match session() {
-        Some(session) if is_about_completion(hook) => {
-            completing(&Call {
+        Some(session) if is_about_completion(hook) => completing(
+            &Call {
                 process,
                 session,
                 export,
                 frame,
                 real,
-            }, hook)
-        }
+            },
+            hook,
+        ),
         _ => plain(process, export, hook, frame, real),
     }
 }
@@ -243,9 +244,8 @@ fn drain_stream(call: &Call<'_>, stream: Stream) -> u64 {
     drop(slots);
     let device = slot.info().device;
     if more {
-        let same = move |s: &StreamSlot| {
-            streams::slots(call.process, stream).any(|t| std::ptr::eq(s, t))
-        };
+        let same =
+            move |s: &StreamSlot| streams::slots(call.process, stream).any(|t| std::ptr::eq(s, t));
         return drain(call, Some(device), same);
     }
     let before = slot.launched();
@@ -273,7 +273,11 @@ fn drain_default(call: &Call<'_>) -> u64 {
 
 /// Calls the runtime; if that succeeds, everything launched before on the
 /// streams chosen is complete.
-fn drain(call: &Call<'_>, device: Option<DeviceIndex>, chosen: impl Fn(&StreamSlot) -> bool) -> u64 {
+fn drain(
+    call: &Call<'_>,
+    device: Option<DeviceIndex>,
+    chosen: impl Fn(&StreamSlot) -> bool,
+) -> u64 {
     let mut before = [0u64; 512];
     for (number, slot) in before.iter_mut().zip(call.process.streams.slots()) {
         if slot.in_use() && chosen(slot) {
@@ -323,14 +327,15 @@ fn event_record(call: &Call<'_>) -> u64 {
     // or for nothing.
     call.process.events.forget(event);
     let result = call.invoke();
-    let captured =
-        call.process.captures.any() && is_capturing(call.process, stream.handle);
+    let captured = call.process.captures.any() && is_capturing(call.process, stream.handle);
     if status(result) == SUCCESS
         && !captured
         && let Some(slot) = place
         && let Some(slot) = call.process.streams.index_of(slot)
     {
-        call.process.events.record(event, EventMark { slot, sequence });
+        call.process
+            .events
+            .record(event, EventMark { slot, sequence });
     }
     result
 }

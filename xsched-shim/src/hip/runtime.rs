@@ -28,8 +28,9 @@ fn find(symbol: &str, node: Option<&str>) -> Option<usize> {
         if !is_runtime(object) {
             return ControlFlow::Continue(());
         }
-        let versioned =
-            node.and_then(|node| loader::lookup(object, symbol.as_bytes(), Version::Node(node.as_bytes())));
+        let versioned = node.and_then(|node| {
+            loader::lookup(object, symbol.as_bytes(), Version::Node(node.as_bytes()))
+        });
         ControlFlow::Break(
             versioned.or_else(|| loader::lookup(object, symbol.as_bytes(), Version::Default)),
         )

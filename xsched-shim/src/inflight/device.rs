@@ -76,7 +76,12 @@ impl DeviceWork {
 
     /// Says that the device is active, which it may be already.
     #[cold]
-    pub fn begin(&self, session: &Session, status: &DeviceStatus, device: DeviceIndex) -> Activation {
+    pub fn begin(
+        &self,
+        session: &Session,
+        status: &DeviceStatus,
+        device: DeviceIndex,
+    ) -> Activation {
         if !status.set_active() {
             return Activation::AlreadyActive;
         }

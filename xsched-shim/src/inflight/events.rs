@@ -36,10 +36,7 @@ impl EventTable {
     pub fn record(&self, event: u64, mark: EventMark) {
         if let Some([key, value]) = self.entry(event) {
             key.store(0, Release);
-            value.store(
-                mark.sequence << 16 | u64::from(mark.slot),
-                Release,
-            );
+            value.store(mark.sequence << 16 | u64::from(mark.slot), Release);
             key.store(event, Release);
         }
     }

@@ -14,4 +14,6 @@ mod streams;
 
 pub use device::{Activation, DeviceWork, Evidence};
 pub use events::{EventMark, EventTable};
-pub use streams::{Fence, StreamInfo, StreamKey, StreamSlot, StreamTable, Ordering as StreamOrdering};
+pub use streams::{
+    Fence, Ordering as StreamOrdering, StreamInfo, StreamKey, StreamSlot, StreamTable,
+};

@@ -172,7 +172,11 @@ impl StreamSlot {
 
     /// Runs `f` with the stream's fences unless another thread has them.
     pub fn with_fences<T>(&self, f: impl FnOnce(Fences<'_>) -> T) -> Option<T> {
-        if self.fence_lock.compare_exchange(0, 1, Acquire, Relaxed).is_err() {
+        if self
+            .fence_lock
+            .compare_exchange(0, 1, Acquire, Relaxed)
+            .is_err()
+        {
             return None;
         }
         let result = f(Fences(self));
@@ -207,7 +211,10 @@ impl Fences<'_> {
 
     /// Whether another fence can be remembered.
     pub fn has_room(&self) -> bool {
-        self.0.fences.iter().any(|[event, _]| event.load(Relaxed) == 0)
+        self.0
+            .fences
+            .iter()
+            .any(|[event, _]| event.load(Relaxed) == 0)
     }
 
     /// Remembers a fence behind everything up to `fence.sequence`.
@@ -307,12 +314,19 @@ impl StreamTable {
     /// a synchronisation completes both ([`StreamTable::all`]).
     #[cold]
     pub fn insert(&self, key: StreamKey, info: StreamInfo) -> Option<&StreamSlot> {
-        let free = |slot: &StreamSlot| slot.key.compare_exchange(0, CLAIMED, Acquire, Relaxed).is_ok();
+        let free = |slot: &StreamSlot| {
+            slot.key
+                .compare_exchange(0, CLAIMED, Acquire, Relaxed)
+                .is_ok()
+        };
         let idle = |slot: &StreamSlot| {
             let held = slot.key.load(Relaxed);
             held != CLAIMED
                 && slot.in_flight() == 0
-                && slot.key.compare_exchange(held, CLAIMED, Acquire, Relaxed).is_ok()
+                && slot
+                    .key
+                    .compare_exchange(held, CLAIMED, Acquire, Relaxed)
+                    .is_ok()
         };
         let index = self
             .slots
@@ -442,7 +456,9 @@ mod tests {
     #[test]
     fn fences_come_back_oldest_first() {
         let table = table();
-        let slot = table.insert(StreamKey::created(64), info(64)).expect("room");
+        let slot = table
+            .insert(StreamKey::created(64), info(64))
+            .expect("room");
         for _ in 0..10 {
             slot.launch();
         }

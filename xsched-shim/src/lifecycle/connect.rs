@@ -162,13 +162,7 @@ fn receive(socket: &OwnedFd) -> Result<(Reply, Descriptors), JoinError> {
     message.msg_control = ancillary.0.as_mut_ptr().cast();
     message.msg_controllen = ancillary.0.len();
     // SAFETY: all buffers have the lengths given.
-    let n = unsafe {
-        libc::recvmsg(
-            socket.as_raw_fd(),
-            &raw mut message,
-            libc::MSG_CMSG_CLOEXEC,
-        )
-    };
+    let n = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC) };
     if n < 0 {
         return Err(JoinError::NoAgent(io::Error::last_os_error()));
     }
@@ -190,8 +184,7 @@ fn take_descriptors(message: &libc::msghdr) -> Descriptors {
     unsafe {
         let mut header = libc::CMSG_FIRSTHDR(message);
         while !header.is_null() {
-            if (*header).cmsg_level == libc::SOL_SOCKET && (*header).cmsg_type == libc::SCM_RIGHTS
-            {
+            if (*header).cmsg_level == libc::SOL_SOCKET && (*header).cmsg_type == libc::SCM_RIGHTS {
                 let data = libc::CMSG_DATA(header).cast::<RawFd>();
                 let bytes = (*header).cmsg_len - libc::CMSG_LEN(0) as usize;
                 for i in 0..bytes / size_of::<RawFd>() {

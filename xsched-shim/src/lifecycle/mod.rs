@@ -75,7 +75,10 @@ impl fmt::Display for JoinError {
                 xsched_common::ABI
             ),
             JoinError::Stranger(uid) => {
-                write!(f, "the agent's socket is served by user {uid}, neither root nor us")
+                write!(
+                    f,
+                    "the agent's socket is served by user {uid}, neither root nor us"
+                )
             }
             JoinError::Page(why) => write!(f, "the agent's pages cannot be used: {why}"),
         }

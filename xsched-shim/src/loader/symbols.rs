@@ -89,7 +89,9 @@ impl<'a, 'o> Tables<'a, 'o> {
     /// Whether the string at `offset` of the string table is `text`.
     fn string_is(&self, offset: usize, text: &[u8]) -> bool {
         let len = text.len() + 1;
-        if offset.checked_add(len).is_none_or(|end| end > self.strings_len)
+        if offset
+            .checked_add(len)
+            .is_none_or(|end| end > self.strings_len)
             || !self.object.maps(self.strings + offset, len)
         {
             return false;

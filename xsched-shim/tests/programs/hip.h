@@ -41,3 +41,5 @@ extern int fake_next_error;
 void fake_set_kernel_ns(int64_t ns);
 void fake_reset_max(void);
 int fake_reenter(void);
+/* A second name of hipLaunchKernel. */
+int fake_straight_launch(const void *f, dim3 grid, dim3 block, void **args, size_t shared, stream_t s);

@@ -242,7 +242,14 @@ fn listen(path: &Path) -> OwnedFd {
 fn serve(socket: OwnedFd, id: u64, manner: Manner) -> Option<Client> {
     let mut bytes = [0u8; HELLO_LEN];
     // SAFETY: the buffer's own length.
-    let n = unsafe { libc::recv(socket.as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    let n = unsafe {
+        libc::recv(
+            socket.as_raw_fd(),
+            bytes.as_mut_ptr().cast(),
+            bytes.len(),
+            0,
+        )
+    };
     let hello = Hello::decode(bytes.get(..usize::try_from(n).ok()?)?).ok()?;
     let mut reply = Reply {
         abi: xsched_common::ABI,
@@ -263,8 +270,14 @@ fn serve(socket: OwnedFd, id: u64, manner: Manner) -> Option<Client> {
         // SAFETY: no memory is passed.
         unsafe {
             let control_seals = both | libc::F_SEAL_FUTURE_WRITE;
-            assert_eq!(libc::fcntl(control_fd.as_raw_fd(), libc::F_ADD_SEALS, control_seals), 0);
-            assert_eq!(libc::fcntl(status_fd.as_raw_fd(), libc::F_ADD_SEALS, both), 0);
+            assert_eq!(
+                libc::fcntl(control_fd.as_raw_fd(), libc::F_ADD_SEALS, control_seals),
+                0
+            );
+            assert_eq!(
+                libc::fcntl(status_fd.as_raw_fd(), libc::F_ADD_SEALS, both),
+                0
+            );
         }
     }
     // SAFETY: a new descriptor.
@@ -284,7 +297,10 @@ fn serve(socket: OwnedFd, id: u64, manner: Manner) -> Option<Client> {
 fn page<T>(value: T) -> (OwnedFd, *mut T) {
     // SAFETY: a new descriptor and a new mapping of the page's size.
     unsafe {
-        let fd = libc::memfd_create(c"page".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING);
+        let fd = libc::memfd_create(
+            c"page".as_ptr(),
+            libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING,
+        );
         assert!(fd >= 0);
         assert_eq!(libc::ftruncate(fd, size_of::<T>() as i64), 0);
         let at = libc::mmap(

@@ -1,0 +1,147 @@
+//! The built library against the table of entry points.
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use object::elf;
+use object::read::elf::{Dyn, ElfFile64, FileHeader, Sym};
+use object::{Endianness, Object, ObjectSection};
+use xsched_common::hip::{ENTRY_POINTS, EntryClass, symbol_node};
+
+/// What the shim exports beside HIP's names.
+const LOADER: [&str; 3] = ["dlclose", "dlsym", "dlvsym"];
+
+struct Exported {
+    node: Option<String>,
+    hidden: bool,
+    code: [u8; 5],
+    address: u64,
+}
+
+fn exported(bytes: &[u8]) -> BTreeMap<String, Exported> {
+    let file = ElfFile64::<Endianness>::parse(bytes).expect("an ELF file");
+    let endian = file.endian();
+    let sections = file.elf_section_table();
+    let versions = sections
+        .versions(endian, bytes)
+        .expect("readable versions")
+        .expect("a versioned library");
+    let symbols = file.elf_dynamic_symbol_table();
+    let mut out = BTreeMap::new();
+    for (index, symbol) in symbols.enumerate() {
+        if symbol.st_shndx(endian) == elf::SHN_UNDEF || symbol.st_name(endian) == 0 {
+            continue;
+        }
+        let name = symbols.symbol_name(endian, symbol).expect("a name");
+        let version = versions.version_index(endian, index);
+        let node = versions
+            .version(version.into())
+            .expect("a defined version")
+            .map(|v| String::from_utf8(v.name().to_vec()).expect("ASCII"));
+        let address = symbol.st_value(endian);
+        let code = file
+            .sections()
+            .find_map(|s| s.data_range(address, 5).ok().flatten())
+            .and_then(|code| code.try_into().ok())
+            .unwrap_or_default();
+        let name = String::from_utf8(name.to_vec()).expect("ASCII");
+        let exported = Exported {
+            node,
+            hidden: version.is_hidden(),
+            code,
+            address,
+        };
+        assert!(out.insert(name.clone(), exported).is_none(), "{name} twice");
+    }
+    out
+}
+
+/// Independent of build/: what must be there, class by class.
+fn required(symbol: &str, class: EntryClass) -> bool {
+    let base = symbol.strip_suffix("_spt").unwrap_or(symbol);
+    match class {
+        EntryClass::Launch | EntryClass::Memcpy | EntryClass::Memset | EntryClass::Sync => true,
+        EntryClass::Event => {
+            base.starts_with("hipEventRecord")
+                || ["hipEventDestroy", "hipStreamWaitEvent"].contains(&base)
+        }
+        EntryClass::Stream => {
+            base.starts_with("hipStreamCreate")
+                || ["hipStreamDestroy", "hipExtStreamCreateWithCUMask"].contains(&base)
+        }
+        EntryClass::Graph => {
+            base == "hipGraphLaunch"
+                || base.starts_with("hipStreamBeginCapture")
+                || base == "hipStreamEndCapture"
+        }
+        EntryClass::Other => [
+            "hipGetProcAddress",
+            "hipGetDriverEntryPoint",
+            "hipDeviceReset",
+        ]
+        .contains(&base),
+        EntryClass::Alloc | EntryClass::Callback => false,
+    }
+}
+
+#[test]
+fn exactly_the_tables_symbols_under_their_nodes() {
+    let bytes = std::fs::read(support::shim()).expect("the built library");
+    let exported = exported(&bytes);
+    let mut wanted: Vec<&str> = ENTRY_POINTS
+        .iter()
+        .filter(|e| required(e.symbol, e.class))
+        .map(|e| e.symbol)
+        .chain(LOADER)
+        .chain(["hipSetDevice"])
+        .collect();
+    wanted.sort_unstable();
+    let got: Vec<&str> = exported
+        .iter()
+        // The definitions of the nodes themselves.
+        .filter(|(name, _)| !name.starts_with("hip_"))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(got, wanted);
+    for name in got {
+        let symbol = &exported[name];
+        if LOADER.contains(&name) {
+            assert_eq!(symbol.node, None, "{name}");
+            continue;
+        }
+        assert_eq!(symbol.node.as_deref(), symbol_node(name), "{name}");
+        assert!(!symbol.hidden, "{name} must be the default version");
+        assert_eq!(
+            symbol.code,
+            [0x0f, 0x1f, 0x44, 0, 0],
+            "{name} starts with nop5"
+        );
+        assert_eq!(symbol.address % 16, 0, "{name} is aligned");
+    }
+}
+
+#[test]
+fn needs_nothing_that_a_program_lacks() {
+    let bytes = std::fs::read(support::shim()).expect("the built library");
+    let file = ElfFile64::<Endianness>::parse(&*bytes).expect("an ELF file");
+    let endian = file.endian();
+    let sections = file.elf_section_table();
+    let (dynamic, link) = sections
+        .dynamic(endian, &*bytes)
+        .expect("readable")
+        .expect("a shared library");
+    let strings = sections.strings(endian, &*bytes, link).expect("strings");
+    let header = file.elf_header();
+    assert_eq!(header.e_machine(endian), elf::EM_X86_64);
+    for entry in dynamic {
+        if entry.tag(endian) == elf::DT_NEEDED {
+            let name = entry.string(endian, strings).expect("a name");
+            let name = String::from_utf8_lossy(name);
+            assert!(
+                ["libc.so.6", "libgcc_s.so.1", "ld-linux-x86-64.so.2"].contains(&&*name),
+                "needs {name}"
+            );
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What a launch costs more under the shim, gate open and native.
+
+mod support;
+
+use support::agent::Agent;
+use support::{Preload, program, stdout_of};
+
+/// Added nanoseconds per launch: through the shim less straight.
+fn added(run_dir: &std::path::Path) -> f64 {
+    let out = stdout_of(&mut program("bench", Preload::Shim, run_dir));
+    let mut numbers = out.split_whitespace().map(|n| n.parse::<f64>());
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(gated)), Some(Ok(straight))) => gated - straight,
+        _ => panic!("no numbers in {out}"),
+    }
+}
+
+#[test]
+fn a_launch_costs_little_more() {
+    let agent = Agent::start();
+    let nowhere = tempfile::tempdir().expect("a directory");
+    let mut open: Vec<_> = (0..5).map(|_| added(agent.dir())).collect();
+    let mut native: Vec<_> = (0..5).map(|_| added(nowhere.path())).collect();
+    open.sort_by(f64::total_cmp);
+    native.sort_by(f64::total_cmp);
+    eprintln!(
+        "added per launch: open {:.1} ns, native {:.1} ns",
+        open[2], native[2]
+    );
+    // Unoptimised code is an order of magnitude slower and says nothing.
+    let bound = if cfg!(debug_assertions) {
+        3_000.0
+    } else {
+        100.0
+    };
+    assert!(open[2] < bound, "{open:?}");
+    assert!(native[2] < bound, "{native:?}");
+    assert_eq!(agent.joined(), 5);
+}
