@@ -127,10 +127,22 @@ pub struct Fixtures {
     directory: tempfile::TempDir,
 }
 
+static SET: OnceLock<Fixtures> = OnceLock::new();
+
 /// All tests share one set.
 pub fn fixtures() -> &'static Fixtures {
-    static SET: OnceLock<Fixtures> = OnceLock::new();
-    SET.get_or_init(Fixtures::build)
+    SET.get_or_init(|| {
+        // SAFETY: `remove` is a function of this program and takes nothing.
+        unsafe { libc::atexit(remove) };
+        Fixtures::build()
+    })
+}
+
+/// Statics are never dropped.
+extern "C" fn remove() {
+    if let Some(set) = SET.get() {
+        let _ = std::fs::remove_dir_all(set.directory.path());
+    }
 }
 
 impl Fixtures {
