@@ -13,7 +13,7 @@ use super::streams::{self, Stream};
 use super::{SUCCESS, devices, fence, handles, runtime};
 use crate::callers::{self, Treatment};
 use crate::gate;
-use crate::inflight::{EventMark, Evidence, StreamOrdering, StreamSlot};
+use crate::inflight::{EventMark, Evidence, STREAMS, StreamOrdering, StreamSlot};
 use crate::page::Session;
 use crate::process::{Process, process, session};
 use crate::sys;
@@ -278,7 +278,7 @@ fn drain(
     device: Option<DeviceIndex>,
     chosen: impl Fn(&StreamSlot) -> bool,
 ) -> u64 {
-    let mut before = [0u64; 512];
+    let mut before = [0u64; STREAMS];
     for (number, slot) in before.iter_mut().zip(call.process.streams.slots()) {
         if slot.in_use() && chosen(slot) {
             *number = slot.launched();

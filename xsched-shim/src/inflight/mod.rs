@@ -10,10 +10,10 @@
 
 mod device;
 mod events;
+mod stream;
 mod streams;
 
 pub use device::{Activation, DeviceWork, Evidence};
 pub use events::{EventMark, EventTable};
-pub use streams::{
-    Fence, Ordering as StreamOrdering, StreamInfo, StreamKey, StreamSlot, StreamTable,
-};
+pub use stream::{Fence, Ordering as StreamOrdering, StreamInfo, StreamKey, StreamSlot};
+pub use streams::{STREAMS, StreamTable};

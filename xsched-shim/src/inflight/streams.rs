@@ -1,256 +1,18 @@
 //! The table of streams.
 
 use std::sync::atomic::{
-    AtomicU32, AtomicU64,
+    AtomicU32,
     Ordering::{Acquire, Relaxed, Release, SeqCst},
 };
 
 use xsched_common::units::DeviceIndex;
 
+use super::stream::{CLAIMED, StreamInfo, StreamKey, StreamSlot};
 use crate::packed::PackedCache;
 
 /// Streams with incomplete work that can be told apart; those beyond are not
 /// counted.
 pub const STREAMS: usize = 512;
-/// Outstanding fences per stream.
-pub const FENCES: usize = 4;
-
-/// Names a stream within the process: never zero, below 2^48.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StreamKey(u64);
-
-impl StreamKey {
-    /// A stream that the program created.
-    pub const fn created(handle: u64) -> StreamKey {
-        // Handles are addresses in every runtime known; whatever else they
-        // may be is hashed into the space that aligned addresses leave free.
-        if handle & 7 == 0 && handle >> 48 == 0 {
-            StreamKey(handle)
-        } else {
-            StreamKey((handle.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16) | 4)
-        }
-    }
-
-    /// A device's default stream.
-    pub const fn default_of(device: DeviceIndex) -> StreamKey {
-        StreamKey((device.0 as u64) << 3 | 1)
-    }
-
-    /// A thread's default stream on a device; `thread` is unique to the
-    /// thread while it lives.
-    pub const fn per_thread(thread: u64, device: DeviceIndex) -> StreamKey {
-        StreamKey(((thread ^ (device.0 as u64) << 40) & ((1 << 48) - 1) & !7) | 2)
-    }
-}
-
-/// How a stream is ordered against its device's default stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Ordering {
-    /// Not known, or known to be independent.
-    Independent = 0,
-    /// Waits for the default stream, and the default stream for it.
-    Blocking = 1,
-    /// The default stream itself.
-    Default = 2,
-}
-
-/// What is fixed about a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StreamInfo {
-    /// Whom its work runs on.
-    pub device: DeviceIndex,
-    /// Its order against the default stream.
-    pub ordering: Ordering,
-    /// As the platform passes it, for fences; `None` when only the calling
-    /// thread could use it.
-    pub handle: Option<u64>,
-}
-
-/// A recorded fence: complete when the platform says so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fence {
-    /// The platform's event.
-    pub event: u64,
-    /// Commands of the stream that stand before it.
-    pub sequence: u64,
-}
-
-/// One stream's counts.
-#[repr(C, align(64))]
-pub struct StreamSlot {
-    key: AtomicU64,
-    launched: AtomicU64,
-    completed: AtomicU64,
-    published: AtomicU64,
-    handle: AtomicU64,
-    /// Device, [`Ordering`], whether there is a handle.
-    info: AtomicU32,
-    /// Held while fences are recorded, read or given up.
-    fence_lock: AtomicU32,
-    fenced: AtomicU64,
-    fences: [[AtomicU64; 2]; FENCES],
-}
-
-/// A slot whose key is being replaced.
-const CLAIMED: u64 = u64::MAX;
-const HAS_HANDLE: u32 = 1 << 16;
-
-impl StreamSlot {
-    const fn new() -> StreamSlot {
-        StreamSlot {
-            key: AtomicU64::new(0),
-            launched: AtomicU64::new(0),
-            completed: AtomicU64::new(0),
-            published: AtomicU64::new(0),
-            handle: AtomicU64::new(0),
-            info: AtomicU32::new(0),
-            fence_lock: AtomicU32::new(0),
-            fenced: AtomicU64::new(0),
-            fences: [const { [const { AtomicU64::new(0) }; 2] }; FENCES],
-        }
-    }
-
-    /// Counts a command; its number on this stream. Sequentially consistent
-    /// because it forms a Dekker pair with the activity: the launcher counts
-    /// and then looks whether the device is active, the drainer says idle
-    /// and then looks at the counts.
-    #[inline(always)]
-    pub fn launch(&self) -> u64 {
-        self.launched.fetch_add(1, SeqCst) + 1
-    }
-
-    /// The number of the last command.
-    pub fn launched(&self) -> u64 {
-        self.launched.load(SeqCst)
-    }
-
-    /// Commands not known to be complete.
-    pub fn in_flight(&self) -> u64 {
-        // In this order a concurrent launch and completion cannot make the
-        // difference negative.
-        let completed = self.completed.load(Acquire);
-        self.launched().saturating_sub(completed)
-    }
-
-    /// All commands up to `sequence` are complete; how many of them are news.
-    pub fn complete(&self, sequence: u64) -> u64 {
-        // A number from an earlier use of the slot is never ahead, because
-        // the counts survive the change of streams.
-        let sequence = sequence.min(self.launched());
-        sequence.saturating_sub(self.completed.fetch_max(sequence, Release))
-    }
-
-    /// Commands launched since the last call: what the status page has not
-    /// yet heard of. Concurrent calls may each get a wrapped part; their sum
-    /// is right.
-    pub fn unpublished(&self) -> u64 {
-        let launched = self.launched.load(Relaxed);
-        launched.wrapping_sub(self.published.swap(launched, Relaxed))
-    }
-
-    /// What is fixed about the stream.
-    pub fn info(&self) -> StreamInfo {
-        let raw = self.info.load(Relaxed);
-        StreamInfo {
-            device: DeviceIndex(raw as u8),
-            ordering: match raw >> 8 & 0xff {
-                1 => Ordering::Blocking,
-                2 => Ordering::Default,
-                _ => Ordering::Independent,
-            },
-            handle: (raw & HAS_HANDLE != 0).then(|| self.handle.load(Relaxed)),
-        }
-    }
-
-    fn set_info(&self, info: StreamInfo) {
-        self.handle.store(info.handle.unwrap_or(0), Relaxed);
-        let flag = if info.handle.is_some() { HAS_HANDLE } else { 0 };
-        let raw = u32::from(info.device.0) | (info.ordering as u32) << 8 | flag;
-        self.info.store(raw, Relaxed);
-    }
-
-    /// Runs `f` with the stream's fences unless another thread has them.
-    pub fn with_fences<T>(&self, f: impl FnOnce(Fences<'_>) -> T) -> Option<T> {
-        if self
-            .fence_lock
-            .compare_exchange(0, 1, Acquire, Relaxed)
-            .is_err()
-        {
-            return None;
-        }
-        let result = f(Fences(self));
-        self.fence_lock.store(0, Release);
-        Some(result)
-    }
-
-    /// Whether the slot holds this stream.
-    fn holds(&self, key: StreamKey) -> bool {
-        self.key.load(Acquire) == key.0
-    }
-
-    /// Whether any stream is in the slot.
-    pub fn in_use(&self) -> bool {
-        !matches!(self.key.load(Acquire), 0 | CLAIMED)
-    }
-}
-
-/// A stream's outstanding fences, oldest first, while its lock is held.
-pub struct Fences<'a>(&'a StreamSlot);
-
-impl Fences<'_> {
-    /// Commands that no fence stands behind yet.
-    pub fn unfenced(&self) -> u64 {
-        let covered = self
-            .0
-            .fenced
-            .load(Relaxed)
-            .max(self.0.completed.load(Relaxed));
-        self.0.launched().saturating_sub(covered)
-    }
-
-    /// Whether another fence can be remembered.
-    pub fn has_room(&self) -> bool {
-        self.0
-            .fences
-            .iter()
-            .any(|[event, _]| event.load(Relaxed) == 0)
-    }
-
-    /// Remembers a fence behind everything up to `fence.sequence`.
-    pub fn push(&self, fence: Fence) {
-        for [event, sequence] in &self.0.fences {
-            if event.load(Relaxed) == 0 {
-                sequence.store(fence.sequence, Relaxed);
-                event.store(fence.event, Relaxed);
-                self.0.fenced.store(fence.sequence, Relaxed);
-                return;
-            }
-        }
-    }
-
-    /// The oldest fence.
-    pub fn oldest(&self) -> Option<Fence> {
-        self.0
-            .fences
-            .iter()
-            .map(|[event, sequence]| Fence {
-                event: event.load(Relaxed),
-                sequence: sequence.load(Relaxed),
-            })
-            .filter(|fence| fence.event != 0)
-            .min_by_key(|fence| fence.sequence)
-    }
-
-    /// Forgets a fence.
-    pub fn remove(&self, fence: Fence) {
-        for [event, _] in &self.0.fences {
-            if event.load(Relaxed) == fence.event {
-                event.store(0, Relaxed);
-            }
-        }
-    }
-}
 
 /// All streams of the process.
 pub struct StreamTable {
@@ -388,6 +150,7 @@ impl StreamTable {
 
 #[cfg(test)]
 mod tests {
+    use super::super::stream::{Fence, Ordering};
     use super::*;
 
     const D0: DeviceIndex = DeviceIndex(0);
@@ -434,23 +197,6 @@ mod tests {
         let slot = table.find(key(STREAMS)).expect("just inserted");
         slot.launch();
         assert_eq!((slot.complete(1), slot.in_flight()), (0, 1));
-    }
-
-    #[test]
-    fn keys_do_not_collide() {
-        let keys = [
-            StreamKey::created(0x7fff_0000_1000),
-            StreamKey::created(3),
-            StreamKey::created(u64::MAX),
-            StreamKey::default_of(D0),
-            StreamKey::default_of(DeviceIndex(3)),
-            StreamKey::per_thread(0x7fff_0000_1000, D0),
-            StreamKey::per_thread(0x7fff_0000_1000, DeviceIndex(1)),
-        ];
-        for (i, a) in keys.iter().enumerate() {
-            assert!(a.0 != 0 && a.0 >> 48 == 0);
-            assert!(!keys[..i].contains(a), "{a:?}");
-        }
     }
 
     #[test]
