@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::log;
 
@@ -86,13 +87,7 @@ impl Options {
     /// The options; read from the environment by the first call, which is
     /// never on the path of a gated launch.
     pub fn get() -> &'static Options {
-        OPTIONS.get_or_init(|| {
-            let options = Options::read(value);
-            if options.verbosity == Verbosity::Verbose {
-                print(value);
-            }
-            options
-        })
+        OPTIONS.get_or_init(|| Options::read(value))
     }
 
     fn read(value: impl Fn(&CStr) -> Option<Vec<u8>>) -> Options {
@@ -139,7 +134,13 @@ fn value(name: &CStr) -> Option<Vec<u8>> {
     }
 }
 
-fn print(value: impl Fn(&CStr) -> Option<Vec<u8>>) {
+/// Prints the table with the values in force, if `XSCHED_VERBOSE` asks for
+/// it and for the first call only.
+pub fn introduce() {
+    static DONE: AtomicBool = AtomicBool::new(false);
+    if Options::get().verbosity == Verbosity::Quiet || DONE.swap(true, Relaxed) {
+        return;
+    }
     for variable in &VARIABLES {
         let name = variable.name.to_str().unwrap_or_default();
         match value(variable.name) {

@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32};
 use xsched_common::Abi;
 use xsched_common::units::Nanos;
 
-use crate::options::{Options, Power};
+use crate::options::{self, Options, Power};
 use crate::page::{PageError, Session};
 use crate::process::{Process, process};
 use crate::{callers, log, sys};
@@ -140,6 +140,7 @@ pub fn join(process: &Process, introduce: impl FnOnce(&Session)) {
         return;
     }
     let _errno = sys::SavedErrno::new();
+    options::introduce();
     process
         .next_attempt
         .store((sys::now_coarse() + RETRY).0, Relaxed);
