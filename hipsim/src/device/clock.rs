@@ -1,6 +1,6 @@
 //! The device's clock as one process sees it: what service the process has had, and announcing its work to the others.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 
 use super::file::{DeviceError, DeviceFile, owner_word};
@@ -25,6 +25,7 @@ pub fn now() -> u64 {
 
 /// An attached process. Used under the runtime's lock, so one thread at a time publishes.
 pub struct Clock {
+    path: PathBuf,
     device: DeviceFile,
     slot: usize,
     discipline: Discipline,
@@ -41,17 +42,39 @@ impl Clock {
     pub fn attach(path: &Path, wanted: Discipline) -> Result<Self, DeviceError> {
         let (device, slot) = DeviceFile::attach(path, wanted)?;
         let discipline = device.discipline();
+        let path = path.to_owned();
         let clock = Self {
+            path,
             device,
             slot,
             discipline,
             last: 0,
             last_reap: 0,
         };
-        // Leftovers of a dead owner: first out of the active set, then cleared.
-        clock.drop_slot(slot, now());
-        clock.device.slot(slot).owner.store(owner_word(), SeqCst);
+        clock.occupy();
         Ok(clock)
+    }
+
+    /// Makes the slot just taken ours. Leftovers of a dead owner: first out of the active set, then cleared.
+    fn occupy(&self) {
+        self.drop_slot(self.slot, now());
+        self.device
+            .slot(self.slot)
+            .owner
+            .store(owner_word(), SeqCst);
+    }
+
+    /// Takes a new slot when others have taken ours for dead (see [`DeviceFile::intact`]).
+    fn keep_slot(&mut self) {
+        if self.device.slot(self.slot).owner.load(Acquire) == owner_word() {
+            return;
+        }
+        if let Ok((device, slot)) = DeviceFile::attach(&self.path, self.discipline) {
+            // The old descriptor's number may be the program's by now: it must not be closed.
+            std::mem::forget(std::mem::replace(&mut self.device, device));
+            self.slot = slot;
+            self.occupy();
+        }
     }
 
     /// The discipline of the device.
@@ -84,16 +107,16 @@ impl Clock {
 
     /// Announces that this process has `work` ns left, ending at service `end` if it runs without pause.
     pub fn announce(&mut self, now: u64, end: u64, work: u64) {
-        let own = self.device.slot(self.slot);
         if self.discipline == Discipline::Fifo {
-            own.end.store(work, Relaxed);
+            self.device.slot(self.slot).end.store(work, Relaxed);
             return;
         }
-        if own.end.load(Relaxed) == end && work == 0 {
-            return;
+        if self.snapshot().1.active & (1 << self.slot) == 0 {
+            self.keep_slot();
         }
-        let bit = 1 << self.slot;
         loop {
+            let own = self.device.slot(self.slot);
+            let bit = 1 << self.slot;
             let (word, snapshot) = self.snapshot();
             if snapshot.active & bit != 0 && own.end.load(Relaxed) > self.last {
                 own.end.store(end, SeqCst);

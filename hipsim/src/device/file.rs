@@ -5,7 +5,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -47,6 +47,8 @@ pub enum DeviceError {
 pub struct DeviceFile {
     /// Kept open: closing any descriptor of the file would drop this process's locks.
     file: File,
+    /// Device and inode number, to notice when the program closed the descriptor and reused its number.
+    identity: (u64, u64),
     map: NonNull<Device>,
 }
 
@@ -85,7 +87,8 @@ impl DeviceFile {
             .map_err(error("open"))?;
         lock(&file, ATTACH_BYTE, Wait::Yes).map_err(error("lock"))?;
         let size = size_of::<Device>() as u64;
-        let found = file.metadata().map_err(error("stat"))?.len();
+        let metadata = file.metadata().map_err(error("stat"))?;
+        let (found, identity) = (metadata.len(), (metadata.dev(), metadata.ino()));
         if found == 0 {
             file.set_len(size).map_err(error("resize"))?;
         } else if found != size {
@@ -110,7 +113,11 @@ impl DeviceFile {
         let map = NonNull::new(map.cast()).ok_or_else(|| DeviceError::Foreign {
             path: path.to_owned(),
         })?;
-        let device = Self { file, map };
+        let device = Self {
+            file,
+            identity,
+            map,
+        };
         let shared = device.shared();
         match shared.magic.load(Acquire) {
             0 => {
@@ -159,13 +166,24 @@ impl DeviceFile {
         }
     }
 
-    /// Whether the slot belongs to a living process (this one included).
+    /// Whether the descriptor still is the device file: a program that closes what it does not know closes it too, and
+    /// with it drops the lock on our slot.
+    pub fn intact(&self) -> bool {
+        self.file
+            .metadata()
+            .is_ok_and(|found| (found.dev(), found.ino()) == self.identity)
+    }
+
+    /// Whether the slot belongs to a living process (this one included). Without a descriptor to ask, everybody lives.
     pub fn alive(&self, slot: usize) -> bool {
         let owner = self.slot(slot).owner.load(Acquire);
         if owner == 0 || owner == owner_word() {
             // F_GETLK does not report this process's own locks, and a second copy of the simulator in this process
             // shares them: what is ours is known by the owner word.
             return owner != 0;
+        }
+        if !self.intact() {
+            return true;
         }
         let mut query = request(libc::F_WRLCK, slot_byte(slot));
         // SAFETY: `query` is a valid flock structure for F_GETLK.

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::SeqCst;
 
 use super::clock::{Clock, REAP_INTERVAL, now};
-use super::file::{DeviceError, DeviceFile};
+use super::file::{DeviceError, DeviceFile, owner_word};
 use super::layout::Device;
 use crate::options::Discipline;
 
@@ -88,6 +88,30 @@ fn the_dead_are_reaped() {
         "the dead process's share is free again"
     );
     assert!(!living.contended());
+}
+
+/// A program that closed our descriptor lost its lock; the others took its slot for free.
+#[test]
+fn a_lost_slot_is_replaced() {
+    let dir = device();
+    let path = dir.path().join("device");
+    let mut clock = Clock::attach(&path, Discipline::Amd).unwrap();
+    let (file, _) = DeviceFile::attach(&path, Discipline::Amd).unwrap();
+    file.slot(0).owner.store(0xdead_beef, SeqCst);
+    let start = now();
+    let service = clock.service(start);
+    clock.announce(start, service + 10 * MS, 10 * MS);
+    // Slot 0 is free to take here because a process does not conflict with its own locks.
+    assert_eq!(
+        file.slot(0).owner.load(SeqCst),
+        owner_word(),
+        "taken again before work is announced"
+    );
+    assert_eq!(
+        clock.time_at(service + 10 * MS),
+        start + 10 * MS,
+        "and the work counts"
+    );
 }
 
 #[test]

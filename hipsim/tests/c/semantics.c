@@ -1,5 +1,5 @@
 /* What a HIP program relies on, one case per name on the command line. A case prints nothing and exits 0, or explains. */
-#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -364,6 +364,16 @@ static void forked_children(void) {
     OK(hipStreamSynchronize(s));
 }
 
+static void programs_may_close_every_descriptor(void) {
+    hipStream_t s = stream_of(0);
+    spin(1, s);
+    OK(hipStreamSynchronize(s));
+    for (int fd = 3; fd < 256; fd++) close(fd);
+    TRUE(open("/dev/null", O_RDONLY) >= 0);
+    spin(2, s);
+    OK(hipStreamSynchronize(s));
+}
+
 static void exit_with_work_queued(void) {
     hipStream_t s = stream_of(0);
     for (int i = 0; i < 100; i++) spin(1000, s);
@@ -388,6 +398,7 @@ static const struct {
     CASE(threads_share_streams),
     CASE(many_launches_ahead),
     CASE(forked_children),
+    CASE(programs_may_close_every_descriptor),
     CASE(exit_with_work_queued),
 };
 
