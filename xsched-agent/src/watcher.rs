@@ -1,6 +1,6 @@
 //! The daemon's use of the observer: its samples in the model's terms.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::debug;
 use xsched_common::api::BpfState;
@@ -78,6 +78,12 @@ impl Watcher {
         }
         debug!("observed in {:?}", started.elapsed());
         observation
+    }
+
+    /// Waits, and meanwhile learns where new callers lie: a process may be
+    /// gone by the next look.
+    pub fn rest(&mut self, time: Duration) {
+        self.observer.wait(time);
     }
 }
 

@@ -122,9 +122,11 @@ fn keep_modelling(
         next = (next + tick).max(Instant::now());
         // Short naps: a stop must not wait for the end of a tick.
         while !stop.load(Relaxed) && Instant::now() < next {
-            thread::sleep(
-                Duration::from_millis(20).min(next.saturating_duration_since(Instant::now())),
-            );
+            let nap = Duration::from_millis(20).min(next.saturating_duration_since(Instant::now()));
+            match &mut watcher {
+                Ok(watcher) => watcher.rest(nap),
+                Err(_) => thread::sleep(nap),
+            }
         }
     }
 }

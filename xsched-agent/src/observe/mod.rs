@@ -174,8 +174,12 @@ impl Observer {
         self.sweep_limits.clear();
         if sweep.unreadable > 0 {
             self.sweep_limits.push(format!(
-                "{} processes or images could not be read",
-                sweep.unreadable
+                "{} could not be read: if it uses HIP, it is not seen (root reads all but \
+                 protected processes)",
+                match sweep.unreadable {
+                    1 => "1 process".to_owned(),
+                    n => format!("{n} processes"),
+                }
             ));
         }
         let complete = sweep.postponed == 0;
