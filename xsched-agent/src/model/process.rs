@@ -23,6 +23,11 @@ pub(super) const SHIM_BASENAME: &str = "libxsched_shim.so";
 /// Time between two looks whether a process maps the shim.
 const SHIM_CHECK: Nanos = Nanos::from_secs(2);
 
+/// Ticks after a client's joining in which its direct calls are not counted:
+/// the probes on its shim may be younger than its first launches, which then
+/// look as if they had not come through it.
+const SETTLING: u32 = 2;
+
 pub(super) struct Process {
     pub id: ProcessId,
     pub uid: u32,
@@ -37,6 +42,7 @@ pub(super) struct Process {
     bursts: HistogramCounts,
     gate_waits: HistogramCounts,
     shim_checked: Nanos,
+    ticks_joined: u32,
 }
 
 /// Launches of one library since the process was first seen.
@@ -78,6 +84,7 @@ impl Process {
             bursts: HistogramCounts::default(),
             gate_waits: HistogramCounts::default(),
             shim_checked: Nanos::ZERO,
+            ticks_joined: 0,
         }
     }
 
@@ -106,7 +113,8 @@ impl Process {
             let new = total.saturating_sub(before);
             // What came through the shim is on its page, unless it has not
             // joined and therefore keeps none.
-            if route == CallRoute::Shim as u8 && self.client.is_some() {
+            let settling = self.ticks_joined < SETTLING;
+            if self.client.is_some() && (route == CallRoute::Shim as u8 || settling) {
                 continue;
             }
             let caller = self.callers.entry(caller).or_default();
@@ -130,6 +138,7 @@ impl Process {
             // A new client has a new page that counts from zero.
             self.reader = PageReader::default();
             self.client = client.cloned();
+            self.ticks_joined = 0;
         }
         let Some(client) = client else { return };
         let change = self.reader.read(&client.status);
@@ -144,6 +153,7 @@ impl Process {
     pub fn tick(&mut self, now: Nanos) {
         if self.client.is_some() {
             self.shim_mapped = true;
+            self.ticks_joined = self.ticks_joined.saturating_add(1);
         } else if self.shim_checked == Nanos::ZERO || now.since(self.shim_checked) >= SHIM_CHECK {
             self.shim_checked = now;
             self.shim_mapped = process::maps(self.id.pid)
