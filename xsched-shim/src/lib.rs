@@ -42,7 +42,7 @@ mod tls;
 #[cfg(not(test))]
 mod constructor {
     extern "C" fn construct() {
-        crate::lifecycle::start();
+        crate::hip::start();
     }
 
     #[used]

@@ -38,11 +38,11 @@ pub fn line(message: fmt::Arguments<'_>) {
     if let Some(end) = line.bytes.get_mut(line.len) {
         *end = b'\n';
     }
-    let errno = crate::sys::SavedErrno::new();
+    let unseen = crate::sys::Unseen::new();
     // SAFETY: the buffer has at least this many bytes. A short or failed
     // write of a log line has no remedy.
     unsafe { libc::write(2, line.bytes.as_ptr().cast(), line.len + 1) };
-    drop(errno);
+    drop(unseen);
 }
 
 /// Writes one line if `XSCHED_VERBOSE` asks for it.

@@ -4,28 +4,49 @@ use std::sync::atomic::AtomicU32;
 
 use xsched_common::units::Nanos;
 
-/// Restores `errno` when it goes: no call of ours may change what the
-/// program sees there.
-pub struct SavedErrno(i32);
+unsafe extern "C" {
+    /// pthread_setcancelstate(3); the libc crate lacks it for glibc.
+    fn pthread_setcancelstate(state: i32, old: *mut i32) -> i32;
+}
 
-impl SavedErrno {
-    /// Remembers the calling thread's `errno`.
-    pub fn new() -> SavedErrno {
-        // SAFETY: always valid for the calling thread.
-        SavedErrno(unsafe { *libc::__errno_location() })
+const PTHREAD_CANCEL_DISABLE: i32 = 1;
+
+/// What our system calls must not do to the calling thread: change the
+/// `errno` that the program sees, or be the place where a cancelled thread
+/// ends (with our locks held). Undone when dropped.
+pub struct Unseen {
+    errno: i32,
+    cancel_state: i32,
+}
+
+impl Unseen {
+    /// Remembers `errno` and disables cancellation.
+    pub fn new() -> Unseen {
+        let mut cancel_state = 0;
+        // SAFETY: an output argument.
+        unsafe { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &raw mut cancel_state) };
+        Unseen {
+            errno: errno(),
+            cancel_state,
+        }
     }
 }
 
-impl Drop for SavedErrno {
+impl Drop for Unseen {
     fn drop(&mut self) {
-        // SAFETY: as above.
-        unsafe { *libc::__errno_location() = self.0 };
+        // SAFETY: always valid for the calling thread; the state is the one
+        // that was found. glibc allows a null output.
+        unsafe {
+            pthread_setcancelstate(self.cancel_state, std::ptr::null_mut());
+            *libc::__errno_location() = self.errno;
+        }
     }
 }
 
 /// The calling thread's `errno`.
 pub fn errno() -> i32 {
-    SavedErrno::new().0
+    // SAFETY: always valid for the calling thread.
+    unsafe { *libc::__errno_location() }
 }
 
 /// The monotonic clock (vDSO, no system call).

@@ -257,6 +257,38 @@ fn the_runtimes_own_calls_are_not_gated() {
 }
 
 #[test]
+fn a_gate_that_changes_all_the_time_loses_nothing() {
+    let (agent, mut puppet, client) = joined();
+    puppet.run("kernel_us 20");
+    for i in 0..8 {
+        puppet.run(&format!("create {i}"));
+    }
+    puppet.begin("threads 8 1500");
+    let mut seed = 7u32;
+    let mut answer = None;
+    while answer.is_none() {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        client.set(
+            0,
+            match seed >> 30 {
+                0 => GateMode::Closed,
+                1 => GateMode::Open,
+                _ => GateMode::Capped((seed >> 20 & 31) as u16),
+            },
+        );
+        answer = puppet.answers_within(MS * (1 + (seed >> 16 & 3)));
+    }
+    puppet.run("sync");
+    assert_eq!(puppet.stat("launches"), 1 + 8 * 1500);
+    assert_eq!(client.device(0).admitted.load(Relaxed), 1 + 8 * 1500);
+    assert_eq!(client.device(0).in_flight.load(Relaxed), 0);
+    assert_eq!(client.device(0).waiting.load(Relaxed), 0);
+    eventually("idle", || !client.device(0).activity().active);
+    assert_eq!(agent.joined(), 1);
+    puppet.quit();
+}
+
+#[test]
 fn more_streams_than_the_table_holds() {
     let (_agent, mut puppet, client) = joined();
     for i in 0..1000 {

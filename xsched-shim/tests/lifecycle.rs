@@ -153,6 +153,24 @@ fn a_program_that_closes_our_descriptors_goes_on() {
 }
 
 #[test]
+fn constructors_and_handlers_at_exit_launch_as_natively() {
+    use support::{Preload, bin, program, stdout_of};
+    let nowhere = tempfile::tempdir().expect("a directory");
+    let library = bin().join("libconstructor.so");
+    let launches = |preload, dir: &std::path::Path| {
+        stdout_of(program("constructor", preload, dir).arg(&library))
+    };
+    // 11 in each constructor, 5 at exit.
+    let native = launches(Preload::Nothing, nowhere.path());
+    assert_eq!(native.trim(), "27");
+    assert_eq!(launches(Preload::Shim, nowhere.path()), native);
+    let agent = Agent::start();
+    assert_eq!(launches(Preload::Shim, agent.dir()), native);
+    let totals = agent.client(0).status().launch_totals();
+    assert!((1..=27).contains(&totals.total()), "{totals:?}");
+}
+
+#[test]
 fn launches_count_while_many_threads_join() {
     let agent = Agent::start();
     let mut puppet = Puppet::start(agent.dir());

@@ -46,7 +46,7 @@ pub fn pass(process: &Process, session: &Session, command: Command<'_>, fencing:
     if tls::with(|thread| thread.at_gate.replace(1)) != 0 {
         return;
     }
-    let errno = sys::SavedErrno::new();
+    let unseen = sys::Unseen::new();
     wait(
         &Parts {
             process,
@@ -59,7 +59,7 @@ pub fn pass(process: &Process, session: &Session, command: Command<'_>, fencing:
         },
         fencing,
     );
-    drop(errno);
+    drop(unseen);
     tls::with(|thread| thread.at_gate.set(0));
 }
 

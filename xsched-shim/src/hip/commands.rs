@@ -51,6 +51,7 @@ unsafe fn join_first(process: &Process, frame: *const Frame, index: usize) {
     if callers::of(return_address, runtime::is_runtime).treatment() == Treatment::Inside {
         return;
     }
+    super::start();
     runtime::forget_absences();
     lifecycle::join(process, devices::introduce);
     if let Some(session) = session() {
@@ -141,7 +142,7 @@ pub(super) fn ask_captured(process: &Process, stream: Stream) -> bool {
     if process.captures.holds(stream.handle) {
         return true;
     }
-    let _errno = sys::SavedErrno::new();
+    let _unseen = sys::Unseen::new();
     let mut status = 0i32;
     let asked = call!(
         runtime::IS_CAPTURING,

@@ -6,7 +6,7 @@ use xsched_common::units::{DeviceIndex, PciAddress};
 use super::SUCCESS;
 use super::runtime::{self, call};
 use crate::page::Session;
-use crate::tls;
+use crate::{sys, tls};
 
 /// The program set its thread's device (`hipSetDevice`).
 pub fn set_current(device: i32) {
@@ -31,6 +31,7 @@ fn index(device: u32) -> Option<DeviceIndex> {
 /// the deprecated context calls has changed it.
 #[cold]
 fn ask() -> Option<DeviceIndex> {
+    let _unseen = sys::Unseen::new();
     let mut device = 0i32;
     let asked = call!(runtime::GET_DEVICE, fn(*mut i32) -> i32, &raw mut device);
     if asked != Some(SUCCESS) {

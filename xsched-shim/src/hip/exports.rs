@@ -128,6 +128,13 @@ pub fn forget_real() {
     }
 }
 
+/// Where the trampolines lie.
+pub fn code() -> std::ops::Range<usize> {
+    // The longest trampoline is 16 bytes.
+    let all = || (0..EXPORTS.len()).filter_map(own_address);
+    all().min().unwrap_or(0)..all().max().map_or(0, |last| last + 16)
+}
+
 #[cfg(not(test))]
 mod addresses {
     use super::EXPORTS;

@@ -107,6 +107,7 @@ fn plain(process: &Process, export: &Export, hook: Hook, frame: &Frame, real: us
     let first = frame.register(Register::Rdi);
     let second = frame.register(Register::Rsi);
     if hook == Hook::StreamDestroy {
+        let _unseen = sys::Unseen::new();
         process.captures.end(first);
         let stream = Stream::new(first, DefaultStream::Legacy);
         for slot in streams::slots(process, stream) {
@@ -114,7 +115,7 @@ fn plain(process: &Process, export: &Export, hook: Hook, frame: &Frame, real: us
         }
     }
     let result = invoke(real, frame);
-    let _errno = sys::SavedErrno::new();
+    let _unseen = sys::Unseen::new();
     let succeeded = status(result) == SUCCESS;
     match hook {
         Hook::SetDevice if succeeded => devices::set_current(first as u32 as i32),
@@ -251,7 +252,7 @@ fn drain_stream(call: &Call<'_>, stream: Stream) -> u64 {
     let before = slot.launched();
     let result = call.invoke();
     if ended(result) {
-        let _errno = sys::SavedErrno::new();
+        let _unseen = sys::Unseen::new();
         let news = slot.complete(before);
         completed(call, device, news);
     }
@@ -286,7 +287,7 @@ fn drain(
     }
     let result = call.invoke();
     if ended(result) {
-        let _errno = sys::SavedErrno::new();
+        let _unseen = sys::Unseen::new();
         let news = before
             .iter()
             .zip(call.process.streams.slots())
@@ -311,7 +312,7 @@ fn event_sync(call: &Call<'_>) -> u64 {
         && let Some(mark) = mark
         && let Some(slot) = call.process.streams.slot(mark.slot)
     {
-        let _errno = sys::SavedErrno::new();
+        let _unseen = sys::Unseen::new();
         let news = slot.complete(mark.sequence);
         completed(call, slot.info().device, news);
     }

@@ -13,6 +13,11 @@ mod streams;
 #[cfg(not(test))]
 mod trampoline;
 
+/// Prepares the shim for this platform, once.
+pub fn start() {
+    crate::lifecycle::start(exports::code);
+}
+
 /// `hipSuccess`.
 const SUCCESS: i32 = 0;
 /// `hipErrorNotReady`: work is still in flight.

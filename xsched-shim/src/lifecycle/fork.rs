@@ -1,6 +1,7 @@
 //! Forks: the child is a process that has not joined.
 
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::Relaxed};
 
 use crate::process;
 
@@ -10,8 +11,20 @@ static WIPED_BY_KERNEL: AtomicBool = AtomicBool::new(false);
 /// child must close them.
 static DESCRIPTORS: [AtomicI32; 2] = [const { AtomicI32::new(-1) }; 2];
 
-/// Once per process.
-pub fn install() {
+/// Where code lies that probes may have changed, as page numbers: first, and
+/// first behind.
+static PROBED_CODE: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+const PAGE: usize = 4096;
+
+/// Once per process. `probed` is the code that tools set uprobes on: the
+/// platform's exports.
+pub fn install(probed: Range<usize>) {
+    for (to, from) in PROBED_CODE
+        .iter()
+        .zip([probed.start / PAGE, probed.end.div_ceil(PAGE)])
+    {
+        to.store(from, Relaxed);
+    }
     WIPED_BY_KERNEL.store(process::wipe_on_fork(), Relaxed);
     // SAFETY: the handler stays loaded, see `at_exit`.
     unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
@@ -26,7 +39,7 @@ pub fn remember(descriptors: [i32; 2]) {
 
 /// Without this the parent's death would not end its connection.
 unsafe extern "C" fn in_child() {
-    let _errno = crate::sys::SavedErrno::new();
+    let _unseen = crate::sys::Unseen::new();
     for fd in &DESCRIPTORS {
         let fd = fd.swap(-1, Relaxed);
         if fd >= 0 {
@@ -34,8 +47,33 @@ unsafe extern "C" fn in_child() {
             unsafe { libc::close(fd) };
         }
     }
+    drop_probes();
     if !WIPED_BY_KERNEL.load(Relaxed) {
         // SAFETY: the child's only thread is here.
         unsafe { process::wipe() };
+    }
+}
+
+/// Gives the child the code as it is in the file.
+///
+/// A uprobe on a 5-byte NOP becomes, once hit, a call into a page that the
+/// kernel maps for it. Linux 6.18 (seen on 6.18.44) copies the call to a
+/// fork's child and not the page, so the child would die at its first call
+/// of a function that was probed in the parent. Dropping the private copy of
+/// the code makes the kernel read the file again; the child is not probed
+/// until a tool finds it.
+fn drop_probes() {
+    let [first, end] = &PROBED_CODE;
+    let (first, end) = (first.load(Relaxed), end.load(Relaxed));
+    if first < end {
+        // SAFETY: pages of our own read-only code, which nobody has changed
+        // but the kernel; they are read back from the library's file.
+        unsafe {
+            libc::madvise(
+                (first * PAGE) as *mut libc::c_void,
+                (end - first) * PAGE,
+                libc::MADV_DONTNEED,
+            )
+        };
     }
 }

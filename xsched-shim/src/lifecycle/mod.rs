@@ -16,6 +16,7 @@ mod connect;
 mod fork;
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU32};
 
@@ -89,14 +90,15 @@ const RETRY: Nanos = Nanos::from_secs(1);
 
 /// Prepares what must exist before the first launch. Called by the library's
 /// constructor, and by whatever comes before it (other libraries'
-/// constructors may run first).
-pub fn start() {
+/// constructors may run first). `probed_code` is where the platform's exports
+/// lie.
+pub fn start(probed_code: fn() -> Range<usize>) {
     static STARTED: AtomicBool = AtomicBool::new(false);
     if STARTED.swap(true, AcqRel) {
         return;
     }
-    let _errno = sys::SavedErrno::new();
-    fork::install();
+    let _unseen = sys::Unseen::new();
+    fork::install(probed_code());
     if Options::get().power == Power::Off {
         disable();
     }
@@ -122,7 +124,6 @@ pub fn due(process: &Process) -> bool {
 #[cold]
 #[inline(never)]
 pub fn join(process: &Process, introduce: impl FnOnce(&Session)) {
-    start();
     if Options::get().power == Power::Off {
         // A fork's child has forgotten it.
         process.next_attempt.store(u64::MAX, Relaxed);
@@ -139,7 +140,7 @@ pub fn join(process: &Process, introduce: impl FnOnce(&Session)) {
     {
         return;
     }
-    let _errno = sys::SavedErrno::new();
+    let _unseen = sys::Unseen::new();
     options::introduce();
     process
         .next_attempt
@@ -217,7 +218,7 @@ pub fn detach(session: &Session) {
 }
 
 fn leave(session: &Session) {
-    let _errno = sys::SavedErrno::new();
+    let _unseen = sys::Unseen::new();
     process().session.store(std::ptr::null_mut(), Release);
     process().streams.complete_all();
     fork::remember([-1, -1]);

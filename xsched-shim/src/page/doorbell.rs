@@ -31,7 +31,7 @@ impl Doorbell {
     /// Wakes the agent. Never blocks: the agent's eventfd is non-blocking,
     /// and a full one is rung already.
     pub fn ring(&self) {
-        let _errno = crate::sys::SavedErrno::new();
+        let _unseen = crate::sys::Unseen::new();
         if self.users.fetch_add(1, AcqRel) & CLOSED == 0
             && identity(self.fd) == self.identity.load(Relaxed)
         {

@@ -55,7 +55,7 @@ static int result(int error) {
 }
 
 static int enqueue(stream_t s) {
-    fake_launches++;
+    __atomic_fetch_add(&fake_launches, 1, __ATOMIC_RELAXED);
     if (of(s)->capturing) { fake_captured++; return 0; }
     if (kernel_ns) {
         pthread_mutex_lock(&lock);
@@ -139,13 +139,13 @@ int hipEventCreateWithFlags(event_t *e, unsigned flags) {
 }
 int hipEventDestroy(event_t e) { free(e); return 0; }
 int hipEventRecord(event_t e, stream_t s) {
-    fake_records++;
+    __atomic_fetch_add(&fake_records, 1, __ATOMIC_RELAXED);
     if (of(s)->capturing) fake_captured++;
     ((struct fake_event *)e)->done_at = of(s)->done_at;
     return 0;
 }
 int hipEventQuery(event_t e) {
-    fake_queries++;
+    __atomic_fetch_add(&fake_queries, 1, __ATOMIC_RELAXED);
     return ((struct fake_event *)e)->done_at <= now() ? 0 : result(NOT_READY);
 }
 int hipEventSynchronize(event_t e) { wait_until(((struct fake_event *)e)->done_at); return 0; }

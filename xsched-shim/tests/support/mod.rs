@@ -62,6 +62,16 @@ fn build() -> TempDir {
             cc(&arguments);
         }
     }
+    cc(&[
+        "-shared".as_ref(),
+        "-fPIC".as_ref(),
+        "-DSHARED".as_ref(),
+        source.join("constructor.c").as_os_str(),
+        runtime.as_os_str(),
+        "-pthread".as_ref(),
+        "-o".as_ref(),
+        dir.path().join("libconstructor.so").as_os_str(),
+    ]);
     dir
 }
 
