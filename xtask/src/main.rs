@@ -1,10 +1,15 @@
-//! Build, test and demo tasks of this repository.
+//! Build, test, demo and bench tasks of this repository.
 
+mod bench;
 mod build;
 mod build_ebpf;
+mod child;
 mod demo;
 mod provision;
+mod stats;
 mod test;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -22,14 +27,18 @@ enum Task {
     Demo(demo::Args),
     /// Run every test, after installing what they need
     Test(test::Args),
+    /// Measure figures against their bounds
+    Bench(bench::Args),
     /// Build the BPF programs into xsched-ebpf/prebuilt
     BuildEbpf(build_ebpf::Args),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().task {
+fn main() -> anyhow::Result<ExitCode> {
+    let done = match Cli::parse().task {
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run(&args),
+        Task::Bench(args) => return bench::run(&args),
         Task::BuildEbpf(args) => build_ebpf::run(&args),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

@@ -4,7 +4,6 @@
 //! device: the service alone, beside the batch natively, and beside it under
 //! xsched. Then a program whose library bypasses the shim is diagnosed.
 
-mod process;
 mod report;
 mod scenario;
 

@@ -8,9 +8,10 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 
 use super::note;
-use super::process::Guarded;
 use super::report::{Batch, Events, Latency, Report, Service};
 use crate::build::Built;
+use crate::child::Guarded;
+use crate::stats;
 
 const REPETITIONS: usize = 3;
 /// How long the service is measured each time.
@@ -78,9 +79,9 @@ pub fn play(built: &Built) -> anyhow::Result<Report> {
 
     let bpf = &snapshot["agent"]["bpf"];
     let ebpf = bpf["available"].as_bool().unwrap_or(false);
-    let scheduled_per_s = median(scheduled.iter().map(|r| r.batch_per_s));
-    let alone_per_s = median(batch_alone.into_iter());
-    let leftover = alone_per_s * (1.0 - median(scheduled.iter().map(|r| r.busy)));
+    let scheduled_per_s = median_of(scheduled.iter().map(|r| r.batch_per_s));
+    let alone_per_s = median_of(batch_alone.into_iter());
+    let leftover = alone_per_s * (1.0 - median_of(scheduled.iter().map(|r| r.busy)));
     Ok(Report {
         service: Service {
             alone: latency(&alone),
@@ -89,7 +90,7 @@ pub fn play(built: &Built) -> anyhow::Result<Report> {
         },
         batch: Batch {
             alone_per_s,
-            native_per_s: median(native.iter().map(|r| r.batch_per_s)),
+            native_per_s: median_of(native.iter().map(|r| r.batch_per_s)),
             scheduled_per_s,
             leftover_kept: scheduled_per_s / leftover,
         },
@@ -272,8 +273,9 @@ fn per_s(report: &str) -> anyhow::Result<f64> {
 }
 
 fn latency(runs: &[Run]) -> Latency {
-    let pick =
-        |field: fn(&Latency) -> u64| median(runs.iter().map(|r| field(&r.latency) as f64)) as u64;
+    let pick = |field: fn(&Latency) -> u64| {
+        median_of(runs.iter().map(|r| field(&r.latency) as f64)) as u64
+    };
     Latency {
         p50_ns: pick(|l| l.p50_ns),
         p99_ns: pick(|l| l.p99_ns),
@@ -282,24 +284,6 @@ fn latency(runs: &[Run]) -> Latency {
     }
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    match values.len() {
-        0 => 0.0,
-        n if n % 2 == 1 => values[n / 2],
-        n => (values[n / 2 - 1] + values[n / 2]) / 2.0,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::median;
-
-    #[test]
-    fn medians() {
-        assert_eq!(median([3.0, 1.0, 2.0].into_iter()), 2.0);
-        assert_eq!(median([1.0, 2.0].into_iter()), 1.5);
-        assert_eq!(median(std::iter::empty()), 0.0);
-    }
+fn median_of(values: impl Iterator<Item = f64>) -> f64 {
+    stats::median(&values.collect::<Vec<_>>())
 }

@@ -1,4 +1,4 @@
-//! Child processes that do not outlive the demo.
+//! Child processes that do not outlive the task.
 
 use std::io::Read as _;
 use std::process::{Child, Command, Stdio};

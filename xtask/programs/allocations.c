@@ -1,0 +1,26 @@
+/* Allocations made by 100,000 launches under an open gate. */
+#include "common.h"
+
+extern void *__libc_malloc(size_t);
+extern void *__libc_calloc(size_t, size_t);
+extern void *__libc_realloc(void *, size_t);
+static volatile unsigned long allocations;
+
+void *malloc(size_t n) { allocations++; return __libc_malloc(n); }
+void *calloc(size_t n, size_t m) { allocations++; return __libc_calloc(n, m); }
+void *realloc(void *p, size_t n) { allocations++; return __libc_realloc(p, n); }
+
+typedef struct { unsigned x, y, z; } extent;
+int hipLaunchKernel(const void *, extent, extent, void **, size_t, void *);
+
+int main(void) {
+    static const extent one = {1, 1, 1};
+    for (int i = 0; i < 1000; i++) hipLaunchKernel(0, one, one, 0, 0, 0);
+    unsigned long before = allocations;
+    free(malloc(1));
+    if (allocations != before + 1) return 3; /* the counter must count */
+    before = allocations;
+    for (int i = 0; i < 100000; i++) hipLaunchKernel(0, one, one, 0, 0, 0);
+    printf("%lu\n", allocations - before);
+    return 0;
+}

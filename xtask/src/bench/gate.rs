@@ -1,0 +1,308 @@
+//! `bench gate`: what the shim costs while the gate is open.
+//!
+//! The cost of a launch is measured on a runtime that does nothing (the one
+//! of the shim's own tests), since any real work would drown 25 ns; round
+//! trips and first launches on hipsim. Native and shimmed runs alternate.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+
+use super::report::Metric;
+use crate::build::{self, Built};
+use crate::child::Guarded;
+use crate::stats::{median, spread};
+
+/// Alternating pairs of runs.
+const PAIRS: usize = 7;
+/// Alternating pairs of program starts: one takes a millisecond, so many.
+const STARTS: usize = 60;
+/// Libraries mapped for `attach_500_objects_ms`.
+const OBJECTS: usize = 500;
+
+struct Bench<'b> {
+    built: &'b Built,
+    dir: PathBuf,
+}
+
+impl Drop for Bench<'_> {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shim {
+    Without,
+    With,
+}
+
+/// All metrics of the benchmark.
+pub fn measure(built: &Built) -> anyhow::Result<Vec<Metric>> {
+    let dir = std::env::temp_dir().join(format!("xsched-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&dir)?;
+    let bench = Bench { built, dir };
+    bench.compile()?;
+    let _agent = bench.start_agent()?;
+    Ok(vec![
+        bench.open_added()?,
+        bench.open_allocations()?,
+        bench.open_syscalls()?,
+        bench.round_trip()?,
+        bench.startup()?,
+        bench.attach()?,
+        page_bytes(),
+    ])
+}
+
+fn page_bytes() -> Metric {
+    use xsched_common::page::{ControlPage, StatusPage};
+    let bytes = size_of::<ControlPage>() + size_of::<StatusPage>();
+    Metric::at_most("page_bytes", "B", bytes as f64, 65536.0)
+}
+
+impl Bench<'_> {
+    /// The runtime that does nothing in `null/`, hipsim in `hip/`, programs.
+    fn compile(&self) -> anyhow::Result<()> {
+        let root = build::root();
+        let shim_programs = root.join("xsched-shim/tests/programs");
+        let programs = root.join("xtask/programs");
+        let samples = [root.join("hipsim/samples/c"), root.join("hipsim/include")];
+        let (null, hip) = (self.dir.join("null"), self.dir.join("hip"));
+        std::fs::create_dir_all(&null)?;
+        hipsim::install::install(&self.built.file("libhipsim.so"), &hip)?;
+        let null_runtime = null.join("libamdhip64.so.5");
+        let script = format!(
+            "-Wl,--version-script={}",
+            shim_programs.join("fake_hip.map").display()
+        );
+        cc(&[
+            "-shared".as_ref(),
+            "-fPIC".as_ref(),
+            "-Wl,-soname,libamdhip64.so.5".as_ref(),
+            script.as_ref(),
+            shim_programs.join("fake_hip.c").as_ref(),
+            "-o".as_ref(),
+            null_runtime.as_ref(),
+        ])?;
+        let include = samples
+            .iter()
+            .map(|dir| format!("-I{}", dir.display()))
+            .collect::<Vec<_>>();
+        let program = |source: &Path, name: &str, runtime: &Path| {
+            let out = self.dir.join(name);
+            let mut arguments: Vec<&OsStr> = include.iter().map(OsStr::new).collect();
+            arguments.extend([
+                source.as_os_str(),
+                runtime.as_os_str(),
+                "-ldl".as_ref(),
+                "-pthread".as_ref(),
+            ]);
+            arguments.extend(["-o".as_ref(), out.as_os_str()]);
+            cc(&arguments)
+        };
+        let hipsim_runtime = hip.join("libamdhip64.so.5");
+        program(&shim_programs.join("bench.c"), "added", &null_runtime)?;
+        program(&shim_programs.join("quiet.c"), "syscalls", &null_runtime)?;
+        program(
+            &programs.join("allocations.c"),
+            "allocations",
+            &null_runtime,
+        )?;
+        program(
+            &programs.join("round_trip.c"),
+            "round_trip",
+            &hipsim_runtime,
+        )?;
+        program(
+            &programs.join("first_launch.c"),
+            "first_launch",
+            &hipsim_runtime,
+        )
+    }
+
+    fn start_agent(&self) -> anyhow::Result<Guarded> {
+        let mut command = Command::new(self.built.file("xsched-agent"));
+        command
+            .arg("--no-bpf")
+            .env("XSCHED_RUN_DIR", self.run_dir())
+            .stderr(Stdio::null());
+        let agent = Guarded::start(&mut command, "the agent")?;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !self.run_dir().join("api.sock").exists() {
+            ensure!(
+                Instant::now() < deadline,
+                "the agent does not serve {}",
+                self.run_dir().display()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(agent)
+    }
+
+    fn run_dir(&self) -> PathBuf {
+        self.dir.join("run")
+    }
+
+    fn command(&self, program: &Path, runtime: &str, shim: Shim) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env("XSCHED_RUN_DIR", self.run_dir())
+            .env("HIPSIM_DEVICE", self.dir.join("device"))
+            .env("LD_LIBRARY_PATH", self.dir.join(runtime))
+            .env_remove("LD_PRELOAD")
+            .stdin(Stdio::null());
+        if shim == Shim::With {
+            command.env("LD_PRELOAD", self.built.file("libxsched_shim.so"));
+        }
+        command
+    }
+
+    /// Runs a program that prints numbers.
+    fn numbers(
+        &self,
+        name: &str,
+        runtime: &str,
+        shim: Shim,
+        arguments: &[String],
+    ) -> anyhow::Result<Vec<f64>> {
+        let out = self
+            .command(&self.dir.join(name), runtime, shim)
+            .args(arguments)
+            .output()
+            .with_context(|| format!("cannot start {name}"))?;
+        let text = String::from_utf8_lossy(&out.stdout);
+        if !out.status.success() {
+            bail!(
+                "{name} failed ({}): {}{text}",
+                out.status,
+                String::from_utf8_lossy(&out.stderr)
+            );
+        }
+        text.split_whitespace()
+            .map(|word| {
+                word.parse()
+                    .with_context(|| format!("{name} printed {text:?}"))
+            })
+            .collect()
+    }
+
+    /// Through the shim less straight into the runtime, both in one process.
+    fn open_added(&self) -> anyhow::Result<Metric> {
+        let (mut added, mut straight) = (Vec::new(), Vec::new());
+        for _ in 0..PAIRS {
+            match self.numbers("added", "null", Shim::With, &[])?[..] {
+                [through, direct] => {
+                    added.push(through - direct);
+                    straight.push(direct);
+                }
+                ref other => bail!("expected two numbers, not {other:?}"),
+            }
+        }
+        let metric = Metric::at_most("gate_open_added_ns", "ns", median(&added), 25.0);
+        Ok(metric.spread(spread(&added)).beside(median(&straight)))
+    }
+
+    fn open_allocations(&self) -> anyhow::Result<Metric> {
+        let counted = self.numbers("allocations", "null", Shim::With, &[])?;
+        let counted = counted
+            .first()
+            .copied()
+            .context("allocations printed nothing")?;
+        Ok(Metric::at_most("gate_open_allocs", "count", counted, 0.0))
+    }
+
+    /// Under a filter that ends the program at its first system call; a run
+    /// with one on purpose shows that the filter bites.
+    fn open_syscalls(&self) -> anyhow::Result<Metric> {
+        let run = |arguments: &[&str]| {
+            let program = self.dir.join("syscalls");
+            self.command(&program, "null", Shim::With)
+                .args(arguments)
+                .status()
+        };
+        ensure!(
+            !run(&["10", "forbidden"])?.success(),
+            "the filter of system calls does not bite"
+        );
+        let made = f64::from(u8::from(!run(&["1000"])?.success()));
+        Ok(Metric::at_most("gate_open_syscalls", "count", made, 0.0))
+    }
+
+    /// A launch and a synchronise around a kernel of 10 us.
+    fn round_trip(&self) -> anyhow::Result<Metric> {
+        let arguments = ["10000".to_owned(), "2000".to_owned()];
+        let (mut native, mut shimmed) = (Vec::new(), Vec::new());
+        for _ in 0..PAIRS {
+            native.extend(self.numbers("round_trip", "hip", Shim::Without, &arguments)?);
+            shimmed.extend(self.numbers("round_trip", "hip", Shim::With, &arguments)?);
+        }
+        let ratio = median(&shimmed) / median(&native);
+        let metric = Metric::at_most("launch_sync_ratio", "x", ratio, 1.05);
+        Ok(metric
+            .spread(spread(&shimmed) / median(&native))
+            .beside(1.0))
+    }
+
+    /// Starting a program that does nothing.
+    fn startup(&self) -> anyhow::Result<Metric> {
+        let start = |shim| -> anyhow::Result<f64> {
+            let began = Instant::now();
+            let status = self.command(Path::new("/bin/true"), "hip", shim).status()?;
+            ensure!(status.success(), "/bin/true failed");
+            Ok(began.elapsed().as_secs_f64() * 1e3)
+        };
+        let (mut native, mut shimmed) = (Vec::new(), Vec::new());
+        for _ in 0..STARTS {
+            native.push(start(Shim::Without)?);
+            shimmed.push(start(Shim::With)?);
+        }
+        let added = median(&shimmed) - median(&native);
+        Ok(Metric::at_most("preload_startup_ms", "ms", added, 3.0)
+            .spread(spread(&shimmed))
+            .beside(median(&native)))
+    }
+
+    /// The first launch of a program with 500 libraries: finding the runtime
+    /// among them, and joining.
+    fn attach(&self) -> anyhow::Result<Metric> {
+        let libraries = self.dir.join("libraries");
+        std::fs::create_dir_all(&libraries)?;
+        let source = libraries.join("empty.c");
+        std::fs::write(&source, "int xsched_bench_empty;\n")?;
+        let first = libraries.join("lib0.so");
+        cc(&[
+            "-shared".as_ref(),
+            "-fPIC".as_ref(),
+            source.as_ref(),
+            "-o".as_ref(),
+            first.as_ref(),
+        ])?;
+        let mut paths = vec![first.display().to_string()];
+        for i in 1..OBJECTS {
+            let copy = libraries.join(format!("lib{i}.so"));
+            std::fs::copy(&first, &copy)?;
+            paths.push(copy.display().to_string());
+        }
+        let (mut native, mut shimmed) = (Vec::new(), Vec::new());
+        for _ in 0..PAIRS {
+            native.extend(self.numbers("first_launch", "hip", Shim::Without, &paths)?);
+            shimmed.extend(self.numbers("first_launch", "hip", Shim::With, &paths)?);
+        }
+        let added = median(&shimmed) - median(&native);
+        Ok(Metric::at_most("attach_500_objects_ms", "ms", added, 10.0)
+            .spread(spread(&shimmed))
+            .beside(median(&native)))
+    }
+}
+
+fn cc(arguments: &[&OsStr]) -> anyhow::Result<()> {
+    build::run(
+        Command::new("cc")
+            .args(["-O2", "-g", "-Wall", "-Wno-unused-function"])
+            .args(arguments),
+    )
+}

@@ -1,0 +1,44 @@
+//! `cargo xtask bench NAME`: measured figures against their bounds.
+//!
+//! Every benchmark builds in release, measures what it compares in turns, and
+//! prints medians. Exit code 1 when a bound is missed.
+
+mod gate;
+mod report;
+
+use std::process::ExitCode;
+
+use crate::build::{self, Profile};
+
+/// Options of `bench`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// What to measure
+    #[arg(value_enum)]
+    name: Name,
+    /// Print {"machine", "kernel", "commit", "device", "metrics": [...]}
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Name {
+    /// What the shim costs while the gate is open
+    Gate,
+}
+
+/// Measures and reports.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    eprintln!("building in release ...");
+    let built = build::all(Profile::Release)?;
+    let metrics = match args.name {
+        Name::Gate => gate::measure(&built)?,
+    };
+    let report = report::Report::of(metrics);
+    if args.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        print!("{}", report.text());
+    }
+    Ok(ExitCode::from(u8::from(!report.ok())))
+}

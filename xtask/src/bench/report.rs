@@ -1,0 +1,150 @@
+//! What every benchmark prints.
+
+use std::process::Command;
+
+use serde::Serialize;
+
+/// A benchmark's figures and where they were measured.
+#[derive(Serialize)]
+pub struct Report {
+    machine: String,
+    kernel: String,
+    commit: String,
+    device: String,
+    metrics: Vec<Metric>,
+}
+
+/// One figure.
+#[derive(Clone, Debug, Serialize)]
+pub struct Metric {
+    /// Stable name.
+    pub name: &'static str,
+    /// Unit of value, baseline, spread and bound.
+    pub unit: &'static str,
+    /// What was measured: a median.
+    pub value: f64,
+    /// The same without us, where there is such a thing.
+    pub baseline: Option<f64>,
+    /// Value over baseline.
+    pub ratio: Option<f64>,
+    /// Interquartile range of the measurements.
+    pub spread: Option<f64>,
+    /// The most that the value may be.
+    pub bound: f64,
+    /// Whether it is.
+    pub ok: bool,
+}
+
+impl Metric {
+    /// A value that must not exceed `bound`.
+    pub fn at_most(name: &'static str, unit: &'static str, value: f64, bound: f64) -> Metric {
+        Metric {
+            name,
+            unit,
+            value,
+            baseline: None,
+            ratio: None,
+            spread: None,
+            bound,
+            ok: value <= bound,
+        }
+    }
+
+    /// Adds what it is compared with.
+    pub fn beside(mut self, baseline: f64) -> Metric {
+        self.baseline = Some(baseline);
+        self.ratio = (baseline != 0.0).then(|| self.value / baseline);
+        self
+    }
+
+    /// Adds how far the measurements lie apart.
+    pub fn spread(mut self, spread: f64) -> Metric {
+        self.spread = Some(spread);
+        self
+    }
+}
+
+impl Report {
+    /// With the facts of this machine.
+    pub fn of(metrics: Vec<Metric>) -> Report {
+        Report {
+            machine: machine(),
+            kernel: read("/proc/sys/kernel/osrelease"),
+            commit: commit(),
+            device: "simulated (hipsim)".to_owned(),
+            metrics,
+        }
+    }
+
+    /// Whether every bound holds.
+    pub fn ok(&self) -> bool {
+        self.metrics.iter().all(|metric| metric.ok)
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        let mut out = format!(
+            "{}; Linux {}; commit {}; device {}\n\n",
+            self.machine, self.kernel, self.commit, self.device
+        );
+        out += &format!(
+            "{:<24}{:>12}{:>12}{:>9}{:>12}  \n",
+            "", "value", "baseline", "ratio", "bound"
+        );
+        for m in &self.metrics {
+            let number = |n: f64| format!("{n:.3} {}", m.unit).replace(".000", "");
+            let optional = |n: Option<f64>| n.map_or_else(|| "-".to_owned(), number);
+            out += &format!(
+                "{:<24}{:>12}{:>12}{:>9}{:>12}  {}\n",
+                m.name,
+                number(m.value),
+                optional(m.baseline),
+                m.ratio
+                    .map_or_else(|| "-".to_owned(), |r| format!("{r:.3}x")),
+                number(m.bound),
+                if m.ok { "ok" } else { "MISSED" }
+            );
+        }
+        out
+    }
+}
+
+fn machine() -> String {
+    let cpus = read("/proc/cpuinfo");
+    let model = cpus
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
+        .map_or("unknown processor", |(_, name)| name.trim());
+    let count = cpus
+        .lines()
+        .filter(|line| line.starts_with("processor"))
+        .count();
+    format!("{count} x {model}")
+}
+
+fn commit() -> String {
+    let git = |arguments: &[&str]| {
+        let out = Command::new("git")
+            .args(arguments)
+            .current_dir(crate::build::root())
+            .output()
+            .ok()?;
+        out.status
+            .success()
+            .then(|| String::from_utf8_lossy(&out.stdout).trim().to_owned())
+    };
+    let Some(head) = git(&["rev-parse", "--short", "HEAD"]) else {
+        return "unknown".to_owned();
+    };
+    match git(&["status", "--porcelain"]) {
+        Some(changes) if changes.is_empty() => head,
+        _ => format!("{head} with changes"),
+    }
+}
+
+fn read(file: &str) -> String {
+    std::fs::read_to_string(file)
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
+}
