@@ -10,11 +10,8 @@ void *malloc(size_t n) { allocations++; return __libc_malloc(n); }
 void *calloc(size_t n, size_t m) { allocations++; return __libc_calloc(n, m); }
 void *realloc(void *p, size_t n) { allocations++; return __libc_realloc(p, n); }
 
-typedef struct { unsigned x, y, z; } extent;
-int hipLaunchKernel(const void *, extent, extent, void **, size_t, void *);
-
 int main(void) {
-    static const extent one = {1, 1, 1};
+    static const dim3 one = {1, 1, 1};
     for (int i = 0; i < 1000; i++) hipLaunchKernel(0, one, one, 0, 0, 0);
     unsigned long before = allocations;
     free(malloc(1));

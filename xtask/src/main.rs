@@ -33,8 +33,16 @@ enum Task {
     BuildEbpf(build_ebpf::Args),
 }
 
-fn main() -> anyhow::Result<ExitCode> {
-    let done = match Cli::parse().task {
+fn main() -> ExitCode {
+    run(Cli::parse().task).unwrap_or_else(|e| {
+        // The whole chain on one line; no backtrace, whatever RUST_BACKTRACE says.
+        eprintln!("xtask: {e:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(task: Task) -> anyhow::Result<ExitCode> {
+    let done = match task {
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Bench(args) => return bench::run(&args),
