@@ -59,18 +59,18 @@ impl<'a> EventFences<'a> {
             (None, Whose::Other) => return,
         };
         slot.with_fences(|fences| {
-            let wanted = match whose {
-                Whose::Own => fences.unfenced() >= least && fences.has_room(),
-                Whose::Other => fences.unfenced() >= least && fences.oldest().is_none(),
+            let sequence = match whose {
+                Whose::Own if fences.unfenced() >= least && fences.has_room() => slot.launched(),
+                Whose::Other if fences.oldest().is_none() => fences.surely_enqueued(),
+                Whose::Own | Whose::Other => 0,
             };
             // An event belongs to the device that is current when it is made.
-            if !wanted || devices::current() != Some(info.device) || !self.may_call() {
+            if sequence == 0 || devices::current() != Some(info.device) || !self.may_call() {
                 return;
             }
             if handle > PER_THREAD && is_capturing(self.process, handle) {
                 return;
             }
-            let sequence = slot.launched();
             let Some(event) = self.take(info.device) else {
                 return;
             };

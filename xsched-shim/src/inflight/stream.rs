@@ -84,6 +84,8 @@ pub struct StreamSlot {
     /// Held while fences are recorded, read or given up.
     fence_lock: AtomicU32,
     fenced: AtomicU64,
+    /// What `launched` was when another thread last looked.
+    looked: AtomicU64,
     fences: [[AtomicU64; 2]; FENCES],
 }
 
@@ -102,6 +104,7 @@ impl StreamSlot {
             info: AtomicU32::new(0),
             fence_lock: AtomicU32::new(0),
             fenced: AtomicU64::new(0),
+            looked: AtomicU64::new(0),
             fences: [const { [const { AtomicU64::new(0) }; 2] }; FENCES],
         }
     }
@@ -202,6 +205,22 @@ impl Fences<'_> {
             .load(Relaxed)
             .max(self.0.completed.load(Relaxed));
         self.0.launched().saturating_sub(covered)
+    }
+
+    /// The commands that a fence by another thread may be taken to stand
+    /// behind. The stream's own thread counts a command before it hands it
+    /// over, so the last one may not be there yet: it is left out until a
+    /// later look finds it to be the last one still. Zero: look again later.
+    pub fn surely_enqueued(&self) -> u64 {
+        let launched = self.0.launched();
+        let settled = self.0.looked.swap(launched, Relaxed) == launched;
+        let enqueued = if settled {
+            launched
+        } else {
+            launched.saturating_sub(1)
+        };
+        let covered = launched - self.unfenced().min(launched);
+        if enqueued > covered { enqueued } else { 0 }
     }
 
     /// Whether another fence can be remembered.

@@ -221,6 +221,10 @@ mod tests {
             fences.remove(oldest);
             assert_eq!(fences.oldest().map(|f| f.event), Some(12));
             assert!(slot.with_fences(|_| ()).is_none(), "one at a time");
+            assert_eq!(fences.surely_enqueued(), 9, "the tenth may be on its way");
+            assert_eq!(fences.surely_enqueued(), 10, "it would have moved on");
+            slot.complete(10);
+            assert_eq!(fences.surely_enqueued(), 0, "nothing to fence");
         });
     }
 }
