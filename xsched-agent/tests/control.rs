@@ -81,12 +81,23 @@ impl Drop for Rival {
 /// Not a test of its own: the process that [`Rival`] starts.
 #[test]
 fn rival_process() {
-    if std::env::var_os("RIVAL").is_none() {
+    let Some(rival) = std::env::var_os("RIVAL") else {
         return;
-    }
+    };
     let run_dir = xsched_common::run_dir::RunDir::for_agent(0);
     let client = FakeClient::join(&run_dir);
     println!("rival joined");
+    if rival == "forever" {
+        // Until the agent is gone: nobody else ends an orphan.
+        let beat = || client.control().heartbeat.load(Relaxed);
+        loop {
+            let last = beat();
+            std::thread::sleep(Duration::from_secs(1));
+            if beat() == last {
+                return;
+            }
+        }
+    }
     for order in std::io::stdin().lines() {
         match order.expect("reads").as_str() {
             "active" => client.become_active(),
@@ -208,6 +219,128 @@ fn noise_on_the_joining_socket_harms_nobody() {
             _ => false,
         }
     });
+}
+
+/// CPU time of a process, in clock ticks.
+fn cpu_ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+    let fields = stat.rsplit(')').next().expect("a command name");
+    fields
+        .split_ascii_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|ticks| ticks.parse::<u64>().expect("a number"))
+        .sum()
+}
+
+fn assert_quiet(agent: &Agent) {
+    let before = cpu_ticks(agent.child.id());
+    std::thread::sleep(Duration::from_millis(500));
+    let ticks = cpu_ticks(agent.child.id()) - before;
+    assert!(ticks < 10, "{ticks} ticks of 10 ms within 500 ms");
+}
+
+#[test]
+fn a_bell_that_outlives_its_client_wakes_nobody() {
+    let agent = Agent::start();
+    let client = FakeClient::join(&agent.run_dir);
+    rustix::net::shutdown(&client.socket, rustix::net::Shutdown::Both).expect("hangs up");
+    std::thread::sleep(Duration::from_millis(200));
+    rustix::io::write(&client.bell, &1u64.to_ne_bytes()).expect("rings");
+    assert_quiet(&agent);
+}
+
+#[test]
+fn an_agent_without_descriptors_waits_quietly_and_recovers() {
+    let mut agent = Agent::start();
+    let run_dir = agent.run_dir.clone();
+    let dir = std::mem::replace(&mut agent.dir, tempfile::tempdir().expect("a directory"));
+    drop(agent);
+    let agent = Agent::start_with_descriptors(dir, 40);
+    let clients: Vec<_> = (0..40).map(|_| connect(&run_dir)).collect();
+    std::thread::sleep(Duration::from_millis(200));
+    assert_quiet(&agent);
+    drop(clients);
+    let client = FakeClient::join(&run_dir);
+    assert_eq!(client.reply.verdict, Verdict::Accepted);
+}
+
+#[test]
+fn a_class_outlives_the_ancestor_that_had_it() {
+    let agent = Agent::start();
+    let mut parent = std::process::Command::new("sh")
+        .args(["-c", "\"$0\" --exact rival_process --nocapture & read line"])
+        .arg(std::env::current_exe().expect("I run"))
+        .env("XSCHED_RUN_DIR", &agent.run_dir.0)
+        .env("RIVAL", "forever")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("starts");
+    set_class(&agent, parent.id(), Class::High);
+    let class = || match agent.ask(&Request::List) {
+        Response::Snapshot(snapshot) => snapshot.processes.first().map(|row| row.class),
+        other => panic!("{other:?}"),
+    };
+    wait_for("the child has joined", || class() == Some(Class::High));
+    drop(parent.stdin.take());
+    parent.wait().expect("ends");
+    set_class(&agent, std::process::id(), Class::Low);
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(class(), Some(Class::High));
+}
+
+/// What a thread of another user is answered.
+fn ask_as_nobody(agent: &Agent, line: String) -> serde_json::Value {
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(agent.dir.path(), open).expect("opens the directory");
+    std::thread::scope(|scope| {
+        let asker = scope.spawn(|| {
+            // SAFETY: no preconditions; changes this thread alone, as the C
+            // library's function would not.
+            let rc = unsafe { libc::syscall(libc::SYS_setresuid, 65534, 65534, 65534) };
+            assert_eq!(rc, 0);
+            agent.ask_raw(&line)
+        });
+        asker.join().expect("asks")
+    })
+}
+
+/// Invariant: a class comes from the agent's table. A process that does not
+/// use HIP is in no snapshot and has a class all the same.
+#[test]
+fn only_root_raises_a_class_whatever_the_snapshot_says() {
+    use std::os::unix::process::CommandExt as _;
+    // SAFETY: geteuid has no preconditions.
+    if unsafe { libc::geteuid() } != 0 {
+        eprintln!("LEFT OUT: only root can ask as another user");
+        return;
+    }
+    let agent = Agent::start();
+    let mut process = std::process::Command::new("sleep")
+        .arg("60")
+        .uid(65534)
+        .spawn()
+        .expect("starts");
+    let pid = process.id();
+    let ask = |class: &str| {
+        ask_as_nobody(
+            &agent,
+            format!(r#"{{"op":"set","pid":{pid},"class":"{class}"}}"#),
+        )
+    };
+    assert_eq!(ask("high")["code"], "not_permitted");
+    assert_eq!(ask("low")["type"], "settled");
+    assert_eq!(ask("normal")["code"], "not_permitted");
+    set_class(&agent, pid, Class::Realtime);
+    assert_eq!(ask("high")["type"], "settled");
+    let foreign = format!(
+        r#"{{"op":"set","pid":{},"class":"low"}}"#,
+        std::process::id()
+    );
+    assert_eq!(ask_as_nobody(&agent, foreign)["code"], "not_permitted");
+    process.kill().expect("kill");
+    process.wait().expect("wait");
 }
 
 #[test]

@@ -22,27 +22,37 @@ impl ClassTable {
     }
 
     /// The class of a process: its own, else its nearest ancestor's, else
-    /// the default. Reads /proc/PID/stat only, which never blocks on the
-    /// process's own locks.
+    /// the default.
     pub fn resolve(&self, process: ProcessId) -> Class {
-        let mut at = process;
-        for _ in 0..MAX_ANCESTORS {
-            if let Some(class) = self.given.get(&at) {
-                return *class;
-            }
-            let parent = process::stat(at.pid).map(|stat| stat.parent);
-            match parent.map(ProcessId::of) {
-                Ok(Ok(parent)) if parent.pid > 1 => at = parent,
-                _ => break,
-            }
-        }
-        Class::default()
+        self.first_given(lineage(process))
     }
 
-    /// Forgets processes that are gone.
-    pub fn prune(&mut self) {
-        self.given.retain(|process, _| process.is_alive());
+    /// The class of a process whose lineage was taken earlier.
+    pub fn of_lineage(&self, lineage: &[ProcessId]) -> Class {
+        self.first_given(lineage.iter().copied())
     }
+
+    fn first_given(&self, mut lineage: impl Iterator<Item = ProcessId>) -> Class {
+        lineage
+            .find_map(|process| self.given.get(&process).copied())
+            .unwrap_or_default()
+    }
+
+    /// Forgets processes that are gone, except those that `kept` names.
+    pub fn prune(&mut self, kept: impl Fn(ProcessId) -> bool) {
+        self.given
+            .retain(|process, _| process.is_alive() || kept(*process));
+    }
+}
+
+/// A process and its ancestors as they are now, nearest first. Reads
+/// /proc/PID/stat only, which never blocks on a process's own locks.
+pub(super) fn lineage(process: ProcessId) -> impl Iterator<Item = ProcessId> {
+    std::iter::successors(Some(process), |at| {
+        let parent = process::stat(at.pid).ok()?.parent;
+        ProcessId::of(parent).ok().filter(|parent| parent.pid > 1)
+    })
+    .take(MAX_ANCESTORS)
 }
 
 #[cfg(test)]
@@ -79,7 +89,9 @@ mod tests {
 
         child.kill().expect("kill");
         child.wait().expect("wait");
-        table.prune();
+        table.prune(|process| process == child_id);
+        assert_eq!(table.given.len(), 2, "a dead ancestor of somebody");
+        table.prune(|_| false);
         assert_eq!(
             table.given.len(),
             1,

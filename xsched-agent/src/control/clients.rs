@@ -92,6 +92,9 @@ pub(super) struct Client {
     pub bell: OwnedFd,
     pub connection: OwnedFd,
     pub pidfd: Option<OwnedFd>,
+    /// The process and its ancestors when it joined: whose class it has. An
+    /// ancestor that exits later takes nothing away.
+    pub lineage: Vec<ProcessId>,
     tracked: [Tracked; MAX_DEVICES],
 }
 
@@ -113,11 +116,12 @@ impl Client {
     pub fn new(
         epoch: u64,
         id: ClientId,
-        process: ProcessId,
+        lineage: Vec<ProcessId>,
         class: Class,
         connection: OwnedFd,
         pidfd: Option<OwnedFd>,
     ) -> io::Result<Client> {
+        let process = *lineage.first().ok_or(io::Errno::INVAL)?;
         let control = SharedPage::control(ControlPage::new(epoch, id.0))?;
         for device in &control.devices {
             // The first launch tells which devices the client uses.
@@ -137,6 +141,7 @@ impl Client {
             bell: rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             connection,
             pidfd,
+            lineage,
             tracked: [UNSEEN; MAX_DEVICES],
         })
     }

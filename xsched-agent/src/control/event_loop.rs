@@ -16,12 +16,14 @@ use rustix::process::{Pid, PidfdFlags};
 use tracing::{debug, info, warn};
 use xsched_common::gate::GateMode;
 use xsched_common::join::Verdict;
-use xsched_common::units::Nanos;
+use xsched_common::units::{Class, Nanos};
 
+use super::classes;
 use super::clients::Client;
 use super::gates::{self, Round};
 use super::join::{self, Knock};
-use super::{Claim, ClassTable, Command, Joined, RosterEvent};
+use super::token::Token;
+use super::{Claim, ClassTable, Command, Outcome, Right, RosterEvent};
 use crate::clock::monotonic;
 use crate::policy::{ClientId, Policy};
 use crate::process::ProcessId;
@@ -30,13 +32,17 @@ use crate::process::ProcessId;
 /// to scheduling is no harm.
 const HEARTBEAT: Nanos = Nanos::from_millis(50);
 
-/// Connections that have not said hello yet; more are closed. Each lives for
-/// [`HELLO_TIMEOUT`] at most.
+/// Connections that have not said hello yet; the oldest make room for more,
+/// since a shim says hello at once. Each lives for [`HELLO_TIMEOUT`] at most.
 const MAX_GUESTS: usize = 64;
 const HELLO_TIMEOUT: Nanos = Nanos::from_secs(1);
 
 /// Clients that can be joined at once: bounds descriptors and memory.
 const MAX_CLIENTS: usize = 4096;
+
+/// Times that one process can be joined at once: it has one shim, or a few
+/// copies of it.
+const MAX_PER_PROCESS: usize = 8;
 
 /// Time between two looks for dead processes in the class table.
 const PRUNE: Nanos = Nanos::from_secs(10);
@@ -61,49 +67,15 @@ pub(super) struct EventLoop {
     classes: ClassTable,
     next_beat: Nanos,
     next_prune: Nanos,
+    /// Whether the listener is watched: not while descriptors are short.
+    listening: bool,
+    /// Whether the last connection could not be accepted; said once.
+    short_of_descriptors: bool,
 }
 
 struct Guest {
     connection: OwnedFd,
     since: Nanos,
-}
-
-/// What an epoll event is about, packed into its 64 bits of data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Token {
-    Listener,
-    Orders,
-    Guest(u64),
-    Bell(ClientId),
-    Connection(ClientId),
-    Death(ClientId),
-}
-
-impl Token {
-    fn pack(self) -> epoll::EventData {
-        let (kind, id) = match self {
-            Token::Listener => (0, 0),
-            Token::Orders => (1, 0),
-            Token::Guest(id) => (2, id),
-            Token::Bell(id) => (3, id.0),
-            Token::Connection(id) => (4, id.0),
-            Token::Death(id) => (5, id.0),
-        };
-        epoll::EventData::new_u64(id << 3 | kind)
-    }
-
-    fn unpack(data: epoll::EventData) -> Token {
-        let raw = data.u64();
-        let id = raw >> 3;
-        match raw & 7 {
-            0 => Token::Listener,
-            1 => Token::Orders,
-            2 => Token::Guest(id),
-            3 => Token::Bell(ClientId(id)),
-            4 => Token::Connection(ClientId(id)),
-            _ => Token::Death(ClientId(id)),
-        }
-    }
 }
 
 impl EventLoop {
@@ -120,6 +92,8 @@ impl EventLoop {
             classes: ClassTable::default(),
             next_beat: now,
             next_prune: now + PRUNE,
+            listening: true,
+            short_of_descriptors: false,
             parts,
         };
         event_loop.watch(&event_loop.parts.listener, Token::Listener)?;
@@ -197,7 +171,15 @@ impl EventLoop {
             .retain(|_, guest| now.since(guest.since) < HELLO_TIMEOUT);
         if now >= self.next_prune {
             self.next_prune = now + PRUNE;
-            self.classes.prune();
+            let clients = &self.clients;
+            self.classes.prune(|process| {
+                clients
+                    .values()
+                    .any(|client| client.lineage.contains(&process))
+            });
+        }
+        if !self.listening {
+            self.listening = self.watch(&self.parts.listener, Token::Listener).is_ok();
         }
     }
 
@@ -207,13 +189,25 @@ impl EventLoop {
                 Ok(Some(connection)) => connection,
                 Ok(None) => return,
                 Err(e) => {
-                    warn!("a client could not connect: {e}");
+                    // The connection stays pending and its event would come
+                    // again at once: look again at the next heartbeat.
+                    if !self.short_of_descriptors {
+                        warn!("clients cannot connect: {e}; trying again");
+                    }
+                    self.short_of_descriptors = true;
+                    self.listening = epoll::delete(&self.epoll, &self.parts.listener).is_err();
                     return;
                 }
             };
-            if self.guests.len() >= MAX_GUESTS || self.clients.len() >= MAX_CLIENTS {
+            self.short_of_descriptors = false;
+            if self.clients.len() >= MAX_CLIENTS {
                 join::refuse(connection.as_fd(), Verdict::Busy);
                 continue;
+            }
+            if self.guests.len() >= MAX_GUESTS
+                && let Some((_, oldest)) = self.guests.pop_first()
+            {
+                join::refuse(oldest.connection.as_fd(), Verdict::Busy);
             }
             let id = self.fresh_id();
             match self.watch(&connection, Token::Guest(id)) {
@@ -281,17 +275,26 @@ impl EventLoop {
                 return Err(io::Error::other(e));
             }
         };
+        let of_this_process = |client: &&Client| client.shared.process == process;
+        if self.clients.values().filter(of_this_process).count() >= MAX_PER_PROCESS {
+            join::refuse(connection.as_fd(), Verdict::Busy);
+            return Err(io::Error::other(format!(
+                "process {process} has joined {MAX_PER_PROCESS} times already"
+            )));
+        }
         epoll::delete(&self.epoll, &connection)?;
         let pidfd = Pid::from_raw(peer.pid as i32)
             .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK).ok());
         let id = ClientId(self.fresh_id());
-        let class = self.classes.resolve(process);
-        let client = Client::new(self.epoch, id, process, class, connection, pidfd)?;
-        join::welcome(&client, self.epoch)?;
-        self.watch(&client.bell, Token::Bell(id))?;
-        self.watch(&client.connection, Token::Connection(id))?;
-        if let Some(pidfd) = &client.pidfd {
-            self.watch(pidfd, Token::Death(id))?;
+        let lineage: Vec<ProcessId> = classes::lineage(process).collect();
+        let class = self.classes.of_lineage(&lineage);
+        let client = Client::new(self.epoch, id, lineage, class, connection, pidfd)?;
+        if let Err(e) = self
+            .watch_client(id, &client)
+            .and_then(|()| join::welcome(&client, self.epoch))
+        {
+            self.unwatch(&client);
+            return Err(e);
         }
         info!(
             "process {process} (uid {}) has joined, class {class}",
@@ -303,6 +306,22 @@ impl EventLoop {
             .send(RosterEvent::Joined(client.shared.clone()));
         self.clients.insert(id, client);
         Ok(())
+    }
+
+    fn watch_client(&self, id: ClientId, client: &Client) -> io::Result<()> {
+        self.watch(&client.bell, Token::Bell(id))?;
+        self.watch(&client.connection, Token::Connection(id))?;
+        if let Some(pidfd) = &client.pidfd {
+            self.watch(pidfd, Token::Death(id))?;
+        }
+        Ok(())
+    }
+
+    /// epoll forgets a descriptor when its last copy closes. The peer holds a
+    /// copy of the bell: left in, a bell that nobody drains any more would
+    /// wake this thread without end.
+    fn unwatch(&self, client: &Client) {
+        let _ = epoll::delete(&self.epoll, &client.bell);
     }
 
     /// A client has nothing to say after its hello: this is its end, or noise.
@@ -318,9 +337,9 @@ impl EventLoop {
     }
 
     fn part(&mut self, id: ClientId, why: &str) {
-        // Dropping the client closes its descriptors, which epoll forgets.
         // A process that is still there runs free when its lease ends.
         if let Some(client) = self.clients.remove(&id) {
+            self.unwatch(&client);
             info!("process {} {why}", client.shared.process);
             let _ = self.parts.roster.send(RosterEvent::Left(id));
         }
@@ -333,25 +352,38 @@ impl EventLoop {
                 Command::SetClass {
                     process,
                     class,
+                    right,
                     reply,
-                } => {
-                    self.classes.give(process, class);
-                    let _ = self
-                        .parts
-                        .roster
-                        .send(RosterEvent::ClassGiven(process, class));
-                    let mut joined = Joined::No;
-                    for client in self.clients.values() {
-                        if client.shared.process == process {
-                            joined = Joined::Yes;
-                        }
-                        client
-                            .shared
-                            .set_class(self.classes.resolve(client.shared.process));
-                    }
-                    reply(joined);
-                }
+                } => reply(self.set_class(process, class, right)),
             }
+        }
+    }
+
+    fn set_class(&mut self, process: ProcessId, class: Class, right: Right) -> Outcome {
+        let itself = |client: &&Client| client.shared.process == process;
+        let joined = self.clients.values().find(itself);
+        let from = joined.map_or_else(
+            || self.classes.resolve(process),
+            |client| client.shared.class(),
+        );
+        if right == Right::Lower && class > from {
+            return Outcome::WouldRaise { from };
+        }
+        self.classes.give(process, class);
+        let _ = self
+            .parts
+            .roster
+            .send(RosterEvent::ClassGiven(process, class));
+        for client in self.clients.values() {
+            if client.lineage.contains(&process) {
+                client
+                    .shared
+                    .set_class(self.classes.of_lineage(&client.lineage));
+            }
+        }
+        match joined {
+            Some(_) => Outcome::Applied,
+            None => Outcome::Noted,
         }
     }
 }
@@ -359,23 +391,4 @@ impl EventLoop {
 fn drain(bell: &OwnedFd) {
     let mut count = [0; 8];
     let _ = rustix::io::read(bell, &mut count);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tokens_round_trip() {
-        for token in [
-            Token::Listener,
-            Token::Orders,
-            Token::Guest(9),
-            Token::Bell(ClientId(1 << 40)),
-            Token::Connection(ClientId(2)),
-            Token::Death(ClientId(3)),
-        ] {
-            assert_eq!(Token::unpack(token.pack()), token);
-        }
-    }
 }

@@ -9,6 +9,7 @@ mod event_loop;
 mod gates;
 mod join;
 mod pages;
+mod token;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -60,18 +61,34 @@ pub(crate) enum Command {
     SetClass {
         process: ProcessId,
         class: Class,
-        /// Told whether the process has joined.
-        reply: Box<dyn FnOnce(Joined) + Send>,
+        /// What whoever orders may do to this process.
+        right: Right,
+        /// Told what came of it.
+        reply: Box<dyn FnOnce(Outcome) + Send>,
     },
 }
 
-/// Whether a process has joined.
+/// What somebody may do to a process's class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Joined {
-    /// Its gate follows from now on.
-    Yes,
-    /// The class holds from when it joins.
-    No,
+pub enum Right {
+    /// Anything.
+    Set,
+    /// Lower it.
+    Lower,
+}
+
+/// What came of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The process has joined: its gate follows from now on.
+    Applied,
+    /// The class holds from when the process joins.
+    Noted,
+    /// The process has a lower class, which [`Right::Lower`] may not raise.
+    WouldRaise {
+        /// The class it has.
+        from: Class,
+    },
 }
 
 /// What the model must know about clients.
@@ -100,19 +117,21 @@ pub struct ControlHandle {
 }
 
 impl ControlHandle {
-    /// Gives `process` and its children to come `class`; `reply` runs on the
-    /// control thread once it has taken effect.
+    /// Gives `process` and its children to come `class`, as far as `right`
+    /// goes; `reply` runs on the control thread once it has taken effect.
     pub fn set_class(
         &self,
         process: ProcessId,
         class: Class,
-        reply: impl FnOnce(Joined) + Send + 'static,
+        right: Right,
+        reply: impl FnOnce(Outcome) + Send + 'static,
     ) {
         let reply = Box::new(reply);
         // A closed channel means that the agent stops: nobody to tell.
         let _ = self.commands.send(Command::SetClass {
             process,
             class,
+            right,
             reply,
         });
         self.ring();

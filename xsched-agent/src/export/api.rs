@@ -14,9 +14,9 @@ use tracing::{debug, info, warn};
 use xsched_common::api::{Failure, Request, Response, Settled, Snapshot};
 use xsched_common::units::Class;
 
-use super::authorise::{self, Change};
+use super::authorise::{self, Refusal};
 use super::lines::{Line, read_line};
-use crate::control::{ControlHandle, Joined, Peer, peer};
+use crate::control::{ControlHandle, Outcome, Peer, peer};
 use crate::process::{self, ProcessId};
 
 /// Connections served at once; more wait to be accepted.
@@ -104,7 +104,7 @@ async fn converse(
                 return watch_until_closed(&mut from, &mut to, snapshots, interval).await;
             }
             Ok(Request::Set { pid, class }) => {
-                let response = set(peer, pid, class, &control, &snapshots).await;
+                let response = set(peer, pid, class, &control).await;
                 send(&mut to, &response).await?;
             }
         }
@@ -136,64 +136,50 @@ async fn watch_until_closed(
     }
 }
 
-async fn set(
-    peer: Peer,
-    pid: u32,
-    class: Class,
-    control: &ControlHandle,
-    snapshots: &watch::Receiver<Arc<Snapshot>>,
-) -> Response {
+async fn set(peer: Peer, pid: u32, class: Class, control: &ControlHandle) -> Response {
     let failure = |code: &str, message: String| {
         Response::Error(Failure {
             code: code.to_owned(),
             message,
         })
     };
-    let (process, owner) = match ProcessId::of(pid).and_then(|p| Ok((p, process::uid(pid)?))) {
-        Ok(found) => found,
-        Err(e) => return failure("no_such_process", e.to_string()),
-    };
-    let from = {
-        let snapshot = snapshots.borrow();
-        let row = snapshot.processes.iter().find(|row| row.pid == pid);
-        row.map_or(Class::default(), |row| row.class)
-    };
-    let change = Change {
-        pid,
-        owner,
-        from,
-        to: class,
-    };
-    // SAFETY: geteuid has no preconditions.
-    let agent_uid = unsafe { libc::geteuid() };
-    if let Err(refusal) = authorise::may_change(peer, agent_uid, change) {
+    let refused = |refusal: Refusal| {
         info!(
             "refused: uid {} (pid {}) asked for class {class} of process {pid}",
             peer.uid, peer.pid
         );
-        return failure("not_permitted", refusal.to_string());
-    }
+        failure("not_permitted", refusal.to_string())
+    };
+    let (process, owner) = match ProcessId::of(pid).and_then(|p| Ok((p, process::uid(pid)?))) {
+        Ok(found) => found,
+        Err(e) => return failure("no_such_process", e.to_string()),
+    };
+    // SAFETY: geteuid has no preconditions.
+    let agent_uid = unsafe { libc::geteuid() };
+    let right = match authorise::right(peer, agent_uid, pid, owner) {
+        Ok(right) => right,
+        Err(refusal) => return refused(refusal),
+    };
     let (tell, told) = oneshot::channel();
-    control.set_class(process, class, move |joined| {
-        let _ = tell.send(joined);
+    control.set_class(process, class, right, move |outcome| {
+        let _ = tell.send(outcome);
     });
-    match told.await {
-        Ok(joined) => {
-            info!(
-                "uid {} (pid {}) set process {pid} to class {class}",
-                peer.uid, peer.pid
+    let joined = match told.await {
+        Ok(Outcome::Applied) => true,
+        Ok(Outcome::Noted) => false,
+        Ok(Outcome::WouldRaise { from }) => return refused(Refusal::Raise { from, to: class }),
+        Err(_) => {
+            return failure(
+                "internal",
+                "the agent is stopping: try again when it runs".to_owned(),
             );
-            Response::Settled(Settled {
-                pid,
-                class,
-                joined: joined == Joined::Yes,
-            })
         }
-        Err(_) => failure(
-            "internal",
-            "the agent is stopping: try again when it runs".to_owned(),
-        ),
-    }
+    };
+    info!(
+        "uid {} (pid {}) set process {pid} to class {class}",
+        peer.uid, peer.pid
+    );
+    Response::Settled(Settled { pid, class, joined })
 }
 
 fn malformed(why: &str) -> Response {

@@ -2,7 +2,7 @@
 
 use xsched_common::units::Class;
 
-use crate::control::Peer;
+use crate::control::{Peer, Right};
 
 /// Why a change is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,35 +23,17 @@ pub enum Refusal {
     },
 }
 
-/// A change of class that somebody asks for.
-#[derive(Clone, Copy, Debug)]
-pub struct Change {
-    /// The process.
-    pub pid: u32,
-    /// Its user.
-    pub owner: u32,
-    /// The class it has.
-    pub from: Class,
-    /// The class asked for.
-    pub to: Class,
-}
-
-/// Root and the agent's own user may do everything; everybody may lower
-/// their own processes. `peer` comes from the kernel, never from a message.
-pub fn may_change(peer: Peer, agent_uid: u32, change: Change) -> Result<(), Refusal> {
+/// What `peer` may do to the class of a process of `owner`: root and the
+/// agent's own user everything, everybody lower their own. `peer` comes from
+/// the kernel, never from a message.
+pub fn right(peer: Peer, agent_uid: u32, pid: u32, owner: u32) -> Result<Right, Refusal> {
     if peer.uid == 0 || peer.uid == agent_uid {
-        return Ok(());
+        Ok(Right::Set)
+    } else if peer.uid == owner {
+        Ok(Right::Lower)
+    } else {
+        Err(Refusal::Foreign { pid })
     }
-    if peer.uid != change.owner {
-        return Err(Refusal::Foreign { pid: change.pid });
-    }
-    if change.to > change.from {
-        return Err(Refusal::Raise {
-            from: change.from,
-            to: change.to,
-        });
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -60,31 +42,11 @@ mod tests {
 
     #[test]
     fn users_lower_their_own_and_nothing_else() {
-        let change = |owner, from, to| Change {
-            pid: 5,
-            owner,
-            from,
-            to,
-        };
-        let ask = |uid, change| may_change(Peer { pid: 9, uid }, 0, change);
-        assert_eq!(ask(0, change(1000, Class::Low, Class::Realtime)), Ok(()));
-        assert_eq!(ask(1000, change(1000, Class::Normal, Class::Low)), Ok(()));
-        assert_eq!(
-            ask(1000, change(1000, Class::Normal, Class::High)),
-            Err(Refusal::Raise {
-                from: Class::Normal,
-                to: Class::High
-            })
-        );
-        assert_eq!(
-            ask(1001, change(1000, Class::Normal, Class::Low)),
-            Err(Refusal::Foreign { pid: 5 })
-        );
-        let own_agent = may_change(
-            Peer { pid: 9, uid: 1000 },
-            1000,
-            change(1000, Class::Low, Class::High),
-        );
-        assert_eq!(own_agent, Ok(()));
+        let ask = |uid, agent_uid, owner| right(Peer { pid: 9, uid }, agent_uid, 5, owner);
+        assert_eq!(ask(0, 0, 1000), Ok(Right::Set));
+        assert_eq!(ask(1000, 0, 1000), Ok(Right::Lower));
+        assert_eq!(ask(1001, 0, 1000), Err(Refusal::Foreign { pid: 5 }));
+        assert_eq!(ask(1000, 0, 0), Err(Refusal::Foreign { pid: 5 }));
+        assert_eq!(ask(1000, 1000, 1000), Ok(Right::Set), "its own agent");
     }
 }

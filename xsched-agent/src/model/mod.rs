@@ -109,7 +109,7 @@ impl Model {
             self.processes.entry(id).or_insert_with(|| Process::new(id));
         }
         self.processes.retain(|id, _| id.is_alive());
-        self.classes.prune();
+        self.classes.prune(|_| false);
 
         for (id, process) in &mut self.processes {
             // The page first: from then on, what came through the shim is

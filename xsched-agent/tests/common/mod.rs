@@ -63,9 +63,22 @@ impl Agent {
         Agent::spawn(dir, &["--no-bpf"])
     }
 
+    /// As [`Agent::start_in`], with no more than so many descriptors.
+    pub fn start_with_descriptors(dir: tempfile::TempDir, limit: u32) -> Agent {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\"")])
+            .arg(env!("CARGO_BIN_EXE_xsched-agent"));
+        Agent::spawn_as(command, dir, &["--no-bpf"])
+    }
+
     fn spawn(dir: tempfile::TempDir, arguments: &[&str]) -> Agent {
+        Agent::spawn_as(agent_command(), dir, arguments)
+    }
+
+    fn spawn_as(mut command: Command, dir: tempfile::TempDir, arguments: &[&str]) -> Agent {
         let run_dir = RunDir(dir.path().join("run"));
-        let child = agent_command()
+        let child = command
             .args(arguments)
             .env("XSCHED_RUN_DIR", &run_dir.0)
             .stderr(Stdio::null())
