@@ -5,14 +5,27 @@ mod support;
 use support::agent::Agent;
 use support::{Preload, program, stdout_of};
 
-/// Added nanoseconds per launch: through the shim less straight.
+/// Added nanoseconds per launch: through the shim less straight. A tool that
+/// probes the shim meanwhile (an agent's observer, say) multiplies them, so
+/// such a run is repeated.
 fn added(run_dir: &std::path::Path) -> f64 {
-    let out = stdout_of(&mut program("bench", Preload::Shim, run_dir));
-    let mut numbers = out.split_whitespace().map(|n| n.parse::<f64>());
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(gated)), Some(Ok(straight))) => gated - straight,
-        _ => panic!("no numbers in {out}"),
+    for _ in 0..20 {
+        let out = stdout_of(&mut program("bench", Preload::Shim, run_dir));
+        let words: Vec<_> = out.split_whitespace().collect();
+        let [gated, straight, probed] = words[..] else {
+            panic!("not a measurement: {out}");
+        };
+        let number = |word: &str| word.parse::<f64>().expect("nanoseconds");
+        if probed == "clean" {
+            return number(gated) - number(straight);
+        }
+        eprintln!("something probes the shim: measuring again");
+        std::thread::sleep(std::time::Duration::from_millis(500));
     }
+    panic!(
+        "something on this machine probes {}: stop it",
+        support::shim().display()
+    );
 }
 
 #[test]
@@ -35,5 +48,5 @@ fn a_launch_costs_little_more() {
     };
     assert!(open[2] < bound, "{open:?}");
     assert!(native[2] < bound, "{native:?}");
-    assert_eq!(agent.joined(), 5);
+    assert!(agent.joined() >= 5);
 }

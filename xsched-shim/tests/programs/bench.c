@@ -39,6 +39,8 @@ int main(void) {
     }
     qsort(gated, ROUNDS, sizeof *gated, less);
     qsort(direct, ROUNDS, sizeof *direct, less);
-    printf("%.2f %.2f\n", gated[ROUNDS / 2], direct[ROUNDS / 2]);
+    /* A uprobe has replaced the entry's first instruction: its cost is not ours. */
+    const char *probed = *(const unsigned char *)hipLaunchKernel == 0x0f ? "clean" : "probed";
+    printf("%.2f %.2f %s\n", gated[ROUNDS / 2], direct[ROUNDS / 2], probed);
     return 0;
 }
