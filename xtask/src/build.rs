@@ -52,8 +52,14 @@ pub fn run(command: &mut Command) -> anyhow::Result<()> {
 
 /// Builds every part that runs.
 pub fn all(profile: Profile) -> anyhow::Result<Built> {
+    packages(profile, &[])
+}
+
+/// Builds these packages; all that run if none is named.
+pub fn packages(profile: Profile, names: &[&str]) -> anyhow::Result<Built> {
     let mut command = cargo();
     command.args(["build", "--quiet"]);
+    command.args(names.iter().flat_map(|name| ["--package", name]));
     let dir = match profile {
         Profile::Dev => "debug",
         Profile::Release => {

@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod build_ebpf;
 mod child;
+mod conformance;
 mod demo;
 mod provision;
 mod stats;
@@ -27,6 +28,8 @@ enum Task {
     Demo(demo::Args),
     /// Run every test, after installing what they need
     Test(test::Args),
+    /// Run every conformance case natively and under the shim, and compare
+    Conformance(conformance::Args),
     /// Measure figures against their bounds
     Bench(bench::Args),
     /// Build the BPF programs into xsched-ebpf/prebuilt
@@ -45,6 +48,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
     let done = match task {
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run(&args),
+        Task::Conformance(args) => return conformance::run(&args),
         Task::Bench(args) => return bench::run(&args),
         Task::BuildEbpf(args) => build_ebpf::run(&args),
     };

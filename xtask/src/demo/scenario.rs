@@ -15,7 +15,7 @@ use crate::stats;
 
 const REPETITIONS: usize = 3;
 /// How long the service is measured each time.
-const MEASURE: Duration = Duration::from_secs(4);
+const MEASURE: Duration = Duration::from_millis(3500);
 const WARM_UP: Duration = Duration::from_millis(300);
 /// How long the batch program runs alone.
 const BATCH_ALONE: Duration = Duration::from_secs(1);

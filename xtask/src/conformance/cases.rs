@@ -1,0 +1,155 @@
+//! The case programs: compiled here, and asked which cases they hold.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+use std::{env, fs};
+
+use anyhow::{Context as _, bail, ensure};
+
+use super::Tier;
+use super::exec::{self, End};
+
+/// A program answers this fast which cases it holds.
+const LISTING: Duration = Duration::from_secs(20);
+/// What programs of `hip/` and `full/` link beside the HIP runtime, by file name.
+const LIBRARIES: [(&str, &str); 2] = [("random", "-lrocrand"), ("sparse", "-lrocsparse")];
+/// The oldest device hipcc 5.2 and the simulator both know.
+const ARCHITECTURE: &str = "--offload-arch=gfx906";
+
+/// One case of a program.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// The program; its folder is the case's working directory.
+    pub program: PathBuf,
+    /// Its argument, and the case's name.
+    pub name: String,
+}
+
+/// Compiles `sources` into `bin` and lists the cases:
+///
+/// | sources | become |
+/// |---|---|
+/// | `lib/*.c` | `lib*.so`, opened by programs |
+/// | `*.c` | programs |
+/// | `hip/*.cpp` | programs, by hipcc |
+/// | `hip/*.hip` | code objects `*.co`, by hipcc |
+/// | `full/*.cpp` | as `hip/`, of the full tier |
+///
+/// # Errors
+/// A compiler is missing, refuses a source, or two cases have one name.
+pub fn build(
+    sources: &Path,
+    bin: &Path,
+    runtime: &Path,
+    tier: Tier,
+) -> anyhow::Result<Vec<Case>> {
+    fs::create_dir_all(bin)?;
+    let link = [OsStr::new("-L"), runtime.as_os_str(), OsStr::new("-lamdhip64")];
+    for source in files(&sources.join("lib"), "c")? {
+        let target = bin.join(format!("lib{}.so", stem(&source)));
+        let mut cc = c_compiler(sources);
+        cc.args(["-shared", "-fPIC"]).arg(&source).arg("-o").arg(target);
+        compile(cc.args(link).args(["-pthread", "-ldl"]))?;
+    }
+    let mut programs = Vec::new();
+    for source in files(sources, "c")? {
+        let target = bin.join(stem(&source));
+        let mut cc = c_compiler(sources);
+        cc.arg(&source).arg("-o").arg(&target).args(link);
+        compile(cc.args(["-pthread", "-ldl"]))?;
+        programs.push(target);
+    }
+    for source in files(&sources.join("hip"), "hip")? {
+        let target = bin.join(format!("{}.co", stem(&source)));
+        let mut hipcc = Command::new("hipcc");
+        hipcc.args(["--genco", ARCHITECTURE, "-O1"]).arg(&source);
+        compile(hipcc.arg("-o").arg(target))?;
+    }
+    let mut hip = files(&sources.join("hip"), "cpp")?;
+    if tier == Tier::Full {
+        hip.extend(files(&sources.join("full"), "cpp")?);
+    }
+    for source in hip {
+        let target = bin.join(stem(&source));
+        let mut hipcc = Command::new("hipcc");
+        hipcc.args([ARCHITECTURE, "-O1", "-w", "-I"]).arg(sources);
+        hipcc.arg(&source).arg("-o").arg(&target);
+        let libraries = LIBRARIES.iter().filter(|(name, _)| *name == stem(&source));
+        compile(hipcc.args(libraries.map(|(_, library)| library)))?;
+        programs.push(target);
+    }
+    list(&programs, runtime)
+}
+
+fn list(programs: &[PathBuf], runtime: &Path) -> anyhow::Result<Vec<Case>> {
+    let mut cases = Vec::new();
+    let mut names = HashSet::new();
+    for program in programs {
+        let mut command = Command::new(program);
+        let ran = exec::run(clean(&mut command).env("LD_LIBRARY_PATH", runtime), LISTING)?;
+        ensure!(
+            ran.end == End::Exited(0) && !ran.transcript.is_empty(),
+            "{} does not list its cases ({:?}): {}",
+            program.display(),
+            ran.end,
+            ran.errors
+        );
+        for name in ran.transcript.lines() {
+            ensure!(names.insert(name.to_owned()), "two cases are named {name}");
+            cases.push(Case {
+                program: program.clone(),
+                name: name.to_owned(),
+            });
+        }
+    }
+    ensure!(!cases.is_empty(), "no case programs");
+    Ok(cases)
+}
+
+/// Takes away what of our own environment would change a case.
+pub fn clean(command: &mut Command) -> &mut Command {
+    for (name, _) in env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("HIPSIM_") || name.starts_with("XSCHED_") || name.starts_with("LD_") {
+            command.env_remove(&*name);
+        }
+    }
+    command
+}
+
+fn c_compiler(sources: &Path) -> Command {
+    let mut cc = Command::new(env::var_os("CC").unwrap_or_else(|| "cc".into()));
+    cc.args(["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function", "-I"]);
+    cc.arg(sources).arg("-I").arg(crate::build::root().join("hipsim/include"));
+    cc
+}
+
+fn compile(compiler: &mut Command) -> anyhow::Result<()> {
+    let name = compiler.get_program().display().to_string();
+    let output = compiler.output().with_context(|| {
+        format!("cannot start {name}: apt-get install gcc libc6-dev hipcc libamdhip64-dev librocrand-dev")
+    })?;
+    if !output.status.success() {
+        bail!("{compiler:?} failed:\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
+
+fn stem(source: &Path) -> String {
+    source.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The files of a folder with this extension, by name; none without the folder.
+fn files(folder: &Path, extension: &str) -> anyhow::Result<Vec<PathBuf>> {
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let entries = fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
+    let mut files: Vec<_> = entries.iter().map(fs::DirEntry::path).collect();
+    files.retain(|path| path.extension() == Some(OsStr::new(extension)));
+    files.sort();
+    Ok(files)
+}

@@ -1,0 +1,108 @@
+//! `cargo xtask conformance`: programs behave under the shim exactly as without it.
+//!
+//! Each case runs three times: natively, with the gate held open, and with an agent that opens, caps and closes the gate
+//! at random. The native run is the reference for the other two. The programs are in conformance/.
+
+mod agent;
+mod cases;
+mod exec;
+mod report;
+mod runner;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::ensure;
+
+use crate::build::{self, Profile};
+
+/// Options of `conformance`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Print one JSON object; progress goes to standard error
+    #[arg(long)]
+    json: bool,
+    /// Only the cases whose name contains this
+    #[arg(long, value_name = "NAME")]
+    case: Option<String>,
+    /// Seed of the random gate; by default another one each time
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// What to run: `full` adds the cases that need librocsparse (a package of 1.3 GB)
+    #[arg(long, value_enum, default_value_t = Tier::Standard)]
+    tier: Tier,
+    /// Longest time of one run of a case, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 20.0)]
+    watchdog: f64,
+    /// Another folder of case programs
+    #[arg(long, value_name = "DIR")]
+    sources: Option<PathBuf>,
+}
+
+/// How much is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Tier {
+    /// All but what needs very large packages.
+    Standard,
+    /// Everything.
+    Full,
+}
+
+/// Builds the parts and the cases, runs them, prints the report; fails when a case does.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let watchdog = Duration::try_from_secs_f64(args.watchdog)?;
+    let built = build::packages(Profile::Dev, &["hipsim", "xsched-shim"])?;
+    let work = tempfile::tempdir()?;
+    let runtime = work.path().join("hip");
+    hipsim::install::install(&built.file("libhipsim.so"), &runtime)?;
+
+    let sources = args
+        .sources
+        .clone()
+        .unwrap_or_else(|| build::root().join("conformance/cases"));
+    let mut all = cases::build(&sources, &work.path().join("bin"), &runtime, args.tier)?;
+    if args.tier == Tier::Standard && sources.join("full").is_dir() {
+        eprintln!("LEFT OUT: the cases that need librocsparse (--tier full runs them)");
+    }
+    if let Some(part) = &args.case {
+        all.retain(|case| case.name.contains(part.as_str()));
+        ensure!(!all.is_empty(), "no case has a name with {part:?} in it");
+    }
+
+    let seed = args.seed.unwrap_or_else(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        now.map_or(1, |now| u64::from(now.subsec_nanos()) ^ now.as_secs())
+    });
+    let stage = runner::Stage {
+        runtime,
+        shim: built.file("libxsched_shim.so"),
+        work: work.path().to_owned(),
+        watchdog,
+        seed,
+    };
+    let results = runner::run(&stage, &all, |result| {
+        let line = report::line(result);
+        if args.json {
+            eprintln!("{line}");
+        } else {
+            println!("{line}");
+        }
+    })?;
+    let scope = if args.case.is_some() {
+        report::Scope::Selected
+    } else {
+        report::Scope::Suite
+    };
+    let report = report::Report::new(results, seed, scope);
+    if args.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        println!("{}", report.summary());
+    }
+    Ok(if report.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

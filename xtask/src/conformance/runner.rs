@@ -1,0 +1,206 @@
+//! Running every case three times, and judging the runs.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use super::agent::{Agent, Manner, Random, Seen};
+use super::cases::{Case, clean};
+use super::exec::{self, End, Ran};
+use super::report::{CaseResult, Outcome};
+
+/// Cases that run at the same time, each on a device of its own.
+const PARALLEL: usize = 2;
+
+/// What all runs share.
+pub struct Stage {
+    /// The folder with the simulated runtime.
+    pub runtime: PathBuf,
+    /// The shim.
+    pub shim: PathBuf,
+    /// A folder for what the runs need.
+    pub work: PathBuf,
+    /// Longest time of one run.
+    pub watchdog: Duration,
+    /// Of the random gates.
+    pub seed: u64,
+}
+
+/// Runs the cases and hands each result to `progress` as it comes. The results are in the order of the cases.
+///
+/// # Errors
+/// A run cannot be set up. What goes wrong inside a run is its result.
+pub fn run(
+    stage: &Stage,
+    cases: &[Case],
+    mut progress: impl FnMut(&CaseResult),
+) -> anyhow::Result<Vec<CaseResult>> {
+    let next = AtomicUsize::new(0);
+    let (results, received) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..PARALLEL {
+            let (results, next) = (results.clone(), &next);
+            scope.spawn(move || {
+                loop {
+                    let index = next.fetch_add(1, Relaxed);
+                    let Some(case) = cases.get(index) else { return };
+                    let sent = results.send((index, judge(stage, case, index)));
+                    // Nobody listens any more after a failure to set up.
+                    if sent.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(results);
+        let mut all = Vec::new();
+        for (index, result) in received {
+            let result = result?;
+            progress(&result);
+            all.push((index, result));
+        }
+        all.sort_by_key(|(index, _)| *index);
+        Ok(all.into_iter().map(|(_, result)| result).collect())
+    })
+}
+
+fn judge(stage: &Stage, case: &Case, index: usize) -> anyhow::Result<CaseResult> {
+    let begun = Instant::now();
+    let mut random = Random(stage.seed.wrapping_add(index as u64));
+    let native = exec::run(&mut command(stage, case, index), stage.watchdog)?;
+    let (open, open_seen) = shimmed(stage, case, index, Manner::Open)?;
+    let seed = random.next();
+    let (stressed, stressed_seen) = shimmed(stage, case, index, Manner::Stressed { seed })?;
+    let mut details = Vec::new();
+    let mut note = |run: &str, outcome: Outcome, ran: &Ran| {
+        if outcome != Outcome::Ok {
+            details.push(explain(run, outcome, &native, ran));
+        }
+        outcome
+    };
+    let native_outcome = note("native", reference(&native), &native);
+    let open_outcome = note("open", compared(&native, &open), &open);
+    let stressed_outcome = note("stressed", compared(&native, &stressed), &stressed);
+    Ok(CaseResult {
+        name: case.name.clone(),
+        native: native_outcome,
+        open: open_outcome,
+        stressed: stressed_outcome,
+        ok: [native_outcome, open_outcome, stressed_outcome] == [Outcome::Ok; 3],
+        open_seen,
+        stressed_seen,
+        took: begun.elapsed(),
+        details,
+    })
+}
+
+fn command(stage: &Stage, case: &Case, index: usize) -> Command {
+    let mut command = Command::new(&case.program);
+    clean(&mut command)
+        .arg(&case.name)
+        .env("LD_LIBRARY_PATH", &stage.runtime)
+        .env("HIPSIM_DEVICE", stage.work.join(format!("device-{index}")));
+    if let Some(folder) = case.program.parent() {
+        command.current_dir(folder);
+    }
+    command
+}
+
+fn shimmed(stage: &Stage, case: &Case, index: usize, manner: Manner) -> anyhow::Result<(Ran, Seen)> {
+    let dir = tempfile::tempdir_in(&stage.work)?;
+    let agent = Agent::start(dir.path(), manner)?;
+    let mut command = command(stage, case, index);
+    command.env("LD_PRELOAD", &stage.shim).env("XSCHED_RUN_DIR", dir.path());
+    let ran = exec::run(&mut command, stage.watchdog)?;
+    Ok((ran, agent.stop()?))
+}
+
+/// A native run is right when the program says so; one that says nothing proves nothing.
+fn reference(native: &Ran) -> Outcome {
+    match native.end {
+        End::Hung => Outcome::Hang,
+        End::Exited(0) if !native.transcript.is_empty() => Outcome::Ok,
+        End::Exited(_) | End::Killed(_) => Outcome::Crash,
+    }
+}
+
+fn compared(native: &Ran, ran: &Ran) -> Outcome {
+    match ran.end {
+        End::Hung => Outcome::Hang,
+        End::Killed(_) => Outcome::Crash,
+        End::Exited(_) if ran.end == native.end && ran.transcript == native.transcript => Outcome::Ok,
+        End::Exited(_) => Outcome::Differs,
+    }
+}
+
+/// For people: how the run ended and where its transcript departs from the native one.
+fn explain(run: &str, outcome: Outcome, native: &Ran, ran: &Ran) -> String {
+    let mut text = format!("{run}: {outcome} ({:?})", ran.end);
+    let mut theirs = native.transcript.lines();
+    let mut ours = ran.transcript.lines();
+    for number in 1.. {
+        let (wanted, found) = (theirs.next(), ours.next());
+        if wanted != found {
+            let show = |line: Option<&str>| line.unwrap_or("(the end)").to_owned();
+            text += &format!("\n  line {number}: native {}", show(wanted));
+            text += &format!("\n  line {number}: {run} {}", show(found));
+            break;
+        }
+        if wanted.is_none() {
+            break;
+        }
+    }
+    if run == "native" {
+        let last = ran.transcript.lines().last().unwrap_or("(nothing printed)");
+        text += &format!("\n  last line: {last}");
+    }
+    for line in ran.errors.lines().take(20) {
+        text += &format!("\n  stderr: {line}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ran(transcript: &str, end: End) -> Ran {
+        Ran {
+            transcript: transcript.to_owned(),
+            errors: String::new(),
+            end,
+        }
+    }
+
+    #[test]
+    fn only_equal_runs_pass() {
+        let native = ran("a\nb\n", End::Exited(0));
+        assert_eq!(compared(&native, &native), Outcome::Ok);
+        assert_eq!(compared(&native, &ran("a\n", End::Exited(0))), Outcome::Differs);
+        assert_eq!(compared(&native, &ran("a\nb\n", End::Exited(1))), Outcome::Differs);
+        assert_eq!(compared(&native, &ran("a\nb\n", End::Killed(6))), Outcome::Crash);
+        assert_eq!(compared(&native, &ran("a\nb\n", End::Hung)), Outcome::Hang);
+    }
+
+    #[test]
+    fn a_native_run_must_succeed_and_say_something() {
+        assert_eq!(reference(&ran("a\n", End::Exited(0))), Outcome::Ok);
+        assert_eq!(reference(&ran("", End::Exited(0))), Outcome::Crash);
+        assert_eq!(reference(&ran("a\n", End::Exited(1))), Outcome::Crash);
+        assert_eq!(reference(&ran("a\n", End::Killed(11))), Outcome::Crash);
+        assert_eq!(reference(&ran("a\n", End::Hung)), Outcome::Hang);
+    }
+
+    #[test]
+    fn explanations_name_the_first_difference() {
+        let text = explain(
+            "open",
+            Outcome::Differs,
+            &ran("a\nb\nc\n", End::Exited(0)),
+            &ran("a\nx\nc\n", End::Exited(0)),
+        );
+        assert!(text.contains("line 2: native b\n  line 2: open x"), "{text}");
+    }
+}
