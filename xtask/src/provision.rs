@@ -36,11 +36,6 @@ const NEEDS: &[Need] = &[
         file: "/usr/include/rocrand/rocrand.h",
         what: "rocRAND: a real library that launches kernels",
     },
-    Need {
-        package: "tmux",
-        file: "/usr/bin/tmux",
-        what: "drives xtop in a real terminal",
-    },
 ];
 
 /// Installs what is missing if we may, else says how.
