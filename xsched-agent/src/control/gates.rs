@@ -75,11 +75,10 @@ impl Round {
                 (Some(a), Some(b)) => Some(a.min(b)),
                 (a, b) => a.or(b),
             };
-            for decision in &self.decisions {
-                let device = members.iter().find(|(_, state)| state.id == decision.id);
-                let client = clients.get(&decision.id);
-                if let (Some((device, _)), Some(client)) = (device, client) {
-                    apply(client, *device, decision);
+            for (&(device, state), decision) in members.iter().zip(&self.decisions) {
+                debug_assert_eq!(state.id, decision.id);
+                if let Some(client) = clients.get(&decision.id) {
+                    apply(client, device, decision);
                 }
             }
         }

@@ -76,8 +76,8 @@ pub trait Policy {
     /// The name shown to users.
     fn name(&self) -> &'static str;
 
-    /// Decides for every client of the device, appending to `out`. Returns
-    /// when to decide again even if nothing changes, always later than `now`.
+    /// Decides for every client of the device, appending to `out` in their
+    /// order. Returns when to decide again even if nothing changes, always later than `now`.
     fn decide(&self, now: Nanos, clients: &[ClientState], out: &mut Vec<Decision>)
     -> Option<Nanos>;
 }
