@@ -110,13 +110,14 @@ const WIDTH: usize = 100;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "process {}: {}", self.pid, self.exe)?;
-        writeln!(f, "  shim:    {}", self.shim.as_deref().unwrap_or("none"))?;
+        writeln!(f, "process {}: {}", self.pid, shown(&self.exe))?;
+        let shim = self.shim.as_deref().unwrap_or("none");
+        writeln!(f, "  shim:    {}", shown(shim))?;
         let runtimes = match self.runtimes.is_empty() {
             true => "none".to_owned(),
             false => self.runtimes.join(", "),
         };
-        writeln!(f, "  runtime: {runtimes}")?;
+        writeln!(f, "  runtime: {}", shown(&runtimes))?;
         for finding in &self.findings {
             write_finding(f, finding)?;
         }
@@ -185,13 +186,16 @@ fn wrapped(f: &mut fmt::Formatter<'_>, head: &str, text: &str) -> fmt::Result {
     wrapped_under(f, head, &" ".repeat(head.len()), text)
 }
 
-/// Words are never broken: paths and commands stay whole for copying.
 /// Control characters (paths can hold any) would drive the terminal.
-fn wrapped_under(f: &mut fmt::Formatter<'_>, head: &str, indent: &str, text: &str) -> fmt::Result {
-    let text: String = text
-        .chars()
+fn shown(text: &str) -> String {
+    text.chars()
         .map(|c| if c.is_control() { '?' } else { c })
-        .collect();
+        .collect()
+}
+
+/// Words are never broken: paths and commands stay whole for copying.
+fn wrapped_under(f: &mut fmt::Formatter<'_>, head: &str, indent: &str, text: &str) -> fmt::Result {
+    let text = shown(text);
     write!(f, "{head}")?;
     let mut column = head.chars().count();
     let mut first = true;
