@@ -355,16 +355,28 @@ fn a_client_that_lies_in_its_page_harms_only_itself() {
         device.admitted.store(u64::MAX, Relaxed);
         device.set_active();
     }
-    assert!(status.callers[0].claim(b"\x1b[31m\xff\xfe"));
-    for counts in &status.callers[0].launches {
-        counts[0].store(u64::MAX, Relaxed);
+    for (caller, name) in status
+        .callers
+        .iter()
+        .zip([&b"\x1b[31m\xff\xfe"[..], b"another"])
+    {
+        assert!(caller.claim(name));
+        for counts in &caller.launches {
+            counts[0].store(u64::MAX, Relaxed);
+            counts[1].store(u64::MAX, Relaxed);
+        }
     }
     liar.become_active();
     let beat = liar.control().heartbeat.load(Relaxed);
     wait_for("the heart beats on", || {
         liar.control().heartbeat.load(Relaxed) > beat + 20
     });
-    assert!(matches!(agent.ask(&Request::List), Response::Snapshot(_)));
+    let time = || match agent.ask(&Request::List) {
+        Response::Snapshot(snapshot) => snapshot.time_unix_ns,
+        other => panic!("{other:?}"),
+    };
+    let before = time();
+    wait_for("the model lives on", || time() > before);
 }
 
 #[test]

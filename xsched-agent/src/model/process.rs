@@ -17,6 +17,13 @@ use crate::process::{self, ProcessId};
 /// Longest arguments that are kept, bytes.
 const MAX_ARGUMENTS: usize = 256;
 
+/// Calling libraries that are told apart. A process may name any number (its
+/// page is its own to write); more share one row.
+const MAX_CALLERS: usize = 256;
+
+/// The row they share; a full page uses the same name.
+const OTHERS: &str = "(others)";
+
 /// Basename of our shim.
 pub(super) const SHIM_BASENAME: &str = "libxsched_shim.so";
 
@@ -54,6 +61,18 @@ pub(super) struct Caller {
     pub direct: u64,
     /// Of these, on the default stream.
     pub direct_default: u64,
+}
+
+impl Caller {
+    pub fn default_stream(&self) -> u64 {
+        self.page.default_stream.saturating_add(self.direct_default)
+    }
+}
+
+fn caller_row(callers: &mut BTreeMap<String, Caller>, name: String) -> &mut Caller {
+    let full = callers.len() >= MAX_CALLERS && !callers.contains_key(&name);
+    let name = if full { OTHERS.to_owned() } else { name };
+    callers.entry(name).or_default()
 }
 
 impl Process {
@@ -117,7 +136,7 @@ impl Process {
             if self.client.is_some() && (route == CallRoute::Shim as u8 || settling) {
                 continue;
             }
-            let caller = self.callers.entry(caller).or_default();
+            let caller = caller_row(&mut self.callers, caller);
             caller.direct += new;
             let default = xsched_common::units::StreamClass::from_raw(stream)
                 .is_some_and(xsched_common::units::StreamClass::is_default);
@@ -143,7 +162,7 @@ impl Process {
         let Some(client) = client else { return };
         let change = self.reader.read(&client.status);
         for (name, launches) in change.callers {
-            self.callers.entry(name).or_default().page.add(launches);
+            caller_row(&mut self.callers, name).page.add(launches);
         }
         self.bursts.add(&change.bursts);
         self.gate_waits.add(&change.gate_waits);
@@ -171,10 +190,30 @@ impl Process {
             ..Totals::default()
         };
         for caller in self.callers.values() {
-            totals.launches += caller.page.total() + caller.direct;
-            totals.default_stream += caller.page.default_stream + caller.direct_default;
-            totals.bypass += caller.direct + caller.page.passthrough;
+            let add = |to: &mut u64, more: u64| *to = to.saturating_add(more);
+            add(&mut totals.launches, caller.page.total());
+            add(&mut totals.launches, caller.direct);
+            add(&mut totals.default_stream, caller.default_stream());
+            add(&mut totals.bypass, caller.direct);
+            add(&mut totals.bypass, caller.page.passthrough);
         }
         totals
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_without_end_share_a_row() {
+        let mut callers = BTreeMap::new();
+        for i in 0..1_000 {
+            caller_row(&mut callers, format!("lib{i}.so")).direct += 1;
+        }
+        assert_eq!(callers.len(), MAX_CALLERS + 1);
+        assert_eq!(callers[OTHERS].direct, 1_000 - MAX_CALLERS as u64);
+        caller_row(&mut callers, "lib0.so".into()).direct += 1;
+        assert_eq!(callers["lib0.so"].direct, 2);
     }
 }

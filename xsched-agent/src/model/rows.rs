@@ -99,7 +99,7 @@ fn caller_rows(process: &Process) -> Vec<CallerRow> {
                 passthrough: caller.page.passthrough,
                 bypass: caller.direct,
             },
-            default_stream: caller.page.default_stream + caller.direct_default,
+            default_stream: caller.default_stream(),
         })
         .collect();
     rows.sort_by_key(|row| {
