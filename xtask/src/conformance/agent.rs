@@ -70,7 +70,8 @@ impl Agent {
     /// The socket cannot be made.
     pub fn start(dir: &Path, manner: Manner) -> anyhow::Result<Agent> {
         let path = RunDir(dir.to_owned()).join_socket();
-        let listener = listen(&path).with_context(|| format!("cannot listen at {}", path.display()))?;
+        let listener =
+            listen(&path).with_context(|| format!("cannot listen at {}", path.display()))?;
         let alive = Arc::new(AtomicBool::new(true));
         let still = alive.clone();
         let thread = std::thread::spawn(move || serve(listener.as_fd(), manner, &still));
@@ -190,7 +191,10 @@ impl Client {
     }
 }
 
-const _: () = assert!(Edges::ACTIVE.with(Edges::IDLE).0 == 3, "every set of edges is below 4");
+const _: () = assert!(
+    Edges::ACTIVE.with(Edges::IDLE).0 == 3,
+    "every set of edges is below 4"
+);
 
 /// Answers a peer; `None` when it does not speak the protocol.
 fn welcome(connection: OwnedFd, id: u64) -> anyhow::Result<Option<Client>> {
@@ -205,7 +209,11 @@ fn welcome(connection: OwnedFd, id: u64) -> anyhow::Result<Option<Client>> {
         return Ok(None);
     }
     let client = Client {
-        control: Shared::new("control", ControlPage::new(EPOCH, id), SealFlags::FUTURE_WRITE)?,
+        control: Shared::new(
+            "control",
+            ControlPage::new(EPOCH, id),
+            SealFlags::FUTURE_WRITE,
+        )?,
         status: Shared::new("status", StatusPage::new(), SealFlags::empty())?,
         _bell: rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         _connection: connection,
@@ -247,7 +255,14 @@ impl<T> Shared<T> {
         let access = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a fresh mapping at an address of the kernel's choice.
         let at = unsafe {
-            rustix::mm::mmap(ptr::null_mut(), size_of::<T>(), access, MapFlags::SHARED, &fd, 0)?
+            rustix::mm::mmap(
+                ptr::null_mut(),
+                size_of::<T>(),
+                access,
+                MapFlags::SHARED,
+                &fd,
+                0,
+            )?
         };
         let at = NonNull::new(at.cast::<T>()).context("mmap returned null")?;
         // SAFETY: writable, aligned to a page, as long as the value, and nobody else has it yet.

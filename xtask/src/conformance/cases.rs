@@ -40,18 +40,20 @@ pub struct Case {
 ///
 /// # Errors
 /// A compiler is missing, refuses a source, or two cases have one name.
-pub fn build(
-    sources: &Path,
-    bin: &Path,
-    runtime: &Path,
-    tier: Tier,
-) -> anyhow::Result<Vec<Case>> {
+pub fn build(sources: &Path, bin: &Path, runtime: &Path, tier: Tier) -> anyhow::Result<Vec<Case>> {
     fs::create_dir_all(bin)?;
-    let link = [OsStr::new("-L"), runtime.as_os_str(), OsStr::new("-lamdhip64")];
+    let link = [
+        OsStr::new("-L"),
+        runtime.as_os_str(),
+        OsStr::new("-lamdhip64"),
+    ];
     for source in files(&sources.join("lib"), "c")? {
         let target = bin.join(format!("lib{}.so", stem(&source)));
         let mut cc = c_compiler(sources);
-        cc.args(["-shared", "-fPIC"]).arg(&source).arg("-o").arg(target);
+        cc.args(["-shared", "-fPIC"])
+            .arg(&source)
+            .arg("-o")
+            .arg(target);
         compile(cc.args(link).args(["-pthread", "-ldl"]))?;
     }
     let mut programs = Vec::new();
@@ -122,8 +124,18 @@ pub fn clean(command: &mut Command) -> &mut Command {
 
 fn c_compiler(sources: &Path) -> Command {
     let mut cc = Command::new(env::var_os("CC").unwrap_or_else(|| "cc".into()));
-    cc.args(["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function", "-I"]);
-    cc.arg(sources).arg("-I").arg(crate::build::root().join("hipsim/include"));
+    cc.args([
+        "-O1",
+        "-g",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-Wno-unused-function",
+        "-I",
+    ]);
+    cc.arg(sources)
+        .arg("-I")
+        .arg(crate::build::root().join("hipsim/include"));
     cc
 }
 
@@ -133,13 +145,20 @@ fn compile(compiler: &mut Command) -> anyhow::Result<()> {
         format!("cannot start {name}: apt-get install gcc libc6-dev hipcc libamdhip64-dev librocrand-dev")
     })?;
     if !output.status.success() {
-        bail!("{compiler:?} failed:\n{}", String::from_utf8_lossy(&output.stderr));
+        bail!(
+            "{compiler:?} failed:\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     Ok(())
 }
 
 fn stem(source: &Path) -> String {
-    source.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+    source
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// The files of a folder with this extension, by name; none without the folder.

@@ -108,11 +108,18 @@ fn command(stage: &Stage, case: &Case, index: usize) -> Command {
     command
 }
 
-fn shimmed(stage: &Stage, case: &Case, index: usize, manner: Manner) -> anyhow::Result<(Ran, Seen)> {
+fn shimmed(
+    stage: &Stage,
+    case: &Case,
+    index: usize,
+    manner: Manner,
+) -> anyhow::Result<(Ran, Seen)> {
     let dir = tempfile::tempdir_in(&stage.work)?;
     let agent = Agent::start(dir.path(), manner)?;
     let mut command = command(stage, case, index);
-    command.env("LD_PRELOAD", &stage.shim).env("XSCHED_RUN_DIR", dir.path());
+    command
+        .env("LD_PRELOAD", &stage.shim)
+        .env("XSCHED_RUN_DIR", dir.path());
     let ran = exec::run(&mut command, stage.watchdog)?;
     Ok((ran, agent.stop()?))
 }
@@ -130,7 +137,9 @@ fn compared(native: &Ran, ran: &Ran) -> Outcome {
     match ran.end {
         End::Hung => Outcome::Hang,
         End::Killed(_) => Outcome::Crash,
-        End::Exited(_) if ran.end == native.end && ran.transcript == native.transcript => Outcome::Ok,
+        End::Exited(_) if ran.end == native.end && ran.transcript == native.transcript => {
+            Outcome::Ok
+        }
         End::Exited(_) => Outcome::Differs,
     }
 }
@@ -178,9 +187,18 @@ mod tests {
     fn only_equal_runs_pass() {
         let native = ran("a\nb\n", End::Exited(0));
         assert_eq!(compared(&native, &native), Outcome::Ok);
-        assert_eq!(compared(&native, &ran("a\n", End::Exited(0))), Outcome::Differs);
-        assert_eq!(compared(&native, &ran("a\nb\n", End::Exited(1))), Outcome::Differs);
-        assert_eq!(compared(&native, &ran("a\nb\n", End::Killed(6))), Outcome::Crash);
+        assert_eq!(
+            compared(&native, &ran("a\n", End::Exited(0))),
+            Outcome::Differs
+        );
+        assert_eq!(
+            compared(&native, &ran("a\nb\n", End::Exited(1))),
+            Outcome::Differs
+        );
+        assert_eq!(
+            compared(&native, &ran("a\nb\n", End::Killed(6))),
+            Outcome::Crash
+        );
         assert_eq!(compared(&native, &ran("a\nb\n", End::Hung)), Outcome::Hang);
     }
 
@@ -201,6 +219,9 @@ mod tests {
             &ran("a\nb\nc\n", End::Exited(0)),
             &ran("a\nx\nc\n", End::Exited(0)),
         );
-        assert!(text.contains("line 2: native b\n  line 2: open x"), "{text}");
+        assert!(
+            text.contains("line 2: native b\n  line 2: open x"),
+            "{text}"
+        );
     }
 }

@@ -1,0 +1,200 @@
+/* The HIP calls of the cases in C, beyond those that hipsim.h declares, and kernels to launch. */
+#ifndef CASES_HIP_H
+#define CASES_HIP_H
+
+#include "hipsim.h"
+#include "transcript.h"
+
+typedef void *hipGraph_t, *hipGraphExec_t;
+typedef void (*hipStreamCallback_t)(hipStream_t stream, hipError_t status, void *data);
+typedef struct hipLaunchParams {
+    const void *function;
+    dim3 grid, block;
+    void **arguments;
+    size_t sharedMemory;
+    hipStream_t stream;
+} hipLaunchParams;
+typedef struct hipLaunchConfig_t {
+    dim3 grid, block;
+    size_t sharedMemory;
+    hipStream_t stream;
+    void *attributes;
+    unsigned attributeCount;
+} hipLaunchConfig_t;
+
+#define hipStreamLegacy ((hipStream_t)1)
+#define hipStreamPerThread ((hipStream_t)2)
+enum { hipMemcpyDeviceToDevice = 3, hipMemcpyDefault = 4 };
+enum { hipStreamCaptureModeGlobal, hipStreamCaptureModeThreadLocal, hipStreamCaptureModeRelaxed };
+
+hipError_t hipPeekAtLastError(void);
+hipError_t hipGetDeviceCount(int *count);
+hipError_t hipMallocAsync(void **pointer, size_t size, hipStream_t stream);
+hipError_t hipFreeAsync(void *pointer, hipStream_t stream);
+hipError_t hipHostMalloc(void **pointer, size_t size, unsigned flags);
+hipError_t hipHostFree(void *pointer);
+hipError_t hipMemset(void *to, int value, size_t size);
+hipError_t hipMemsetAsync(void *to, int value, size_t size, hipStream_t stream);
+hipError_t hipMemsetD16Async(void *to, unsigned short value, size_t count, hipStream_t stream);
+hipError_t hipMemsetD32Async(void *to, int value, size_t count, hipStream_t stream);
+hipError_t hipMemset2DAsync(void *to, size_t pitch, int value, size_t width, size_t height, hipStream_t stream);
+hipError_t hipMemcpy2DAsync(void *to, size_t toPitch, const void *from, size_t fromPitch, size_t width, size_t height,
+                            int kind, hipStream_t stream);
+hipError_t hipMemcpyDtoH(void *to, void *from, size_t size);
+hipError_t hipMemcpyHtoDAsync(void *to, void *from, size_t size, hipStream_t stream);
+hipError_t hipMemcpyPeerAsync(void *to, int toDevice, const void *from, int fromDevice, size_t size, hipStream_t stream);
+hipError_t hipMemcpyWithStream(void *to, const void *from, size_t size, int kind, hipStream_t stream);
+hipError_t hipMemcpy_spt(void *to, const void *from, size_t size, int kind);
+hipError_t hipMemcpyAsync_spt(void *to, const void *from, size_t size, int kind, hipStream_t stream);
+hipError_t hipMemsetAsync_spt(void *to, int value, size_t size, hipStream_t stream);
+hipError_t hipStreamSynchronize_spt(hipStream_t stream);
+hipError_t hipLaunchKernel_spt(const void *stub, dim3 grid, dim3 block, void **parameters, size_t sharedMemory,
+                               hipStream_t stream);
+hipError_t hipStreamCreateWithPriority(hipStream_t *stream, unsigned flags, int priority);
+hipError_t hipStreamGetPriority(hipStream_t stream, int *priority);
+hipError_t hipDeviceGetStreamPriorityRange(int *least, int *greatest);
+hipError_t hipStreamGetFlags(hipStream_t stream, unsigned *flags);
+hipError_t hipStreamAddCallback(hipStream_t stream, hipStreamCallback_t callback, void *data, unsigned flags);
+hipError_t hipStreamBeginCapture(hipStream_t stream, int mode);
+hipError_t hipStreamEndCapture(hipStream_t stream, hipGraph_t *graph);
+hipError_t hipStreamIsCapturing(hipStream_t stream, int *status);
+hipError_t hipGraphGetNodes(hipGraph_t graph, void **nodes, size_t *count);
+hipError_t hipGraphInstantiate(hipGraphExec_t *exec, hipGraph_t graph, void *node, char *log, size_t size);
+hipError_t hipGraphUpload(hipGraphExec_t exec, hipStream_t stream);
+hipError_t hipGraphLaunch(hipGraphExec_t exec, hipStream_t stream);
+hipError_t hipGraphExecDestroy(hipGraphExec_t exec);
+hipError_t hipGraphDestroy(hipGraph_t graph);
+hipError_t hipStreamWriteValue32(hipStream_t stream, void *at, uint32_t value, unsigned flags);
+hipError_t hipStreamWaitValue32(hipStream_t stream, void *at, uint32_t value, unsigned flags, uint32_t mask);
+hipError_t hipExtModuleLaunchKernel(hipFunction_t f, uint32_t gx, uint32_t gy, uint32_t gz, uint32_t lx, uint32_t ly,
+                                    uint32_t lz, size_t shared, hipStream_t stream, void **params, void **extra,
+                                    hipEvent_t start, hipEvent_t stop, uint32_t flags);
+hipError_t hipHccModuleLaunchKernel(hipFunction_t f, uint32_t gx, uint32_t gy, uint32_t gz, uint32_t lx, uint32_t ly,
+                                    uint32_t lz, size_t shared, hipStream_t stream, void **params, void **extra,
+                                    hipEvent_t start, hipEvent_t stop);
+hipError_t hipExtLaunchKernel(const void *stub, dim3 grid, dim3 block, void **params, size_t shared, hipStream_t stream,
+                              hipEvent_t start, hipEvent_t stop, int flags);
+hipError_t hipLaunchCooperativeKernel(const void *stub, dim3 grid, dim3 block, void **params, unsigned shared,
+                                      hipStream_t stream);
+hipError_t hipModuleLaunchCooperativeKernel(hipFunction_t f, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
+                                            unsigned by, unsigned bz, unsigned shared, hipStream_t stream, void **params);
+hipError_t hipLaunchCooperativeKernelMultiDevice(hipLaunchParams *launches, int count, unsigned flags);
+hipError_t hipExtLaunchMultiKernelMultiDevice(hipLaunchParams *launches, int count, unsigned flags);
+hipError_t hipLaunchKernelExC(const hipLaunchConfig_t *config, const void *stub, void **params);
+hipError_t hipDrvLaunchKernelEx(const hipLaunchConfig_t *config, hipFunction_t f, void **params, void **extra);
+hipError_t hipConfigureCall(dim3 grid, dim3 block, size_t shared, hipStream_t stream);
+hipError_t hipSetupArgument(const void *value, size_t size, size_t offset);
+hipError_t hipLaunchByPtr(const void *stub);
+hipError_t __hipPushCallConfiguration(dim3 grid, dim3 block, size_t shared, hipStream_t stream);
+hipError_t __hipPopCallConfiguration(dim3 *grid, dim3 *block, size_t *shared, hipStream_t *stream);
+hipError_t hipGetProcAddress(const char *name, void **at, int version, uint64_t flags, int *status);
+hipError_t hipModuleUnload(hipModule_t module);
+
+static const dim3 one = {1, 1, 1}, block64 = {64, 1, 1};
+
+/* A kernel of the simulator by its name. */
+static hipFunction_t kernel(const char *name) {
+    static hipModule_t module;
+    hipFunction_t function;
+    if (!module) OK(hipModuleLoadData(&module, HIPSIM_MODULE));
+    OK(hipModuleGetFunction(&function, module, name));
+    return function;
+}
+
+/* The same as hipcc's host stub, for the calls that take one. */
+static const void *stub(const char *name) {
+    static const hipsimFatBinaryWrapper wrapper = {HIPSIM_FAT_BINARY_MAGIC, 1, "", NULL};
+    static char stubs[8];
+    static const char *names[8];
+    static void **module;
+    if (!module) module = __hipRegisterFatBinary(&wrapper);
+    for (int i = 0; i < 8; i++) {
+        if (names[i] && !strcmp(names[i], name)) return &stubs[i];
+        if (names[i]) continue;
+        names[i] = name;
+        __hipRegisterFunction(module, &stubs[i], (char *)name, name, -1, NULL, NULL, NULL, NULL, NULL);
+        return &stubs[i];
+    }
+    abort();
+}
+
+static hipError_t launch(const char *name, hipStream_t stream, void **params) {
+    return hipModuleLaunchKernel(kernel(name), 1, 1, 1, 64, 1, 1, 0, stream, params, NULL);
+}
+
+/* Device time without a result. */
+static void spin(double ms, hipStream_t stream) {
+    uint64_t ns = (uint64_t)(ms * 1e6);
+    void *params[] = {&ns};
+    OK(launch("hipsim_spin", stream, params));
+}
+
+/* *counter += add */
+static void count(uint64_t *counter, uint64_t add, hipStream_t stream) {
+    void *params[] = {&counter, &add};
+    OK(launch("counter", stream, params));
+}
+
+/* to[0..n] = value */
+static void fill(void *to, uint32_t value, size_t n, hipStream_t stream) {
+    void *params[] = {&to, &value, &n};
+    OK(launch("fill", stream, params));
+}
+
+/* c = a + b */
+static void vector_add(const float *a, const float *b, float *c, size_t n, hipStream_t stream) {
+    void *params[] = {&a, &b, &c, &n};
+    OK(launch("vector_add", stream, params));
+}
+
+/* y = a x + y; not commutative with fill or another a, so it shows order. */
+static void saxpy(float a, const float *x, float *y, size_t n, hipStream_t stream) {
+    void *params[] = {&a, &x, &y, &n};
+    OK(launch("saxpy", stream, params));
+}
+
+/* *out = the sum of in */
+static void reduce(const float *in, float *out, size_t n, hipStream_t stream) {
+    void *params[] = {&in, &out, &n};
+    OK(launch("reduce", stream, params));
+}
+
+static hipStream_t stream_of(unsigned flags) {
+    hipStream_t stream;
+    OK(hipStreamCreateWithFlags(&stream, flags));
+    return stream;
+}
+
+static hipEvent_t event_of(unsigned flags) {
+    hipEvent_t event;
+    OK(hipEventCreateWithFlags(&event, flags));
+    return event;
+}
+
+/* Zeroed device memory. */
+static void *device(size_t size) {
+    void *p;
+    OK(hipMalloc(&p, size));
+    OK(hipMemset(p, 0, size));
+    return p;
+}
+
+/* Device memory with n floats that differ. */
+static float *ramp(size_t n) {
+    float *host = (float *)malloc(n * sizeof *host), *p = (float *)device(n * sizeof *p);
+    for (size_t i = 0; i < n; i++) host[i] = 0.25f * (float)i + 1.0f / (float)(i + 1);
+    OK(hipMemcpy(p, host, n * sizeof *p, hipMemcpyHostToDevice));
+    free(host);
+    return p;
+}
+
+/* What follows on the stream waits until the flag is released. */
+static void hold(hipStream_t stream, uint32_t *flag) {
+    OK(hipStreamWaitValue32(stream, flag, 1, 1, ~0u));
+}
+
+static void release(uint32_t *flag) {
+    __atomic_store_n(flag, 1, __ATOMIC_SEQ_CST);
+}
+
+#endif
