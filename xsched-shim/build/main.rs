@@ -52,7 +52,10 @@ fn version_numbers(node: &str) -> Vec<u32> {
 
 /// Each trampoline starts with a 5-byte NOP, which Linux 6.18 and later
 /// patch into a call for a uprobe, and is aligned to 16 because a NOP that
-/// straddles a page is not patched. It passes its index in r11, which
+/// straddles a page is not patched. Behind it is a jump to the next
+/// instruction: our own probes sit there, because a patched NOP kills forked
+/// children (see `lifecycle/fork.rs`), and the kernel emulates a jump where
+/// it would single-step a `mov`. The trampoline passes its index in r11, which
 /// belongs to nobody between a call and its function (System V psABI 3.2.1).
 fn trampolines(exports: &[Export]) -> String {
     let mut out = String::new();
@@ -66,12 +69,13 @@ fn trampolines(exports: &[Export]) -> String {
         write!(
             out,
             "    .section .text.xsched.{symbol},\"ax\",@progbits\n\
-             \x20   .p2align 4\n\
+             \x20   .p2align 5\n\
              \x20   .globl xsched_export_{index}\n\
              \x20   .type xsched_export_{index}, @function\n\
              xsched_export_{index}:\n\
              \x20   .cfi_startproc\n\
              \x20   .byte 0x0f, 0x1f, 0x44, 0x00, 0x00\n\
+             \x20   .byte 0xeb, 0x00\n\
              \x20   mov r11d, {index}\n\
              \x20   jmp {body}\n\
              \x20   .cfi_endproc\n\

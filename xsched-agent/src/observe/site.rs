@@ -7,6 +7,11 @@
 //! is several times dearer still. So a probe skips a leading `endbr64`: it
 //! pushes nothing, and the return address and arguments are still in place
 //! behind it.
+//!
+//! A leading 5-byte NOP is skipped as well, although it would be the cheapest
+//! place: fork copies the patched call to the child, but not the page that it
+//! calls into (seen on Linux 6.18.44), and the child dies of SIGSEGV in its
+//! first call. What we observe must never notice.
 
 use std::fs::File;
 
@@ -61,6 +66,15 @@ pub enum FirstInstruction {
 }
 
 impl FirstInstruction {
+    /// Bytes between a function's entry and its probe.
+    fn skipped(self) -> u64 {
+        match self {
+            FirstInstruction::Nop5 => NOP5.len() as u64,
+            FirstInstruction::Endbr64 => ENDBR64.len() as u64,
+            FirstInstruction::Push | FirstInstruction::Other => 0,
+        }
+    }
+
     /// Of the bytes at a function's entry.
     pub fn decode(code: &[u8]) -> FirstInstruction {
         if code.starts_with(&NOP5) {
@@ -142,12 +156,16 @@ pub fn sites<'data, R: ReadRef<'data>>(image: R, set: ProbeSet) -> Result<Vec<Si
             continue;
         };
         let first = FirstInstruction::decode(code);
-        // The instruction behind `endbr64` belongs to the function if the
-        // symbol says so, or says nothing (hand-written assembly).
-        let behind = first == FirstInstruction::Endbr64 && symbol.size() != 4;
+        let skipped = first.skipped();
+        // The instruction behind belongs to the function if the symbol says
+        // so, or says nothing (hand-written assembly).
+        let behind = symbol.size() == 0 || symbol.size() > skipped;
+        if !behind && first == FirstInstruction::Nop5 {
+            continue;
+        }
         sites.push(Site {
             api,
-            offset: offset + if behind { ENDBR64.len() as u64 } else { 0 },
+            offset: offset + if behind { skipped } else { 0 },
             first,
         });
     }

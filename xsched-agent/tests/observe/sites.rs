@@ -23,7 +23,11 @@ fn sites_follow_the_first_instruction() {
     assert_eq!(code(module.offset)[0], 0x55);
     let ext = at("hipExtLaunchKernel");
     assert_eq!(ext.first, FirstInstruction::Nop5);
-    assert_eq!(code(ext.offset)[..5], [0x0f, 0x1f, 0x44, 0x00, 0x00]);
+    assert_eq!(
+        code(ext.offset - 5)[..5],
+        [0x0f, 0x1f, 0x44, 0x00, 0x00],
+        "behind the NOP: a probe on it would kill forked children"
+    );
     assert_eq!(sites.len(), 7);
     let launches = site::sites(image.as_slice(), ProbeSet::Launches).expect("sites");
     assert_eq!(launches.len(), 4);

@@ -130,9 +130,9 @@ pub fn forget_real() {
 
 /// Where the trampolines lie.
 pub fn code() -> std::ops::Range<usize> {
-    // The longest trampoline is 16 bytes.
+    // No trampoline is longer than its alignment.
     let all = || (0..EXPORTS.len()).filter_map(own_address);
-    all().min().unwrap_or(0)..all().max().map_or(0, |last| last + 16)
+    all().min().unwrap_or(0)..all().max().map_or(0, |last| last + 32)
 }
 
 #[cfg(not(test))]
