@@ -22,6 +22,14 @@ pub enum ClientError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// Somebody serves it, perhaps, and not for us.
+    #[error("cannot connect to {}: {source}; use sudo, or set XSCHED_RUN_DIR to a directory that this user may reach and that is shorter than a socket's name may be (107 bytes)", .path.display())]
+    Unreachable {
+        /// The socket.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// The conversation broke off.
     #[error("the agent at {} did not answer: {source}", .path.display())]
     NoAnswer {
@@ -71,9 +79,14 @@ fn unexpected(run_dir: &RunDir, response: &Response) -> ClientError {
 
 fn ask(run_dir: &RunDir, request: &Request) -> Result<Response, ClientError> {
     let path = run_dir.api_socket();
-    let stream = UnixStream::connect(&path).map_err(|source| ClientError::NoAgent {
-        path: path.clone(),
-        source,
+    let stream = UnixStream::connect(&path).map_err(|source| {
+        let path = path.clone();
+        match source.kind() {
+            io::ErrorKind::NotFound
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::ConnectionRefused => ClientError::NoAgent { path, source },
+            _ => ClientError::Unreachable { path, source },
+        }
     })?;
     converse(stream, request).map_err(|source| ClientError::NoAnswer { path, source })
 }

@@ -1,10 +1,9 @@
 //! The agent itself: control, observer, model and API, wired together.
 
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,6 +21,7 @@ use xsched_common::api::{BpfState, Snapshot};
 use xsched_common::run_dir::RunDir;
 
 use super::euid;
+use super::log::Log;
 
 /// Options of the agent itself.
 #[derive(clap::Args)]
@@ -32,20 +32,20 @@ pub struct Options {
 }
 
 /// Runs until SIGTERM or SIGINT.
-pub fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("XSCHED_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
-        .with_target(false)
-        .init();
+pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let log = Log::start().context("cannot start the log")?;
+    let served = serve(options);
+    log.finish();
+    served.map(|()| ExitCode::SUCCESS)
+}
 
+fn serve(options: &Options) -> anyhow::Result<()> {
+    raise_descriptor_limit();
     let run_dir = RunDir::for_agent(euid());
     let policy = Strict::default();
     let (control, roster) = Control::start(&run_dir, Box::new(policy))?;
     let (publish, snapshots) = watch::channel(Arc::new(Snapshot::default()));
+    let mut modelled = snapshots.clone();
     let stop = Arc::new(AtomicBool::new(false));
     let modeller = {
         let stop = stop.clone();
@@ -82,20 +82,34 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
                 Ok(never) => match never {},
                 Err(e) => Err(anyhow::Error::new(e)),
             },
+            () = async { while modelled.changed().await.is_ok() {} } => Err(anyhow::anyhow!(
+                "a thread of the agent has failed (see above): start it again, and report this"
+            )),
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
         }
     });
     info!("stopping");
     stop.store(true, Relaxed);
+    // The sockets go while the directory is still ours: afterwards they may
+    // be those of the next agent.
+    let _ = std::fs::remove_file(&api);
     // Gates open first; then the probes go.
     drop(control);
-    let _ = std::fs::remove_file(run_dir.api_socket());
-    let _ = std::fs::remove_file(run_dir.join_socket());
-    if modeller.join().is_err() {
-        warn!("the model thread had failed: the last snapshots were stale");
+    // A failure is in `served`.
+    let _ = modeller.join();
+    served
+}
+
+/// A client costs five descriptors, an image of the runtime one: the usual
+/// soft limit of 1024 is for programs that use select(2).
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(e) = setrlimit(Resource::Nofile, limit) {
+        warn!("the limit of open files stays: {e}");
     }
-    served.map(|()| ExitCode::SUCCESS)
 }
 
 fn keep_modelling(
@@ -107,13 +121,19 @@ fn keep_modelling(
 ) {
     let tick = Duration::from_nanos(model::TICK.0);
     let mut next = Instant::now();
-    while !stop.load(Relaxed) {
+    'ticks: while !stop.load(Relaxed) {
         let observation = match &mut watcher {
             Ok(watcher) => watcher.observe(),
             Err(reason) => unobserved(reason),
         };
-        for event in roster.try_iter() {
-            picture.roster(event);
+        loop {
+            match roster.try_recv() {
+                Ok(event) => picture.roster(event),
+                Err(TryRecvError::Empty) => break,
+                // The control thread is gone: `publish` goes, too, which
+                // ends the agent.
+                Err(TryRecvError::Disconnected) => break 'ticks,
+            }
         }
         picture.update(clock::monotonic(), &observation);
         publish.send_replace(Arc::new(

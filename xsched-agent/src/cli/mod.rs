@@ -5,6 +5,7 @@ mod check;
 mod client;
 mod daemon;
 mod diagnose;
+mod log;
 mod ps;
 mod run;
 mod set;
@@ -70,7 +71,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let verbose = cli.verbose;
     let done = match cli.command {
-        None => daemon::run(cli.daemon),
+        None => daemon::run(&cli.daemon),
         Some(Command::Run(options)) => run::run(options),
         Some(Command::Set(options)) => set::run(&options),
         Some(Command::Ps(options)) => ps::run(&options),
@@ -80,11 +81,11 @@ pub fn main() -> ExitCode {
     match done {
         Ok(code) => code,
         Err(e) => {
-            if verbose {
-                eprintln!("xsched-agent: {e:?}");
+            say(&if verbose {
+                format!("{e:?}")
             } else {
-                eprintln!("xsched-agent: {e}");
-            }
+                e.to_string()
+            });
             ExitCode::from(2)
         }
     }
@@ -98,6 +99,12 @@ fn euid() -> u32 {
 /// Where the agent's sockets are for this user.
 fn run_dir() -> RunDir {
     RunDir::for_client(euid())
+}
+
+/// Prints a message to stderr, whoever reads it.
+fn say(message: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "xsched-agent: {message}");
 }
 
 /// Prints to stdout; a reader that closed early (`| head`) is no error.

@@ -10,8 +10,8 @@ use xsched_common::api::Request;
 use xsched_common::units::Class;
 
 use super::client::{self, ClientError};
-use super::run_dir;
 use super::shim_path::{self, Unpreloadable};
+use super::{run_dir, say};
 
 /// The program replaces this process: same pid, same terminal, its own exit
 /// code. An LD_PRELOAD that is already set is kept, the shim comes behind it.
@@ -32,15 +32,14 @@ pub struct Options {
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     let shim = shim_path::find(options.shim.as_deref())?;
     let (program, arguments) = options.command.split_first().context("no command")?;
+    let shown = program.to_string_lossy();
     match shim_path::examine(program) {
-        Some(Unpreloadable::Static) => eprintln!(
-            "xsched-agent: {} is statically linked: the shim cannot be loaded into it, it will run unscheduled",
-            program.to_string_lossy()
-        ),
-        Some(Unpreloadable::Privileged) => eprintln!(
-            "xsched-agent: {} is setuid or setgid: the dynamic linker ignores the shim, it will run unscheduled",
-            program.to_string_lossy()
-        ),
+        Some(Unpreloadable::Static) => say(&format!(
+            "{shown} is statically linked: the shim cannot be loaded into it, it will run unscheduled"
+        )),
+        Some(Unpreloadable::Privileged) => say(&format!(
+            "{shown} is setuid or setgid: the dynamic linker ignores the shim, it will run unscheduled"
+        )),
         None => {}
     }
     if let Some(class) = options.class {
@@ -52,11 +51,11 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         match client::set(&run_dir(), &request) {
             Ok(_) => {}
             Err(e @ ClientError::Refused { .. }) => return Err(e.into()),
-            Err(e) => eprintln!(
-                "xsched-agent: {e}; the program runs, but unscheduled and without its class: \
+            Err(e) => say(&format!(
+                "{e}; the program runs, but unscheduled and without its class: \
                  give it the class again once the agent runs (`xsched-agent set --pid {} --class {class}`)",
                 std::process::id()
-            ),
+            )),
         }
     }
     let error = std::process::Command::new(program)
@@ -66,7 +65,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
             appended(std::env::var_os("LD_PRELOAD"), &shim),
         )
         .exec();
-    Err(error).with_context(|| format!("cannot start {}", program.to_string_lossy()))
+    anyhow::bail!("cannot start {shown}: {error}")
 }
 
 fn appended(existing: Option<OsString>, shim: &std::path::Path) -> OsString {

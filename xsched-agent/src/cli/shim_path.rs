@@ -1,9 +1,10 @@
 //! Finding the shim, and telling whether a program can be preloaded.
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Read as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// The shim's file name.
@@ -12,14 +13,27 @@ const FILE: &str = "libxsched_shim.so";
 /// Names the shim, over all other places.
 pub const SHIM_ENV: &str = "XSCHED_SHIM";
 
-/// There is no shim.
+/// There is no shim that could be preloaded.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot find {FILE} (looked at {}): name it with --shim FILE or {SHIM_ENV}",
-    .looked.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ")
-)]
-pub struct NoShim {
-    looked: Vec<PathBuf>,
+pub enum NoShim {
+    /// No such file.
+    #[error(
+        "cannot find {FILE} (looked at {}): name it with --shim FILE or {SHIM_ENV}",
+        .looked.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ")
+    )]
+    NotFound {
+        /// Where it was looked for.
+        looked: Vec<PathBuf>,
+    },
+    /// LD_PRELOAD cannot say its path.
+    #[error(
+        "{} has a blank or a colon in its path, which LD_PRELOAD takes for a separator: copy it \
+         elsewhere and name it with --shim FILE or {SHIM_ENV}", .path.display()
+    )]
+    Unnameable {
+        /// The shim.
+        path: PathBuf,
+    },
 }
 
 /// The shim: named by flag or environment, beside this program (a build
@@ -43,7 +57,17 @@ pub fn find(flag: Option<&Path>) -> Result<PathBuf, NoShim> {
     // ld.so resolves a relative name against the program's own folder of the
     // moment, which changes with chdir: hand it an absolute one.
     let found = looked.iter().find_map(|path| path.canonicalize().ok());
-    found.ok_or(NoShim { looked })
+    let found = found.ok_or(NoShim::NotFound { looked })?;
+    // ld.so splits the list at both, and has no way to quote.
+    if found
+        .as_os_str()
+        .as_bytes()
+        .iter()
+        .any(|b| b" :".contains(b))
+    {
+        return Err(NoShim::Unnameable { path: found });
+    }
+    Ok(found)
 }
 
 /// Why preloading into a program has no effect.
@@ -59,8 +83,7 @@ pub enum Unpreloadable {
 /// cannot be read are not judged.
 pub fn examine(command: &OsStr) -> Option<Unpreloadable> {
     let path = resolve(command)?;
-    let mode = path.metadata().ok()?.permissions().mode();
-    if mode & 0o6000 != 0 {
+    if changes_identity(&path.metadata().ok()?) {
         return Some(Unpreloadable::Privileged);
     }
     let mut head = Vec::new();
@@ -70,6 +93,17 @@ pub fn examine(command: &OsStr) -> Option<Unpreloadable> {
         .read_to_end(&mut head)
         .ok()?;
     (!has_interpreter(&head)?).then_some(Unpreloadable::Static)
+}
+
+/// Whether a program gets another user or group than this process has: what
+/// makes the kernel set AT_SECURE. A setuid-root program run by root does not.
+fn changes_identity(program: &Metadata) -> bool {
+    use rustix::process::{getegid, geteuid, getgid, getuid};
+    let mode = program.mode();
+    let uid = [getuid(), geteuid()].map(rustix::process::Uid::as_raw);
+    let gid = [getgid(), getegid()].map(rustix::process::Gid::as_raw);
+    mode & 0o4000 != 0 && uid != [program.uid(); 2]
+        || mode & 0o2010 == 0o2010 && gid != [program.gid(); 2]
 }
 
 /// Whether an ELF64 file's program headers name a dynamic linker; `None` for
@@ -115,6 +149,34 @@ mod tests {
         let mut endless = vec![0xff; 64];
         endless[..5].copy_from_slice(b"\x7fELF\x02");
         assert_eq!(has_interpreter(&endless), None);
+    }
+
+    #[test]
+    fn a_shim_that_ld_preload_cannot_name_is_refused() {
+        let dir = tempfile::tempdir().expect("directory");
+        for name in ["a b.so", "a:b.so"] {
+            let path = dir.path().join(name);
+            File::create(&path).expect("file");
+            let error = find(Some(&path)).expect_err("unnameable");
+            assert!(error.to_string().contains("a blank or a colon"), "{error}");
+        }
+    }
+
+    #[test]
+    fn setuid_matters_only_to_others() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let file = tempfile::NamedTempFile::new().expect("file");
+        let set = |mode| {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(file.path(), mode).expect("chmod");
+            changes_identity(&file.path().metadata().expect("stat"))
+        };
+        assert!(!set(0o755));
+        assert!(!set(0o4755), "our own file");
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(file.path(), Some(65534), None).expect("chown");
+            assert!(set(0o4755));
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ use super::clients::Client;
 use super::gates::{self, Round};
 use super::join::{self, Knock};
 use super::token::Token;
-use super::{Claim, ClassTable, Command, Outcome, Right, RosterEvent};
+use super::{ClassTable, Command, Outcome, Right, RosterEvent};
 use crate::clock::monotonic;
 use crate::policy::{ClientId, Policy};
 use crate::process::ProcessId;
@@ -54,7 +54,6 @@ pub(super) struct Parts {
     pub roster: Sender<RosterEvent>,
     pub policy: Box<dyn Policy + Send>,
     pub stop: Arc<AtomicBool>,
-    pub _claim: Claim,
 }
 
 pub(super) struct EventLoop {

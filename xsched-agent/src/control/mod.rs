@@ -107,6 +107,9 @@ pub struct Control {
     handle: ControlHandle,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+    socket: PathBuf,
+    /// The last to go: until then no other agent makes sockets here.
+    _claim: Claim,
 }
 
 /// A way to give the control thread orders.
@@ -152,7 +155,7 @@ impl Control {
         let claim = claim(run_dir)?;
         let socket = run_dir.join_socket();
         let listener = join::listen(&socket).map_err(|source| ControlError::Unservable {
-            path: socket,
+            path: socket.clone(),
             source,
         })?;
         let (commands, orders) = channel();
@@ -166,7 +169,6 @@ impl Control {
             roster,
             policy,
             stop: stop.clone(),
-            _claim: claim,
         })?;
         let thread = std::thread::Builder::new()
             .name("control".into())
@@ -175,6 +177,8 @@ impl Control {
             handle: ControlHandle { commands, bell },
             stop,
             thread: Some(thread),
+            socket,
+            _claim: claim,
         };
         Ok((control, events))
     }
@@ -186,14 +190,15 @@ impl Control {
 }
 
 impl Drop for Control {
-    /// Stops the thread. It opens every gate first: a stopped agent must not
-    /// cost its clients even the lease.
+    /// Stops the thread and removes its socket. The thread opens every gate
+    /// first: a stopped agent must not cost its clients even the lease.
     fn drop(&mut self) {
         self.stop.store(true, std::sync::atomic::Ordering::Release);
         self.handle.ring();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+        let _ = std::fs::remove_file(&self.socket);
     }
 }
 

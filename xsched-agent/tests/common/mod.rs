@@ -21,7 +21,7 @@ use xsched_common::gate::{GateMode, GateWord};
 use xsched_common::join::{Hello, REPLY_FDS, Reply};
 use xsched_common::page::{ControlPage, Edges, StatusPage};
 use xsched_common::run_dir::RunDir;
-use xsched_common::units::PciAddress;
+use xsched_common::units::{Class, PciAddress};
 
 /// Nothing here takes this long unless it hangs.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -69,19 +69,30 @@ impl Agent {
         command
             .args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\"")])
             .arg(env!("CARGO_BIN_EXE_xsched-agent"));
-        Agent::spawn_as(command, dir, &["--no-bpf"])
+        Agent::spawn_as(command, dir, &["--no-bpf"], Stdio::null())
+    }
+
+    /// One whose log goes into a pipe that nobody reads: `child.stderr`.
+    pub fn start_unread() -> Agent {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        Agent::spawn_as(agent_command(), dir, &["--no-bpf"], Stdio::piped())
     }
 
     fn spawn(dir: tempfile::TempDir, arguments: &[&str]) -> Agent {
-        Agent::spawn_as(agent_command(), dir, arguments)
+        Agent::spawn_as(agent_command(), dir, arguments, Stdio::null())
     }
 
-    fn spawn_as(mut command: Command, dir: tempfile::TempDir, arguments: &[&str]) -> Agent {
+    fn spawn_as(
+        mut command: Command,
+        dir: tempfile::TempDir,
+        arguments: &[&str],
+        stderr: Stdio,
+    ) -> Agent {
         let run_dir = RunDir(dir.path().join("run"));
         let child = command
             .args(arguments)
             .env("XSCHED_RUN_DIR", &run_dir.0)
-            .stderr(Stdio::null())
+            .stderr(stderr)
             .spawn()
             .expect("the agent starts");
         let agent = Agent {
@@ -272,6 +283,14 @@ fn map<T>(fd: &OwnedFd, prot: ProtFlags) -> NonNull<T> {
         )
     };
     NonNull::new(at.expect("maps").cast()).expect("not null")
+}
+
+/// Gives a process a class, as root.
+pub fn set_class(agent: &Agent, pid: u32, class: Class) {
+    match agent.ask(&Request::Set { pid, class }) {
+        Response::Settled(settled) => assert_eq!(settled.class, class),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// Polls until `condition` holds; panics with `what` after [`PATIENCE`].
