@@ -10,6 +10,7 @@ pub fn process(pid: u32, command: &str) -> ProcessRow {
     ProcessRow {
         pid,
         start_time: u64::from(pid) * 10,
+        parent: None,
         uid: 1000,
         command: command.into(),
         arguments: format!("/usr/bin/{command} train.py"),
@@ -22,6 +23,7 @@ pub fn process(pid: u32, command: &str) -> ProcessRow {
         bypass_ratio: Some(1.0),
         default_stream_ratio: Some(0.25),
         burst: None,
+        burst_histogram: Vec::new(),
         gate_wait: None,
         guards: None,
         in_flight: None,

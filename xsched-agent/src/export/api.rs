@@ -15,6 +15,7 @@ use xsched_common::api::{Failure, Request, Response, Settled, Snapshot};
 use xsched_common::units::Class;
 
 use super::authorise::{self, Refusal};
+use super::diagnosis;
 use super::lines::{Line, read_line};
 use crate::control::{ControlHandle, Outcome, Peer, peer};
 use crate::process::{self, ProcessId};
@@ -107,6 +108,11 @@ async fn converse(
                 let response = set(peer, pid, class, &control).await;
                 send(&mut to, &response).await?;
             }
+            Ok(Request::Diagnose { pid, duration_ms }) => {
+                let outcome = diagnosis::diagnose(peer, agent_uid(), pid, duration_ms).await;
+                let response = outcome.map_or_else(Response::Error, Response::Diagnosis);
+                send(&mut to, &response).await?;
+            }
         }
     }
 }
@@ -154,9 +160,7 @@ async fn set(peer: Peer, pid: u32, class: Class, control: &ControlHandle) -> Res
         Ok(found) => found,
         Err(e) => return failure("no_such_process", e.to_string()),
     };
-    // SAFETY: geteuid has no preconditions.
-    let agent_uid = unsafe { libc::geteuid() };
-    let right = match authorise::right(peer, agent_uid, pid, owner) {
+    let right = match authorise::right(peer, agent_uid(), pid, owner) {
         Ok(right) => right,
         Err(refusal) => return refused(refusal),
     };
@@ -180,6 +184,11 @@ async fn set(peer: Peer, pid: u32, class: Class, control: &ControlHandle) -> Res
         peer.uid, peer.pid
     );
     Response::Settled(Settled { pid, class, joined })
+}
+
+fn agent_uid() -> u32 {
+    // SAFETY: geteuid has no preconditions.
+    unsafe { libc::geteuid() }
 }
 
 fn malformed(why: &str) -> Response {

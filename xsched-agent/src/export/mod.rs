@@ -2,6 +2,7 @@
 
 mod api;
 mod authorise;
+mod diagnosis;
 mod lines;
 
 pub use api::{ApiError, serve};

@@ -7,6 +7,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use xsched_common::page::{CALLER_NAME_LEN, HistogramCounts, Route, StatusPage};
 use xsched_common::units::StreamClass;
 
+use crate::text::printable;
+
 /// Launches of one calling library, as its page counts them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct PageLaunches {
@@ -73,7 +75,8 @@ impl PageReader {
                 }
             }
             if launches.total() > 0 {
-                callers.entry(printable(name)).or_default().add(launches);
+                let name = printable(&String::from_utf8_lossy(name));
+                callers.entry(name).or_default().add(launches);
             }
         }
         let (bursts, gate_waits) = (page.bursts.counts(), page.gate_waits.counts());
@@ -95,14 +98,6 @@ impl PageReader {
         };
         change
     }
-}
-
-/// A name fit for terminals and JSON, whatever bytes a client wrote.
-fn printable(name: &[u8]) -> String {
-    String::from_utf8_lossy(name)
-        .chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect()
 }
 
 #[cfg(test)]

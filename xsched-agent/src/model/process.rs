@@ -37,6 +37,7 @@ const SETTLING: u32 = 2;
 
 pub(super) struct Process {
     pub id: ProcessId,
+    pub parent: Option<u32>,
     pub uid: u32,
     pub command: String,
     pub arguments: String,
@@ -88,11 +89,12 @@ impl Process {
             .unwrap_or_default()
             .join(std::ffi::OsStr::new(" "));
         let bytes = arguments.as_encoded_bytes();
+        let stat = process::stat(id.pid).ok();
         Process {
             id,
             uid: process::uid(id.pid).unwrap_or(u32::MAX),
-            command: process::stat(id.pid)
-                .map_or_else(|_| String::new(), |s| text(s.comm.as_bytes())),
+            parent: stat.as_ref().map(|stat| stat.parent),
+            command: stat.map_or_else(String::new, |s| text(s.comm.as_bytes())),
             arguments: text(&bytes[..bytes.len().min(MAX_ARGUMENTS)]),
             shim_mapped: false,
             client: None,

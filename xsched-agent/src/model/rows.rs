@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use xsched_common::api::{
-    BpfState, CallerRow, DeviceRow, GateRow, GateState, Guards, Latency, ProcessRow, RouteLaunches,
-    ShimState,
+    BpfState, CallerRow, DeviceRow, GateRow, GateState, Guards, Latency, LatencyBucket, ProcessRow,
+    RouteLaunches, ShimState,
 };
 use xsched_common::gate::{GateMode, GateWord, Guard};
-use xsched_common::page::HistogramCounts;
+use xsched_common::page::{HistogramCounts, bucket_bounds};
 use xsched_common::units::{Class, DeviceIndex};
 
 use super::process::Process;
@@ -47,6 +47,7 @@ pub(super) fn process_row(
     ProcessRow {
         pid: process.id.pid,
         start_time: process.id.start_time,
+        parent: process.parent,
         uid: process.uid,
         command: process.command.clone(),
         arguments: process.arguments.clone(),
@@ -67,6 +68,10 @@ pub(super) fn process_row(
         bypass_ratio,
         default_stream_ratio: change.as_ref().and_then(|c| share(c.totals.default_stream)),
         burst: latency(|t| &t.bursts),
+        burst_histogram: change
+            .as_ref()
+            .map(|c| buckets(&c.totals.bursts))
+            .unwrap_or_default(),
         gate_wait: latency(|t| &t.gate_waits),
         guards: client.map(|client| {
             let count = |guard: Guard| client.status.guards[guard as usize].load(Relaxed);
@@ -120,6 +125,20 @@ fn latency(counts: &HistogramCounts) -> Latency {
         p99_ns: counts.quantile(0.99).unwrap_or_default(),
         max_ns: counts.max().unwrap_or_default(),
     }
+}
+
+/// Buckets of the histogram that share a row: four rows to a power of two,
+/// which is as fine as a screen can show.
+const BUCKETS_PER_ROW: usize = 4;
+
+fn buckets(counts: &HistogramCounts) -> Vec<LatencyBucket> {
+    let rows = counts.0.chunks(BUCKETS_PER_ROW).enumerate();
+    rows.map(|(index, counts)| LatencyBucket {
+        from_ns: bucket_bounds(index * BUCKETS_PER_ROW).0,
+        count: counts.iter().map(|&n| u64::from(n)).sum(),
+    })
+    .filter(|bucket| bucket.count > 0)
+    .collect()
 }
 
 /// The device that a client has launched on most.
@@ -207,5 +226,18 @@ mod tests {
         assert!((48..=53).contains(&(got.p50_ns.0 / 1_000_000)), "{got:?}");
         assert!((95..=103).contains(&(got.p99_ns.0 / 1_000_000)), "{got:?}");
         assert!(got.max_ns >= got.p99_ns);
+    }
+
+    #[test]
+    fn histograms_leave_nothing_out() {
+        let hist = Histogram::new();
+        for ms in [0, 1, 1, 100, 1 << 40] {
+            hist.record(Nanos::from_millis(ms));
+        }
+        let rows = buckets(&hist.counts());
+        assert_eq!(rows.iter().map(|row| row.count).sum::<u64>(), 5);
+        assert_eq!(rows[1].count, 2);
+        assert!(rows[1].from_ns <= Nanos::from_millis(1) && rows[1].from_ns.0 > 700_000);
+        assert!(rows.is_sorted_by_key(|row| row.from_ns));
     }
 }

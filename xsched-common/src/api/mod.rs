@@ -10,10 +10,10 @@ mod request;
 mod snapshot;
 
 pub use finding::{Finding, Severity};
-pub use request::{Failure, Request, Response, Settled};
+pub use request::{Diagnosis, Failure, MAX_OBSERVATION_MS, Request, Response, Settled};
 pub use snapshot::{
     AgentInfo, BpfState, CallerRow, DeviceRow, DropCount, Drops, GateRow, GateState, Guards,
-    Latency, ProcessRow, RouteLaunches, Sampling, ShimState, Snapshot,
+    Latency, LatencyBucket, ProcessRow, RouteLaunches, Sampling, ShimState, Snapshot,
 };
 
 /// Version of these messages; a peer that sees a higher one may miss fields.

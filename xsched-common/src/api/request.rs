@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Snapshot;
+use super::{Finding, Snapshot};
 use crate::units::Class;
 
 /// A line to the agent.
@@ -24,7 +24,20 @@ pub enum Request {
         /// The class it gets.
         class: Class,
     },
+    /// Examines why work of a process escapes scheduling; root may ask about
+    /// any process, others about their own.
+    Diagnose {
+        /// The process, in the agent's pid namespace.
+        pid: u32,
+        /// How long to observe its calls, at most [`MAX_OBSERVATION_MS`]; 0
+        /// reads its bindings alone.
+        #[serde(default)]
+        duration_ms: u64,
+    },
 }
+
+/// The longest observation that a diagnosis makes; longer ones are cut.
+pub const MAX_OBSERVATION_MS: u64 = 10_000;
 
 /// A line from the agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +47,8 @@ pub enum Response {
     Snapshot(Box<Snapshot>),
     /// To [`Request::Set`].
     Settled(Settled),
+    /// To [`Request::Diagnose`].
+    Diagnosis(Diagnosis),
     /// The request was not carried out.
     Error(Failure),
 }
@@ -49,10 +64,22 @@ pub struct Settled {
     pub joined: bool,
 }
 
+/// What an examination found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Diagnosis {
+    /// The process.
+    pub pid: u32,
+    /// What is wrong, worst first.
+    pub findings: Vec<Finding>,
+    /// What could not be seen, one line each.
+    pub limits: Vec<String>,
+}
+
 /// Why a request was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// Stable code: `malformed`, `not_permitted`, `no_such_process`, `internal`.
+    /// Stable code: `malformed`, `not_permitted`, `no_such_process`,
+    /// `not_diagnosable`, `busy`, `internal`.
     pub code: String,
     /// One line: what, and what to do next.
     pub message: String,
@@ -72,5 +99,15 @@ mod tests {
         assert_eq!(text, r#"{"op":"set","pid":7,"class":"low"}"#);
         let list: Request = serde_json::from_str(r#"{"op":"list"}"#).expect("parses");
         assert_eq!(list, Request::List);
+        let diagnose: Request =
+            serde_json::from_str(r#"{"op":"diagnose","pid":7}"#).expect("parses");
+        let duration_ms = 0;
+        assert_eq!(
+            diagnose,
+            Request::Diagnose {
+                pid: 7,
+                duration_ms
+            }
+        );
     }
 }

@@ -108,6 +108,9 @@ pub struct ProcessRow {
     /// Start time, clock ticks since boot (`/proc/PID/stat`): with the pid,
     /// the process's identity.
     pub start_time: u64,
+    /// Its parent when it was first seen; null while unknown.
+    #[serde(default)]
+    pub parent: Option<u32>,
     /// Its user.
     pub uid: u32,
     /// `/proc/PID/comm`.
@@ -133,6 +136,10 @@ pub struct ProcessRow {
     pub default_stream_ratio: Option<f64>,
     /// First launch after idle until drained; null without the shim.
     pub burst: Option<Latency>,
+    /// Bursts in the window by length, shortest first, four buckets to a power
+    /// of two; empty ones are left out.
+    #[serde(default)]
+    pub burst_histogram: Vec<LatencyBucket>,
     /// Waits at the gate; null without the shim.
     pub gate_wait: Option<Latency>,
     /// Launches that passed a gate that did not admit them.
@@ -193,6 +200,15 @@ pub struct Latency {
     pub p99_ns: Nanos,
     /// Largest.
     pub max_ns: Nanos,
+}
+
+/// Latencies of about the same length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LatencyBucket {
+    /// The shortest that it counts.
+    pub from_ns: Nanos,
+    /// Values.
+    pub count: u64,
 }
 
 /// Times each guard let a launch pass, since the process joined.

@@ -11,7 +11,7 @@ use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
-use xsched_common::api::{Failure, Request, Response, Settled, Snapshot};
+use xsched_common::api::{Diagnosis, Failure, Request, Response, Settled, Snapshot};
 use xsched_common::units::Class;
 
 pub use line::LineError;
@@ -19,6 +19,10 @@ pub use watch::{LinkEvent, watch};
 
 /// How long the agent may take for an answer that is due at once.
 pub const ANSWER_TIME: Duration = Duration::from_secs(5);
+
+/// How long an examination may take beyond its observation: it reads a whole
+/// address space and sets probes.
+const DIAGNOSIS_TIME: Duration = Duration::from_secs(30);
 
 /// Why there is no answer, with the next step.
 #[derive(Debug, thiserror::Error)]
@@ -126,7 +130,7 @@ impl Connection {
         match self.receive(patience).await? {
             Response::Snapshot(snapshot) => Ok(*snapshot),
             Response::Error(failure) => Err(Error::Refused(failure)),
-            Response::Settled(_) => Err(Error::Malformed("settled, unasked".into())),
+            Response::Settled(_) | Response::Diagnosis(_) => Err(unasked()),
         }
     }
 }
@@ -150,6 +154,24 @@ pub async fn set(path: &Path, pid: u32, class: Class) -> Result<Settled, Error> 
     match connection.receive(ANSWER_TIME).await? {
         Response::Settled(settled) => Ok(settled),
         Response::Error(failure) => Err(Error::Refused(failure)),
-        Response::Snapshot(_) => Err(Error::Malformed("a snapshot, unasked".into())),
+        Response::Snapshot(_) | Response::Diagnosis(_) => Err(unasked()),
     }
+}
+
+/// Has a process examined, its calls observed for `duration`.
+pub async fn diagnose(path: &Path, pid: u32, duration: Duration) -> Result<Diagnosis, Error> {
+    let mut connection = Connection::open(path).await?;
+    let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    connection
+        .send(&Request::Diagnose { pid, duration_ms })
+        .await?;
+    match connection.receive(duration + DIAGNOSIS_TIME).await? {
+        Response::Diagnosis(diagnosis) => Ok(diagnosis),
+        Response::Error(failure) => Err(Error::Refused(failure)),
+        Response::Snapshot(_) | Response::Settled(_) => Err(unasked()),
+    }
+}
+
+fn unasked() -> Error {
+    Error::Malformed("an answer to another request".into())
 }

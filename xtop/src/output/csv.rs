@@ -11,7 +11,7 @@ pub fn header() -> String {
     header
 }
 
-const NAMES: [&str; 31] = [
+const NAMES: [&str; 32] = [
     "time_unix_ns",
     "pid",
     "start_time",
@@ -43,6 +43,7 @@ const NAMES: [&str; 31] = [
     "guard_trickle",
     "guard_stall",
     "guard_lease",
+    "parent",
 ];
 
 /// The process of `row` as seen at `time_unix_ns`.
@@ -51,6 +52,7 @@ pub fn line(time_unix_ns: u64, row: &Row) -> String {
     let ProcessRow {
         pid,
         start_time,
+        parent,
         uid,
         command,
         arguments,
@@ -68,6 +70,7 @@ pub fn line(time_unix_ns: u64, row: &Row) -> String {
         in_flight,
         kernel_ns,
         callers: _,
+        burst_histogram: _,
     } = &row.process;
     let [burst_count, burst_p50, burst_p99, burst_max] = latency(*burst);
     let [wait_count, wait_p50, wait_p99, wait_max] = latency(*gate_wait);
@@ -113,6 +116,7 @@ pub fn line(time_unix_ns: u64, row: &Row) -> String {
         optional(guards.map(|guards| guards.trickle)),
         optional(guards.map(|guards| guards.stall)),
         optional(guards.map(|guards| guards.lease)),
+        optional(*parent),
     ];
     let mut line = fields.join(",");
     line.push('\n');

@@ -8,7 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use xsched_common::api::{Failure, Request, Response, Settled, Snapshot};
+use xsched_common::api::{
+    Diagnosis, Failure, Finding, Request, Response, Settled, Severity, Snapshot,
+};
 
 /// What the fake agent does with a watch after its first snapshot.
 #[derive(Clone, Copy)]
@@ -98,6 +100,23 @@ fn serve(
                 }),
             };
             send(&mut stream, &answer)
+        }
+        Request::Diagnose { pid, .. } => {
+            let finding = Finding {
+                code: "symbol-version-bypass".into(),
+                severity: Severity::Error,
+                pid,
+                title: "launches of libtorch_hip.so go past the shim".into(),
+                evidence: vec!["jump_slot of hipLaunchKernel@hip_99.0".into()],
+                effect: Some("12% of its launches".into()),
+                fix: "use a shim that exports hip_99.0".into(),
+            };
+            let diagnosis = Diagnosis {
+                pid,
+                findings: vec![finding],
+                limits: vec!["calls were not observed".into()],
+            };
+            send(&mut stream, &Response::Diagnosis(diagnosis))
         }
     }
 }

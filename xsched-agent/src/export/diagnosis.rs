@@ -1,0 +1,129 @@
+//! Diagnosis on request.
+
+use std::os::linux::fs::MetadataExt as _;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tracing::info;
+use xsched_common::api::{Diagnosis, Failure, MAX_OBSERVATION_MS};
+
+use crate::control::Peer;
+use crate::diagnose::{self, Error, Options, Report};
+use crate::process::{ProcessError, ProcessId};
+
+/// Diagnoses at once: each reads a whole address space and may set probes.
+static PLACES: Semaphore = Semaphore::const_new(2);
+
+/// Examines process `pid` for `peer`, observing its calls for `duration_ms`.
+pub(super) async fn diagnose(
+    peer: Peer,
+    agent_uid: u32,
+    pid: u32,
+    duration_ms: u64,
+) -> Result<Diagnosis, Failure> {
+    let id = ProcessId::of(pid).map_err(|e| failure("no_such_process", e))?;
+    authorise(peer, agent_uid, pid)?;
+    let Ok(place) = PLACES.try_acquire() else {
+        return Err(failure(
+            "busy",
+            "others are being diagnosed: try again in a few seconds",
+        ));
+    };
+    let options = Options {
+        pid,
+        duration: Duration::from_millis(duration_ms.min(MAX_OBSERVATION_MS)),
+        shim_names: Vec::new(),
+    };
+    let report = tokio::task::spawn_blocking(move || {
+        // The place is free when the work has ended, not when the peer left.
+        let _place = place;
+        diagnose::diagnose(&options)
+    })
+    .await
+    .map_err(|e| {
+        failure(
+            "internal",
+            format!("the diagnosis failed ({e}): see the agent's log"),
+        )
+    })?
+    .map_err(refusal)?;
+    // What was read is this process's, and still the peer's to see: it may
+    // have executed a set-user-id program meanwhile.
+    if !id.is_alive() {
+        return Err(refusal(Error::Exited(pid)));
+    }
+    authorise(peer, agent_uid, pid)?;
+    info!(
+        "uid {} (pid {}) had process {pid} diagnosed",
+        peer.uid, peer.pid
+    );
+    let Report {
+        findings, limits, ..
+    } = report;
+    Ok(Diagnosis {
+        pid,
+        findings,
+        limits,
+    })
+}
+
+/// Root and the agent's own user see any process, others what the kernel
+/// would let them see: /proc/PID belongs to root where a process holds
+/// secrets from its own user (PR_SET_DUMPABLE(2const)).
+fn authorise(peer: Peer, agent_uid: u32, pid: u32) -> Result<(), Failure> {
+    if peer.uid == 0 || peer.uid == agent_uid {
+        return Ok(());
+    }
+    match std::fs::metadata(format!("/proc/{pid}")) {
+        Ok(dir) if dir.st_uid() == peer.uid => Ok(()),
+        Ok(_) => Err(failure("not_permitted", ProcessError::NotPermitted(pid))),
+        Err(_) => Err(failure("no_such_process", ProcessError::Gone(pid))),
+    }
+}
+
+fn refusal(error: Error) -> Failure {
+    let code = match &error {
+        Error::Process(ProcessError::NotPermitted(_)) => "not_permitted",
+        Error::Process(ProcessError::Gone(_)) | Error::Exited(_) => "no_such_process",
+        Error::NoMemory(_) | Error::NotHip(_) | Error::Executed(_) => "not_diagnosable",
+        Error::Process(ProcessError::Unreadable { .. }) => "internal",
+    };
+    failure(code, error)
+}
+
+fn failure(code: &str, message: impl ToString) -> Failure {
+    Failure {
+        code: code.to_owned(),
+        message: message.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_see_their_own_and_root_sees_all() {
+        let me = std::process::id();
+        // SAFETY: geteuid has no preconditions.
+        let uid = unsafe { libc::geteuid() };
+        let ask = |uid, agent_uid| authorise(Peer { pid: 9, uid }, agent_uid, me);
+        assert_eq!(ask(uid, 0), Ok(()));
+        assert_eq!(ask(0, 0), Ok(()));
+        assert_eq!(ask(uid + 4_000, uid + 4_000), Ok(()), "its own agent");
+        let refused = ask(uid + 4_000, 0).expect_err("another user");
+        assert_eq!(refused.code, "not_permitted");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_hip_process_is_said() {
+        let root = Peer { pid: 9, uid: 0 };
+        let gone = diagnose(root, 0, u32::MAX, 0)
+            .await
+            .expect_err("no process");
+        assert_eq!(gone.code, "no_such_process");
+        let me = std::process::id();
+        let not_hip = diagnose(root, 0, me, 0).await.expect_err("not HIP");
+        assert_eq!(not_hip.code, "not_diagnosable", "{}", not_hip.message);
+    }
+}
