@@ -10,4 +10,5 @@ pub mod model;
 pub mod observe;
 pub mod policy;
 pub mod process;
+mod text;
 pub mod watcher;

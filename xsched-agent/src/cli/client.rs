@@ -23,7 +23,7 @@ pub enum ClientError {
         source: io::Error,
     },
     /// Somebody serves it, perhaps, and not for us.
-    #[error("cannot connect to {}: {source}; use sudo, or set XSCHED_RUN_DIR to a directory that this user may reach and that is shorter than a socket's name may be (107 bytes)", .path.display())]
+    #[error("cannot connect to {}: {source}; use sudo, or set XSCHED_RUN_DIR to the agent's directory (its name at most 96 bytes long)", .path.display())]
     Unreachable {
         /// The socket.
         path: PathBuf,

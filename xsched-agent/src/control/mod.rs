@@ -43,7 +43,7 @@ pub enum ControlError {
         pid: Option<u32>,
     },
     /// The directory or a socket in it cannot be made.
-    #[error("cannot serve {}: {source}; run as root, or set XSCHED_RUN_DIR to a directory you may write", .path.display())]
+    #[error("cannot serve {}: {source}; run as root, or set XSCHED_RUN_DIR to a directory you may write (its name at most 96 bytes long)", .path.display())]
     Unservable {
         /// The file or directory.
         path: PathBuf,

@@ -9,6 +9,7 @@ use xsched_common::api::{Finding, Severity};
 use super::bindings::{Binding, Target};
 use super::calls::ObservedCall;
 use super::facts::Facts;
+use crate::text::printable;
 
 /// The report on one process. Its JSON is stable: fields are only added.
 #[derive(Clone, Debug, Serialize)]
@@ -110,14 +111,14 @@ const WIDTH: usize = 100;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "process {}: {}", self.pid, shown(&self.exe))?;
+        writeln!(f, "process {}: {}", self.pid, printable(&self.exe))?;
         let shim = self.shim.as_deref().unwrap_or("none");
-        writeln!(f, "  shim:    {}", shown(shim))?;
+        writeln!(f, "  shim:    {}", printable(shim))?;
         let runtimes = match self.runtimes.is_empty() {
             true => "none".to_owned(),
             false => self.runtimes.join(", "),
         };
-        writeln!(f, "  runtime: {}", shown(&runtimes))?;
+        writeln!(f, "  runtime: {}", printable(&runtimes))?;
         for finding in &self.findings {
             write_finding(f, finding)?;
         }
@@ -186,16 +187,9 @@ fn wrapped(f: &mut fmt::Formatter<'_>, head: &str, text: &str) -> fmt::Result {
     wrapped_under(f, head, &" ".repeat(head.len()), text)
 }
 
-/// Control characters (paths can hold any) would drive the terminal.
-fn shown(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect()
-}
-
 /// Words are never broken: paths and commands stay whole for copying.
 fn wrapped_under(f: &mut fmt::Formatter<'_>, head: &str, indent: &str, text: &str) -> fmt::Result {
-    let text = shown(text);
+    let text = printable(text);
     write!(f, "{head}")?;
     let mut column = head.chars().count();
     let mut first = true;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::images::{ImageKind, Names};
 use crate::process::{self, Mapping};
+use crate::text::printable;
 
 /// What a caller's code belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,7 +29,7 @@ pub enum ObjectKind {
 pub struct CallerObject {
     /// What it is.
     pub kind: ObjectKind,
-    /// File name; a description for anything but files.
+    /// File name, printable; a description for anything but files.
     pub name: String,
     /// Path in the process's mount namespace; empty for anything but files.
     pub path: String,
@@ -58,7 +59,7 @@ impl CallerObject {
                 Some(ImageKind::Shim) => ObjectKind::Shim,
                 None => ObjectKind::Program,
             },
-            name: basename.to_owned(),
+            name: printable(basename),
             path: mapping.path.clone(),
         }
     }

@@ -32,9 +32,15 @@ impl FileId {
     }
 }
 
+/// Files of one owner that are known at once. Everybody can map any number of
+/// files with the runtime's name; this keeps them from taking the descriptors
+/// and the time that the files of others need.
+const MAX_OF_OWNER: usize = 64;
+
 /// A file that somebody holds.
 #[derive(Debug)]
 struct KnownFile {
+    owner: u32,
     /// The first is the one it goes by.
     ids: Vec<FileId>,
     on_overlayfs: bool,
@@ -70,8 +76,19 @@ impl Files {
             known.ids.push(id);
             return Ok((known.ids[0], Arc::clone(&known.file)));
         }
+        let owner = file.metadata()?.uid();
+        if self
+            .known
+            .iter()
+            .filter(|known| known.owner == owner)
+            .count()
+            >= MAX_OF_OWNER
+        {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
         let file = Arc::new(file);
         self.known.push(KnownFile {
+            owner,
             ids: vec![id],
             on_overlayfs,
             file: Arc::clone(&file),
@@ -104,4 +121,25 @@ fn open(pid: u32, mapping: &Mapping) -> io::Result<File> {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_can_have_files_without_end_observed() {
+        let dir = tempfile::tempdir().expect("directory");
+        let mut files = Files::default();
+        let mut held = Vec::new();
+        for i in 0..MAX_OF_OWNER {
+            let file = File::create(dir.path().join(i.to_string())).expect("file");
+            held.push(files.identify(file).expect("known"));
+        }
+        let one_more = || File::create(dir.path().join("one more")).expect("file");
+        assert!(files.identify(one_more()).is_err());
+        held.pop();
+        files.forget_unheld();
+        assert!(files.identify(one_more()).is_ok());
+    }
 }

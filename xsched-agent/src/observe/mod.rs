@@ -17,7 +17,7 @@ pub mod site;
 pub mod support;
 mod unavailable;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
@@ -41,6 +41,7 @@ use counts::Maps;
 use images::{Finder, Image, Names};
 
 use crate::process::ProcessId;
+use crate::text::printable;
 
 /// How long a sweep through /proc may take.
 const SWEEP_BUDGET: Duration = Duration::from_millis(250);
@@ -110,6 +111,7 @@ struct Attached {
     image: Image,
     probes: Probes,
     last_used: Instant,
+    limit: Option<String>,
 }
 
 /// Probed images and the counts of their calls. Dropping it detaches.
@@ -122,9 +124,8 @@ pub struct Observer {
     callers: Callers,
     /// Identity behind each pid that has counts.
     processes: HashMap<u32, ProcessId>,
-    /// Images that are not worth another try.
-    hopeless: HashSet<FileId>,
-    limits: Vec<String>,
+    /// Images that are not worth another try while they are in use, and why.
+    hopeless: HashMap<FileId, String>,
     sweep_limits: Vec<String>,
 }
 
@@ -148,8 +149,7 @@ impl Observer {
             maps,
             attached: HashMap::new(),
             processes: HashMap::new(),
-            hopeless: HashSet::new(),
-            limits: Vec::new(),
+            hopeless: HashMap::new(),
             sweep_limits: Vec::new(),
         };
         observer.refresh();
@@ -190,6 +190,11 @@ impl Observer {
             ));
         }
         let now = Instant::now();
+        if complete {
+            let images = &sweep.images;
+            self.hopeless
+                .retain(|id, _| images.iter().any(|image| image.id == *id));
+        }
         for image in sweep.images {
             match self.attached.get_mut(&image.id) {
                 Some(attached) => {
@@ -206,15 +211,15 @@ impl Observer {
 
     fn attach(&mut self, image: Image, now: Instant) {
         if image.kind == ImageKind::Shim && self.plan.shims == ShimProbes::Leave
-            || self.hopeless.contains(&image.id)
+            || self.hopeless.contains_key(&image.id)
         {
             return;
         }
+        let path = printable(&image.path);
         let sites = match site::sites_in(&image.file, self.plan.probes) {
             Ok(sites) => sites,
             Err(error) => {
-                self.limits.push(format!("{}: {error}", image.path));
-                self.hopeless.insert(image.id);
+                self.hopeless.insert(image.id, format!("{path}: {error}"));
                 return;
             }
         };
@@ -222,25 +227,25 @@ impl Observer {
             .programs
             .attach(image.kind, &image.file, &sites, self.plan.scope);
         let failed = std::mem::take(&mut probes.failed);
-        if let Some((api, error)) = failed.first() {
-            self.limits.push(format!(
-                "{}: {} of {} functions could not be probed, first {}: {error}",
-                image.path,
+        let limit = match failed.first() {
+            Some((api, error)) => Some(format!(
+                "{path}: {} of {} functions could not be probed, first {}: {error}",
                 failed.len(),
                 sites.len(),
                 ENTRY_POINTS[usize::from(*api)].symbol
-            ));
-        }
-        if sites.is_empty() && image.kind == ImageKind::Runtime {
-            self.limits
-                .push(format!("{}: no function to probe in it", image.path));
-        }
+            )),
+            None if sites.is_empty() && image.kind == ImageKind::Runtime => {
+                Some(format!("{path}: no function to probe in it"))
+            }
+            None => None,
+        };
         self.attached.insert(
             image.id,
             Attached {
                 image,
                 probes,
                 last_used: now,
+                limit,
             },
         );
     }
@@ -371,8 +376,9 @@ impl Observer {
 
     /// What is not observed, and why, in words for the user.
     pub fn limits(&self) -> impl Iterator<Item = &str> {
-        self.limits
-            .iter()
+        self.hopeless
+            .values()
+            .chain(self.attached.values().filter_map(|a| a.limit.as_ref()))
             .chain(&self.sweep_limits)
             .map(String::as_str)
     }

@@ -27,6 +27,10 @@ const NOP5: [u8; 5] = [0x0f, 0x1f, 0x44, 0x00, 0x00];
 /// Real runtimes have 20 to 40 MB.
 const MAX_IMAGE: u64 = 512 << 20;
 
+/// Real runtimes define about a thousand. More are not looked at: a file that
+/// merely has the name could keep the observer busy and fill its memory.
+const MAX_SYMBOLS: usize = 16_384;
+
 /// Which functions to probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbeSet {
@@ -141,7 +145,7 @@ pub fn sites<'data, R: ReadRef<'data>>(image: R, set: ProbeSet) -> Result<Vec<Si
         return Err(SiteError::Machine(machine.0));
     }
     let mut sites: Vec<Site> = Vec::new();
-    for symbol in file.dynamic_symbols() {
+    for symbol in file.dynamic_symbols().take(MAX_SYMBOLS) {
         // An indirect function's address is its resolver's: `Text` excludes it.
         if symbol.kind() != SymbolKind::Text || !symbol.is_definition() {
             continue;

@@ -387,11 +387,9 @@ fn the_price_of_a_probe_follows_the_first_instruction() {
     let fixture = Fixture::build();
     let mut program = fixture.start(Preload::Nothing);
     let mut cost = |api| {
-        let mut runs: Vec<u64> = (0..5)
-            .map(|_| program.call('a', api, STREAM, 20_000))
-            .collect();
-        runs.sort_unstable();
-        runs[2]
+        // The fastest: whatever else runs on the machine only adds.
+        let runs = (0..5).map(|_| program.call('a', api, STREAM, 20_000));
+        runs.min().expect("five runs")
     };
     let entries = [
         ("endbr64; push, probed at the push", Api::Launch),
