@@ -57,6 +57,17 @@ pub struct Seen {
     pub waits: u64,
 }
 
+impl Seen {
+    /// Both together.
+    pub fn plus(self, other: Seen) -> Seen {
+        Seen {
+            joined: self.joined + other.joined,
+            launches: self.launches + other.launches,
+            waits: self.waits + other.waits,
+        }
+    }
+}
+
 /// A running agent.
 pub struct Agent {
     alive: Arc<AtomicBool>,
@@ -136,11 +147,13 @@ fn serve(listener: BorrowedFd<'_>, manner: Manner, alive: &AtomicBool) -> anyhow
         }
         if readable(listener, change.saturating_duration_since(Instant::now()))?
             && let Ok(connection) = rustix::net::accept_with(listener, SocketFlags::CLOEXEC)
-            && let Some(client) = welcome(connection, clients.len() as u64)?
+            && hello(&connection)?.is_some()
         {
+            let client = Client::new(connection, clients.len() as u64)?;
             if manner != Manner::Open {
                 client.shake(&mut random);
             }
+            client.welcome();
             clients.push(client);
         }
     }
@@ -166,13 +179,49 @@ fn readable(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<bool> {
 
 /// A joined process. Its connection stays open as long as the agent lives.
 struct Client {
+    id: u64,
     control: Shared<ControlPage>,
     status: Shared<StatusPage>,
-    _bell: OwnedFd,
-    _connection: OwnedFd,
+    bell: OwnedFd,
+    connection: OwnedFd,
 }
 
 impl Client {
+    fn new(connection: OwnedFd, id: u64) -> anyhow::Result<Client> {
+        let control = ControlPage::new(EPOCH, id);
+        Ok(Client {
+            id,
+            control: Shared::new("control", control, SealFlags::FUTURE_WRITE)?,
+            status: Shared::new("status", StatusPage::new(), SealFlags::empty())?,
+            bell: rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            connection,
+        })
+    }
+
+    /// Hands the peer its descriptors. One that has ended meanwhile needs none.
+    fn welcome(&self) {
+        let reply = Reply {
+            abi: xsched_common::ABI,
+            verdict: Verdict::Accepted,
+            epoch: EPOCH,
+            client_id: self.id,
+        };
+        let fds: [BorrowedFd<'_>; REPLY_FDS] = [
+            self.control.fd.as_fd(),
+            self.status.fd.as_fd(),
+            self.bell.as_fd(),
+        ];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(REPLY_FDS))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+        let _ = rustix::net::sendmsg(
+            &self.connection,
+            &[io::IoSlice::new(&reply.encode())],
+            &mut ancillary,
+            SendFlags::NOSIGNAL,
+        );
+    }
+
     /// Changes every gate at random, and what the agent wants to hear of.
     fn shake(&self, random: &mut Random) {
         for device in &self.control.page().devices {
@@ -196,50 +245,16 @@ const _: () = assert!(
     "every set of edges is below 4"
 );
 
-/// Answers a peer; `None` when it does not speak the protocol.
-fn welcome(connection: OwnedFd, id: u64) -> anyhow::Result<Option<Client>> {
+/// A peer's first packet; `None` when it does not speak the protocol.
+fn hello(connection: &OwnedFd) -> io::Result<Option<Hello>> {
     if !readable(connection.as_fd(), HELLO_PATIENCE)? {
         return Ok(None);
     }
     let mut bytes = [0; HELLO_LEN * 4];
-    let Ok((len, _)) = rustix::net::recv(&connection, &mut bytes[..], RecvFlags::DONTWAIT) else {
+    let Ok((len, _)) = rustix::net::recv(connection, &mut bytes[..], RecvFlags::DONTWAIT) else {
         return Ok(None);
     };
-    if Hello::decode(&bytes[..len.min(bytes.len())]).is_err() {
-        return Ok(None);
-    }
-    let client = Client {
-        control: Shared::new(
-            "control",
-            ControlPage::new(EPOCH, id),
-            SealFlags::FUTURE_WRITE,
-        )?,
-        status: Shared::new("status", StatusPage::new(), SealFlags::empty())?,
-        _bell: rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
-        _connection: connection,
-    };
-    let reply = Reply {
-        abi: xsched_common::ABI,
-        verdict: Verdict::Accepted,
-        epoch: EPOCH,
-        client_id: id,
-    };
-    let fds: [BorrowedFd<'_>; REPLY_FDS] = [
-        client.control.fd.as_fd(),
-        client.status.fd.as_fd(),
-        client._bell.as_fd(),
-    ];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(REPLY_FDS))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    ancillary.push(SendAncillaryMessage::ScmRights(&fds));
-    let sent = rustix::net::sendmsg(
-        &client._connection,
-        &[io::IoSlice::new(&reply.encode())],
-        &mut ancillary,
-        SendFlags::NOSIGNAL,
-    );
-    // A peer that has ended meanwhile is none.
-    Ok(sent.is_ok().then_some(client))
+    Ok(Hello::decode(&bytes[..len.min(bytes.len())]).ok())
 }
 
 /// A sealed page that another process maps too; everything behind its header is atomics.

@@ -29,6 +29,9 @@ pub struct Args {
     /// Seed of the random gate; by default another one each time
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Runs of each case under the random gate
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
     /// What to run: `full` adds the cases that need librocsparse (a package of 1.3 GB)
     #[arg(long, value_enum, default_value_t = Tier::Standard)]
     tier: Tier,
@@ -80,6 +83,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         work: work.path().to_owned(),
         watchdog,
         seed,
+        rounds: args.rounds,
     };
     let results = runner::run(&stage, &all, |result| {
         let line = report::line(result);
