@@ -1,4 +1,13 @@
 //! What the shim does at each entry point: the one place that decides it.
+//!
+//! **The rule**: a row of the table is exported if it puts work on a stream,
+//! waits for work, or changes streams or events. In the table's terms these
+//! are all rows of the classes launch, callback, memcpy, memset, sync, event
+//! and stream, and of the other classes those that name a stream
+//! ([`ONLY_DESCRIBES`] excepted) or that do so by implication ([`IMPLIED`]).
+//! Gated are kernels, graphs, memsets and copies; what else has something to
+//! tell is hooked; the rest is forwarded, so that probes and the dispatch
+//! table find one place for all of them.
 
 use xsched_common::hip::{ENTRY_POINTS, EntryClass, EntryPoint, StreamAt, symbol_node};
 
@@ -28,16 +37,62 @@ pub enum Kind {
 /// nothing else.
 const EXTRA: &[(&str, Kind)] = &[("hipSetDevice", Kind::Hook("SetDevice"))];
 
+/// Name a stream, and neither enqueue on it nor wait for it: they prepare or
+/// describe a launch.
+const ONLY_DESCRIBES: [&str; 3] = [
+    "__hipPushCallConfiguration",
+    "hipConfigureCall",
+    "hipKernelNameRefByPtr",
+];
+
+/// Name no stream, and still wait for the device's work, enqueue work,
+/// destroy streams, or hand out functions that do.
+const IMPLIED: [&str; 18] = [
+    "hipArrayDestroy",
+    "hipCtxDestroy",
+    "hipDevicePrimaryCtxReset",
+    "hipDeviceReset",
+    "hipFree",
+    "hipFreeArray",
+    "hipFreeHost",
+    "hipFreeMipmappedArray",
+    "hipGetDriverEntryPoint",
+    "hipGetDriverEntryPoint_spt",
+    "hipGetProcAddress",
+    "hipGetProcAddress_spt",
+    "hipGraphInstantiateWithParams",
+    "hipHostFree",
+    "hipHostUnregister",
+    "hipLibraryUnload",
+    "hipMipmappedArrayDestroy",
+    "hipModuleUnload",
+];
+
+fn is_exported(entry: &EntryPoint) -> bool {
+    match entry.class {
+        EntryClass::Launch
+        | EntryClass::Callback
+        | EntryClass::Memcpy
+        | EntryClass::Memset
+        | EntryClass::Sync
+        | EntryClass::Event
+        | EntryClass::Stream => true,
+        EntryClass::Alloc | EntryClass::Graph | EntryClass::Other => {
+            (entry.stream_at != StreamAt::Unknown && !ONLY_DESCRIBES.contains(&entry.symbol))
+                || IMPLIED.contains(&entry.symbol)
+        }
+    }
+}
+
 pub fn exports() -> Vec<Export> {
     let mut out: Vec<_> = ENTRY_POINTS
         .iter()
-        .filter_map(|entry| {
-            Some(Export {
-                symbol: entry.symbol,
-                node: entry.node,
-                kind: kind(entry)?,
-                stream: entry.stream_at,
-            })
+        .filter(|entry| is_exported(entry))
+        .map(|entry| Export {
+            symbol: entry.symbol,
+            node: entry.node,
+            kind: kind(entry),
+            stream: entry.stream_at,
         })
         .chain(EXTRA.iter().map(|&(symbol, kind)| Export {
             symbol,
@@ -50,26 +105,28 @@ pub fn exports() -> Vec<Export> {
     out
 }
 
-fn kind(entry: &EntryPoint) -> Option<Kind> {
+fn kind(entry: &EntryPoint) -> Kind {
     const LAUNCH: Kind = Kind::Command {
         size: "Size::Whole",
         counting: "Launch",
     };
     if entry.is_launch() {
-        return Some(LAUNCH);
+        return LAUNCH;
     }
     match entry.class {
-        EntryClass::Memset => Some(Kind::Command {
+        EntryClass::Memset => Kind::Command {
             size: "Size::Whole",
             counting: "Uncounted",
-        }),
-        EntryClass::Memcpy => Some(copy(entry)),
-        EntryClass::Sync => Some(sync(entry.symbol)),
+        },
+        EntryClass::Memcpy => copy(entry),
+        EntryClass::Sync => sync(entry.symbol),
         EntryClass::Event => event(entry.symbol),
         EntryClass::Stream => stream(entry.symbol),
         EntryClass::Graph => capture(entry.symbol),
         EntryClass::Other => other(entry.symbol),
-        EntryClass::Launch | EntryClass::Callback | EntryClass::Alloc => None,
+        // Never gated: the host function, the value or the memory may be what
+        // a running kernel waits for.
+        EntryClass::Launch | EntryClass::Callback | EntryClass::Alloc => Kind::Forward,
     }
 }
 
@@ -135,41 +192,38 @@ fn sync(symbol: &str) -> Kind {
     }
 }
 
-fn event(symbol: &str) -> Option<Kind> {
+fn event(symbol: &str) -> Kind {
     match base(symbol) {
-        "hipEventRecord" | "hipEventRecordWithFlags" => Some(Kind::Hook("EventRecord")),
-        "hipEventDestroy" => Some(Kind::Hook("EventDestroy")),
-        "hipStreamWaitEvent" => Some(Kind::Forward),
-        _ => None,
+        "hipEventRecord" | "hipEventRecordWithFlags" => Kind::Hook("EventRecord"),
+        "hipEventDestroy" => Kind::Hook("EventDestroy"),
+        _ => Kind::Forward,
     }
 }
 
-fn stream(symbol: &str) -> Option<Kind> {
+fn stream(symbol: &str) -> Kind {
     match symbol {
-        "hipStreamCreate" | "hipExtStreamCreateWithCUMask" => Some(Kind::Hook("StreamCreate")),
+        "hipStreamCreate" | "hipExtStreamCreateWithCUMask" => Kind::Hook("StreamCreate"),
         "hipStreamCreateWithFlags" | "hipStreamCreateWithPriority" => {
-            Some(Kind::Hook("StreamCreateWithFlags"))
+            Kind::Hook("StreamCreateWithFlags")
         }
-        "hipStreamDestroy" => Some(Kind::Hook("StreamDestroy")),
-        _ => None,
+        "hipStreamDestroy" => Kind::Hook("StreamDestroy"),
+        _ => Kind::Forward,
     }
 }
 
-fn capture(symbol: &str) -> Option<Kind> {
+fn capture(symbol: &str) -> Kind {
     match base(symbol) {
-        "hipStreamBeginCapture" | "hipStreamBeginCaptureToGraph" => {
-            Some(Kind::Hook("BeginCapture"))
-        }
-        "hipStreamEndCapture" => Some(Kind::Hook("EndCapture")),
-        _ => None,
+        "hipStreamBeginCapture" | "hipStreamBeginCaptureToGraph" => Kind::Hook("BeginCapture"),
+        "hipStreamEndCapture" => Kind::Hook("EndCapture"),
+        _ => Kind::Forward,
     }
 }
 
-fn other(symbol: &str) -> Option<Kind> {
+fn other(symbol: &str) -> Kind {
     match base(symbol) {
-        "hipGetProcAddress" | "hipGetDriverEntryPoint" => Some(Kind::Hook("ProcAddress")),
-        "hipDeviceReset" => Some(Kind::Hook("DeviceReset")),
-        _ => None,
+        "hipGetProcAddress" | "hipGetDriverEntryPoint" => Kind::Hook("ProcAddress"),
+        "hipDeviceReset" => Kind::Hook("DeviceReset"),
+        _ => Kind::Forward,
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use object::elf;
 use object::read::elf::{Dyn, ElfFile64, FileHeader, Sym};
 use object::{Endianness, Object, ObjectSection};
-use xsched_common::hip::{ENTRY_POINTS, EntryClass, symbol_node};
+use xsched_common::hip::symbol_node;
 
 /// What the shim exports beside HIP's names.
 const LOADER: [&str; 3] = ["dlclose", "dlsym", "dlvsym"];
@@ -57,42 +57,33 @@ fn exported(bytes: &[u8]) -> BTreeMap<String, Exported> {
     out
 }
 
-/// Independent of build/: what must be there, class by class.
-fn required(symbol: &str, class: EntryClass) -> bool {
-    let base = symbol.strip_suffix("_spt").unwrap_or(symbol);
-    match class {
-        EntryClass::Launch | EntryClass::Memcpy | EntryClass::Memset | EntryClass::Sync => true,
-        EntryClass::Event => {
-            base.starts_with("hipEventRecord")
-                || ["hipEventDestroy", "hipStreamWaitEvent"].contains(&base)
-        }
-        EntryClass::Stream => {
-            base.starts_with("hipStreamCreate")
-                || ["hipStreamDestroy", "hipExtStreamCreateWithCUMask"].contains(&base)
-        }
-        EntryClass::Graph => {
-            base == "hipGraphLaunch"
-                || base.starts_with("hipStreamBeginCapture")
-                || base == "hipStreamEndCapture"
-        }
-        EntryClass::Other => [
-            "hipGetProcAddress",
-            "hipGetDriverEntryPoint",
-            "hipDeviceReset",
-        ]
-        .contains(&base),
-        EntryClass::Alloc | EntryClass::Callback => false,
-    }
+/// The rule of build/, from the table's own remarks instead of lists of names.
+fn required(row: &str) -> Option<&str> {
+    let columns: Vec<_> = row.split('\t').collect();
+    let &[symbol, class, stream, _node, note] = &columns[..] else {
+        panic!("not five columns: {row}");
+    };
+    let always = [
+        "launch", "callback", "memcpy", "memset", "sync", "event", "stream",
+    ];
+    let says = |words: &str| note.contains(words);
+    let implied = says("synchronis") && !says("not stream-ordered")
+        || says("destroys streams")
+        || says("RETURNS RAW")
+        || says("may upload");
+    let describes = says("no work") && !says("no work by itself") || says("sets launch config");
+    (always.contains(&class) || stream != "-" && !describes || implied).then_some(symbol)
 }
 
 #[test]
 fn exactly_the_tables_symbols_under_their_nodes() {
     let bytes = std::fs::read(support::shim()).expect("the built library");
     let exported = exported(&bytes);
-    let mut wanted: Vec<&str> = ENTRY_POINTS
-        .iter()
-        .filter(|e| required(e.symbol, e.class))
-        .map(|e| e.symbol)
+    let table = include_str!("../../xsched-common/data/hip-entry-points.tsv");
+    let mut wanted: Vec<&str> = table
+        .lines()
+        .filter(|row| !row.starts_with('#') && !row.is_empty())
+        .filter_map(required)
         .chain(LOADER)
         .chain(["hipSetDevice"])
         .collect();
