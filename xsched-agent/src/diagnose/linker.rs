@@ -215,7 +215,7 @@ pub fn explain(reference: Reference<'_>, shim: &[&Symbol], scope: Scope) -> Expl
 
 #[cfg(test)]
 mod tests {
-    use super::super::elf::Linkage;
+    use super::super::elf::{Linkage, Strength};
     use super::*;
     use proptest::prelude::*;
 
@@ -242,6 +242,7 @@ mod tests {
             index: 1,
             name: "hipLaunchKernel".into(),
             linkage: Linkage::Defined,
+            strength: Strength::Strong,
             value: 0x1000,
             version,
         }

@@ -51,6 +51,24 @@ fn references_carry_the_node_they_ask_for() {
 }
 
 #[test]
+fn relative_relocations_are_found_packed_or_not() {
+    let places = |name| {
+        let elf = elf(name);
+        let slots = elf.slots.iter().filter(|s| s.kind == SlotKind::Relative);
+        let mut places: Vec<u64> = slots.map(|s| s.address).collect();
+        places.sort_unstable();
+        assert!(elf.symbols.values().all(|s| s.name == "hipLaunchKernel"));
+        places
+    };
+    for name in ["libown.so", "libpacked.so"] {
+        let [first, second] = places(name)[..] else {
+            panic!("two slots: {name}: {:?}", places(name));
+        };
+        assert_eq!(second - first, 24, "{name}");
+    }
+}
+
+#[test]
 fn programs_differ_in_how_they_are_loaded() {
     assert_eq!(elf("fixed").file_type, FileType::Fixed);
     assert_eq!(elf("program").file_type, FileType::Relocatable);
@@ -95,6 +113,7 @@ fn sample() -> impl Strategy<Value = Vec<u8>> {
         "libamdhip64.so.5",
         "libnow99.so",
         "liblazy.so",
+        "libpacked.so",
         "fixed",
     ])
     .prop_map(bytes)

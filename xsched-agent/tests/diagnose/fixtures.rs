@@ -68,6 +68,13 @@ int go(int call) {
 }
 "#;
 
+/// Holds the addresses of functions of its own, with other data between.
+const LIBRARY_OWN: &str = r#"
+LAUNCH(hipLaunchKernel) { return 0; }
+int other(void) { return 0; }
+void *table[] = { &hipLaunchKernel, &other, &other, &hipLaunchKernel };
+"#;
+
 /// `program [LIBRARY HOW CALL]...`: HOW is the flags of dlopen, or -1 for
 /// dlmopen. With LOOP in the environment it calls all libraries a thousand
 /// times a second. Ends by itself after a minute; executes itself anew on
@@ -181,6 +188,10 @@ impl Fixtures {
         library(LIBRARY_GRAPH, "libgraph.so", &now);
         library(LIBRARY_POINTER, "libpointer.so", &now);
         library(LIBRARY_HANDLE, "libhandle.so", &[]);
+        let own = ["-Wl,-Bsymbolic"];
+        library(LIBRARY_OWN, "libown.so", &own);
+        let packed = ["-Wl,-Bsymbolic", "-Wl,-z,pack-relative-relocs"];
+        library(LIBRARY_OWN, "libpacked.so", &packed);
         let program = |name: &str, extra: &[&str]| {
             let mut options = vec!["-DWITH_HIP"];
             options.extend_from_slice(extra);

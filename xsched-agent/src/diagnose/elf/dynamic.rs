@@ -3,9 +3,9 @@
 
 use object::elf::{
     DF_1_NOW, DF_1_PIE, DF_BIND_NOW, DF_SYMBOLIC, DT_BIND_NOW, DT_FLAGS, DT_FLAGS_1, DT_GNU_HASH,
-    DT_HASH, DT_JMPREL, DT_NEEDED, DT_NULL, DT_PLTRELSZ, DT_RELA, DT_RELASZ, DT_RPATH, DT_RUNPATH,
-    DT_SONAME, DT_STRSZ, DT_STRTAB, DT_SYMBOLIC, DT_SYMTAB, DT_VERDEF, DT_VERDEFNUM, DT_VERNEED,
-    DT_VERNEEDNUM, DT_VERSYM,
+    DT_HASH, DT_JMPREL, DT_NEEDED, DT_NULL, DT_PLTRELSZ, DT_RELA, DT_RELASZ, DT_RELR, DT_RELRSZ,
+    DT_RPATH, DT_RUNPATH, DT_SONAME, DT_STRSZ, DT_STRTAB, DT_SYMBOLIC, DT_SYMTAB, DT_VERDEF,
+    DT_VERDEFNUM, DT_VERNEED, DT_VERNEEDNUM, DT_VERSYM,
 };
 
 use super::ElfError;
@@ -43,8 +43,10 @@ pub struct Dynamic {
     pub soname: Option<u64>,
     /// DT_NEEDED, in order.
     pub needed: Vec<u64>,
-    /// DT_RPATH and DT_RUNPATH.
-    pub search_paths: Vec<u64>,
+    /// DT_RPATH.
+    pub rpath: Option<u64>,
+    /// DT_RUNPATH.
+    pub runpath: Option<u64>,
     /// Flags.
     pub flags: LinkFlags,
     /// DT_STRTAB.
@@ -57,6 +59,8 @@ pub struct Dynamic {
     pub gnu_hash: u64,
     /// DT_RELA.
     pub relocations: Table,
+    /// DT_RELR: relative relocations, packed.
+    pub packed: Table,
     /// DT_JMPREL.
     pub jump_slots: Table,
     /// DT_VERSYM: its address.
@@ -94,7 +98,8 @@ impl Dynamic {
         match tag {
             t if t == DT_SONAME.0 => self.soname = Some(value),
             t if t == DT_NEEDED.0 => self.needed.push(value),
-            t if t == DT_RPATH.0 || t == DT_RUNPATH.0 => self.search_paths.push(value),
+            t if t == DT_RPATH.0 => self.rpath = Some(value),
+            t if t == DT_RUNPATH.0 => self.runpath = Some(value),
             t if t == DT_SYMBOLIC.0 => self.flags.symbolic = true,
             t if t == DT_BIND_NOW.0 => self.flags.bind_now = true,
             t if t == DT_FLAGS.0 => {
@@ -112,6 +117,8 @@ impl Dynamic {
             t if t == DT_GNU_HASH.0 => self.gnu_hash = value,
             t if t == DT_RELA.0 => self.relocations.address = value,
             t if t == DT_RELASZ.0 => self.relocations.len = value,
+            t if t == DT_RELR.0 => self.packed.address = value,
+            t if t == DT_RELRSZ.0 => self.packed.len = value,
             t if t == DT_JMPREL.0 => self.jump_slots.address = value,
             t if t == DT_PLTRELSZ.0 => self.jump_slots.len = value,
             t if t == DT_VERSYM.0 => self.symbol_versions = value,

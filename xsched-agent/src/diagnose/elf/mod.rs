@@ -7,6 +7,7 @@
 //! not read at all, as ld.so does not read them either.
 
 mod dynamic;
+mod packed;
 mod segments;
 mod slots;
 mod source;
@@ -20,7 +21,7 @@ pub use dynamic::LinkFlags;
 pub use segments::{FileType, Headers, Segment};
 pub use slots::{Slot, SlotKind};
 pub use source::{ReadAt, u64_at as word_at};
-pub use symbols::{Linkage, Symbol, versioned_name};
+pub use symbols::{Linkage, Strength, Symbol, versioned_name};
 pub use versions::Version;
 
 use dynamic::Dynamic;
@@ -83,8 +84,10 @@ pub struct Elf {
     pub soname: Option<String>,
     /// DT_NEEDED, in order.
     pub needed: Vec<String>,
-    /// DT_RPATH and DT_RUNPATH, unexpanded.
-    pub search_paths: Vec<String>,
+    /// DT_RPATH, unexpanded.
+    pub rpath: Option<String>,
+    /// DT_RUNPATH, unexpanded; with one, DT_RPATH means nothing.
+    pub runpath: Option<String>,
     /// Flags.
     pub flags: LinkFlags,
     /// Symbols of interest by their index.
@@ -111,7 +114,8 @@ impl Elf {
             loader: Loader::Dynamic,
             soname: None,
             needed: Vec::new(),
-            search_paths: Vec::new(),
+            rpath: None,
+            runpath: None,
             flags: LinkFlags::default(),
             symbols: HashMap::new(),
             slots: Vec::new(),
@@ -144,7 +148,8 @@ impl Elf {
         };
         elf.soname = dynamic.soname.as_ref().and_then(text);
         elf.needed = dynamic.needed.iter().filter_map(text).collect();
-        elf.search_paths = dynamic.search_paths.iter().filter_map(text).collect();
+        elf.rpath = dynamic.rpath.as_ref().and_then(text);
+        elf.runpath = dynamic.runpath.as_ref().and_then(text);
         if symbols::may_have_interest(&strings) {
             let at_least = slots::symbols_named(source, &headers, &dynamic)?;
             elf.symbols = symbols::read(source, &headers, &dynamic, &strings, at_least)?;

@@ -26,8 +26,8 @@ pub enum SlotKind {
     GlobDat,
     /// R_X86_64_64: an address in the object's data.
     Absolute,
-    /// R_X86_64_RELATIVE: an address of the object's own, fixed when it was
-    /// linked.
+    /// R_X86_64_RELATIVE or packed (DT_RELR): an address of the object's own,
+    /// fixed when it was linked.
     Relative,
 }
 
@@ -114,6 +114,21 @@ pub fn read<R: ReadAt + ?Sized>(
                         SlotKind::Absolute => raw.addend,
                         _ => 0,
                     },
+                });
+            }
+        })?;
+    }
+    if !own.is_empty() {
+        super::packed::each(source, headers, dynamic, |address, value| {
+            if let Some(&symbol) = own.get(&value)
+                && out.len() <= MAX_SLOTS
+                && seen.insert(address)
+            {
+                out.push(Slot {
+                    address,
+                    kind: SlotKind::Relative,
+                    symbol,
+                    addend: 0,
                 });
             }
         })?;

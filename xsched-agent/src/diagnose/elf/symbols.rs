@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use object::elf::{STB_LOCAL, STV_DEFAULT, STV_PROTECTED};
+use object::elf::{STB_LOCAL, STB_WEAK, STV_DEFAULT, STV_PROTECTED};
 use xsched_common::hip;
 
 use super::ElfError;
@@ -28,6 +28,15 @@ pub enum Linkage {
     Imported,
 }
 
+/// What an unsatisfied reference means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strength {
+    /// The program cannot run.
+    Strong,
+    /// The address is zero.
+    Weak,
+}
+
 /// One dynamic symbol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Symbol {
@@ -37,6 +46,8 @@ pub struct Symbol {
     pub name: String,
     /// Defined or imported.
     pub linkage: Linkage,
+    /// Strong or weak.
+    pub strength: Strength,
     /// Address before the load base is added. Of an import: 0, or the PLT
     /// stub that stands for the function (an executable without PIE).
     pub value: u64,
@@ -175,6 +186,10 @@ fn symbol(
         linkage: match u16_at(entry, 6)? {
             0 => Linkage::Imported,
             _ => Linkage::Defined,
+        },
+        strength: match info >> 4 {
+            b if b == STB_WEAK.0 => Strength::Weak,
+            _ => Strength::Strong,
         },
         value: u64_at(entry, 8)?,
         version: raw_version.map(|raw| nodes.version(raw)),
