@@ -19,9 +19,17 @@ pub unsafe extern "C" fn nothing_to_do() -> i32 {
     code(runtime::get().map(|_| ()))
 }
 
-/// Runs a body and gives its code.
+/// Runs a body and gives its code. The program's `errno` stays: the locks inside leave EAGAIN there now and then, which
+/// would make programs that print it differ from run to run.
 pub fn run(body: impl FnOnce() -> Result) -> i32 {
-    code(body())
+    // SAFETY: always valid for the calling thread, which does not change in between.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: as above.
+    let before = unsafe { *errno };
+    let code = code(body());
+    // SAFETY: as above.
+    unsafe { *errno = before };
+    code
 }
 
 /// Stores a result where the program asked for it.
