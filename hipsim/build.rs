@@ -11,12 +11,29 @@ use std::{env, fs};
 const SYMBOLS: &str = "../xsched-common/data/hip-symbol-versions.tsv";
 const EXTRA: &str = "data/extra-symbol-versions.tsv";
 const SIMULATED: &str = "data/simulated.tsv";
+/// Rows of the real runtimes' dispatch tables since HIP 6.1.
+const RUNTIME_TABLE: &str = "../xsched-common/data/hip-dispatch-table.tsv";
+const COMPILER_TABLE: &str = "../xsched-common/data/hip-compiler-dispatch-table.tsv";
+/// Exports that use the row of another name, as those of the real runtimes do.
+const OTHER_ROWS: [(&str, &str); 3] = [
+    (
+        "_Z24hipExtModuleLaunchKernelP18ihipModuleSymbol_tjjjjjjmP12ihipStream_tPPvS4_P11ihipEvent_tS6_j",
+        "hipExtModuleLaunchKernel",
+    ),
+    (
+        "_Z24hipHccModuleLaunchKernelP18ihipModuleSymbol_tjjjjjjmP12ihipStream_tPPvS4_P11ihipEvent_tS6_",
+        "hipHccModuleLaunchKernel",
+    ),
+    ("hipChooseDeviceR0600", "hipChooseDevice"),
+];
+/// The old forms that have a row of their name but whose exports do not go through it.
+const DIRECT: [&str; 1] = ["hipChooseDevice"];
 
 fn main() {
     let root =
         PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    for table in [SYMBOLS, EXTRA, SIMULATED] {
+    for table in [SYMBOLS, EXTRA, SIMULATED, RUNTIME_TABLE, COMPILER_TABLE] {
         println!("cargo::rerun-if-changed={}", root.join(table).display());
     }
     let symbols = pairs(&root.join(SYMBOLS));
@@ -32,8 +49,15 @@ fn main() {
     let script = out.join("nodes.map");
     fs::write(&script, version_script(symbols.iter().chain(&extra)))
         .expect("write the version script");
-    fs::write(out.join("exports.rs"), exports(&symbols, &extra, &bodies))
-        .expect("write the exports");
+    let rows = Rows {
+        runtime: rows(&root.join(RUNTIME_TABLE)),
+        compiler: rows(&root.join(COMPILER_TABLE)),
+    };
+    fs::write(
+        out.join("exports.rs"),
+        exports(&symbols, &extra, &bodies, &rows),
+    )
+    .expect("write the exports");
     println!(
         "cargo::rustc-cdylib-link-arg=-Wl,--version-script={}",
         script.display()
@@ -59,6 +83,54 @@ fn pairs(path: &Path) -> Vec<(String, String)> {
         .collect()
 }
 
+/// Symbols of the two dispatch tables in row order.
+struct Rows {
+    runtime: Vec<String>,
+    compiler: Vec<String>,
+}
+
+impl Rows {
+    /// The accessor of the table an export goes through and the byte offset of its row there.
+    fn of(&self, symbol: &str) -> Option<(&'static str, usize)> {
+        if DIRECT.contains(&symbol) {
+            return None;
+        }
+        let name = OTHER_ROWS
+            .iter()
+            .find(|(export, _)| *export == symbol)
+            .map_or(symbol, |(_, row)| *row);
+        let offset = |rows: &[String]| {
+            rows.iter()
+                .position(|row| row == name)
+                .map(|row| 8 + 8 * row)
+        };
+        offset(&self.runtime)
+            .map(|at| ("hipsim_runtime_table", at))
+            .or_else(|| offset(&self.compiler).map(|at| ("hipsim_compiler_table", at)))
+    }
+}
+
+fn rows(path: &Path) -> Vec<String> {
+    let numbered = pairs(path).into_iter().enumerate();
+    numbered
+        .map(|(row, (index, symbol))| {
+            assert_eq!(index, row.to_string(), "{}: {symbol}", path.display());
+            symbol
+        })
+        .collect()
+}
+
+/// Positions in the symbol table of the functions of a dispatch table's rows.
+fn positions(rows: &[String], symbols: &[(String, String)]) -> String {
+    let mut list = String::new();
+    for row in rows {
+        let at = symbols.iter().position(|(symbol, _)| symbol == row);
+        let at = at.unwrap_or_else(|| panic!("{row} is a dispatch row but no symbol of {SYMBOLS}"));
+        write!(list, "{at}, ").expect("write to a string");
+    }
+    list
+}
+
 fn version_script<'a>(symbols: impl Iterator<Item = &'a (String, String)>) -> String {
     let mut nodes: Vec<&str> = Vec::new();
     for (_, node) in symbols {
@@ -79,6 +151,7 @@ fn exports(
     symbols: &[(String, String)],
     extra: &[(String, String)],
     bodies: &BTreeMap<String, String>,
+    rows: &Rows,
 ) -> String {
     let count = symbols.len();
     let mut names = String::new();
@@ -91,15 +164,28 @@ fn exports(
         writeln!(names, "    {symbol:?},").expect("write to a string");
         writeln!(table, "    AtomicPtr::new(crate::api::{body} as *mut ()),")
             .expect("write to a string");
-        // 8 bytes of prologue whose effect is nil, then the jump: `install` rewrites these 8 bytes for SONAMEs whose real
-        // runtimes begin their functions in another way.
+        // Two forms of the entry, 32 bytes each: `install` moves the second over the first for the SONAMEs whose real
+        // runtimes have a dispatch table. The first begins with 8 bytes whose effect is nil, like the 5.x runtimes' entries.
         write!(
             asm,
-            ".section .text.hipsim.export.{index},\"ax\",@progbits\n.p2align 4\n.type hipsim_export_{index},@function\n\
+            ".section .text.hipsim.export.{index},\"ax\",@progbits\n.p2align 6\n.type hipsim_export_{index},@function\n\
              .globl hipsim_export_{index}\nhipsim_export_{index}:\n.byte 0x55,0x48,0x89,0xe5,0x5d,0x0f,0x1f,0x00\n\
-             jmp *{{table}}+{offset}(%rip)\n.size hipsim_export_{index},.-hipsim_export_{index}\n\
-             .symver hipsim_export_{index},{symbol}@@{node}\n",
+             jmp *{{table}}+{offset}(%rip)\n.p2align 5\nendbr64\n",
             offset = index * 8,
+        )
+        .expect("write to a string");
+        match rows.of(symbol) {
+            Some((accessor, row)) => write!(
+                asm,
+                "subq $8,%rsp\ncall {accessor}\nmovq {row}(%rax),%rax\naddq $8,%rsp\njmp *%rax\n"
+            ),
+            None => writeln!(asm, "jmp *{{table}}+{}(%rip)", index * 8),
+        }
+        .expect("write to a string");
+        write!(
+            asm,
+            ".p2align 5\n.size hipsim_export_{index},.-hipsim_export_{index}\n\
+             .symver hipsim_export_{index},{symbol}@@{node}\n"
         )
         .expect("write to a string");
     }
@@ -130,7 +216,15 @@ fn exports(
     format!(
         "/// Number of functions in the ABI.\npub(crate) const COUNT: usize = {count};\n\n\
          /// Their names, in table order.\npub(crate) static NAMES: [&str; COUNT] = [\n{names}];\n\n\
-         /// What each export jumps to.\npub(crate) static DISPATCH: [AtomicPtr<()>; COUNT] = [\n{table}];\n\n\
-         core::arch::global_asm!(r#\"\n{asm}\"#, table = sym DISPATCH, options(att_syntax));\n"
+         /// The functions themselves.\npub(crate) static DISPATCH: [AtomicPtr<()>; COUNT] = [\n{table}];\n\n\
+         /// Which of them each row of the runtime's dispatch table names.\n\
+         const RUNTIME_ROWS: [u16; {runtime_count}] = [{runtime}];\n\n\
+         /// The same of the compiler's dispatch table.\n\
+         const COMPILER_ROWS: [u16; {compiler_count}] = [{compiler}];\n\n\
+         core::arch::global_asm!(r#\"\n{asm}\"#, table = sym DISPATCH, options(att_syntax));\n",
+        runtime_count = rows.runtime.len(),
+        runtime = positions(&rows.runtime, symbols),
+        compiler_count = rows.compiler.len(),
+        compiler = positions(&rows.compiler, symbols),
     )
 }

@@ -1,8 +1,8 @@
 //! Lays out the built library as a ROCm installation does: `libamdhip64.so.5`, `.so.6`, `.so.7` and `libamdhip64.so`.
 //!
-//! The copies differ in three places of equal length: the SONAME, the mark of the ABI's major version, and the first
-//! instructions of each export, which are those the real runtimes of that version have there (tools that attach probes
-//! behave differently on them).
+//! The copies differ in three places of equal length: the SONAME, the mark of the ABI's major version, and the code of each
+//! export, which in the newer two goes through a dispatch table in the way the real runtimes do (tools that attach probes
+//! behave differently on it, and some read the table's layout from it).
 
 use std::fs;
 use std::io;
@@ -39,8 +39,12 @@ const SONAME: &[u8] = b"\0libamdhip64.so.5\0";
 const MARK: &[u8] = b"hipsim-abi-major:\0\0\0\0\0\0\x05";
 /// `push %rbp; mov %rsp,%rbp; pop %rbp; nopl (%rax)`: the 5.x runtimes begin with the first two.
 const ENTRY_5: [u8; 8] = [0x55, 0x48, 0x89, 0xe5, 0x5d, 0x0f, 0x1f, 0x00];
-/// `endbr64; push %rbp; pop %rbp; xchg %ax,%ax`: the 6.x and 7.x runtimes begin with the first two.
-const ENTRY_6: [u8; 8] = [0xf3, 0x0f, 0x1e, 0xfa, 0x55, 0x5d, 0x66, 0x90];
+/// Bytes of each of an export's two forms, which follow each other.
+const FORM: usize = 32;
+/// The second form goes through a table: `endbr64; sub $8,%rsp; call accessor`, and the displacement follows.
+const THROUGH_TABLE: [u8; 9] = [0xf3, 0x0f, 0x1e, 0xfa, 0x48, 0x83, 0xec, 0x08, 0xe8];
+/// Or it goes straight to its body: `endbr64; jmp *body(%rip)`.
+const STRAIGHT: [u8; 6] = [0xf3, 0x0f, 0x1e, 0xfa, 0xff, 0x25];
 
 /// Installs `built` (the cdylib of this crate) into the folder `dir`, which is created. Files are replaced atomically:
 /// programs that run on an older copy keep it.
@@ -98,8 +102,12 @@ fn version(image: &[u8], major: u8) -> Result<Vec<u8>, &'static str> {
             let Some(at) = file_offset(&elf, symbol.address()) else {
                 continue;
             };
-            if let Some(entry) = copy.get_mut(at..at + 8).filter(|entry| **entry == ENTRY_5) {
-                entry.copy_from_slice(&ENTRY_6);
+            // Another name of an export moved already is left alone.
+            if let Some(export) = copy
+                .get_mut(at..at + 2 * FORM)
+                .filter(|export| export.starts_with(&ENTRY_5))
+            {
+                use_second_form(export).ok_or("exports of another form")?;
                 entries += 1;
             }
         }
@@ -108,6 +116,22 @@ fn version(image: &[u8], major: u8) -> Result<Vec<u8>, &'static str> {
         }
     }
     Ok(copy)
+}
+
+/// Moves an export's second form over its first. Both instructions that refer to other places do so relative to themselves.
+fn use_second_form(export: &mut [u8]) -> Option<()> {
+    let (first, second) = export.split_at_mut(FORM);
+    let at = [&THROUGH_TABLE[..], &STRAIGHT[..]]
+        .into_iter()
+        .find(|form| second.starts_with(form))?
+        .len();
+    first.copy_from_slice(second);
+    let displacement = first.get_mut(at..at + 4)?;
+    let moved = i32::from_le_bytes((&*displacement).try_into().ok()?).checked_add(FORM as i32)?;
+    displacement.copy_from_slice(&moved.to_le_bytes());
+    // What is left behind cannot be taken for another export.
+    second.fill(0xcc);
+    Some(())
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {

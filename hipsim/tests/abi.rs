@@ -133,6 +133,83 @@ fn installed_copies_have_their_sonames_and_entries() {
     assert!(SHARED.library().join("libamdhip64.so").is_symlink());
 }
 
+/// Every export of the newer copies calls the accessor of its table and then its own row: what the real ones do.
+#[test]
+fn exports_go_through_the_dispatch_tables() {
+    let mut rows: BTreeMap<String, usize> = BTreeMap::new();
+    for path in [
+        "../xsched-common/data/hip-dispatch-table.tsv",
+        "../xsched-common/data/hip-compiler-dispatch-table.tsv",
+    ] {
+        for (index, symbol) in table(path) {
+            rows.insert(symbol, 8 + 8 * index.parse::<usize>().unwrap());
+        }
+    }
+    for (fact, index) in [
+        ("hipLaunchKernel", 214),
+        ("hipMalloc", 215),
+        ("hipModuleLaunchKernel", 308),
+        ("hipGetProcAddress", 442),
+    ] {
+        assert_eq!(rows[fact], 8 + 8 * index, "{fact}");
+    }
+    let data = std::fs::read(SHARED.library().join("libamdhip64.so.7")).unwrap();
+    let elf = object::File::parse(&*data).unwrap();
+    let code = |address: u64, size: u64| {
+        let segment = elf
+            .segments()
+            .find(|s| (s.address()..s.address() + s.size()).contains(&address))?;
+        segment.data_range(address, size).unwrap()
+    };
+    let mut accessors: BTreeMap<u64, usize> = BTreeMap::new();
+    for symbol in elf
+        .dynamic_symbols()
+        .filter(|symbol| symbol.is_definition())
+    {
+        // This one has a row, but the real export does not use it.
+        let name = symbol.name().unwrap();
+        let Some(row) = rows.get(name).filter(|_| name != "hipChooseDevice") else {
+            continue;
+        };
+        let bytes = code(symbol.address(), 32).unwrap();
+        assert_eq!(bytes[8], 0xe8, "{name}: call");
+        let relative = i64::from(i32::from_le_bytes(bytes[9..13].try_into().unwrap()));
+        let accessor = symbol.address().wrapping_add_signed(13 + relative);
+        *accessors.entry(accessor).or_default() += 1;
+        let found = match bytes[13..16] {
+            [0x48, 0x8b, 0x40] => usize::from(bytes[16]),
+            [0x48, 0x8b, 0x80] => u32::from_le_bytes(bytes[16..20].try_into().unwrap()) as usize,
+            _ => panic!("{name}: {bytes:x?}"),
+        };
+        assert_eq!(found, *row, "{name}");
+    }
+    // hipLaunchKernel, hipModuleLaunchKernel and hipMalloc have a second version node at the same address.
+    assert_eq!(
+        accessors.values().copied().collect::<BTreeSet<_>>(),
+        BTreeSet::from([9, rows.len() - 9 - 1 + 3])
+    );
+    for accessor in accessors.keys() {
+        let bytes = code(*accessor, 23).unwrap();
+        assert_eq!(bytes[..7], [0xf3, 0x0f, 0x1e, 0xfa, 0x0f, 0xb6, 0x05]);
+        assert_eq!(bytes[11..14], [0x84, 0xc0, 0x74]);
+        assert_eq!(bytes[15..18], [0x48, 0x8b, 0x05]);
+        assert_eq!(bytes[22], 0xc3);
+    }
+}
+
+/// A tool that replaces entries redirects calls by symbol and by pointer.
+#[test]
+fn replaced_dispatch_entries_are_used() {
+    let bench = Bench::new();
+    let program = bench.compile("dispatch");
+    let newest = table("../xsched-common/data/hip-dispatch-table.tsv").len();
+    for (major, rows) in [(6, 474), (7, newest)] {
+        let library = bench.library().join(format!("libamdhip64.so.{major}"));
+        let output = finish(bench.command(&program).arg(library).arg(rows.to_string()));
+        assert_eq!(output.trim(), "ok");
+    }
+}
+
 #[test]
 fn other_files_are_not_installed() {
     let dir = tempfile::tempdir().unwrap();

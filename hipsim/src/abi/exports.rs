@@ -1,9 +1,15 @@
-//! The generated entries. Each exported function is a small assembly entry that jumps through [`DISPATCH`]; nothing inside
-//! the simulator calls an export, so a preloaded library never sees the simulator's own calls.
+//! The generated entries. Each exported function is a small assembly entry that jumps through [`DISPATCH`], or in the copies
+//! that stand for HIP 6 and later through a dispatch table like the real one ([`super::dispatch`]). Nothing inside the
+//! simulator calls an export, so a preloaded library never sees the simulator's own calls.
 
 use std::sync::atomic::AtomicPtr;
 
 include!(concat!(env!("OUT_DIR"), "/exports.rs"));
+
+/// Rows of the two dispatch tables as positions in [`DISPATCH`].
+pub(super) const ROWS: (&[u16], &[u16]) = (&RUNTIME_ROWS, &COMPILER_ROWS);
+/// Their lengths.
+pub(super) const ROW_COUNTS: (usize, usize) = (RUNTIME_ROWS.len(), COMPILER_ROWS.len());
 
 unsafe extern "C" {
     /// Addresses of the exported entries, in table order (read-only data made by the generated assembly).

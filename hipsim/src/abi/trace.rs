@@ -1,6 +1,6 @@
 //! `HIPSIM_TRACE=1`: every call of the API, with its first six integer arguments, on standard error.
 //!
-//! Tracing replaces the entries of the dispatch table by thunks that log and go on, so it costs nothing when off.
+//! Tracing replaces the functions behind the exports by thunks that log and go on, so it costs nothing when off.
 
 use std::fmt::Write as _;
 use std::sync::OnceLock;
@@ -61,8 +61,9 @@ unsafe extern "C" fn log(index: usize, arguments: *const [usize; 6]) -> usize {
     BODIES.get().map_or(0, |bodies| bodies[index])
 }
 
-/// Switches tracing on when the environment asks for it. Runs when the library is loaded.
-extern "C" fn start() {
+/// Switches tracing on when the environment asks for it. Runs when the library is loaded, or before, when a constructor of
+/// another library calls this one first.
+pub extern "C" fn start() {
     if !options::trace_requested() {
         return;
     }
