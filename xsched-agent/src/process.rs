@@ -25,8 +25,11 @@ pub enum ProcessError {
         "process {0} does not exist (any more): check the pid with `xsched-agent ps` or `ps -e`"
     )]
     Gone(u32),
-    /// It belongs to somebody else.
-    #[error("process {0} belongs to another user: run this as root (sudo) or as its owner")]
+    /// It belongs to somebody else, or the kernel protects it even from root.
+    #[error(
+        "process {0} belongs to another user or is protected: run this as root (sudo) or as its \
+         owner"
+    )]
     NotPermitted(u32),
     /// Anything else.
     #[error("cannot read /proc/{pid}/{file}: {source}")]

@@ -4,6 +4,7 @@
 mod common;
 
 use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -102,20 +103,48 @@ fn nobody_has_to_read_the_log() {
     wait_for("the heart beats on", || beat() > from + 4);
 }
 
-/// What a thread of another user is answered.
-fn ask_as_nobody(agent: &Agent, line: String) -> serde_json::Value {
+/// What a thread of another user brings.
+fn as_nobody<T: Send>(agent: &Agent, act: impl FnOnce() -> T + Send) -> T {
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(agent.dir.path(), open).expect("opens the directory");
     std::thread::scope(|scope| {
-        let asker = scope.spawn(|| {
+        let actor = scope.spawn(|| {
             // SAFETY: no preconditions; changes this thread alone, as the C
             // library's function would not.
             let rc = unsafe { libc::syscall(libc::SYS_setresuid, 65534, 65534, 65534) };
             assert_eq!(rc, 0);
-            agent.ask_raw(&line)
+            act()
         });
-        asker.join().expect("asks")
+        actor.join().expect("acts")
     })
+}
+
+fn is_root() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        eprintln!("LEFT OUT: only root can act as another user");
+    }
+    root
+}
+
+/// Somebody keeps connections open and says nothing.
+#[test]
+fn connections_of_one_user_leave_places_for_others() {
+    if !is_root() {
+        return;
+    }
+    let agent = Agent::start();
+    let silent = as_nobody(&agent, || {
+        let connect = || UnixStream::connect(agent.run_dir.api_socket()).expect("connects");
+        (0..300).map(|_| connect()).collect::<Vec<_>>()
+    });
+    let list = || agent.ask_raw(r#"{"op":"list"}"#);
+    assert_eq!(list()["type"], "snapshot");
+    assert_eq!(as_nobody(&agent, list)["code"], "busy");
+    drop(silent);
+    wait_for("a place is free", || {
+        as_nobody(&agent, list)["type"] == "snapshot"
+    });
 }
 
 /// Invariant: a class comes from the agent's table. A process that does not
@@ -123,9 +152,7 @@ fn ask_as_nobody(agent: &Agent, line: String) -> serde_json::Value {
 #[test]
 fn only_root_raises_a_class_whatever_the_snapshot_says() {
     use std::os::unix::process::CommandExt as _;
-    // SAFETY: geteuid has no preconditions.
-    if unsafe { libc::geteuid() } != 0 {
-        eprintln!("LEFT OUT: only root can ask as another user");
+    if !is_root() {
         return;
     }
     let agent = Agent::start();
@@ -136,10 +163,8 @@ fn only_root_raises_a_class_whatever_the_snapshot_says() {
         .expect("starts");
     let pid = process.id();
     let ask = |class: &str| {
-        ask_as_nobody(
-            &agent,
-            format!(r#"{{"op":"set","pid":{pid},"class":"{class}"}}"#),
-        )
+        let line = format!(r#"{{"op":"set","pid":{pid},"class":"{class}"}}"#);
+        as_nobody(&agent, || agent.ask_raw(&line))
     };
     assert_eq!(ask("high")["code"], "not_permitted");
     assert_eq!(ask("low")["type"], "settled");
@@ -150,7 +175,10 @@ fn only_root_raises_a_class_whatever_the_snapshot_says() {
         r#"{{"op":"set","pid":{},"class":"low"}}"#,
         std::process::id()
     );
-    assert_eq!(ask_as_nobody(&agent, foreign)["code"], "not_permitted");
+    assert_eq!(
+        as_nobody(&agent, || agent.ask_raw(&foreign))["code"],
+        "not_permitted"
+    );
     process.kill().expect("kill");
     process.wait().expect("wait");
 }

@@ -90,6 +90,8 @@ fn serve(options: &Options) -> anyhow::Result<()> {
         }
     });
     info!("stopping");
+    // A diagnosis on request may take seconds more: nobody waits for it.
+    runtime.shutdown_background();
     stop.store(true, Relaxed);
     // The sockets go while the directory is still ours: afterwards they may
     // be those of the next agent.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tracing::{debug, info, warn};
 use xsched_common::api::{Failure, Request, Response, Settled, Snapshot};
 use xsched_common::units::Class;
@@ -17,11 +17,9 @@ use xsched_common::units::Class;
 use super::authorise::{self, Refusal};
 use super::diagnosis;
 use super::lines::{Line, read_line};
+use super::places::Places;
 use crate::control::{ControlHandle, Outcome, Peer, peer};
 use crate::process::{self, ProcessId};
-
-/// Connections served at once; more wait to be accepted.
-const MAX_CONNECTIONS: usize = 256;
 
 /// A peer that does not read for this long is hung up on.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -56,9 +54,8 @@ pub async fn serve(
     // Everybody may look; changes are authorised one by one.
     std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o666))
         .map_err(error)?;
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Places::default();
     loop {
-        let place = places.clone().acquire_owned().await.expect("never closed");
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(e) => {
@@ -68,9 +65,17 @@ pub async fn serve(
                 continue;
             }
         };
+        let Ok(peer) = peer(stream.as_fd()) else {
+            continue;
+        };
+        let Some(place) = places.take(peer.uid, agent_uid()) else {
+            // Best effort: its buffer is empty, so this fits.
+            let _ = encoded(&crowded(peer)).and_then(|line| stream.try_write(&line));
+            continue;
+        };
         let (control, snapshots) = (control.clone(), snapshots.clone());
         tokio::spawn(async move {
-            if let Err(e) = converse(stream, control, snapshots).await {
+            if let Err(e) = converse(stream, peer, control, snapshots).await {
                 debug!("API: a connection ended: {e}");
             }
             drop(place);
@@ -80,10 +85,10 @@ pub async fn serve(
 
 async fn converse(
     stream: UnixStream,
+    peer: Peer,
     control: ControlHandle,
     mut snapshots: watch::Receiver<Arc<Snapshot>>,
 ) -> io::Result<()> {
-    let peer = peer(stream.as_fd())?;
     let (from, mut to) = stream.into_split();
     let mut from = BufReader::new(from);
     loop {
@@ -200,9 +205,24 @@ fn malformed(why: &str) -> Response {
     })
 }
 
-async fn send(to: &mut OwnedWriteHalf, response: &Response) -> io::Result<()> {
+fn crowded(peer: Peer) -> Response {
+    Response::Error(Failure {
+        code: "busy".to_owned(),
+        message: format!(
+            "too many connections of user {}: close some, or use sudo",
+            peer.uid
+        ),
+    })
+}
+
+fn encoded(response: &Response) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(response).map_err(io::Error::other)?;
     line.push(b'\n');
+    Ok(line)
+}
+
+async fn send(to: &mut OwnedWriteHalf, response: &Response) -> io::Result<()> {
+    let line = encoded(response)?;
     tokio::time::timeout(WRITE_TIMEOUT, to.write_all(&line))
         .await
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?

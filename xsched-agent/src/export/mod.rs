@@ -4,5 +4,6 @@ mod api;
 mod authorise;
 mod diagnosis;
 mod lines;
+mod places;
 
 pub use api::{ApiError, serve};

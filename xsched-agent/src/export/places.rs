@@ -1,0 +1,90 @@
+//! Who may have how many connections.
+//!
+//! Anybody may connect and stay. Without a bound for each user, one of them
+//! could take every place and keep everybody else from looking.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Connections of one user.
+const MAX_OF_USER: usize = 32;
+
+/// Connections of all users but root and the agent's own, who always find a
+/// place.
+const MAX_OF_USERS: usize = 256;
+
+/// The places that are taken.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Places {
+    by_user: Arc<Mutex<HashMap<u32, usize>>>,
+}
+
+/// A connection's place; dropping it frees it.
+#[derive(Debug)]
+pub(super) struct Place {
+    places: Places,
+    user: Option<u32>,
+}
+
+impl Places {
+    /// A place for a connection of user `uid`, if there is one.
+    pub fn take(&self, uid: u32, agent_uid: u32) -> Option<Place> {
+        let user = (uid != 0 && uid != agent_uid).then_some(uid);
+        if let Some(uid) = user {
+            let mut by_user = self.lock();
+            if by_user.values().sum::<usize>() >= MAX_OF_USERS {
+                return None;
+            }
+            let taken = by_user.entry(uid).or_default();
+            if *taken >= MAX_OF_USER {
+                return None;
+            }
+            *taken += 1;
+        }
+        Some(Place {
+            places: self.clone(),
+            user,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u32, usize>> {
+        // Counts are whole after every statement.
+        self.by_user.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some(uid) = self.user else { return };
+        let mut by_user = self.places.lock();
+        if let Some(taken) = by_user.get_mut(&uid) {
+            *taken -= 1;
+            if *taken == 0 {
+                by_user.remove(&uid);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_user_takes_the_places_of_others_and_root_finds_one() {
+        let places = Places::default();
+        let mut held: Vec<Place> = (0..MAX_OF_USER)
+            .map(|_| places.take(1000, 0).expect("free"))
+            .collect();
+        assert!(places.take(1000, 0).is_none());
+        assert!(places.take(1000, 1000).is_some(), "its own agent");
+        held.pop();
+        held.push(places.take(1000, 0).expect("free again"));
+        let others = (1001..).map_while(|uid| places.take(uid, 0));
+        held.extend(others.take(2 * MAX_OF_USERS));
+        assert_eq!(held.len(), MAX_OF_USERS);
+        assert!(places.take(0, 1000).is_some());
+        held.clear();
+        assert!(places.lock().is_empty());
+    }
+}
