@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::ffi::{c_int, c_uint, c_void};
+use std::mem::ManuallyDrop;
 
 use super::launch::{
     Arguments, Launch, MAX_BLOCK, NO_EVENTS, by_handle, by_stub, launch_kernel, module_launch,
@@ -305,7 +306,9 @@ struct Pushed {
 }
 
 thread_local! {
-    static PUSHED: RefCell<Vec<Pushed>> = const { RefCell::new(Vec::new()) };
+    /// Never dropped: destructors of static and thread-local objects may launch after any other has run.
+    static PUSHED: RefCell<ManuallyDrop<Vec<Pushed>>> =
+        const { RefCell::new(ManuallyDrop::new(Vec::new())) };
 }
 
 /// More nested configurations than this are an error of the program, not a need.
@@ -344,7 +347,7 @@ pub unsafe extern "C" fn pop_configuration(
 ) -> i32 {
     run(|| {
         let pushed = PUSHED
-            .with_borrow_mut(Vec::pop)
+            .with_borrow_mut(|pushed| pushed.pop())
             .ok_or(HipError::MissingConfiguration)?;
         // SAFETY: locals of hipcc's host stub.
         unsafe {
@@ -384,7 +387,7 @@ pub unsafe extern "C" fn setup_argument(value: *const c_void, size: usize, offse
 pub unsafe extern "C" fn launch_by_pointer(stub: *const c_void) -> i32 {
     run(|| {
         let pushed = PUSHED
-            .with_borrow_mut(Vec::pop)
+            .with_borrow_mut(|pushed| pushed.pop())
             .ok_or(HipError::MissingConfiguration)?;
         let launch = Launch {
             kernel: by_stub(stub)?,
