@@ -89,8 +89,9 @@ static void threads_exit_with_pending_work(void) {
 }
 
 static void launch_at_thread_end(void *data) {
-    for (int i = 0; i < 10; i++) count(data, 1, NULL);
+    for (int i = 0; i < 10; i++) count(data, 1, i % 2 ? NULL : hipStreamPerThread);
     OK(hipStreamSynchronize(NULL));
+    OK(hipStreamSynchronize(hipStreamPerThread));
 }
 
 extern int __cxa_thread_atexit_impl(void (*destructor)(void *), void *object, void *dso);
