@@ -32,12 +32,21 @@ impl RunDir {
     pub fn for_client(uid: u32) -> RunDir {
         from_env().unwrap_or_else(|| {
             let own = user_dir(uid);
-            if uid != 0 && own.join_socket().exists() {
+            if uid != 0 && own.is_served_by(uid) {
                 own
             } else {
                 RunDir(SYSTEM_RUN_DIR.into())
             }
         })
+    }
+
+    /// Whether there is a socket and the directory is `uid`'s: in /tmp
+    /// anybody can make one of that name, and hold back whoever joins there.
+    fn is_served_by(&self, uid: u32) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+        std::fs::symlink_metadata(&self.0)
+            .is_ok_and(|directory| directory.is_dir() && directory.uid() == uid)
+            && self.join_socket().exists()
     }
 
     /// The seqpacket socket that shims join by ([`crate::join`]).
@@ -61,5 +70,27 @@ fn user_dir(uid: u32) -> RunDir {
     match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
         Some(dir) => RunDir(Path::new(&dir).join("xsched")),
         None => RunDir(format!("/tmp/xsched-{uid}").into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt as _, symlink};
+
+    #[test]
+    fn another_users_directory_is_not_ones_own() {
+        let base = std::env::temp_dir().join(format!("xsched-run-dir-{}", std::process::id()));
+        let own = RunDir(base.join("own"));
+        std::fs::create_dir_all(&own.0).expect("directory");
+        let uid = std::fs::metadata(&own.0).expect("metadata").uid();
+        assert!(!own.is_served_by(uid), "no socket");
+        std::fs::write(own.join_socket(), "").expect("file");
+        assert!(own.is_served_by(uid));
+        assert!(!own.is_served_by(uid + 1));
+        let link = RunDir(base.join("link"));
+        symlink(&own.0, &link.0).expect("link");
+        assert!(!link.is_served_by(uid), "it may lead elsewhere later");
+        std::fs::remove_dir_all(&base).expect("removes");
     }
 }
