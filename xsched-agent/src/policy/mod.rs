@@ -25,8 +25,9 @@ pub struct ClientState {
     pub class: Class,
     /// Whether it has work.
     pub presence: Presence,
-    /// Its measured kernel time T, if known. Said by the client; a lie
-    /// harms only the liar (see [`cap_for`]).
+    /// Its measured kernel time T, if known. Said by the client and believed:
+    /// a lie gives it a cap of up to 256 instead of the right one
+    /// ([`cap_for`]), or keeps its class out for up to the longest linger.
     pub kernel_time: Option<Nanos>,
     /// 95th percentile of its own short gaps, if known. Said by the client.
     pub gap: Option<Nanos>,
