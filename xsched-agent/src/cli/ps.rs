@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use xsched_common::api::{GateState, ProcessRow, ShimState, Snapshot};
+use xsched_common::bpf::Drop;
 use xsched_common::units::Nanos;
 
 use super::{client, print, run_dir, table};
@@ -46,11 +47,13 @@ fn text(snapshot: &Snapshot) -> String {
             &rows,
         )
     };
-    if snapshot.agent.drops.total > 0 {
-        out += &format!(
-            "{} events were dropped: counts are too low\n",
-            snapshot.agent.drops.total
-        );
+    for drop in &snapshot.agent.drops.by_reason {
+        let costs = if drop.reason == Drop::RingFull.name() {
+            "short-lived callers may be unnamed"
+        } else {
+            "counts are too low"
+        };
+        out += &format!("{} events dropped ({}): {costs}\n", drop.count, drop.reason);
     }
     for limit in &snapshot.agent.limits {
         out += &format!("note: {limit}\n");
@@ -91,4 +94,27 @@ fn row(process: &ProcessRow) -> Vec<String> {
         percent(process.bypass_ratio),
         percent(process.default_stream_ratio),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xsched_common::api::DropCount;
+
+    #[test]
+    fn a_lost_notice_is_not_said_to_be_a_lost_call() {
+        let mut snapshot = Snapshot::default();
+        snapshot.agent.drops.by_reason = [Drop::CountsFull, Drop::RingFull]
+            .map(|reason| DropCount {
+                reason: reason.name().to_owned(),
+                count: 3,
+            })
+            .into();
+        assert_eq!(
+            text(&snapshot),
+            "no process uses HIP\n\
+             3 events dropped (counts_full): counts are too low\n\
+             3 events dropped (ring_full): short-lived callers may be unnamed\n"
+        );
+    }
 }
