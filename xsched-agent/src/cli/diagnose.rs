@@ -1,45 +1,115 @@
 //! `diagnose`: why work of a process escapes scheduling.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use xsched_agent::diagnose;
+use xsched_agent::diagnose::{self, Files, Report};
 
-use super::print;
+use super::{print, shim_path};
 
-/// Reads the process's bindings from its memory, watches its launches for a
-/// while, and explains each that does not pass the gate. The process never
-/// notices. Exit code 0: nothing found, 1: findings, 2: could not examine.
+/// Explains which launches do not pass the gate, and why.
+///
+/// With --pid it reads a process's bindings from its memory and watches its
+/// launches for a while; the process never notices. With --exe or --lib
+/// nothing runs: the bindings are predicted from the files. Exit code 0:
+/// nothing found, 1: findings, 2: could not examine.
 #[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("subject").required(true).multiple(true)))]
 pub struct Options {
     /// The process
-    #[arg(long)]
-    pid: u32,
-    /// Watch its launches for this many seconds; 0: bindings only
-    #[arg(long, value_name = "SECS", default_value_t = 3.0)]
-    duration: f64,
-    /// Another shim to look for, by file name (ours and XSched's are known)
+    #[arg(long, group = "subject", conflicts_with_all = ["all", "exe", "lib"])]
+    pid: Option<u32>,
+    /// Every process that uses HIP; bindings only unless --duration is given
+    #[arg(long, group = "subject", conflicts_with_all = ["exe", "lib"])]
+    all: bool,
+    /// Predict the bindings of a program that does not run
+    #[arg(long, group = "subject", value_name = "FILE")]
+    exe: Option<PathBuf>,
+    /// Predict the bindings of libraries as a program opens them
+    #[arg(long, group = "subject", value_name = "FILE", num_args = 1..)]
+    lib: Vec<PathBuf>,
+    /// Watch the launches for this many seconds; 0: bindings only [default: 3]
+    #[arg(long, value_name = "SECS", conflicts_with_all = ["exe", "lib"])]
+    duration: Option<f64>,
+    /// Another shim to look for, by file name (ours and XSched's are known);
+    /// for a prediction, the file to preload [default: ours]
     #[arg(long, value_name = "NAME")]
     shim: Vec<String>,
-    /// Print {"pid", "exe", "shim", "runtimes", "bindings", "calls", "findings", "limits"}
+    /// For a prediction: the runtime, instead of the one that would be found
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["pid", "all"])]
+    runtime: Option<PathBuf>,
+    /// Print JSON, one report per line (docs/diagnose.schema.json)
     #[arg(long)]
     json: bool,
 }
 
+const DURATION: f64 = 3.0;
+
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let seconds = match (options.duration, options.all) {
+        (Some(seconds), _) => seconds,
+        (None, true) => 0.0,
+        (None, false) => DURATION,
+    };
     anyhow::ensure!(
-        (0.0..=3600.0).contains(&options.duration),
+        (0.0..=3600.0).contains(&seconds),
         "--duration takes 0 to 3600 seconds"
     );
-    let report = diagnose::diagnose(&diagnose::Options {
-        pid: options.pid,
-        duration: Duration::from_secs_f64(options.duration),
-        shim_names: options.shim.clone(),
-    })?;
-    if options.json {
-        print(&format!("{}\n", serde_json::to_string(&report)?))?;
-    } else {
-        print(&report.to_string())?;
+    let duration = Duration::from_secs_f64(seconds);
+    let found = match options.pid {
+        Some(pid) => {
+            let report = diagnose::diagnose(&live(options, pid, duration))?;
+            show(options, &report, report.to_string())?;
+            !report.findings.is_empty()
+        }
+        None if options.all => all(options, duration)?,
+        None => {
+            let report = diagnose::predict(&files(options)?)?;
+            show(options, &report, format!("{}\n{report}", report.table()))?;
+            !report.findings.is_empty()
+        }
+    };
+    Ok(ExitCode::from(u8::from(found)))
+}
+
+fn show(options: &Options, report: &Report, text: String) -> anyhow::Result<()> {
+    match options.json {
+        true => print(&format!("{}\n", serde_json::to_string(report)?)),
+        false => print(&text),
     }
-    Ok(ExitCode::from(u8::from(!report.findings.is_empty())))
+}
+
+fn live(options: &Options, pid: u32, duration: Duration) -> diagnose::Options {
+    diagnose::Options {
+        pid,
+        duration,
+        shim_names: options.shim.clone(),
+    }
+}
+
+/// Whether any process has findings.
+fn all(options: &Options, duration: Duration) -> anyhow::Result<bool> {
+    let done = diagnose::diagnose_all(&live(options, 0, duration))?;
+    for report in &done.reports {
+        show(options, report, report.summary())?;
+    }
+    if !options.json {
+        print(&done.to_string())?;
+    }
+    Ok(done.reports.iter().any(|r| !r.findings.is_empty()))
+}
+
+fn files(options: &Options) -> anyhow::Result<Files> {
+    let shims = match options.shim.is_empty() {
+        true => vec![shim_path::find(None)?],
+        false => options.shim.iter().map(PathBuf::from).collect(),
+    };
+    Ok(Files {
+        program: options.exe.clone(),
+        libraries: options.lib.clone(),
+        shims,
+        runtime: options.runtime.clone(),
+        library_path: std::env::var("LD_LIBRARY_PATH").unwrap_or_default(),
+    })
 }

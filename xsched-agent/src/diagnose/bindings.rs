@@ -17,6 +17,9 @@ pub enum Target {
     Unresolved,
     /// Zero: a weak reference that nothing satisfied.
     Nothing,
+    /// Nothing satisfies this strong reference, so ld.so would end the
+    /// program (predictions only).
+    Unsatisfied,
     /// An address outside every object.
     Elsewhere(u64),
     /// The process's memory could not be read there.

@@ -10,6 +10,7 @@ use super::calls::{Observed, ObservedCall, is_launch};
 use super::elf::{Linkage, Loader, Symbol};
 use super::environment::Environment;
 use super::linker::{Namespaces, ObjectEntry, Scope, ShimEntry};
+use super::offline::Missing;
 use super::preload::PreloadState;
 use super::shims::{ShimKind, ShimNames};
 use super::survey::{MappedObject, ObjectIndex, Role, Survey};
@@ -17,8 +18,8 @@ use super::survey::{MappedObject, ObjectIndex, Role, Survey};
 /// The evidence that findings are made from.
 #[derive(Debug)]
 pub struct Facts {
-    /// The process.
-    pub pid: u32,
+    /// The process; none for a prediction from files.
+    pub pid: Option<u32>,
     /// Path of its executable.
     pub exe: String,
     /// Its mapped objects.
@@ -31,6 +32,8 @@ pub struct Facts {
     pub observed: Option<Observed>,
     /// What counts as a shim.
     pub shim_names: ShimNames,
+    /// Needed libraries that a prediction did not find.
+    pub missing: Vec<Missing>,
 }
 
 /// [`Scope`]s of all objects, found out once.

@@ -7,6 +7,7 @@
 //! Nothing here changes the process or names BPF.
 
 mod absence;
+mod all;
 mod bindings;
 mod bypass;
 mod calls;
@@ -17,14 +18,19 @@ mod files;
 mod findings;
 pub mod linker;
 mod observe;
+mod offline;
 mod preload;
 mod report;
 mod shims;
 mod survey;
+mod table;
+mod tokens;
 
 use std::time::{Duration, Instant};
 
+pub use all::{AllReports, diagnose_all};
 pub use calls::{CallSource, Observed, ObservedCall};
+pub use offline::{Files, PredictError, predict};
 pub use report::{BindingRow, Examined, Report};
 
 use environment::{Environment, GpuUse};
@@ -128,13 +134,14 @@ pub fn diagnose_with(
     };
     subject.check_unchanged()?;
     let facts = Facts {
-        pid: options.pid,
+        pid: Some(options.pid),
         exe: subject.exe,
         survey,
         bindings,
         environment,
         observed,
         shim_names,
+        missing: Vec::new(),
     };
     let mut report = Report::new(&facts, findings::of(&facts), limits);
     report.examined.took = started.elapsed();

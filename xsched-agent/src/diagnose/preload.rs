@@ -4,10 +4,12 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 use super::elf::Elf;
 use super::files::Root;
 use super::survey::{Survey, basename};
+use super::tokens;
 use crate::process::ProcessId;
 
 /// One named file.
@@ -128,38 +130,15 @@ fn state(place: &Place, entry: &str, survey: &Survey) -> PreloadState {
 impl Place {
     /// Where ld.so may look for `entry`.
     fn candidates(&self, entry: &str) -> Vec<String> {
-        if entry.contains('$') {
-            return self.expanded(entry);
-        }
         if entry.contains('/') {
-            return vec![entry.to_owned()];
+            let exe = fs::read_link(format!("/proc/{}/exe", self.id.pid)).unwrap_or_default();
+            let origin = exe.parent().unwrap_or(Path::new("/"));
+            return tokens::expand(entry, &origin.to_string_lossy());
         }
         self.directories()
             .iter()
             .map(|dir| format!("{dir}/{entry}"))
             .collect()
-    }
-
-    /// ld.so(8), "Dynamic string tokens". What $LIB stands for differs
-    /// between distributions, so every known value is tried.
-    fn expanded(&self, entry: &str) -> Vec<String> {
-        let exe = fs::read_link(format!("/proc/{}/exe", self.id.pid)).unwrap_or_default();
-        let origin = exe.parent().map(|p| p.to_string_lossy().into_owned());
-        let entry = entry
-            .replace("${ORIGIN}", "$ORIGIN")
-            .replace("${LIB}", "$LIB")
-            .replace("${PLATFORM}", "$PLATFORM")
-            .replace("$ORIGIN", origin.as_deref().unwrap_or("/"));
-        let mut out = Vec::new();
-        for lib in ["lib/x86_64-linux-gnu", "lib64", "lib"] {
-            for platform in ["x86_64", "haswell", "xeon_phi"] {
-                let path = entry.replace("$LIB", lib).replace("$PLATFORM", platform);
-                if !out.contains(&path) {
-                    out.push(path);
-                }
-            }
-        }
-        out
     }
 
     /// ld.so's search order for bare names, with the directories that its

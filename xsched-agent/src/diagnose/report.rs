@@ -14,7 +14,7 @@ use crate::text::printable;
 /// The report on one process. Its JSON is stable: fields are only added.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// The process.
+    /// The process; 0 for a prediction from files.
     pub pid: u32,
     /// Path of its executable.
     pub exe: String,
@@ -45,7 +45,7 @@ pub struct BindingRow {
     /// The version node that the reference names.
     pub version: Option<String>,
     /// Path of the object that it leads to; or `unresolved` (bound at the
-    /// first call), `none` (weak and unsatisfied), `unknown`.
+    /// first call), `none` (unsatisfied), `unknown`.
     pub bound_to: String,
     /// `jump_slot`, `glob_dat`, `absolute` or `relative`.
     pub via: &'static str,
@@ -74,7 +74,7 @@ impl Report {
         all_limits.extend(facts.environment.limits.iter().cloned());
         all_limits.extend(observed.iter().flat_map(|o| o.limits.iter().cloned()));
         Report {
-            pid: facts.pid,
+            pid: facts.pid.unwrap_or(0),
             exe: facts.exe.clone(),
             shim: facts.shim().map(|(object, _)| object.path.clone()),
             runtimes: facts.survey.runtimes().map(|o| o.path.clone()).collect(),
@@ -100,7 +100,7 @@ fn row(facts: &Facts, binding: &Binding) -> BindingRow {
         bound_to: match binding.target {
             Target::Object(to) => facts.object(to).path.clone(),
             Target::Unresolved => "unresolved".into(),
-            Target::Nothing => "none".into(),
+            Target::Nothing | Target::Unsatisfied => "none".into(),
             Target::Elsewhere(_) | Target::Unreadable => "unknown".into(),
         },
         via: binding.via.name(),
@@ -111,7 +111,11 @@ const WIDTH: usize = 100;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "process {}: {}", self.pid, printable(&self.exe))?;
+        match (self.pid, self.exe.as_str()) {
+            (0, "") => writeln!(f, "prediction for libraries")?,
+            (0, exe) => writeln!(f, "prediction for {}", printable(exe))?,
+            (pid, exe) => writeln!(f, "process {pid}: {}", printable(exe))?,
+        }
         let shim = self.shim.as_deref().unwrap_or("none");
         writeln!(f, "  shim:    {}", printable(shim))?;
         let runtimes = match self.runtimes.is_empty() {

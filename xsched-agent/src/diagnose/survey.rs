@@ -165,7 +165,8 @@ pub fn is_runtime_name(basename: &str) -> bool {
     basename.starts_with("libamdhip64") && basename.contains(".so")
 }
 
-fn role(path: &str, elf: &Elf, program: &str, shims: &ShimNames) -> Role {
+/// The part that the file at `path` plays.
+pub fn role(path: &str, elf: &Elf, program: &str, shims: &ShimNames) -> Role {
     let soname = elf.soname.as_deref().unwrap_or("");
     if let Some(kind) = shims.kind(path).or_else(|| shims.kind(soname)) {
         Role::Shim(kind)

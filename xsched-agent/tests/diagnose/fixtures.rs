@@ -25,11 +25,17 @@ const RUNTIME: &str = r#"
 LAUNCH(hipLaunchKernel) { return 0; }
 LAUNCH(hipLaunchKernel_99) { return 0; }
 __asm__(".symver hipLaunchKernel_99, hipLaunchKernel@hip_99.0");
+#ifndef OLDER
 int hipGraphLaunch(void *g, void *s) { return 0; }
+#endif
 int hipGetDeviceCount(int *n) { *n = 1; return 0; }
 "#;
 const RUNTIME_NODES: &str = "hip_4.2 { global: hipLaunchKernel; hipGetDeviceCount; local: *; };
 hip_4.3 { global: hipGraphLaunch; } hip_4.2; hip_99.0 { } hip_4.3;";
+
+/// A release without hipGraphLaunch.
+const OLDER_NODES: &str = "hip_4.2 { global: hipLaunchKernel; hipGetDeviceCount; local: *; };
+hip_99.0 { } hip_4.2;";
 
 const SHIM: &str = r#"
 void *dlsym(void *, const char *);
@@ -161,6 +167,7 @@ impl Fixtures {
         let set = Fixtures { directory };
         set.write("hip.h", HEADER);
         set.write("runtime.map", RUNTIME_NODES);
+        set.write("older.map", OLDER_NODES);
         set.write("shim.map", SHIM_NODES);
         let library = |source: &str, name: &str, extra: &[&str]| {
             let mut options = vec!["-shared", "-fPIC"];
@@ -173,9 +180,13 @@ impl Fixtures {
         ];
         library(RUNTIME, "libamdhip64.so.5", &runtime);
         library(RUNTIME, "copy/libamdhip64.so.5", &runtime);
+        let older = [runtime[0], "-DOLDER", "-Wl,--version-script=older.map"];
+        library(RUNTIME, "older/libamdhip64.so.5", &older);
+        library("", "absent/libabsent.so.5", &["-Wl,-soname,libabsent.so.5"]);
         let versioned = ["-Wl,--version-script=shim.map"];
         library(SHIM, "libxsched_shim.so", &versioned);
         library(SHIM, "libshimhip.so", &versioned);
+        library(SHIM, "libhalhip.so", &versioned);
         library(SHIM, "libmine.so", &[]);
         let hip = ["libamdhip64.so.5", "-Wl,-rpath,.", "-Wl,-z,lazy"];
         let now = ["libamdhip64.so.5", "-Wl,-rpath,.", "-Wl,-z,now"];
@@ -183,6 +194,12 @@ impl Fixtures {
         library(LIBRARY, "liblazy.so", &hip);
         library(LIBRARY, "libnow.so", &now);
         library(LIBRARY, "libnoplt.so", &no_plt);
+        let lonely = [
+            "libamdhip64.so.5",
+            "-Wl,--no-as-needed",
+            "absent/libabsent.so.5",
+        ];
+        library(LIBRARY, "lonely/libnow.so", &lonely);
         library(LIBRARY_99, "liblazy99.so", &hip);
         library(LIBRARY_99, "libnow99.so", &now);
         library(LIBRARY_GRAPH, "libgraph.so", &now);
@@ -200,6 +217,7 @@ impl Fixtures {
         };
         let rpath = format!("-Wl,-rpath,{}", set.directory.path().display());
         program("program", &[&rpath]);
+        program("rpath", &[&rpath, "-Wl,--disable-new-dtags"]);
         program(
             "fixed",
             &[

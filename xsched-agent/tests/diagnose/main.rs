@@ -1,5 +1,6 @@
 //! Diagnosis of real processes: planted faults, each with a healthy twin.
 
+mod all;
 mod bindings;
 mod bypasses;
 mod calls;
@@ -8,6 +9,7 @@ mod fixtures;
 mod live;
 mod not_loaded;
 mod other_users;
+mod predictions;
 mod refusals;
 
 use std::time::Duration;

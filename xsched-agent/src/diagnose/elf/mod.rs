@@ -20,7 +20,7 @@ use std::io;
 pub use dynamic::LinkFlags;
 pub use segments::{FileType, Headers, Segment};
 pub use slots::{Slot, SlotKind};
-pub use source::{ReadAt, u64_at as word_at};
+pub use source::{ReadAt, text_at, u32_at, u64_at as word_at};
 pub use symbols::{Linkage, Strength, Symbol, versioned_name};
 pub use versions::Version;
 
@@ -28,6 +28,9 @@ use dynamic::Dynamic;
 
 /// The longest string table that is read, bytes.
 const MAX_STRINGS: u64 = 128 << 20;
+
+/// The longest list of directories, bytes.
+const MAX_PATHS: usize = 64 << 10;
 
 /// Why a file cannot be read as a 64-bit x86 ELF object.
 #[derive(Debug, thiserror::Error)]
@@ -148,8 +151,12 @@ impl Elf {
         };
         elf.soname = dynamic.soname.as_ref().and_then(text);
         elf.needed = dynamic.needed.iter().filter_map(text).collect();
-        elf.rpath = dynamic.rpath.as_ref().and_then(text);
-        elf.runpath = dynamic.runpath.as_ref().and_then(text);
+        let paths = |at: &u64| {
+            let paths = source::text_up_to(&strings, *at, MAX_PATHS)?;
+            Some(String::from_utf8_lossy(paths).into_owned())
+        };
+        elf.rpath = dynamic.rpath.as_ref().and_then(paths);
+        elf.runpath = dynamic.runpath.as_ref().and_then(paths);
         if symbols::may_have_interest(&strings) {
             let at_least = slots::symbols_named(source, &headers, &dynamic)?;
             elf.symbols = symbols::read(source, &headers, &dynamic, &strings, at_least)?;

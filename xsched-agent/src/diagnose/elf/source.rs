@@ -100,7 +100,12 @@ pub fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
 /// text, so the limit is what bounds the time.
 pub fn text_at(table: &[u8], at: u64) -> Option<&[u8]> {
     const MAX_NAME: usize = 1 << 10;
+    text_up_to(table, at, MAX_NAME)
+}
+
+/// The NUL-terminated text at `at` if it is shorter than `max` bytes.
+pub fn text_up_to(table: &[u8], at: u64, max: usize) -> Option<&[u8]> {
     let rest = table.get(usize::try_from(at).ok()?..)?;
-    let end = rest.iter().take(MAX_NAME).position(|&b| b == 0)?;
+    let end = rest.iter().take(max).position(|&b| b == 0)?;
     Some(&rest[..end])
 }

@@ -4,6 +4,7 @@
 mod api_not_covered;
 mod binding_bypass;
 mod default_stream;
+mod library_missing;
 mod observed_bypass;
 mod preload_missing;
 mod secure_exec;
@@ -12,12 +13,14 @@ mod several_shims;
 mod shim_not_loaded;
 mod static_binary;
 mod symbol_version_bypass;
+mod unsatisfied_reference;
 
 use xsched_common::api::{Finding, Severity};
 
 use super::bypass::{self, Bypass};
 use super::calls::ObservedCall;
 use super::facts::Facts;
+use super::survey::MappedObject;
 
 /// A thing that can be wrong with a process.
 pub struct Check {
@@ -48,6 +51,7 @@ pub const CHECKS: &[Check] = &[
     api_not_covered::CHECK,
     binding_bypass::CHECK,
     default_stream::CHECK,
+    library_missing::CHECK,
     observed_bypass::CHECK,
     preload_missing::CHECK,
     secure_exec::CHECK,
@@ -56,6 +60,7 @@ pub const CHECKS: &[Check] = &[
     shim_not_loaded::CHECK,
     static_binary::CHECK,
     symbol_version_bypass::CHECK,
+    unsatisfied_reference::CHECK,
 ];
 
 /// What is wrong with the process.
@@ -74,7 +79,7 @@ pub fn of(facts: &Facts) -> Vec<Finding> {
             Some(Finding {
                 code: check.code.to_owned(),
                 severity,
-                pid: facts.pid,
+                pid: facts.pid.unwrap_or(0),
                 title,
                 evidence: shortened(evidence),
                 effect,
@@ -168,6 +173,14 @@ fn importers(facts: &Facts, bypasses: &[&Bypass<'_>]) -> String {
         [one] => one.to_owned(),
         [one, two] => format!("{one} and {two}"),
         [one, ..] => format!("{one} and {} other objects", names.len() - 1),
+    }
+}
+
+/// An object for a line of evidence, with its address if it has one.
+fn place(facts: &Facts, object: &MappedObject) -> String {
+    match facts.pid {
+        Some(_) => format!("{} at {:#x}", object.path, object.base),
+        None => object.path.clone(),
     }
 }
 

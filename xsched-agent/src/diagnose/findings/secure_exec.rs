@@ -16,11 +16,14 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
     if !matches!(absence::of(facts)?, Absence::Secure) {
         return None;
     }
-    let mut evidence = vec![format!(
-        "AT_SECURE is set in the auxiliary vector: {} is set-user-ID or set-group-ID, or has file \
-         capabilities",
+    let raised = format!(
+        "{} is set-user-ID or set-group-ID, or has file capabilities",
         facts.exe
-    )];
+    );
+    let mut evidence = vec![match facts.pid {
+        Some(_) => format!("AT_SECURE is set in the auxiliary vector: {raised}"),
+        None => raised,
+    }];
     if let Some(value) = &facts.environment.ld_preload {
         evidence.push(format!("LD_PRELOAD={value} is set, and ld.so ignores it"));
     }

@@ -7,7 +7,7 @@ use super::super::bindings::Target;
 use super::super::bypass::Bypass;
 use super::super::facts::Facts;
 use super::super::survey::Role;
-use super::{Check, Details};
+use super::{Check, Details, place};
 
 pub const CHECK: Check = Check {
     code: "several-runtimes",
@@ -27,10 +27,7 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
                 .iter()
                 .filter(|b| b.target == Target::Object(index))
                 .count();
-            format!(
-                "{} at {:#x}: {users} references lead to it",
-                object.path, object.base
-            )
+            format!("{}: {users} references lead to it", place(facts, object))
         })
         .collect();
     Some(Details {

@@ -4,7 +4,7 @@ use xsched_common::api::Severity;
 
 use super::super::bypass::Bypass;
 use super::super::facts::Facts;
-use super::{Check, Details};
+use super::{Check, Details, place};
 
 pub const CHECK: Check = Check {
     code: "several-shims",
@@ -24,7 +24,7 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
         evidence: facts
             .survey
             .shims()
-            .map(|(object, _)| format!("{} at {:#x}", object.path, object.base))
+            .map(|(object, _)| place(facts, object))
             .collect(),
         effect: None,
         fix: "preload one shim only".into(),

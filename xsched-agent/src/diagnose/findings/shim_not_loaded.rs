@@ -21,7 +21,10 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
         return None;
     }
     let runtime = facts.survey.runtimes().next()?;
-    let mut evidence = vec![format!("{} is mapped, no shim is", runtime.path)];
+    let mut evidence = vec![match facts.pid {
+        Some(_) => format!("{} is mapped, no shim is", runtime.path),
+        None => format!("{} would be loaded, no shim would", runtime.path),
+    }];
     evidence.push(match &facts.environment.ld_preload {
         None => "LD_PRELOAD is not set".to_owned(),
         Some(value) => format!("LD_PRELOAD={value} names no known shim"),

@@ -1,0 +1,112 @@
+//! Diagnosis of every process on the machine that uses HIP.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::{Error, Options, Report, diagnose};
+use crate::process::{self, ProcessError};
+
+/// What was found out about all of them.
+#[derive(Debug)]
+pub struct AllReports {
+    /// One per process, by pid.
+    pub reports: Vec<Report>,
+    /// Processes that could not be examined, with the reason.
+    pub refused: Vec<(u32, String)>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// How many processes are observed at once: each observation holds probes
+/// of its own.
+const AT_ONCE: usize = 8;
+
+/// Diagnoses every process that uses HIP or was meant to; `options.pid` does
+/// not matter. Processes come and go meanwhile: those that are gone are left
+/// out.
+pub fn diagnose_all(options: &Options) -> std::io::Result<AllReports> {
+    let started = Instant::now();
+    let mut pids = process::all_pids()?;
+    pids.sort_unstable();
+    pids.retain(|&pid| pid != std::process::id());
+    let mut out = AllReports {
+        reports: Vec::new(),
+        refused: Vec::new(),
+        took: Duration::ZERO,
+    };
+    // First without observation: most processes have nothing to do with HIP.
+    let of_bindings = Options {
+        duration: Duration::ZERO,
+        ..options.clone()
+    };
+    for pid in pids {
+        let of_this = Options {
+            pid,
+            ..of_bindings.clone()
+        };
+        out.take(pid, diagnose(&of_this));
+    }
+    if !options.duration.is_zero() {
+        let pids: Vec<u32> = out.reports.drain(..).map(|r| r.pid).collect();
+        for batch in pids.chunks(AT_ONCE) {
+            for (pid, result) in observed(options, batch) {
+                out.take(pid, result);
+            }
+        }
+    }
+    out.took = started.elapsed();
+    Ok(out)
+}
+
+fn observed(options: &Options, pids: &[u32]) -> Vec<(u32, Result<Report, Error>)> {
+    std::thread::scope(|scope| {
+        let running: Vec<_> = pids
+            .iter()
+            .map(|&pid| {
+                let options = Options {
+                    pid,
+                    ..options.clone()
+                };
+                (pid, scope.spawn(move || diagnose(&options)))
+            })
+            .collect();
+        running
+            .into_iter()
+            .filter_map(|(pid, thread)| Some((pid, thread.join().ok()?)))
+            .collect()
+    })
+}
+
+impl AllReports {
+    fn take(&mut self, pid: u32, result: Result<Report, Error>) {
+        match result {
+            Ok(report) => self.reports.push(report),
+            Err(
+                Error::NotHip(_)
+                | Error::NoMemory(_)
+                | Error::Exited(_)
+                | Error::Executed(_)
+                | Error::Process(ProcessError::Gone(_)),
+            ) => {}
+            Err(e) => self.refused.push((pid, e.to_string())),
+        }
+    }
+}
+
+impl fmt::Display for AllReports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let with = self.reports.iter().filter(|r| !r.findings.is_empty());
+        writeln!(
+            f,
+            "{} processes use HIP, {} with findings; took {:.2} s.",
+            self.reports.len(),
+            with.count(),
+            self.took.as_secs_f64()
+        )?;
+        if let Some((pid, reason)) = self.refused.first() {
+            let count = self.refused.len();
+            writeln!(f, "Not seen: {count} processes, among them {pid}: {reason}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,61 @@
+//! All processes at once.
+
+use std::process::Command;
+
+use xsched_agent::diagnose::diagnose_all;
+
+use super::*;
+
+#[test]
+fn every_hip_process_has_one_report_and_others_have_none() {
+    let set = fixtures();
+    let shim = set.text("libxsched_shim.so");
+    let healthy = set.start("program", Some(&shim), &[]);
+    let bare = set.start("program", None, &[]);
+    let plain = set.start("plain", None, &[]);
+    let all = diagnose_all(&options(0)).expect("/proc is there");
+    let of = |process: &Process| {
+        let reports: Vec<&Report> = all
+            .reports
+            .iter()
+            .filter(|r| r.pid == process.pid())
+            .collect();
+        assert!(reports.len() <= 1);
+        reports.first().map(|r| codes(r))
+    };
+    assert_eq!(of(&healthy), Some(vec![]));
+    assert_eq!(of(&bare), Some(vec![("shim-not-loaded", Severity::Error)]));
+    assert_eq!(of(&plain), None);
+    let text = all.to_string();
+    assert!(text.contains("processes use HIP"), "{text}");
+}
+
+#[test]
+fn the_command_prints_a_summary_of_each_or_one_report_per_line() {
+    let bare = fixtures().start("program", None, &[]);
+    let run = |more: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_xsched-agent"))
+            .args(["diagnose", "--all"])
+            .args(more)
+            .output()
+            .expect("the agent starts");
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let text = run(&[]);
+    let head = format!("process {}: {}", bare.pid(), fixtures().text("program"));
+    let found = text.lines().skip_while(|line| !line.starts_with(&head));
+    let found: Vec<&str> = found.take(2).collect();
+    assert!(found[0].ends_with("(no shim)"), "{text}");
+    assert!(
+        found[1].starts_with("  error [shim-not-loaded]: "),
+        "{text}"
+    );
+    let pids: Vec<u64> = run(&["--json"])
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"))
+        .filter_map(|report| report["pid"].as_u64())
+        .collect();
+    assert!(pids.contains(&u64::from(bare.pid())));
+    assert!(pids.is_sorted(), "{pids:?}");
+}
