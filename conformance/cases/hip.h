@@ -29,6 +29,8 @@ enum { hipStreamCaptureModeGlobal, hipStreamCaptureModeThreadLocal, hipStreamCap
 
 hipError_t hipPeekAtLastError(void);
 hipError_t hipGetDeviceCount(int *count);
+hipError_t hipSetDevice(int device);
+hipError_t hipDeviceReset(void);
 hipError_t hipMallocAsync(void **pointer, size_t size, hipStream_t stream);
 hipError_t hipFreeAsync(void *pointer, hipStream_t stream);
 hipError_t hipHostMalloc(void **pointer, size_t size, unsigned flags);

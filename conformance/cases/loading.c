@@ -7,6 +7,11 @@
 
 #include "hip.h"
 
+/* The SONAME these programs were linked with: the runner's business. */
+#ifndef HIP_LIBRARY
+#define HIP_LIBRARY "libamdhip64.so.5"
+#endif
+
 typedef hipError_t (*launch_function)(hipFunction_t, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
                                       hipStream_t, void **, void **);
 typedef uint64_t (*plugin_launch_function)(uint64_t *, int);
@@ -32,18 +37,18 @@ static void launch_through(void *function, const char *how) {
 
 /* As Triton does. */
 static void dlopen_and_dlsym(void) {
-    void *runtime = OPEN("libamdhip64.so.5", RTLD_LAZY | RTLD_LOCAL);
+    void *runtime = OPEN(HIP_LIBRARY, RTLD_LAZY | RTLD_LOCAL);
     launch_through(SYMBOL(runtime, "hipModuleLaunchKernel"), "by handle");
     launch_through(SYMBOL(RTLD_DEFAULT, "hipModuleLaunchKernel"), "RTLD_DEFAULT");
     launch_through(SYMBOL(RTLD_NEXT, "hipModuleLaunchKernel"), "RTLD_NEXT");
-    void *again = OPEN("libamdhip64.so", RTLD_NOW | RTLD_NOLOAD);
+    void *again = OPEN(HIP_LIBRARY, RTLD_NOW | RTLD_NOLOAD);
     launch_through(SYMBOL(again, "hipModuleLaunchKernel"), "RTLD_NOLOAD");
     say("closed %d %d", dlclose(again), dlclose(runtime));
     launch_through((void *)hipModuleLaunchKernel, "after dlclose");
 }
 
 static void versioned_lookups(void) {
-    void *runtime = OPEN("libamdhip64.so.5", RTLD_LAZY);
+    void *runtime = OPEN(HIP_LIBRARY, RTLD_LAZY);
     launch_through(must(dlvsym(runtime, "hipModuleLaunchKernel", "hip_4.2"), "dlvsym"), "dlvsym by handle");
     launch_through(must(dlvsym(RTLD_DEFAULT, "hipModuleLaunchKernel", "hip_4.2"), "dlvsym"), "dlvsym RTLD_DEFAULT");
     say("other version: %d", dlvsym(runtime, "hipModuleLaunchKernel", "hip_5.1") != NULL);
@@ -52,7 +57,7 @@ static void versioned_lookups(void) {
 
 /* What a failed look-up leaves must be what the linker leaves. */
 static void failed_lookups(void) {
-    void *runtime = OPEN("libamdhip64.so.5", RTLD_LAZY);
+    void *runtime = OPEN(HIP_LIBRARY, RTLD_LAZY);
     say("dlsym %d", dlsym(runtime, "hipNoSuchFunction") != NULL);
     const char *text = dlerror();
     say("names it: %d", text && strstr(text, "undefined symbol: hipNoSuchFunction") != NULL);
@@ -84,7 +89,7 @@ static void proc_address(void) {
     SHOW(hipGetProcAddress(NULL, &none, 60400, 0, &status));
     SHOW(hipGetProcAddress("hipMalloc", NULL, 60400, 0, NULL));
     /* As Triton gets all the rest. */
-    void *runtime = OPEN("libamdhip64.so.5", RTLD_LAZY);
+    void *runtime = OPEN(HIP_LIBRARY, RTLD_LAZY);
     hipError_t (*lookup)(const char *, void **, int, uint64_t, int *) =
         (hipError_t(*)(const char *, void **, int, uint64_t, int *))SYMBOL(runtime, "hipGetProcAddress");
     OK(lookup("hipModuleLaunchKernel", &launch_kernel, 60400, 0, NULL));
@@ -133,7 +138,7 @@ static void *open_constructor(void *data) {
 
 static void *look_up_for_ever(void *data) {
     int *stop = data;
-    void *runtime = OPEN("libamdhip64.so.5", RTLD_LAZY);
+    void *runtime = OPEN(HIP_LIBRARY, RTLD_LAZY);
     while (!__atomic_load_n(stop, __ATOMIC_SEQ_CST)) {
         SYMBOL(runtime, "hipLaunchKernel");
         uint64_t *p = device(8);

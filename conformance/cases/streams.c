@@ -216,8 +216,23 @@ static void launches_far_ahead(void) {
     say("counted %lu", (unsigned long)*p);
 }
 
+static void work_after_a_device_reset(void) {
+    for (int round = 0; round < 5; round++) {
+        hipStream_t s = stream_of(0);
+        uint64_t *p = device(8);
+        for (int i = 0; i < 30; i++) count(p, 1, i % 2 ? s : NULL);
+        OK(hipDeviceSynchronize());
+        say("counted %lu", (unsigned long)*p);
+        spin(1, s);
+        SHOW(hipDeviceReset());
+        SHOW(hipSetDevice(99));
+        SHOW(hipSetDevice(0));
+        SHOW(hipGetLastError());
+    }
+}
+
 CASES(CASE(device_synchronize_after_64_launches), CASE(launches_of_one_stream_keep_their_order),
       CASE(sync_memcpy_after_launches), CASE(cross_stream_event_wait), CASE(null_stream_and_blocking_streams),
       CASE(non_blocking_streams_pass_the_null_stream), CASE(per_thread_streams), CASE(stream_priorities),
       CASE(a_thousand_streams), CASE(chains_over_eight_streams), CASE(destroying_a_stream_with_work),
-      CASE(stream_query_polling), CASE(launches_far_ahead))
+      CASE(stream_query_polling), CASE(launches_far_ahead), CASE(work_after_a_device_reset))

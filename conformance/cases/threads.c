@@ -126,6 +126,35 @@ static void launches_from_thread_destructors(void) {
     }
 }
 
+static void *launch_until_cancelled(void *data) {
+    for (;;) {
+        pthread_testcancel();
+        count(data, 1, hipStreamPerThread);
+        spin(0.05, hipStreamPerThread);
+    }
+    return NULL;
+}
+
+/* Wherever cancellation meets the thread, nothing that others need may stay locked. */
+static void cancelled_threads(void) {
+    uint64_t *p = device(8);
+    kernel("counter"), kernel("hipsim_spin");
+    for (int round = 0; round < 10; round++) {
+        pthread_t threads[2];
+        void *result;
+        for (int i = 0; i < 2; i++) TRUE(!pthread_create(&threads[i], NULL, launch_until_cancelled, p));
+        sleep_ms(2);
+        for (int i = 0; i < 2; i++) pthread_cancel(threads[i]);
+        for (int i = 0; i < 2; i++) {
+            pthread_join(threads[i], &result);
+            TRUE(result == PTHREAD_CANCELED);
+        }
+        OK(hipDeviceSynchronize());
+        spin(0.01, NULL);
+        SHOW(hipStreamSynchronize(NULL));
+    }
+}
+
 static uint64_t *at_exit_counter;
 static hipStream_t at_exit_stream;
 
@@ -271,6 +300,7 @@ static void blocked_signals_stay_blocked(void) {
 }
 
 CASES(CASE(threads_share_streams), CASE(first_use_by_many_threads), CASE(threads_exit_with_pending_work),
-      CASE(launches_from_thread_destructors), CASE(launches_from_atexit_and_destructors), CASE(exit_with_work_queued),
+      CASE(launches_from_thread_destructors), CASE(cancelled_threads),
+      CASE(launches_from_atexit_and_destructors), CASE(exit_with_work_queued),
       CASE(exit_beside_launching_threads), CASE(signals_during_waits), CASE(signals_during_launches), CASE(errno_is_kept),
       CASE(blocked_signals_stay_blocked))

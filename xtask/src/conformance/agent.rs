@@ -39,11 +39,31 @@ const MAX_CAP: u64 = 8;
 pub enum Manner {
     /// All stay open.
     Open,
-    /// Each opens, is capped and closes at random every 1 to 8 ms.
+    /// Each opens, is capped and closes at random.
     Stressed {
         /// Of the random numbers.
         seed: u64,
+        /// How often.
+        pace: Pace,
     },
+}
+
+/// How long a random gate stays as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// 1 to 8 ms, as agents do.
+    Usual,
+    /// 50 to 800 us: changes meet threads that are just about to wait, or have just woken.
+    Hurried,
+}
+
+impl Pace {
+    fn next(self, random: &mut Random) -> Duration {
+        Duration::from_micros(match self {
+            Pace::Usual => 1000 + random.below(7000),
+            Pace::Hurried => 50 + random.below(750),
+        })
+    }
 }
 
 /// What an agent saw of its clients.
@@ -126,7 +146,7 @@ fn listen(path: &Path) -> io::Result<OwnedFd> {
 fn serve(listener: BorrowedFd<'_>, manner: Manner, alive: &AtomicBool) -> anyhow::Result<Seen> {
     let mut random = Random(match manner {
         Manner::Open => 0,
-        Manner::Stressed { seed } => seed,
+        Manner::Stressed { seed, .. } => seed,
     });
     let mut clients: Vec<Client> = Vec::new();
     let mut change = Instant::now();
@@ -142,7 +162,7 @@ fn serve(listener: BorrowedFd<'_>, manner: Manner, alive: &AtomicBool) -> anyhow
             change = now
                 + match manner {
                     Manner::Open => BEAT,
-                    Manner::Stressed { .. } => Duration::from_micros(1000 + random.below(7000)),
+                    Manner::Stressed { pace, .. } => pace.next(&mut random),
                 };
         }
         if readable(listener, change.saturating_duration_since(Instant::now()))?

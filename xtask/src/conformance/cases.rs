@@ -1,7 +1,7 @@
 //! The case programs: compiled here, and asked which cases they hold.
 
 use std::collections::HashSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use std::{env, fs};
 
 use anyhow::{Context as _, bail, ensure};
 
-use super::Tier;
 use super::exec::{self, End};
+use super::{Abi, Tier};
 
 /// A program answers this fast which cases it holds.
 const LISTING: Duration = Duration::from_secs(20);
@@ -28,7 +28,19 @@ pub struct Case {
     pub name: String,
 }
 
-/// Compiles `sources` into `bin` and lists the cases:
+/// What is compiled, and against what.
+pub struct Recipe<'a> {
+    /// The folder of sources.
+    pub sources: &'a Path,
+    /// The folder of the installed runtimes.
+    pub runtime: &'a Path,
+    /// The one that the programs in C are linked with.
+    pub abi: Abi,
+    /// How much is wanted.
+    pub tier: Tier,
+}
+
+/// Compiles a recipe's sources into `bin` and lists the cases:
 ///
 /// | sources | become |
 /// |---|---|
@@ -40,12 +52,19 @@ pub struct Case {
 ///
 /// # Errors
 /// A compiler is missing, refuses a source, or two cases have one name.
-pub fn build(sources: &Path, bin: &Path, runtime: &Path, tier: Tier) -> anyhow::Result<Vec<Case>> {
+pub fn build(recipe: &Recipe<'_>, bin: &Path) -> anyhow::Result<Vec<Case>> {
+    let Recipe {
+        sources, runtime, ..
+    } = *recipe;
     fs::create_dir_all(bin)?;
+    let soname = recipe.abi.soname();
     let link = [
-        OsStr::new("-L"),
-        runtime.as_os_str(),
-        OsStr::new("-lamdhip64"),
+        OsString::from("-L"),
+        runtime.into(),
+        format!("-l:{soname}").into(),
+        format!("-DHIP_LIBRARY=\"{soname}\"").into(),
+        "-pthread".into(),
+        "-ldl".into(),
     ];
     for source in files(&sources.join("lib"), "c")? {
         let target = bin.join(format!("lib{}.so", stem(&source)));
@@ -54,14 +73,14 @@ pub fn build(sources: &Path, bin: &Path, runtime: &Path, tier: Tier) -> anyhow::
             .arg(&source)
             .arg("-o")
             .arg(target);
-        compile(cc.args(link).args(["-pthread", "-ldl"]))?;
+        compile(cc.args(&link))?;
     }
     let mut programs = Vec::new();
     for source in files(sources, "c")? {
         let target = bin.join(stem(&source));
         let mut cc = c_compiler(sources);
-        cc.arg(&source).arg("-o").arg(&target).args(link);
-        compile(cc.args(["-pthread", "-ldl"]))?;
+        cc.arg(&source).arg("-o").arg(&target);
+        compile(cc.args(&link))?;
         programs.push(target);
     }
     for source in files(&sources.join("hip"), "hip")? {
@@ -71,7 +90,7 @@ pub fn build(sources: &Path, bin: &Path, runtime: &Path, tier: Tier) -> anyhow::
         compile(hipcc.arg("-o").arg(target))?;
     }
     let mut hip = files(&sources.join("hip"), "cpp")?;
-    if tier == Tier::Full {
+    if recipe.tier == Tier::Full {
         hip.extend(files(&sources.join("full"), "cpp")?);
     }
     for source in hip {

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 
 use crate::build::{self, Profile};
 
@@ -35,9 +35,15 @@ pub struct Args {
     /// What to run: `full` adds the cases that need librocsparse (a package of 1.3 GB)
     #[arg(long, value_enum, default_value_t = Tier::Standard)]
     tier: Tier,
+    /// Major version of the runtime that the cases in C are linked with
+    #[arg(long, value_enum, default_value_t = Abi::Five)]
+    abi: Abi,
     /// Longest time of one run of a case, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 20.0)]
     watchdog: f64,
+    /// Another shim: the agent may never hear of it
+    #[arg(long, value_name = "FILE")]
+    shim: Option<PathBuf>,
     /// Another folder of case programs
     #[arg(long, value_name = "DIR")]
     sources: Option<PathBuf>,
@@ -52,6 +58,31 @@ pub enum Tier {
     Full,
 }
 
+/// A major version of the runtime's ABI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Abi {
+    /// ROCm 5.
+    #[value(name = "5")]
+    Five,
+    /// ROCm 6: exports jump through a dispatch table.
+    #[value(name = "6")]
+    Six,
+    /// ROCm 7, as ROCm 6.
+    #[value(name = "7")]
+    Seven,
+}
+
+impl Abi {
+    /// The runtime's name for the linker.
+    pub fn soname(self) -> &'static str {
+        match self {
+            Abi::Five => "libamdhip64.so.5",
+            Abi::Six => "libamdhip64.so.6",
+            Abi::Seven => "libamdhip64.so.7",
+        }
+    }
+}
+
 /// Builds the parts and the cases, runs them, prints the report; fails when a case does.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let watchdog = Duration::try_from_secs_f64(args.watchdog)?;
@@ -64,7 +95,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .sources
         .clone()
         .unwrap_or_else(|| build::root().join("conformance/cases"));
-    let mut all = cases::build(&sources, &work.path().join("bin"), &runtime, args.tier)?;
+    let recipe = cases::Recipe {
+        sources: &sources,
+        runtime: &runtime,
+        abi: args.abi,
+        tier: args.tier,
+    };
+    let mut all = cases::build(&recipe, &work.path().join("bin"))?;
     if args.tier == Tier::Standard && sources.join("full").is_dir() {
         eprintln!("LEFT OUT: the cases that need librocsparse (--tier full runs them)");
     }
@@ -79,7 +116,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     });
     let stage = runner::Stage {
         runtime,
-        shim: built.file("libxsched_shim.so"),
+        shim: match &args.shim {
+            Some(other) => other
+                .canonicalize()
+                .with_context(|| format!("no shim at {}", other.display()))?,
+            None => built.file("libxsched_shim.so"),
+        },
         work: work.path().to_owned(),
         watchdog,
         seed,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use super::agent::{Agent, Manner, Random, Seen};
+use super::agent::{Agent, Manner, Pace, Random, Seen};
 use super::cases::{Case, clean};
 use super::exec::{self, End, Ran};
 use super::report::{CaseResult, Outcome};
@@ -84,9 +84,10 @@ fn judge(stage: &Stage, case: &Case, index: usize) -> anyhow::Result<CaseResult>
     let open_outcome = note("open", compared(&native, &open), &open);
     // The first round that goes wrong is the result.
     let (mut stressed_outcome, mut stressed_seen) = (Outcome::Ok, Seen::default());
-    for _ in 0..stage.rounds {
+    for round in 0..stage.rounds {
         let manner = Manner::Stressed {
             seed: random.next(),
+            pace: [Pace::Usual, Pace::Hurried][round as usize % 2],
         };
         let (stressed, seen) = shimmed(stage, case, index, manner)?;
         stressed_seen = stressed_seen.plus(seen);

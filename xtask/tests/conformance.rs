@@ -1,0 +1,138 @@
+//! `cargo xtask conformance --json`: everything passes under the shim, and what should fail does.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+struct Suite {
+    report: Value,
+    success: bool,
+    progress: String,
+}
+
+fn conformance(arguments: &[&str]) -> Suite {
+    let out = Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(["conformance", "--json"])
+        .args(arguments)
+        .output()
+        .expect("runs");
+    let progress = String::from_utf8_lossy(&out.stderr).into_owned();
+    let report =
+        serde_json::from_slice(&out.stdout).unwrap_or_else(|error| panic!("{error}: {progress}"));
+    Suite {
+        report,
+        success: out.status.success(),
+        progress,
+    }
+}
+
+impl Suite {
+    fn cases(&self) -> &[Value] {
+        self.report["cases"].as_array().expect("a list")
+    }
+
+    /// The outcomes of a case: native, open, stressed.
+    fn outcomes(&self, name: &str) -> [&str; 3] {
+        let mut cases = self.cases().iter();
+        let case = cases.find(|case| case["name"] == name).expect("the case");
+        ["native", "open", "stressed"].map(|run| case[run].as_str().expect("an outcome"))
+    }
+}
+
+fn sources(folder: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../conformance")
+        .join(folder)
+}
+
+#[test]
+fn programs_behave_under_the_shim_as_without() {
+    let suite = conformance(&[]);
+    assert_eq!(suite.report["failed"], 0, "{}", suite.progress);
+    assert!(suite.success);
+    assert!(suite.cases().len() >= 90, "{} cases", suite.cases().len());
+    assert!(
+        suite.cases().iter().all(|case| case["ok"] == true),
+        "{}",
+        suite.progress
+    );
+    let waits = suite.report["waits"].as_u64().expect("a number");
+    assert!(waits > 500, "only {waits} launches waited at the gate");
+}
+
+#[test]
+fn what_goes_wrong_is_reported_as_what_it_is() {
+    let folder = sources("faulty");
+    let folder = folder.to_str().expect("UTF-8");
+    let suite = conformance(&["--sources", folder, "--watchdog", "2"]);
+    assert!(!suite.success, "{}", suite.progress);
+    for (name, outcomes) in [
+        ("passes", ["ok", "ok", "ok"]),
+        ("differs_in_its_transcript", ["ok", "differs", "differs"]),
+        ("differs_in_its_status", ["ok", "differs", "differs"]),
+        ("hangs_under_the_shim", ["ok", "hang", "hang"]),
+        ("crashes_under_the_shim", ["ok", "crash", "crash"]),
+        ("hangs_natively", ["hang", "differs", "differs"]),
+        ("fails_natively", ["crash", "differs", "differs"]),
+        ("says_nothing", ["crash", "ok", "ok"]),
+    ] {
+        let found = suite.outcomes(name);
+        // A native hang ends the transcript where the others go on; how they compare does not matter.
+        if outcomes[0] == "ok" {
+            assert_eq!(found, outcomes, "{name}: {}", suite.progress);
+        } else {
+            assert_eq!(found[0], outcomes[0], "{name}: {}", suite.progress);
+        }
+    }
+    assert_eq!(suite.report["failed"], 7, "{}", suite.progress);
+    assert!(
+        suite.progress.contains("native shimmed 0"),
+        "the difference is shown: {}",
+        suite.progress
+    );
+}
+
+/// The cases themselves can fail: a shim that defers launches, and one that never asks the agent.
+#[test]
+fn bad_shims_are_caught() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let shim = dir.path().join("libdeferring.so");
+    let compiled = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-pthread", "-I"])
+        .arg(sources("../hipsim/include"))
+        .arg(sources("faulty/shims/deferring.c"))
+        .arg("-o")
+        .arg(&shim)
+        .arg("-ldl")
+        .status();
+    assert!(compiled.is_ok_and(|status| status.success()), "cc");
+    let shim = shim.to_str().expect("UTF-8");
+    for case in [
+        "arguments_reused_at_once",
+        "cross_stream_event_wait",
+        "bad_functions",
+        "host_function_and_2d_copy",
+        "capture_of_20_launches",
+    ] {
+        let arguments = [
+            "--shim",
+            shim,
+            "--case",
+            case,
+            "--watchdog",
+            "3",
+            "--rounds",
+            "1",
+        ];
+        let suite = conformance(&arguments);
+        let failed = suite.report["failed"].as_u64().expect("a number");
+        assert_eq!(
+            failed as usize,
+            suite.cases().len(),
+            "{case}: {}",
+            suite.progress
+        );
+        assert!(!suite.success);
+    }
+}
