@@ -2,15 +2,19 @@
 //! state and screen.
 
 use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{self, Receiver, Sender};
+use xsched_common::units::Class;
 
-use crate::conn;
+use crate::cli::Tape;
+use crate::conn::{self, LinkEvent};
 use crate::layout::Size;
-use crate::state::{Effect, Msg, Settings, State, Users};
+use crate::replay::{self, Command, Writer};
+use crate::state::{Effect, Identity, Msg, Settings, State, Tone, Users};
 use crate::terminal::Screen;
 use crate::theme::Theme;
 use crate::view;
@@ -22,6 +26,9 @@ const TICK: Duration = Duration::from_millis(500);
 /// of filling memory.
 const QUEUE: usize = 64;
 
+/// How long a diagnosis observes calls.
+const OBSERVATION: Duration = Duration::from_secs(2);
+
 /// Why the loop ended.
 enum End {
     Quit,
@@ -30,12 +37,12 @@ enum End {
 }
 
 /// Shows the screen until the user quits.
-pub async fn run(settings: Settings, theme: Theme) -> ExitCode {
+pub async fn run(settings: Settings, theme: Theme, tape: Tape) -> ExitCode {
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
         eprintln!("xtop: not on a terminal: use --once or --batch");
         return ExitCode::from(2);
     }
-    match show(settings, &theme).await {
+    match show(settings, &theme, tape).await {
         Ok(End::Quit) => ExitCode::SUCCESS,
         // The shell's convention for a program ended by a signal.
         Ok(End::Signal(number)) => ExitCode::from(128 + number),
@@ -47,30 +54,77 @@ pub async fn run(settings: Settings, theme: Theme) -> ExitCode {
     }
 }
 
-async fn show(settings: Settings, theme: &Theme) -> io::Result<End> {
+async fn show(settings: Settings, theme: &Theme, tape: Tape) -> io::Result<End> {
     let (sender, receiver) = mpsc::channel(QUEUE);
     let (width, height) = crossterm::terminal::size()?;
     let state = State::new(settings, Users::of_machine(), Size { width, height });
     let screen = Screen::enter()?;
-    tokio::spawn(conn::watch(
-        state.settings.socket.clone(),
-        state.settings.interval,
-        sender.clone(),
-    ));
+    let (commands, obeyed) = mpsc::channel(QUEUE);
+    match tape.replay {
+        Some(recording) => {
+            tokio::spawn(replay::play(recording, obeyed, sender.clone()));
+        }
+        None => {
+            tokio::spawn(conn::watch(
+                state.settings.socket.clone(),
+                state.settings.interval,
+                sender.clone(),
+            ));
+        }
+    }
     let input = sender.clone();
     std::thread::Builder::new()
         .name("xtop-input".into())
         .spawn(move || read_terminal(&input))?;
     // The screen is dropped, and the terminal restored, before any message.
-    event_loop(screen, state, theme, sender, receiver).await
+    let helpers = Helpers {
+        socket: state.settings.socket.clone(),
+        sender,
+        commands,
+    };
+    event_loop(screen, state, theme, helpers, receiver, tape.record).await
+}
+
+/// Those who do what the state asks for.
+struct Helpers {
+    socket: PathBuf,
+    sender: Sender<Msg>,
+    commands: Sender<Command>,
+}
+
+impl Helpers {
+    fn set(&self, pid: u32, class: Class) {
+        let (path, sender) = (self.socket.clone(), self.sender.clone());
+        tokio::spawn(async move {
+            let result = conn::set(&path, pid, class).await;
+            let result = result.map_err(|error| error.to_string());
+            // A closed channel means that nobody waits any more.
+            let _ = sender.send(Msg::Settled(result)).await;
+        });
+    }
+
+    fn diagnose(&self, target: Identity) {
+        let (path, sender) = (self.socket.clone(), self.sender.clone());
+        tokio::spawn(async move {
+            let result = conn::diagnose(&path, target.pid, OBSERVATION).await;
+            let result = result.map_err(|error| error.to_string());
+            let _ = sender.send(Msg::Diagnosed(target, result)).await;
+        });
+    }
+
+    fn steer(&self, command: Command) {
+        // A player that is busy with many commands may miss some.
+        let _ = self.commands.try_send(command);
+    }
 }
 
 async fn event_loop(
     mut screen: Screen,
     mut state: State,
     theme: &Theme,
-    sender: Sender<Msg>,
+    helpers: Helpers,
     mut messages: Receiver<Msg>,
+    mut record: Option<Writer>,
 ) -> io::Result<End> {
     let start = Instant::now();
     let mut tick = tokio::time::interval(TICK);
@@ -94,19 +148,19 @@ async fn event_loop(
             if let Msg::TerminalLost = message {
                 return Ok(End::NoTerminal);
             }
+            if let (Some(writer), Msg::Link(LinkEvent::Snapshot(snapshot))) =
+                (&mut record, &message)
+                && let Err(error) = writer.push(start.elapsed(), snapshot)
+            {
+                record = None;
+                state.notify(Tone::Bad, format!("recording ended: {error}"));
+            }
             match state.update(start.elapsed(), message) {
                 Effect::None => {}
                 Effect::Quit => return Ok(End::Quit),
-                Effect::Set { pid, class } => {
-                    let path = state.settings.socket.clone();
-                    let sender = sender.clone();
-                    tokio::spawn(async move {
-                        let result = conn::set(&path, pid, class).await;
-                        let result = result.map_err(|error| error.to_string());
-                        // A closed channel means that nobody waits any more.
-                        let _ = sender.send(Msg::Settled(result)).await;
-                    });
-                }
+                Effect::Diagnose(target) => helpers.diagnose(target),
+                Effect::Replay(command) => helpers.steer(command),
+                Effect::Set { pid, class } => helpers.set(pid, class),
             }
         }
     }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use xsched_common::run_dir::RunDir;
 
+use crate::config::{self, Config};
+use crate::replay::{self, Recording, Writer};
 use crate::state::{Filter, Sort};
 use crate::theme::{self, Charset, Palette, Theme};
 
@@ -45,7 +47,8 @@ pub struct Args {
     format: Format,
 
     /// Show only matching processes: words are searched in command, pid, user
-    /// and class; also COLUMN:TEXT, p99:>5ms, bypass:<1%, gate:- (unknown).
+    /// and class; also /REGEX/, COLUMN:TEXT, COLUMN:/REGEX/, p99:>=5ms,
+    /// bypass:<1%, gate:- (unknown); ! before a term turns it round.
     #[arg(
         long,
         value_name = "FILTER",
@@ -63,6 +66,18 @@ pub struct Args {
     /// Refuse to change classes.
     #[arg(long)]
     readonly: bool,
+
+    /// Write every snapshot to FILE, which must not exist yet.
+    #[arg(long, value_name = "FILE", conflicts_with = "replay")]
+    record: Option<PathBuf>,
+
+    /// Show or print the snapshots that --record wrote to FILE.
+    #[arg(long, value_name = "FILE", conflicts_with = "socket")]
+    replay: Option<PathBuf>,
+
+    /// Keys and colours [default: $XDG_CONFIG_HOME/xsched/xtop.toml].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 
     /// Colours [default: mono with NO_COLOR, 16 on simple terminals, else dark].
     #[arg(long)]
@@ -96,6 +111,15 @@ fn parse_filter(text: &str) -> Result<String, String> {
     parsed.map(|_| text.to_owned()).map_err(|e| e.to_string())
 }
 
+/// Where snapshots come from and where else they go.
+#[derive(Debug)]
+pub struct Tape {
+    /// Played instead of asking an agent.
+    pub replay: Option<Recording>,
+    /// Written besides.
+    pub record: Option<Writer>,
+}
+
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
@@ -123,8 +147,21 @@ impl Args {
         }
     }
 
+    /// Opens the recordings that are asked for.
+    pub fn tape(&self) -> Result<Tape, replay::Error> {
+        Ok(Tape {
+            replay: self.replay.as_deref().map(Recording::open).transpose()?,
+            record: self.record.as_deref().map(Writer::create).transpose()?,
+        })
+    }
+
+    /// Reads the user's own keys and colours.
+    pub fn config(&self) -> Result<Config, config::Error> {
+        config::load(self.config.as_deref())
+    }
+
     /// How to do it.
-    pub fn settings(&self) -> crate::state::Settings {
+    pub fn settings(&self, config: &Config) -> crate::state::Settings {
         use crate::state::Access;
         let socket = self.socket.clone().unwrap_or_else(|| {
             RunDir::for_client(rustix::process::geteuid().as_raw()).api_socket()
@@ -132,24 +169,37 @@ impl Args {
         crate::state::Settings {
             socket,
             interval: self.delay,
-            access: if self.readonly {
-                Access::ReadOnly
-            } else {
-                Access::Full
+            access: match (&self.replay, self.readonly) {
+                (Some(_), _) => Access::Recorded,
+                (None, true) => Access::ReadOnly,
+                (None, false) => Access::Full,
             },
             sort: self.sort.unwrap_or_default(),
             filter: self.filter.clone(),
+            keys: config.keys.clone(),
         }
     }
 
     /// Colours and symbols.
-    pub fn theme(&self) -> Theme {
-        let palette = self.theme.unwrap_or_else(theme::palette_of_environment);
+    pub fn theme(&self, config: &Config) -> Theme {
+        let environment = theme::palette_of_environment();
+        let palette = match (self.theme, config.palette, environment) {
+            (Some(asked), ..) => asked,
+            // NO_COLOR is stronger than a file: it is said here and now.
+            (None, Some(_), Palette::Mono) => Palette::Mono,
+            (None, own, environment) => own.unwrap_or(environment),
+        };
         let charset = match self.ascii {
             true => Charset::Ascii,
             false => theme::charset_of_environment(),
         };
-        Theme::new(palette, charset)
+        let mut theme = Theme::new(palette, charset);
+        for &(role, colour) in &config.colours {
+            if palette != Palette::Mono {
+                theme.recolour(role, colour);
+            }
+        }
+        theme
     }
 }
 
@@ -173,6 +223,9 @@ mod tests {
             "xtop --filter colour:red",
             "xtop -d 0",
             "xtop --batch -n 0",
+            "xtop --record a --replay b",
+            "xtop --replay b --socket c",
+            "xtop --filter /(/",
         ] {
             assert!(Args::try_parse_from(line.split(' ')).is_err(), "{line}");
         }

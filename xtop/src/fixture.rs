@@ -49,6 +49,15 @@ fn latency(count: u64, p50_us: u64, p99_us: u64) -> Option<Latency> {
     })
 }
 
+/// Buckets from so many us on.
+fn histogram(buckets: &[(u64, u64)]) -> Vec<LatencyBucket> {
+    let bucket = |&(from_us, count)| LatencyBucket {
+        from_ns: Nanos(from_us << 10),
+        count,
+    };
+    buckets.iter().map(bucket).collect()
+}
+
 /// A joined process of class high.
 pub fn service_process() -> ProcessRow {
     ProcessRow {
@@ -68,6 +77,7 @@ pub fn service_process() -> ProcessRow {
         bypass_ratio: Some(0.0),
         default_stream_ratio: Some(0.031),
         burst: latency(200, 2_010, 3_210),
+        burst_histogram: histogram(&[(1_792, 40), (2_048, 110), (2_560, 45), (3_072, 5)]),
         gate_wait: latency(0, 0, 0),
         guards: Some(Guards::default()),
         in_flight: Some(3),

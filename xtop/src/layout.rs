@@ -3,7 +3,8 @@
 
 use ratatui::layout::Rect;
 
-use crate::state::{Column, Detail, Mode, State};
+use crate::state::{Column, Detail, Mode, Screen, State};
+use crate::text;
 
 /// A terminal's size in cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,10 @@ pub const SMALLEST: Size = Size {
 pub struct Layout {
     /// The agent and the data: two lines.
     pub header: Rect,
+    /// The names of the screens.
+    pub tabs: Rect,
+    /// All between tabs and prompt: what screens without a table fill.
+    pub main: Rect,
     /// The columns' titles.
     pub titles: Rect,
     /// The rows.
@@ -37,7 +42,12 @@ pub struct Layout {
     pub footer: Rect,
     /// The columns that fit, left to right.
     pub columns: Vec<Place>,
+    /// Beside the rows: the trend of P99, where there is room for all columns.
+    pub trend: Option<Rect>,
 }
+
+/// Columns of the trend.
+const TREND: u16 = 24;
 
 /// Where a column is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +60,17 @@ pub struct Place {
     pub width: u16,
 }
 
+impl Place {
+    /// Without the first `columns`.
+    pub fn shifted(self, columns: u16) -> Place {
+        Place {
+            x: self.x + columns,
+            width: self.width.saturating_sub(columns),
+            ..self
+        }
+    }
+}
+
 impl Layout {
     /// The parts of a screen of `size`.
     pub fn of(size: Size, state: &State) -> Layout {
@@ -57,10 +78,15 @@ impl Layout {
             (Mode::Filter(_), _) | (_, Some(_)) => 1,
             _ => 0,
         };
-        let room = size.height.saturating_sub(2 + 1 + prompt + 1);
+        let room = size.height.saturating_sub(2 + 1 + 1 + prompt + 1);
         let detail = match state.detail {
             Detail::Hidden => 0,
             Detail::Shown(_) => (room / 2).max(room.saturating_sub(4).min(9)).min(18),
+        };
+        let needed: u16 = WIDTHS.iter().map(|(_, width)| width + 1).sum();
+        let trend = match size.width > needed + COMMAND_SPARE + TREND {
+            true => TREND + 1,
+            false => 0,
         };
         let mut y = 0;
         let mut take = |height: u16| {
@@ -69,20 +95,47 @@ impl Layout {
             y += height;
             part
         };
+        let (header, tabs, titles) = (take(2), take(1), take(1));
+        let end = size.height.saturating_sub(prompt + 1).max(titles.y);
         Layout {
-            header: take(2),
-            titles: take(1),
+            header,
+            tabs,
+            main: Rect::new(0, titles.y, size.width, end - titles.y),
+            titles,
             body: take(room - detail),
             detail: take(detail),
             prompt: take(prompt),
             footer: take(1),
-            columns: places(size.width, state.processes.sort().column),
+            columns: places(size.width - trend, state.processes.sort().column),
+            trend: (trend > 0).then(|| Rect::new(size.width - TREND, 4, TREND, 1)),
         }
     }
 
     /// Rows that fit.
     pub fn rows(&self) -> usize {
         self.body.height.into()
+    }
+
+    /// The screens' names with their places among the tabs.
+    pub fn tab_places(&self) -> impl Iterator<Item = (Screen, String, u16)> {
+        let mut x = self.tabs.x;
+        Screen::ALL.into_iter().zip(1..).map(move |(screen, key)| {
+            let name = format!(" {key} {} ", screen.name());
+            let place = x;
+            x += text::width(&name) as u16;
+            (screen, name, place)
+        })
+    }
+
+    /// The screen whose name is there.
+    pub fn tab_at(&self, x: u16, y: u16) -> Option<Screen> {
+        let at = |(screen, name, place): (Screen, String, u16)| {
+            let end = place + text::width(&name) as u16;
+            (place..end).contains(&x).then_some(screen)
+        };
+        self.tab_places()
+            .find_map(at)
+            .filter(|_| self.tabs.contains((x, y).into()))
     }
 
     /// The column whose title is there.

@@ -4,15 +4,18 @@
 //! takes them and the keys of [`input`] in, [`layout`] places things and
 //! [`view`] draws them in the colours of [`theme`]. [`app`] moves messages
 //! between them and the terminal. [`output`] prints snapshots as text
-//! instead. Only `conn`, `app`, `terminal` and `output` do I/O.
+//! instead, [`replay`] writes them to a file and plays that. Only `conn`,
+//! `replay`, `config`, `app`, `terminal` and `output` do I/O.
 
 pub mod app;
 pub mod cli;
+pub mod config;
 pub mod conn;
 pub mod format;
 pub mod input;
 pub mod layout;
 pub mod output;
+pub mod replay;
 pub mod state;
 pub mod terminal;
 pub mod text;

@@ -7,6 +7,19 @@ use xtop::cli::{Args, Task};
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    let usage = |error: &dyn std::error::Error| {
+        eprintln!("xtop: {error}");
+        ExitCode::from(2)
+    };
+    let config = match args.config() {
+        Ok(config) => config,
+        Err(error) => return usage(&error),
+    };
+    let tape = match args.tape() {
+        Ok(tape) => tape,
+        Err(error) => return usage(&error),
+    };
+    let settings = args.settings(&config);
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -19,9 +32,9 @@ fn main() -> ExitCode {
     };
     runtime.block_on(async {
         match args.task() {
-            Task::Interactive => xtop::app::run(args.settings(), args.theme()).await,
+            Task::Interactive => xtop::app::run(settings, args.theme(&config), tape).await,
             Task::Print { count, format } => {
-                xtop::output::run(&args.settings(), count, format).await
+                xtop::output::run(&settings, tape, count, format).await
             }
         }
     })

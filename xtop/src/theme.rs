@@ -13,6 +13,8 @@ pub enum Palette {
     Dark,
     /// For light backgrounds, 256 colours.
     Light,
+    /// Bright on dark, for low vision and bad screens.
+    HighContrast,
     /// The terminal's own 16 colours.
     #[value(name = "16")]
     Ansi16,
@@ -77,6 +79,20 @@ pub struct Symbols {
     pub to: &'static str,
     /// Where text is typed.
     pub cursor: &'static str,
+    /// Before a child in a tree.
+    pub branch: &'static str,
+    /// Bars of a sparkline, lowest first.
+    pub levels: [&'static str; 8],
+    /// Ends of a lying bar, shortest first.
+    pub eighths: [&'static str; 8],
+    /// An open gate on a timeline.
+    pub open: &'static str,
+    /// A capped gate on a timeline.
+    pub capped: &'static str,
+    /// A closed gate on a timeline.
+    pub closed: &'static str,
+    /// No gate, or nothing to do, on a timeline.
+    pub ungated: &'static str,
     /// Lines around panes.
     pub border: border::Set<'static>,
 }
@@ -88,6 +104,13 @@ const UNICODE: Symbols = Symbols {
     cut: "…",
     to: "→",
     cursor: "▏",
+    branch: "└ ",
+    levels: ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"],
+    eighths: ["▏", "▎", "▍", "▌", "▋", "▊", "▉", "█"],
+    open: "█",
+    capped: "▄",
+    closed: "▁",
+    ungated: "·",
     border: border::ROUNDED,
 };
 
@@ -98,6 +121,13 @@ const ASCII: Symbols = Symbols {
     cut: "~",
     to: "->",
     cursor: "_",
+    branch: "`-",
+    levels: ["_", ".", ":", "-", "=", "+", "*", "#"],
+    eighths: [".", ".", ":", ":", "-", "-", "=", "="],
+    open: "#",
+    capped: "=",
+    closed: "_",
+    ungated: ".",
     border: border::Set {
         top_left: "+",
         top_right: "+",
@@ -157,6 +187,16 @@ impl Theme {
                 bad: Color::Indexed(160),
                 accent: Color::Indexed(91),
             },
+            Palette::HighContrast => Colours {
+                text: Color::Indexed(231),
+                dim: Color::Indexed(255),
+                title: Color::Indexed(51),
+                selected: Color::Reset,
+                good: Color::Indexed(46),
+                warn: Color::Indexed(226),
+                bad: Color::Indexed(209),
+                accent: Color::Indexed(219),
+            },
             Palette::Ansi16 => Colours {
                 text: Color::Reset,
                 dim: Color::Reset,
@@ -186,6 +226,73 @@ impl Theme {
             key: bold.fg(colours.title),
             border: plain.fg(colours.dim),
             ..mono
+        }
+    }
+}
+
+/// A meaning whose colour can be chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Ordinary text.
+    Text,
+    /// Less important text, lines around panes.
+    Dim,
+    /// Titles and keys.
+    Title,
+    /// Behind the selected row.
+    Selected,
+    /// All is well.
+    Good,
+    /// Worth a look.
+    Warn,
+    /// Wrong.
+    Bad,
+    /// Classes above normal, bars.
+    Accent,
+}
+
+impl Role {
+    const NAMES: [(&'static str, Role); 8] = [
+        ("text", Role::Text),
+        ("dim", Role::Dim),
+        ("title", Role::Title),
+        ("selected", Role::Selected),
+        ("good", Role::Good),
+        ("warn", Role::Warn),
+        ("bad", Role::Bad),
+        ("accent", Role::Accent),
+    ];
+
+    /// The role with this name.
+    pub fn from_name(name: &str) -> Option<Role> {
+        let found = Role::NAMES.iter().find(|(n, _)| *n == name);
+        found.map(|&(_, role)| role)
+    }
+
+    /// All names, for error messages.
+    pub fn names() -> String {
+        Role::NAMES.map(|(name, _)| name).join(", ")
+    }
+}
+
+impl Theme {
+    /// Changes the colour of `role`.
+    pub fn recolour(&mut self, role: Role, colour: Color) {
+        let styles: &mut [&mut Style] = match role {
+            Role::Text => &mut [&mut self.text, &mut self.strong],
+            Role::Dim => &mut [&mut self.dim, &mut self.border],
+            Role::Title => &mut [&mut self.title, &mut self.sorted, &mut self.key],
+            Role::Selected => {
+                self.selected = Style::new().bg(colour);
+                return;
+            }
+            Role::Good => &mut [&mut self.good],
+            Role::Warn => &mut [&mut self.warn],
+            Role::Bad => &mut [&mut self.bad],
+            Role::Accent => &mut [&mut self.accent],
+        };
+        for style in styles {
+            **style = style.fg(colour);
         }
     }
 }

@@ -50,7 +50,7 @@ fn sort_filter_change_a_class_and_quit() {
         s.contains("1 of 3 processes match") && !s.contains("  977")
     });
 
-    xtop.press("4");
+    xtop.press("c4");
     xtop.wait_for("question", |s| {
         s.contains("change class?") && s.contains("high → low")
     });
@@ -85,7 +85,7 @@ fn set(pid: u32, class: Class) -> Request {
 fn a_refused_change_shows_the_reason() {
     let agent = FakeAgent::start(Behaviour::Steady);
     let mut xtop = start(&agent, &["--filter", "train"]);
-    xtop.press("1\r");
+    xtop.press("c1\r");
     xtop.wait_for("reason", |s| {
         s.contains("pid 5100 is root's: run xtop with sudo")
     });
@@ -99,7 +99,7 @@ fn readonly_sends_nothing() {
     let agent = FakeAgent::start(Behaviour::Steady);
     let mut xtop = start(&agent, &["--readonly"]);
     assert!(!xtop.text().contains("c class"));
-    xtop.press("4\r");
+    xtop.press("c4\r");
     xtop.wait_for("refusal", |s| s.contains("read-only"));
     xtop.press("qq");
     assert!(xtop.wait().success());
@@ -111,8 +111,8 @@ fn readonly_sends_nothing() {
 fn a_click_on_a_title_sorts() {
     let agent = FakeAgent::start(Behaviour::Steady);
     let mut xtop = start(&agent, &[]);
-    // SGR mouse report: left button on column 5, line 3.
-    xtop.press("\x1b[<0;5;3M\x1b[<0;5;3m");
+    // SGR mouse report: left button on column 5, line 4.
+    xtop.press("\x1b[<0;5;4M\x1b[<0;5;4m");
     xtop.wait_for("order by pid", |s| s.contains("PID▲"));
 }
 

@@ -5,11 +5,13 @@ mod table;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use xsched_common::api::{Request, Snapshot};
 
-use crate::cli::Format;
+use crate::cli::{Format, Tape};
 use crate::conn::{ANSWER_TIME, Connection, Error};
+use crate::replay;
 use crate::state::{Filter, Processes, Row, Settings, Users};
 
 /// Why printing ended early.
@@ -17,13 +19,15 @@ use crate::state::{Filter, Processes, Row, Settings, Users};
 enum Failure {
     #[error(transparent)]
     Agent(#[from] Error),
+    #[error(transparent)]
+    Recording(#[from] replay::Error),
     #[error("cannot write: {0}")]
     Write(#[from] io::Error),
 }
 
 /// Prints `count` snapshots, or goes on until stopped.
-pub async fn run(settings: &Settings, count: Option<u64>, format: Format) -> ExitCode {
-    match print(settings, count, format).await {
+pub async fn run(settings: &Settings, tape: Tape, count: Option<u64>, format: Format) -> ExitCode {
+    match print(settings, tape, count, format).await {
         Ok(()) => ExitCode::SUCCESS,
         // The reader has seen enough (`xtop --batch | head`).
         Err(Failure::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
@@ -33,16 +37,32 @@ pub async fn run(settings: &Settings, count: Option<u64>, format: Format) -> Exi
             eprintln!("xtop: {failure}");
             match failure {
                 Failure::Agent(error) if error.is_connect() => ExitCode::from(2),
-                Failure::Agent(_) | Failure::Write(_) => ExitCode::FAILURE,
+                Failure::Agent(_) | Failure::Recording(_) | Failure::Write(_) => ExitCode::FAILURE,
             }
         }
     }
 }
 
-async fn print(settings: &Settings, count: Option<u64>, format: Format) -> Result<(), Failure> {
+async fn print(
+    settings: &Settings,
+    mut tape: Tape,
+    count: Option<u64>,
+    format: Format,
+) -> Result<(), Failure> {
     let users = Users::of_machine();
     let filter = settings.filter.parse().unwrap_or_default();
     let mut printer = Printer::new(settings, filter, format);
+    let mut out = io::stdout().lock();
+    if let Some(mut recording) = tape.replay {
+        let count = count.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
+        for index in 0..recording.len().min(count) {
+            let snapshot = recording.read(index)?;
+            out.write_all(printer.print(snapshot, &users)?.as_bytes())?;
+            out.flush()?;
+        }
+        return Ok(());
+    }
+    let start = Instant::now();
     let mut connection = Connection::open(&settings.socket).await?;
     let interval_ms = u64::try_from(settings.interval.as_millis()).unwrap_or(u64::MAX);
     connection
@@ -52,10 +72,12 @@ async fn print(settings: &Settings, count: Option<u64>, format: Format) -> Resul
         })
         .await?;
     let patience = settings.interval * 3 + ANSWER_TIME;
-    let mut out = io::stdout().lock();
     let mut left = count;
     while left != Some(0) {
         let snapshot = connection.snapshot(patience).await?;
+        if let Some(writer) = &mut tape.record {
+            writer.push(start.elapsed(), &snapshot)?;
+        }
         out.write_all(printer.print(snapshot, &users)?.as_bytes())?;
         out.flush()?;
         left = left.map(|n| n - 1);
@@ -122,6 +144,7 @@ mod tests {
             access: Access::ReadOnly,
             sort: sort.parse().expect("a sort"),
             filter: String::new(),
+            keys: crate::input::Keymap::default(),
         };
         let filter = filter.parse().expect("a filter");
         let mut printer = Printer::new(&settings, filter, format);

@@ -4,11 +4,12 @@ use xsched_common::units::Class;
 
 use super::mode::{lowered, raised};
 use super::{
-    Access, ClassChange, Column, Detail, Effect, Filter, FilterLine, Flow, Link, Mode, Sort, State,
-    Step, Tone,
+    Access, ClassChange, Column, Detail, Effect, Examination, Filter, FilterLine, Flow, Focus,
+    Link, Mode, Screen, Sort, State, Step, Tone,
 };
 use crate::input::Action;
 use crate::layout::Layout;
+use crate::replay::Command;
 use crate::view;
 
 impl State {
@@ -18,11 +19,23 @@ impl State {
             Action::ChooseClass | Action::SetClass(_) | Action::RaiseClass | Action::LowerClass => {
                 self.settings.access == Access::Full
                     && self.link == Link::Connected
-                    && !self.processes.is_empty()
+                    && self.subject().is_some()
             }
-            Action::Step(_) | Action::Page(_) | Action::Detail => !self.processes.is_empty(),
-            Action::ScrollDetail(_) => self.detail != Detail::Hidden,
-            Action::Back => self.detail != Detail::Hidden || !self.filter_text.is_empty(),
+            Action::Diagnose => {
+                self.settings.access != Access::Recorded
+                    && self.link == Link::Connected
+                    && self.subject().is_some()
+            }
+            Action::Seek(_) | Action::Speed(_) => self.replay.is_some(),
+            Action::Step(_) | Action::Page(_) | Action::Open | Action::Pane => {
+                !self.processes.is_empty()
+            }
+            Action::ScrollPane(_) => self.detail != Detail::Hidden,
+            Action::Back => {
+                self.screen != Screen::Processes
+                    || self.detail != Detail::Hidden
+                    || !self.filter_text.is_empty()
+            }
             _ => true,
         }
     }
@@ -33,13 +46,21 @@ impl State {
             Action::Quit => return Effect::Quit,
             Action::Help => self.mode = Mode::Help(0),
             Action::Agent => self.mode = Mode::Agent(0),
-            Action::Step(step) => self.processes.step(step),
+            Action::Show(screen) => self.show_screen(screen),
+            Action::NextScreen(n) => self.show_screen(self.screen.neighbour(n)),
+            Action::Open => self.show_screen(Screen::Process),
+            Action::Step(step) => {
+                self.processes.step(step);
+                if self.screen == Screen::Process {
+                    self.show_screen(Screen::Process);
+                }
+            }
             Action::Page(pages) => {
                 let rows = Layout::of(self.size, self).rows().max(1);
                 self.processes.step(Step::Rows(rows as isize * pages));
             }
-            Action::Detail => self.toggle_detail(),
-            Action::ScrollDetail(lines) => {
+            Action::Pane => self.toggle_pane(),
+            Action::ScrollPane(lines) => {
                 let last = view::last_line(self);
                 if let Detail::Shown(line) = &mut self.detail {
                     *line = line.saturating_add_signed(lines).min(last);
@@ -52,7 +73,15 @@ impl State {
                 let column = neighbour(self.processes.sort().column, n);
                 self.processes.set_sort(Sort::by(column));
             }
+            Action::Tree => self.processes.toggle_tree(),
+            Action::Pause if self.replay.is_some() => {
+                return Effect::Replay(Command::TogglePause);
+            }
             Action::Pause => self.toggle_pause(),
+            Action::Diagnose => return self.diagnose(),
+            Action::Seek(_) | Action::Speed(_) if self.replay.is_none() => {}
+            Action::Seek(seek) => return Effect::Replay(Command::Seek(seek)),
+            Action::Speed(steps) => return Effect::Replay(Command::Speed(steps)),
             Action::Filter => {
                 self.mode = Mode::Filter(FilterLine {
                     text: self.filter_text.clone(),
@@ -69,12 +98,7 @@ impl State {
                 text.pop();
             }),
             Action::EraseAll => self.edit_filter(String::clear),
-            Action::Scroll(lines) => {
-                let last = view::last_line(self);
-                if let Mode::Help(line) | Mode::Agent(line) = &mut self.mode {
-                    *line = line.saturating_add_signed(lines).min(last);
-                }
-            }
+            Action::Scroll(lines) => self.scroll_by(lines),
             Action::MenuStep(n) => {
                 if let Mode::Sort(column) = &mut self.mode {
                     *column = neighbour(*column, n);
@@ -86,7 +110,51 @@ impl State {
         Effect::None
     }
 
-    fn toggle_detail(&mut self) {
+    /// Shows a screen from its first line on.
+    pub(super) fn show_screen(&mut self, screen: Screen) {
+        if screen == Screen::Process {
+            self.processes.pin();
+            if let Some(row) = self.processes.selected() {
+                self.focus = Some(Focus::running(row));
+            }
+        }
+        self.screen = screen;
+        self.scroll = 0;
+    }
+
+    /// Scrolls the text or the screen.
+    pub(super) fn scroll_by(&mut self, lines: i16) {
+        let last = view::last_line(self);
+        let line = match &mut self.mode {
+            Mode::Help(line) | Mode::Agent(line) => line,
+            _ => &mut self.scroll,
+        };
+        *line = line.saturating_add_signed(lines).min(last);
+    }
+
+    fn diagnose(&mut self) -> Effect {
+        if self.settings.access == Access::Recorded {
+            self.notify(Tone::Bad, "a recording cannot be examined".into());
+            return Effect::None;
+        }
+        if self.link != Link::Connected {
+            self.notify(
+                Tone::Bad,
+                "not connected: nothing can be examined now".into(),
+            );
+            return Effect::None;
+        }
+        let Some(target) = self.subject().map(|row| row.identity()) else {
+            return Effect::None;
+        };
+        if self.examinations.get(target) == Some(&Examination::Running) {
+            return Effect::None;
+        }
+        self.examinations.set(target, Examination::Running);
+        Effect::Diagnose(target)
+    }
+
+    fn toggle_pane(&mut self) {
         self.processes.pin();
         self.detail = match self.detail {
             Detail::Hidden => Detail::Shown(0),
@@ -96,7 +164,9 @@ impl State {
 
     /// One step back: first the pane, then the filter, then the selection.
     fn back(&mut self) {
-        if self.detail != Detail::Hidden {
+        if self.screen != Screen::Processes {
+            self.show_screen(Screen::Processes);
+        } else if self.detail != Detail::Hidden {
             self.detail = Detail::Hidden;
         } else if self.filter_text.is_empty() {
             self.processes.unpin();
@@ -125,9 +195,13 @@ impl State {
             change.chosen = choose(change.chosen);
             return;
         }
-        if self.settings.access == Access::ReadOnly {
-            self.notify(Tone::Bad, "read-only: start xtop without --readonly".into());
-            return;
+        let refusal = match self.settings.access {
+            Access::Full => None,
+            Access::ReadOnly => Some("read-only: start xtop without --readonly"),
+            Access::Recorded => Some("this is a recording: nothing can be changed"),
+        };
+        if let Some(refusal) = refusal {
+            return self.notify(Tone::Bad, refusal.into());
         }
         if self.link != Link::Connected {
             self.notify(
@@ -137,13 +211,15 @@ impl State {
             return;
         }
         self.processes.pin();
-        if let Some(row) = self.processes.selected() {
+        if let Some(row) = self.subject() {
             self.mode = Mode::Class(ClassChange {
                 target: row.identity(),
                 command: row.command.clone(),
                 current: row.process.class,
                 chosen: choose(row.process.class),
             });
+        } else {
+            self.notify(Tone::Bad, "there is no process to change".into());
         }
     }
 

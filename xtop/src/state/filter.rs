@@ -1,25 +1,66 @@
 //! What the table leaves out.
+//!
+//! `word` `!word` `/regex/` `column:text` `column:/regex/` `column:=n`
+//! `column:>n` `>=` `<` `<=` `!column:...` `column:-`; README.md documents it.
 
 use std::str::FromStr;
+
+use regex::{Regex, RegexBuilder};
 
 use super::columns::{Column, Value};
 use super::row::Row;
 use crate::format;
 
+/// The most memory that a regular expression may take, bytes.
+const MAX_REGEX: usize = 1 << 20;
+
 /// Terms that a row must all meet. Words are looked for in command, pid, user
-/// and class; `column:value` in one column; `column:>value` and
-/// `column:<value` compare numbers; `column:-` finds the unknown.
+/// and class, terms with a column in that alone; `!` turns a term round.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter(Vec<Term>);
 
 #[derive(Clone, Debug, PartialEq)]
-enum Term {
-    Anywhere(String),
-    Unknown(Column),
-    Contains(Column, String),
-    Equal(Column, f64),
-    Above(Column, f64),
-    Below(Column, f64),
+struct Term {
+    sense: Sense,
+    /// None for anywhere.
+    column: Option<Column>,
+    test: Test,
+}
+
+/// Whether rows must meet a term or must not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sense {
+    Must,
+    MustNot,
+}
+
+#[derive(Clone, Debug)]
+enum Test {
+    Contains(String),
+    Matches(Regex),
+    Unknown,
+    Number(Comparison, f64),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Comparison {
+    Equal,
+    Above,
+    AtLeast,
+    Below,
+    AtMost,
+}
+
+impl PartialEq for Test {
+    fn eq(&self, other: &Test) -> bool {
+        match (self, other) {
+            (Test::Contains(a), Test::Contains(b)) => a == b,
+            (Test::Matches(a), Test::Matches(b)) => a.as_str() == b.as_str(),
+            (Test::Unknown, Test::Unknown) => true,
+            (Test::Number(a, n), Test::Number(b, m)) => a == b && n == m,
+            _ => false,
+        }
+    }
 }
 
 /// Why a filter is none.
@@ -30,6 +71,12 @@ pub enum FilterError {
     NoColumn {
         /// What was asked for.
         name: String,
+    },
+    /// It is no regular expression.
+    #[error("'{text}' is no regular expression: see docs.rs/regex, or drop the slashes")]
+    NoRegex {
+        /// What was written.
+        text: String,
     },
     /// The value cannot be compared.
     #[error("'{text}' is no number: write 5000, 12.5%, 300us or 5ms")]
@@ -51,23 +98,64 @@ impl FromStr for Filter {
 }
 
 fn term(word: &str) -> Result<Term, FilterError> {
-    let Some((name, value)) = word.split_once(':') else {
-        return Ok(Term::Anywhere(word.to_lowercase()));
+    let (sense, word) = match word.strip_prefix('!') {
+        Some(rest) => (Sense::MustNot, rest),
+        None => (Sense::Must, word),
     };
-    let column = Column::from_name(name).ok_or_else(|| FilterError::NoColumn {
-        name: name.to_owned(),
-    })?;
-    Ok(match value {
-        "-" => Term::Unknown(column),
-        _ if !column.is_numeric() => Term::Contains(column, value.to_lowercase()),
-        // While it is still being typed.
-        "" | ">" | "<" => Term::Contains(column, String::new()),
-        _ => match value.split_at_checked(1) {
-            Some((">", number)) => Term::Above(column, parse_number(number)?),
-            Some(("<", number)) => Term::Below(column, parse_number(number)?),
-            _ => Term::Equal(column, parse_number(value)?),
-        },
+    // A regular expression may hold colons.
+    let (column, value) = match word.split_once(':') {
+        Some((name, value)) if !word.starts_with('/') => {
+            let column = Column::from_name(name).ok_or_else(|| FilterError::NoColumn {
+                name: name.to_owned(),
+            })?;
+            (Some(column), value)
+        }
+        _ => (None, word),
+    };
+    let test = match (value, column) {
+        ("-", Some(_)) => Test::Unknown,
+        _ if value.starts_with('/') => Test::Matches(parse_regex(value)?),
+        (_, Some(column)) if column.is_numeric() => parse_comparison(value)?,
+        _ => Test::Contains(value.to_lowercase()),
+    };
+    Ok(Term {
+        sense,
+        column,
+        test,
     })
+}
+
+/// `/regex/`; the last slash may be missing while it is being typed.
+fn parse_regex(text: &str) -> Result<Regex, FilterError> {
+    let inner = text.strip_prefix('/').unwrap_or(text);
+    let inner = inner.strip_suffix('/').unwrap_or(inner);
+    RegexBuilder::new(inner)
+        .case_insensitive(true)
+        .size_limit(MAX_REGEX)
+        .dfa_size_limit(MAX_REGEX)
+        .build()
+        .map_err(|_| FilterError::NoRegex {
+            text: inner.to_owned(),
+        })
+}
+
+fn parse_comparison(text: &str) -> Result<Test, FilterError> {
+    let signs = [
+        (">=", Comparison::AtLeast),
+        ("<=", Comparison::AtMost),
+        (">", Comparison::Above),
+        ("<", Comparison::Below),
+        ("=", Comparison::Equal),
+    ];
+    let (comparison, number) = signs
+        .into_iter()
+        .find_map(|(sign, comparison)| Some((comparison, text.strip_prefix(sign)?)))
+        .unwrap_or((Comparison::Equal, text));
+    match number {
+        // While it is still being typed.
+        "" => Ok(Test::Contains(String::new())),
+        _ => Ok(Test::Number(comparison, parse_number(number)?)),
+    }
 }
 
 /// A number in the units of [`Value::number`].
@@ -107,16 +195,36 @@ impl Filter {
 
 impl Term {
     fn admits(&self, row: &Row) -> bool {
-        match self {
-            Term::Anywhere(word) => [Column::Command, Column::Pid, Column::User, Column::Class]
+        let met = match self.column {
+            Some(column) => self.test.admits(&column.value(row)),
+            None => [Column::Command, Column::Pid, Column::User, Column::Class]
                 .into_iter()
-                .any(|column| contains(&column.value(row), word)),
-            Term::Unknown(column) => column.value(row) == Value::Unknown,
-            Term::Contains(column, word) => contains(&column.value(row), word),
-            // NaN, the number of the unknown, compares as false.
-            Term::Equal(column, number) => column.value(row).number() == *number,
-            Term::Above(column, number) => column.value(row).number() > *number,
-            Term::Below(column, number) => column.value(row).number() < *number,
+                .any(|column| self.test.admits(&column.value(row))),
+        };
+        met == (self.sense == Sense::Must)
+    }
+}
+
+impl Test {
+    fn admits(&self, value: &Value<'_>) -> bool {
+        match self {
+            Test::Contains(word) => contains(value, word),
+            Test::Matches(regex) => regex.is_match(&format::value(value)),
+            Test::Unknown => *value == Value::Unknown,
+            Test::Number(comparison, number) => comparison.holds(value.number(), *number),
+        }
+    }
+}
+
+impl Comparison {
+    /// NaN, the number of the unknown, compares as false.
+    fn holds(self, a: f64, b: f64) -> bool {
+        match self {
+            Comparison::Equal => a == b,
+            Comparison::Above => a > b,
+            Comparison::AtLeast => a >= b,
+            Comparison::Below => a < b,
+            Comparison::AtMost => a <= b,
         }
     }
 }
@@ -154,6 +262,19 @@ mod tests {
             ("bypass:<1%", true),
             ("launches:>5k", false),
             ("p99:", true),
+            ("p99:>=3.21ms", true),
+            ("p99:<=3.2ms", false),
+            ("pid:=4242", true),
+            ("!python", false),
+            ("!train !class:low", true),
+            ("!p99:-", true),
+            ("/^python3?\\sserve\\.py/", true),
+            ("/^serve/", false),
+            ("!/a:b/", true),
+            ("command:/RESNET\\d+$/", true),
+            ("class:/^(high|low)$/", true),
+            ("pid:/^42/", true),
+            ("/", true),
             ("p99:-", false),
         ] {
             assert_eq!(admits(filter, &service), expected, "{filter}");
@@ -173,5 +294,9 @@ mod tests {
         );
         assert!("p99:>fast".parse::<Filter>().is_err());
         assert!("p99:inf".parse::<Filter>().is_err());
+        for regex in ["/(/", "command:/a{1000}{1000}{1000}/", "!/[/"] {
+            let error = regex.parse::<Filter>().expect_err(regex);
+            assert!(matches!(error, FilterError::NoRegex { .. }));
+        }
     }
 }

@@ -5,27 +5,37 @@
 
 mod act;
 mod columns;
+mod events;
+mod examine;
 mod filter;
+mod history;
 mod mode;
 mod processes;
 mod row;
+mod screen;
+mod tree;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crossterm::event::{Event, KeyEventKind, MouseButton, MouseEvent, MouseEventKind};
-use xsched_common::api::{AgentInfo, DeviceRow, Settled, Snapshot};
+use xsched_common::api::{AgentInfo, DeviceRow, Diagnosis, Settled, Snapshot};
 use xsched_common::units::{Class, Nanos};
 
 pub use columns::{Column, Direction, Value};
+pub use events::{Event as Happening, EventKind, Events};
+pub use examine::{Examination, Examinations};
 pub use filter::{Filter, FilterError};
+pub use history::{History, LENGTH as HISTORY_LENGTH, Sample, Series};
 pub use mode::{ClassChange, FilterLine, Mode};
-pub use processes::{Processes, Sort, Step};
+pub use processes::{Arrangement, Processes, Sort, Step};
 pub use row::{Identity, Row, Users};
+pub use screen::Screen;
 
 use crate::conn::LinkEvent;
-use crate::input;
+use crate::input::{Keymap, Place};
 use crate::layout::{Layout, Size};
+use crate::replay::{Command, Position};
 
 /// How long a notice stays.
 const NOTICE_TIME: Duration = Duration::from_secs(10);
@@ -39,10 +49,31 @@ pub enum Msg {
     Terminal(Event),
     /// A class change came back.
     Settled(Result<Settled, String>),
+    /// An examination came back.
+    Diagnosed(Identity, Result<Diagnosis, String>),
+    /// Where the replay is.
+    Replay(Position),
+    /// The replay starts anew somewhere else: what was shown is not before
+    /// what comes.
+    Rewound,
+    /// The recording cannot be read on.
+    ReplayFailed(String),
     /// The terminal is gone.
     TerminalLost,
     /// Time passed.
     Tick,
+}
+
+impl From<crate::replay::Event> for Msg {
+    fn from(event: crate::replay::Event) -> Msg {
+        use crate::replay::Event;
+        match event {
+            Event::Snapshot(snapshot) => Msg::Link(LinkEvent::Snapshot(snapshot)),
+            Event::Rewound => Msg::Rewound,
+            Event::Position(position) => Msg::Replay(position),
+            Event::Failed(error) => Msg::ReplayFailed(error),
+        }
+    }
 }
 
 impl From<LinkEvent> for Msg {
@@ -65,6 +96,10 @@ pub enum Effect {
         /// The class it is to get.
         class: Class,
     },
+    /// Ask the agent to examine a process.
+    Diagnose(Identity),
+    /// Steer the replay.
+    Replay(Command),
 }
 
 /// Whether classes may be changed from here.
@@ -74,6 +109,8 @@ pub enum Access {
     Full,
     /// They may not (`--readonly`).
     ReadOnly,
+    /// There is no agent to ask (`--replay`).
+    Recorded,
 }
 
 /// Whether new snapshots reach the screen.
@@ -108,6 +145,24 @@ pub enum Detail {
     Hidden,
     /// Shown from this line on.
     Shown(u16),
+}
+
+/// The process that has a screen of its own.
+#[derive(Clone, Debug)]
+pub struct Focus {
+    /// As last seen.
+    pub row: Row,
+    /// Whether it still runs.
+    pub life: Life,
+}
+
+/// Whether a process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// It does.
+    Running,
+    /// It does not any more.
+    Exited,
 }
 
 /// The last snapshot, without its processes.
@@ -157,6 +212,8 @@ pub struct Settings {
     pub sort: Sort,
     /// The filter to begin with, as typed.
     pub filter: String,
+    /// What the keys do.
+    pub keys: Keymap,
 }
 
 /// Everything that the screen shows.
@@ -178,13 +235,36 @@ pub struct State {
     pub filter_text: String,
     /// What the keys act on.
     pub mode: Mode,
+    /// What fills the terminal.
+    pub screen: Screen,
+    /// First line shown of the screen, where it scrolls.
+    pub scroll: u16,
+    /// The process on the screen of its own.
+    pub focus: Option<Focus>,
     /// The pane with the selected process.
     pub detail: Detail,
+    /// The last snapshots.
+    pub history: History,
+    /// What happened.
+    pub events: Events,
+    /// Examinations that were asked for.
+    pub examinations: Examinations,
+    /// Where the replay is, if this is one.
+    pub replay: Option<Position>,
     /// Whether new snapshots reach the screen.
     pub flow: Flow,
     /// What the user's last action led to.
     pub notice: Option<Notice>,
     users: Users,
+}
+
+impl Focus {
+    fn running(row: &Row) -> Focus {
+        Focus {
+            row: row.clone(),
+            life: Life::Running,
+        }
+    }
 }
 
 impl State {
@@ -199,7 +279,14 @@ impl State {
             processes: Processes::new(settings.sort, filter),
             filter_text: settings.filter.clone(),
             mode: Mode::Browse,
+            screen: Screen::Processes,
+            scroll: 0,
+            focus: None,
             detail: Detail::Hidden,
+            history: History::default(),
+            events: Events::default(),
+            examinations: Examinations::default(),
+            replay: None,
             flow: Flow::Live,
             notice: None,
             users,
@@ -228,6 +315,23 @@ impl State {
                 self.settled(result);
                 Effect::None
             }
+            Msg::Diagnosed(target, result) => {
+                self.diagnosed(target, result);
+                Effect::None
+            }
+            Msg::Replay(position) => {
+                self.replay = Some(position);
+                Effect::None
+            }
+            Msg::ReplayFailed(error) => {
+                self.notify(Tone::Bad, error);
+                Effect::None
+            }
+            Msg::Rewound => {
+                self.history = History::default();
+                self.events = Events::default();
+                Effect::None
+            }
             Msg::Terminal(event) => self.terminal_event(event),
         };
         let rows = Layout::of(self.size, self).rows();
@@ -254,6 +358,10 @@ impl State {
     fn link_event(&mut self, event: LinkEvent) {
         match event {
             LinkEvent::Lost { error, retry_in } => {
+                if self.link == Link::Connected {
+                    let text = format!("connection lost: {error}");
+                    self.events.add(EventKind::Agent, None, text);
+                }
                 self.link = Link::Lost {
                     error,
                     retry_at: self.now + retry_in,
@@ -272,14 +380,29 @@ impl State {
     fn show(&mut self, snapshot: Snapshot, at: Duration) {
         let Snapshot {
             api_version,
-            time_unix_ns: _,
+            time_unix_ns,
             window_ns,
             agent,
             devices,
             processes,
         } = snapshot;
         let rows = processes.into_iter().map(|p| Row::new(p, &self.users));
-        self.processes.replace(rows.collect());
+        let rows: Vec<Row> = rows.collect();
+        self.history.push(time_unix_ns, &rows, &devices);
+        let before = self.events.newest_first().len();
+        self.events.compare(time_unix_ns, &agent, &rows);
+        if self.screen == Screen::Events && self.scroll > 0 {
+            // What is being read stays where it is.
+            let more = self.events.newest_first().len() - before;
+            self.scroll = self.scroll.saturating_add(more as u16);
+        }
+        self.processes.replace(rows);
+        if let Some(focus) = &mut self.focus {
+            match self.processes.find(focus.row.identity()) {
+                Some(row) => *focus = Focus::running(row),
+                None => focus.life = Life::Exited,
+            }
+        }
         self.seen = Some(Seen {
             at,
             api_version,
@@ -289,10 +412,29 @@ impl State {
         });
     }
 
+    fn diagnosed(&mut self, target: Identity, result: Result<Diagnosis, String>) {
+        let examination = match result {
+            Err(error) => {
+                self.notify(Tone::Bad, error.clone());
+                Examination::Failed(error)
+            }
+            Ok(diagnosis) => {
+                for finding in &diagnosis.findings {
+                    let text = format!("{}: {}", finding.code, finding.title);
+                    let kind = EventKind::Finding(finding.severity);
+                    self.events.add(kind, Some(target.pid), text);
+                }
+                Examination::Done(diagnosis)
+            }
+        };
+        self.examinations.set(target, examination);
+    }
+
     fn settled(&mut self, result: Result<Settled, String>) {
         match result {
             Err(error) => self.notify(Tone::Bad, error),
             Ok(Settled { pid, class, joined }) => {
+                self.events.changed_here(pid, class);
                 let when = if joined { "" } else { " as soon as it joins" };
                 self.notify(Tone::Good, format!("pid {pid} is {class}{when}"));
             }
@@ -302,7 +444,7 @@ impl State {
     fn terminal_event(&mut self, event: Event) -> Effect {
         match event {
             Event::Key(key) if key.kind != KeyEventKind::Release => {
-                match input::action(&self.mode, key) {
+                match self.settings.keys.action(self.place(), key) {
                     Some(action) => self.act(action),
                     None => Effect::None,
                 }
@@ -319,11 +461,45 @@ impl State {
         }
     }
 
+    /// Where keys are pressed now.
+    pub fn place(&self) -> Place {
+        match self.mode {
+            Mode::Browse => Place::Screen(self.screen),
+            Mode::Filter(_) => Place::Filter,
+            Mode::Sort(_) => Place::Sort,
+            Mode::Class(_) => Place::Class,
+            Mode::Help(_) | Mode::Agent(_) => Place::Text,
+        }
+    }
+
+    /// The process that actions are about.
+    pub fn subject(&self) -> Option<&Row> {
+        match (self.screen, &self.focus) {
+            (Screen::Process, Some(focus)) if focus.life == Life::Exited => None,
+            (Screen::Process, Some(focus)) => Some(&focus.row),
+            (Screen::Processes | Screen::Process, _) => self.processes.selected(),
+            (Screen::Devices | Screen::Events, _) => None,
+        }
+    }
+
     fn mouse(&mut self, mouse: MouseEvent) {
         if self.mode != Mode::Browse {
             return;
         }
         let layout = Layout::of(self.size, self);
+        if mouse.kind == MouseEventKind::Down(MouseButton::Left)
+            && let Some(screen) = layout.tab_at(mouse.column, mouse.row)
+        {
+            return self.show_screen(screen);
+        }
+        if self.screen != Screen::Processes {
+            match mouse.kind {
+                MouseEventKind::ScrollDown => self.scroll_by(3),
+                MouseEventKind::ScrollUp => self.scroll_by(-3),
+                _ => {}
+            }
+            return;
+        }
         match mouse.kind {
             MouseEventKind::ScrollDown => self.processes.step(Step::Rows(3)),
             MouseEventKind::ScrollUp => self.processes.step(Step::Rows(-3)),

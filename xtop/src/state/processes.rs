@@ -5,6 +5,7 @@ use std::str::FromStr;
 use super::columns::{Column, Direction};
 use super::filter::Filter;
 use super::row::{Identity, Row};
+use super::tree;
 
 /// The order of the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,11 +71,23 @@ pub enum Step {
     Last,
 }
 
-/// The list. `shown` holds indices of `rows`.
+/// How the order treats children.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Arrangement {
+    /// As everybody else.
+    #[default]
+    Flat,
+    /// They stand below their parents.
+    Tree,
+}
+
+/// The list. `shown` holds indices of `rows`, and how deep each stands.
 #[derive(Debug, Default)]
 pub struct Processes {
     rows: Vec<Row>,
     shown: Vec<usize>,
+    depths: Vec<u16>,
+    arrangement: Arrangement,
     sort: Sort,
     filter: Filter,
     cursor: usize,
@@ -110,6 +123,25 @@ impl Processes {
         self.arrange();
     }
 
+    /// Changes how the order treats children.
+    pub fn toggle_tree(&mut self) {
+        self.arrangement = match self.arrangement {
+            Arrangement::Flat => Arrangement::Tree,
+            Arrangement::Tree => Arrangement::Flat,
+        };
+        self.arrange();
+    }
+
+    /// How the order treats children.
+    pub fn arrangement(&self) -> Arrangement {
+        self.arrangement
+    }
+
+    /// How many parents of the row at `position` stand above it.
+    pub fn depth(&self, position: usize) -> u16 {
+        self.depths.get(position).copied().unwrap_or(0)
+    }
+
     /// The order.
     pub fn sort(&self) -> Sort {
         self.sort
@@ -138,6 +170,11 @@ impl Processes {
     /// The rows shown, in order.
     pub fn shown(&self) -> impl ExactSizeIterator<Item = &Row> {
         self.shown.iter().map(|&index| &self.rows[index])
+    }
+
+    /// All processes, shown or not, in no order.
+    pub fn all(&self) -> impl ExactSizeIterator<Item = &Row> {
+        self.rows.iter()
     }
 
     /// The process with this identity, shown or not.
@@ -203,6 +240,10 @@ impl Processes {
             let order = column.value(a).compare(&column.value(b), direction);
             order.then_with(|| a.process.pid.cmp(&b.process.pid))
         });
+        self.depths = match self.arrangement {
+            Arrangement::Flat => vec![0; self.shown.len()],
+            Arrangement::Tree => tree::arrange(&self.rows, &mut self.shown),
+        };
         self.cursor = match self.pinned {
             None => 0,
             Some(pinned) => {

@@ -26,6 +26,7 @@ impl Driver {
             access,
             sort: Sort::default(),
             filter: String::new(),
+            keys: crate::input::Keymap::default(),
         };
         Driver {
             state: State::new(settings, users(), SIZE),
@@ -89,7 +90,7 @@ impl Driver {
 fn a_class_change_needs_its_confirmation() {
     let mut driver = Driver::connected(Access::Full);
     assert_eq!(driver.pids(), [977, 4242, 5100]);
-    assert_eq!(driver.keys("j4"), Effect::None);
+    assert_eq!(driver.keys("jc4"), Effect::None);
     assert!(matches!(&driver.state.mode, Mode::Class(change)
         if change.target.pid == 4242 && change.chosen == Class::Low));
     assert_eq!(driver.keys("\x1b"), Effect::None);
@@ -116,7 +117,7 @@ fn a_class_change_needs_its_confirmation() {
 #[test]
 fn the_confirmed_process_is_the_one_that_was_asked_about() {
     let mut driver = Driver::connected(Access::Full);
-    driver.keys("j4");
+    driver.keys("jc4");
     // Its pid is reused while the question stands.
     let mut next = typical();
     next.processes[1].start_time += 1;
@@ -142,13 +143,13 @@ fn readonly_and_disconnected_refuse_changes() {
     let mut driver = Driver::connected(Access::ReadOnly);
     assert_eq!(driver.keys("c\n"), Effect::None);
     assert!(driver.notice().starts_with("read-only"));
-    assert!(!driver.state.can(input::Action::ChooseClass));
+    assert!(!driver.state.can(crate::input::Action::ChooseClass));
     let mut driver = Driver::connected(Access::Full);
     driver.send(Msg::Link(LinkEvent::Lost {
         error: "gone".into(),
         retry_in: Duration::from_secs(1),
     }));
-    assert_eq!(driver.keys("4\n"), Effect::None);
+    assert_eq!(driver.keys("c4\n"), Effect::None);
     assert!(driver.notice().starts_with("not connected"));
     assert_eq!(driver.pids().len(), 3, "the last data stays on screen");
 }
@@ -186,16 +187,16 @@ fn sorting_by_menu_keys_and_mouse() {
     assert_eq!(driver.state.processes.sort().column, Column::InFlight);
     driver.keys("<<");
     assert_eq!(driver.state.processes.sort().column, Column::Gate);
-    driver.click(0, 2);
+    driver.click(0, 3);
     assert_eq!(driver.state.processes.sort(), Sort::by(Column::Pid));
-    driver.click(0, 2);
+    driver.click(0, 3);
     assert_eq!(driver.pids(), [5100, 4242, 977]);
 }
 
 #[test]
 fn a_click_selects_the_row_under_it() {
     let mut driver = Driver::connected(Access::Full);
-    driver.click(20, 5);
+    driver.click(20, 6);
     assert_eq!(
         driver.state.processes.selected().map(|r| r.process.pid),
         Some(5100)
@@ -229,7 +230,7 @@ fn a_pause_holds_the_picture_and_ends_with_the_newest() {
 fn the_selection_stays_on_screen_through_a_resize() {
     let mut driver = Driver::connected(Access::Full);
     driver.receive(many(100));
-    driver.keys("G\n");
+    driver.keys("Gp");
     driver.send(Msg::Terminal(Event::Resize(60, 15)));
     let rows = Layout::of(driver.state.size, &driver.state).rows();
     let offset = driver.state.processes.offset(rows);
@@ -239,7 +240,7 @@ fn the_selection_stays_on_screen_through_a_resize() {
 #[test]
 fn back_goes_one_step_at_a_time() {
     let mut driver = Driver::connected(Access::Full);
-    driver.keys("/python\n\n");
+    driver.keys("/python\np");
     assert_ne!(driver.state.detail, Detail::Hidden);
     driver.keys("\x1b");
     assert_eq!(driver.state.detail, Detail::Hidden);
@@ -260,6 +261,130 @@ fn scrolling_ends_where_the_text_does() {
     };
     driver.keys("k");
     assert!(bottom > 10 && driver.state.mode == Mode::Help(bottom - 1));
-    driver.keys("q\nJJJJJJJJJ");
+    driver.keys("qpJJJJJJJJJ");
     assert!(matches!(driver.state.detail, Detail::Shown(line) if line < 5));
+}
+
+#[test]
+fn screens_change_by_key_tab_and_mouse() {
+    let mut driver = Driver::connected(Access::Full);
+    driver.keys("j\n");
+    assert_eq!(driver.state.screen, Screen::Process);
+    assert_eq!(driver.state.subject().map(|r| r.process.pid), Some(4242));
+    driver.keys("n");
+    assert_eq!(driver.state.subject().map(|r| r.process.pid), Some(5100));
+    driver.keys("\x1b");
+    assert_eq!(driver.state.screen, Screen::Processes);
+    for (keys, screen) in [
+        ("4", Screen::Events),
+        ("3", Screen::Devices),
+        ("2", Screen::Process),
+        ("1", Screen::Processes),
+    ] {
+        driver.keys(keys);
+        assert_eq!(driver.state.screen, screen);
+    }
+    driver.key(KeyCode::BackTab);
+    assert_eq!(driver.state.screen, Screen::Events);
+    driver.key(KeyCode::Tab);
+    assert_eq!(driver.state.screen, Screen::Processes);
+    let layout = Layout::of(driver.state.size, &driver.state);
+    let (_, _, x) = layout.tab_places().nth(2).expect("a tab");
+    driver.click(x + 1, layout.tabs.y);
+    assert_eq!(driver.state.screen, Screen::Devices);
+    driver.keys("5");
+    assert!(matches!(driver.state.mode, Mode::Help(_)));
+}
+
+#[test]
+fn the_screen_of_a_process_stays_with_it() {
+    let mut driver = Driver::connected(Access::Full);
+    driver.keys("j\n");
+    let mut next = typical();
+    next.processes.remove(1);
+    driver.receive(next);
+    let focus = driver.state.focus.as_ref().expect("a focus");
+    assert_eq!((focus.row.process.pid, focus.life), (4242, Life::Exited));
+    assert_eq!(driver.keys("c"), Effect::None);
+    assert_eq!(driver.notice(), "there is no process to change");
+    driver.receive(typical());
+    assert_eq!(driver.state.subject().map(|r| r.process.pid), Some(4242));
+}
+
+#[test]
+fn an_examination_is_asked_for_once_and_its_findings_are_events() {
+    let mut driver = Driver::connected(Access::Full);
+    driver.keys("j\n");
+    let target = driver.state.subject().expect("a process").identity();
+    assert_eq!(driver.keys("d"), Effect::Diagnose(target));
+    assert_eq!(driver.keys("d"), Effect::None, "already at it");
+    let finding = xsched_common::api::Finding {
+        code: "symbol-version-bypass".into(),
+        severity: xsched_common::api::Severity::Error,
+        pid: 4242,
+        title: "launches go past the shim".into(),
+        evidence: Vec::new(),
+        effect: None,
+        fix: "use another shim".into(),
+    };
+    let diagnosis = Diagnosis {
+        pid: 4242,
+        findings: vec![finding],
+        limits: Vec::new(),
+    };
+    driver.send(Msg::Diagnosed(target, Ok(diagnosis)));
+    let newest = driver.state.events.newest_first().next().expect("an event");
+    assert_eq!((newest.kind.name(), newest.pid), ("finding", Some(4242)));
+    assert_eq!(driver.keys("d"), Effect::Diagnose(target), "again");
+    driver.send(Msg::Diagnosed(target, Err("pid 4242 is root's".into())));
+    assert_eq!(driver.notice(), "pid 4242 is root's");
+}
+
+#[test]
+fn a_replay_is_steered_and_changes_nothing() {
+    use crate::replay::{Command, Motion, Position, Seek};
+    let mut driver = Driver::connected(Access::Recorded);
+    assert_eq!(driver.keys("]"), Effect::None, "no replay yet");
+    driver.send(Msg::Replay(Position {
+        at: Duration::ZERO,
+        length: Duration::from_secs(60),
+        speed: 0,
+        motion: Motion::Playing,
+    }));
+    assert_eq!(driver.keys(" "), Effect::Replay(Command::TogglePause));
+    let seek = Effect::Replay(Command::Seek(Seek::Seconds(-10)));
+    assert_eq!(driver.keys("["), seek);
+    assert_eq!(driver.keys(")"), Effect::Replay(Command::Speed(1)));
+    assert_eq!(driver.keys("c4\n"), Effect::None);
+    assert!(driver.notice().starts_with("this is a recording"));
+    assert_eq!(driver.keys("2d"), Effect::None);
+    driver.send(Msg::Rewound);
+    assert!(driver.state.history.is_empty() && driver.state.events.is_empty());
+}
+
+#[test]
+fn children_stand_below_their_parents_on_demand() {
+    let mut driver = Driver::new(Access::Full);
+    let mut family = typical();
+    family.processes[0].parent = Some(5100);
+    driver.receive(family);
+    assert_eq!(driver.pids(), [977, 4242, 5100]);
+    driver.keys("t");
+    assert_eq!(driver.pids(), [4242, 5100, 977]);
+    assert_eq!(driver.state.processes.depth(2), 1);
+    driver.keys("t");
+    assert_eq!(driver.pids(), [977, 4242, 5100]);
+}
+
+#[test]
+fn events_that_are_read_stay_where_they_are() {
+    let mut driver = Driver::connected(Access::Full);
+    driver.receive(many(60));
+    driver.keys("4jj");
+    let read = driver.state.scroll;
+    driver.receive(many(62));
+    assert_eq!((read, driver.state.scroll), (2, 4));
+    driver.keys("g");
+    driver.receive(many(63));
+    assert_eq!(driver.state.scroll, 0);
 }

@@ -15,7 +15,7 @@ use crate::text::{clean, fit, width, wrap};
 use crate::theme::Theme;
 
 /// Columns of the labels.
-const LABEL: usize = 8;
+pub(super) const LABEL: usize = 8;
 
 /// Draws the pane, if it is shown.
 pub fn draw(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
@@ -49,6 +49,14 @@ pub fn draw(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
 /// The lines of the selected process on a screen of so many columns.
 pub fn lines(row: &Row, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
     let process = &row.process;
+    let mut lines = standing(row, columns, theme);
+    lines.extend(callers(&process.callers, columns, theme));
+    lines
+}
+
+/// Where the process stands and why.
+pub(super) fn standing(row: &Row, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
+    let process = &row.process;
     let mut lines = facts(row, theme).to_vec();
     lines.extend(gate(row, columns, theme));
     lines.extend(load(process, theme));
@@ -68,11 +76,14 @@ pub fn lines(row: &Row, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
             theme,
         ));
     }
-    lines.extend(callers(&process.callers, columns, theme));
     lines
 }
 
-fn labelled(name: &'static str, mut rest: Vec<Span<'static>>, theme: &Theme) -> Line<'static> {
+pub(super) fn labelled(
+    name: &'static str,
+    mut rest: Vec<Span<'static>>,
+    theme: &Theme,
+) -> Line<'static> {
     rest.insert(0, Span::styled(format!("{name:<LABEL$}"), theme.title));
     Line::from(rest)
 }
@@ -130,7 +141,7 @@ fn load(process: &ProcessRow, theme: &Theme) -> Option<Line<'static>> {
 }
 
 /// Text of any length beside its label.
-fn paragraph(
+pub(super) fn paragraph(
     name: &'static str,
     text: &str,
     columns: usize,
@@ -180,7 +191,8 @@ fn latency(name: &'static str, latency: Option<Latency>, theme: &Theme) -> Line<
     labelled(name, vec![Span::styled(text, style)], theme)
 }
 
-fn callers(callers: &[CallerRow], columns: usize, theme: &Theme) -> Vec<Line<'static>> {
+/// The libraries that launch, and the way their launches take.
+pub(super) fn callers(callers: &[CallerRow], columns: usize, theme: &Theme) -> Vec<Line<'static>> {
     const NUMBERS: usize = 4 * 10;
     let name_width = columns.saturating_sub(NUMBERS + 1).min(40);
     let header = format!(

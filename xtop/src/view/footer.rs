@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use super::put;
-use crate::input::{Action, bindings};
+use crate::input::Action;
 use crate::state::{Flow, Mode, Notice, State, Tone};
 use crate::text::{clean, fit, width};
 use crate::theme::Theme;
@@ -42,8 +42,8 @@ pub fn draw_prompt(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme
 pub fn draw_keys(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
     let mut room: usize = area.width.into();
     let mut spans = Vec::new();
-    for binding in bindings(&state.mode) {
-        let (Some(word), [key, ..]) = (binding.footer, binding.keys) else {
+    for binding in state.settings.keys.bindings(state.place()) {
+        let (Some(word), [key, ..]) = (binding.footer, &binding.keys[..]) else {
             continue;
         };
         if !state.can(binding.action) {

@@ -6,7 +6,9 @@ use xsched_common::api::API_VERSION;
 
 use super::{Segment, join_segments, put};
 use crate::format;
-use crate::state::{Direction, Flow, Link, Mode, Seen, State};
+use crate::layout::Layout;
+use crate::replay::{Motion, Position};
+use crate::state::{Arrangement, Direction, Flow, Link, Mode, Seen, State};
 use crate::text::clean;
 use crate::theme::Theme;
 
@@ -27,9 +29,48 @@ pub fn draw(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
     );
 }
 
+/// The names of the screens, the one that is shown marked.
+pub fn draw_tabs(buffer: &mut Buffer, layout: &Layout, state: &State, theme: &Theme) {
+    for (screen, name, x) in layout.tab_places() {
+        let style = match screen == state.screen {
+            true => theme.strong.patch(theme.selected),
+            false => theme.dim,
+        };
+        buffer.set_string(x, layout.tabs.y, name, style);
+    }
+}
+
+fn replay(position: Position, theme: &Theme) -> Segment {
+    let clock = |time: std::time::Duration| {
+        let seconds = time.as_secs();
+        format!("{}:{:02}", seconds / 60, seconds % 60)
+    };
+    let speed = match position.speed {
+        0 => String::new(),
+        n @ 1.. => format!(" x{}", 1u32 << n),
+        n => format!(" x1/{}", 1u32 << n.unsigned_abs()),
+    };
+    let motion = match position.motion {
+        Motion::Playing => "",
+        Motion::Held => " held",
+        Motion::Ended => " ended",
+    };
+    let (at, length) = (clock(position.at), clock(position.length));
+    Segment::new(
+        10,
+        format!("REPLAY {at} of {length}{speed}{motion}"),
+        theme.warn,
+    )
+}
+
 fn agent_line(state: &State, theme: &Theme) -> Vec<Segment> {
     let mut line = vec![Segment::new(9, "xtop", theme.strong)];
     let dot = theme.symbols.dot;
+    if let Some(position) = state.replay {
+        line.push(replay(position, theme));
+        line.extend(state.seen.iter().flat_map(|seen| honesty(seen, theme)));
+        return line;
+    }
     line.push(match (&state.link, &state.seen) {
         (Link::Connected, Some(seen)) => {
             let version = clean(&seen.agent.version);
@@ -118,7 +159,11 @@ fn data_line(state: &State, theme: &Theme) -> Vec<Segment> {
         Direction::Ascending => theme.symbols.ascending,
         Direction::Descending => theme.symbols.descending,
     };
-    let text = format!("by {} {arrow}", sort.column.name());
+    let tree = match processes.arrangement() {
+        Arrangement::Flat => "",
+        Arrangement::Tree => "tree ",
+    };
+    let text = format!("{tree}by {} {arrow}", sort.column.name());
     line.push(Segment::new(8, text, theme.dim));
     let text = format!("window {}", seen.window);
     line.push(Segment::new(5, text, theme.dim));

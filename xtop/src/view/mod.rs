@@ -1,9 +1,14 @@
 //! Drawing: a pure function of the state. No I/O here.
 
+mod chart;
 mod detail;
+mod devices;
+mod events;
+mod findings;
 mod footer;
 mod header;
 mod popup;
+mod process;
 mod table;
 
 use ratatui::Frame;
@@ -13,7 +18,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use crate::layout::{Layout, SMALLEST, Size};
-use crate::state::{Mode, State};
+use crate::state::{Mode, Screen, State};
 use crate::text::{fit, width};
 use crate::theme::{Charset, Palette, Theme};
 
@@ -31,8 +36,17 @@ pub fn draw(frame: &mut Frame<'_>, state: &State, theme: &Theme) {
     } else {
         let layout = Layout::of(size, state);
         header::draw(buffer, layout.header, state, theme);
-        table::draw(buffer, &layout, state, theme);
-        detail::draw(buffer, layout.detail, state, theme);
+        header::draw_tabs(buffer, &layout, state, theme);
+        match state.screen {
+            Screen::Processes => {
+                table::draw(buffer, &layout, state, theme);
+                detail::draw(buffer, layout.detail, state, theme);
+            }
+            screen => {
+                let lines = page(screen, layout.main, state, theme);
+                draw_page(buffer, layout.main, &lines, state.scroll, theme);
+            }
+        }
         footer::draw_prompt(buffer, layout.prompt, state, theme);
         footer::draw_keys(buffer, layout.footer, state, theme);
         popup::draw(buffer, area, state, theme);
@@ -42,18 +56,21 @@ pub fn draw(frame: &mut Frame<'_>, state: &State, theme: &Theme) {
     }
 }
 
-/// The last line that a scrolled text or pane can begin with.
+/// The last line that a scrolled text, screen or pane can begin with.
 pub fn last_line(state: &State) -> u16 {
     let theme = Theme::new(Palette::Mono, Charset::Ascii);
     let columns = state.size.width;
-    let (lines, room) = match (&state.mode, state.processes.selected()) {
-        (Mode::Browse, Some(row)) => {
-            let pane = Layout::of(state.size, state).detail.height;
-            (
-                detail::lines(row, columns.into(), &theme).len(),
-                pane.saturating_sub(1),
-            )
-        }
+    let layout = Layout::of(state.size, state);
+    let (lines, room) = match (&state.mode, state.screen, state.processes.selected()) {
+        (Mode::Browse, Screen::Processes, None) => (0, 0),
+        (Mode::Browse, Screen::Processes, Some(row)) => (
+            detail::lines(row, columns.into(), &theme).len(),
+            layout.detail.height.saturating_sub(1),
+        ),
+        (Mode::Browse, screen, _) => (
+            page(screen, layout.main, state, &theme).len(),
+            layout.main.height,
+        ),
         _ => (
             popup::lines(state, columns, &theme).len(),
             state.size.height.saturating_sub(3),
@@ -62,6 +79,31 @@ pub fn last_line(state: &State) -> u16 {
     u16::try_from(lines)
         .unwrap_or(u16::MAX)
         .saturating_sub(room)
+}
+
+/// The lines of a screen that is read.
+fn page(screen: Screen, area: Rect, state: &State, theme: &Theme) -> Vec<Line<'static>> {
+    match screen {
+        Screen::Processes => Vec::new(),
+        Screen::Process => process::lines(state, area, theme),
+        Screen::Devices => devices::lines(state, area, theme),
+        Screen::Events => events::lines(state, area, theme),
+    }
+}
+
+/// Draws `lines` from `first` on, and how many are left.
+fn draw_page(buffer: &mut Buffer, area: Rect, lines: &[Line<'static>], first: u16, theme: &Theme) {
+    let room = usize::from(area.height);
+    let first = usize::from(first).min(lines.len().saturating_sub(room));
+    for (line, y) in lines[first..].iter().zip(0..area.height) {
+        put(buffer, area, y, line);
+    }
+    let hidden = lines.len().saturating_sub(first + room);
+    if hidden > 0 && area.height > 0 {
+        let text = format!(" {hidden} more: j ");
+        let x = area.right().saturating_sub(text.len() as u16);
+        buffer.set_string(x, area.bottom() - 1, text, theme.key);
+    }
 }
 
 fn too_small(buffer: &mut Buffer, area: Rect, theme: &Theme) {

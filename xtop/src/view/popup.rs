@@ -8,7 +8,7 @@ use ratatui::widgets::{Block, Clear, Widget};
 use super::put;
 use super::table::class_style;
 use crate::format;
-use crate::input::{BROWSE, Key};
+use crate::input::{Key, Keymap};
 use crate::state::{ClassChange, Column, Mode, State};
 use crate::text::{clean, fit, wrap};
 use crate::theme::Theme;
@@ -46,7 +46,7 @@ pub fn draw(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
 pub fn lines(state: &State, columns: u16, theme: &Theme) -> Vec<Line<'static>> {
     let columns = usize::from(columns).saturating_sub(6);
     match state.mode {
-        Mode::Help(_) => help(columns, theme),
+        Mode::Help(_) => help(&state.settings.keys, columns, theme),
         Mode::Agent(_) => agent(state, columns, theme),
         Mode::Browse | Mode::Filter(_) | Mode::Sort(_) | Mode::Class(_) => Vec::new(),
     }
@@ -140,10 +140,10 @@ fn text(
     }
 }
 
-fn help(columns: usize, theme: &Theme) -> Vec<Line<'static>> {
+fn help(keymap: &Keymap, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
     const KEYS: usize = 16;
     let mut lines = Vec::new();
-    for binding in BROWSE {
+    for binding in keymap.help() {
         let Some(help) = binding.help else { continue };
         let keys: Vec<String> = binding.keys.iter().map(Key::to_string).collect();
         let text = wrap(help, columns.saturating_sub(KEYS), theme.symbols.cut);

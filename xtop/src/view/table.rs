@@ -23,17 +23,51 @@ pub fn draw(buffer: &mut Buffer, layout: &Layout, state: &State, theme: &Theme) 
     for place in &layout.columns {
         draw_title(buffer, layout.titles.y, *place, processes.sort(), theme);
     }
+    if let Some(area) = layout.trend {
+        buffer.set_string(area.x, layout.titles.y, "P99 TREND", theme.title);
+    }
     let offset = processes.offset(layout.rows());
     let visible = processes.shown().enumerate().skip(offset);
     for ((index, row), y) in visible.zip(layout.body.top()..layout.body.bottom()) {
         for place in &layout.columns {
-            draw_cell(buffer, y, *place, row, theme);
+            let shift = match place.column {
+                Column::Command => branch(buffer, y, *place, processes.depth(index), theme),
+                _ => 0,
+            };
+            draw_cell(buffer, y, place.shifted(shift), row, theme);
+        }
+        if let Some(area) = layout.trend {
+            draw_trend(buffer, Rect { y, ..area }, state, row, theme);
         }
         if index == processes.cursor() {
             let line = Rect::new(layout.body.x, y, layout.body.width, 1);
             buffer.set_style(line, theme.selected);
         }
     }
+}
+
+/// Draws what leads to a child; returns its width.
+fn branch(buffer: &mut Buffer, y: u16, place: Place, depth: u16, theme: &Theme) -> u16 {
+    if depth == 0 {
+        return 0;
+    }
+    // Deeper levels leave room for the name.
+    let indent = (2 * (depth - 1)).min(place.width / 2);
+    let branch = theme.symbols.branch;
+    buffer.set_string(place.x + indent, y, branch, theme.dim);
+    (indent + width(branch) as u16).min(place.width)
+}
+
+/// P99 of the last snapshots as a sparkline.
+fn draw_trend(buffer: &mut Buffer, area: Rect, state: &State, row: &Row, theme: &Theme) {
+    let samples = state.history.process(row.identity(), area.width.into());
+    let p99: Vec<_> = samples
+        .iter()
+        .map(|s| s.and_then(|s| s.burst).map(|b| b.1))
+        .collect();
+    let (line, _) = super::chart::sparkline(&p99, &theme.symbols);
+    let shift = area.width.saturating_sub(p99.len() as u16);
+    buffer.set_string(area.x + shift, area.y, line, theme.dim);
 }
 
 fn draw_title(buffer: &mut Buffer, y: u16, place: Place, sort: Sort, theme: &Theme) {

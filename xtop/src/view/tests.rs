@@ -6,12 +6,14 @@ use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::style::Color;
-use xsched_common::api::{DropCount, Snapshot};
+use xsched_common::api::{Diagnosis, DropCount, Finding, GateState, Severity, Snapshot};
+use xsched_common::units::{Class, Nanos};
 
 use super::draw;
 use crate::conn::LinkEvent;
 use crate::fixture::{many, process, service_process, snapshot, typical, users};
 use crate::layout::Size;
+use crate::replay::{Motion, Position};
 use crate::state::{Access, Msg, Settings, Sort, State};
 use crate::theme::{Charset, Palette, Theme};
 
@@ -22,6 +24,7 @@ fn start(width: u16, height: u16) -> State {
         access: Access::Full,
         sort: Sort::default(),
         filter: String::new(),
+        keys: crate::input::Keymap::default(),
     };
     State::new(settings, users(), Size { width, height })
 }
@@ -139,12 +142,131 @@ fn no_bpf_and_drops_are_said() {
 fn the_selected_process_in_detail() {
     for (width, height) in [(60, 15), (80, 24), (200, 60)] {
         let mut state = showing(width, height, typical());
-        press(&mut state, "\n");
+        press(&mut state, "p");
         insta::assert_snapshot!(format!("detail_{width}x{height}"), screen(&state));
     }
     let mut state = showing(80, 24, typical());
-    press(&mut state, "G\n");
+    press(&mut state, "Gp");
     insta::assert_snapshot!("detail_without_shim", screen(&state));
+}
+
+/// A minute in which the service works every other ten seconds.
+fn minute(width: u16, height: u16) -> State {
+    let mut state = showing(width, height, typical());
+    for second in 2..60_u64 {
+        let mut next = typical();
+        next.time_unix_ns += second * 1_000_000_000;
+        let busy = second / 10 % 2 == 0;
+        next.devices[0].top_active = Some(if busy { Class::High } else { Class::Low });
+        if let Some(gate) = &mut next.processes[0].gate {
+            gate.state = match (busy, second % 10) {
+                (false, _) => GateState::Open,
+                (true, 0) => GateState::Closed,
+                (true, _) => GateState::Capped,
+            };
+        }
+        for burst in next.processes.iter_mut().filter_map(|p| p.burst.as_mut()) {
+            burst.p99_ns = Nanos(burst.p99_ns.0 * (1 + second % 7));
+            burst.count = if second % 13 == 0 { 0 } else { burst.count };
+        }
+        if second > 40 {
+            next.processes.truncate(2);
+        }
+        let event = LinkEvent::Snapshot(Box::new(next));
+        state.update(Duration::from_secs(second), Msg::Link(event));
+    }
+    state
+}
+
+const SIZES: [(u16, u16); 3] = [(60, 15), (80, 24), (200, 60)];
+
+#[test]
+fn each_screen_at_each_size() {
+    for (name, keys) in [("process", "j\n"), ("devices", "3"), ("events", "4")] {
+        for (width, height) in SIZES {
+            let mut state = minute(width, height);
+            press(&mut state, keys);
+            insta::assert_snapshot!(format!("{name}_{width}x{height}"), screen(&state));
+            let mut empty = start(width, height);
+            press(&mut empty, keys);
+            let text = screen(&empty);
+            assert!(!text.contains("more"), "{text}");
+        }
+        let mut huge = showing(80, 24, many(1_000));
+        press(&mut huge, keys);
+        insta::assert_snapshot!(format!("{name}_huge"), screen(&huge));
+        let mut none = showing(80, 24, snapshot(Vec::new()));
+        press(&mut none, keys);
+        insta::assert_snapshot!(format!("{name}_empty"), screen(&none));
+        let mut lost = lost(minute(80, 24));
+        press(&mut lost, keys);
+        insta::assert_snapshot!(format!("{name}_disconnected"), screen(&lost));
+        let mut ascii = minute(80, 24);
+        press(&mut ascii, keys);
+        let theme = Theme::new(Palette::Mono, Charset::Ascii);
+        let text = drawn(&ascii, &theme).backend().to_string();
+        assert!(text.is_ascii() && !text.contains("??"), "{text}");
+        insta::assert_snapshot!(format!("{name}_ascii"), text);
+    }
+}
+
+#[test]
+fn the_screens_scroll_to_their_ends() {
+    for keys in ["j\n", "3", "4"] {
+        let mut state = showing(60, 15, many(40));
+        press(&mut state, keys);
+        let top = screen(&state);
+        assert!(top.contains("more: j"), "{top}");
+        press(&mut state, "G");
+        let bottom = screen(&state);
+        assert!(!bottom.contains("more: j") && bottom != top, "{bottom}");
+        press(&mut state, "g");
+        assert_eq!(screen(&state), top);
+    }
+}
+
+#[test]
+fn findings_and_exits() {
+    let mut state = minute(80, 60);
+    press(&mut state, "j\nd");
+    let target = state.subject().expect("a process").identity();
+    let examining = screen(&state);
+    assert!(examining.contains("examining ..."), "{examining}");
+    let finding = Finding {
+        code: "symbol-version-bypass".into(),
+        severity: Severity::Error,
+        pid: 4242,
+        title: "launches of libtorch_hip.so go past the shim: it lacks version hip_99.0".into(),
+        evidence: vec!["jump_slot of hipLaunchKernel@hip_99.0\x1b[2J".into()],
+        effect: Some("1,000 of 1,000 launches/s never reach the shim".into()),
+        fix: "use a shim that exports hip_99.0".into(),
+    };
+    let diagnosis = Diagnosis {
+        pid: 4242,
+        findings: vec![finding],
+        limits: vec!["/proc/4242/environ could not be read".into()],
+    };
+    state.update(state.now, Msg::Diagnosed(target, Ok(diagnosis)));
+    let event = LinkEvent::Snapshot(Box::new(snapshot(Vec::new())));
+    state.update(state.now, Msg::Link(event));
+    insta::assert_snapshot!(screen(&state));
+}
+
+#[test]
+fn a_tree_and_a_replay() {
+    let mut family = typical();
+    family.processes[0].parent = Some(4242);
+    family.processes[2].parent = Some(977);
+    let mut state = showing(80, 24, family);
+    press(&mut state, "t");
+    let position = Position {
+        at: Duration::from_secs(75),
+        length: Duration::from_secs(3_600),
+        speed: 2,
+        motion: Motion::Held,
+    };
+    state.update(state.now, Msg::Replay(position));
+    insta::assert_snapshot!(screen(&state));
 }
 
 #[test]
@@ -152,7 +274,7 @@ fn popups() {
     for (name, keys) in [
         ("help", "?"),
         ("sort", "s"),
-        ("class", "j4"),
+        ("class", "jc4"),
         ("filter", "/p99:>x"),
     ] {
         for (width, height) in [(60, 15), (80, 24)] {
@@ -179,7 +301,7 @@ fn wide_and_hostile_names() {
     hostile.launches = u64::MAX;
     for (width, height) in [(60, 15), (80, 24), (200, 60)] {
         let mut state = showing(width, height, snapshot(vec![wide.clone(), hostile.clone()]));
-        press(&mut state, "G\n");
+        press(&mut state, "Gp");
         insta::assert_snapshot!(format!("wide_{width}x{height}"), screen(&state));
     }
 }
@@ -191,7 +313,7 @@ fn ascii_is_ascii() {
     let mut processes = typical().processes;
     processes.push(wide);
     let mut state = showing(80, 24, snapshot(processes));
-    press(&mut state, "\n");
+    press(&mut state, "p");
     let theme = Theme::new(Palette::Mono, Charset::Ascii);
     let text = drawn(&state, &theme).backend().to_string();
     assert!(text.is_ascii(), "{text}");
@@ -201,7 +323,7 @@ fn ascii_is_ascii() {
 #[test]
 fn no_colours_means_none() {
     let mut state = showing(80, 24, typical());
-    press(&mut state, "\n");
+    press(&mut state, "p");
     let theme = Theme::new(Palette::Mono, Charset::Unicode);
     let terminal = drawn(&state, &theme);
     for cell in &terminal.backend().buffer().content {
@@ -212,7 +334,7 @@ fn no_colours_means_none() {
 #[test]
 fn any_size_draws() {
     let theme = Theme::new(Palette::Dark, Charset::Unicode);
-    for keys in ["", "\n", "?", "s", "c", "a", "/x:"] {
+    for keys in ["", "p", "?", "s", "c", "a", "/x:", "2", "3", "4", "t"] {
         for (width, height) in [
             (0, 0),
             (1, 1),
@@ -237,7 +359,7 @@ fn a_frame_of_a_thousand_processes_is_quick() {
     let bound = if cfg!(debug_assertions) { 50 } else { 5 };
     let theme = Theme::new(Palette::Dark, Charset::Unicode);
     let mut state = showing(200, 60, many(1_000));
-    press(&mut state, "G\n");
+    press(&mut state, "Gp");
     let mut terminal = terminal(state.size);
     let mut times: Vec<Duration> = (0..101)
         .map(|i| {

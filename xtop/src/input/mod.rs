@@ -1,0 +1,112 @@
+//! Keys and what they do.
+//!
+//! [`table`] has one table per place, from which the help and the footer are
+//! made too; a [`Keymap`] is that table with the user's own keys.
+
+mod key;
+mod keymap;
+mod table;
+
+use xsched_common::units::Class;
+
+use crate::replay::Seek;
+use crate::state::{Screen, Step};
+
+pub use key::{Key, NoKey};
+pub use keymap::{Binding, Keymap, KeymapError};
+
+/// What a key does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Leave xtop.
+    Quit,
+    /// Show the help.
+    Help,
+    /// Show what the agent says about itself.
+    Agent,
+    /// Show a screen.
+    Show(Screen),
+    /// Show a screen further right or left.
+    NextScreen(isize),
+    /// Move the selection.
+    Step(Step),
+    /// Move the selection by screens.
+    Page(isize),
+    /// Show the selected process on a screen of its own.
+    Open,
+    /// Show or hide the pane with the selected process.
+    Pane,
+    /// Scroll that pane.
+    ScrollPane(i16),
+    /// One step back.
+    Back,
+    /// Type a filter.
+    Filter,
+    /// Choose the column to sort by.
+    SortMenu,
+    /// Sort by a column further right or left.
+    SortNext(isize),
+    /// Turn the order round.
+    Invert,
+    /// Show children below their parents, or not.
+    Tree,
+    /// Hold or resume the picture.
+    Pause,
+    /// Ask for a class.
+    ChooseClass,
+    /// Ask for this class.
+    SetClass(Class),
+    /// Ask for the class above.
+    RaiseClass,
+    /// Ask for the class below.
+    LowerClass,
+    /// Have the process examined.
+    Diagnose,
+    /// Move within the recording.
+    Seek(Seek),
+    /// Play the recording faster, or slower when negative.
+    Speed(i8),
+    /// Append to the filter.
+    Type(char),
+    /// Take the filter's last character.
+    Erase,
+    /// Empty the filter.
+    EraseAll,
+    /// Scroll a text.
+    Scroll(i16),
+    /// Move in a menu.
+    MenuStep(isize),
+    /// Leave a popup without effect.
+    Cancel,
+    /// Leave a popup and do it.
+    Accept,
+}
+
+/// Where keys are pressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On a screen.
+    Screen(Screen),
+    /// On the filter line.
+    Filter,
+    /// In the sort menu.
+    Sort,
+    /// In the confirmation of a class change.
+    Class,
+    /// In a text.
+    Text,
+}
+
+impl Place {
+    /// Every place.
+    pub const ALL: [Place; 8] = [
+        Place::Screen(Screen::Processes),
+        Place::Screen(Screen::Process),
+        Place::Screen(Screen::Devices),
+        Place::Screen(Screen::Events),
+        Place::Filter,
+        Place::Sort,
+        Place::Class,
+        Place::Text,
+    ];
+}

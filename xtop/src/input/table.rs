@@ -1,0 +1,173 @@
+//! The keys as they are without a configuration.
+
+use crossterm::event::KeyCode;
+use xsched_common::units::Class;
+
+use super::{Action, Key, Place};
+use crate::replay::Seek;
+use crate::state::{Screen, Step};
+
+/// Keys that do the same.
+pub(super) struct Row {
+    /// Any of these.
+    pub keys: &'static [Key],
+    /// What they do.
+    pub action: Action,
+    /// The name in the configuration.
+    pub name: &'static str,
+    /// The word in the footer; empty keeps it out.
+    pub footer: &'static str,
+    /// The line in the help; empty keeps it out.
+    pub help: &'static str,
+}
+
+const fn c(c: char) -> Key {
+    Key::Plain(KeyCode::Char(c))
+}
+
+const ENTER: Key = Key::Plain(KeyCode::Enter);
+const ESC: Key = Key::Plain(KeyCode::Esc);
+const TAB: Key = Key::Plain(KeyCode::Tab);
+const BACK_TAB: Key = Key::Plain(KeyCode::BackTab);
+const UP: Key = Key::Plain(KeyCode::Up);
+const DOWN: Key = Key::Plain(KeyCode::Down);
+const LEFT: Key = Key::Plain(KeyCode::Left);
+const RIGHT: Key = Key::Plain(KeyCode::Right);
+const HOME: Key = Key::Plain(KeyCode::Home);
+const END: Key = Key::Plain(KeyCode::End);
+const PAGE_UP: Key = Key::Plain(KeyCode::PageUp);
+const PAGE_DOWN: Key = Key::Plain(KeyCode::PageDown);
+
+/// Keys, action, name, word in the footer, line in the help.
+macro_rules! rows {
+    ($($keys:expr => $action:expr, $name:literal, $footer:literal, $help:literal;)*) => {
+        &[$(Row { keys: &$keys, action: $action, name: $name, footer: $footer, help: $help }),*]
+    };
+}
+
+/// On every screen, first in the footer.
+const ALWAYS: &[Row] = rows! {
+    [c('?'), c('5'), Key::Plain(KeyCode::F(1)), c('h')] => Action::Help, "help", "help", "this help";
+    [c('q'), Key::Ctrl('c')] => Action::Quit, "quit", "quit", "quit";
+};
+
+/// On every screen.
+const SCREENS: &[Row] = rows! {
+    [c(' ')] => Action::Pause, "pause", "pause", "hold or resume the picture";
+    [c('1')] => Action::Show(Screen::Processes), "processes", "", "screen: all processes";
+    [c('2')] => Action::Show(Screen::Process), "process", "", "screen: the selected process";
+    [c('3')] => Action::Show(Screen::Devices), "devices", "", "screen: who was open, capped or closed on each device, and when";
+    [c('4')] => Action::Show(Screen::Events), "events", "", "screen: joins, exits, class changes, drops, findings";
+    [TAB] => Action::NextScreen(1), "next-screen", "", "next screen";
+    [BACK_TAB] => Action::NextScreen(-1), "previous-screen", "", "previous screen";
+    [c('a')] => Action::Agent, "agent", "agent", "what the agent can see, what it lacks, what was dropped";
+    [c(']')] => Action::Seek(Seek::Seconds(10)), "forward", "+10 s", "replay: 10 s forward";
+    [c('[')] => Action::Seek(Seek::Seconds(-10)), "backward", "-10 s", "replay: 10 s back";
+    [c('}')] => Action::Seek(Seek::Frames(1)), "next-frame", "", "replay: one snapshot forward";
+    [c('{')] => Action::Seek(Seek::Frames(-1)), "previous-frame", "", "replay: one snapshot back";
+    [c(')')] => Action::Speed(1), "faster", "faster", "replay: twice as fast";
+    [c('(')] => Action::Speed(-1), "slower", "slower", "replay: half as fast";
+};
+
+/// On the list of processes.
+const LIST: &[Row] = rows! {
+    [ENTER] => Action::Open, "open", "open", "the selected process on a screen of its own";
+    [c('/')] => Action::Filter, "filter", "filter", "filter: words, !not, /regex/, column:text, p99:>5ms, gate:- for unknown";
+    [c('s')] => Action::SortMenu, "sort", "sort", "choose the column to sort by (or click on its title)";
+    [c('p')] => Action::Pane, "pane", "pane", "show or hide a pane with the selected process";
+    [c('t')] => Action::Tree, "tree", "tree", "children below their parents, or all by the order";
+    [c('i')] => Action::Invert, "invert", "invert", "turn the order round";
+    [ESC] => Action::Back, "back", "back", "one step back: the pane, then the filter, then the selection";
+    [c('j'), DOWN] => Action::Step(Step::Rows(1)), "down", "", "next process";
+    [c('k'), UP] => Action::Step(Step::Rows(-1)), "up", "", "previous process";
+    [c('g'), HOME] => Action::Step(Step::First), "first", "", "first process";
+    [c('G'), END] => Action::Step(Step::Last), "last", "", "last process";
+    [PAGE_DOWN, Key::Ctrl('f')] => Action::Page(1), "page-down", "", "one screen down";
+    [PAGE_UP, Key::Ctrl('b')] => Action::Page(-1), "page-up", "", "one screen up";
+    [c('J')] => Action::ScrollPane(1), "pane-down", "", "scroll the pane down";
+    [c('K')] => Action::ScrollPane(-1), "pane-up", "", "scroll the pane up";
+    [c('>'), RIGHT] => Action::SortNext(1), "sort-right", "", "sort by the next column";
+    [c('<'), LEFT] => Action::SortNext(-1), "sort-left", "", "sort by the previous column";
+};
+
+/// Where a process is chosen.
+const CHANGE: &[Row] = rows! {
+    [c('c')] => Action::ChooseClass, "class", "class", "change the class of the process (asks first)";
+    [c('+'), c('=')] => Action::RaiseClass, "raise", "", "one class up (asks first)";
+    [c('-')] => Action::LowerClass, "lower", "", "one class down (asks first)";
+};
+
+/// On the screen of one process.
+const PROCESS: &[Row] = rows! {
+    [ESC, ENTER] => Action::Back, "back", "back", "";
+    [c('d')] => Action::Diagnose, "diagnose", "diagnose", "on the process's screen: examine why its work escapes scheduling";
+    [RIGHT, c('n')] => Action::Step(Step::Rows(1)), "next-process", "next", "on the process's screen: the next process";
+    [LEFT, c('N')] => Action::Step(Step::Rows(-1)), "previous-process", "previous", "on the process's screen: the previous one";
+};
+
+/// On screens that are read.
+const READ: &[Row] = rows! {
+    [c('j'), DOWN] => Action::Scroll(1), "down", "down", "";
+    [c('k'), UP] => Action::Scroll(-1), "up", "up", "";
+    [PAGE_DOWN, Key::Ctrl('f')] => Action::Scroll(10), "page-down", "", "";
+    [PAGE_UP, Key::Ctrl('b')] => Action::Scroll(-10), "page-up", "", "";
+    [c('g'), HOME] => Action::Scroll(i16::MIN), "first", "", "";
+    [c('G'), END] => Action::Scroll(i16::MAX), "last", "", "";
+};
+
+/// On the screens of devices and events.
+const LEAVE: &[Row] = rows! {
+    [ESC] => Action::Back, "back", "back", "";
+};
+
+const FILTER: &[Row] = rows! {
+    [ENTER] => Action::Accept, "keep", "keep", "";
+    [ESC] => Action::Cancel, "give-up", "give up", "";
+    [Key::Ctrl('u')] => Action::EraseAll, "erase-all", "empty", "";
+    [Key::Plain(KeyCode::Backspace), Key::Ctrl('h')] => Action::Erase, "erase", "", "";
+    [Key::Ctrl('c')] => Action::Quit, "", "", "";
+};
+
+const SORT: &[Row] = rows! {
+    [ENTER] => Action::Accept, "", "sort", "";
+    [ESC, c('q'), c('s')] => Action::Cancel, "", "back", "";
+    [c('j'), DOWN] => Action::MenuStep(1), "", "next", "";
+    [c('k'), UP] => Action::MenuStep(-1), "", "previous", "";
+    [Key::Ctrl('c')] => Action::Quit, "", "", "";
+};
+
+const CLASS: &[Row] = rows! {
+    [ENTER, c('y')] => Action::Accept, "", "change", "";
+    [ESC, c('q'), c('n')] => Action::Cancel, "", "cancel", "";
+    [c('+'), c('='), c('k'), UP] => Action::RaiseClass, "", "up", "";
+    [c('-'), c('j'), DOWN] => Action::LowerClass, "", "down", "";
+    [c('1')] => Action::SetClass(Class::Realtime), "", "", "";
+    [c('2')] => Action::SetClass(Class::High), "", "", "";
+    [c('3')] => Action::SetClass(Class::Normal), "", "", "";
+    [c('4')] => Action::SetClass(Class::Low), "", "", "";
+    [Key::Ctrl('c')] => Action::Quit, "", "", "";
+};
+
+const TEXT: &[Row] = rows! {
+    [ESC, c('q'), c('?'), c('5'), c('a'), ENTER] => Action::Cancel, "", "back", "";
+    [c('j'), DOWN] => Action::Scroll(1), "", "down", "";
+    [c('k'), UP] => Action::Scroll(-1), "", "up", "";
+    [PAGE_DOWN, c(' ')] => Action::Scroll(10), "", "", "";
+    [PAGE_UP] => Action::Scroll(-10), "", "", "";
+    [Key::Ctrl('c')] => Action::Quit, "", "", "";
+};
+
+/// The keys of `place`, in the order of the footer. Menus and texts cannot be
+/// remapped: their keys have no names.
+pub(super) fn rows(place: Place) -> impl Iterator<Item = &'static Row> {
+    let groups: &'static [&'static [Row]] = match place {
+        Place::Screen(Screen::Processes) => &[ALWAYS, LIST, CHANGE, SCREENS],
+        Place::Screen(Screen::Process) => &[ALWAYS, PROCESS, CHANGE, READ, SCREENS],
+        Place::Screen(Screen::Devices | Screen::Events) => &[ALWAYS, LEAVE, READ, SCREENS],
+        Place::Filter => &[FILTER],
+        Place::Sort => &[SORT],
+        Place::Class => &[CLASS],
+        Place::Text => &[TEXT],
+    };
+    groups.iter().copied().flatten()
+}

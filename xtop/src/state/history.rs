@@ -1,0 +1,199 @@
+//! The last snapshots, as series: what sparklines and timelines show.
+
+use std::collections::{HashMap, VecDeque};
+
+use xsched_common::api::{DeviceRow, GateState};
+use xsched_common::units::{Class, Nanos};
+
+use super::row::{Identity, Row};
+
+/// Snapshots that are remembered.
+pub const LENGTH: usize = 180;
+
+/// Series that are kept: beyond these, new processes have no history.
+const MAX_SERIES: usize = 2_048;
+
+/// One process in one snapshot.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sample {
+    /// P50 and P99 of the bursts in the window, if there were any.
+    pub burst: Option<(Nanos, Nanos)>,
+    /// P99 of the waits at the gate, if there were any.
+    pub wait_p99: Option<Nanos>,
+    /// Its gate, if it has one.
+    pub gate: Option<GateState>,
+}
+
+/// A process over time.
+#[derive(Clone, Debug)]
+pub struct Series {
+    /// What the rows of a timeline say.
+    pub command: String,
+    /// Its class when last seen.
+    pub class: Class,
+    /// Its device when last seen.
+    pub device: Option<String>,
+    samples: VecDeque<(u64, Sample)>,
+}
+
+/// The last [`LENGTH`] snapshots. Time is counted in snapshots.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    now: u64,
+    times: VecDeque<u64>,
+    processes: HashMap<Identity, Series>,
+    devices: HashMap<String, VecDeque<(u64, Option<Class>)>>,
+}
+
+impl History {
+    /// Takes in a snapshot.
+    pub fn push(&mut self, time_unix_ns: u64, rows: &[Row], devices: &[DeviceRow]) {
+        self.now += 1;
+        push_bounded(&mut self.times, time_unix_ns);
+        let oldest = self.now.saturating_sub(LENGTH as u64);
+        self.processes.retain(|_, series| {
+            series
+                .samples
+                .back()
+                .is_some_and(|(tick, _)| *tick > oldest)
+        });
+        self.devices
+            .retain(|_, samples| samples.back().is_some_and(|(tick, _)| *tick > oldest));
+        for row in rows {
+            let identity = row.identity();
+            let full = self.processes.len() >= MAX_SERIES;
+            if full && !self.processes.contains_key(&identity) {
+                continue;
+            }
+            let series = self.processes.entry(identity).or_insert_with(|| Series {
+                command: row.command.clone(),
+                class: row.process.class,
+                device: None,
+                samples: VecDeque::new(),
+            });
+            series.class = row.process.class;
+            series.device.clone_from(&row.device);
+            push_bounded(&mut series.samples, (self.now, sample(row)));
+        }
+        for device in devices {
+            let full = self.devices.len() >= MAX_SERIES;
+            if full && !self.devices.contains_key(&device.address) {
+                continue;
+            }
+            let samples = self.devices.entry(device.address.clone()).or_default();
+            push_bounded(samples, (self.now, device.top_active));
+        }
+    }
+
+    /// The last `n` samples of a process, oldest first; none where it was not
+    /// there.
+    pub fn process(&self, identity: Identity, n: usize) -> Vec<Option<Sample>> {
+        let samples = self.processes.get(&identity).map(|s| &s.samples);
+        self.last(samples, n)
+    }
+
+    /// The highest class with work in the last `n` snapshots, oldest first;
+    /// none where the device was not there.
+    pub fn device(&self, address: &str, n: usize) -> Vec<Option<Option<Class>>> {
+        self.last(self.devices.get(address), n)
+    }
+
+    /// Processes that used a device in the time remembered, by class and pid.
+    pub fn users(&self, address: &str) -> Vec<(Identity, &Series)> {
+        let mut users: Vec<_> = self
+            .processes
+            .iter()
+            .filter(|(_, series)| series.device.as_deref() == Some(address))
+            .map(|(identity, series)| (*identity, series))
+            .collect();
+        users.sort_by_key(|(identity, series)| {
+            (
+                std::cmp::Reverse(series.class),
+                identity.pid,
+                identity.start_time,
+            )
+        });
+        users
+    }
+
+    /// The time that the last `n` snapshots cover.
+    pub fn span(&self, n: usize) -> Nanos {
+        let first = self.times.len().saturating_sub(n.max(1));
+        match (self.times.get(first), self.times.back()) {
+            (Some(first), Some(last)) => Nanos(last.saturating_sub(*first)),
+            _ => Nanos::ZERO,
+        }
+    }
+
+    /// Snapshots remembered.
+    pub fn len(&self) -> usize {
+        self.times.len()
+    }
+
+    /// Whether there was none yet.
+    pub fn is_empty(&self) -> bool {
+        self.times.is_empty()
+    }
+
+    fn last<T: Copy>(&self, samples: Option<&VecDeque<(u64, T)>>, n: usize) -> Vec<Option<T>> {
+        let n = n.min(self.len());
+        let first = self.now + 1 - n as u64;
+        let mut line = vec![None; n];
+        for &(tick, sample) in samples.into_iter().flatten() {
+            if let Some(place) = tick.checked_sub(first) {
+                line[place as usize] = Some(sample);
+            }
+        }
+        line
+    }
+}
+
+fn sample(row: &Row) -> Sample {
+    let process = &row.process;
+    let burst = process.burst.filter(|latency| latency.count > 0);
+    let wait = process.gate_wait.filter(|latency| latency.count > 0);
+    Sample {
+        burst: burst.map(|latency| (latency.p50_ns, latency.p99_ns)),
+        wait_p99: wait.map(|latency| latency.p99_ns),
+        gate: process.gate.as_ref().map(|gate| gate.state),
+    }
+}
+
+fn push_bounded<T>(queue: &mut VecDeque<T>, value: T) {
+    if queue.len() >= LENGTH {
+        queue.pop_front();
+    }
+    queue.push_back(value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{row, service};
+
+    #[test]
+    fn absence_is_a_gap_and_the_past_is_bounded() {
+        let mut history = History::default();
+        let service = service();
+        let identity = service.identity();
+        assert!(history.process(identity, 10).is_empty());
+        for second in 0..5 {
+            let rows = match second {
+                2 => vec![row(7, "other")],
+                _ => vec![service.clone()],
+            };
+            history.push(second * 1_000_000_000, &rows, &[]);
+        }
+        let there: Vec<bool> = history
+            .process(identity, 4)
+            .iter()
+            .map(Option::is_some)
+            .collect();
+        assert_eq!(there, [true, false, true, true]);
+        assert_eq!(history.span(100), Nanos::from_secs(4));
+        for second in 5..1_000 {
+            history.push(second * 1_000_000_000, &[], &[]);
+        }
+        assert_eq!((history.len(), history.processes.len()), (LENGTH, 0));
+    }
+}

@@ -1,0 +1,56 @@
+//! The screen of events, newest first.
+
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use xsched_common::api::Severity;
+
+use crate::state::{EventKind, Happening, State};
+use crate::text::{clean, fit};
+use crate::theme::Theme;
+
+/// Columns before the text: time, kind, pid.
+const NAMES: usize = 10 + 8 + 9;
+
+/// The lines of the screen.
+pub fn lines(state: &State, area: Rect, theme: &Theme) -> Vec<Line<'static>> {
+    if state.events.is_empty() {
+        let text = "nothing happened since xtop started";
+        return vec![Line::styled(text, theme.text)];
+    }
+    let columns: usize = area.width.into();
+    let title = format!("{:<10}{:<8}{:>7}  {}", "UTC", "WHAT", "PID", "");
+    let mut lines = vec![Line::styled(title, theme.title)];
+    let events = state.events.newest_first();
+    lines.extend(events.map(|event| line(event, columns, theme)));
+    lines
+}
+
+fn line(event: &Happening, columns: usize, theme: &Theme) -> Line<'static> {
+    let style = match event.kind {
+        EventKind::Seen | EventKind::Exited => theme.text,
+        EventKind::Joined => theme.good,
+        EventKind::Class => theme.accent,
+        EventKind::Drops | EventKind::Finding(Severity::Error) => theme.bad,
+        EventKind::Finding(Severity::Warning) | EventKind::Agent => theme.warn,
+        EventKind::Finding(Severity::Info) => theme.text,
+    };
+    let pid = event.pid.map_or(String::new(), |pid| pid.to_string());
+    let text = clean(&event.text);
+    let text = fit(&text, columns.saturating_sub(NAMES), theme.symbols.cut);
+    Line::from(vec![
+        Span::styled(
+            format!("{:<10}", time_of_day(event.time_unix_ns)),
+            theme.dim,
+        ),
+        Span::styled(format!("{:<8}", event.kind.name()), style),
+        Span::styled(format!("{pid:>7}  "), theme.text),
+        Span::styled(text.into_owned(), theme.text),
+    ])
+}
+
+/// `12:03:41`, in UTC: the agent may be on another machine.
+fn time_of_day(time_unix_ns: u64) -> String {
+    let seconds = time_unix_ns / 1_000_000_000 % 86_400;
+    let (hours, minutes) = (seconds / 3_600, seconds / 60 % 60);
+    format!("{hours:02}:{minutes:02}:{:02}", seconds % 60)
+}
