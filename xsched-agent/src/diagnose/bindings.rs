@@ -65,6 +65,13 @@ impl Memory {
         })
     }
 
+    /// The word at `address`, if it can be read.
+    pub fn word(&self, address: u64) -> Option<u64> {
+        let mut word = [0; 8];
+        self.file.read_exact_at(&mut word, address).ok()?;
+        Some(u64::from_le_bytes(word))
+    }
+
     /// The words at `addresses`, which it sorts.
     fn words(&self, addresses: &mut [u64]) -> HashMap<u64, u64> {
         addresses.sort_unstable();

@@ -9,7 +9,8 @@ use super::bindings::{Binding, Target};
 use super::calls::{Observed, ObservedCall, is_launch};
 use super::elf::{Linkage, Loader, Symbol};
 use super::environment::Environment;
-use super::linker::{Namespaces, ObjectEntry, Scope, ShimEntry};
+use super::linker::{ObjectEntry, Place, Scope, ShimEntry};
+use super::namespaces::{Namespace, Namespaces};
 use super::offline::Missing;
 use super::preload::PreloadState;
 use super::shims::{ShimKind, ShimNames};
@@ -26,6 +27,8 @@ pub struct Facts {
     pub survey: Survey,
     /// Where its references lead.
     pub bindings: Vec<Binding>,
+    /// The linker's lists of objects, if they could be read.
+    pub namespaces: Option<Namespaces>,
     /// How it was started.
     pub environment: Environment,
     /// Its calls, if they were observed.
@@ -41,7 +44,7 @@ pub struct Facts {
 pub struct Scopes {
     startup: BTreeSet<ObjectIndex>,
     shim: ShimEntry,
-    namespaces: Namespaces,
+    places: Vec<Place>,
 }
 
 impl Scopes {
@@ -53,7 +56,7 @@ impl Scopes {
                 true => ObjectEntry::Startup,
                 false => ObjectEntry::Opened,
             },
-            namespaces: self.namespaces,
+            place: self.places[object],
         }
     }
 }
@@ -102,19 +105,35 @@ impl Facts {
             self.environment.preloads.iter().any(|p| {
                 p.state == PreloadState::Mapped && self.shim_names.kind(&p.entry).is_some()
             });
-        let mut paths = BTreeSet::new();
-        let twice = self.survey.objects.iter().any(|o| !paths.insert(&o.path));
         Scopes {
             startup: self.startup_objects(),
             shim: match preloaded {
                 true => ShimEntry::Preloaded,
                 false => ShimEntry::Other,
             },
-            namespaces: match twice {
-                true => Namespaces::Several,
-                false => Namespaces::One,
-            },
+            places: self.places(),
         }
+    }
+
+    fn places(&self) -> Vec<Place> {
+        let mut paths = BTreeSet::new();
+        let twice = self.survey.objects.iter().any(|o| !paths.insert(&o.path));
+        let shims = self.survey.shims();
+        let with_shim: BTreeSet<Namespace> = shims.filter_map(|(o, _)| self.namespace(o)).collect();
+        let objects = self.survey.objects.iter();
+        objects
+            .map(|object| match self.namespace(object) {
+                _ if !twice => Place::WithShim,
+                Some(its) if with_shim.contains(&its) => Place::WithShim,
+                Some(_) if !with_shim.is_empty() => Place::Apart,
+                _ => Place::Unknown,
+            })
+            .collect()
+    }
+
+    /// The link namespace of an object, if it is known.
+    pub fn namespace(&self, object: &MappedObject) -> Option<Namespace> {
+        self.namespaces.as_ref()?.of(object)
     }
 
     /// The program, what was preloaded, and everything that these need. An

@@ -96,8 +96,8 @@ pub struct Scope {
     pub shim: ShimEntry,
     /// How the referring object came into the process.
     pub object: ObjectEntry,
-    /// Whether there may be more than one link namespace.
-    pub namespaces: Namespaces,
+    /// Where the referring object is.
+    pub place: Place,
 }
 
 /// How a shim came into the process.
@@ -119,19 +119,24 @@ pub enum ObjectEntry {
     Opened,
 }
 
-/// Whether dlmopen may have made a second link namespace: dlopen never maps
-/// a file twice, and what a library needs is mapped again in its namespace.
+/// Where a referring object is, seen from the shim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Namespaces {
-    /// Every file is mapped once.
-    One,
-    /// Some file is mapped several times.
-    Several,
+pub enum Place {
+    /// In the link namespace of the shim, by the linker's own lists, or
+    /// because every file is mapped once: dlmopen maps anew what a library
+    /// needs.
+    WithShim,
+    /// Some file is mapped several times, and the lists cannot be read.
+    Unknown,
+    /// In another namespace, by the linker's own lists.
+    Apart,
 }
 
 /// Why a reference is bound to the runtime although a shim is mapped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Explanation {
+    /// The object is in a link namespace without the shim. Proven.
+    OtherNamespace,
     /// The shim exports the name, but only under these nodes, none of which
     /// the reference accepts. Proven.
     WrongNode {
@@ -183,6 +188,9 @@ impl Cause {
 /// Explains a binding to the runtime by the shim's definitions of the same
 /// name and by what is known of the scope.
 pub fn explain(reference: Reference<'_>, shim: &[&Symbol], scope: Scope) -> Explanation {
+    if scope.place == Place::Apart {
+        return Explanation::OtherNamespace;
+    }
     if shim.is_empty() {
         return Explanation::NotExported;
     }
@@ -199,7 +207,7 @@ pub fn explain(reference: Reference<'_>, shim: &[&Symbol], scope: Scope) -> Expl
     if scope.object == ObjectEntry::Opened {
         causes.push(Cause::Deepbind);
     }
-    if scope.namespaces == Namespaces::Several {
+    if scope.place == Place::Unknown {
         causes.push(Cause::Namespace);
     }
     if scope.shim == ShimEntry::Other {
@@ -226,7 +234,7 @@ mod tests {
     const SCOPE: Scope = Scope {
         shim: ShimEntry::Preloaded,
         object: ObjectEntry::Startup,
-        namespaces: Namespaces::One,
+        place: Place::WithShim,
     };
 
     fn version(index: u16, node: Option<&str>) -> Version {
@@ -332,8 +340,15 @@ mod tests {
         );
         assert_eq!(
             remaining(Scope {
+                place: Place::Apart,
+                ..SCOPE
+            }),
+            Explanation::OtherNamespace
+        );
+        assert_eq!(
+            remaining(Scope {
                 object: ObjectEntry::Opened,
-                namespaces: Namespaces::Several,
+                place: Place::Unknown,
                 shim: ShimEntry::Other,
             }),
             Explanation::Remaining(vec![Cause::Deepbind, Cause::Namespace, Cause::ShimNotFirst])

@@ -17,6 +17,7 @@ mod facts;
 mod files;
 mod findings;
 pub mod linker;
+mod namespaces;
 mod observe;
 mod offline;
 mod preload;
@@ -121,8 +122,12 @@ pub fn diagnose_with(
         Some(_) => subject.look(&shim_names)?,
         None => (survey, environment),
     };
+    let mut namespaces = None;
     let bindings = match bindings::Memory::open(options.pid) {
-        Ok(memory) => bindings::read(&survey, &memory),
+        Ok(memory) => {
+            namespaces = namespaces::Namespaces::read(&survey, &memory);
+            bindings::read(&survey, &memory)
+        }
         Err(e) => {
             limits.push(format!(
                 "bindings were not read: /proc/{}/mem: {e} (run as root, or see \
@@ -138,6 +143,7 @@ pub fn diagnose_with(
         exe: subject.exe,
         survey,
         bindings,
+        namespaces,
         environment,
         observed,
         shim_names,

@@ -73,14 +73,45 @@ fn another_namespace_has_its_own_runtime_and_no_shim() {
     assert_eq!(
         codes(&report),
         [
-            ("binding-bypass", Severity::Error),
+            ("namespace-bypass", Severity::Error),
             ("several-runtimes", Severity::Warning)
         ],
         "{report}"
     );
     let evidence = report.findings[0].evidence.join("\n");
-    assert!(evidence.contains("dlmopen"), "{report}");
-    assert!(!evidence.contains("not preloaded"), "{report}");
+    assert!(evidence.contains("libnow.so at 0x"), "{report}");
+    assert!(evidence.contains("in link namespace 1"), "{report}");
+    assert!(!evidence.contains("possible"), "{report}");
+    // The other namespace has no say in what the first one does.
+    let twin = [
+        "./libnow.so",
+        DLMOPEN,
+        "1",
+        "./libnow.so",
+        LAZY_DEEPBIND,
+        "1",
+    ];
+    let set = fixtures();
+    let report = examine(&set.start("program", Some(&set.text("libxsched_shim.so")), &twin));
+    assert_eq!(
+        codes(&report),
+        [
+            ("binding-bypass", Severity::Error),
+            ("namespace-bypass", Severity::Error),
+            ("several-runtimes", Severity::Warning)
+        ],
+        "{report}"
+    );
+    let evidence = report.findings[0].evidence.join("\n");
+    assert!(evidence.contains("RTLD_DEEPBIND"), "{evidence}");
+    assert!(!evidence.contains("dlmopen"), "{evidence}");
+}
+
+#[test]
+fn a_shim_in_a_namespace_of_its_own_is_no_ones_shim() {
+    let set = fixtures();
+    let report = examine(&set.start("program", None, &["./libxsched_shim.so", DLMOPEN, "0"]));
+    only(&report, "namespace-bypass", Severity::Error);
 }
 
 #[test]

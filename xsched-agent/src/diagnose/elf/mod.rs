@@ -83,6 +83,8 @@ pub struct Elf {
     pub segments: Vec<Segment>,
     /// Who loads it.
     pub loader: Loader,
+    /// PT_DYNAMIC's address before the load base is added.
+    pub dynamic_address: Option<u64>,
     /// DT_SONAME.
     pub soname: Option<String>,
     /// DT_NEEDED, in order.
@@ -115,6 +117,7 @@ impl Elf {
             file_type: FileType::Relocatable,
             segments: Vec::new(),
             loader: Loader::Dynamic,
+            dynamic_address: None,
             soname: None,
             needed: Vec::new(),
             rpath: None,
@@ -133,6 +136,7 @@ impl Elf {
             file_type: headers.file_type,
             segments: headers.segments.clone(),
             loader: Loader::Static,
+            dynamic_address: headers.dynamic_address,
             ..Elf::unread()
         };
         let Some(dynamic) = dynamic else {

@@ -42,6 +42,8 @@ pub struct Headers {
     pub segments: Vec<Segment>,
     /// PT_DYNAMIC as (file offset, bytes); a static executable has none.
     pub dynamic: Option<(u64, u64)>,
+    /// PT_DYNAMIC's address before the load base is added.
+    pub dynamic_address: Option<u64>,
     /// Whether the file names an interpreter, that is ld.so.
     pub interpreter: bool,
 }
@@ -78,6 +80,7 @@ impl Headers {
             file_type,
             segments: Vec::new(),
             dynamic: None,
+            dynamic_address: None,
             interpreter: false,
         };
         for entry in table.chunks_exact(PROGRAM_HEADER_LEN) {
@@ -92,6 +95,7 @@ impl Headers {
                 });
             } else if kind == PT_DYNAMIC.0 {
                 headers.dynamic = Some((word(8), word(32)));
+                headers.dynamic_address = Some(word(16));
             } else if kind == PT_INTERP.0 {
                 headers.interpreter = true;
             }

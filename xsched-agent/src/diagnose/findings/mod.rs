@@ -5,6 +5,7 @@ mod api_not_covered;
 mod binding_bypass;
 mod default_stream;
 mod library_missing;
+mod namespace_bypass;
 mod observed_bypass;
 mod preload_missing;
 mod secure_exec;
@@ -52,6 +53,7 @@ pub const CHECKS: &[Check] = &[
     binding_bypass::CHECK,
     default_stream::CHECK,
     library_missing::CHECK,
+    namespace_bypass::CHECK,
     observed_bypass::CHECK,
     preload_missing::CHECK,
     secure_exec::CHECK,
@@ -179,8 +181,14 @@ fn importers(facts: &Facts, bypasses: &[&Bypass<'_>]) -> String {
 /// An object for a line of evidence, with its address if it has one.
 fn place(facts: &Facts, object: &MappedObject) -> String {
     match facts.pid {
-        Some(_) => format!("{} at {:#x}", object.path, object.base),
         None => object.path.clone(),
+        Some(_) => {
+            let namespace = match facts.namespace(object) {
+                Some(n) if n > 0 => format!(" in link namespace {n}"),
+                _ => String::new(),
+            };
+            format!("{} at {:#x}{namespace}", object.path, object.base)
+        }
     }
 }
 

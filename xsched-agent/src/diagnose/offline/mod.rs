@@ -86,6 +86,7 @@ pub fn predict(files: &Files) -> Result<Report, PredictError> {
         observed: None,
         shim_names,
         missing: layout.closure.missing,
+        namespaces: None,
         survey,
     };
     let mut report = Report::new(&facts, findings::of(&facts), limits(&facts));
