@@ -1,20 +1,27 @@
-//! What programs rely on: each case of tests/c/semantics.c, under both disciplines.
+//! What programs rely on: each case of tests/c/semantics.c and tests/c/graphs.c, under both disciplines.
 
 mod support;
 use support::{Bench, start};
 
 fn run_all(discipline: &str) {
     let bench = Bench::new();
-    let program = bench.compile("semantics");
-    let cases = bench.run(&program, &[]);
-    let cases: Vec<&str> = cases.lines().collect();
-    assert!(cases.len() >= 13, "{cases:?}");
+    let mut cases = Vec::new();
+    for name in ["semantics", "graphs"] {
+        let program = bench.compile(name);
+        let listed = bench.run(&program, &[]);
+        cases.extend(
+            listed
+                .lines()
+                .map(|case| (program.clone(), case.to_owned())),
+        );
+    }
+    assert!(cases.len() >= 18, "{cases:?}");
     let mut failures = Vec::new();
-    for case in cases {
+    for (program, case) in cases {
         let (status, _, err) = start(
             bench
                 .command(&program)
-                .arg(case)
+                .arg(&case)
                 .env("HIPSIM_DISCIPLINE", discipline),
         )
         .wait();

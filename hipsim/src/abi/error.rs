@@ -31,9 +31,13 @@ pub enum HipError {
     NotSupported = 801,
     StreamCaptureUnsupported = 900,
     StreamCaptureInvalidated = 901,
+    StreamCaptureMerge = 902,
     StreamCaptureUnmatched = 903,
+    StreamCaptureUnjoined = 904,
+    StreamCaptureIsolation = 905,
     StreamCaptureImplicit = 906,
     CapturedEvent = 907,
+    GraphExecUpdateFailure = 910,
 }
 
 /// `hipSuccess`.

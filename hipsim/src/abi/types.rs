@@ -64,6 +64,43 @@ pub struct LaunchConfig {
     pub attribute_count: c_uint,
 }
 
+/// `hipKernelNodeParams`.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct KernelNodeParams {
+    pub block: Dim3,
+    pub extra: *mut *mut c_void,
+    pub function: *mut c_void,
+    pub grid: Dim3,
+    pub parameters: *mut *mut c_void,
+    pub shared_memory: c_uint,
+}
+
+// SAFETY: the pointers are the program's; the simulator keeps them only to give them back.
+unsafe impl Send for KernelNodeParams {}
+
+/// `hipHostNodeParams`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct HostNodeParams {
+    pub function: Option<HostFunction>,
+    pub data: *mut c_void,
+}
+
+/// `hipMemsetParams`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct MemsetParams {
+    pub target: *mut c_void,
+    pub element_size: c_uint,
+    pub height: usize,
+    pub pitch: usize,
+    pub value: c_uint,
+    pub width: usize,
+}
+
+const _: () = assert!(size_of::<KernelNodeParams>() == 64);
+const _: () = assert!(size_of::<MemsetParams>() == 48);
 const _: () = assert!(std::mem::offset_of!(LaunchParams, stream) == 48);
 const _: () = assert!(std::mem::offset_of!(FunctionLaunchParams, stream) == 40);
 const _: () = assert!(std::mem::offset_of!(LaunchConfig, stream) == 32);

@@ -54,6 +54,19 @@ pub fn linear(
     default: DefaultStream,
     completion: Completion,
 ) -> Result {
+    perform(linear_work(to, from, size, kind)?, of, default, completion)
+}
+
+/// The copy of `size` bytes.
+///
+/// # Errors
+/// Null pointers or an unknown kind.
+pub fn linear_work(
+    to: *mut c_void,
+    from: *const c_void,
+    size: usize,
+    kind: c_int,
+) -> Result<External> {
     check_kind(kind)?;
     if size > 0 && (to.is_null() || from.is_null()) {
         return Err(HipError::InvalidValue);
@@ -68,12 +81,11 @@ pub fn linear(
         rows: 1,
         planes: 1,
     };
-    let copy = External::Copy {
+    Ok(External::Copy {
         from: place(Address::from(from)),
         to: place(Address::from(to)),
         block,
-    };
-    perform(copy, of, default, completion)
+    })
 }
 
 const NULL: StreamHandle = std::ptr::null_mut();
@@ -252,7 +264,11 @@ pub unsafe extern "C" fn memcpy_peer_async(
     })
 }
 
-fn symbol_part(symbol: *const c_void, size: usize, offset: usize) -> Result<*mut c_void> {
+/// The device address of a part of a variable.
+///
+/// # Errors
+/// No such variable, or it is smaller.
+pub fn symbol_part(symbol: *const c_void, size: usize, offset: usize) -> Result<*mut c_void> {
     let (device, length) = kernels::variable(symbol).ok_or(HipError::InvalidSymbol)?;
     match offset.checked_add(size) {
         Some(end) if end <= length => Ok(Address(device.0 + offset).pointer()),

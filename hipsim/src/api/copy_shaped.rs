@@ -131,6 +131,18 @@ unsafe fn boxed(
     default: DefaultStream,
     completion: Completion,
 ) -> Result {
+    // SAFETY: the caller's promise.
+    perform(unsafe { box_work(params) }?, of, default, completion)
+}
+
+/// The copy that the parameters of a 3D copy ask for.
+///
+/// # Safety
+/// `params` is null or valid.
+///
+/// # Errors
+/// Null or unknown values; arrays.
+pub unsafe fn box_work(params: *const Memcpy3dParams) -> Result<External> {
     // SAFETY: the program's structure, null or valid.
     let params = unsafe { params.as_ref() }.ok_or(HipError::InvalidValue)?;
     check_kind(params.kind)?;
@@ -140,7 +152,7 @@ unsafe fn boxed(
     if params.source.pointer.is_null() || params.target.pointer.is_null() {
         return Err(HipError::InvalidValue);
     }
-    let copy = External::Copy {
+    Ok(External::Copy {
         from: corner(params.source, params.source_position)?,
         to: corner(params.target, params.target_position)?,
         block: Block {
@@ -148,8 +160,7 @@ unsafe fn boxed(
             rows: params.extent.height,
             planes: params.extent.depth,
         },
-    };
-    perform(copy, of, default, completion)
+    })
 }
 
 pub unsafe extern "C" fn memcpy_3d(params: *const Memcpy3dParams) -> i32 {

@@ -63,6 +63,7 @@ pub fn record_event(event: EventHandle, of: StreamHandle, default: DefaultStream
     let event = core.events.get_mut(id).ok_or(HipError::InvalidHandle)?;
     if let Some(capture) = capture {
         event.recorded = Recorded::Captured { capture };
+        core.captures.record_event(capture, of, id);
         return Ok(());
     }
     drop(core);
@@ -84,15 +85,31 @@ pub unsafe extern "C" fn record_with_flags(
     flags: c_uint,
 ) -> i32 {
     run(|| match flags {
-        0 | 1 => record_event(event, of, DefaultStream::Legacy),
+        0 => record_event(event, of, DefaultStream::Legacy),
+        // `hipEventRecordExternal`: in a capture it becomes a node that records it at each launch of the graph.
+        1 => {
+            let id = events::named(event)?;
+            let (runtime, of) = stream(of, DefaultStream::Legacy)?;
+            runtime
+                .lock()
+                .events
+                .get(id)
+                .ok_or(HipError::InvalidHandle)?;
+            runtime.submit(of, &Command::Record(id), Attendance::Unattended)?;
+            Ok(())
+        }
         _ => Err(HipError::InvalidValue),
     })
 }
 
-fn state(core: &runtime::core::Core, id: EventId) -> Result<Recorded> {
+/// An event of a capture under way cannot be asked about; asking invalidates the capture.
+fn state(core: &mut runtime::core::Core, id: EventId) -> Result<Recorded> {
     let recorded = core.events.get(id).ok_or(HipError::InvalidHandle)?.recorded;
     match recorded {
-        Recorded::Captured { .. } => Err(HipError::CapturedEvent),
+        Recorded::Captured { capture } => {
+            core.captures.invalidate(capture);
+            Err(HipError::CapturedEvent)
+        }
         _ => Ok(recorded),
     }
 }
@@ -101,7 +118,7 @@ pub unsafe extern "C" fn synchronize(event: EventHandle) -> i32 {
     run(|| {
         let id = events::named(event)?;
         let runtime = runtime::get()?;
-        let recorded = state(&runtime.lock(), id)?;
+        let recorded = state(&mut runtime.lock(), id)?;
         if let Recorded::At { point, at: None } = recorded {
             runtime.wait(&point);
         }
@@ -113,8 +130,8 @@ pub unsafe extern "C" fn query(event: EventHandle) -> i32 {
     run(|| {
         let id = events::named(event)?;
         let runtime = runtime::get()?;
-        let (core, _) = runtime.drive(runtime.lock(), Executor::Waiter);
-        match state(&core, id)? {
+        let (mut core, _) = runtime.drive(runtime.lock(), Executor::Waiter);
+        match state(&mut core, id)? {
             Recorded::At { at: None, .. } => Err(HipError::NotReady),
             _ => Ok(()),
         }
@@ -128,12 +145,12 @@ pub unsafe extern "C" fn elapsed(at: *mut f32, from: EventHandle, to: EventHandl
         }
         let (from, to) = (events::named(from)?, events::named(to)?);
         let runtime = runtime::get()?;
-        let (core, _) = runtime.drive(runtime.lock(), Executor::Waiter);
-        let time = |id| {
+        let (mut core, _) = runtime.drive(runtime.lock(), Executor::Waiter);
+        let mut time = |id| {
             if core.events.get(id).ok_or(HipError::InvalidHandle)?.timing == Timing::Disabled {
                 return Err(HipError::InvalidHandle);
             }
-            match state(&core, id)? {
+            match state(&mut core, id)? {
                 Recorded::At { at, .. } => at.ok_or(HipError::NotReady),
                 _ => Err(HipError::InvalidHandle),
             }

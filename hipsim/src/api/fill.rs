@@ -5,7 +5,7 @@ use std::ffi::{c_int, c_void};
 use super::copy::{Completion, perform};
 use super::support::{DefaultStream, run};
 use crate::abi::error::{HipError, Result};
-use crate::abi::types::{Extent, PitchedPtr, StreamHandle};
+use crate::abi::types::{Extent, MemsetParams, PitchedPtr, StreamHandle};
 use crate::runtime::command::{Address, Block, External, Place};
 
 fn fill(to: Place, block: Block, value: u32, unit: usize) -> Result<External> {
@@ -18,6 +18,32 @@ fn fill(to: Place, block: Block, value: u32, unit: usize) -> Result<External> {
         value,
         unit,
     })
+}
+
+/// The fill that the parameters of a graph node ask for.
+///
+/// # Errors
+/// A unit that is not 1, 2 or 4 bytes, or an impossible pitch.
+pub fn node_work(params: &MemsetParams) -> Result<External> {
+    let unit = params.element_size as usize;
+    let width = params
+        .width
+        .checked_mul(unit)
+        .ok_or(HipError::InvalidValue)?;
+    if !matches!(unit, 1 | 2 | 4) || (params.height > 1 && width > params.pitch) {
+        return Err(HipError::InvalidValue);
+    }
+    let place = Place {
+        start: Address::from(params.target),
+        row_pitch: params.pitch,
+        plane_pitch: 0,
+    };
+    let block = Block {
+        width,
+        rows: params.height,
+        planes: 1,
+    };
+    fill(place, block, params.value, unit)
 }
 
 fn linear(to: *mut c_void, value: u32, unit: usize, count: usize) -> Result<External> {

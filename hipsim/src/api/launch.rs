@@ -65,6 +65,27 @@ impl Launch {
     /// # Errors
     /// Impossible dimensions, no such stream or event.
     pub unsafe fn queue(self, bad_shape: HipError) -> Result {
+        // SAFETY: the caller's promise.
+        let command = unsafe { self.command(bad_shape) }?;
+        let [start, stop] = self.events;
+        if !start.is_null() {
+            record_event(start, self.stream, self.default)?;
+        }
+        submit(self.stream, self.default, &command)?;
+        if !stop.is_null() {
+            record_event(stop, self.stream, self.default)?;
+        }
+        Ok(())
+    }
+
+    /// Checks it and copies its arguments.
+    ///
+    /// # Safety
+    /// As [`Self::queue`].
+    ///
+    /// # Errors
+    /// Impossible dimensions or missing arguments.
+    pub unsafe fn command(&self, bad_shape: HipError) -> Result<Command> {
         let empty = |size: Dim3| size.x == 0 || size.y == 0 || size.z == 0;
         let threads = u64::from(self.block.x) * u64::from(self.block.y) * u64::from(self.block.z);
         if empty(self.grid) || empty(self.block) || threads > u64::from(MAX_BLOCK) {
@@ -78,19 +99,10 @@ impl Launch {
         let service = call
             .and_then(|call| call.requested_time())
             .unwrap_or(self.kernel.service);
-        let command = Command::Kernel {
+        Ok(Command::Kernel {
             service,
             effect: call.filter(KnownCall::has_effect),
-        };
-        let [start, stop] = self.events;
-        if !start.is_null() {
-            record_event(start, self.stream, self.default)?;
-        }
-        submit(self.stream, self.default, &command)?;
-        if !stop.is_null() {
-            record_event(stop, self.stream, self.default)?;
-        }
-        Ok(())
+        })
     }
 }
 

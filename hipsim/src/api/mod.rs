@@ -1,6 +1,7 @@
 //! The bodies of the exported functions, one file per family of the API. `data/simulated.tsv` says which export runs
 //! which body; all other exports run [`support::not_supported`].
 
+pub mod capture;
 pub mod context;
 pub mod copy;
 pub mod copy_shaped;
@@ -9,6 +10,8 @@ pub mod errors;
 pub mod event;
 pub mod fill;
 pub mod graph;
+pub mod graph_edges;
+pub mod graph_nodes;
 pub mod host_function;
 pub mod launch;
 pub mod launch_forms;

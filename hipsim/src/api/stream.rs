@@ -157,14 +157,35 @@ fn wait_for_event(of: StreamHandle, event: EventHandle, default: DefaultStream) 
         .get(event)
         .ok_or(HipError::InvalidHandle)?
         .recorded;
+    let capture = core
+        .streams
+        .get(id)
+        .ok_or(HipError::ContextIsDestroyed)?
+        .capture;
     match recorded {
+        // A graph cannot wait for work outside of it.
+        Recorded::At { .. } if capture.is_some() => {
+            core.captures.invalidate(capture.unwrap_or_default());
+            Err(HipError::StreamCaptureIsolation)
+        }
         Recorded::Never | Recorded::At { at: Some(_), .. } => Ok(()),
         Recorded::Captured { capture } => {
             // The stream joins the capture the event was recorded in.
-            core.streams
+            let stream = core
+                .streams
                 .get_mut(id)
-                .ok_or(HipError::ContextIsDestroyed)?
-                .capture = Some(capture);
+                .ok_or(HipError::ContextIsDestroyed)?;
+            if id == LEGACY {
+                core.captures.invalidate(capture);
+                return Err(HipError::StreamCaptureImplicit);
+            }
+            if let Some(other) = stream.capture.filter(|own| *own != capture) {
+                core.captures.invalidate(capture);
+                core.captures.invalidate(other);
+                return Err(HipError::StreamCaptureMerge);
+            }
+            stream.capture = Some(capture);
+            core.captures.wait_event(capture, id, event);
             Ok(())
         }
         Recorded::At { point, at: None } => {

@@ -1,27 +1,32 @@
-//! Stream capture and the graphs it makes. A graph is the list of its commands in the order they were captured, which is
-//! one valid order of the real graph.
+//! Stream capture, and the table of all graphs.
 
 use std::collections::HashMap;
 
-use super::command::Command;
+use super::command::{Command, External};
+use super::events::EventId;
+use super::graph::{Executable, Graph, Handle, Node, NodeType, Work};
 use super::streams::StreamId;
 use crate::abi::error::{HipError, Result};
-
-/// Commands of a captured graph.
-pub type Graph = Vec<Command>;
 
 #[derive(Debug)]
 struct Capture {
     origin: StreamId,
-    commands: Graph,
+    graph: Graph,
+    /// The program's graph that gets the nodes, and how many it had.
+    into: Option<(Handle, usize)>,
     valid: bool,
+    /// What the next node of each stream will wait for.
+    ends: HashMap<StreamId, Vec<Handle>>,
+    /// The same at the places where events were recorded.
+    events: HashMap<EventId, Vec<Handle>>,
 }
 
-/// Captures under way, finished graphs, and executable graphs, by id.
+/// Captures under way, graphs, and executable graphs, by handle.
 #[derive(Debug, Default)]
 pub struct Captures {
     active: HashMap<u64, Capture>,
-    graphs: HashMap<u64, Graph>,
+    graphs: HashMap<Handle, Graph>,
+    executables: HashMap<Handle, Executable>,
     last: u64,
 }
 
@@ -34,37 +39,111 @@ pub enum Status {
     Invalidated = 2,
 }
 
-/// Handles of graphs: never mapped addresses, never reused.
+/// Handles of graphs and nodes: never mapped addresses, never reused.
 const FIRST: u64 = 0x54 << 40;
 
+/// The node that captured work becomes.
+fn node_type(command: &Command) -> NodeType {
+    match command {
+        Command::Kernel { .. } => NodeType::Kernel,
+        Command::External(External::Copy { .. }) => NodeType::Memcpy,
+        Command::External(External::Fill { .. }) => NodeType::Memset,
+        Command::External(External::Free(_)) => NodeType::MemFree,
+        Command::External(_) => NodeType::Host,
+        Command::Record(_) => NodeType::EventRecord,
+        Command::WaitFor(_) => NodeType::Empty,
+    }
+}
+
 impl Captures {
-    fn fresh(&mut self) -> u64 {
+    /// A handle nothing else has.
+    pub fn fresh(&mut self) -> Handle {
         self.last += 16;
         FIRST + self.last
     }
 
-    /// Starts a capture on a stream; its id.
-    pub fn begin(&mut self, origin: StreamId) -> u64 {
+    /// Starts a capture on a stream, into a graph of the program behind some of its nodes, or into a new one; its id.
+    ///
+    /// # Errors
+    /// No such graph.
+    pub fn begin(&mut self, origin: StreamId, into: Option<(Handle, Vec<Handle>)>) -> Result<u64> {
+        let (graph, into, after) = match into {
+            Some((handle, after)) => {
+                let graph = self.graph(handle)?.clone();
+                let into = Some((handle, graph.nodes.len()));
+                (graph, into, after)
+            }
+            None => (Graph::default(), None, Vec::new()),
+        };
         let id = self.fresh();
-        self.active.insert(
-            id,
-            Capture {
-                origin,
-                commands: Graph::new(),
-                valid: true,
-            },
-        );
-        id
+        let capture = Capture {
+            origin,
+            graph,
+            into,
+            valid: true,
+            ends: HashMap::from([(origin, after)]),
+            events: HashMap::new(),
+        };
+        self.active.insert(id, capture);
+        Ok(id)
     }
 
-    /// Adds a command.
-    pub fn record(&mut self, id: u64, _stream: StreamId, command: &Command) {
-        // Records and waits inside a capture only order it, and the list is in order.
-        if let Some(capture) = self.active.get_mut(&id)
-            && !matches!(command, Command::Record(_) | Command::WaitFor(_))
-        {
-            capture.commands.push(command.clone());
+    /// Adds what a capturing stream was asked to do.
+    pub fn record(&mut self, id: u64, stream: StreamId, command: &Command) {
+        let handle = self.fresh();
+        if let Some(capture) = self.active.get_mut(&id) {
+            let end = capture.ends.entry(stream).or_default();
+            capture.graph.nodes.push(Node {
+                handle,
+                node_type: node_type(command),
+                work: Work::Command(command.clone()),
+                after: std::mem::replace(end, vec![handle]),
+                kernel: None,
+                original: None,
+            });
         }
+    }
+
+    /// Notes where in the capture an event was recorded.
+    pub fn record_event(&mut self, id: u64, stream: StreamId, event: EventId) {
+        if let Some(capture) = self.active.get_mut(&id) {
+            let end = capture.ends.get(&stream).cloned().unwrap_or_default();
+            capture.events.insert(event, end);
+        }
+    }
+
+    /// Makes a stream of the capture wait for an event recorded in it.
+    pub fn wait_event(&mut self, id: u64, stream: StreamId, event: EventId) {
+        if let Some(capture) = self.active.get_mut(&id) {
+            let place = capture.events.get(&event).cloned().unwrap_or_default();
+            let end = capture.ends.entry(stream).or_default();
+            for handle in place {
+                if !end.contains(&handle) {
+                    end.push(handle);
+                }
+            }
+        }
+    }
+
+    /// What the next node of a stream will wait for.
+    pub fn dependencies(&self, id: u64, stream: StreamId) -> Vec<Handle> {
+        let capture = self.active.get(&id);
+        capture
+            .and_then(|capture| capture.ends.get(&stream).cloned())
+            .unwrap_or_default()
+    }
+
+    /// Changes that: adds to it, or replaces it.
+    ///
+    /// # Errors
+    /// A node is not in the capture.
+    pub fn set_dependencies(&mut self, id: u64, stream: StreamId, after: Vec<Handle>) -> Result {
+        let capture = self.active.get_mut(&id).ok_or(HipError::IllegalState)?;
+        if after.iter().any(|node| capture.graph.node(*node).is_none()) {
+            return Err(HipError::InvalidValue);
+        }
+        capture.ends.insert(stream, after);
+        Ok(())
     }
 
     /// A forbidden call was made on a capturing stream.
@@ -91,8 +170,8 @@ impl Captures {
     /// Ends the capture that began on `stream`; the graph's handle.
     ///
     /// # Errors
-    /// It began on another stream (nothing changes), or was invalidated (it ends).
-    pub fn end(&mut self, id: u64, stream: StreamId) -> Result<u64> {
+    /// It began on another stream (nothing changes); it was invalidated, or another stream's work was not joined (it ends).
+    pub fn end(&mut self, id: u64, stream: StreamId) -> Result<Handle> {
         if self
             .active
             .get(&id)
@@ -104,23 +183,110 @@ impl Captures {
         if !capture.valid {
             return Err(HipError::StreamCaptureInvalidated);
         }
-        Ok(self.add(capture.commands))
+        let joined = capture
+            .graph
+            .before(capture.ends.get(&stream).map_or(&[], Vec::as_slice));
+        let captured = &capture.graph.nodes[capture.into.map_or(0, |(_, had)| had)..];
+        if captured.iter().any(|node| !joined.contains(&node.handle)) {
+            return Err(HipError::StreamCaptureUnjoined);
+        }
+        match capture.into {
+            Some((handle, _)) => {
+                *self.graph_mut(handle)? = capture.graph;
+                Ok(handle)
+            }
+            None => Ok(self.add(capture.graph)),
+        }
     }
 
     /// Adds a graph; its handle.
-    pub fn add(&mut self, graph: Graph) -> u64 {
-        let id = self.fresh();
-        self.graphs.insert(id, graph);
-        id
+    pub fn add(&mut self, graph: Graph) -> Handle {
+        let handle = self.fresh();
+        self.graphs.insert(handle, graph);
+        handle
+    }
+
+    /// A copy of a graph with nodes of its own.
+    ///
+    /// # Errors
+    /// No such graph.
+    pub fn clone_of(&mut self, handle: Handle) -> Result<Graph> {
+        let mut graph = self.graph(handle)?.clone();
+        let fresh: HashMap<Handle, Handle> = graph
+            .nodes
+            .iter()
+            .map(|node| (node.handle, self.fresh()))
+            .collect();
+        for node in &mut graph.nodes {
+            node.original = Some(node.handle);
+            node.handle = fresh[&node.handle];
+            for after in &mut node.after {
+                *after = fresh.get(after).copied().unwrap_or(*after);
+            }
+        }
+        Ok(graph)
     }
 
     /// A graph by handle.
-    pub fn graph(&self, handle: u64) -> Option<&Graph> {
-        self.graphs.get(&handle)
+    ///
+    /// # Errors
+    /// No such graph.
+    pub fn graph(&self, handle: Handle) -> Result<&Graph> {
+        self.graphs.get(&handle).ok_or(HipError::InvalidValue)
+    }
+
+    /// As [`Self::graph`], to change it.
+    ///
+    /// # Errors
+    /// No such graph.
+    pub fn graph_mut(&mut self, handle: Handle) -> Result<&mut Graph> {
+        self.graphs.get_mut(&handle).ok_or(HipError::InvalidValue)
+    }
+
+    /// The graph that has a node.
+    ///
+    /// # Errors
+    /// No graph has.
+    pub fn graph_of(&mut self, node: Handle) -> Result<&mut Graph> {
+        let mut all = self.graphs.values_mut();
+        all.find(|graph| graph.node(node).is_some())
+            .ok_or(HipError::InvalidValue)
+    }
+
+    /// A node by handle.
+    ///
+    /// # Errors
+    /// No graph has it.
+    pub fn node(&mut self, handle: Handle) -> Result<&mut Node> {
+        let graph = self.graph_of(handle)?;
+        let node = graph.nodes.iter_mut().find(|node| node.handle == handle);
+        node.ok_or(HipError::InvalidValue)
     }
 
     /// Forgets a graph; false if there is none.
-    pub fn remove(&mut self, handle: u64) -> bool {
+    pub fn remove(&mut self, handle: Handle) -> bool {
         self.graphs.remove(&handle).is_some()
+    }
+
+    /// Adds an executable graph; its handle.
+    pub fn add_executable(&mut self, executable: Executable) -> Handle {
+        let handle = self.fresh();
+        self.executables.insert(handle, executable);
+        handle
+    }
+
+    /// An executable graph by handle.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn executable(&mut self, handle: Handle) -> Result<&mut Executable> {
+        self.executables
+            .get_mut(&handle)
+            .ok_or(HipError::InvalidValue)
+    }
+
+    /// Forgets an executable graph; false if there is none.
+    pub fn remove_executable(&mut self, handle: Handle) -> bool {
+        self.executables.remove(&handle).is_some()
     }
 }

@@ -7,7 +7,7 @@ use crate::abi::error::{HipError, Result};
 use crate::abi::types::EventHandle;
 
 /// An event by index and generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EventId {
     index: u32,
     generation: u16,

@@ -6,6 +6,7 @@ pub mod command;
 pub mod core;
 pub mod engine;
 pub mod events;
+pub mod graph;
 pub mod kernels;
 pub mod known;
 pub mod memory;

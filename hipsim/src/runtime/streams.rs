@@ -7,7 +7,7 @@ use crate::abi::types::StreamHandle;
 use crate::model::rings::RINGS;
 
 /// A stream by index and generation: a handle kept after `hipStreamDestroy` is recognised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StreamId {
     index: u16,
     generation: u32,

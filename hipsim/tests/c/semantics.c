@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "hipsim.h"
+#include "case.h"
 
 typedef void *hipGraph_t, *hipGraphExec_t;
 hipError_t hipPeekAtLastError(void);
@@ -16,7 +16,6 @@ hipError_t hipGetDeviceCount(int *count);
 hipError_t hipRuntimeGetVersion(int *version);
 hipError_t hipMallocAsync(void **pointer, size_t size, hipStream_t stream);
 hipError_t hipFreeAsync(void *pointer, hipStream_t stream);
-hipError_t hipMemset(void *to, int value, size_t size);
 hipError_t hipMemsetAsync(void *to, int value, size_t size, hipStream_t stream);
 hipError_t hipMemcpy2DAsync(void *to, size_t toPitch, const void *from, size_t fromPitch, size_t width, size_t height,
                             int kind, hipStream_t stream);
@@ -34,62 +33,6 @@ hipError_t hipExtModuleLaunchKernel(hipFunction_t f, uint32_t gx, uint32_t gy, u
                                     hipEvent_t start, hipEvent_t stop, uint32_t flags);
 hipError_t hipGetProcAddress(const char *name, void **at, int version, uint64_t flags, int *status);
 hipError_t hipModuleUnload(hipModule_t module);
-
-#define OK(call) expect((call), hipSuccess, #call, __LINE__)
-#define IS(call, code) expect((call), code, #call, __LINE__)
-#define TRUE(condition)                                                                            \
-    do {                                                                                           \
-        if (!(condition)) fprintf(stderr, "line %d: %s\n", __LINE__, #condition), exit(1);         \
-    } while (0)
-
-static void expect(hipError_t found, hipError_t wanted, const char *call, int line) {
-    if (found != wanted) {
-        fprintf(stderr, "line %d: %s: %d (%s), not %d\n", line, call, found, hipGetErrorName(found), wanted);
-        exit(1);
-    }
-}
-
-static double now_ms(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
-}
-
-static hipModule_t module;
-
-static hipFunction_t kernel(const char *name) {
-    hipFunction_t function;
-    if (!module) OK(hipModuleLoadData(&module, HIPSIM_MODULE));
-    OK(hipModuleGetFunction(&function, module, name));
-    return function;
-}
-
-static void spin(double ms, hipStream_t stream) {
-    uint64_t ns = (uint64_t)(ms * 1e6);
-    void *params[] = {&ns};
-    OK(hipModuleLaunchKernel(kernel("hipsim_spin"), 1, 1, 1, 64, 1, 1, 0, stream, params, NULL));
-}
-
-static void count(uint64_t *counter, uint64_t add, hipStream_t stream) {
-    void *params[] = {&counter, &add};
-    OK(hipModuleLaunchKernel(kernel("counter"), 1, 1, 1, 64, 1, 1, 0, stream, params, NULL));
-    /* The storage is the caller's again. */
-    counter = NULL;
-    add = 1u << 30;
-}
-
-static hipStream_t stream_of(unsigned flags) {
-    hipStream_t stream;
-    OK(hipStreamCreateWithFlags(&stream, flags));
-    return stream;
-}
-
-static void *device(size_t size) {
-    void *p;
-    OK(hipMalloc(&p, size));
-    OK(hipMemset(p, 0, size));
-    return p;
-}
 
 static void synchronize_waits(void) {
     hipStream_t s = stream_of(0);
@@ -381,11 +324,7 @@ static void exit_with_work_queued(void) {
     exit(0);
 }
 
-static const struct {
-    const char *name;
-    void (*run)(void);
-} cases[] = {
-#define CASE(name) {#name, name}
+static const struct test_case cases[] = {
     CASE(synchronize_waits),
     CASE(null_stream_waits_for_blocking_streams),
     CASE(events_order_streams),
@@ -402,10 +341,4 @@ static const struct {
     CASE(exit_with_work_queued),
 };
 
-int main(int argc, char **argv) {
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        if (argc < 2) puts(cases[i].name);
-        else if (!strcmp(argv[1], cases[i].name)) return cases[i].run(), 0;
-    }
-    return argc < 2 ? 0 : (fprintf(stderr, "no case %s\n", argv[1]), 2);
-}
+int main(int argc, char **argv) { return run_case(cases, sizeof cases / sizeof *cases, argc, argv); }
