@@ -93,7 +93,7 @@ fn what_goes_wrong_is_reported_as_what_it_is() {
     );
 }
 
-/// The cases themselves can fail: a shim that defers launches, and one that never asks the agent.
+/// The cases themselves can fail: here with a shim that defers launches.
 #[test]
 fn bad_shims_are_caught() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -108,6 +108,7 @@ fn bad_shims_are_caught() {
         .status();
     assert!(compiled.is_ok_and(|status| status.success()), "cc");
     let shim = shim.to_str().expect("UTF-8");
+    let mut arguments = vec!["--shim", shim, "--watchdog", "3", "--rounds", "1"];
     for case in [
         "arguments_reused_at_once",
         "cross_stream_event_wait",
@@ -115,24 +116,32 @@ fn bad_shims_are_caught() {
         "host_function_and_2d_copy",
         "capture_of_20_launches",
     ] {
-        let arguments = [
-            "--shim",
-            shim,
-            "--case",
-            case,
-            "--watchdog",
-            "3",
-            "--rounds",
-            "1",
-        ];
-        let suite = conformance(&arguments);
-        let failed = suite.report["failed"].as_u64().expect("a number");
-        assert_eq!(
-            failed as usize,
-            suite.cases().len(),
-            "{case}: {}",
-            suite.progress
-        );
-        assert!(!suite.success);
+        arguments.extend(["--case", case]);
     }
+    let suite = conformance(&arguments);
+    assert_eq!(suite.cases().len(), 6, "{}", suite.progress);
+    assert_eq!(suite.report["failed"], 6, "{}", suite.progress);
+    assert!(!suite.success);
+}
+
+/// Programs that never meet the gate prove nothing about it, whatever they print.
+#[test]
+fn a_suite_without_a_gate_fails() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let harmless = dir.path().join("libharmless.so");
+    let compiled = Command::new("cc")
+        .args(["-shared", "-x", "c", "/dev/null", "-o"])
+        .arg(&harmless)
+        .status();
+    assert!(compiled.is_ok_and(|status| status.success()), "cc");
+    let sources = sources("faulty");
+    let arguments = ["--watchdog", "2", "--rounds", "1", "--sources"];
+    let mut arguments = arguments.to_vec();
+    arguments.push(sources.to_str().expect("UTF-8"));
+    let shim = ["--shim", harmless.to_str().expect("UTF-8")];
+    let suite = conformance(&[&arguments[..], &shim].concat());
+    assert_eq!(suite.outcomes("passes"), ["ok"; 3], "{}", suite.progress);
+    let reasons = suite.report["invalid"].as_array().expect("a list");
+    assert_eq!(reasons.len(), 2, "{}", suite.report);
+    assert!(!suite.success);
 }

@@ -23,9 +23,9 @@ pub struct Args {
     /// Print one JSON object; progress goes to standard error
     #[arg(long)]
     json: bool,
-    /// Only the cases whose name contains this
+    /// Only the cases whose name contains this; may be given several times
     #[arg(long, value_name = "NAME")]
-    case: Option<String>,
+    case: Vec<String>,
     /// Seed of the random gate; by default another one each time
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -105,9 +105,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.tier == Tier::Standard && sources.join("full").is_dir() {
         eprintln!("LEFT OUT: the cases that need librocsparse (--tier full runs them)");
     }
-    if let Some(part) = &args.case {
-        all.retain(|case| case.name.contains(part.as_str()));
-        ensure!(!all.is_empty(), "no case has a name with {part:?} in it");
+    if !args.case.is_empty() {
+        all.retain(|case| args.case.iter().any(|part| case.name.contains(part)));
+        ensure!(
+            !all.is_empty(),
+            "no case has a name with {:?} in it",
+            args.case
+        );
     }
 
     let seed = args.seed.unwrap_or_else(|| {
@@ -135,10 +139,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             println!("{line}");
         }
     })?;
-    let scope = if args.case.is_some() {
-        report::Scope::Selected
-    } else {
+    let scope = if args.case.is_empty() {
         report::Scope::Suite
+    } else {
+        report::Scope::Selected
     };
     let report = report::Report::new(results, seed, scope);
     if args.json {
