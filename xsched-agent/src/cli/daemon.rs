@@ -29,6 +29,18 @@ pub struct Options {
     /// Do not set probes: only processes under the shim are seen
     #[arg(long)]
     no_bpf: bool,
+
+    /// What probes may cost a program, in percent of its time: beyond that
+    /// they are in place for a part of the time only, and counts are scaled
+    #[arg(long, value_name = "PERCENT", default_value_t = 1.0, value_parser = percent)]
+    overhead_budget: f64,
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(percent) if (0.1..=100.0).contains(&percent) => Ok(percent),
+        _ => Err("a percentage from 0.1 to 100".to_owned()),
+    }
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -57,10 +69,13 @@ fn serve(options: &Options) -> anyhow::Result<()> {
         let watcher = if options.no_bpf {
             Err("probes are switched off (--no-bpf)".to_owned())
         } else {
-            Watcher::start().map_err(|e| e.to_string())
+            Watcher::start(options.overhead_budget / 100.0).map_err(|e| e.to_string())
         };
         match &watcher {
-            Ok(_) => info!("observing every process that uses HIP"),
+            Ok(watcher) => info!(
+                "observing every process that uses HIP; a probed call costs {}",
+                watcher.cost()
+            ),
             Err(reason) => warn!("only processes under the shim are seen: {reason}"),
         }
         thread::Builder::new().name("model".into()).spawn(move || {

@@ -55,6 +55,14 @@ fn text(snapshot: &Snapshot) -> String {
         };
         out += &format!("{} events dropped ({}): {costs}\n", drop.count, drop.reason);
     }
+    let sampling = snapshot.agent.sampling.factor;
+    if sampling < 1.0 {
+        out += &format!(
+            "note: probes are in place for {:.0}% of the time (--overhead-budget): counts of processes \
+             without the shim are scaled\n",
+            sampling * 100.0
+        );
+    }
     for limit in &snapshot.agent.limits {
         out += &format!("note: {limit}\n");
     }

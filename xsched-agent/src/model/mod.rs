@@ -37,6 +37,7 @@ pub struct Model {
     classes: ClassTable,
     processes: HashMap<ProcessId, Process>,
     bpf: BpfState,
+    sampling: Sampling,
     drops: Drops,
     limits: Vec<String>,
 }
@@ -51,6 +52,7 @@ impl Model {
             classes: ClassTable::default(),
             processes: HashMap::new(),
             bpf: BpfState::default(),
+            sampling: Sampling::default(),
             drops: Drops::default(),
             limits: Vec::new(),
         }
@@ -72,6 +74,7 @@ impl Model {
     /// One tick: takes in what was observed and looks at every page.
     pub fn update(&mut self, now: Nanos, observation: &Observation) {
         self.bpf = observation.bpf.clone();
+        self.sampling = observation.sampling;
         self.limits.clone_from(&observation.limits);
         self.drops = Drops {
             total: observation.drops.iter().map(|(_, n)| n).sum(),
@@ -140,7 +143,7 @@ impl Model {
                 uptime_ns: now - self.started,
                 bpf: self.bpf.clone(),
                 drops: self.drops.clone(),
-                sampling: Sampling::default(),
+                sampling: self.sampling,
                 limits: self.limits.clone(),
             },
             devices: rows::device_rows(&self.clients, self.policy),

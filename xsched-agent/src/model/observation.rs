@@ -1,6 +1,6 @@
 //! What the observer brings, in the model's own terms.
 
-use xsched_common::api::BpfState;
+use xsched_common::api::{BpfState, Sampling};
 use xsched_common::bpf::{CallRoute, Drop};
 use xsched_common::units::StreamClass;
 
@@ -12,6 +12,8 @@ use crate::process::ProcessId;
 pub struct Observation {
     /// The state of the probes.
     pub bpf: BpfState,
+    /// How much of the time calls are counted; the counts are scaled.
+    pub sampling: Sampling,
     /// Launches by process, calling library, stream class and route.
     pub launches: Vec<LaunchCount>,
     /// Processes that map the runtime, whether they have launched or not.
@@ -40,7 +42,7 @@ pub struct LaunchCount {
 }
 
 /// What kind of object a call came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CallOwner {
     /// The program or one of its libraries.
     Program,

@@ -96,6 +96,11 @@ impl Programs {
         Ok((Programs { loaded }, maps))
     }
 
+    /// Whether an image's probes go in one piece, within a tenth of a second.
+    pub fn close_quickly(&self) -> bool {
+        matches!(self.loaded, Loaded::Multi { .. })
+    }
+
     /// Attaches the program for `kind` to all `sites` of an open image. A
     /// site that fails does not keep the others from being probed.
     pub fn attach(

@@ -7,6 +7,7 @@
 pub mod attach;
 pub mod callers;
 pub mod counts;
+pub mod duty;
 mod files;
 pub mod images;
 mod multi;
@@ -32,13 +33,14 @@ pub use files::FileId;
 pub use images::ImageKind;
 pub use sample::{CallCount, Sample};
 pub use site::ProbeSet;
-pub use support::probe_support;
+pub use support::{probe_cost, probe_support};
 pub use unavailable::Unavailable;
 
 use attach::{Probes, Programs};
 use callers::Callers;
 use counts::Maps;
 use images::{Finder, Image, Names};
+use site::Site;
 
 use crate::process::ProcessId;
 use crate::text::printable;
@@ -109,6 +111,7 @@ impl Plan {
 /// An image with its probes.
 struct Attached {
     image: Image,
+    sites: Vec<Site>,
     probes: Probes,
     last_used: Instant,
     limit: Option<String>,
@@ -127,6 +130,14 @@ pub struct Observer {
     /// Images that are not worth another try while they are in use, and why.
     hopeless: HashMap<FileId, String>,
     sweep_limits: Vec<String>,
+    placement: Placement,
+}
+
+/// Whether probes are in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Placement {
+    Set,
+    Paused,
 }
 
 impl Observer {
@@ -151,6 +162,7 @@ impl Observer {
             processes: HashMap::new(),
             hopeless: HashMap::new(),
             sweep_limits: Vec::new(),
+            placement: Placement::Set,
         };
         observer.refresh();
         Ok(observer)
@@ -223,9 +235,13 @@ impl Observer {
                 return;
             }
         };
-        let mut probes = self
-            .programs
-            .attach(image.kind, &image.file, &sites, self.plan.scope);
+        let mut probes = match self.placement {
+            Placement::Set => {
+                self.programs
+                    .attach(image.kind, &image.file, &sites, self.plan.scope)
+            }
+            Placement::Paused => Probes::default(),
+        };
         let failed = std::mem::take(&mut probes.failed);
         let limit = match failed.first() {
             Some((api, error)) => Some(format!(
@@ -243,11 +259,48 @@ impl Observer {
             image.id,
             Attached {
                 image,
+                sites,
                 probes,
                 last_used: now,
                 limit,
             },
         );
+    }
+
+    /// Whether probes can be taken away and set again every few seconds:
+    /// without multi-uprobe links each takes a tenth of a second to close.
+    pub fn can_pause(&self) -> bool {
+        self.programs.close_quickly()
+    }
+
+    /// Takes all probes away. Images are still looked for.
+    pub fn pause(&mut self) {
+        self.placement = Placement::Paused;
+        // The runtimes' first: a call that has passed the shim's probe must
+        // not meet the runtime's alone.
+        for kind in [ImageKind::Runtime, ImageKind::Shim] {
+            let mut leaving = Probes::default();
+            for attached in self.attached.values_mut() {
+                if attached.image.kind == kind {
+                    leaving.append(std::mem::take(&mut attached.probes));
+                }
+            }
+        }
+    }
+
+    /// Sets the probes again.
+    pub fn resume(&mut self) {
+        self.placement = Placement::Set;
+        for kind in [ImageKind::Shim, ImageKind::Runtime] {
+            for attached in self.attached.values_mut() {
+                let image = &attached.image;
+                if image.kind == kind {
+                    attached.probes =
+                        self.programs
+                            .attach(kind, &image.file, &attached.sites, self.plan.scope);
+                }
+            }
+        }
     }
 
     fn detach_unused(&mut self, now: Instant) {

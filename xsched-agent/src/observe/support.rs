@@ -1,19 +1,40 @@
 //! Whether this machine can observe: asked of the kernel by doing it.
 
+use std::arch::global_asm;
 use std::fs::File;
 use std::hint::black_box;
 
 use super::attach::{LinkKind, Programs, Scope};
+use super::counts::Maps;
 use super::images::ImageKind;
 use super::site::{FirstInstruction, Site};
 use super::unavailable::Unavailable;
+use crate::clock::monotonic;
 use crate::process;
+use xsched_common::units::Nanos;
 
-/// What the probe of the self-test sits on.
-#[inline(never)]
-extern "C" fn probed(argument: u64) -> u64 {
-    black_box(argument).wrapping_add(1)
+// What the probe of the self-test sits on. It begins with `push` because the
+// functions that are observed do (or with something the kernel emulates as
+// well, see `site`): most other instructions cost ten times as much.
+global_asm!(
+    ".p2align 4",
+    ".globl xsched_agent_probed",
+    ".hidden xsched_agent_probed",
+    ".type xsched_agent_probed, @function",
+    "xsched_agent_probed:",
+    "push rbp",
+    "lea rax, [rdi + 1]",
+    "pop rbp",
+    "ret",
+);
+
+unsafe extern "C" {
+    #[link_name = "xsched_agent_probed"]
+    safe fn probed(argument: u64) -> u64;
 }
+
+/// Calls that are timed to learn what a probe costs.
+const TIMED_CALLS: u32 = 2_000;
 
 /// Loads the programs, probes a function of this very program, calls it, and
 /// looks whether that was counted.
@@ -21,10 +42,44 @@ extern "C" fn probed(argument: u64) -> u64 {
 /// # Errors
 /// What is missing, with the next step.
 pub fn probe_support() -> Result<(), Unavailable> {
-    let broken = |why: String| Unavailable::Kernel {
+    with_probe(|maps| {
+        black_box(probed(black_box(1)));
+        match maps.events() {
+            Ok(0) => Err(Unavailable::NeverFires),
+            Ok(_) => Ok(()),
+            Err(error) => Err(broken(error.to_string())),
+        }
+    })
+}
+
+/// What a probe adds to a call on this machine: the median of a few rounds of
+/// calls of a probed function of this very program.
+///
+/// # Errors
+/// What is missing, with the next step.
+pub fn probe_cost() -> Result<Nanos, Unavailable> {
+    with_probe(|_| {
+        let mut rounds: [Nanos; 9] = std::array::from_fn(|_| {
+            let start = monotonic();
+            for i in 0..TIMED_CALLS {
+                black_box(probed(black_box(u64::from(i))));
+            }
+            monotonic().since(start)
+        });
+        rounds.sort_unstable();
+        Ok(Nanos(rounds[rounds.len() / 2].0 / u64::from(TIMED_CALLS)))
+    })
+}
+
+fn broken(why: String) -> Unavailable {
+    Unavailable::Kernel {
         what: "examine this program itself",
         why,
-    };
+    }
+}
+
+/// Runs `then` while [`probed`] carries a probe.
+fn with_probe<T>(then: impl FnOnce(&Maps) -> Result<T, Unavailable>) -> Result<T, Unavailable> {
     let (mut programs, maps) = Programs::load(64, LinkKind::Best)?;
     let pid = std::process::id();
     let address = probed as *const () as u64;
@@ -43,10 +98,5 @@ pub fn probe_support() -> Result<(), Unavailable> {
     if let Some((_, error)) = probes.failed.pop() {
         return Err(error);
     }
-    black_box(probed(black_box(1)));
-    match maps.events() {
-        Ok(0) => Err(Unavailable::NeverFires),
-        Ok(_) => Ok(()),
-        Err(error) => Err(broken(error.to_string())),
-    }
+    then(&maps)
 }
