@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// A child that is killed when it goes out of scope.
 pub struct Guarded {
@@ -38,8 +39,9 @@ impl Guarded {
 
     /// Asks it to stop, waits, and returns what it printed.
     pub fn stop(mut self) -> anyhow::Result<String> {
-        let pid = self.child.id().to_string();
-        let _ = Command::new("kill").args(["-TERM", &pid]).status();
+        if let Some(pid) = Pid::from_raw(self.child.id().cast_signed()) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
         self.output(Duration::from_secs(10))
     }
 
