@@ -129,24 +129,3 @@ fn files_that_are_gone_are_read_through_the_mappings() {
     assert_eq!(codes(&report), [], "{report}");
     assert_eq!(report.limits.len(), 1, "{:?}", report.limits);
 }
-
-#[test]
-fn the_json_has_the_documented_fields_and_no_others() {
-    let set = fixtures();
-    let shim = set.text("libxsched_shim.so");
-    let report = examine(&set.start("program", Some(&shim), &[]));
-    let json = serde_json::to_value(&report).expect("serializable");
-    let fields = |value: &serde_json::Value| {
-        let object = value.as_object().expect("an object");
-        object.keys().cloned().collect::<Vec<_>>()
-    };
-    let mut expected = [
-        "pid", "exe", "shim", "runtimes", "bindings", "calls", "findings", "limits",
-    ];
-    expected.sort_unstable();
-    assert_eq!(fields(&json), expected);
-    assert_eq!(
-        fields(&json["bindings"][0]),
-        ["bound_to", "object", "symbol", "version", "via"]
-    );
-}

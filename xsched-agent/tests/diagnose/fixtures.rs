@@ -83,7 +83,7 @@ void *table[] = { &hipLaunchKernel, &other, &other, &hipLaunchKernel };
 
 /// `program [LIBRARY HOW CALL]...`: HOW is the flags of dlopen, or -1 for
 /// dlmopen. With LOOP in the environment it calls all libraries a thousand
-/// times a second. Ends by itself after a minute; executes itself anew on
+/// times a second; with OPEN, it opens the libraries that this file lists. Ends by itself after a minute; executes itself anew on
 /// SIGUSR1.
 const PROGRAM: &str = r#"
 #define _GNU_SOURCE
@@ -120,6 +120,12 @@ int main(int argc, char **argv) {
         call[libraries] = atoi(argv[i + 2]);
         go[libraries] = (int (*)(int))dlsym(library, "go");
         if (go[libraries]) { go[libraries](call[libraries]); libraries++; }
+    }
+    if (getenv("OPEN")) {
+        char name[4096];
+        FILE *list = fopen(getenv("OPEN"), "r");
+        while (list && fscanf(list, "%4095s", name) == 1)
+            if (!dlopen(name, RTLD_NOW)) { fprintf(stderr, "%s\n", dlerror()); return 1; }
     }
 #endif
     puts("ready");

@@ -21,6 +21,7 @@ fn observe(preload: Option<&str>, arguments: &[&str]) -> Option<Report> {
         duration: Duration::from_secs(1),
         ..options(process.pid())
     })
+    .map(checked)
     .expect("it can be examined");
     assert!(
         !report.limits.iter().any(|l| l.contains("not observed")),

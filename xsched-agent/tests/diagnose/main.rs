@@ -11,6 +11,8 @@ mod not_loaded;
 mod other_users;
 mod predictions;
 mod refusals;
+mod schema;
+mod size;
 
 use std::time::Duration;
 
@@ -30,7 +32,15 @@ fn options(pid: u32) -> Options {
 
 /// Examines bindings only.
 fn examine(process: &Process) -> Report {
-    diagnose_with(&options(process.pid()), None).expect("it can be examined")
+    let report = diagnose_with(&options(process.pid()), None).expect("it can be examined");
+    checked(report)
+}
+
+/// A report whose JSON is as the schema says.
+fn checked(report: Report) -> Report {
+    let json = serde_json::to_value(&report).expect("serializable");
+    assert_eq!(schema::check(&json), [""; 0]);
+    report
 }
 
 /// The findings' codes with their severities, as the report orders them.
@@ -78,7 +88,7 @@ fn examine_with(
         duration: Duration::from_secs(1),
         ..options(pid)
     };
-    diagnose_with(&options, Some(&mut Fake(source)))
+    diagnose_with(&options, Some(&mut Fake(source))).map(checked)
 }
 
 #[test]

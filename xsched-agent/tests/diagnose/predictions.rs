@@ -21,7 +21,7 @@ fn program(name: &str, shims: &[&str], libraries: &[&str]) -> Files {
 }
 
 fn predicted(files: &Files) -> Report {
-    predict(files).expect("it can be predicted")
+    checked(predict(files).expect("it can be predicted"))
 }
 
 /// Every binding as text, without the addresses of slots.

@@ -1,0 +1,88 @@
+//! What the examination of a large process costs.
+
+use std::fmt::Write as _;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::*;
+
+const OBJECTS: usize = 500;
+/// A debug build on a quiet machine takes 0.15 s and 54 MiB.
+const TIME: Duration = Duration::from_secs(1);
+const MEMORY_KIB: i64 = 200 << 10;
+
+/// A directory of libraries that each import the runtime, and the program's
+/// arguments to open them all.
+fn libraries() -> Vec<String> {
+    let set = fixtures();
+    std::fs::create_dir_all(set.path("many")).expect("writable");
+    let library = std::fs::read(set.path("libnow.so")).expect("readable");
+    (0..OBJECTS)
+        .map(|i| {
+            let name = format!("many/lib{i}.so");
+            std::fs::write(set.path(&name), &library).expect("writable");
+            format!("./{name}")
+        })
+        .collect()
+}
+
+#[test]
+fn a_process_with_500_objects_is_examined_quickly_and_in_little_memory() {
+    let set = fixtures();
+    let mut list = String::new();
+    for path in libraries() {
+        writeln!(list, "{path}").expect("text");
+    }
+    set.write("many.txt", &list);
+    let mut command = Command::new(set.path("program"));
+    command
+        .env("OPEN", "many.txt")
+        .env("LD_PRELOAD", set.text("libxsched_shim.so"));
+    let process = set.spawn(command);
+    let run = || {
+        let started = Instant::now();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_xsched-agent"))
+            .args(["diagnose", "--duration", "0", "--json", "--pid"])
+            .arg(process.pid().to_string())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the agent starts");
+        let mut text = String::new();
+        let mut stdout = child.stdout.take().expect("piped");
+        std::io::Read::read_to_string(&mut stdout, &mut text).expect("text");
+        let memory = reap(&mut child);
+        (started.elapsed(), memory, text)
+    };
+    let runs: Vec<_> = (0..3).map(|_| run()).collect();
+    let json: serde_json::Value = serde_json::from_str(&runs[0].2).expect("JSON");
+    let bindings = json["bindings"].as_array().expect("a list");
+    assert!(bindings.len() >= OBJECTS, "{}", bindings.len());
+    let launches = bindings.iter().filter(|b| b["symbol"] == "hipLaunchKernel");
+    assert!(launches.clone().count() > OBJECTS);
+    for binding in launches {
+        assert!(
+            binding["bound_to"]
+                .as_str()
+                .is_some_and(|to| to.ends_with("libxsched_shim.so"))
+        );
+    }
+    let time = runs.iter().map(|r| r.0).min().expect("three");
+    let memory = runs.iter().map(|r| r.1).max().expect("three");
+    eprintln!("diagnose_500_s {:.3}", time.as_secs_f64());
+    eprintln!("diagnose_500_mib {}", memory >> 10);
+    assert!(time < TIME, "{time:?}");
+    assert!((1..MEMORY_KIB).contains(&memory), "{memory} KiB");
+}
+
+/// Waits for the child; the most memory it had, KiB.
+fn reap(child: &mut std::process::Child) -> i64 {
+    // SAFETY: all-zero is a valid rusage, and wait4 fills it; the child has
+    // not been reaped.
+    unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        let mut status = 0;
+        let pid = libc::wait4(child.id() as i32, &mut status, 0, &mut usage);
+        assert_eq!((pid, status), (child.id() as i32, 0));
+        usage.ru_maxrss
+    }
+}
