@@ -394,7 +394,7 @@ fn the_price_of_a_probe_follows_the_first_instruction() {
     let entries = [
         ("endbr64; push, probed at the push", Api::Launch),
         ("push", Api::ModuleLaunch),
-        ("nop5", Api::ExtLaunch),
+        ("nop5; jmp, probed at the jmp", Api::ExtLaunch),
     ];
     let bare = entries.map(|(_, api)| cost(api));
     let observer = Observer::start(watch_everything()).expect("observer");

@@ -21,7 +21,7 @@ __asm__(".text\n.globl hipModuleLaunchKernel\n.type hipModuleLaunchKernel, @func
 
 /* Begins with the NOP that Linux patches. */
 __asm__(".text\n.globl hipExtLaunchKernel\n.type hipExtLaunchKernel, @function\n.p2align 4\n"
-        "hipExtLaunchKernel: .byte 0x0f, 0x1f, 0x44, 0x00, 0x00\n xorl %eax, %eax\n ret\n"
+        "hipExtLaunchKernel: .byte 0x0f, 0x1f, 0x44, 0x00, 0x00, 0xeb, 0x00\n xorl %eax, %eax\n ret\n"
         ".size hipExtLaunchKernel, . - hipExtLaunchKernel\n");
 
 int hipLaunchKernelExC(const void *config, const void *f, void **args) {
