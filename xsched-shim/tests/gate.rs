@@ -99,7 +99,8 @@ fn a_cap_bounds_what_is_in_flight() {
         // Threads that are between the gate and the runtime may overshoot.
         assert!(
             (2..=4 + streams).contains(&max),
-            "{max} in flight, {streams} streams"
+            "{max} in flight, {streams} streams, {} stalls",
+            client.status().guards[Guard::Stall as usize].load(Relaxed)
         );
         puppet.run("sync");
         let device = client.device(0);

@@ -1,11 +1,8 @@
 //! Who called: launches per calling library, in the status page.
 
-use core::sync::atomic::{
-    AtomicU8, AtomicU32, AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
-};
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 
-use super::Route;
+use super::{Label, LabelState, Route};
 use crate::units::StreamClass;
 
 /// Libraries a page can tell apart; the last slot collects the others.
@@ -14,23 +11,10 @@ pub const CALLER_SLOTS: usize = 64;
 /// the version at the end is what tells copies apart.
 pub const CALLER_NAME_LEN: usize = 60;
 
-/// Life of a [`CallerSlot`]: free, being named by one thread, ready.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum CallerState {
-    /// Nobody's yet.
-    Free = 0,
-    /// Claimed; the name is being written.
-    Naming = 1,
-    /// The name is final.
-    Ready = 2,
-}
-
 /// One calling library.
 #[repr(C, align(64))]
 pub struct CallerSlot {
-    state: AtomicU32,
-    name: [AtomicU8; CALLER_NAME_LEN],
+    name: Label<CALLER_NAME_LEN>,
     /// Launches, by [`Route`] and [`StreamClass`].
     pub launches: [[AtomicU64; StreamClass::COUNT]; Route::COUNT],
 }
@@ -41,8 +25,10 @@ impl CallerSlot {
     /// A free slot.
     pub const fn new() -> CallerSlot {
         CallerSlot {
-            state: AtomicU32::new(CallerState::Free as u32),
-            name: [const { AtomicU8::new(0) }; CALLER_NAME_LEN],
+            name: Label {
+                state: AtomicU32::new(LabelState::Free as u32),
+                bytes: [const { AtomicU8::new(0) }; CALLER_NAME_LEN],
+            },
             launches: [const { [const { AtomicU64::new(0) }; StreamClass::COUNT] }; Route::COUNT],
         }
     }
@@ -50,37 +36,13 @@ impl CallerSlot {
     /// Takes the slot for the library called `name` if it is free. One
     /// thread wins; the others look again or use another slot.
     pub fn claim(&self, name: &[u8]) -> bool {
-        let claimed = self.state.compare_exchange(
-            CallerState::Free as u32,
-            CallerState::Naming as u32,
-            Relaxed,
-            Relaxed,
-        );
-        if claimed.is_err() {
-            return false;
-        }
-        let tail = &name[name.len().saturating_sub(CALLER_NAME_LEN)..];
-        for (to, &byte) in self.name.iter().zip(tail) {
-            to.store(byte, Relaxed);
-        }
-        self.state.store(CallerState::Ready as u32, Release);
-        true
+        self.name.claim(name)
     }
 
     /// The library's name, up to the first NUL, if the slot is in use.
     /// Whoever reads another process's page must expect any bytes here.
     pub fn name<'b>(&self, buffer: &'b mut [u8; CALLER_NAME_LEN]) -> Option<&'b [u8]> {
-        if self.state.load(Acquire) != CallerState::Ready as u32 {
-            return None;
-        }
-        for (to, from) in buffer.iter_mut().zip(&self.name) {
-            *to = from.load(Relaxed);
-        }
-        let len = buffer
-            .iter()
-            .position(|&b| b == 0)
-            .unwrap_or(CALLER_NAME_LEN);
-        Some(&buffer[..len])
+        self.name.read(buffer)
     }
 }
 

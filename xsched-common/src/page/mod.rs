@@ -6,17 +6,27 @@
 //! padding, one writer per cache line, and start with a [`PageHeader`]. All
 //! fields past the header are atomics: a page is never borrowed mutably.
 
+mod activity;
 mod callers;
 mod control;
 mod hist;
+mod label;
 mod status;
 
-pub use callers::{CALLER_NAME_LEN, CALLER_SLOTS, CallerSlot, CallerState};
+pub use activity::{Activity, ActivityWord, Settled};
+pub use callers::{CALLER_NAME_LEN, CALLER_SLOTS, CallerSlot};
 pub use control::{ControlPage, DeviceControl, Edges};
 pub use hist::{BUCKETS, Histogram, HistogramCounts, bucket_bounds, bucket_of};
-pub use status::{Activity, DeviceStatus, LaunchTotals, Route, StatusPage};
+pub use label::{Label, LabelState};
+pub use status::{DeviceStatus, LaunchTotals, Route, StatusPage};
 
 use crate::Abi;
+
+/// The files of the protocols between threads name their atomics by this
+/// path, so that tests can compile them against loom's.
+mod atomic {
+    pub use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+}
 
 /// Devices that one process's pages have room for.
 pub const MAX_DEVICES: usize = 16;

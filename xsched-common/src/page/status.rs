@@ -2,6 +2,7 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
+use super::activity::{Activity, ActivityWord, Settled};
 use super::{CALLER_SLOTS, CallerSlot, Histogram, MAX_DEVICES, PageHeader, STATUS_MAGIC};
 use crate::gate::Guard;
 use crate::units::{DeviceIndex, Nanos, PciAddress};
@@ -50,7 +51,7 @@ pub struct StatusPage {
 /// One device's part of a [`StatusPage`].
 #[repr(C, align(64))]
 pub struct DeviceStatus {
-    activity: AtomicU64,
+    activity: ActivityWord,
     /// Gated commands handed over and not known to be complete.
     pub in_flight: AtomicU32,
     /// Threads waiting at the gate.
@@ -78,21 +79,10 @@ const _: () = {
     assert!(core::mem::offset_of!(StatusPage, devices) == 64);
 };
 
-/// Whether a process has work on a device, and how often that has changed:
-/// two equal values mean that nothing happened in between.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Activity {
-    /// Has launched something that is not known to be complete, or waits at
-    /// the gate.
-    pub active: bool,
-    /// Counts the changes.
-    pub transitions: u64,
-}
-
 impl DeviceStatus {
     const fn new() -> DeviceStatus {
         DeviceStatus {
-            activity: AtomicU64::new(0),
+            activity: ActivityWord(AtomicU64::new(0)),
             in_flight: AtomicU32::new(0),
             waiting: AtomicU32::new(0),
             kernel_ns: AtomicU64::new(0),
@@ -104,45 +94,24 @@ impl DeviceStatus {
         }
     }
 
-    /// The device's activity. The load is sequentially consistent because it
-    /// forms a Dekker pair with [`super::DeviceControl::wanted_edges`]: the
-    /// agent writes what it wants to hear and then looks here, the client
-    /// writes here and then looks there, and one of them sees the other.
+    /// The device's activity.
     pub fn activity(&self) -> Activity {
-        let raw = self.activity.load(core::sync::atomic::Ordering::SeqCst);
-        Activity {
-            active: raw & 1 == 1,
-            transitions: raw >> 1,
-        }
+        self.activity.load()
     }
 
     /// Enters the active state; whether this call made the change.
     pub fn set_active(&self) -> bool {
-        self.flip(0)
+        self.activity.set_active()
     }
 
     /// Leaves the active state; whether this call made the change.
     pub fn set_idle(&self) -> bool {
-        self.flip(1)
+        self.activity.set_idle()
     }
 
-    /// Adds one if the lowest bit is `from`: the bit flips and the count of
-    /// changes carries, since active is odd: idle 2n -> active 2n+1 -> idle
-    /// 2n+2.
-    fn flip(&self, from: u64) -> bool {
-        let mut raw = self.activity.load(Relaxed);
-        while raw & 1 == from {
-            match self.activity.compare_exchange_weak(
-                raw,
-                raw.wrapping_add(1),
-                core::sync::atomic::Ordering::SeqCst,
-                Relaxed,
-            ) {
-                Ok(_) => return true,
-                Err(now) => raw = now,
-            }
-        }
-        false
+    /// Leaves the active state unless `busy`, see [`ActivityWord::settle`].
+    pub fn settle(&self, busy: impl Fn() -> bool) -> Settled {
+        self.activity.settle(busy)
     }
 
     /// Names the physical device.

@@ -67,15 +67,15 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing) {
     let mut place = parts.line.enter();
     let arrived = sys::now();
     let waiter = Waiter::new(arrived, sys::thread_kind());
-    parts
-        .work
-        .begin(parts.session, parts.status, parts.command.device);
+    let device = parts.command.device;
+    parts.work.begin(parts.session, parts.status, device);
     if let Some(own) = parts.command.stream {
         let word = GateWord(parts.control.word.load(Acquire));
         fencing.fence(own, batch(parts.control, word));
     }
 
     let mut slept = false;
+    let mut watch = Watch::new(arrived);
     loop {
         let turn = place.turn();
         if turn == Turn::First {
@@ -83,7 +83,8 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing) {
         }
         let now = sys::now();
         let word = GateWord(parts.control.word.load(Acquire));
-        let view = view(parts, word, turn, now);
+        let mut view = view(parts, word, turn, now);
+        view.last_completion = view.last_completion.max(watch.blind_until(turn, now));
         match decide(&Limits::DEFAULT, &view, &waiter) {
             Decision::Go => break,
             Decision::Pass(guard) => {
@@ -94,12 +95,15 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing) {
                 if !slept {
                     slept = true;
                     parts.status.waiting.fetch_add(1, SeqCst);
-                    super::publish(parts.process, parts.session, parts.command.device);
+                    // Once more, because a drainer that did not see this
+                    // thread waiting may have said idle since it arrived.
+                    parts.work.begin(parts.session, parts.status, device);
+                    super::publish(parts.process, parts.session, device);
                 }
                 let mut timeout = until.since(now);
                 match turn {
                     Turn::First => {
-                        fencing.fence_all(parts.command.device, parts.command.stream);
+                        fencing.fence_all(device, parts.command.stream);
                     }
                     Turn::Behind => timeout = timeout.min(BEHIND_POLL),
                 }
@@ -118,6 +122,42 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing) {
         let status = parts.session.status();
         status.waits.fetch_add(1, Relaxed);
         status.gate_waits.record(sys::now().since(arrived));
+    }
+}
+
+/// Since when the waiter has been looking for completions: a stall is known
+/// only to who looked. Time behind others does not count, nor does time in
+/// which a busy machine did not let the thread run, for two looks are needed
+/// before another thread's stream can be fenced.
+struct Watch {
+    arrived: Nanos,
+    looked: Nanos,
+    blind_until: Nanos,
+}
+
+/// Two looks further apart are a thread that could not run.
+const LATE: Nanos = Nanos::from_millis(2);
+/// Longest time by which blindness postpones a stall: waits stay bounded.
+const MOST_BLIND: Nanos = Nanos::from_millis(100);
+
+impl Watch {
+    const fn new(arrived: Nanos) -> Watch {
+        Watch {
+            arrived,
+            looked: Nanos::ZERO,
+            blind_until: Nanos::ZERO,
+        }
+    }
+
+    /// The waiter looks now; until when it was blind.
+    fn blind_until(&mut self, turn: Turn, now: Nanos) -> Nanos {
+        if turn == Turn::First {
+            if now.since(self.looked) > LATE {
+                self.blind_until = now.min(self.arrived + MOST_BLIND);
+            }
+            self.looked = now;
+        }
+        self.blind_until
     }
 }
 
@@ -164,5 +204,27 @@ fn batch(control: &DeviceControl, word: GateWord) -> u64 {
         (0, GateMode::Capped(cap)) => u64::from(cap / 4).max(1),
         (0, GateMode::Closed | GateMode::Open) => 1,
         (chosen, _) => u64::from(chosen),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blindness_postpones_a_stall_but_not_for_ever() {
+        let at = |ms: u64| Nanos::from_millis(1_000 + ms);
+        let mut watch = Watch::new(at(0));
+        assert_eq!(watch.blind_until(Turn::Behind, at(30)), Nanos::ZERO);
+        assert_eq!(watch.blind_until(Turn::First, at(40)), at(40));
+        assert_eq!(watch.blind_until(Turn::First, at(41)), at(40), "looks on");
+        assert_eq!(
+            watch.blind_until(Turn::First, at(70)),
+            at(70),
+            "was not run"
+        );
+        for ms in (90..500).step_by(20) {
+            assert!(watch.blind_until(Turn::First, at(ms)) <= at(0) + MOST_BLIND);
+        }
     }
 }

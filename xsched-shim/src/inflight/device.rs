@@ -2,10 +2,10 @@
 
 use std::sync::atomic::{
     AtomicU32, AtomicU64,
-    Ordering::{Acquire, Relaxed},
+    Ordering::{Relaxed, SeqCst},
 };
 
-use xsched_common::page::{DeviceStatus, Edges};
+use xsched_common::page::{DeviceStatus, Edges, Settled};
 use xsched_common::units::{DeviceIndex, Nanos};
 
 use crate::page::Session;
@@ -103,15 +103,12 @@ impl DeviceWork {
         let Some(status) = session.status().devices.get(index) else {
             return;
         };
-        let busy = || process.streams.in_flight(device) != 0 || status.waiting.load(Acquire) != 0;
-        if busy() || !status.set_idle() {
-            return;
-        }
-        // A launch that counted itself before this change of state saw the
-        // device active and will not say so again: it is seen here.
-        if busy() {
-            status.set_active();
-            return;
+        let settled = status
+            .settle(|| process.streams.in_flight(device) != 0 || status.waiting.load(SeqCst) != 0);
+        match settled {
+            Settled::Unchanged => return,
+            Settled::ActiveAgain => return session.ring_if_wanted(index, Edges::ACTIVE),
+            Settled::Idle => {}
         }
         self.idle_since.store(now.0, Relaxed);
         let burst = now.since(Nanos(self.burst_start.load(Relaxed)));

@@ -1,10 +1,9 @@
 //! Which work an event stands behind: when the program learns that an event
 //! is complete, so do we.
 
-use std::sync::atomic::{
-    AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
-};
+use std::sync::atomic::AtomicU64;
+
+use super::seqlock::Entry;
 
 const EVENTS: usize = 1024;
 
@@ -19,36 +18,38 @@ pub struct EventMark {
 
 /// Direct-mapped and best effort: events that share an entry forget each
 /// other, and forgetting only means learning of a completion later.
-pub struct EventTable([[AtomicU64; 2]; EVENTS]);
+pub struct EventTable([Entry; EVENTS]);
 
 impl EventTable {
     /// An empty table; all bytes zero.
     pub const fn new() -> EventTable {
-        EventTable([const { [const { AtomicU64::new(0) }; 2] }; EVENTS])
+        EventTable(
+            [const {
+                Entry {
+                    version: AtomicU64::new(0),
+                    key: AtomicU64::new(0),
+                    value: AtomicU64::new(0),
+                }
+            }; EVENTS],
+        )
     }
 
-    fn entry(&self, event: u64) -> Option<&[AtomicU64; 2]> {
+    fn entry(&self, event: u64) -> Option<&Entry> {
         let hash = event.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - EVENTS.ilog2());
         self.0.get(hash as usize)
     }
 
     /// The event was recorded behind `mark`.
     pub fn record(&self, event: u64, mark: EventMark) {
-        if let Some([key, value]) = self.entry(event) {
-            key.store(0, Release);
-            value.store(mark.sequence << 16 | u64::from(mark.slot), Release);
-            key.store(event, Release);
+        if let Some(entry) = self.entry(event) {
+            entry.write(event, mark.sequence << 16 | u64::from(mark.slot));
         }
     }
 
     /// What the event stands behind.
     pub fn mark(&self, event: u64) -> Option<EventMark> {
-        let [key, value] = self.entry(event)?;
-        let matches = || event != 0 && key.load(Acquire) == event;
-        let raw = matches().then(|| value.load(Acquire))?;
-        // Unchanged key: the value belongs to it, or to a later recording of
-        // the same event.
-        matches().then_some(EventMark {
+        let raw = self.entry(event)?.read(event)?;
+        Some(EventMark {
             slot: raw as u16,
             sequence: raw >> 16,
         })
@@ -56,8 +57,8 @@ impl EventTable {
 
     /// The event is gone, or stands behind unknown work.
     pub fn forget(&self, event: u64) {
-        if let Some([key, _]) = self.entry(event) {
-            let _ = key.compare_exchange(event, 0, Release, Relaxed);
+        if let Some(entry) = self.entry(event) {
+            entry.remove(event);
         }
     }
 }

@@ -10,8 +10,15 @@
 
 mod device;
 mod events;
+mod seqlock;
 mod stream;
 mod streams;
+
+/// The files of the protocols between threads name their atomics by this
+/// path, so that tests can compile them against loom's.
+mod atomic {
+    pub use std::sync::atomic::{AtomicU64, Ordering, fence};
+}
 
 pub use device::{Activation, DeviceWork, Evidence};
 pub use events::{EventMark, EventTable};

@@ -34,7 +34,7 @@ impl StreamTable {
 
     /// The slots in use so far.
     pub fn slots(&self) -> &[StreamSlot] {
-        let high = (self.high.load(Acquire) as usize).min(STREAMS);
+        let high = (self.high.load(SeqCst) as usize).min(STREAMS);
         self.slots.get(..high).unwrap_or(&self.slots)
     }
 
