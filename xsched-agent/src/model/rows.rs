@@ -30,7 +30,7 @@ pub(super) fn process_row(
     let launches = change.as_ref().map_or(0, |c| c.totals.launches);
     let share = |part: u64| (launches > 0).then(|| part as f64 / launches as f64);
     let bypass_ratio = match client {
-        None => Some(1.0),
+        None => share(launches),
         // Without probes nobody knows what went past the shim.
         Some(_) if !bpf.available => None,
         Some(_) => change.as_ref().and_then(|c| share(c.totals.bypass)),

@@ -129,8 +129,8 @@ pub struct ProcessRow {
     pub launches: u64,
     /// In the window.
     pub launches_per_s: f64,
-    /// Share of launches in the window that did not pass the gate; 1 without
-    /// the shim, null while unknown.
+    /// Share of launches in the window that did not pass the gate; all
+    /// without the shim, null while unknown or without launches.
     pub bypass_ratio: Option<f64>,
     /// Share of launches in the window on the default stream.
     pub default_stream_ratio: Option<f64>,
