@@ -10,5 +10,6 @@ pub mod model;
 pub mod observe;
 pub mod policy;
 pub mod process;
+pub mod shims;
 mod text;
 pub mod watcher;

@@ -1,6 +1,7 @@
 //! Which libraries are shims, by name.
 
 use super::survey::basename;
+use crate::shims;
 
 /// Whose shim it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,9 +66,9 @@ impl ShimNames {
             let known = ShimNames::default().kind(path);
             return known.or(Some(ShimKind::Named));
         }
-        if is("libxsched_shim.so") {
+        if is(shims::OURS) {
             Some(ShimKind::Ours)
-        } else if is("libshimhip.so") || is("libhalhip.so") {
+        } else if shims::XSCHED.into_iter().any(is) {
             Some(ShimKind::XSched)
         } else {
             None

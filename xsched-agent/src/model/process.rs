@@ -13,6 +13,7 @@ use super::page_reader::{PageLaunches, PageReader};
 use super::window::{Totals, Window};
 use crate::control::ClientShared;
 use crate::process::{self, ProcessId};
+use crate::shims;
 
 /// Longest arguments that are kept, bytes.
 const MAX_ARGUMENTS: usize = 256;
@@ -23,9 +24,6 @@ const MAX_CALLERS: usize = 256;
 
 /// The row they share; a full page uses the same name.
 const OTHERS: &str = "(others)";
-
-/// Basename of our shim.
-pub(super) const SHIM_BASENAME: &str = "libxsched_shim.so";
 
 /// Time between two looks whether a process maps the shim.
 const SHIM_CHECK: Nanos = Nanos::from_secs(2);
@@ -178,7 +176,7 @@ impl Process {
         } else if self.shim_checked == Nanos::ZERO || now.since(self.shim_checked) >= SHIM_CHECK {
             self.shim_checked = now;
             self.shim_mapped = process::maps(self.id.pid)
-                .is_ok_and(|maps| maps.iter().any(|m| m.basename() == SHIM_BASENAME));
+                .is_ok_and(|maps| maps.iter().any(|m| m.basename() == shims::OURS));
         }
         let totals = self.totals();
         self.window.push(now, WINDOW, totals);

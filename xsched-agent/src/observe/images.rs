@@ -8,12 +8,10 @@ use std::time::{Duration, Instant};
 
 use super::files::{FileId, Files};
 use crate::process::{self, ProcessError};
+use crate::shims;
 
 /// What the runtime's file names begin with: the SONAME without its version.
 const RUNTIME_PREFIX: &str = "libamdhip64.so";
-
-/// File names of the shims that are known: ours, and XSched's.
-pub const KNOWN_SHIMS: [&str; 2] = ["libxsched_shim.so", "libshimhip.so"];
 
 /// What an image is to the observer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,8 +32,9 @@ impl Names {
     /// The known shims and these.
     pub fn with_shims(more: &[String]) -> Names {
         Names {
-            shims: KNOWN_SHIMS
+            shims: [shims::OURS]
                 .iter()
+                .chain(&shims::XSCHED)
                 .map(ToString::to_string)
                 .chain(more.iter().cloned())
                 .collect(),
