@@ -25,6 +25,12 @@ pub const VARIABLES: &[Variable] = &[
         meaning: "the device: processes that name the same file share it",
     },
     Variable {
+        name: "HIPSIM_DEVICES",
+        format: "1..8",
+        default: "1",
+        meaning: "number of devices; those after the first have the file's name with .1, .2 and so on",
+    },
+    Variable {
         name: "HIPSIM_DISCIPLINE",
         format: "amd, fifo",
         default: "amd",
@@ -97,6 +103,8 @@ pub struct KernelRule {
 pub struct Options {
     /// Path of the device file.
     pub device: PathBuf,
+    /// Number of devices of the machine.
+    pub devices: usize,
     /// Wanted discipline.
     pub discipline: Discipline,
     /// Kernel durations, first match first.
@@ -161,6 +169,11 @@ impl Options {
         );
         Self {
             device: get("HIPSIM_DEVICE").map_or_else(default_device, PathBuf::from),
+            devices: read(
+                value("HIPSIM_DEVICES"),
+                |text| text.parse().ok().filter(|count| (1..=8).contains(count)),
+                1,
+            ) as usize,
             discipline: parsed(
                 "HIPSIM_DISCIPLINE",
                 get("HIPSIM_DISCIPLINE"),

@@ -41,3 +41,23 @@ fn under_processor_sharing() {
 fn under_fifo() {
     run_all("fifo");
 }
+
+#[test]
+fn several_devices() {
+    let bench = Bench::new();
+    let program = bench.compile("devices");
+    for (case, devices, visible) in [
+        ("two_devices_run_beside_each_other", "2", "0,1"),
+        ("visible_devices_are_renumbered", "3", "2,0"),
+        ("no_device_is_visible", "1", "-1"),
+    ] {
+        let mut command = bench.command(&program);
+        command
+            .arg(case)
+            .env("HIPSIM_DEVICES", devices)
+            .env("HIP_VISIBLE_DEVICES", visible)
+            .env_remove("ROCR_VISIBLE_DEVICES");
+        let (status, _, err) = start(&mut command).wait();
+        assert!(status.success(), "{case}: {status} {err}");
+    }
+}

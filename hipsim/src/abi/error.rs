@@ -25,6 +25,7 @@ pub enum HipError {
     IllegalState = 401,
     NotFound = 500,
     NotReady = 600,
+    PeerAccessAlreadyEnabled = 704,
     PeerAccessNotEnabled = 705,
     ContextIsDestroyed = 709,
     CooperativeLaunchTooLarge = 720,

@@ -10,6 +10,7 @@ pub struct Description {
     pub memory: u64,
     pub compute_units: c_int,
     pub pci: (c_int, c_int, c_int),
+    pub uuid: [u8; 16],
 }
 
 pub const SHARED_MEMORY: usize = 65_536;
@@ -220,7 +221,7 @@ impl PropertiesR0600 {
         let mut p: Self = unsafe { std::mem::zeroed() };
         text(&mut p.name, device.name);
         text(&mut p.gcn_arch_name, device.architecture);
-        p.uuid = *b"GPU-hipsim000001";
+        p.uuid = device.uuid;
         p.total_global_mem = device.memory as usize;
         p.shared_mem_per_block = SHARED_MEMORY;
         p.regs_per_block = REGISTERS;

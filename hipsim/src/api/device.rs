@@ -1,57 +1,73 @@
 //! The device: how many, which, what it is like, and waiting for all of it.
 
-use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
+
+use std::sync::atomic::Ordering;
 
 use super::stream::PRIORITIES;
 use super::support::{put, run};
 use crate::abi::error::{HipError, Result};
 use crate::abi::properties::{self as props, Description, PropertiesR0000, PropertiesR0600};
 use crate::options;
-use crate::runtime;
+use crate::runtime::devices::{self, DeviceIndex};
+use crate::runtime::{self, Runtime};
 
 /// Compute units of the device.
 pub const COMPUTE_UNITS: c_int = 60;
 const NAME: &CStr = c"hipsim";
-const PCI_BUS_ID: &CStr = c"0000:03:00.0";
-const PCI: (c_int, c_int, c_int) = (0, 3, 0);
-const UUID: [u8; 16] = *b"GPU-hipsim000001";
 
-fn description() -> Description {
+/// PCI domain, bus and device: each device of the machine has a bus of its own.
+fn pci(device: DeviceIndex) -> (c_int, c_int, c_int) {
+    (0, 3 + device.place() as c_int, 0)
+}
+
+fn pci_name(device: DeviceIndex) -> CString {
+    let (domain, bus, number) = pci(device);
+    CString::new(format!("{domain:04x}:{bus:02x}:{number:02x}.0")).unwrap_or_default()
+}
+
+fn uuid_of(device: DeviceIndex) -> [u8; 16] {
+    let mut uuid = *b"GPU-hipsim000001";
+    uuid[15] += device.place() as u8;
+    uuid
+}
+
+fn description(device: DeviceIndex) -> Description {
     Description {
         name: "hipsim",
         architecture: "gfx906:sramecc+:xnack-",
         memory: options::get().memory,
         compute_units: COMPUTE_UNITS,
-        pci: PCI,
+        pci: pci(device),
+        uuid: uuid_of(device),
     }
 }
 
-/// There is one device, number 0.
-fn check(device: c_int) -> Result {
-    runtime::get()?;
-    if device == 0 {
-        Ok(())
-    } else {
-        Err(HipError::InvalidDevice)
+fn check(device: c_int) -> Result<DeviceIndex> {
+    if devices::count() == 0 {
+        return Err(HipError::NoDevice);
     }
+    let device = DeviceIndex::new(device)?;
+    runtime::get()?;
+    Ok(device)
 }
 
 /// Answers a question about a device.
-unsafe fn tell<T>(device: c_int, at: *mut T, value: impl FnOnce() -> T) -> i32 {
+unsafe fn tell<T>(device: c_int, at: *mut T, value: impl FnOnce(DeviceIndex) -> T) -> i32 {
     run(|| {
         if at.is_null() {
             return Err(HipError::InvalidValue);
         }
-        check(device)?;
+        let device = check(device)?;
         // SAFETY: the program's pointer for the result.
-        unsafe { put(at, value()) }
+        unsafe { put(at, value(device)) }
     })
 }
 
 pub unsafe extern "C" fn init(flags: c_uint) -> i32 {
     run(|| {
         if flags == 0 {
-            check(0)
+            check(0).map(|_| ())
         } else {
             Err(HipError::InvalidValue)
         }
@@ -65,22 +81,27 @@ pub unsafe extern "C" fn version(at: *mut c_int) -> i32 {
 
 pub unsafe extern "C" fn count(at: *mut c_int) -> i32 {
     // SAFETY: as above.
-    unsafe { tell(0, at, || 1) }
+    unsafe { tell(0, at, |_| devices::count() as c_int) }
 }
 
 pub unsafe extern "C" fn current(at: *mut c_int) -> i32 {
     // SAFETY: as above.
-    unsafe { tell(0, at, || 0) }
+    unsafe { tell(0, at, |_| DeviceIndex::current().number() as c_int) }
 }
 
 pub unsafe extern "C" fn set_current(device: c_int) -> i32 {
-    run(|| check(device))
+    run(|| {
+        let device = check(device)?;
+        runtime::on(device)?;
+        device.make_current();
+        Ok(())
+    })
 }
 
 pub unsafe extern "C" fn set_valid(_devices: *const c_int, count: c_int) -> i32 {
     run(|| {
         if count >= 0 {
-            check(0)
+            check(0).map(|_| ())
         } else {
             Err(HipError::InvalidValue)
         }
@@ -89,7 +110,7 @@ pub unsafe extern "C" fn set_valid(_devices: *const c_int, count: c_int) -> i32 
 
 pub unsafe extern "C" fn by_ordinal(at: *mut c_int, ordinal: c_int) -> i32 {
     // SAFETY: as above.
-    unsafe { tell(ordinal, at, || 0) }
+    unsafe { tell(ordinal, at, |device| device.number() as c_int) }
 }
 
 unsafe fn copy_text(text: &CStr, to: *mut c_char, room: c_int) -> Result {
@@ -110,71 +131,82 @@ unsafe fn copy_text(text: &CStr, to: *mut c_char, room: c_int) -> Result {
 
 pub unsafe extern "C" fn name(to: *mut c_char, room: c_int, device: c_int) -> i32 {
     // SAFETY: the program's buffer.
-    run(|| check(device).and_then(|()| unsafe { copy_text(NAME, to, room) }))
+    run(|| check(device).and_then(|_| unsafe { copy_text(NAME, to, room) }))
 }
 
 pub unsafe extern "C" fn pci_bus_id(to: *mut c_char, room: c_int, device: c_int) -> i32 {
     // SAFETY: the program's buffer.
-    run(|| check(device).and_then(|()| unsafe { copy_text(PCI_BUS_ID, to, room) }))
+    run(|| check(device).and_then(|device| unsafe { copy_text(&pci_name(device), to, room) }))
 }
 
 pub unsafe extern "C" fn by_pci_bus_id(at: *mut c_int, id: *const c_char) -> i32 {
     run(|| {
-        // SAFETY: null or a C string of the program.
-        if id.is_null() || unsafe { CStr::from_ptr(id) } != PCI_BUS_ID {
+        if id.is_null() {
             return Err(HipError::InvalidValue);
         }
         check(0)?;
+        // SAFETY: a C string of the program.
+        let id = unsafe { CStr::from_ptr(id) };
+        let found = devices::all().find(|device| pci_name(*device).as_c_str() == id);
+        let found = found.ok_or(HipError::InvalidValue)?;
         // SAFETY: as above.
-        unsafe { put(at, 0) }
+        unsafe { put(at, found.number() as c_int) }
     })
 }
 
 pub unsafe extern "C" fn uuid(at: *mut [u8; 16], device: c_int) -> i32 {
     // SAFETY: as above.
-    unsafe { tell(device, at, || UUID) }
+    unsafe { tell(device, at, uuid_of) }
 }
 
 pub unsafe extern "C" fn total_memory(at: *mut usize, device: c_int) -> i32 {
     // SAFETY: as above.
-    unsafe { tell(device, at, || options::get().memory as usize) }
+    unsafe { tell(device, at, |_| options::get().memory as usize) }
 }
 
 pub unsafe extern "C" fn capability(major: *mut c_int, minor: *mut c_int, device: c_int) -> i32 {
     // SAFETY: as above.
-    run(|| check(device).and_then(|()| unsafe { put(major, 9).and_then(|()| put(minor, 0)) }))
+    run(|| check(device).and_then(|_| unsafe { put(major, 9).and_then(|()| put(minor, 0)) }))
 }
 
 pub unsafe extern "C" fn properties_r0000(at: *mut PropertiesR0000, device: c_int) -> i32 {
     // SAFETY: as above.
-    unsafe { tell(device, at, || PropertiesR0000::of(&description())) }
+    unsafe {
+        tell(device, at, |device| {
+            PropertiesR0000::of(&description(device))
+        })
+    }
 }
 
 pub unsafe extern "C" fn properties_r0600(at: *mut PropertiesR0600, device: c_int) -> i32 {
     // SAFETY: as above.
-    unsafe { tell(device, at, || PropertiesR0600::of(&description())) }
+    unsafe {
+        tell(device, at, |device| {
+            PropertiesR0600::of(&description(device))
+        })
+    }
 }
 
-/// Whatever is wished for, there is one device to choose.
+/// The devices are alike, so the first is as good as any.
 pub unsafe extern "C" fn choose(at: *mut c_int, wanted: *const c_void) -> i32 {
     if wanted.is_null() {
         return run(|| Err(HipError::InvalidValue));
     }
     // SAFETY: as above.
-    unsafe { tell(0, at, || 0) }
+    unsafe { tell(0, at, |_| 0) }
 }
 
 pub unsafe extern "C" fn attribute(at: *mut c_int, attribute: c_int, device: c_int) -> i32 {
     run(|| {
-        check(device)?;
-        let value = attribute_value(attribute).ok_or(HipError::InvalidValue)?;
+        let device = check(device)?;
+        let value = attribute_value(device, attribute).ok_or(HipError::InvalidValue)?;
         // SAFETY: as above.
         unsafe { put(at, value) }
     })
 }
 
 /// Values of `hipDeviceAttribute_t`, by number; what the device does not have is 0.
-fn attribute_value(attribute: c_int) -> Option<c_int> {
+fn attribute_value(device: DeviceIndex, attribute: c_int) -> Option<c_int> {
     Some(match attribute {
         2 => 2,
         5 => props::CLOCK_KHZ,
@@ -189,9 +221,9 @@ fn attribute_value(attribute: c_int) -> Option<c_int> {
         59 => props::MEMORY_BUS_BITS,
         60 => props::MEMORY_CLOCK_KHZ,
         63 => COMPUTE_UNITS,
-        67 => PCI.1,
-        68 => PCI.2,
-        69 => PCI.0,
+        67 => pci(device).1,
+        68 => pci(device).2,
+        69 => pci(device).0,
         71 | 72 => props::REGISTERS,
         74..=76 | 10_002 => props::SHARED_MEMORY as c_int,
         77 => 2,
@@ -238,7 +270,7 @@ pub unsafe extern "C" fn reset() -> i32 {
 
 pub unsafe extern "C" fn flags(at: *mut c_uint) -> i32 {
     // SAFETY: as above.
-    unsafe { tell(0, at, || 0) }
+    unsafe { tell(0, at, |_| 0) }
 }
 
 pub unsafe extern "C" fn priority_range(least: *mut c_int, greatest: *mut c_int) -> i32 {
@@ -270,7 +302,7 @@ pub unsafe extern "C" fn limit(at: *mut usize, limit: c_int) -> i32 {
 pub unsafe extern "C" fn set_limit(limit: c_int, _value: usize) -> i32 {
     run(|| {
         if (0..3).contains(&limit) {
-            check(0)
+            check(0).map(|_| ())
         } else {
             Err(HipError::UnsupportedLimit)
         }
@@ -279,22 +311,46 @@ pub unsafe extern "C" fn set_limit(limit: c_int, _value: usize) -> i32 {
 
 pub unsafe extern "C" fn config(at: *mut c_int) -> i32 {
     // SAFETY: as above.
-    unsafe { tell(0, at, || 0) }
+    unsafe { tell(0, at, |_| 0) }
 }
 
 pub unsafe extern "C" fn can_access_peer(at: *mut c_int, device: c_int, peer: c_int) -> i32 {
     run(|| {
-        check(device)?;
-        check(peer)?;
+        let (device, peer) = (check(device)?, check(peer)?);
         // SAFETY: as above. A device is not its own peer.
-        unsafe { put(at, 0) }
+        unsafe { put(at, c_int::from(device != peer)) }
     })
 }
 
-pub unsafe extern "C" fn enable_peer(_peer: c_int, _flags: c_uint) -> i32 {
-    run(|| Err(HipError::InvalidDevice))
+/// The runtime of the current device and the bit of a peer of it.
+fn peer_bit(peer: c_int) -> Result<(&'static Runtime, u32)> {
+    let peer = check(peer)?;
+    let runtime = runtime::get()?;
+    if peer == runtime.device {
+        return Err(HipError::InvalidDevice);
+    }
+    Ok((runtime, 1 << peer.number()))
 }
 
-pub unsafe extern "C" fn disable_peer(_peer: c_int) -> i32 {
-    run(|| Err(HipError::PeerAccessNotEnabled))
+pub unsafe extern "C" fn enable_peer(peer: c_int, flags: c_uint) -> i32 {
+    run(|| {
+        let (runtime, bit) = peer_bit(peer)?;
+        if flags != 0 {
+            return Err(HipError::InvalidValue);
+        }
+        match runtime.peers.fetch_or(bit, Ordering::Relaxed) & bit {
+            0 => Ok(()),
+            _ => Err(HipError::PeerAccessAlreadyEnabled),
+        }
+    })
+}
+
+pub unsafe extern "C" fn disable_peer(peer: c_int) -> i32 {
+    run(|| {
+        let (runtime, bit) = peer_bit(peer)?;
+        match runtime.peers.fetch_and(!bit, Ordering::Relaxed) & bit {
+            0 => Err(HipError::PeerAccessNotEnabled),
+            _ => Ok(()),
+        }
+    })
 }

@@ -22,9 +22,14 @@ unsafe fn create_event(at: *mut EventHandle, flags: c_uint) -> Result {
     } else {
         Timing::Kept
     };
-    let created = runtime::get()?.lock().events.create(timing);
+    let runtime = runtime::get()?;
+    let created = runtime
+        .lock()
+        .events
+        .create(timing)
+        .ok_or(HipError::OutOfMemory)?;
     // SAFETY: the program's pointer for the result.
-    unsafe { put(at, events::handle(created.ok_or(HipError::OutOfMemory)?)) }
+    unsafe { put(at, events::handle(runtime.device, created)) }
 }
 
 pub unsafe extern "C" fn create(at: *mut EventHandle) -> i32 {
@@ -39,8 +44,8 @@ pub unsafe extern "C" fn create_with_flags(at: *mut EventHandle, flags: c_uint) 
 
 pub unsafe extern "C" fn destroy(event: EventHandle) -> i32 {
     run(|| {
-        let id = events::named(event)?;
-        let mut core = runtime::get()?.lock();
+        let (device, id) = events::named(event)?;
+        let mut core = runtime::on(device)?.lock();
         core.events.get(id).ok_or(HipError::InvalidHandle)?;
         core.events.destroy(id);
         Ok(())
@@ -52,8 +57,11 @@ pub unsafe extern "C" fn destroy(event: EventHandle) -> i32 {
 /// # Errors
 /// No such event or stream.
 pub fn record_event(event: EventHandle, of: StreamHandle, default: DefaultStream) -> Result {
-    let id = events::named(event)?;
+    let (device, id) = events::named(event)?;
     let (runtime, of) = stream(of, default)?;
+    if device != runtime.device {
+        return Err(HipError::InvalidHandle);
+    }
     let mut core = runtime.lock();
     let capture = core
         .streams
@@ -88,8 +96,11 @@ pub unsafe extern "C" fn record_with_flags(
         0 => record_event(event, of, DefaultStream::Legacy),
         // `hipEventRecordExternal`: in a capture it becomes a node that records it at each launch of the graph.
         1 => {
-            let id = events::named(event)?;
+            let (device, id) = events::named(event)?;
             let (runtime, of) = stream(of, DefaultStream::Legacy)?;
+            if device != runtime.device {
+                return Err(HipError::InvalidHandle);
+            }
             runtime
                 .lock()
                 .events
@@ -116,8 +127,8 @@ fn state(core: &mut runtime::core::Core, id: EventId) -> Result<Recorded> {
 
 pub unsafe extern "C" fn synchronize(event: EventHandle) -> i32 {
     run(|| {
-        let id = events::named(event)?;
-        let runtime = runtime::get()?;
+        let (device, id) = events::named(event)?;
+        let runtime = runtime::on(device)?;
         let recorded = state(&mut runtime.lock(), id)?;
         if let Recorded::At { point, at: None } = recorded {
             runtime.wait(&point);
@@ -128,8 +139,8 @@ pub unsafe extern "C" fn synchronize(event: EventHandle) -> i32 {
 
 pub unsafe extern "C" fn query(event: EventHandle) -> i32 {
     run(|| {
-        let id = events::named(event)?;
-        let runtime = runtime::get()?;
+        let (device, id) = events::named(event)?;
+        let runtime = runtime::on(device)?;
         let (mut core, _) = runtime.drive(runtime.lock(), Executor::Waiter);
         match state(&mut core, id)? {
             Recorded::At { at: None, .. } => Err(HipError::NotReady),
@@ -143,8 +154,11 @@ pub unsafe extern "C" fn elapsed(at: *mut f32, from: EventHandle, to: EventHandl
         if at.is_null() {
             return Err(HipError::InvalidValue);
         }
-        let (from, to) = (events::named(from)?, events::named(to)?);
-        let runtime = runtime::get()?;
+        let ((device, from), (other, to)) = (events::named(from)?, events::named(to)?);
+        if device != other {
+            return Err(HipError::InvalidHandle);
+        }
+        let runtime = runtime::on(device)?;
         let (mut core, _) = runtime.drive(runtime.lock(), Executor::Waiter);
         let mut time = |id| {
             if core.events.get(id).ok_or(HipError::InvalidHandle)?.timing == Timing::Disabled {

@@ -14,7 +14,8 @@ use crate::abi::types::{
 };
 use crate::runtime;
 use crate::runtime::command::{Address, Command, External};
-use crate::runtime::events;
+use crate::runtime::devices::DeviceIndex;
+use crate::runtime::events::{self, EventId};
 use crate::runtime::graph::{Node, NodeType, StepWork, Work};
 
 /// A node's handle as programs hold it.
@@ -189,13 +190,23 @@ fn host(params: *const HostNodeParams) -> Result<Content> {
     ))
 }
 
+/// An event of the current device: graphs of several devices are not simulated.
+fn own_event(event: EventHandle) -> Result<EventId> {
+    let (device, id) = events::named(event)?;
+    if device == DeviceIndex::current() {
+        Ok(id)
+    } else {
+        Err(HipError::NotSupported)
+    }
+}
+
 fn record(event: EventHandle) -> Result<Content> {
-    let work = Work::Command(Command::Record(events::named(event)?));
+    let work = Work::Command(Command::Record(own_event(event)?));
     Ok(Content::of(NodeType::EventRecord, work))
 }
 
 fn wait(event: EventHandle) -> Result<Content> {
-    let work = Work::WaitEvent(events::named(event)?);
+    let work = Work::WaitEvent(own_event(event)?);
     Ok(Content::of(NodeType::WaitEvent, work))
 }
 

@@ -123,14 +123,14 @@ pub unsafe extern "C" fn malloc_3d(at: *mut PitchedPtr, extent: Extent) -> i32 {
 
 /// Frees after everything queued has finished, as the real runtime does.
 fn free_after_all(pointer: *mut c_void, allowed: &[Kind]) -> Result {
-    let runtime = runtime::get()?;
+    runtime::get()?;
     if pointer.is_null() {
         return Ok(());
     }
     let start = Address::from(pointer);
     match memory::starting_at(start) {
         Some(allocation) if allowed.contains(&allocation.kind) => {
-            runtime.wait_all();
+            runtime::on(allocation.device)?.wait_all();
             memory::release(start);
             Ok(())
         }
@@ -250,7 +250,7 @@ pub unsafe extern "C" fn pointer_attributes(
         };
         let attributes = PointerAttributes {
             memory_type: type_code(found.kind),
-            device: 0,
+            device: found.device.number() as c_int,
             device_pointer: pointer.cast_mut(),
             host_pointer: host,
             is_managed: c_int::from(found.kind == Kind::Managed),

@@ -7,7 +7,7 @@ use super::support::{put, run};
 use crate::abi::error::{HipError, Result};
 use crate::abi::types::{FuncAttributes, FunctionHandle, ModuleHandle};
 use crate::runtime::code_object::{self, Contents};
-use crate::runtime::{self, kernels};
+use crate::runtime::{self, devices, kernels};
 
 unsafe fn name_of<'a>(name: *const c_char) -> Result<&'a str> {
     if name.is_null() {
@@ -65,11 +65,13 @@ pub unsafe extern "C" fn load_data_with_options(
 
 pub unsafe extern "C" fn unload(module: ModuleHandle) -> i32 {
     run(|| {
-        let runtime = runtime::get()?;
+        runtime::get()?;
         if !kernels::is_module(module) {
             return Err(HipError::InvalidHandle);
         }
-        runtime.wait_all();
+        for device in devices::all() {
+            runtime::on(device)?.wait_all();
+        }
         kernels::remove_module(module);
         Ok(())
     })

@@ -8,6 +8,7 @@ use crate::abi::error::HipError;
 use crate::abi::types::StreamHandle;
 use crate::runtime;
 use crate::runtime::command::{Address, Command, External};
+use crate::runtime::devices::DeviceIndex;
 use crate::runtime::memory;
 
 /// The one pool's handle: a never mapped address.
@@ -57,10 +58,7 @@ pub unsafe extern "C" fn free_async(pointer: *mut c_void, of: StreamHandle) -> i
 /// Both questions for a device's pool have the same answer.
 pub unsafe extern "C" fn of_device(at: *mut *mut c_void, device: c_int) -> i32 {
     run(|| {
-        runtime::get()?;
-        if device != 0 {
-            return Err(HipError::InvalidDevice);
-        }
+        runtime::on(DeviceIndex::new(device)?)?;
         // SAFETY: the program's pointer for the result.
         unsafe { put(at, POOL as *mut c_void) }
     })

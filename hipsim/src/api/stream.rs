@@ -6,8 +6,10 @@ use super::support::{DefaultStream, put, refuse_capture, run, stream};
 use crate::abi::error::{HipError, Result};
 use crate::abi::types::{EventHandle, STREAM_NON_BLOCKING, StreamHandle};
 use crate::runtime;
-use crate::runtime::command::{Command, Executor};
-use crate::runtime::events::{self, Recorded};
+use crate::runtime::Runtime;
+use crate::runtime::command::{Command, Executor, External};
+use crate::runtime::devices::DeviceIndex;
+use crate::runtime::events::{self, EventId, Recorded};
 use crate::runtime::streams::{LEGACY, StreamId, StreamKind, handle};
 use crate::runtime::wait::Attendance;
 
@@ -19,9 +21,15 @@ unsafe fn create_stream(at: *mut StreamHandle, kind: StreamKind, priority: c_int
         return Err(HipError::InvalidValue);
     }
     let priority = priority.clamp(PRIORITIES.0, PRIORITIES.1);
-    let created = runtime::get()?.lock().streams.create(kind, priority);
+    let runtime = runtime::get()?;
+    let created = runtime.lock().streams.create(kind, priority);
     // SAFETY: the program's pointer for the result.
-    unsafe { put(at, handle(created.ok_or(HipError::OutOfMemory)?)) }
+    unsafe {
+        put(
+            at,
+            handle(runtime.device, created.ok_or(HipError::OutOfMemory)?),
+        )
+    }
 }
 
 fn kind(flags: c_uint) -> Result<StreamKind> {
@@ -150,7 +158,10 @@ pub unsafe extern "C" fn query_spt(of: StreamHandle) -> i32 {
 
 fn wait_for_event(of: StreamHandle, event: EventHandle, default: DefaultStream) -> Result {
     let (runtime, id) = stream(of, default)?;
-    let event = events::named(event)?;
+    let (device, event) = events::named(event)?;
+    if device != runtime.device {
+        return wait_for_device(runtime, id, device, event);
+    }
     let mut core = runtime.lock();
     let recorded = core
         .events
@@ -191,6 +202,26 @@ fn wait_for_event(of: StreamHandle, event: EventHandle, default: DefaultStream) 
         Recorded::At { point, at: None } => {
             drop(core);
             runtime.submit(id, &Command::WaitFor(vec![point]), Attendance::Unattended)?;
+            Ok(())
+        }
+    }
+}
+
+/// A wait for an event of another device.
+fn wait_for_device(runtime: &Runtime, id: StreamId, device: DeviceIndex, event: EventId) -> Result {
+    let recorded = {
+        let core = runtime::on(device)?.lock();
+        core.events
+            .get(event)
+            .ok_or(HipError::InvalidHandle)?
+            .recorded
+    };
+    match recorded {
+        Recorded::Never | Recorded::At { at: Some(_), .. } => Ok(()),
+        Recorded::Captured { .. } => Err(HipError::StreamCaptureUnsupported),
+        Recorded::At { point, at: None } => {
+            let wait = Command::External(External::WaitForDevice { device, point });
+            runtime.submit(id, &wait, Attendance::Unattended)?;
             Ok(())
         }
     }
@@ -260,12 +291,17 @@ pub unsafe extern "C" fn get_priority_spt(of: StreamHandle, priority: *mut c_int
 
 pub unsafe extern "C" fn get_device(of: StreamHandle, device: *mut c_int) -> i32 {
     // SAFETY: as above.
-    run(|| unsafe { attribute(of, DefaultStream::Legacy, device, |_| 0) })
+    run(|| unsafe {
+        let (runtime, _) = stream(of, DefaultStream::Legacy)?;
+        attribute(of, DefaultStream::Legacy, device, |_| {
+            runtime.device.number() as c_int
+        })
+    })
 }
 
 /// Returns the ordinal itself, not a code.
-pub unsafe extern "C" fn device_id(_of: StreamHandle) -> c_int {
-    0
+pub unsafe extern "C" fn device_id(of: StreamHandle) -> c_int {
+    stream(of, DefaultStream::Legacy).map_or(-1, |(runtime, _)| runtime.device.number() as c_int)
 }
 
 pub unsafe extern "C" fn get_id(of: StreamHandle, at: *mut u64) -> i32 {
@@ -277,12 +313,16 @@ pub unsafe extern "C" fn get_id(of: StreamHandle, at: *mut u64) -> i32 {
             .get(id)
             .ok_or(HipError::ContextIsDestroyed)?;
         // SAFETY: as above.
-        unsafe { put(at, stream_number(id)) }
+        unsafe { put(at, stream_number(runtime.device, id)) }
     })
 }
 
-fn stream_number(id: StreamId) -> u64 {
-    if id == LEGACY { 0 } else { handle(id) as u64 }
+fn stream_number(device: DeviceIndex, id: StreamId) -> u64 {
+    if id == LEGACY {
+        0
+    } else {
+        handle(device, id) as u64
+    }
 }
 
 /// Managed memory needs no attaching here; the call must still name a stream.

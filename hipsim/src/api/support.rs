@@ -5,6 +5,7 @@ use std::cell::Cell;
 use crate::abi::error::{HipError, Result, code};
 use crate::abi::types::StreamHandle;
 use crate::runtime::command::Command;
+use crate::runtime::devices::{self, MAX_DEVICES};
 use crate::runtime::streams::{LEGACY, Named, StreamId, StreamKind, named};
 use crate::runtime::wait::Attendance;
 use crate::runtime::{self, Runtime};
@@ -55,19 +56,24 @@ pub enum DefaultStream {
     PerThread,
 }
 
-struct OwnStream(Cell<Option<StreamId>>);
+/// The thread's own stream on each device.
+struct OwnStreams([Cell<Option<StreamId>>; MAX_DEVICES]);
 
-impl Drop for OwnStream {
+impl Drop for OwnStreams {
     fn drop(&mut self) {
-        if let (Some(stream), Ok(runtime)) = (self.0.get(), runtime::get()) {
-            // Its queued work goes on: items keep the order of their ring without the stream.
-            runtime.lock().streams.destroy(stream);
+        for (device, own) in devices::all().zip(&self.0) {
+            if let Some(stream) = own.get()
+                && let Ok(runtime) = runtime::on(device)
+            {
+                // Its queued work goes on: items keep the order of their ring without the stream.
+                runtime.lock().streams.destroy(stream);
+            }
         }
     }
 }
 
 thread_local! {
-    static OWN_STREAM: OwnStream = const { OwnStream(Cell::new(None)) };
+    static OWN_STREAMS: OwnStreams = const { OwnStreams([const { Cell::new(None) }; MAX_DEVICES]) };
 }
 
 /// The runtime and the stream that an argument names.
@@ -78,26 +84,29 @@ pub fn stream(
     handle: StreamHandle,
     default: DefaultStream,
 ) -> Result<(&'static Runtime, StreamId)> {
-    let runtime = runtime::get()?;
+    let mut runtime = runtime::get()?;
     let own = handle.is_null() && default == DefaultStream::PerThread;
     let id = match named(handle)? {
         Named::Legacy if !own => LEGACY,
         Named::Legacy | Named::PerThread => own_stream(runtime)?,
-        Named::Created(id) => id,
+        Named::Created(device, id) => {
+            runtime = runtime::on(device)?;
+            id
+        }
     };
     Ok((runtime, id))
 }
 
 fn own_stream(runtime: &Runtime) -> Result<StreamId> {
-    let create = |own: &OwnStream| {
-        if own.0.get().is_none() {
-            own.0
-                .set(runtime.lock().streams.create(StreamKind::Blocking, 0));
+    let create = |own: &OwnStreams| {
+        let own = &own.0[runtime.device.number() % MAX_DEVICES];
+        if own.get().is_none() {
+            own.set(runtime.lock().streams.create(StreamKind::Blocking, 0));
         }
-        own.0.get().ok_or(HipError::OutOfMemory)
+        own.get().ok_or(HipError::OutOfMemory)
     };
     // While the thread ends its stream is gone already; the default stream is ordered at least as strongly.
-    OWN_STREAM.try_with(create).unwrap_or(Ok(LEGACY))
+    OWN_STREAMS.try_with(create).unwrap_or(Ok(LEGACY))
 }
 
 /// Queues a command and returns.

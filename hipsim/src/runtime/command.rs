@@ -3,6 +3,7 @@
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::devices::DeviceIndex;
 use super::events::EventId;
 use super::known::KnownCall;
 use super::memory;
@@ -108,6 +109,11 @@ pub enum External {
         width: Width,
         compare: Compare,
     },
+    /// Waits for a place in the order of another device.
+    WaitForDevice {
+        device: DeviceIndex,
+        point: Point,
+    },
 }
 
 /// One request to a stream.
@@ -203,6 +209,12 @@ impl External {
                         Width::Eight => (*at.pointer::<AtomicU64>()).load(Ordering::SeqCst),
                     };
                     if !holds(*compare, found & mask, *value, *width) {
+                        return Outcome::Retry;
+                    }
+                }
+                Self::WaitForDevice { device, point } => {
+                    // A device that cannot be used any more has nothing to wait for.
+                    if super::on(*device).is_ok_and(|other| !other.has_reached(point)) {
                         return Outcome::Retry;
                     }
                 }

@@ -30,7 +30,7 @@ impl Default for Engine {
 impl Engine {
     /// Makes the engine look at the queues.
     pub fn notify(&self, runtime: &Runtime) {
-        // The one runtime of the process is static; the thread gets that reference.
+        // Runtimes are static; the thread gets that reference.
         self.started
             .call_once(|| start(std::ptr::from_ref(runtime) as usize));
         self.word.fetch_add(1, Ordering::SeqCst);

@@ -2,6 +2,7 @@
 
 use std::ffi::c_void;
 
+use super::devices::DeviceIndex;
 use super::streams::{Point, StreamId};
 use crate::abi::error::{HipError, Result};
 use crate::abi::types::EventHandle;
@@ -53,6 +54,9 @@ pub struct Events {
 
 /// Tag in the top bits of an event handle.
 const TAG: usize = 0x52 << 40;
+/// Below it: device, generation, index, and four bits that are zero.
+const DEVICE_SHIFT: usize = 33;
+const GENERATIONS: u16 = 0x1fff;
 const MAX_EVENTS: u32 = 1 << 20;
 
 impl Events {
@@ -80,7 +84,7 @@ impl Events {
     pub fn destroy(&mut self, id: EventId) {
         if let Some(event) = self.get_mut(id) {
             event.live = false;
-            event.generation = event.generation.wrapping_add(1);
+            event.generation = (event.generation + 1) & GENERATIONS;
             self.free.push(id.index);
         }
     }
@@ -113,29 +117,34 @@ impl Events {
 }
 
 /// The handle of an event.
-pub fn handle(id: EventId) -> EventHandle {
-    (TAG | ((id.generation as usize) << 20 | id.index as usize) << 4) as *mut c_void
+pub fn handle(device: DeviceIndex, id: EventId) -> EventHandle {
+    (TAG | (device.number() << DEVICE_SHIFT | (id.generation as usize) << 20 | id.index as usize)
+        << 4) as *mut c_void
 }
 
 /// Decodes an event argument.
 ///
 /// # Errors
 /// `InvalidHandle` for a pointer that is no event.
-pub fn named(handle: EventHandle) -> Result<EventId> {
+pub fn named(handle: EventHandle) -> Result<(DeviceIndex, EventId)> {
     let value = handle as usize;
     if value >> 47 != 0 || value & (0x7f << 40) != TAG || value & 0xf != 0 {
         return Err(HipError::InvalidHandle);
     }
     let value = (value ^ TAG) >> 4;
-    Ok(EventId {
+    let device =
+        DeviceIndex::new((value >> DEVICE_SHIFT) as i32).map_err(|_| HipError::InvalidHandle)?;
+    let id = EventId {
         index: value as u32 & (MAX_EVENTS - 1),
-        generation: (value >> 20) as u16,
-    })
+        generation: (value >> 20) as u16 & GENERATIONS,
+    };
+    Ok((device, id))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::devices::FIRST;
 
     #[test]
     fn handles_survive_the_round_trip_and_die_with_the_event() {
@@ -144,12 +153,12 @@ mod tests {
             .map(|_| events.create(Timing::Kept).unwrap())
             .collect();
         for id in &ids {
-            assert_eq!(named(handle(*id)), Ok(*id));
+            assert_eq!(named(handle(FIRST, *id)), Ok((FIRST, *id)));
         }
         events.destroy(ids[7]);
         assert!(events.get(ids[7]).is_none());
         let again = events.create(Timing::Disabled).unwrap();
-        assert_ne!(handle(again), handle(ids[7]));
+        assert_ne!(handle(FIRST, again), handle(FIRST, ids[7]));
         assert_eq!(named(16 as EventHandle), Err(HipError::InvalidHandle));
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::command::Address;
+use super::devices::DeviceIndex;
 use crate::abi::error::{HipError, Result};
 use crate::options;
 
@@ -25,6 +26,8 @@ pub struct Allocation {
     pub size: usize,
     pub kind: Kind,
     pub flags: u32,
+    /// The device that was current.
+    pub device: DeviceIndex,
 }
 
 /// Alignment of the real allocator.
@@ -36,10 +39,10 @@ fn table() -> MutexGuard<'static, BTreeMap<usize, Allocation>> {
     TABLE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn used(table: &BTreeMap<usize, Allocation>) -> u64 {
+fn used(table: &BTreeMap<usize, Allocation>, device: DeviceIndex) -> u64 {
     table
         .values()
-        .filter(|allocation| allocation.kind == Kind::Device)
+        .filter(|allocation| allocation.kind == Kind::Device && allocation.device == device)
         .map(|allocation| allocation.size as u64)
         .sum()
 }
@@ -54,8 +57,11 @@ fn layout(size: usize) -> Result<Layout> {
 /// `OutOfMemory` beyond the device's size.
 pub fn allocate(size: usize, kind: Kind, flags: u32) -> Result<Address> {
     let layout = layout(size)?;
+    let device = DeviceIndex::current();
     let mut table = table();
-    if kind == Kind::Device && used(&table).saturating_add(size as u64) > options::get().memory {
+    if kind == Kind::Device
+        && used(&table, device).saturating_add(size as u64) > options::get().memory
+    {
         return Err(HipError::OutOfMemory);
     }
     // SAFETY: the layout's size is not zero.
@@ -70,6 +76,7 @@ pub fn allocate(size: usize, kind: Kind, flags: u32) -> Result<Address> {
             size,
             kind,
             flags,
+            device,
         },
     );
     Ok(start)
@@ -108,11 +115,15 @@ pub fn register(start: Address, size: usize, flags: u32) {
         size,
         kind: Kind::Registered,
         flags,
+        device: DeviceIndex::current(),
     });
 }
 
-/// Free and total bytes of the device.
+/// Free and total bytes of the current device.
 pub fn info() -> (u64, u64) {
     let total = options::get().memory;
-    (total.saturating_sub(used(&table())), total)
+    (
+        total.saturating_sub(used(&table(), DeviceIndex::current())),
+        total,
+    )
 }

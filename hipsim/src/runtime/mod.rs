@@ -4,6 +4,7 @@ pub mod capture;
 pub mod code_object;
 pub mod command;
 pub mod core;
+pub mod devices;
 pub mod engine;
 pub mod events;
 pub mod graph;
@@ -17,13 +18,17 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use self::core::Core;
+use self::devices::{DeviceIndex, MAX_DEVICES};
 use self::engine::Engine;
 use crate::abi::error::{HipError, Result};
 use crate::device::clock::Clock;
 use crate::options;
 
-/// The process's runtime, created by the first call that needs a device.
+/// The process's side of one device, created by the first call that needs it.
 pub struct Runtime {
+    pub device: DeviceIndex,
+    /// Other devices that the program may access from this one, as a bit each.
+    pub peers: AtomicU32,
     core: Mutex<Core>,
     /// Bumped whenever an external item finishes; waiters sleep on it.
     progress: AtomicU32,
@@ -31,7 +36,8 @@ pub struct Runtime {
     engine: Engine,
 }
 
-static RUNTIME: OnceLock<Option<Runtime>> = OnceLock::new();
+static RUNTIMES: [OnceLock<Option<Runtime>>; MAX_DEVICES] =
+    [const { OnceLock::new() }; MAX_DEVICES];
 /// Set in a child forked after the parent used the device. As on a real device, such a child has none.
 static FORKED: AtomicBool = AtomicBool::new(false);
 
@@ -44,29 +50,42 @@ pub fn forked() -> bool {
     FORKED.load(Ordering::Relaxed)
 }
 
-/// The runtime of this process.
+/// The calling thread's current device.
+///
+/// # Errors
+/// As [`on`].
+pub fn get() -> Result<&'static Runtime> {
+    on(DeviceIndex::current())
+}
+
+/// A device.
 ///
 /// # Errors
 /// `NoDevice` when the device file cannot be used, `ContextIsDestroyed` in a child forked after initialisation.
-pub fn get() -> Result<&'static Runtime> {
+pub fn on(device: DeviceIndex) -> Result<&'static Runtime> {
     if forked() {
         return Err(HipError::ContextIsDestroyed);
     }
-    RUNTIME
-        .get_or_init(Runtime::start)
+    RUNTIMES[device.number() % MAX_DEVICES]
+        .get_or_init(|| Runtime::start(device))
         .as_ref()
         .ok_or(HipError::NoDevice)
 }
 
 impl Runtime {
-    fn start() -> Option<Self> {
+    fn start(device: DeviceIndex) -> Option<Self> {
+        if devices::count() == 0 {
+            return None;
+        }
         let options = options::get();
-        let clock = Clock::attach(&options.device, options.discipline)
+        let clock = Clock::attach(&device.path(), options.discipline)
             .inspect_err(|error| eprintln!("hipsim: {error}"))
             .ok()?;
-        // SAFETY: the handler only stores to an atomic.
+        // SAFETY: the handler only stores to an atomic; once per device does no harm.
         unsafe { libc::pthread_atfork(None, None, Some(after_fork_in_child)) };
         Some(Self {
+            device,
+            peers: AtomicU32::new(0),
             core: Mutex::new(Core::new(clock)),
             progress: AtomicU32::new(0),
             waiters: AtomicU32::new(0),

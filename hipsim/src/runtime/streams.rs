@@ -2,6 +2,7 @@
 
 use std::ffi::c_void;
 
+use super::devices::DeviceIndex;
 use crate::abi::error::{HipError, Result};
 use crate::abi::types::StreamHandle;
 use crate::model::rings::RINGS;
@@ -66,6 +67,9 @@ pub const LEGACY: StreamId = StreamId {
 
 /// Tag in the top bits of a stream handle: a canonical, never mapped user address.
 const TAG: usize = 0x51 << 40;
+/// Below it: device, generation, index, and four bits that are zero.
+const DEVICE_SHIFT: usize = 33;
+const GENERATIONS: u32 = 0x1_ffff;
 
 impl Default for Streams {
     fn default() -> Self {
@@ -114,7 +118,7 @@ impl Streams {
     pub fn destroy(&mut self, id: StreamId) {
         if let Some(stream) = self.get_mut(id) {
             stream.live = false;
-            stream.generation = (stream.generation + 1) & 0xf_ffff;
+            stream.generation = (stream.generation + 1) & GENERATIONS;
             self.free.push(id.index);
         }
     }
@@ -174,8 +178,11 @@ impl Streams {
 }
 
 /// The handle of a stream that is not the default one.
-pub fn handle(id: StreamId) -> StreamHandle {
-    (TAG | ((id.generation as usize) << 16 | usize::from(id.index)) << 4) as *mut c_void
+pub fn handle(device: DeviceIndex, id: StreamId) -> StreamHandle {
+    (TAG | (device.number() << DEVICE_SHIFT
+        | (id.generation as usize) << 16
+        | usize::from(id.index))
+        << 4) as *mut c_void
 }
 
 /// What a stream argument names.
@@ -183,7 +190,7 @@ pub fn handle(id: StreamId) -> StreamHandle {
 pub enum Named {
     Legacy,
     PerThread,
-    Created(StreamId),
+    Created(DeviceIndex, StreamId),
 }
 
 /// Decodes a stream argument. Whether the stream still lives is for [`Streams::get`] to say.
@@ -196,10 +203,13 @@ pub fn named(handle: StreamHandle) -> Result<Named> {
         2 => Ok(Named::PerThread),
         value if value & (0x7f << 40) == TAG && value >> 47 == 0 && value & 0xf == 0 => {
             let value = (value ^ TAG) >> 4;
-            Ok(Named::Created(StreamId {
+            let device = DeviceIndex::new((value >> DEVICE_SHIFT) as i32)
+                .map_err(|_| HipError::ContextIsDestroyed)?;
+            let id = StreamId {
                 index: value as u16,
-                generation: (value >> 16) as u32,
-            }))
+                generation: (value >> 16) as u32 & GENERATIONS,
+            };
+            Ok(Named::Created(device, id))
         }
         _ => Err(HipError::ContextIsDestroyed),
     }
@@ -208,17 +218,21 @@ pub fn named(handle: StreamHandle) -> Result<Named> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::devices::FIRST;
 
     #[test]
     fn handles_survive_the_round_trip_and_die_with_the_stream() {
         let mut streams = Streams::default();
         let first = streams.create(StreamKind::Blocking, 0).unwrap();
-        assert_eq!(named(handle(first)), Ok(Named::Created(first)));
+        assert_eq!(
+            named(handle(FIRST, first)),
+            Ok(Named::Created(FIRST, first))
+        );
         streams.destroy(first);
         assert!(streams.get(first).is_none());
         let second = streams.create(StreamKind::NonBlocking, 0).unwrap();
         assert_eq!(second.index, first.index, "the place is used again");
-        assert_ne!(handle(second), handle(first));
+        assert_ne!(handle(FIRST, second), handle(FIRST, first));
         assert!(streams.get(first).is_none());
     }
 

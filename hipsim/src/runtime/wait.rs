@@ -96,6 +96,13 @@ impl Runtime {
         }
     }
 
+    /// Whether the point is reached by now.
+    pub fn has_reached(&self, point: &Point) -> bool {
+        let mut core = self.lock();
+        core.advance(clock::now());
+        core.streams.reached(point)
+    }
+
     /// Waits for everything queued so far.
     pub fn wait_all(&self) {
         let points = self.lock().all_pending();
