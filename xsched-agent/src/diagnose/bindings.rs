@@ -72,6 +72,13 @@ impl Memory {
         Some(u64::from_le_bytes(word))
     }
 
+    /// `len` bytes at `address`, if all can be read.
+    pub fn bytes(&self, address: u64, len: usize) -> Option<Vec<u8>> {
+        let mut out = vec![0; len];
+        self.file.read_exact_at(&mut out, address).ok()?;
+        Some(out)
+    }
+
     /// The words at `addresses`, which it sorts.
     fn words(&self, addresses: &mut [u64]) -> HashMap<u64, u64> {
         addresses.sort_unstable();

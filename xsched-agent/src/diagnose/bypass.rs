@@ -52,6 +52,7 @@ pub fn find(facts: &Facts) -> Vec<Bypass<'_>> {
                 return None;
             }
             let state = match binding.target {
+                Target::Object(to) if facts.returns_to_shim(to, &binding.symbol) => return None,
                 Target::Object(to) if facts.is_runtime(to) => State::Bound,
                 Target::Unresolved => State::Predicted,
                 _ => return None,

@@ -7,6 +7,7 @@ use xsched_common::bpf::CallRoute;
 
 use super::bindings::{Binding, Target};
 use super::calls::{Observed, ObservedCall, is_launch};
+use super::dispatch::Redirection;
 use super::elf::{Linkage, Loader, Symbol};
 use super::environment::Environment;
 use super::linker::{ObjectEntry, Place, Scope, ShimEntry};
@@ -27,6 +28,8 @@ pub struct Facts {
     pub survey: Survey,
     /// Where its references lead.
     pub bindings: Vec<Binding>,
+    /// Entries of dispatch tables that lead away from their runtime.
+    pub redirections: Vec<Redirection>,
     /// The linker's lists of objects, if they could be read.
     pub namespaces: Option<Namespaces>,
     /// How it was started.
@@ -129,6 +132,15 @@ impl Facts {
                 _ => Place::Unknown,
             })
             .collect()
+    }
+
+    /// Whether a runtime hands the calls of `symbol` to a shim.
+    pub fn returns_to_shim(&self, runtime: ObjectIndex, symbol: &str) -> bool {
+        self.redirections.iter().any(|entry| {
+            entry.runtime == runtime
+                && entry.symbol == symbol
+                && matches!(self.object(entry.to).role, Role::Shim(_))
+        })
     }
 
     /// The link namespace of an object, if it is known.

@@ -11,6 +11,7 @@ mod all;
 mod bindings;
 mod bypass;
 mod calls;
+mod dispatch;
 pub mod elf;
 mod environment;
 mod facts;
@@ -122,10 +123,11 @@ pub fn diagnose_with(
         Some(_) => subject.look(&shim_names)?,
         None => (survey, environment),
     };
-    let mut namespaces = None;
+    let (mut namespaces, mut redirections) = (None, Vec::new());
     let bindings = match bindings::Memory::open(options.pid) {
         Ok(memory) => {
             namespaces = namespaces::Namespaces::read(&survey, &memory);
+            redirections = dispatch::redirections(&survey, &memory, &writable(options.pid)?);
             bindings::read(&survey, &memory)
         }
         Err(e) => {
@@ -144,6 +146,7 @@ pub fn diagnose_with(
         survey,
         bindings,
         namespaces,
+        redirections,
         environment,
         observed,
         shim_names,
@@ -205,6 +208,11 @@ impl Subject {
         }
         Ok(())
     }
+}
+
+fn writable(pid: u32) -> Result<Vec<std::ops::Range<u64>>, Error> {
+    let maps = process::maps(pid)?.into_iter();
+    Ok(maps.filter(|m| m.writable).map(|m| m.range).collect())
 }
 
 fn auxv(pid: u32) -> Vec<u8> {

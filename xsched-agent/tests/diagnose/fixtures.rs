@@ -74,6 +74,25 @@ int go(int call) {
 }
 "#;
 
+/// A runtime as of HIP 6.1: its exports go through a table.
+const RUNTIME_SIX: &str = r#"
+int row(void) { return 0; }
+struct { unsigned long size; void *rows[474]; } hip_table = {1};
+__attribute__((constructor)) void fill(void) {
+    for (int i = 0; i < 474; i++) hip_table.rows[i] = row;
+    hip_table.size = sizeof hip_table;
+}
+LAUNCH(hipLaunchKernel) { return ((int (*)(void))hip_table.rows[214])(); }
+"#;
+const RUNTIME_SIX_NODES: &str = "hip_4.2 { global: hipLaunchKernel; hip_table; local: *; };";
+
+/// Replaces an entry of the table, as profilers do.
+const TOOL: &str = r#"
+extern struct { unsigned long size; void *rows[474]; } hip_table;
+int replacement(void) { return 0; }
+int go(int call) { if (call) hip_table.rows[214] = replacement; return 0; }
+"#;
+
 /// Holds the addresses of functions of its own, with other data between.
 const LIBRARY_OWN: &str = r#"
 LAUNCH(hipLaunchKernel) { return 0; }
@@ -211,6 +230,17 @@ impl Fixtures {
         library(LIBRARY_GRAPH, "libgraph.so", &now);
         library(LIBRARY_POINTER, "libpointer.so", &now);
         library(LIBRARY_HANDLE, "libhandle.so", &[]);
+        set.write("six.map", RUNTIME_SIX_NODES);
+        let six = [
+            "-Wl,-soname,libamdhip64.so.6",
+            "-Wl,--version-script=six.map",
+        ];
+        library(RUNTIME_SIX, "libamdhip64.so.6", &six);
+        let on_six = ["libamdhip64.so.6", "-Wl,-rpath,.", "-Wl,-z,now"];
+        library(LIBRARY, "libonsix.so", &on_six);
+        library(TOOL, "libtool.so", &on_six);
+        let strict = ["libamdhip64.so.6", "-Wl,-rpath,."];
+        library(TOOL, "strict/libxsched_shim.so", &strict);
         let own = ["-Wl,-Bsymbolic"];
         library(LIBRARY_OWN, "libown.so", &own);
         let packed = ["-Wl,-Bsymbolic", "-Wl,-z,pack-relative-relocs"];

@@ -4,6 +4,7 @@ mod all;
 mod bindings;
 mod bypasses;
 mod calls;
+mod dispatch_table;
 mod elf_files;
 mod fixtures;
 mod live;

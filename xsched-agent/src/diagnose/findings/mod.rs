@@ -4,6 +4,7 @@
 mod api_not_covered;
 mod binding_bypass;
 mod default_stream;
+mod dispatch_table_changed;
 mod library_missing;
 mod namespace_bypass;
 mod observed_bypass;
@@ -52,6 +53,7 @@ pub const CHECKS: &[Check] = &[
     api_not_covered::CHECK,
     binding_bypass::CHECK,
     default_stream::CHECK,
+    dispatch_table_changed::CHECK,
     library_missing::CHECK,
     namespace_bypass::CHECK,
     observed_bypass::CHECK,

@@ -87,6 +87,7 @@ pub fn predict(files: &Files) -> Result<Report, PredictError> {
         shim_names,
         missing: layout.closure.missing,
         namespaces: None,
+        redirections: Vec::new(),
         survey,
     };
     let mut report = Report::new(&facts, findings::of(&facts), limits(&facts));
