@@ -2,6 +2,7 @@
 //! kernels that compute. Started at the first such work, detached, with all signals blocked; it never keeps a program
 //! from exiting.
 
+use std::ffi::c_void;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -40,21 +41,41 @@ impl Engine {
     }
 }
 
+/// Not through `std::thread`, whose thread-local values take the loader's lock: the thread that starts the engine may hold
+/// locks of the runtime, and the one that holds the loader's may be a library's constructor that waits for them.
 fn start(runtime: usize) {
     let former = set_signals(None);
     // The new thread inherits the full mask: signals stay with the program's threads.
-    let spawned = std::thread::Builder::new()
-        .name("hipsim-engine".into())
-        .spawn(move || {
-            // SAFETY: `runtime` is the address of the runtime in its static, which is never dropped.
-            run(unsafe { &*(runtime as *const Runtime) });
-        });
+    // SAFETY: the attributes are initialised before use and destroyed after; `main` takes what is passed.
+    let error = unsafe {
+        let mut detached = std::mem::zeroed();
+        libc::pthread_attr_init(&raw mut detached);
+        libc::pthread_attr_setdetachstate(&raw mut detached, libc::PTHREAD_CREATE_DETACHED);
+        let mut thread = 0;
+        let error = libc::pthread_create(
+            &raw mut thread,
+            &raw const detached,
+            main,
+            runtime as *mut c_void,
+        );
+        libc::pthread_attr_destroy(&raw mut detached);
+        error
+    };
     set_signals(Some(former));
-    if let Err(error) = spawned {
+    if error != 0 {
+        let error = std::io::Error::from_raw_os_error(error);
         eprintln!(
             "hipsim: no engine thread: {error}; asynchronous copies run when something waits for them"
         );
     }
+}
+
+extern "C" fn main(runtime: *mut c_void) -> *mut c_void {
+    // SAFETY: the name is a C string; it changes what debuggers show of this thread.
+    unsafe { libc::prctl(libc::PR_SET_NAME, c"hipsim-engine".as_ptr()) };
+    // SAFETY: `runtime` is the address of the runtime in its static, which is never dropped.
+    run(unsafe { &*runtime.cast::<Runtime>() });
+    std::ptr::null_mut()
 }
 
 /// Sets this thread's signal mask (all signals when none is given) and returns the former one.
