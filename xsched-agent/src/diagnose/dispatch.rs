@@ -74,7 +74,7 @@ pub fn redirections(
 fn find(bytes: &[u8], is_code: impl Fn(u64) -> bool) -> Option<(usize, usize)> {
     for at in (0..bytes.len()).step_by(WORD) {
         let size = usize::try_from(word_at(bytes, at)?).unwrap_or(0);
-        let count = size.checked_sub(WORD).unwrap_or(0) / WORD;
+        let count = size.saturating_sub(WORD) / WORD;
         if !ROW_COUNT.contains(&count) || size % WORD != 0 {
             continue;
         }
