@@ -38,3 +38,12 @@ fn librocrand_runs_and_launches_its_own_kernels() {
         .count();
     assert!(launches >= 18, "{launches} launches traced");
 }
+
+#[test]
+fn code_objects_of_hipcc_are_loaded_and_their_known_kernels_compute() {
+    let bench = Bench::new();
+    let program = bench.compile("code_object");
+    let object = bench.hipcc("kernels.hip", &["--genco"]);
+    let output = support::finish(bench.command(&program).arg(&object));
+    assert_eq!(output.trim(), "ok");
+}

@@ -265,3 +265,122 @@ impl PropertiesR0600 {
         p
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::mem::offset_of;
+
+    macro_rules! offsets {
+        ($layout:ty: $(($field:ident, $offset:literal),)*) => {
+            $(assert_eq!(offset_of!($layout, $field), $offset, stringify!($field));)*
+        };
+    }
+
+    /// Offsets as a C compiler gives them for hip_runtime_api.h of Debian's libamdhip64-dev 5.2.3.
+    #[test]
+    fn layout_before_hip_6() {
+        offsets!(PropertiesR0000:
+            (name, 0),
+            (total_global_mem, 256),
+            (shared_mem_per_block, 264),
+            (regs_per_block, 272),
+            (warp_size, 276),
+            (max_threads_per_block, 280),
+            (max_threads_dim, 284),
+            (max_grid_size, 296),
+            (clock_rate, 308),
+            (memory_clock_rate, 312),
+            (memory_bus_width, 316),
+            (total_const_mem, 320),
+            (major, 328),
+            (minor, 332),
+            (multi_processor_count, 336),
+            (l2_cache_size, 340),
+            (max_threads_per_multi_processor, 344),
+            (compute_mode, 348),
+            (clock_instruction_rate, 352),
+            (arch, 356),
+            (concurrent_kernels, 360),
+            (pci_domain_id, 364),
+            (pci_bus_id, 368),
+            (pci_device_id, 372),
+            (max_shared_memory_per_multi_processor, 376),
+            (is_multi_gpu_board, 384),
+            (can_map_host_memory, 388),
+            (gcn_arch, 392),
+            (gcn_arch_name, 396),
+            (integrated, 652),
+            (cooperative_launch, 656),
+            (cooperative_multi_device_launch, 660),
+            (max_texture, 664),
+            (hdp_flush, 696),
+            (mem_pitch, 712),
+            (texture_alignment, 720),
+            (kernel_exec_timeout_enabled, 736),
+            (ecc_enabled, 740),
+            (tcc_driver, 744),
+            (cooperative_unmatched, 748),
+            (is_large_bar, 764),
+            (asic_revision, 768),
+            (managed_memory, 772),
+            (direct_managed_mem_access_from_host, 776),
+            (concurrent_managed_access, 780),
+            (pageable_memory_access, 784),
+        );
+    }
+
+    /// The same of libamdhip64-dev 7.2.4.
+    #[test]
+    fn layout_since_hip_6() {
+        offsets!(PropertiesR0600:
+            (name, 0),
+            (uuid, 256),
+            (luid, 272),
+            (total_global_mem, 288),
+            (shared_mem_per_block, 296),
+            (regs_per_block, 304),
+            (warp_size, 308),
+            (mem_pitch, 312),
+            (max_threads_per_block, 320),
+            (max_threads_dim, 324),
+            (max_grid_size, 336),
+            (clock_rate, 348),
+            (total_const_mem, 352),
+            (major, 360),
+            (texture_alignment, 368),
+            (multi_processor_count, 388),
+            (integrated, 396),
+            (can_map_host_memory, 400),
+            (compute_mode, 404),
+            (surface_alignment, 568),
+            (concurrent_kernels, 576),
+            (ecc_enabled, 580),
+            (pci_bus_id, 584),
+            (pci_device_id, 588),
+            (pci_domain_id, 592),
+            (async_engine_count, 600),
+            (unified_addressing, 604),
+            (memory_clock_rate, 608),
+            (memory_bus_width, 612),
+            (l2_cache_size, 616),
+            (max_threads_per_multi_processor, 624),
+            (stream_priorities_supported, 628),
+            (shared_mem_per_multiprocessor, 640),
+            (managed_memory, 652),
+            (cooperative_launch, 688),
+            (shared_mem_per_block_optin, 696),
+            (max_blocks_per_multi_processor, 712),
+            (host_register_supported, 728),
+            (memory_pools_supported, 744),
+            (gcn_arch_name, 1160),
+            (max_shared_memory_per_multi_processor, 1416),
+            (clock_instruction_rate, 1424),
+            (arch, 1428),
+            (hdp_flush, 1432),
+            (cooperative_unmatched, 1448),
+            (is_large_bar, 1464),
+            (asic_revision, 1468),
+        );
+    }
+}

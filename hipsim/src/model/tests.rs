@@ -172,21 +172,92 @@ fn a_refund_never_passes_the_last_reservation() {
     assert_eq!(fifo::refund(1_000, 2_000, 100), 0);
 }
 
-/// The waiting time of an M/D/1 queue at load 1/2 is half a service time (Pollaczek-Khinchine).
+/// Seeded exponential interarrival times.
+struct Poisson {
+    state: u64,
+    mean: f64,
+    next: f64,
+}
+
+impl Poisson {
+    fn new(seed: u64, mean: f64) -> Self {
+        let mut arrivals = Self {
+            state: seed,
+            mean,
+            next: 0.0,
+        };
+        arrivals.take();
+        arrivals
+    }
+
+    /// The next arrival; the one after it takes its place.
+    fn take(&mut self) -> u64 {
+        let now = self.next;
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        let uniform = ((self.state >> 11) as f64 + 1.0) / (1u64 << 53) as f64;
+        self.next -= uniform.ln() * self.mean;
+        now as u64
+    }
+}
+
+const SEED: u64 = 88_172_645_463_325_252;
+
+/// Mean wait in an M/D/1 queue (Pollaczek-Khinchine): load / (2 (1 - load)) service times.
 #[test]
 fn fifo_matches_the_m_d_1_formula() {
-    let (service, mut arrival, mut busy, mut waited) = (1_000u64, 0u64, 0u64, 0u64);
-    let mut random = 88_172_645_463_325_252u64;
-    let requests = 200_000;
-    for _ in 0..requests {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        let uniform = ((random >> 11) as f64 + 1.0) / (1u64 << 53) as f64;
-        arrival += (-uniform.ln() * 2.0 * service as f64) as u64;
-        busy = fifo::reserve(busy, arrival, service);
-        waited += busy - service - arrival;
+    let service = 1_000_000u64;
+    for load in [0.3, 0.5, 0.8] {
+        let mut arrivals = Poisson::new(SEED, service as f64 / load);
+        let (mut busy, mut waited) = (0u64, 0u64);
+        let requests = 2_000_000u32;
+        for _ in 0..requests {
+            let arrival = arrivals.take();
+            busy = fifo::reserve(busy, arrival, service);
+            waited += busy - service - arrival;
+        }
+        let mean = waited as f64 / f64::from(requests) / service as f64;
+        let formula = load / (2.0 * (1.0 - load));
+        let error = mean / formula - 1.0;
+        assert!(error.abs() < 0.02, "load {load}: {mean} for {formula}");
     }
-    let mean = waited as f64 / f64::from(requests) / service as f64;
-    assert!((mean - 0.5).abs() < 0.02, "mean wait {mean} service times");
+}
+
+/// Two classes in front of the device, of which a free device gets the more urgent one's work first and runs it to its end:
+/// Cobham's mean waits with R the mean residual service, R / (1 - a) and R / ((1 - a) (1 - a - b)).
+#[test]
+fn work_chosen_by_priority_matches_cobhams_formula() {
+    let service = [1_000_000u64, 3_000_000];
+    let load = [0.3, 0.4];
+    let mut arrivals = [0, 1].map(|class| {
+        let mean = service[class] as f64 / load[class];
+        Poisson::new(SEED ^ (class as u64 * 0x9e37_79b9), mean)
+    });
+    let (mut busy, mut waited, mut served) = (0u64, [0u64; 2], [0u32; 2]);
+    while served[1] < 1_000_000 {
+        // When the device becomes free, or the next work arrives if none is there.
+        let now = busy.max(arrivals[0].next.min(arrivals[1].next) as u64);
+        let class = usize::from(arrivals[0].next as u64 > now);
+        let arrival = arrivals[class].take();
+        busy = fifo::reserve(busy, arrival, service[class]);
+        waited[class] += busy - service[class] - arrival;
+        served[class] += 1;
+    }
+    let residual = (0..2)
+        .map(|class| load[class] * service[class] as f64 / 2.0)
+        .sum::<f64>();
+    let formula = [
+        residual / (1.0 - load[0]),
+        residual / ((1.0 - load[0]) * (1.0 - load[0] - load[1])),
+    ];
+    for class in 0..2 {
+        let mean = waited[class] as f64 / f64::from(served[class]);
+        let error = mean / formula[class] - 1.0;
+        assert!(
+            error.abs() < 0.02,
+            "class {class}: {mean} ns for {}",
+            formula[class]
+        );
+    }
 }
