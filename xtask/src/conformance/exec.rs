@@ -60,6 +60,11 @@ pub fn run(command: &mut Command, watchdog: Duration) -> anyhow::Result<Ran> {
         }
         std::thread::sleep(POLL);
     };
+    let stacks = if end == End::Hung {
+        stacks(child.id())
+    } else {
+        String::new()
+    };
     // Fails when no descendant is left, which is the rule.
     let _ = rustix::process::kill_process_group(group, Signal::KILL);
     if end == End::Hung {
@@ -67,9 +72,26 @@ pub fn run(command: &mut Command, watchdog: Duration) -> anyhow::Result<Ran> {
     }
     Ok(Ran {
         transcript: text(&mut out)?,
-        errors: text(&mut err)?,
+        errors: text(&mut err)? + &stacks,
         end,
     })
+}
+
+/// Where the threads of a hanging program are, if there is a gdb to ask. A hang may not come again for hours.
+fn stacks(pid: u32) -> String {
+    let output = Command::new("timeout")
+        .args(["-k", "1", "20", "gdb", "-batch", "-p", &pid.to_string()])
+        .args(["-ex", "thread apply all backtrace 16"])
+        .stdin(Stdio::null())
+        .output();
+    let Ok(output) = output else {
+        return String::new();
+    };
+    let text = String::from_utf8_lossy(&output.stdout);
+    let lines = text
+        .lines()
+        .filter(|line| line.starts_with("Thread ") || line.starts_with('#'));
+    lines.fold(String::from("\n"), |all, line| all + line + "\n")
 }
 
 fn end_of(status: ExitStatus) -> End {

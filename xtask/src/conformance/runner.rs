@@ -14,6 +14,9 @@ use super::report::{CaseResult, Outcome};
 /// Cases that run at the same time, each on a device of its own.
 const PARALLEL: usize = 2;
 
+/// Lines of standard error shown of a run that went wrong.
+const MAX_ERRORS: usize = 100;
+
 /// What all runs share.
 pub struct Stage {
     /// The folder with the simulated runtime.
@@ -178,7 +181,7 @@ fn explain(run: &str, outcome: Outcome, native: &Ran, ran: &Ran) -> String {
         let last = ran.transcript.lines().last().unwrap_or("(nothing printed)");
         text += &format!("\n  last line: {last}");
     }
-    for line in ran.errors.lines().take(20) {
+    for line in ran.errors.lines().take(MAX_ERRORS) {
         text += &format!("\n  stderr: {line}");
     }
     text
