@@ -148,6 +148,75 @@ pub struct Memcpy3dParams {
 
 const _: () = assert!(size_of::<Memcpy3dParams>() == 160);
 
+/// `hip_Memcpy2D`.
+#[repr(C)]
+pub struct Memcpy2d {
+    pub source_x: usize,
+    pub source_y: usize,
+    pub source_type: c_int,
+    pub source_host: *const c_void,
+    pub source_device: *mut c_void,
+    pub source_array: *mut c_void,
+    pub source_pitch: usize,
+    pub target_x: usize,
+    pub target_y: usize,
+    pub target_type: c_int,
+    pub target_host: *mut c_void,
+    pub target_device: *mut c_void,
+    pub target_array: *mut c_void,
+    pub target_pitch: usize,
+    pub width: usize,
+    pub height: usize,
+}
+
+const _: () = assert!(size_of::<Memcpy2d>() == 128);
+
+/// `HIP_MEMCPY3D`.
+#[repr(C)]
+pub struct Memcpy3d {
+    pub source_x: usize,
+    pub source_y: usize,
+    pub source_z: usize,
+    pub source_lod: usize,
+    pub source_type: c_int,
+    pub source_host: *const c_void,
+    pub source_device: *mut c_void,
+    pub source_array: *mut c_void,
+    pub source_pitch: usize,
+    pub source_height: usize,
+    pub target_x: usize,
+    pub target_y: usize,
+    pub target_z: usize,
+    pub target_lod: usize,
+    pub target_type: c_int,
+    pub target_host: *mut c_void,
+    pub target_device: *mut c_void,
+    pub target_array: *mut c_void,
+    pub target_pitch: usize,
+    pub target_height: usize,
+    pub width: usize,
+    pub height: usize,
+    pub depth: usize,
+}
+
+const _: () = assert!(size_of::<Memcpy3d>() == 184);
+
+/// `hipMemcpy3DPeerParms`.
+#[repr(C)]
+pub struct Memcpy3dPeerParams {
+    pub source_array: *mut c_void,
+    pub source_position: Position,
+    pub source: PitchedPtr,
+    pub source_device: c_int,
+    pub target_array: *mut c_void,
+    pub target_position: Position,
+    pub target: PitchedPtr,
+    pub target_device: c_int,
+    pub extent: Extent,
+}
+
+const _: () = assert!(size_of::<Memcpy3dPeerParams>() == 168);
+
 /// `hipPointerAttribute_t`.
 #[repr(C)]
 pub struct PointerAttributes {

@@ -128,6 +128,44 @@ macro_rules! memset {
     };
 }
 
+fn wide_rows(
+    to: *mut c_void,
+    pitch: usize,
+    value: u32,
+    unit: u32,
+    width: usize,
+    height: usize,
+) -> Result<External> {
+    node_work(&MemsetParams {
+        target: to,
+        element_size: unit,
+        height,
+        pitch,
+        value,
+        width,
+    })
+}
+
+/// The driver API's 2D forms, whose width counts elements.
+macro_rules! memset_d2d {
+    ($awaited:ident, $queued:ident, $value:ty, $unit:literal) => {
+        memset!(
+            $awaited(to: *mut c_void, pitch: usize, value: $value, width: usize, height: usize)
+                = wide_rows(to, pitch, value.into(), $unit, width, height),
+            Legacy
+        );
+        memset!(
+            $queued(to: *mut c_void, pitch: usize, value: $value, width: usize, height: usize)
+                = wide_rows(to, pitch, value.into(), $unit, width, height),
+            Legacy,
+            queued
+        );
+    };
+}
+
+memset_d2d!(memset_d2d8, memset_d2d8_async, u8, 1);
+memset_d2d!(memset_d2d16, memset_d2d16_async, u16, 2);
+memset_d2d!(memset_d2d32, memset_d2d32_async, u32, 4);
 memset!(memset(to: *mut c_void, value: c_int, size: usize) = linear(to, value as u32, 1, size), Legacy);
 memset!(memset_spt(to: *mut c_void, value: c_int, size: usize) = linear(to, value as u32, 1, size), PerThread);
 memset!(memset_async(to: *mut c_void, value: c_int, size: usize) = linear(to, value as u32, 1, size), Legacy, queued);

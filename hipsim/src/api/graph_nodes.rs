@@ -2,15 +2,17 @@
 
 use std::ffi::{c_int, c_void};
 
-use super::copy::{linear_work, symbol_part};
+use super::copy::linear_work;
+use super::copy_driver::driver_box_work;
 use super::copy_shaped::box_work;
+use super::copy_symbol::symbol_part;
 use super::fill;
 use super::launch::{Arguments, Launch, NO_EVENTS, by_stub};
 use super::support::{DefaultStream, put, run};
 use crate::abi::error::{HipError, Result};
 use crate::abi::types::{
-    EventHandle, GraphExecHandle, GraphHandle, HostNodeParams, KernelNodeParams, Memcpy3dParams,
-    MemsetParams,
+    EventHandle, GraphExecHandle, GraphHandle, HostNodeParams, KernelNodeParams, Memcpy3d,
+    Memcpy3dParams, MemsetParams,
 };
 use crate::runtime;
 use crate::runtime::command::{Address, Command, External};
@@ -158,6 +160,13 @@ fn memcpy(params: *const Memcpy3dParams) -> Result<Content> {
     }?))
 }
 
+fn driver_memcpy(params: *const Memcpy3d) -> Result<Content> {
+    Ok(Content::external(
+        NodeType::Memcpy,
+        driver_box_work(params)?,
+    ))
+}
+
 fn memcpy_linear(
     to: *mut c_void,
     from: *const c_void,
@@ -226,7 +235,7 @@ fn free(pointer: *mut c_void) -> Result<Content> {
     ))
 }
 
-/// One kind of node: what its content is made of, the call that adds it, and in the longer form those that change it.
+/// One kind of node: what its content is made of, the call that adds it, and those that change it.
 macro_rules! node {
     (($($argument:ident : $type:ty),*) => $content:expr; $add:ident) => {
         pub unsafe extern "C" fn $add(
@@ -241,11 +250,14 @@ macro_rules! node {
         }
     };
     (($($argument:ident : $type:ty),*) => $content:expr; $add:ident, $set:ident, $set_executable:ident) => {
-        node!(($($argument: $type),*) => $content; $add);
+        node!(($($argument: $type),*) => $content; $add, in executables $set_executable);
 
         pub unsafe extern "C" fn $set(node: NodeHandle, $($argument: $type),*) -> i32 {
             change(node, || $content)
         }
+    };
+    (($($argument:ident : $type:ty),*) => $content:expr; $add:ident, in executables $set_executable:ident) => {
+        node!(($($argument: $type),*) => $content; $add);
 
         pub unsafe extern "C" fn $set_executable(
             executable: GraphExecHandle,
@@ -277,17 +289,18 @@ node!((params: *const MemsetParams) => memset(params); add_memset, set_memset, s
 node!((params: *const HostNodeParams) => host(params); add_host, set_host, set_exec_host);
 node!((event: EventHandle) => record(event); add_record, set_record, set_exec_record);
 node!((event: EventHandle) => wait(event); add_wait, set_wait, set_exec_wait);
-node!((graph: GraphHandle) => child(graph); add_child);
+node!((graph: GraphHandle) => child(graph); add_child, in executables set_exec_child);
 node!(() => empty(); add_empty);
 node!((pointer: *mut c_void) => free(pointer); add_free);
 
-pub unsafe extern "C" fn set_exec_child(
-    executable: GraphExecHandle,
-    node: NodeHandle,
-    graph: GraphHandle,
-) -> i32 {
-    change_executable(executable, node, || child(graph))
-}
+node!(
+    (params: *const Memcpy3d, _context: *mut c_void) => driver_memcpy(params);
+    add_driver_memcpy, in executables set_exec_driver_memcpy
+);
+node!(
+    (params: *const MemsetParams, _context: *mut c_void) => memset(params);
+    add_driver_memset, in executables set_exec_driver_memset
+);
 
 /// The parameters a kernel node was made with. Nodes that a capture made have none to give.
 pub unsafe extern "C" fn kernel_params(node: NodeHandle, at: *mut KernelNodeParams) -> i32 {

@@ -4,7 +4,9 @@
 pub mod capture;
 pub mod context;
 pub mod copy;
+pub mod copy_driver;
 pub mod copy_shaped;
+pub mod copy_symbol;
 pub mod device;
 pub mod errors;
 pub mod event;

@@ -33,6 +33,13 @@ hipError_t hipExtModuleLaunchKernel(hipFunction_t f, uint32_t gx, uint32_t gy, u
                                     hipEvent_t start, hipEvent_t stop, uint32_t flags);
 hipError_t hipGetProcAddress(const char *name, void **at, int version, uint64_t flags, int *status);
 hipError_t hipModuleUnload(hipModule_t module);
+hipError_t hipMemsetD2D32Async(void *to, size_t pitch, unsigned value, size_t width, size_t height, hipStream_t stream);
+hipError_t hipMemsetD2D16Async(void *to, size_t pitch, unsigned short value, size_t width, size_t height,
+                               hipStream_t stream);
+hipError_t hipMemcpyParam2DAsync(const void *params, hipStream_t stream);
+hipError_t hipMemcpyBatchAsync(void **to, void **from, size_t *sizes, size_t count, void *attributes, size_t *indices,
+                               size_t attributeCount, size_t *failed, hipStream_t stream);
+hipError_t hipStreamBatchMemOp(hipStream_t stream, unsigned count, void *operations, unsigned flags);
 
 static void synchronize_waits(void) {
     hipStream_t s = stream_of(0);
@@ -139,6 +146,40 @@ static void copies_keep_their_place(void) {
     OK(hipFreeAsync(later, s));
     OK(hipStreamSynchronize(s));
     IS(hipFree(later), 1);
+}
+
+static void driver_forms_do_the_same(void) {
+    hipStream_t s = stream_of(0);
+    uint32_t *p = device(16 * 16 * 4), *q = device(16 * 16 * 4), host[2] = {0, 0};
+    OK(hipMemsetD2D32Async(p, 64, 0x01020304, 8, 16, s));
+    OK(hipMemsetD2D16Async((char *)p + 32, 64, 0x0506, 16, 16, s));
+    struct {
+        size_t fromX, fromY;
+        int fromType;
+        const void *fromHost;
+        void *fromDevice, *fromArray;
+        size_t fromPitch, toX, toY;
+        int toType;
+        void *toHost, *toDevice, *toArray;
+        size_t toPitch, width, height;
+    } rows = {32, 1, 99, NULL, p, NULL, 64, 0, 2, 99, NULL, q, NULL, 64, 16, 4};
+    OK(hipMemcpyParam2DAsync(&rows, s));
+    void *to[] = {&host[0], &host[1]}, *from[] = {&q[32], &p[0]};
+    size_t sizes[] = {4, 4}, failed = 7, zero = 0;
+    OK(hipMemcpyBatchAsync(to, from, sizes, 2, NULL, &zero, 1, &failed, s));
+    struct {
+        unsigned operation;
+        void *at;
+        uint64_t value;
+        unsigned flags;
+        void *alias;
+        uint64_t padding;
+    } values[] = {{2, &p[5], 77, 0, NULL, 0}, {1, &p[5], 77, 1, NULL, 0}, {5, &p[6], 1ull << 40, 0, NULL, 0}};
+    OK(hipStreamBatchMemOp(s, 3, values, 0));
+    OK(hipStreamSynchronize(s));
+    TRUE(host[0] == 0x05060506 && host[1] == 0x01020304);
+    TRUE(q[32] == 0x05060506 && q[36] == 0 && q[31] == 0 && q[16 * 6] == 0);
+    TRUE(p[5] == 77 && p[6] == 0 && p[7] == 256);
 }
 
 static void errors_are_the_real_ones(void) {
@@ -330,6 +371,7 @@ static const struct test_case cases[] = {
     CASE(events_order_streams),
     CASE(host_functions_run_in_order),
     CASE(copies_keep_their_place),
+    CASE(driver_forms_do_the_same),
     CASE(errors_are_the_real_ones),
     CASE(capture_records_and_graphs_replay),
     CASE(value_waits_hold_the_stream),
