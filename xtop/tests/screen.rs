@@ -108,6 +108,77 @@ fn readonly_sends_nothing() {
 }
 
 #[test]
+fn screens_diagnosis_and_events() {
+    let agent = FakeAgent::start(Behaviour::Steady);
+    let mut xtop = start(&agent, &["-d", "0.2", "--filter", "serve"]);
+    xtop.press("\r");
+    xtop.wait_for("histogram", |s| {
+        s.contains("BURSTS") && s.contains("HISTORY")
+    });
+    xtop.press("d4");
+    xtop.wait_for("the finding among the events", |s| {
+        s.contains("finding    4242  symbol-version-bypass")
+    });
+    xtop.press("2G");
+    xtop.wait_for("fix", |s| s.contains("use a shim that exports hip_99.0"));
+    xtop.press("3");
+    xtop.wait_for("timeline", |s| s.contains("highest class with work"));
+    let diagnose = Request::Diagnose {
+        pid: 4242,
+        duration_ms: 2_000,
+    };
+    assert!(agent.requests.lock().expect("requests").contains(&diagnose));
+    xtop.press("q");
+    assert!(xtop.wait().success());
+    xtop.assert_restored();
+}
+
+#[test]
+fn a_recording_plays_on_the_same_screen() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("recording");
+    let file = path.to_str().expect("text");
+    let agent = FakeAgent::start(Behaviour::Steady);
+    let mut xtop = start(&agent, &["-d", "0.1", "--record", file]);
+    let lines = || std::fs::read_to_string(&path).map_or(0, |text| text.lines().count());
+    xtop.wait_for("twenty snapshots", |_| lines() > 20);
+    xtop.press("q");
+    assert!(xtop.wait().success());
+
+    let arguments = [OsStr::new("--replay"), path.as_os_str()];
+    let mut replay = Pty::start(XTOP, &arguments, (100, 24));
+    replay.wait_for("replay", |s| {
+        s.contains("REPLAY 0:0") && s.contains("  977")
+    });
+    replay.press(" ");
+    replay.wait_for("hold", |s| s.contains("held") || s.contains("ended"));
+    replay.press("[");
+    replay.wait_for("the start", |s| {
+        s.contains("REPLAY 0:00 of 0:0") && s.contains("held")
+    });
+    replay.press(")))) ");
+    replay.wait_for("the end, faster", |s| s.contains("x16 ended"));
+    replay.press("c");
+    replay.wait_for("refusal", |s| s.contains("this is a recording"));
+    replay.press("q");
+    assert!(replay.wait().success());
+    replay.assert_restored();
+}
+
+#[test]
+fn own_keys_are_in_force_and_in_the_footer() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("xtop.toml");
+    let text = "theme = 'high-contrast'\n[keys]\nquit = ['Q']\n[colours]\nbad = 'red'\n";
+    std::fs::write(&path, text).expect("writes");
+    let agent = FakeAgent::start(Behaviour::Steady);
+    let mut xtop = start(&agent, &["--config", path.to_str().expect("text")]);
+    assert!(xtop.text().contains("Q quit"));
+    xtop.press("qQ");
+    assert!(xtop.wait().success());
+}
+
+#[test]
 fn a_click_on_a_title_sorts() {
     let agent = FakeAgent::start(Behaviour::Steady);
     let mut xtop = start(&agent, &[]);

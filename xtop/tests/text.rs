@@ -75,6 +75,56 @@ fn filter_and_sort_apply_to_text() {
 }
 
 #[test]
+fn recordings_are_written_and_printed_as_text() {
+    let agent = FakeAgent::start(Behaviour::Steady);
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("recording");
+    let file = file.to_str().expect("text");
+    let json = ["--batch", "-n", "3", "-d", "0.1", "--format", "json"];
+    let live = text(&xtop(&agent, &[&json[..], &["--record", file]].concat()));
+    let replay = |arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_xtop"))
+            .args(["--replay", file])
+            .args(arguments)
+            .output()
+            .expect("runs")
+    };
+    assert_eq!(text(&replay(&["--batch", "--format", "json"])), live);
+    let two = text(&replay(&[
+        "--batch",
+        "-n",
+        "2",
+        "--format",
+        "csv",
+        "--filter",
+        "!/^train/",
+    ]));
+    assert_eq!(two.lines().count(), 1 + 2 * 2);
+    assert_eq!(text(&replay(&["--once"])).matches("agent").count(), 1);
+    let again = error(&xtop(&agent, &[&json[..], &["--record", file]].concat()), 2);
+    assert!(
+        again.contains("File exists"),
+        "nothing is overwritten: {again}"
+    );
+    std::fs::write(file, "{\"some\":\"thing\"}\n").expect("writes");
+    assert!(error(&replay(&["--once"]), 2).contains("no recording of xtop"));
+}
+
+#[test]
+fn mistakes_in_the_configuration_are_exit_status_2() {
+    let agent = FakeAgent::start(Behaviour::Steady);
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("xtop.toml");
+    std::fs::write(&path, "[keys]\nquit = ['Hyper-q']\n").expect("writes");
+    let path = path.to_str().expect("text");
+    let message = error(&xtop(&agent, &["--once", "--config", path]), 2);
+    assert!(
+        message.contains("xtop.toml: keys of quit: no key 'Hyper-q'"),
+        "{message}"
+    );
+}
+
+#[test]
 fn batch_prints_as_many_as_asked() {
     let agent = FakeAgent::start(Behaviour::Steady);
     let output = xtop(

@@ -10,17 +10,17 @@ mod examine;
 mod filter;
 mod history;
 mod mode;
+mod mouse;
+mod parts;
 mod processes;
 mod row;
 mod screen;
 mod tree;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use crossterm::event::{Event, KeyEventKind, MouseButton, MouseEvent, MouseEventKind};
-use xsched_common::api::{AgentInfo, DeviceRow, Diagnosis, Settled, Snapshot};
-use xsched_common::units::{Class, Nanos};
+use crossterm::event::{Event, KeyEventKind};
+use xsched_common::api::{Diagnosis, Settled, Snapshot};
 
 pub use columns::{Column, Direction, Value};
 pub use events::{Event as Happening, EventKind, Events};
@@ -28,193 +28,20 @@ pub use examine::{Examination, Examinations};
 pub use filter::{Filter, FilterError};
 pub use history::{History, LENGTH as HISTORY_LENGTH, Sample, Series};
 pub use mode::{ClassChange, FilterLine, Mode};
+pub use parts::{
+    Access, Detail, Effect, Flow, Focus, Life, Link, Msg, Notice, Seen, Settings, Tone,
+};
 pub use processes::{Arrangement, Processes, Sort, Step};
 pub use row::{Identity, Row, Users};
 pub use screen::Screen;
 
 use crate::conn::LinkEvent;
-use crate::input::{Keymap, Place};
+use crate::input::Place;
 use crate::layout::{Layout, Size};
-use crate::replay::{Command, Position};
+use crate::replay::Position;
 
 /// How long a notice stays.
 const NOTICE_TIME: Duration = Duration::from_secs(10);
-
-/// Something happened.
-#[derive(Debug)]
-pub enum Msg {
-    /// On the connection.
-    Link(LinkEvent),
-    /// On the terminal.
-    Terminal(Event),
-    /// A class change came back.
-    Settled(Result<Settled, String>),
-    /// An examination came back.
-    Diagnosed(Identity, Result<Diagnosis, String>),
-    /// Where the replay is.
-    Replay(Position),
-    /// The replay starts anew somewhere else: what was shown is not before
-    /// what comes.
-    Rewound,
-    /// The recording cannot be read on.
-    ReplayFailed(String),
-    /// The terminal is gone.
-    TerminalLost,
-    /// Time passed.
-    Tick,
-}
-
-impl From<crate::replay::Event> for Msg {
-    fn from(event: crate::replay::Event) -> Msg {
-        use crate::replay::Event;
-        match event {
-            Event::Snapshot(snapshot) => Msg::Link(LinkEvent::Snapshot(snapshot)),
-            Event::Rewound => Msg::Rewound,
-            Event::Position(position) => Msg::Replay(position),
-            Event::Failed(error) => Msg::ReplayFailed(error),
-        }
-    }
-}
-
-impl From<LinkEvent> for Msg {
-    fn from(event: LinkEvent) -> Msg {
-        Msg::Link(event)
-    }
-}
-
-/// What the caller has to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Nothing but drawing.
-    None,
-    /// Leave.
-    Quit,
-    /// Ask the agent for a class change.
-    Set {
-        /// The process.
-        pid: u32,
-        /// The class it is to get.
-        class: Class,
-    },
-    /// Ask the agent to examine a process.
-    Diagnose(Identity),
-    /// Steer the replay.
-    Replay(Command),
-}
-
-/// Whether classes may be changed from here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// They may.
-    Full,
-    /// They may not (`--readonly`).
-    ReadOnly,
-    /// There is no agent to ask (`--replay`).
-    Recorded,
-}
-
-/// Whether new snapshots reach the screen.
-#[derive(Debug)]
-pub enum Flow {
-    /// They do.
-    Live,
-    /// The newest waits here.
-    Paused(Option<(Box<Snapshot>, Duration)>),
-}
-
-/// The connection to the agent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Link {
-    /// No answer yet.
-    Connecting,
-    /// Snapshots come.
-    Connected,
-    /// Lost, or never made.
-    Lost {
-        /// One line with the next step.
-        error: String,
-        /// The next attempt.
-        retry_at: Duration,
-    },
-}
-
-/// The pane with the selected process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Detail {
-    /// Not shown.
-    Hidden,
-    /// Shown from this line on.
-    Shown(u16),
-}
-
-/// The process that has a screen of its own.
-#[derive(Clone, Debug)]
-pub struct Focus {
-    /// As last seen.
-    pub row: Row,
-    /// Whether it still runs.
-    pub life: Life,
-}
-
-/// Whether a process runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Life {
-    /// It does.
-    Running,
-    /// It does not any more.
-    Exited,
-}
-
-/// The last snapshot, without its processes.
-#[derive(Clone, Debug)]
-pub struct Seen {
-    /// When it came.
-    pub at: Duration,
-    /// Version of its format.
-    pub api_version: u32,
-    /// The time that rates and latencies cover.
-    pub window: Nanos,
-    /// The agent.
-    pub agent: AgentInfo,
-    /// The devices.
-    pub devices: Vec<DeviceRow>,
-}
-
-/// A line about something the user did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// What.
-    pub text: String,
-    /// How bad.
-    pub tone: Tone,
-    until: Duration,
-}
-
-/// How bad something is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tone {
-    /// It worked.
-    Good,
-    /// It did not.
-    Bad,
-}
-
-/// How xtop was started.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The agent's socket.
-    pub socket: PathBuf,
-    /// Time between snapshots.
-    pub interval: Duration,
-    /// Whether classes may be changed.
-    pub access: Access,
-    /// The order to begin with.
-    pub sort: Sort,
-    /// The filter to begin with, as typed.
-    pub filter: String,
-    /// What the keys do.
-    pub keys: Keymap,
-}
 
 /// Everything that the screen shows.
 #[derive(Debug)]
@@ -256,15 +83,6 @@ pub struct State {
     /// What the user's last action led to.
     pub notice: Option<Notice>,
     users: Users,
-}
-
-impl Focus {
-    fn running(row: &Row) -> Focus {
-        Focus {
-            row: row.clone(),
-            life: Life::Running,
-        }
-    }
 }
 
 impl State {
@@ -479,42 +297,6 @@ impl State {
             (Screen::Process, Some(focus)) => Some(&focus.row),
             (Screen::Processes | Screen::Process, _) => self.processes.selected(),
             (Screen::Devices | Screen::Events, _) => None,
-        }
-    }
-
-    fn mouse(&mut self, mouse: MouseEvent) {
-        if self.mode != Mode::Browse {
-            return;
-        }
-        let layout = Layout::of(self.size, self);
-        if mouse.kind == MouseEventKind::Down(MouseButton::Left)
-            && let Some(screen) = layout.tab_at(mouse.column, mouse.row)
-        {
-            return self.show_screen(screen);
-        }
-        if self.screen != Screen::Processes {
-            match mouse.kind {
-                MouseEventKind::ScrollDown => self.scroll_by(3),
-                MouseEventKind::ScrollUp => self.scroll_by(-3),
-                _ => {}
-            }
-            return;
-        }
-        match mouse.kind {
-            MouseEventKind::ScrollDown => self.processes.step(Step::Rows(3)),
-            MouseEventKind::ScrollUp => self.processes.step(Step::Rows(-3)),
-            MouseEventKind::Down(MouseButton::Left) => {
-                if let Some(column) = layout.header_at(mouse.column, mouse.row) {
-                    self.sort_by_or_invert(column);
-                } else if let Some(row) = layout.row_at(mouse.column, mouse.row) {
-                    let target = self.processes.offset(layout.rows()) + row;
-                    if target < self.processes.len() {
-                        let step = target as isize - self.processes.cursor() as isize;
-                        self.processes.step(Step::Rows(step));
-                    }
-                }
-            }
-            _ => {}
         }
     }
 

@@ -1,0 +1,200 @@
+//! What comes in, what goes out, and the parts of the state.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crossterm::event::Event;
+use xsched_common::api::{AgentInfo, DeviceRow, Diagnosis, Settled, Snapshot};
+use xsched_common::units::{Class, Nanos};
+
+use super::processes::Sort;
+use super::row::{Identity, Row};
+use crate::conn::LinkEvent;
+use crate::input::Keymap;
+use crate::replay::{Command, Position};
+
+/// Something happened.
+#[derive(Debug)]
+pub enum Msg {
+    /// On the connection.
+    Link(LinkEvent),
+    /// On the terminal.
+    Terminal(Event),
+    /// A class change came back.
+    Settled(Result<Settled, String>),
+    /// An examination came back.
+    Diagnosed(Identity, Result<Diagnosis, String>),
+    /// Where the replay is.
+    Replay(Position),
+    /// The replay starts anew somewhere else: what was shown is not before
+    /// what comes.
+    Rewound,
+    /// The recording cannot be read on.
+    ReplayFailed(String),
+    /// The terminal is gone.
+    TerminalLost,
+    /// Time passed.
+    Tick,
+}
+
+impl From<crate::replay::Event> for Msg {
+    fn from(event: crate::replay::Event) -> Msg {
+        use crate::replay::Event;
+        match event {
+            Event::Snapshot(snapshot) => Msg::Link(LinkEvent::Snapshot(snapshot)),
+            Event::Rewound => Msg::Rewound,
+            Event::Position(position) => Msg::Replay(position),
+            Event::Failed(error) => Msg::ReplayFailed(error),
+        }
+    }
+}
+
+impl From<LinkEvent> for Msg {
+    fn from(event: LinkEvent) -> Msg {
+        Msg::Link(event)
+    }
+}
+
+/// What the caller has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing but drawing.
+    None,
+    /// Leave.
+    Quit,
+    /// Ask the agent for a class change.
+    Set {
+        /// The process.
+        pid: u32,
+        /// The class it is to get.
+        class: Class,
+    },
+    /// Ask the agent to examine a process.
+    Diagnose(Identity),
+    /// Steer the replay.
+    Replay(Command),
+}
+
+/// Whether classes may be changed from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// They may.
+    Full,
+    /// They may not (`--readonly`).
+    ReadOnly,
+    /// There is no agent to ask (`--replay`).
+    Recorded,
+}
+
+/// Whether new snapshots reach the screen.
+#[derive(Debug)]
+pub enum Flow {
+    /// They do.
+    Live,
+    /// The newest waits here.
+    Paused(Option<(Box<Snapshot>, Duration)>),
+}
+
+/// The connection to the agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// No answer yet.
+    Connecting,
+    /// Snapshots come.
+    Connected,
+    /// Lost, or never made.
+    Lost {
+        /// One line with the next step.
+        error: String,
+        /// The next attempt.
+        retry_at: Duration,
+    },
+}
+
+/// The pane with the selected process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Not shown.
+    Hidden,
+    /// Shown from this line on.
+    Shown(u16),
+}
+
+/// The process that has a screen of its own.
+#[derive(Clone, Debug)]
+pub struct Focus {
+    /// As last seen.
+    pub row: Row,
+    /// Whether it still runs.
+    pub life: Life,
+}
+
+/// Whether a process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// It does.
+    Running,
+    /// It does not any more.
+    Exited,
+}
+
+/// The last snapshot, without its processes.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// When it came.
+    pub at: Duration,
+    /// Version of its format.
+    pub api_version: u32,
+    /// The time that rates and latencies cover.
+    pub window: Nanos,
+    /// The agent.
+    pub agent: AgentInfo,
+    /// The devices.
+    pub devices: Vec<DeviceRow>,
+}
+
+/// A line about something the user did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// What.
+    pub text: String,
+    /// How bad.
+    pub tone: Tone,
+    pub(super) until: Duration,
+}
+
+/// How bad something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// It worked.
+    Good,
+    /// It did not.
+    Bad,
+}
+
+/// How xtop was started.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The agent's socket.
+    pub socket: PathBuf,
+    /// Time between snapshots.
+    pub interval: Duration,
+    /// Whether classes may be changed.
+    pub access: Access,
+    /// The order to begin with.
+    pub sort: Sort,
+    /// The filter to begin with, as typed.
+    pub filter: String,
+    /// What the keys do.
+    pub keys: Keymap,
+}
+
+impl Focus {
+    /// On `row`, which has just been seen.
+    pub(super) fn running(row: &Row) -> Focus {
+        Focus {
+            row: row.clone(),
+            life: Life::Running,
+        }
+    }
+}
