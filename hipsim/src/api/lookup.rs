@@ -58,3 +58,24 @@ pub unsafe extern "C" fn proc_address_spt(
     // SAFETY: as above.
     run(|| unsafe { find(name, at, result, true) })
 }
+
+/// `hipGetDriverEntryPoint`: the same without a version.
+pub unsafe extern "C" fn driver_entry_point(
+    name: *const c_char,
+    at: *mut *mut c_void,
+    flags: u64,
+    result: *mut c_int,
+) -> i32 {
+    // SAFETY: as above.
+    run(|| unsafe { find(name, at, result, flags & PER_THREAD != 0) })
+}
+
+pub unsafe extern "C" fn driver_entry_point_spt(
+    name: *const c_char,
+    at: *mut *mut c_void,
+    _flags: u64,
+    result: *mut c_int,
+) -> i32 {
+    // SAFETY: as above.
+    run(|| unsafe { find(name, at, result, true) })
+}

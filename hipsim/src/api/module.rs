@@ -170,3 +170,41 @@ pub unsafe extern "C" fn name_by_handle(function: FunctionHandle) -> *const c_ch
 pub unsafe extern "C" fn name_by_stub(stub: *const c_void, _stream: *mut c_void) -> *const c_char {
     kernels::find(stub).map_or(std::ptr::null(), |kernel| kernel.name.as_ptr())
 }
+
+/// A library is a module here, and its kernels are the module's functions. The options are for a compiler that is not there.
+pub unsafe extern "C" fn library_load_data(
+    at: *mut ModuleHandle,
+    image: *const u8,
+    _jit_options: *mut c_int,
+    _jit_values: *mut *mut c_void,
+    _jit_count: c_uint,
+    _options: *mut c_int,
+    _values: *mut *mut c_void,
+    _count: c_uint,
+) -> i32 {
+    // SAFETY: the same arguments.
+    unsafe { load_data(at, image) }
+}
+
+pub unsafe extern "C" fn library_load(
+    at: *mut ModuleHandle,
+    path: *const c_char,
+    _jit_options: *mut c_int,
+    _jit_values: *mut *mut c_void,
+    _jit_count: c_uint,
+    _options: *mut c_int,
+    _values: *mut *mut c_void,
+    _count: c_uint,
+) -> i32 {
+    // SAFETY: the same arguments.
+    unsafe { load(at, path) }
+}
+
+/// The function of a library's kernel is the same handle.
+pub unsafe extern "C" fn kernel_function(at: *mut FunctionHandle, kernel: FunctionHandle) -> i32 {
+    run(|| {
+        by_handle(kernel)?;
+        // SAFETY: the program's pointer for the result.
+        unsafe { put(at, kernel) }
+    })
+}

@@ -6,6 +6,13 @@
 hipError_t hipModuleLoad(hipModule_t *module, const char *path);
 hipError_t hipModuleLoadDataEx(hipModule_t *module, const void *image, unsigned count, int *options, void **values);
 hipError_t hipModuleUnload(hipModule_t module);
+hipError_t hipLibraryLoadFromFile(void **library, const char *path, int *jitOptions, void **jitValues, unsigned jitCount,
+                                  int *options, void **values, unsigned count);
+hipError_t hipLibraryGetKernelCount(unsigned *count, void *library);
+hipError_t hipLibraryGetKernel(void **kernel, void *library, const char *name);
+hipError_t hipKernelGetFunction(hipFunction_t *function, void *kernel);
+hipError_t hipLibraryUnload(void *library);
+hipError_t hipGetDriverEntryPoint(const char *name, void **at, unsigned long long flags, int *status);
 
 enum { N = 1000 };
 
@@ -46,6 +53,25 @@ int main(int argc, char **argv) {
     OK(hipModuleLoadDataEx(&loaded, image, 0, NULL, NULL));
     compute(loaded);
     IS(hipModuleLoad(&loaded, "/nonexistent"), 301);
+    /* The same as a library. */
+    void *library, *kernel, *entry;
+    hipFunction_t function;
+    unsigned count;
+    int status;
+    OK(hipLibraryLoadFromFile(&library, argv[1], NULL, NULL, 0, NULL, NULL, 0));
+    OK(hipLibraryGetKernelCount(&count, library));
+    TRUE(count == 2);
+    OK(hipLibraryGetKernel(&kernel, library, "fill"));
+    OK(hipKernelGetFunction(&function, kernel));
+    uint32_t *one = device(4), value = 7;
+    size_t n = 1;
+    void *params[] = {&one, &value, &n};
+    OK(hipModuleLaunchKernel(function, 1, 1, 1, 64, 1, 1, 0, NULL, params, NULL));
+    OK(hipDeviceSynchronize());
+    TRUE(*one == 7);
+    OK(hipLibraryUnload(library));
+    OK(hipGetDriverEntryPoint("hipMalloc", &entry, 0, &status));
+    TRUE(entry == (void *)hipMalloc && status == 0);
     puts("ok");
     return 0;
 }
