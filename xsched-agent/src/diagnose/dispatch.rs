@@ -8,6 +8,7 @@
 //! that is right for a number of rows that real tables have, and that many
 //! addresses of code behind it.
 
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use super::bindings::Memory;
@@ -18,7 +19,7 @@ const ROWS: &str = include_str!("../../../xsched-common/data/hip-dispatch-table.
 
 /// The first table (HIP 6.1) had more rows than this, and those of a few
 /// releases to come have fewer than that.
-const ROW_COUNT: std::ops::Range<usize> = 400..1_000;
+const ROW_COUNT: Range<usize> = 400..1_000;
 /// More writable memory than a runtime's own.
 const MAX_MEMORY: u64 = 64 << 20;
 const WORD: usize = 8;
@@ -38,18 +39,14 @@ pub struct Redirection {
 
 /// All entries of all runtimes' tables that lead elsewhere. `writable` are
 /// the process's writable mappings.
-pub fn redirections(
-    survey: &Survey,
-    memory: &Memory,
-    writable: &[std::ops::Range<u64>],
-) -> Vec<Redirection> {
+pub fn redirections(survey: &Survey, memory: &Memory, writable: &[Range<u64>]) -> Vec<Redirection> {
     let mut out = Vec::new();
     for (index, object) in survey.objects.iter().enumerate() {
         if object.role != Role::Runtime {
             continue;
         }
         let mut budget = MAX_MEMORY;
-        for range in writable {
+        for range in runs(writable) {
             let (start, end) = (
                 range.start.max(object.span.start),
                 range.end.min(object.span.end),
@@ -65,6 +62,19 @@ pub fn redirections(
                 collect(survey, index, &bytes, (start, at, count), &mut out);
                 break;
             }
+        }
+    }
+    out
+}
+
+/// Adjacent mappings as one: a table may begin in the file's data and go on
+/// in the memory behind it.
+fn runs(mappings: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut out: Vec<Range<u64>> = Vec::new();
+    for mapping in mappings {
+        match out.last_mut() {
+            Some(last) if last.end == mapping.start => last.end = mapping.end,
+            _ => out.push(mapping.clone()),
         }
     }
     out
@@ -132,6 +142,12 @@ mod tests {
         ] {
             assert_eq!(rows()[row], symbol);
         }
+    }
+
+    #[test]
+    fn adjacent_mappings_are_read_as_one() {
+        assert_eq!(runs(&[1..2, 2..4, 5..6]), [1..4, 5..6]);
+        assert_eq!(runs(&[]), [0..0; 0]);
     }
 
     fn table(count: u64, entry: u64) -> Vec<u8> {

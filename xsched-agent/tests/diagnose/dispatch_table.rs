@@ -23,7 +23,7 @@ fn a_tool_behind_the_exports_is_named() {
     );
     let evidence = report.findings[1].evidence.join("\n");
     for part in [
-        "1 entries, 1 of them",
+        ": 1, of which launch: 1",
         "libtool.so",
         "hipLaunchKernel at 0x",
     ] {

@@ -33,9 +33,9 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
             format!("; {} at {:#x}", e.symbol, e.entry)
         });
         format!(
-            "{} entries, {launches} of them of functions that launch, lead to {}{example}",
-            entries.len(),
-            place(facts, facts.object(owner))
+            "functions that lead to {}: {}, of which launch: {launches}{example}",
+            place(facts, facts.object(owner)),
+            entries.len()
         )
     });
     Some(Details {
