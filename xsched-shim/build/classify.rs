@@ -9,6 +9,8 @@
 //! tell is hooked; the rest is forwarded, so that probes and the dispatch
 //! table find one place for all of them.
 
+use std::collections::BTreeMap;
+
 use xsched_common::hip::{ENTRY_POINTS, EntryClass, EntryPoint, StreamAt, symbol_node};
 
 /// One exported symbol.
@@ -17,6 +19,8 @@ pub struct Export {
     pub node: &'static str,
     pub kind: Kind,
     pub stream: StreamAt,
+    /// Its row in the dispatch table of HIP 6.1 and later.
+    pub row: Option<u16>,
 }
 
 /// The handler, as Rust source of `hip::exports`' types.
@@ -84,7 +88,8 @@ fn is_exported(entry: &EntryPoint) -> bool {
     }
 }
 
-pub fn exports() -> Vec<Export> {
+/// `rows`: the dispatch table's symbols with their rows.
+pub fn exports(rows: &BTreeMap<String, u16>) -> Vec<Export> {
     let mut out: Vec<_> = ENTRY_POINTS
         .iter()
         .filter(|entry| is_exported(entry))
@@ -93,16 +98,32 @@ pub fn exports() -> Vec<Export> {
             node: entry.node,
             kind: kind(entry),
             stream: entry.stream_at,
+            row: rows.get(c_name(entry.symbol)).copied(),
         })
         .chain(EXTRA.iter().map(|&(symbol, kind)| Export {
             symbol,
             node: symbol_node(symbol).expect("a symbol of real runtimes"),
             kind,
             stream: StreamAt::Unknown,
+            row: rows.get(symbol).copied(),
         }))
         .collect();
     out.sort_by_key(|export| export.symbol);
     out
+}
+
+/// The C twin of a mangled function (`_Z3foo...` -> `foo`), which shares its
+/// row of the dispatch table; other names are their own.
+fn c_name(symbol: &'static str) -> &'static str {
+    let Some(mangled) = symbol.strip_prefix("_Z") else {
+        return symbol;
+    };
+    let name = mangled.trim_start_matches(|c: char| c.is_ascii_digit());
+    mangled[..mangled.len() - name.len()]
+        .parse()
+        .ok()
+        .and_then(|len: usize| name.get(..len))
+        .unwrap_or(symbol)
 }
 
 fn kind(entry: &EntryPoint) -> Kind {

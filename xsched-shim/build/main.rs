@@ -4,6 +4,7 @@
 
 mod classify;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::{env, fs};
@@ -13,7 +14,7 @@ use classify::{Export, Kind};
 fn main() {
     println!("cargo::rerun-if-changed=build");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
-    let exports = classify::exports();
+    let exports = classify::exports(&dispatch_rows());
 
     let script = out.join("versions.map");
     fs::write(&script, version_script(&exports)).expect("OUT_DIR is writable");
@@ -24,6 +25,26 @@ fn main() {
     );
     fs::write(out.join("trampolines.s"), trampolines(&exports)).expect("OUT_DIR is writable");
     fs::write(out.join("exports.rs"), table(&exports)).expect("OUT_DIR is writable");
+}
+
+/// Symbol -> row of the runtime's dispatch table.
+fn dispatch_rows() -> BTreeMap<String, u16> {
+    let root = env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
+    let file = PathBuf::from(root).join("../xsched-common/data/hip-dispatch-table.tsv");
+    println!("cargo::rerun-if-changed={}", file.display());
+    fs::read_to_string(&file)
+        .unwrap_or_else(|e| panic!("{}: {e}", file.display()))
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty())
+        .map(|line| {
+            let mut columns = line.split('\t');
+            let row = columns.next().and_then(|row| row.parse().ok());
+            let (Some(row), Some(symbol)) = (row, columns.next()) else {
+                panic!("{}: not a row: {line}", file.display());
+            };
+            (symbol.to_owned(), row)
+        })
+        .collect()
 }
 
 /// The nodes, empty: the symbols are put into them by `.symver`. A script
@@ -57,14 +78,13 @@ fn version_numbers(node: &str) -> Vec<u32> {
 /// children (see `lifecycle/fork.rs`), and the kernel emulates a jump where
 /// it would single-step a `mov`. The trampoline passes its index in r11, which
 /// belongs to nobody between a call and its function (System V psABI 3.2.1).
+///
+/// What is gated or hooked has a second trampoline for strict mode: it stands
+/// in the runtime's dispatch table and passes the index behind all exports'.
 fn trampolines(exports: &[Export]) -> String {
     let mut out = String::new();
     for (index, export) in exports.iter().enumerate() {
-        let body = match export.kind {
-            Kind::Command { .. } => "xsched_command_body",
-            Kind::Forward => "xsched_forward_body",
-            Kind::Hook(_) => "xsched_hook_body",
-        };
+        let body = body(export.kind);
         let (symbol, node) = (export.symbol, export.node);
         write!(
             out,
@@ -92,8 +112,47 @@ fn trampolines(exports: &[Export]) -> String {
     for index in 0..exports.len() {
         writeln!(out, "    .quad xsched_export_{index}").expect("writing to a string");
     }
+    for (index, export) in exports.iter().enumerate().filter(|(_, e)| is_tabled(e)) {
+        let body = body(export.kind);
+        write!(
+            out,
+            "    .section .text.xsched_table,\"ax\",@progbits\n\
+             \x20   .p2align 4\n\
+             xsched_table_{index}:\n\
+             \x20   .cfi_startproc\n\
+             \x20   mov r11d, {behind}\n\
+             \x20   jmp {body}\n\
+             \x20   .cfi_endproc\n",
+            behind = exports.len() + index,
+        )
+        .expect("writing to a string");
+    }
+    out += "    .section .data.rel.ro.xsched_table_addresses,\"aw\",@progbits\n\
+            \x20   .p2align 3\n\
+            \x20   .globl xsched_table_addresses\n\
+            \x20   .hidden xsched_table_addresses\n\
+            xsched_table_addresses:\n";
+    for (index, export) in exports.iter().enumerate() {
+        if is_tabled(export) {
+            writeln!(out, "    .quad xsched_table_{index}").expect("writing to a string");
+        } else {
+            out += "    .quad 0\n";
+        }
+    }
     out += "    .text\n";
     out
+}
+
+fn is_tabled(export: &Export) -> bool {
+    export.row.is_some() && !matches!(export.kind, Kind::Forward)
+}
+
+fn body(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Command { .. } => "xsched_command_body",
+        Kind::Forward => "xsched_forward_body",
+        Kind::Hook(_) => "xsched_hook_body",
+    }
 }
 
 fn table(exports: &[Export]) -> String {
@@ -112,11 +171,12 @@ fn table(exports: &[Export]) -> String {
         };
         writeln!(
             out,
-            "    Export {{ symbol: {:?}, node: {:?}, kind: {kind}, stream: {}, default_stream: DefaultStream::{} }},",
+            "    Export {{ symbol: {:?}, node: {:?}, kind: {kind}, stream: {}, default_stream: DefaultStream::{}, row: {:?} }},",
             export.symbol,
             export.node,
             classify::stream_place(export.stream),
             if export.symbol.ends_with("_spt") { "PerThread" } else { "Legacy" },
+            export.row,
         )
         .expect("writing to a string");
     }

@@ -20,7 +20,7 @@ pub struct Variable {
 }
 
 /// The table that README.md repeats and `XSCHED_VERBOSE=1` prints.
-pub const VARIABLES: [Variable; 4] = [
+pub const VARIABLES: [Variable; 5] = [
     Variable {
         name: c"XSCHED_RUN_DIR",
         kind: "directory",
@@ -45,6 +45,12 @@ pub const VARIABLES: [Variable; 4] = [
         default: "0",
         meaning: "do nothing at all",
     },
+    Variable {
+        name: c"XSCHED_STRICT",
+        kind: "0 or 1",
+        default: "0",
+        meaning: "gate in the dispatch table of HIP 6.1 and later too, where no look-up leads past it",
+    },
 ];
 
 /// Collectives of several ranks wait for each other: gating one rank's
@@ -59,6 +65,18 @@ pub struct Options {
     pub verbosity: Verbosity,
     /// Whether the shim does anything.
     pub power: Power,
+    /// Where calls are caught.
+    pub strictness: Strictness,
+}
+
+/// Where calls are caught.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strictness {
+    /// Where the dynamic linker leads them.
+    #[default]
+    Interpose,
+    /// In the runtime as well.
+    Table,
 }
 
 /// How much the shim says.
@@ -90,8 +108,14 @@ impl Options {
         OPTIONS.get_or_init(|| Options::read(value))
     }
 
+    /// The options if they have been read: allocates nothing, for calls that
+    /// may come from inside of an allocator.
+    pub fn known() -> Option<&'static Options> {
+        OPTIONS.get()
+    }
+
     fn read(value: impl Fn(&CStr) -> Option<Vec<u8>>) -> Options {
-        let [_, passthrough, verbose, disable] = &VARIABLES;
+        let [_, passthrough, verbose, disable, strict] = &VARIABLES;
         let is_set =
             |variable: &Variable| value(variable.name).is_some_and(|v| !v.is_empty() && v != b"0");
         Options {
@@ -110,6 +134,11 @@ impl Options {
                 Power::Off
             } else {
                 Power::On
+            },
+            strictness: if is_set(strict) {
+                Strictness::Table
+            } else {
+                Strictness::Interpose
             },
         }
     }

@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use xsched_common::page::Route;
 use xsched_common::units::StreamClass;
 
-use super::exports::{Counting, DefaultStream, EXPORTS, Export, Kind, Size};
+use super::exports::{Counting, DefaultStream, Export, Kind, Size, of_trampoline};
 use super::fence::EventFences;
 use super::frame::Frame;
 use super::runtime::{self, call};
 use super::streams::{self, Stream};
-use super::{SUCCESS, devices};
+use super::{SUCCESS, devices, strict};
 use crate::callers::{self, Caller, Treatment};
 use crate::gate::{self, Command};
 use crate::page::Session;
@@ -30,6 +30,9 @@ pub unsafe extern "C" fn admit(frame: *const Frame) -> usize {
     // the pointer.
     let index = unsafe { (*frame).export } as usize;
     let real = runtime::real_or_error(index);
+    if strict::passes_later(index) {
+        return real;
+    }
     let process = process();
     if let Some(session) = session() {
         // SAFETY: as above.
@@ -62,7 +65,7 @@ unsafe fn join_first(process: &Process, frame: *const Frame, index: usize) {
 
 #[inline(always)]
 unsafe fn gated(process: &Process, session: &Session, frame: *const Frame, index: usize) {
-    let Some(export) = EXPORTS.get(index) else {
+    let Some(export) = of_trampoline(index) else {
         return;
     };
     // SAFETY: the caller's frame.

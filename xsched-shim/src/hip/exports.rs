@@ -18,6 +18,8 @@ pub struct Export {
     pub stream: StreamAt,
     /// What a NULL stream means to this function.
     pub default_stream: DefaultStream,
+    /// Its row in the dispatch table of HIP 6.1 and later.
+    pub row: Option<u16>,
 }
 
 /// What the shim does at an export.
@@ -111,8 +113,24 @@ pub enum Direction {
 
 include!(concat!(env!("OUT_DIR"), "/exports.rs"));
 
-/// The runtime's functions behind [`EXPORTS`], zero while unknown.
-pub static REAL: [AtomicUsize; EXPORTS.len()] = [const { AtomicUsize::new(0) }; EXPORTS.len()];
+/// Where the indices of the trampolines in the runtime's dispatch table
+/// begin, see [`super::strict`].
+pub const TABLED: usize = EXPORTS.len();
+
+/// What the trampolines lead to, zero while unknown: the runtime's exports
+/// behind [`EXPORTS`], and from [`TABLED`] on what stood in the dispatch table
+/// before us.
+pub static REAL: [AtomicUsize; 2 * TABLED] = [const { AtomicUsize::new(0) }; 2 * TABLED];
+
+/// The export whose trampoline passed `index`.
+#[inline(always)]
+pub fn of_trampoline(index: usize) -> Option<&'static Export> {
+    EXPORTS.get(if index < TABLED {
+        index
+    } else {
+        index - TABLED
+    })
+}
 
 /// The export called `symbol`.
 pub fn find(symbol: &[u8]) -> Option<usize> {
@@ -142,6 +160,16 @@ mod addresses {
     unsafe extern "C" {
         /// Emitted with the trampolines, in the order of [`EXPORTS`].
         static xsched_export_addresses: [usize; EXPORTS.len()];
+        /// Likewise for the dispatch table; zero where there is none.
+        static xsched_table_addresses: [usize; EXPORTS.len()];
+    }
+
+    /// The address of the trampoline for an export's row in the dispatch
+    /// table.
+    pub fn table_address(index: usize) -> Option<usize> {
+        // SAFETY: as in `own_address`.
+        let address = unsafe { xsched_table_addresses.get(index).copied() };
+        address.filter(|&address| address != 0)
     }
 
     /// The address of our own definition of an export.
@@ -158,9 +186,14 @@ mod addresses {
     pub fn own_address(_index: usize) -> Option<usize> {
         None
     }
+
+    /// Likewise.
+    pub fn table_address(_index: usize) -> Option<usize> {
+        None
+    }
 }
 
-pub use addresses::own_address;
+pub use addresses::{own_address, table_address};
 
 #[cfg(test)]
 mod tests {

@@ -43,7 +43,7 @@ mod interposed {
     use std::ops::ControlFlow;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-    use super::super::{exports, runtime};
+    use super::super::{exports, runtime, strict};
     use super::replacement;
     use crate::callers;
     use crate::loader::{self, Version};
@@ -195,6 +195,11 @@ mod interposed {
         }
         // SAFETY: the look-up has read the name.
         let name = unsafe { CStr::from_ptr(name) }.to_bytes();
+        // Looking something up in a library that it has just opened is what
+        // a program does before the library's first launch.
+        if let Some(options) = Options::known() {
+            strict::install(options);
+        }
         if exports::find(name).is_none() || Options::get().power == Power::Off {
             return found;
         }

@@ -7,7 +7,7 @@ use xsched_common::hip::Register;
 use xsched_common::units::{DeviceIndex, Nanos};
 
 use super::commands::is_capturing;
-use super::exports::{DefaultStream, Direction, EXPORTS, Export, Hook, Kind};
+use super::exports::{DefaultStream, Direction, Export, Hook, Kind, of_trampoline};
 use super::frame::Frame;
 use super::streams::{self, Stream};
 use super::{SUCCESS, devices, fence, handles, runtime};
@@ -39,7 +39,7 @@ pub unsafe extern "C-unwind" fn call(frame: *const Frame) -> u64 {
     let frame = unsafe { &*frame };
     let index = frame.export as usize;
     let real = runtime::real_or_error(index);
-    let Some((export, hook)) = EXPORTS.get(index).and_then(|export| match export.kind {
+    let Some((export, hook)) = of_trampoline(index).and_then(|export| match export.kind {
         Kind::Hook(hook) => Some((export, hook)),
         Kind::Command { .. } | Kind::Forward => None,
     }) else {

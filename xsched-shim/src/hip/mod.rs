@@ -2,6 +2,7 @@
 
 mod commands;
 mod devices;
+mod dispatch;
 mod exports;
 mod fence;
 mod forward;
@@ -10,6 +11,7 @@ mod handles;
 mod hooks;
 mod runtime;
 mod streams;
+mod strict;
 #[cfg(not(test))]
 mod trampoline;
 

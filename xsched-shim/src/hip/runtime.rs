@@ -13,7 +13,7 @@ use std::sync::atomic::{
 use xsched_common::hip::symbol_node;
 
 use super::NOT_SUPPORTED;
-use super::exports::{EXPORTS, REAL, forget_real};
+use super::exports::{EXPORTS, REAL, TABLED, forget_real};
 use crate::loader::{self, Object, Version};
 
 /// Whether an object is a HIP runtime, by its file name: wheels put a hash
@@ -53,7 +53,8 @@ pub fn real(index: usize) -> Option<usize> {
     }
 }
 
-/// The same, or a function that reports that there is none.
+/// The same, or what the table led to, or a function that reports that there
+/// is none.
 #[inline(always)]
 pub fn real_or_error(index: usize) -> usize {
     match REAL.get(index).map(|slot| slot.load(Relaxed)) {
@@ -65,6 +66,7 @@ pub fn real_or_error(index: usize) -> usize {
 #[cold]
 #[inline(never)]
 fn resolve(index: usize) -> usize {
+    super::strict::install(crate::options::Options::get());
     real(index).unwrap_or(not_supported as *const () as usize)
 }
 
@@ -159,11 +161,13 @@ pub(super) use call;
 pub fn recheck() {
     let known = REAL
         .iter()
+        .take(TABLED)
         .map(|slot| slot.load(Relaxed))
         .find(|&address| address != 0);
     if let Some(address) = known
         && !loader::object_at(address, is_runtime).unwrap_or(false)
     {
+        super::strict::forget();
         forget_real();
         for service in SERVICES {
             service.address.store(0, Release);

@@ -29,6 +29,39 @@ impl Object<'_> {
         })
     }
 
+    /// Whether `len` bytes at `address` lie in one of its segments that have
+    /// these rights (`PF_R`, `PF_W`, `PF_X`) and keep them: what is made
+    /// read-only after relocation is not writable.
+    pub fn permits(&self, address: usize, len: usize, rights: u32) -> bool {
+        let Some(end) = address.checked_add(len) else {
+            return false;
+        };
+        let range = |h: &libc::Elf64_Phdr| {
+            let start = self.base.wrapping_add(h.p_vaddr as usize);
+            start..start.saturating_add(h.p_memsz as usize)
+        };
+        let sealed = rights & libc::PF_W != 0
+            && self
+                .segments(libc::PT_GNU_RELRO)
+                .map(range)
+                .any(|r| address < r.end && r.start < end);
+        !sealed
+            && self.segments(libc::PT_LOAD).any(|h| {
+                let r = range(h);
+                h.p_flags & rights == rights && r.start <= address && end <= r.end
+            })
+    }
+
+    /// A value in a readable segment.
+    pub fn read<T: Copy>(&self, address: usize) -> Option<T> {
+        if !self.permits(address, size_of::<T>(), libc::PF_R) {
+            return None;
+        }
+        // SAFETY: mapped and readable, checked just now. Used for plain
+        // integers and arrays of bytes.
+        Some(unsafe { (address as *const T).read_unaligned() })
+    }
+
     /// The dynamic section's entries as (tag, value).
     pub fn dynamic(&self) -> impl Iterator<Item = (i64, usize)> {
         let section = self
@@ -133,6 +166,24 @@ mod tests {
         });
         assert_eq!(libc_name.as_deref(), Some(&b"libc.so.6"[..]));
         assert_eq!(object_at(8, |_| ()), None);
+    }
+
+    #[test]
+    fn rights_are_told_apart() {
+        static CONSTANT: u64 = 7;
+        static VARIABLE: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(7);
+        let code = basename as *const () as usize;
+        let permitted = |address: usize| {
+            object_at(address, |o| {
+                [libc::PF_R, libc::PF_W, libc::PF_X].map(|right| o.permits(address, 8, right))
+            })
+        };
+        let (constant, variable) = (&raw const CONSTANT as usize, &raw const VARIABLE as usize);
+        assert_eq!(permitted(code), Some([true, false, true]));
+        assert_eq!(permitted(constant), Some([true, false, false]));
+        assert_eq!(permitted(variable), Some([true, true, false]));
+        let read = object_at(constant, |o| o.read::<u64>(constant)).flatten();
+        assert_eq!(read, Some(7));
     }
 
     #[test]

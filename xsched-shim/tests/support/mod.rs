@@ -55,8 +55,8 @@ fn build() -> TempDir {
             let out = dir.path().join(&stem);
             let mut arguments = vec![path.as_os_str(), "-pthread".as_ref(), "-ldl".as_ref()];
             arguments.extend(["-o".as_ref(), out.as_os_str()]);
-            // One program opens the runtime itself.
-            if stem != "handles" {
+            // Some open the runtime themselves.
+            if stem != "handles" && stem != "deepbind" {
                 arguments.push(runtime.as_os_str());
             }
             cc(&arguments);
