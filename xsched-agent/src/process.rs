@@ -136,6 +136,29 @@ pub fn uid(pid: u32) -> Result<u32, ProcessError> {
         .ok_or_else(|| ProcessError::from_io(pid, "status", io::ErrorKind::InvalidData.into()))
 }
 
+/// The control group's path: that of version 2, else systemd's own hierarchy
+/// (cgroups(7)).
+pub fn cgroup(pid: u32) -> Result<String, ProcessError> {
+    let raw = read(pid, "cgroup")?;
+    parse_cgroup(&String::from_utf8_lossy(&raw))
+        .ok_or_else(|| ProcessError::from_io(pid, "cgroup", io::ErrorKind::InvalidData.into()))
+}
+
+/// Lines of `hierarchy:controllers:path`; the path may hold colons.
+fn parse_cgroup(text: &str) -> Option<String> {
+    let path = |of: &str| {
+        text.lines().find_map(|line| {
+            let (_, rest) = line.split_once(':')?;
+            let (controllers, path) = rest.split_once(':')?;
+            (controllers == of).then(|| path.to_owned())
+        })
+    };
+    let version_2 = path("").filter(|path| path != "/");
+    version_2
+        .or_else(|| path("name=systemd"))
+        .or_else(|| path(""))
+}
+
 /// The arguments, `argv[0]` first; empty for kernel threads and zombies.
 pub fn arguments(pid: u32) -> Result<Vec<OsString>, ProcessError> {
     Ok(nul_separated(&read(pid, "cmdline")?))
@@ -291,6 +314,16 @@ mod tests {
             (stat.comm.as_str(), stat.parent, stat.start_time),
             ("a) b (c", 3, 99)
         );
+    }
+
+    #[test]
+    fn control_groups_of_both_versions() {
+        let unit = Some("/system.slice/a:b.service".to_owned());
+        assert_eq!(parse_cgroup("0::/system.slice/a:b.service\n"), unit);
+        let both = "4:memory:/m\n1:name=systemd:/system.slice/a:b.service\n0::/\n";
+        assert_eq!(parse_cgroup(both), unit);
+        assert_eq!(parse_cgroup("0::/\n"), Some("/".to_owned()));
+        assert_eq!(parse_cgroup("nonsense"), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub fn process(pid: u32, command: &str) -> ProcessRow {
         pid,
         start_time: u64::from(pid) * 10,
         parent: None,
+        cgroup: Some("/user.slice/user-1000.slice/session-3.scope".into()),
         uid: 1000,
         command: command.into(),
         arguments: format!("/usr/bin/{command} train.py"),
@@ -62,6 +63,7 @@ fn histogram(buckets: &[(u64, u64)]) -> Vec<LatencyBucket> {
 pub fn service_process() -> ProcessRow {
     ProcessRow {
         uid: 33,
+        cgroup: Some("/system.slice/serve.service".into()),
         arguments: "/usr/bin/python3 serve.py --model resnet18".into(),
         class: Class::High,
         shim: ShimState::Joined,

@@ -156,7 +156,7 @@ impl Layout {
 }
 
 /// Widths in the order in which columns are given up, last first.
-const WIDTHS: [(Column, u16); 14] = [
+const WIDTHS: [(Column, u16); 15] = [
     (Column::Pid, 7),
     (Column::Command, 12),
     (Column::Class, 8),
@@ -171,6 +171,7 @@ const WIDTHS: [(Column, u16); 14] = [
     (Column::WaitP99, 8),
     (Column::InFlight, 6),
     (Column::Device, 12),
+    (Column::Unit, 16),
 ];
 
 /// How many columns even the narrowest screen shows.

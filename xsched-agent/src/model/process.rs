@@ -15,7 +15,7 @@ use crate::control::ClientShared;
 use crate::process::{self, ProcessId};
 use crate::shims;
 
-/// Longest arguments that are kept, bytes.
+/// Longest arguments and control group that are kept, bytes.
 const MAX_ARGUMENTS: usize = 256;
 
 /// Calling libraries that are told apart. A process may name any number (its
@@ -36,6 +36,7 @@ const SETTLING: u32 = 2;
 pub(super) struct Process {
     pub id: ProcessId,
     pub parent: Option<u32>,
+    pub cgroup: Option<String>,
     pub uid: u32,
     pub command: String,
     pub arguments: String,
@@ -91,6 +92,10 @@ impl Process {
         Process {
             id,
             uid: process::uid(id.pid).unwrap_or(u32::MAX),
+            cgroup: process::cgroup(id.pid)
+                .map(|path| text(&path.as_bytes()[..path.len().min(MAX_ARGUMENTS)]))
+                .ok()
+                .filter(|path| path != "/"),
             parent: stat.as_ref().map(|stat| stat.parent),
             command: stat.map_or_else(String::new, |s| text(s.comm.as_bytes())),
             arguments: text(&bytes[..bytes.len().min(MAX_ARGUMENTS)]),

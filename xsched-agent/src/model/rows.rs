@@ -48,6 +48,7 @@ pub(super) fn process_row(
         pid: process.id.pid,
         start_time: process.id.start_time,
         parent: process.parent,
+        cgroup: process.cgroup.clone(),
         uid: process.uid,
         command: process.command.clone(),
         arguments: process.arguments.clone(),

@@ -111,6 +111,11 @@ pub struct ProcessRow {
     /// Its parent when it was first seen; null while unknown.
     #[serde(default)]
     pub parent: Option<u32>,
+    /// Its control group when it was first seen, as `/proc/PID/cgroup` has
+    /// it, cut at 256 bytes: names its container or systemd unit; null where
+    /// it is the root or unknown.
+    #[serde(default)]
+    pub cgroup: Option<String>,
     /// Its user.
     pub uid: u32,
     /// `/proc/PID/comm`.

@@ -11,7 +11,7 @@ pub fn header() -> String {
     header
 }
 
-const NAMES: [&str; 32] = [
+const NAMES: [&str; 33] = [
     "time_unix_ns",
     "pid",
     "start_time",
@@ -44,6 +44,7 @@ const NAMES: [&str; 32] = [
     "guard_stall",
     "guard_lease",
     "parent",
+    "cgroup",
 ];
 
 /// The process of `row` as seen at `time_unix_ns`.
@@ -53,6 +54,7 @@ pub fn line(time_unix_ns: u64, row: &Row) -> String {
         pid,
         start_time,
         parent,
+        cgroup,
         uid,
         command,
         arguments,
@@ -117,6 +119,7 @@ pub fn line(time_unix_ns: u64, row: &Row) -> String {
         optional(guards.map(|guards| guards.stall)),
         optional(guards.map(|guards| guards.lease)),
         optional(*parent),
+        cgroup.as_deref().map(quoted).unwrap_or_default(),
     ];
     let mut line = fields.join(",");
     line.push('\n');

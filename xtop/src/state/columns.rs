@@ -15,6 +15,8 @@ pub enum Column {
     Pid,
     /// Name of the user.
     User,
+    /// Container or systemd unit.
+    Unit,
     /// Command with arguments.
     Command,
     /// Scheduling class.
@@ -83,9 +85,10 @@ impl Direction {
 
 impl Column {
     /// All columns in the order of the screen.
-    pub const ALL: [Column; 14] = [
+    pub const ALL: [Column; 15] = [
         Column::Pid,
         Column::User,
+        Column::Unit,
         Column::Command,
         Column::Class,
         Column::Gate,
@@ -105,6 +108,7 @@ impl Column {
         match self {
             Column::Pid => "pid",
             Column::User => "user",
+            Column::Unit => "unit",
             Column::Command => "command",
             Column::Class => "class",
             Column::Gate => "gate",
@@ -125,6 +129,7 @@ impl Column {
         match self {
             Column::Pid => "PID",
             Column::User => "USER",
+            Column::Unit => "UNIT",
             Column::Command => "COMMAND",
             Column::Class => "CLASS",
             Column::Gate => "GATE",
@@ -145,6 +150,7 @@ impl Column {
         match self {
             Column::Pid => "process id",
             Column::User => "user",
+            Column::Unit => "container or systemd unit",
             Column::Command => "command and arguments",
             Column::Class => "scheduling class",
             Column::Gate => "gate: open, capped or closed",
@@ -184,6 +190,7 @@ impl Column {
             | Column::Bypass
             | Column::DefaultStream => true,
             Column::User
+            | Column::Unit
             | Column::Command
             | Column::Class
             | Column::Gate
@@ -195,7 +202,9 @@ impl Column {
     /// The direction people want first: the worst or busiest on top.
     pub const fn natural_direction(self) -> Direction {
         match self {
-            Column::Pid | Column::User | Column::Command | Column::Device => Direction::Ascending,
+            Column::Pid | Column::User | Column::Unit | Column::Command | Column::Device => {
+                Direction::Ascending
+            }
             _ => Direction::Descending,
         }
     }
@@ -206,6 +215,7 @@ impl Column {
         match self {
             Column::Pid => Value::Id(process.pid),
             Column::User => Value::Text(Cow::Borrowed(&row.user)),
+            Column::Unit => known(row.unit.as_deref(), |unit| Value::Text(unit.into())),
             Column::Command => Value::Text(Cow::Borrowed(&row.command)),
             Column::Class => Value::Ranked(process.class.name().into(), process.class as u32),
             Column::Gate => gate(row),

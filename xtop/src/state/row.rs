@@ -22,6 +22,8 @@ pub struct Row {
     pub process: ProcessRow,
     /// Name of its user, or the number where there is no name.
     pub user: String,
+    /// Its container or systemd unit.
+    pub unit: Option<String>,
     /// Command and arguments.
     pub command: String,
     /// Its device.
@@ -33,6 +35,7 @@ impl Row {
     pub fn new(process: ProcessRow, users: &Users) -> Row {
         Row {
             user: clean(&users.name(process.uid)).into_owned(),
+            unit: process.cgroup.as_deref().and_then(unit),
             command: command_line(&process),
             device: process.device.as_deref().map(|d| clean(d).into_owned()),
             process,
@@ -46,6 +49,28 @@ impl Row {
             start_time: self.process.start_time,
         }
     }
+}
+
+/// The container or unit that a control group stands for: `docker 0123456789ab`
+/// or `serve.service`. Runtimes name the group after the container's id, alone
+/// or within a scope (`docker-<id>.scope`, `cri-containerd-<id>.scope`).
+fn unit(cgroup: &str) -> Option<String> {
+    const SHORT_ID: usize = 12;
+    let mut parts = cgroup.rsplit('/').filter(|part| !part.is_empty());
+    let last = parts.next()?;
+    let scope = last.strip_suffix(".scope").unwrap_or(last);
+    let (runtime, id) = scope.rsplit_once('-').unwrap_or(("", scope));
+    let is_id = id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit());
+    let name = match (is_id, runtime) {
+        (true, "") => format!(
+            "{} {}",
+            parts.next().unwrap_or("container"),
+            &id[..SHORT_ID]
+        ),
+        (true, runtime) => format!("{runtime} {}", &id[..SHORT_ID]),
+        (false, _) => last.to_owned(),
+    };
+    Some(clean(&name).into_owned())
 }
 
 /// The short command and then its arguments: the path in front of the command
@@ -99,6 +124,18 @@ mod tests {
         let users = Users::parse("root:x:0:0:root:/root:/bin/sh\nbroken\nwww:x:33:33::/:/bin/sh\n");
         assert_eq!(users.name(33), "www");
         assert_eq!(users.name(4), "4");
+    }
+
+    #[test]
+    fn containers_and_units_have_short_names() {
+        let id = "0123456789abcdef".repeat(4);
+        let name = |cgroup: &str| unit(&cgroup.replace("ID", &id)).unwrap_or_default();
+        assert_eq!(name("/system.slice/serve.service"), "serve.service");
+        assert_eq!(name("/system.slice/docker-ID.scope"), "docker 0123456789ab");
+        assert_eq!(name("/docker/ID"), "docker 0123456789ab");
+        assert_eq!(name("/user.slice/session-3.scope"), "session-3.scope");
+        assert_eq!((name("/"), name("")), (String::new(), String::new()));
+        assert_eq!(name("/x\u{1b}[2J"), "x^[[2J");
     }
 
     #[test]

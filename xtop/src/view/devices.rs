@@ -142,6 +142,10 @@ fn timeline(
     lines.push(Line::from(top));
     for (identity, series) in history.users(&clean(&device.address)) {
         let samples = history.process(identity, room);
+        if samples.iter().all(Option::is_none) {
+            // It left before the time that is shown.
+            continue;
+        }
         let gates: Vec<_> = samples.iter().map(|s| s.map(|s| s.gate)).collect();
         let command = fit(&series.command, 14, symbols.cut);
         let padding = " ".repeat(14 - width(&command));

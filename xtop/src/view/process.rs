@@ -59,7 +59,11 @@ fn title(focus: &Focus, columns: usize, theme: &Theme) -> Line<'static> {
         Some(parent) => format!("  (parent {parent})"),
         None => String::new(),
     };
-    let name = format!("{} {}{parent}", process.pid, focus.row.command);
+    let unit = match &focus.row.unit {
+        Some(unit) => format!("  in {unit}"),
+        None => String::new(),
+    };
+    let name = format!("{} {}{parent}{unit}", process.pid, focus.row.command);
     let (style, name) = match focus.life {
         Life::Running => (theme.strong, name),
         Life::Exited => (theme.bad, format!("EXITED  {name}")),

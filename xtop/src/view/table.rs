@@ -106,7 +106,7 @@ fn style(column: Column, value: &Value<'_>, row: &Row, theme: &Theme) -> Style {
             ShimState::Mapped | ShimState::Absent => theme.warn,
         },
         (Column::Bypass, Value::Share(share)) if *share > 0.0 => theme.warn,
-        (Column::User | Column::Device, _) => theme.dim,
+        (Column::User | Column::Unit | Column::Device, _) => theme.dim,
         _ => theme.text,
     }
 }
