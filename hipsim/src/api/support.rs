@@ -84,17 +84,15 @@ pub fn stream(
     handle: StreamHandle,
     default: DefaultStream,
 ) -> Result<(&'static Runtime, StreamId)> {
-    let mut runtime = runtime::get()?;
     let own = handle.is_null() && default == DefaultStream::PerThread;
-    let id = match named(handle)? {
-        Named::Legacy if !own => LEGACY,
-        Named::Legacy | Named::PerThread => own_stream(runtime)?,
-        Named::Created(device, id) => {
-            runtime = runtime::on(device)?;
-            id
+    match named(handle)? {
+        Named::Legacy if !own => Ok((runtime::get()?, LEGACY)),
+        Named::Legacy | Named::PerThread => {
+            let runtime = runtime::get()?;
+            Ok((runtime, own_stream(runtime)?))
         }
-    };
-    Ok((runtime, id))
+        Named::Created(device, id) => Ok((runtime::on(device)?, id)),
+    }
 }
 
 fn own_stream(runtime: &Runtime) -> Result<StreamId> {
