@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use xsched_agent::diagnose::{self, Files, Report};
+use xsched_agent::diagnose::{self, AgentView, Files, Report};
 
-use super::{print, shim_path};
+use super::{client, print, run_dir, shim_path};
 
 /// Explains which launches do not pass the gate, and why.
 ///
@@ -59,7 +59,8 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let duration = Duration::from_secs_f64(seconds);
     let found = match options.pid {
         Some(pid) => {
-            let report = diagnose::diagnose(&live(options, pid, duration))?;
+            let agent = agent_view(pid);
+            let report = diagnose::diagnose_seen(&live(options, pid, duration), agent)?;
             show(options, &report, report.to_string())?;
             !report.findings.is_empty()
         }
@@ -86,6 +87,16 @@ fn live(options: &Options, pid: u32, duration: Duration) -> diagnose::Options {
         duration,
         shim_names: options.shim.clone(),
     }
+}
+
+/// What the agent says about the process, if one runs and knows it.
+fn agent_view(pid: u32) -> Option<AgentView> {
+    let snapshot = client::list(&run_dir()).ok()?;
+    let mut processes = snapshot.processes.into_iter();
+    Some(AgentView {
+        process: processes.find(|row| row.pid == pid)?,
+        uptime: Duration::from_secs_f64(snapshot.agent.uptime_ns.as_secs_f64()),
+    })
 }
 
 /// Whether any process has findings.

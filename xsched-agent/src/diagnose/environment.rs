@@ -4,6 +4,7 @@
 use std::fs;
 
 use super::files::Root;
+use super::fork::{self, ForkedAfterInit};
 use super::preload::{self, Preload};
 use super::survey::Survey;
 use crate::process::{self, ProcessError, ProcessId};
@@ -22,6 +23,10 @@ pub struct Environment {
     pub execution: Execution,
     /// Whether the process holds the GPU's device file open.
     pub gpu: GpuUse,
+    /// The shim's options (XSCHED_...), as NAME=value.
+    pub options: Vec<String>,
+    /// Whether it is a fork's child that inherited the GPU.
+    pub fork: Option<ForkedAfterInit>,
     /// What could not be read.
     pub limits: Vec<String>,
 }
@@ -46,6 +51,12 @@ pub enum GpuUse {
 }
 
 impl Environment {
+    /// The value of one of the shim's options.
+    pub fn option(&self, name: &str) -> Option<&str> {
+        let mut options = self.options.iter();
+        options.find_map(|o| o.strip_prefix(name)?.strip_prefix('='))
+    }
+
     /// Reads it. `survey` tells which of the named files are mapped.
     pub fn read(id: ProcessId, survey: &Survey) -> Result<Environment, ProcessError> {
         let mut limits = Vec::new();
@@ -91,6 +102,11 @@ impl Environment {
             ld_preload,
             execution: execution(&auxv),
             gpu: gpu_use(id.pid),
+            fork: fork::after_init(id.pid),
+            options: variables
+                .into_iter()
+                .filter(|v| v.starts_with("XSCHED_"))
+                .collect(),
             limits,
         })
     }
@@ -109,14 +125,10 @@ fn execution(auxv: &[u8]) -> Execution {
 }
 
 fn gpu_use(pid: u32) -> GpuUse {
-    // More open files than a user could want to wait for are not all looked at.
-    const MAX_FILES: usize = 65_536;
-    let held = fs::read_dir(format!("/proc/{pid}/fd")).is_ok_and(|dir| {
-        dir.take(MAX_FILES)
-            .flatten()
-            .any(|entry| fs::read_link(entry.path()).is_ok_and(|to| to.as_os_str() == "/dev/kfd"))
-    });
-    if held { GpuUse::Open } else { GpuUse::NotSeen }
+    match fork::gpu_descriptors(pid).is_empty() {
+        true => GpuUse::NotSeen,
+        false => GpuUse::Open,
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use xsched_common::bpf::CallRoute;
 
+use super::agent_view::AgentView;
 use super::bindings::{Binding, Target};
 use super::calls::{Observed, ObservedCall, is_launch};
 use super::dispatch::Redirection;
@@ -34,6 +35,8 @@ pub struct Facts {
     pub namespaces: Option<Namespaces>,
     /// How it was started.
     pub environment: Environment,
+    /// What a running agent says about it.
+    pub agent: Option<AgentView>,
     /// Its calls, if they were observed.
     pub observed: Option<Observed>,
     /// What counts as a shim.

@@ -7,6 +7,7 @@
 //! Nothing here changes the process or names BPF.
 
 mod absence;
+mod agent_view;
 mod all;
 mod bindings;
 mod bypass;
@@ -17,6 +18,7 @@ mod environment;
 mod facts;
 mod files;
 mod findings;
+mod fork;
 pub mod linker;
 mod namespaces;
 mod observe;
@@ -30,6 +32,7 @@ mod tokens;
 
 use std::time::{Duration, Instant};
 
+pub use agent_view::AgentView;
 pub use all::{AllReports, diagnose_all};
 pub use calls::{CallSource, Observed, ObservedCall};
 pub use offline::{Files, PredictError, predict};
@@ -86,10 +89,15 @@ pub fn codes() -> impl Iterator<Item = &'static str> {
 
 /// Examines a process, its calls included where this machine allows it.
 pub fn diagnose(options: &Options) -> Result<Report, Error> {
+    diagnose_seen(options, None)
+}
+
+/// The same, with what a running agent says about the process.
+pub fn diagnose_seen(options: &Options, agent: Option<AgentView>) -> Result<Report, Error> {
     let mut probes = observe::Probes {
         shim_names: options.shim_names.clone(),
     };
-    diagnose_with(options, Some(&mut probes))
+    examine(options, Some(&mut probes), agent)
 }
 
 /// Examines a process. `calls` watches its calls for [`Options::duration`];
@@ -97,6 +105,15 @@ pub fn diagnose(options: &Options) -> Result<Report, Error> {
 pub fn diagnose_with(
     options: &Options,
     calls: Option<&mut dyn CallSource>,
+) -> Result<Report, Error> {
+    examine(options, calls, None)
+}
+
+/// Examines a process with all that there is to know.
+pub fn examine(
+    options: &Options,
+    calls: Option<&mut dyn CallSource>,
+    agent: Option<AgentView>,
 ) -> Result<Report, Error> {
     let started = Instant::now();
     let subject = Subject::of(options.pid)?;
@@ -140,7 +157,10 @@ pub fn diagnose_with(
         }
     };
     subject.check_unchanged()?;
+    // A row of an earlier process with this pid says nothing.
+    let agent = agent.filter(|a| a.process.start_time == subject.id.start_time);
     let facts = Facts {
+        agent,
         pid: Some(options.pid),
         exe: subject.exe,
         survey,

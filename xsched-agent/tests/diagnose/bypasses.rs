@@ -156,3 +156,45 @@ fn a_shim_that_was_opened_and_not_preloaded_comes_last() {
     assert!(evidence.contains("was not preloaded"), "{evidence}");
     assert!(!evidence.contains("RTLD_DEEPBIND"), "{evidence}");
 }
+
+#[test]
+fn xscheds_libraries_are_shims_in_every_finding() {
+    for shim in ["libshimhip.so", "libhalhip.so"] {
+        let of = |library, how| examine(&start(shim, [library, how, "1"]));
+        let healthy = of("./libnow.so", LAZY);
+        assert_eq!(codes(&healthy), [], "{healthy}");
+        assert!(healthy.shim.is_some_and(|s| s.ends_with(shim)));
+        let evidence = only(
+            &of("./libnow99.so", LAZY),
+            "symbol-version-bypass",
+            Severity::Error,
+        );
+        assert!(evidence.contains(shim), "{evidence}");
+        let evidence = only(
+            &of("./libgraph.so", LAZY),
+            "api-not-covered",
+            Severity::Error,
+        );
+        assert!(evidence.contains(shim), "{evidence}");
+        only(
+            &of("./libnow.so", LAZY_DEEPBIND),
+            "binding-bypass",
+            Severity::Error,
+        );
+        let apart = of("./libnow.so", DLMOPEN);
+        assert_eq!(codes(&apart)[0].0, "namespace-bypass", "{apart}");
+        // Our own shim's options mean nothing to it.
+        let set = fixtures();
+        let mut command = std::process::Command::new(set.path("program"));
+        command
+            .env("LD_PRELOAD", set.text(shim))
+            .env("XSCHED_DISABLE", "1");
+        let other = examine(&set.spawn(command));
+        assert_eq!(codes(&other), [], "{other}");
+    }
+    // Its two libraries belong together.
+    let set = fixtures();
+    let both = [set.text("libshimhip.so"), set.text("libhalhip.so")].join(":");
+    let report = examine(&set.start("program", Some(&both), &[]));
+    assert_eq!(codes(&report), [], "{report}");
+}

@@ -109,9 +109,12 @@ void *table[] = { &hipLaunchKernel, &other, &other, &hipLaunchKernel };
 const PROGRAM: &str = r#"
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 static char **arguments;
 static void again(int signal) { execv("/proc/self/exe", arguments); }
@@ -149,6 +152,14 @@ int main(int argc, char **argv) {
             if (!dlopen(name, RTLD_NOW)) { fprintf(stderr, "%s\n", dlerror()); return 1; }
     }
 #endif
+    if (getenv("FORK")) {
+        /* The child, which inherits the file or opens it anew, is the one to examine. */
+        int inherit = !strcmp(getenv("FORK"), "inherit");
+        if (inherit) open("/dev/kfd", 0);
+        if (fork()) for (;;) pause();
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (!inherit) open("/dev/kfd", 0);
+    }
     puts("ready");
     fflush(stdout);
     while (getenv("LOOP")) {

@@ -1,5 +1,6 @@
 //! Diagnosis of real processes: planted faults, each with a healthy twin.
 
+mod agent;
 mod all;
 mod bindings;
 mod bypasses;
@@ -7,8 +8,10 @@ mod calls;
 mod dispatch_table;
 mod elf_files;
 mod fixtures;
+mod fork;
 mod live;
 mod not_loaded;
+mod options;
 mod other_users;
 mod predictions;
 mod refusals;

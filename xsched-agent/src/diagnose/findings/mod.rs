@@ -5,13 +5,18 @@ mod api_not_covered;
 mod binding_bypass;
 mod default_stream;
 mod dispatch_table_changed;
+mod fork_after_init;
+mod gate_guards;
 mod library_missing;
 mod namespace_bypass;
+mod not_joined;
 mod observed_bypass;
+mod passthrough;
 mod preload_missing;
 mod secure_exec;
 mod several_runtimes;
 mod several_shims;
+mod shim_disabled;
 mod shim_not_loaded;
 mod static_binary;
 mod symbol_version_bypass;
@@ -54,13 +59,18 @@ pub const CHECKS: &[Check] = &[
     binding_bypass::CHECK,
     default_stream::CHECK,
     dispatch_table_changed::CHECK,
+    fork_after_init::CHECK,
+    gate_guards::CHECK,
     library_missing::CHECK,
     namespace_bypass::CHECK,
+    not_joined::CHECK,
     observed_bypass::CHECK,
+    passthrough::CHECK,
     preload_missing::CHECK,
     secure_exec::CHECK,
     several_runtimes::CHECK,
     several_shims::CHECK,
+    shim_disabled::CHECK,
     shim_not_loaded::CHECK,
     static_binary::CHECK,
     symbol_version_bypass::CHECK,

@@ -87,6 +87,7 @@ pub fn predict(files: &Files) -> Result<Report, PredictError> {
         shim_names,
         missing: layout.closure.missing,
         namespaces: None,
+        agent: None,
         redirections: Vec::new(),
         survey,
     };
@@ -199,6 +200,8 @@ fn environment(files: &Files, execution: Execution) -> Environment {
         ld_preload: (!names.is_empty()).then(|| names.join(":")),
         execution,
         gpu: GpuUse::NotSeen,
+        options: Vec::new(),
+        fork: None,
         limits: Vec::new(),
     }
 }

@@ -1,0 +1,56 @@
+//! Launches passed a gate that did not admit them, so that nothing hangs.
+
+use xsched_common::api::Severity;
+
+use super::super::bypass::Bypass;
+use super::super::facts::Facts;
+use super::{Check, Details, grouped};
+
+pub const CHECK: Check = Check {
+    code: "gate-guards",
+    check,
+};
+
+/// A trickle of one launch in a hundred is what a closed gate is meant to
+/// let through.
+const TRICKLE_SHARE: u64 = 100;
+
+fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
+    let process = &facts.agent.as_ref()?.process;
+    let guards = process.guards?;
+    let trickles = guards.trickle * TRICKLE_SHARE > process.launches;
+    if guards.stall == 0 && guards.lease == 0 && !trickles {
+        return None;
+    }
+    let meanings = [
+        (
+            guards.trickle,
+            "trickle: the gate was closed for 100 ms (16 ms for the main thread)",
+        ),
+        (
+            guards.stall,
+            "stall: nothing completed for 20 ms or four kernel times",
+        ),
+        (
+            guards.lease,
+            "lease: the agent's heartbeat stood still for 250 ms",
+        ),
+    ];
+    let evidence = meanings.iter().filter(|(count, _)| *count > 0);
+    Some(Details {
+        severity: Severity::Warning,
+        title: "launches passed a gate that did not admit them".into(),
+        evidence: evidence
+            .map(|(count, meaning)| format!("{} by {meaning}", grouped(*count)))
+            .collect(),
+        effect: Some(format!(
+            "{} of {} launches since the process was first seen",
+            grouped(guards.trickle + guards.stall + guards.lease),
+            grouped(process.launches)
+        )),
+        fix: "trickle: the class above is never idle; stall: a kernel waits for another launch of \
+              its process, or is longer than the agent knows; lease: the agent is stopped or starved \
+              of processor time"
+            .into(),
+    })
+}

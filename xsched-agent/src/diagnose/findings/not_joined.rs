@@ -1,0 +1,61 @@
+//! Our shim is mapped, an agent runs, and the process has not joined it.
+
+use std::time::Duration;
+
+use xsched_common::api::{Severity, ShimState};
+
+use super::super::bypass::Bypass;
+use super::super::facts::Facts;
+use super::super::shims::ShimKind;
+use super::{Check, Details, effect, grouped};
+
+pub const CHECK: Check = Check {
+    code: "not-joined",
+    check,
+};
+
+/// Shims look for a new agent more often than this.
+const SETTLED: Duration = Duration::from_secs(10);
+
+fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
+    let (shim, ShimKind::Ours) = facts.shim()? else {
+        return None;
+    };
+    let agent = facts.agent.as_ref()?;
+    let process = &agent.process;
+    // A shim joins when HIP is first used, so one launch must have been made.
+    let joined = process.shim != ShimState::Mapped;
+    let disabled = facts.environment.option("XSCHED_DISABLE") == Some("1");
+    if joined || disabled || process.launches == 0 || agent.uptime < SETTLED {
+        return None;
+    }
+    let mut evidence = vec![
+        format!(
+            "the agent has been running for {} s, has seen {} launches, and the process has not \
+             joined it",
+            agent.uptime.as_secs(),
+            grouped(process.launches)
+        ),
+        format!("{} is mapped", shim.path),
+    ];
+    if let Some(dir) = facts.environment.option("XSCHED_RUN_DIR") {
+        evidence.push(format!("it was started with XSCHED_RUN_DIR={dir}"));
+    }
+    evidence.push(
+        "possible cause: shim and agent are of releases that do not understand each other".into(),
+    );
+    evidence.push(
+        "possible cause: the process cannot reach the agent's socket (container, user, \
+         XSCHED_RUN_DIR)"
+            .into(),
+    );
+    Some(Details {
+        severity: Severity::Error,
+        title: "the process runs unscheduled: its shim has not joined the agent".into(),
+        evidence,
+        effect: effect(facts, |_| true, "run unscheduled"),
+        fix:
+            "start it with XSCHED_VERBOSE=1, which says why; install shim and agent of one release"
+                .into(),
+    })
+}
