@@ -30,7 +30,9 @@ pub mod units;
 /// The major part changes when an older peer would misread the layout (the
 /// peers then refuse each other and the program runs as native); the minor
 /// part when fields are appended in reserved space.
-pub const ABI: Abi = Abi { major: 1, minor: 0 };
+///
+/// 1.1: [`page::PassthroughList`] in the control page.
+pub const ABI: Abi = Abi { major: 1, minor: 1 };
 
 /// A version of the binary contracts.
 #[repr(C)]

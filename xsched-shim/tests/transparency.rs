@@ -61,6 +61,28 @@ fn passed_libraries_are_counted_but_not_gated() {
 }
 
 #[test]
+fn the_agent_may_let_libraries_pass_and_change_its_mind() {
+    use xsched_common::gate::GateMode;
+    let agent = Agent::start();
+    let mut puppet = Puppet::start(agent.dir());
+    puppet.run("launch 1 0");
+    let client = agent.client(0);
+    client.set(0, GateMode::Closed);
+    let gated = Duration::from_millis(14);
+    assert!(puppet.run("launch 1 0") >= gated);
+    let list = &client.page().passthrough;
+    list.set(&["libfoo", "pup"]).expect("room");
+    // The change is heard of at the gate, by a launch that still waits.
+    assert!(puppet.run("launch 1 0") >= gated);
+    assert!(puppet.run("launch 50 0") < Duration::from_millis(10));
+    list.set(&["libfoo"]).expect("room");
+    // And by the next launch that passes.
+    puppet.run("launch 1 0");
+    assert!(puppet.run("launch 1 0") >= gated);
+    assert_eq!(client.status().launch_totals().by_route, [4, 51]);
+}
+
+#[test]
 fn bad_agents_are_reported_once_and_ignored() {
     for (manner, words) in [
         (Manner::OtherAbi, "install the same xsched version"),

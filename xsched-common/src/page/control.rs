@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
-use super::{CONTROL_MAGIC, MAX_DEVICES, PageHeader};
+use super::{CONTROL_MAGIC, MAX_DEVICES, PageHeader, PassthroughList};
 
 /// Agent-written; mapped read-only by the client.
 #[repr(C, align(64))]
@@ -23,8 +23,10 @@ pub struct ControlPage {
     pub reserved0: [u8; 12],
     /// By [`crate::units::DeviceIndex`].
     pub devices: [DeviceControl; MAX_DEVICES],
-    /// Zero: room for hints on single threads and for configured passthrough.
-    pub reserved1: [u8; 1024],
+    /// Libraries that the agent's configuration lets past the gate.
+    pub passthrough: PassthroughList,
+    /// Zero: room for hints on single threads.
+    pub reserved1: [u8; 512],
 }
 
 /// One device's part of a [`ControlPage`]; a cache line of its own because
@@ -74,6 +76,7 @@ impl Edges {
 const _: () = {
     assert!(size_of::<DeviceControl>() == 64);
     assert!(core::mem::offset_of!(ControlPage, devices) == 64);
+    assert!(core::mem::offset_of!(ControlPage, passthrough) == 64 + 64 * MAX_DEVICES);
     assert!(size_of::<ControlPage>() == 64 + 64 * MAX_DEVICES + 1024);
 };
 
@@ -95,7 +98,8 @@ impl ControlPage {
                     reserved: [0; 52],
                 }
             }; MAX_DEVICES],
-            reserved1: [0; 1024],
+            passthrough: PassthroughList::new(),
+            reserved1: [0; 512],
         }
     }
 }

@@ -11,6 +11,7 @@ mod callers;
 mod control;
 mod hist;
 mod label;
+mod passthrough;
 mod status;
 
 pub use activity::{Activity, ActivityWord, Settled};
@@ -18,6 +19,7 @@ pub use callers::{CALLER_NAME_LEN, CALLER_SLOTS, CallerSlot};
 pub use control::{ControlPage, DeviceControl, Edges};
 pub use hist::{BUCKETS, Histogram, HistogramCounts, bucket_bounds, bucket_of};
 pub use label::{Label, LabelState};
+pub use passthrough::{PASSTHROUGH_LEN, PassthroughError, PassthroughList};
 pub use status::{DeviceStatus, LaunchTotals, Route, StatusPage};
 
 use crate::Abi;

@@ -15,6 +15,8 @@ use xsched_common::page::{CALLER_SLOTS, StatusPage};
 use crate::loader;
 use crate::options::Options;
 use crate::packed::PackedCache;
+use crate::page::Session;
+use crate::process::session;
 use registry::Registry;
 
 /// A calling library: its slot in the status page, and how its calls go on.
@@ -60,6 +62,11 @@ static CACHE: PackedCache<1024> = PackedCache::new();
 /// cache after it.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 static REGISTRY: Registry = Registry::new();
+/// The program itself as a [`Caller`], asked once per generation.
+static PROGRAM: AtomicU32 = AtomicU32::new(UNKNOWN);
+const UNKNOWN: u32 = u32::MAX;
+/// The generation of the agent's passthrough list that the cache stands for.
+static LIST: AtomicU32 = AtomicU32::new(0);
 
 /// The library that goes on at `return_address`.
 #[inline(always)]
@@ -98,7 +105,8 @@ fn find(return_address: u64, is_runtime: fn(&loader::Object<'_>) -> bool) -> Cal
 }
 
 fn named(basename: &[u8]) -> Caller {
-    let treatment = if Options::get().passes(basename) {
+    let configured = || session().is_some_and(|s| s.control().passthrough.passes(basename));
+    let treatment = if Options::get().passes(basename) || configured() {
         Treatment::Pass
     } else {
         Treatment::Gate
@@ -106,15 +114,14 @@ fn named(basename: &[u8]) -> Caller {
     Caller::new(REGISTRY.slot_of(basename), treatment)
 }
 
-/// The program itself, whose name only the kernel knows; asked once.
+/// The program itself, whose name only the kernel knows.
 fn the_program() -> Caller {
-    static KNOWN: AtomicU32 = AtomicU32::new(u32::MAX);
-    if let Ok(known) = u16::try_from(KNOWN.load(Relaxed)) {
+    if let Ok(known) = u16::try_from(PROGRAM.load(Relaxed)) {
         return Caller(known);
     }
     let mut exe = [0; 512];
     let caller = named(loader::basename(read_exe(&mut exe)));
-    KNOWN.store(u32::from(caller.0), Relaxed);
+    PROGRAM.store(u32::from(caller.0), Relaxed);
     caller
 }
 
@@ -142,7 +149,18 @@ pub fn publish(page: &StatusPage) {
 /// Forgets all addresses: an object may have been unmapped.
 pub fn invalidate() {
     GENERATION.fetch_add(1, Release);
+    PROGRAM.store(UNKNOWN, Relaxed);
     CACHE.clear();
+}
+
+/// Judges all callers anew if the agent's passthrough list has changed. Asked
+/// when a burst begins, when a thread waits, and at each launch that passes.
+pub fn heed(session: &Session) {
+    let now = session.control().passthrough.generation();
+    if LIST.load(Relaxed) != now {
+        LIST.store(now, Relaxed);
+        invalidate();
+    }
 }
 
 #[cfg(test)]

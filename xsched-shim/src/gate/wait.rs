@@ -47,6 +47,7 @@ pub fn pass(process: &Process, session: &Session, command: Command<'_>, fencing:
         return;
     }
     let unseen = sys::Unseen::new();
+    crate::callers::heed(session);
     wait(
         &Parts {
             process,

@@ -80,6 +80,7 @@ unsafe fn gated(process: &Process, session: &Session, frame: *const Frame, index
     let stream = Stream::new(handle.unwrap_or(0), export.default_stream);
     if treatment == Treatment::Pass || is_captured(process, stream) {
         count(session, caller, export, Route::Passthrough, stream.class);
+        callers::heed(session);
         return;
     }
     count(session, caller, export, Route::Gated, stream.class);

@@ -177,6 +177,8 @@ fn enter(process: &Process, session: &'static Session) {
     process
         .session
         .store(std::ptr::from_ref(session).cast_mut(), Release);
+    // Judged without this agent's passthrough list so far.
+    callers::invalidate();
     callers::publish(session.status());
     let control = session.control();
     log::verbose(format_args!(
@@ -221,6 +223,7 @@ fn leave(session: &Session) {
     let _unseen = sys::Unseen::new();
     process().session.store(std::ptr::null_mut(), Release);
     process().streams.complete_all();
+    callers::invalidate();
     fork::remember([-1, -1]);
     session.close();
 }
