@@ -59,3 +59,29 @@ fn the_command_prints_a_summary_of_each_or_one_report_per_line() {
     assert!(pids.contains(&u64::from(bare.pid())));
     assert!(pids.is_sorted(), "{pids:?}");
 }
+
+#[test]
+fn the_calls_of_all_are_observed_at_once() {
+    if std::env::var_os("XSCHED_TEST_NO_BPF").is_some_and(|v| v == "1") {
+        eprintln!("LEFT OUT: a test that needs BPF (XSCHED_TEST_NO_BPF=1)");
+        return;
+    }
+    let set = fixtures();
+    let shim = set.text("libxsched_shim.so");
+    let healthy = set.start_loop("program", Some(&shim), &[]);
+    let bare = set.start_loop("program", None, &[]);
+    let all = diagnose_all(&Options {
+        duration: Duration::from_millis(500),
+        ..options(0)
+    })
+    .expect("/proc is there");
+    for (process, route) in [
+        (healthy, xsched_common::bpf::CallRoute::Shim),
+        (bare, xsched_common::bpf::CallRoute::Direct),
+    ] {
+        let report = all.reports.iter().find(|r| r.pid == process.pid());
+        let report = report.expect("it uses HIP");
+        let calls = report.calls.iter().filter(|c| c.route == route);
+        assert!(calls.map(|c| c.count).sum::<u64>() > 50, "{report}");
+    }
+}

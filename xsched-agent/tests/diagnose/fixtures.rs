@@ -162,6 +162,9 @@ int main(int argc, char **argv) {
     }
     puts("ready");
     fflush(stdout);
+#ifndef STATIC
+    while (getenv("CHURN")) dlclose(dlopen("./libnow.so", RTLD_NOW));
+#endif
     while (getenv("LOOP")) {
 #ifdef WITH_HIP
         hipLaunchKernel(main, one, one, 0, 0, STREAM(1));

@@ -5,6 +5,7 @@ mod all;
 mod bindings;
 mod bypasses;
 mod calls;
+mod churn;
 mod dispatch_table;
 mod elf_files;
 mod fixtures;
@@ -14,6 +15,7 @@ mod not_loaded;
 mod options;
 mod other_users;
 mod predictions;
+mod real;
 mod refusals;
 mod schema;
 mod size;
@@ -62,6 +64,11 @@ fn only(report: &Report, code: &str, severity: Severity) -> String {
     assert!(!finding.fix.is_empty() && !finding.title.is_empty());
     assert!(!finding.evidence.is_empty());
     finding.evidence.join("\n")
+}
+
+/// The last component of a path.
+fn base(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// Whether this is root; says which test is skipped otherwise.
