@@ -231,10 +231,19 @@ fn the_api_answers_lists_and_refuses() {
             "no_such_process",
         ),
         (r#"{"op":"set","pid":1,"class":"urgent"}"#, "malformed"),
+        (r#"{"op":"diagnose","pid":4194305}"#, "no_such_process"),
+        (r#"{"op":"diagnose","pid":"1"}"#, "malformed"),
     ] {
         let answer = agent.ask_raw(line);
         assert_eq!(answer["type"], "error", "{line}: {answer}");
         assert_eq!(answer["code"], code, "{line}: {answer}");
+    }
+    match agent.ask(&Request::Diagnose {
+        pid: me,
+        duration_ms: 0,
+    }) {
+        Response::Error(failure) => assert_eq!(failure.code, "not_diagnosable", "no HIP here"),
+        other => panic!("{other:?}"),
     }
     let endless = "x".repeat(100_000);
     assert_eq!(agent.ask_raw(&endless)["code"], "malformed");
