@@ -228,6 +228,34 @@ mod tests {
         assert_eq!(with(&[(c"XSCHED_DISABLE", "1")]).power, Power::Off);
     }
 
+    proptest::proptest! {
+        /// Whatever the environment holds, the options are read, and a
+        /// library passes if and only if an entry is a prefix of its name.
+        #[test]
+        fn any_environment_is_read(list: Vec<u8>, name: Vec<u8>, flags: [Vec<u8>; 3]) {
+            let variables = [
+                c"XSCHED_PASSTHROUGH_LIBS",
+                c"XSCHED_VERBOSE",
+                c"XSCHED_DISABLE",
+                c"XSCHED_STRICT",
+            ];
+            let values = [&list, &flags[0], &flags[1], &flags[2]];
+            let options = Options::read(|asked| {
+                let at = variables.iter().position(|v| *v == asked)?;
+                Some(values[at].clone())
+            });
+            let expected = list
+                .split(|&b| b == b',')
+                .map(<[u8]>::trim_ascii)
+                .any(|entry| !entry.is_empty() && name.starts_with(entry));
+            let always = name.starts_with(ALWAYS_PASSED);
+            proptest::prop_assert_eq!(options.passes(&name), expected || always);
+            let on = |flag: &[u8]| !flag.is_empty() && flag != b"0";
+            proptest::prop_assert_eq!(options.power == Power::Off, on(&flags[1]));
+            proptest::prop_assert_eq!(options.strictness == Strictness::Table, on(&flags[2]));
+        }
+    }
+
     #[test]
     fn the_readme_names_every_variable() {
         let readme = include_str!("../README.md");

@@ -10,6 +10,8 @@
 
 mod device;
 mod events;
+#[cfg(test)]
+mod properties;
 mod seqlock;
 mod stream;
 mod streams;
