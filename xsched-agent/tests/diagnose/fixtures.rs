@@ -23,8 +23,10 @@ static const dim3 one = {1, 1, 1};
 /// libamdhip64.so.5: one launch function under two nodes.
 const RUNTIME: &str = r#"
 LAUNCH(hipLaunchKernel) { return 0; }
+#ifndef OLDEST
 LAUNCH(hipLaunchKernel_99) { return 0; }
 __asm__(".symver hipLaunchKernel_99, hipLaunchKernel@hip_99.0");
+#endif
 #ifndef OLDER
 int hipGraphLaunch(void *g, void *s) { return 0; }
 #endif
@@ -45,7 +47,7 @@ LAUNCH(hipLaunchKernel) {
     return real(f, g, b, args, shared, stream);
 }
 "#;
-const SHIM_NODES: &str = "hip_4.2 { global: hipLaunchKernel; local: *; };";
+const SHIM_NODES: &str = "hip_4.2 { global: hipLaunchKernel; hipGetDeviceCount; local: *; };";
 
 /// Calls the runtime as `go`, as a math library would.
 const LIBRARY: &str = r#"
@@ -223,6 +225,13 @@ impl Fixtures {
         library(RUNTIME, "copy/libamdhip64.so.5", &runtime);
         let older = [runtime[0], "-DOLDER", "-Wl,--version-script=older.map"];
         library(RUNTIME, "older/libamdhip64.so.5", &older);
+        let oldest = [
+            runtime[0],
+            "-DOLDER",
+            "-DOLDEST",
+            "-Wl,--version-script=shim.map",
+        ];
+        library(RUNTIME, "oldest/libamdhip64.so.5", &oldest);
         library("", "absent/libabsent.so.5", &["-Wl,-soname,libabsent.so.5"]);
         let versioned = ["-Wl,--version-script=shim.map"];
         library(SHIM, "libxsched_shim.so", &versioned);

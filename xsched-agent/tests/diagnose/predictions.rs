@@ -174,6 +174,33 @@ fn a_function_that_no_object_defines_is_said_to_be_missing() {
 }
 
 #[test]
+fn a_node_that_the_runtime_lacks_ends_the_program_even_under_a_shim() {
+    let set = fixtures();
+    // The shim defines the function without a node, so the reference itself
+    // is satisfied.
+    let files = Files {
+        runtime: Some(set.path("oldest/libamdhip64.so.5")),
+        ..program("program", &["libmine.so"], &["libnow99.so"])
+    };
+    let report = predicted(&files);
+    let evidence = only(&report, "unsatisfied-reference", Severity::Error);
+    assert!(
+        evidence.contains("libnow99.so insists on version hip_99.0"),
+        "{evidence}"
+    );
+    // What ld.so says to the same files.
+    let output = Command::new(set.path("program"))
+        .args(["./libnow99.so", "2", "1"])
+        .env("LD_LIBRARY_PATH", set.path("oldest"))
+        .env("LD_PRELOAD", set.path("libmine.so"))
+        .current_dir(set.path(""))
+        .output()
+        .expect("it starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("version `hip_99.0' not found"), "{errors}");
+}
+
+#[test]
 fn programs_that_nothing_can_be_preloaded_into() {
     let set = fixtures();
     let report = predicted(&program("static", &["libxsched_shim.so"], &[]));

@@ -14,7 +14,7 @@ mod source;
 mod symbols;
 mod versions;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 
 pub use dynamic::LinkFlags;
@@ -22,9 +22,10 @@ pub use segments::{FileType, Headers, Segment};
 pub use slots::{Slot, SlotKind};
 pub use source::{ReadAt, text_at, u32_at, u64_at as word_at};
 pub use symbols::{Linkage, Strength, Symbol, versioned_name};
-pub use versions::Version;
+pub use versions::{NeededNode, Version};
 
 use dynamic::Dynamic;
+use versions::Nodes;
 
 /// The longest string table that is read, bytes.
 const MAX_STRINGS: u64 = 128 << 20;
@@ -95,6 +96,10 @@ pub struct Elf {
     pub runpath: Option<String>,
     /// Flags.
     pub flags: LinkFlags,
+    /// The version nodes that it defines, if it has symbols of interest.
+    pub defined_nodes: BTreeSet<String>,
+    /// The nodes that it insists on, if it has symbols of interest.
+    pub needed_nodes: Vec<NeededNode>,
     /// Symbols of interest by their index.
     pub symbols: HashMap<u32, Symbol>,
     /// Slots of those symbols.
@@ -123,6 +128,8 @@ impl Elf {
             rpath: None,
             runpath: None,
             flags: LinkFlags::default(),
+            defined_nodes: BTreeSet::new(),
+            needed_nodes: Vec::new(),
             symbols: HashMap::new(),
             slots: Vec::new(),
         }
@@ -163,7 +170,10 @@ impl Elf {
         elf.runpath = dynamic.runpath.as_ref().and_then(paths);
         if symbols::may_have_interest(&strings) {
             let at_least = slots::symbols_named(source, &headers, &dynamic)?;
-            elf.symbols = symbols::read(source, &headers, &dynamic, &strings, at_least)?;
+            let nodes = Nodes::read(source, &headers, &dynamic, &strings)?;
+            elf.symbols = symbols::read(source, &headers, &dynamic, &strings, &nodes, at_least)?;
+            elf.defined_nodes = nodes.defined;
+            elf.needed_nodes = nodes.needed;
             elf.slots = slots::read(source, &headers, &dynamic, &elf.symbols)?;
         }
         Ok(elf)

@@ -105,6 +105,7 @@ pub fn read<R: ReadAt + ?Sized>(
     headers: &Headers,
     dynamic: &Dynamic,
     strings: &[u8],
+    nodes: &Nodes,
     at_least: u64,
 ) -> Result<HashMap<u32, Symbol>, ElfError> {
     let mut out = HashMap::new();
@@ -119,7 +120,6 @@ pub fn read<R: ReadAt + ?Sized>(
     if dynamic.symbols == 0 || count == 0 {
         return Ok(out);
     }
-    let nodes = Nodes::read(source, headers, dynamic, strings)?;
     let (mut first, what) = (0, "symbol table");
     while first < count {
         let batch = BATCH.min(count - first);
@@ -147,7 +147,7 @@ pub fn read<R: ReadAt + ?Sized>(
         for (i, entry) in table.chunks_exact(SYMBOL_LEN as usize).enumerate() {
             let raw_version = versions.as_ref().and_then(|v| u16_at(v, 2 * i));
             let index = first as u32 + i as u32;
-            if let Some(symbol) = symbol(entry, index, strings, raw_version, &nodes) {
+            if let Some(symbol) = symbol(entry, index, strings, raw_version, nodes) {
                 out.insert(index, symbol);
             }
             if out.len() > MAX_KEPT {

@@ -1,9 +1,9 @@
 //! Version nodes: the names behind the indices of DT_VERSYM, from the version
 //! definitions and needs (LSB, "Symbol Versioning").
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use object::elf::VER_FLG_BASE;
+use object::elf::{VER_FLG_BASE, VER_FLG_WEAK};
 
 use super::ElfError;
 use super::dynamic::{Dynamic, Table};
@@ -35,6 +35,20 @@ pub struct Version {
 #[derive(Clone, Debug, Default)]
 pub struct Nodes {
     names: BTreeMap<u16, String>,
+    /// The nodes that the object defines.
+    pub defined: BTreeSet<String>,
+    /// The nodes that other objects must define.
+    pub needed: Vec<NeededNode>,
+}
+
+/// A node that ld.so insists on when it loads the object, whether or not a
+/// reference is bound to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NeededNode {
+    /// The library, by the name in DT_NEEDED.
+    pub library: String,
+    /// The node.
+    pub node: String,
 }
 
 impl Nodes {
@@ -45,16 +59,17 @@ impl Nodes {
         dynamic: &Dynamic,
         strings: &[u8],
     ) -> Result<Nodes, ElfError> {
-        let mut names = BTreeMap::new();
+        let mut nodes = Nodes::default();
         let definitions = dynamic.version_definitions;
         with_growing_window(source, headers, definitions, "version definitions", |w| {
-            definitions_in(w, definitions.len, strings, &mut names)
+            definitions_in(w, definitions.len, strings, &mut nodes)
         })?;
         let needs = dynamic.version_needs;
         with_growing_window(source, headers, needs, "version needs", |w| {
-            needs_in(w, needs.len, strings, &mut names)
+            nodes.needed.clear();
+            needs_in(w, needs.len, strings, &mut nodes)
         })?;
-        Ok(Nodes { names })
+        Ok(nodes)
     }
 
     /// What a raw entry of DT_VERSYM means.
@@ -91,19 +106,16 @@ fn with_growing_window<R: ReadAt + ?Sized>(
     Err(ElfError::Truncated { what })
 }
 
-fn definitions_in(
-    table: &[u8],
-    count: u64,
-    strings: &[u8],
-    names: &mut BTreeMap<u16, String>,
-) -> Option<()> {
+fn definitions_in(table: &[u8], count: u64, strings: &[u8], nodes: &mut Nodes) -> Option<()> {
     let mut at = 0usize;
     for _ in 0..count.min(MAX_NODES) {
         let (flags, index) = (u16_at(table, at + 2)?, u16_at(table, at + 4)? & !HIDDEN);
         let (aux, next) = (u32_at(table, at + 12)?, u32_at(table, at + 16)?);
         if flags & VER_FLG_BASE.0 == 0 && index >= FIRST_NODE {
             let name = u32_at(table, at.checked_add(aux as usize)?)?;
-            names.insert(index, name_at(strings, name));
+            let name = name_at(strings, name);
+            nodes.defined.insert(name.clone());
+            nodes.names.insert(index, name);
         }
         if next == 0 {
             break;
@@ -113,15 +125,11 @@ fn definitions_in(
     Some(())
 }
 
-fn needs_in(
-    table: &[u8],
-    count: u64,
-    strings: &[u8],
-    names: &mut BTreeMap<u16, String>,
-) -> Option<()> {
+fn needs_in(table: &[u8], count: u64, strings: &[u8], nodes: &mut Nodes) -> Option<()> {
     let (mut at, mut read) = (0usize, 0);
     for _ in 0..count.min(MAX_NODES) {
         let aux_count = u16_at(table, at + 2)?;
+        let library = name_at(strings, u32_at(table, at + 4)?);
         let (aux, next) = (u32_at(table, at + 8)?, u32_at(table, at + 12)?);
         let mut entry = at.checked_add(aux as usize)?;
         for _ in 0..aux_count {
@@ -131,8 +139,14 @@ fn needs_in(
             }
             let index = u16_at(table, entry.checked_add(6)?)? & !HIDDEN;
             let (name, step) = (u32_at(table, entry + 8)?, u32_at(table, entry + 12)?);
+            let weak = u16_at(table, entry + 4)? & VER_FLG_WEAK.0 != 0;
             if index >= FIRST_NODE {
-                names.insert(index, name_at(strings, name));
+                let node = name_at(strings, name);
+                nodes.names.insert(index, node.clone());
+                if !weak {
+                    let library = library.clone();
+                    nodes.needed.push(NeededNode { library, node });
+                }
             }
             if step == 0 {
                 break;
