@@ -3,7 +3,7 @@
 
 use ratatui::layout::Rect;
 
-use crate::state::{Column, Detail, Mode, Screen, State};
+use crate::state::{Arrangement, Column, Detail, Mode, Screen, State};
 use crate::text;
 
 /// A terminal's size in cells.
@@ -106,7 +106,7 @@ impl Layout {
             detail: take(detail),
             prompt: take(prompt),
             footer: take(1),
-            columns: places(size.width - trend, state.processes.sort().column),
+            columns: places(size.width - trend, &needed_columns(state)),
             trend: (trend > 0).then(|| Rect::new(size.width - TREND, 4, TREND, 1)),
         }
     }
@@ -180,11 +180,20 @@ const ESSENTIAL: usize = 6;
 /// What the command gets beyond its least width before others are added.
 const COMMAND_SPARE: u16 = 6;
 
-/// Columns by importance while they fit, one blank apart; the one sorted by
-/// is never given up, and the command takes what is left.
-fn places(width: u16, sorted: Column) -> Vec<Place> {
+/// What the order of the rows cannot be understood without.
+fn needed_columns(state: &State) -> Vec<Column> {
+    let mut needed = vec![state.processes.sort().column];
+    if state.processes.arrangement() == Arrangement::Units {
+        needed.push(Column::Unit);
+    }
+    needed
+}
+
+/// Columns by importance while they fit, one blank apart; those that
+/// are needed are never given up, and the command takes what is left.
+fn places(width: u16, needed: &[Column]) -> Vec<Place> {
     let mut by_importance = WIDTHS;
-    by_importance[2..].sort_by_key(|&(column, _)| column != sorted);
+    by_importance[2..].sort_by_key(|(column, _)| !needed.contains(column));
     let mut room = width;
     let mut chosen = Vec::with_capacity(WIDTHS.len());
     for (index, (column, width)) in by_importance.into_iter().enumerate() {
@@ -216,7 +225,7 @@ mod tests {
     use super::*;
 
     fn names(width: u16, sorted: Column) -> Vec<&'static str> {
-        places(width, sorted)
+        places(width, &[sorted])
             .iter()
             .map(|p| p.column.name())
             .collect()
@@ -234,7 +243,7 @@ mod tests {
     #[test]
     fn columns_fill_the_width_without_overlap() {
         for width in 0..250 {
-            let places = places(width, Column::Launches);
+            let places = places(width, &[Column::Launches]);
             for pair in places.windows(2) {
                 assert_eq!(pair[0].x + pair[0].width + 1, pair[1].x);
             }

@@ -73,7 +73,7 @@ impl State {
                 let column = neighbour(self.processes.sort().column, n);
                 self.processes.set_sort(Sort::by(column));
             }
-            Action::Tree => self.processes.toggle_tree(),
+            Action::Tree => self.processes.next_arrangement(),
             Action::Pause if self.replay.is_some() => {
                 return Effect::Replay(Command::TogglePause);
             }

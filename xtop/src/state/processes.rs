@@ -71,7 +71,7 @@ pub enum Step {
     Last,
 }
 
-/// How the order treats children.
+/// How the order treats processes that belong together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Arrangement {
     /// As everybody else.
@@ -79,6 +79,8 @@ pub enum Arrangement {
     Flat,
     /// They stand below their parents.
     Tree,
+    /// Those of one container or unit stand together.
+    Units,
 }
 
 /// The list. `shown` holds indices of `rows`, and how deep each stands.
@@ -123,16 +125,17 @@ impl Processes {
         self.arrange();
     }
 
-    /// Changes how the order treats children.
-    pub fn toggle_tree(&mut self) {
+    /// Changes how the order treats processes that belong together.
+    pub fn next_arrangement(&mut self) {
         self.arrangement = match self.arrangement {
             Arrangement::Flat => Arrangement::Tree,
-            Arrangement::Tree => Arrangement::Flat,
+            Arrangement::Tree => Arrangement::Units,
+            Arrangement::Units => Arrangement::Flat,
         };
         self.arrange();
     }
 
-    /// How the order treats children.
+    /// How the order treats processes that belong together.
     pub fn arrangement(&self) -> Arrangement {
         self.arrangement
     }
@@ -243,6 +246,10 @@ impl Processes {
         self.depths = match self.arrangement {
             Arrangement::Flat => vec![0; self.shown.len()],
             Arrangement::Tree => tree::arrange(&self.rows, &mut self.shown),
+            Arrangement::Units => {
+                tree::gather_units(&self.rows, &mut self.shown);
+                vec![0; self.shown.len()]
+            }
         };
         self.cursor = match self.pinned {
             None => 0,

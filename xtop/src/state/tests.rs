@@ -374,6 +374,9 @@ fn children_stand_below_their_parents_on_demand() {
     assert_eq!(driver.state.processes.depth(2), 1);
     driver.keys("t");
     assert_eq!(driver.pids(), [977, 4242, 5100]);
+    assert_eq!(driver.state.processes.arrangement(), Arrangement::Units);
+    driver.keys("t");
+    assert_eq!(driver.state.processes.arrangement(), Arrangement::Flat);
 }
 
 #[test]

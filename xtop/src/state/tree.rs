@@ -1,4 +1,4 @@
-//! Children below their parents.
+//! Children below their parents; containers and units together.
 
 use std::collections::HashMap;
 
@@ -43,6 +43,21 @@ pub(super) fn arrange(rows: &[Row], shown: &mut Vec<usize>) -> Vec<u16> {
     depths
 }
 
+/// Moves those of one container or unit together, where the first of them
+/// stands; those without stay in place among the groups.
+pub(super) fn gather_units(rows: &[Row], shown: &mut [usize]) {
+    let mut groups: HashMap<&str, usize> = HashMap::new();
+    let mut group_of = HashMap::new();
+    for (place, &index) in shown.iter().enumerate() {
+        let group = match rows[index].unit.as_deref() {
+            Some(unit) => *groups.entry(unit).or_insert(place),
+            None => place,
+        };
+        group_of.insert(index, group);
+    }
+    shown.sort_by_key(|index| group_of.get(index).copied());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +80,20 @@ mod tests {
     fn children_stand_below_their_parents() {
         let tree = arranged(&[(5, 3), (1, 99), (3, 1), (4, 1), (2, 99)]);
         assert_eq!(tree, [(1, 0), (3, 1), (5, 2), (4, 1), (2, 0)]);
+    }
+
+    #[test]
+    fn units_stand_together() {
+        let units = [Some("a"), None, Some("b"), Some("a"), None, Some("b")];
+        let with_unit = |(unit, pid): (Option<&str>, u32)| {
+            let mut row = row(pid, "python3");
+            row.unit = unit.map(str::to_owned);
+            row
+        };
+        let rows: Vec<Row> = units.into_iter().zip(0..).map(with_unit).collect();
+        let mut shown: Vec<usize> = (0..rows.len()).collect();
+        gather_units(&rows, &mut shown);
+        assert_eq!(shown, [0, 3, 1, 2, 5, 4]);
     }
 
     #[test]

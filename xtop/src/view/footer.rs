@@ -6,6 +6,7 @@ use ratatui::text::{Line, Span};
 
 use super::put;
 use crate::input::Action;
+use crate::replay::{Motion, Position};
 use crate::state::{Flow, Mode, Notice, State, Tone};
 use crate::text::{clean, fit, width};
 use crate::theme::Theme;
@@ -38,6 +39,10 @@ pub fn draw_prompt(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme
     put(buffer, area, 0, &line);
 }
 
+fn is_still(position: Position) -> bool {
+    position.motion != Motion::Playing
+}
+
 /// The keys that do something now, as many as fit.
 pub fn draw_keys(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
     let mut room: usize = area.width.into();
@@ -51,6 +56,7 @@ pub fn draw_keys(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) 
         }
         let word = match (binding.action, &state.flow) {
             (Action::Pause, Flow::Paused(_)) => "resume",
+            (Action::Pause, Flow::Live) if state.replay.is_some_and(is_still) => "play",
             _ => word,
         };
         let key = key.to_string();

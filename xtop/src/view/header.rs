@@ -162,6 +162,7 @@ fn data_line(state: &State, theme: &Theme) -> Vec<Segment> {
     let tree = match processes.arrangement() {
         Arrangement::Flat => "",
         Arrangement::Tree => "tree ",
+        Arrangement::Units => "units ",
     };
     let text = format!("{tree}by {} {arrow}", sort.column.name());
     line.push(Segment::new(8, text, theme.dim));

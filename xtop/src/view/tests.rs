@@ -267,6 +267,8 @@ fn a_tree_and_a_replay() {
     };
     state.update(state.now, Msg::Replay(position));
     insta::assert_snapshot!(screen(&state));
+    press(&mut state, "t");
+    insta::assert_snapshot!("units", screen(&state));
 }
 
 #[test]
