@@ -146,6 +146,13 @@ impl Facts {
         })
     }
 
+    /// The same for whatever runtime was called.
+    fn always_returns_to_shim(&self, symbol: &str) -> bool {
+        let all = 0..self.survey.objects.len();
+        let mut runtimes = all.filter(|&i| self.is_runtime(i)).peekable();
+        runtimes.peek().is_some() && runtimes.all(|i| self.returns_to_shim(i, symbol))
+    }
+
     /// The link namespace of an object, if it is known.
     pub fn namespace(&self, object: &MappedObject) -> Option<Namespace> {
         self.namespaces.as_ref()?.of(object)
@@ -195,7 +202,9 @@ impl Facts {
 
     /// Whether an observed call passed no shim.
     pub fn is_direct(&self, call: &ObservedCall) -> bool {
-        call.route == CallRoute::Direct && self.shim_names.kind(&call.object).is_none()
+        call.route == CallRoute::Direct
+            && self.shim_names.kind(&call.object).is_none()
+            && !self.always_returns_to_shim(&call.api)
     }
 
     fn is_runtime_path(&self, path: &str) -> bool {

@@ -1,5 +1,9 @@
 //! The dispatch table of HIP 6.1 and later.
 
+use xsched_agent::diagnose::ObservedCall;
+use xsched_common::bpf::CallRoute;
+use xsched_common::units::StreamClass;
+
 use super::*;
 
 const LIBRARY: [&str; 3] = ["./libonsix.so", "2", "1"];
@@ -39,4 +43,30 @@ fn a_shim_in_the_table_receives_what_is_bound_to_the_runtime() {
     assert_eq!(codes(&report), [], "{report}");
     let twin = with("./strict/libxsched_shim.so", "0");
     only(&twin, "api-not-covered", Severity::Error);
+}
+
+#[test]
+fn calls_that_a_shim_in_the_table_receives_do_not_escape() {
+    let observe = |replaces| {
+        let arguments = [&LIBRARY[..], &["./strict/libxsched_shim.so", "2", replaces]].concat();
+        let process = fixtures().start("plain", None, &arguments);
+        let call = ObservedCall {
+            object: fixtures().text("libonsix.so"),
+            api: "hipLaunchKernel".into(),
+            stream: StreamClass::Created,
+            route: CallRoute::Direct,
+            count: 10,
+        };
+        let observed = move || {
+            Ok(Observed {
+                duration: Duration::from_secs(1),
+                calls: vec![call.clone()],
+                limits: Vec::new(),
+            })
+        };
+        examine_with(process.pid(), observed).expect("it can be examined")
+    };
+    let report = observe("1");
+    assert_eq!(codes(&report), [], "{report}");
+    only(&observe("0"), "api-not-covered", Severity::Error);
 }
