@@ -138,6 +138,30 @@ fn every_way_leads_through_the_gate_once() {
 }
 
 #[test]
+fn profilers_in_the_table_stay_in_the_chain() {
+    let runtimes = Runtimes::install();
+    for (when, expected) in [
+        ("before", "0 5 0\n"),
+        ("after", "0 0 5\n"),
+        ("both", "0 5 5\n"),
+    ] {
+        let agent = Agent::start();
+        let hip = runtimes.0.path().join("hip");
+        let mut program = Command::new(bin().join("profiler"));
+        program
+            .arg(hip.join("libamdhip64.so.7"))
+            .arg(when)
+            .env("LD_PRELOAD", shim())
+            .env("XSCHED_RUN_DIR", agent.dir())
+            .env("XSCHED_STRICT", "1")
+            .env("HIPSIM_DEVICE", runtimes.0.path().join("device"));
+        assert_eq!(support::stdout_of(&mut program), expected, "{when}");
+        let totals = agent.client(0).status().launch_totals();
+        assert_eq!(totals.by_route, [5, 0], "{when}: gated, and once");
+    }
+}
+
+#[test]
 fn without_strict_mode_or_without_a_table_the_program_runs_as_ever() {
     let runtimes = Runtimes::install();
     let agent = Agent::start();

@@ -56,7 +56,10 @@ fn build() -> TempDir {
             let mut arguments = vec![path.as_os_str(), "-pthread".as_ref(), "-ldl".as_ref()];
             arguments.extend(["-o".as_ref(), out.as_os_str()]);
             // Some open the runtime themselves.
-            if stem != "handles" && stem != "deepbind" {
+            if !["handles", "deepbind", "profiler"]
+                .iter()
+                .any(|p| stem == *p)
+            {
                 arguments.push(runtime.as_os_str());
             }
             cc(&arguments);
