@@ -80,6 +80,8 @@ fn is_same_file(a: (u32, u32), b: (u32, u32)) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     #[test]
@@ -100,7 +102,13 @@ mod tests {
             .arg("10")
             .spawn()
             .expect("it starts");
-        let (mine, childs) = (random_bytes(std::process::id()), random_bytes(child.id()));
+        let mine = random_bytes(std::process::id());
+        // spawn returns while the kernel still sets the new program up.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let mut childs = None;
+        while childs.is_none() && Instant::now() < deadline {
+            childs = random_bytes(child.id());
+        }
         child
             .kill()
             .and_then(|()| child.wait().map(drop))
