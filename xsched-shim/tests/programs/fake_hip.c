@@ -29,8 +29,9 @@ struct fake_event { int64_t done_at; };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int64_t kernel_ns, device_free_at, done_at[RING];
 static uint64_t head, tail;
-static int last_error;
 static struct fake_stream null_stream;
+/* Per thread, as in the real runtime: one thread's failure is not another's. */
+static __thread int last_error;
 static __thread int device;
 
 struct fake_call fake_last;
