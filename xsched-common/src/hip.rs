@@ -147,6 +147,10 @@ mod tests {
         let at = |symbol| entry_point(symbol).expect("in the table").1.stream_at;
         // Two dim3 by value take four registers, so the rest moves to the stack.
         assert_eq!(at("hipLaunchKernel"), StreamAt::Stack(16));
+        assert_eq!(
+            at("__hipPushCallConfiguration"),
+            StreamAt::Register(Register::R9)
+        );
         // Six integers in registers; blockZ, shared size and stream follow.
         assert_eq!(at("hipModuleLaunchKernel"), StreamAt::Stack(24));
         // Structures over 16 bytes by value (hipPitchedPtr, hipExtent) use no register.

@@ -52,10 +52,37 @@ pub fn measure(built: &Built) -> anyhow::Result<Vec<Metric>> {
         bench.open_allocations()?,
         bench.open_syscalls()?,
         bench.round_trip()?,
+        caller_lookup()?,
         bench.startup()?,
         bench.attach()?,
         page_bytes(),
     ])
+}
+
+/// The shim's own cache of callers, warm, without the launch around it.
+fn caller_lookup() -> anyhow::Result<Metric> {
+    let mut runs = Vec::new();
+    for _ in 0..PAIRS {
+        let out = build::cargo()
+            .args([
+                "run",
+                "--release",
+                "--quiet",
+                "--package",
+                "xsched-shim",
+                "--example",
+                "caller_lookup",
+            ])
+            .output()
+            .context("cannot start the example caller_lookup")?;
+        let text = String::from_utf8_lossy(&out.stdout);
+        runs.push(
+            text.trim()
+                .parse()
+                .with_context(|| format!("caller_lookup printed {text:?}"))?,
+        );
+    }
+    Ok(Metric::at_most("caller_lookup_ns", "ns", median(&runs), 5.0).spread(spread(&runs)))
 }
 
 fn page_bytes() -> Metric {
