@@ -29,6 +29,9 @@ int main(int argc, char **argv) {
         hipLaunchKernel(NULL, one, one, NULL, 0, NULL);
         hipDeviceSynchronize();
     }
+    /* An agent wants to hear of a newcomer's first burst; give it the time to
+     * see that nobody depends on this one. */
+    usleep(200000);
     struct sigaction action = { .sa_sigaction = caught, .sa_flags = SA_SIGINFO };
     sigaction(SIGSYS, &action, NULL);
     struct sock_filter filter[] = {
