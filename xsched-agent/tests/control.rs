@@ -288,3 +288,24 @@ fn the_command_line_speaks_plainly() {
         "{error}"
     );
 }
+
+#[test]
+fn clients_are_told_what_passes() {
+    let agent = Agent::start_with(&["--passthrough", "librocfft,libMIOpen.so"]);
+    let client = FakeClient::join(&agent.run_dir);
+    let list = &client.control().passthrough;
+    assert!(list.passes(b"librocfft.so.0") && list.passes(b"libMIOpen.so.1"));
+    assert!(!list.passes(b"librocblas.so.4"));
+
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let refused = agent_command()
+        .args(["--no-bpf", "--passthrough", "librocfft,,x"])
+        .env("XSCHED_RUN_DIR", dir.path())
+        .output()
+        .expect("runs");
+    assert_eq!(
+        refused.status.code(),
+        Some(2),
+        "an empty name would pass everything"
+    );
+}

@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
 use xsched_agent::clock;
-use xsched_agent::control::{Control, RosterEvent};
+use xsched_agent::control::{Control, Passthrough, RosterEvent};
 use xsched_agent::export;
 use xsched_agent::model::{self, Model, Observation};
 use xsched_agent::policy::{Policy, Strict};
@@ -34,6 +34,11 @@ pub struct Options {
     /// they are in place for a part of the time only, and counts are scaled
     #[arg(long, value_name = "PERCENT", default_value_t = 1.0, value_parser = percent)]
     overhead_budget: f64,
+
+    /// Libraries whose launches are not gated: beginnings of file names, such
+    /// as librocfft (librccl.so never is)
+    #[arg(long, value_name = "LIB,...", value_delimiter = ',')]
+    passthrough: Vec<String>,
 }
 
 fn percent(text: &str) -> Result<f64, String> {
@@ -55,7 +60,11 @@ fn serve(options: &Options) -> anyhow::Result<()> {
     raise_descriptor_limit();
     let run_dir = RunDir::for_agent(euid());
     let policy = Strict::default();
-    let (control, roster) = Control::start(&run_dir, Box::new(policy))?;
+    let (control, roster) = Control::start(
+        &run_dir,
+        Box::new(policy),
+        Passthrough::new(options.passthrough.clone()).context("--passthrough")?,
+    )?;
     let (publish, snapshots) = watch::channel(Arc::new(Snapshot::default()));
     let mut modelled = snapshots.clone();
     let stop = Arc::new(AtomicBool::new(false));

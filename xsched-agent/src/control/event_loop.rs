@@ -23,7 +23,7 @@ use super::clients::Client;
 use super::gates::{self, Round};
 use super::join::{self, Knock};
 use super::token::Token;
-use super::{ClassTable, Command, Outcome, Right, RosterEvent};
+use super::{ClassTable, Command, Outcome, Passthrough, Right, RosterEvent};
 use crate::clock::monotonic;
 use crate::policy::{ClientId, Policy};
 use crate::process::ProcessId;
@@ -53,6 +53,7 @@ pub(super) struct Parts {
     pub orders: Receiver<Command>,
     pub roster: Sender<RosterEvent>,
     pub policy: Box<dyn Policy + Send>,
+    pub passthrough: Passthrough,
     pub stop: Arc<AtomicBool>,
 }
 
@@ -288,6 +289,9 @@ impl EventLoop {
         let lineage: Vec<ProcessId> = classes::lineage(process).collect();
         let class = self.classes.of_lineage(&lineage);
         let client = Client::new(self.epoch, id, lineage, class, connection, pidfd)?;
+        self.parts
+            .passthrough
+            .write_to(&client.shared.control.passthrough);
         if let Err(e) = self
             .watch_client(id, &client)
             .and_then(|()| join::welcome(&client, self.epoch))

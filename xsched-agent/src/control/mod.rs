@@ -18,6 +18,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, atomic::AtomicBool};
 use std::thread::JoinHandle;
 
+use xsched_common::page::{PassthroughError, PassthroughList};
 use xsched_common::run_dir::RunDir;
 use xsched_common::units::Class;
 
@@ -91,6 +92,27 @@ pub enum Outcome {
     },
 }
 
+/// Libraries whose launches no gate holds back: prefixes of file names, as
+/// every client is told when it joins.
+#[derive(Clone, Debug, Default)]
+pub struct Passthrough {
+    names: Vec<String>,
+}
+
+impl Passthrough {
+    /// # Errors
+    /// The names do not fit in a control page, or one is none.
+    pub fn new(names: Vec<String>) -> Result<Passthrough, PassthroughError> {
+        PassthroughList::new().set(&names)?;
+        Ok(Passthrough { names })
+    }
+
+    fn write_to(&self, list: &PassthroughList) {
+        let written = list.set(&self.names);
+        debug_assert!(written.is_ok(), "checked when it was made");
+    }
+}
+
 /// What the model must know about clients.
 pub enum RosterEvent {
     /// A client has joined.
@@ -151,6 +173,7 @@ impl Control {
     pub fn start(
         run_dir: &RunDir,
         policy: Box<dyn Policy + Send>,
+        passthrough: Passthrough,
     ) -> Result<(Control, Receiver<RosterEvent>), ControlError> {
         let claim = claim(run_dir)?;
         let socket = run_dir.join_socket();
@@ -168,6 +191,7 @@ impl Control {
             orders,
             roster,
             policy,
+            passthrough,
             stop: stop.clone(),
         })?;
         let thread = std::thread::Builder::new()

@@ -58,6 +58,12 @@ impl Agent {
         agent
     }
 
+    /// Starts one without probes and with further arguments.
+    pub fn start_with(arguments: &[&str]) -> Agent {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        Agent::spawn(dir, &[&["--no-bpf"], arguments].concat())
+    }
+
     /// Without probes, in a directory that an earlier agent may have used.
     pub fn start_in(dir: tempfile::TempDir) -> Agent {
         Agent::spawn(dir, &["--no-bpf"])
