@@ -54,7 +54,8 @@ pub fn gpu_descriptors(pid: u32) -> Vec<u32> {
     };
     dir.take(MAX_FILES)
         .flatten()
-        .filter(|entry| fs::read_link(entry.path()).is_ok_and(|to| to.as_os_str() == "/dev/kfd"))
+        // Of a process in a chroot the kernel names the whole path.
+        .filter(|entry| fs::read_link(entry.path()).is_ok_and(|to| to.ends_with("dev/kfd")))
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .take(MAX_DESCRIPTORS)
         .collect()
