@@ -96,6 +96,7 @@ fn shape(report: &Value) {
     }
     assert_eq!(report["events"]["dropped"], 0, "{report}");
     let diagnosis = report["diagnosis"].as_array().expect("a list");
+    assert_eq!(diagnosis.len(), 1, "one fault, one finding: {report}");
     assert!(
         diagnosis
             .iter()

@@ -29,6 +29,12 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
     if joined || disabled || process.launches == 0 || agent.uptime < SETTLED {
         return None;
     }
+    // A shim joins at the first launch that reaches it: where all go past it,
+    // that is the fault, and another finding.
+    let mut launches = facts.launches().peekable();
+    if launches.peek().is_some() && launches.all(|call| facts.is_direct(call)) {
+        return None;
+    }
     let mut evidence = vec![
         format!(
             "the agent has been running for {} s, has seen {} launches, and the process has not \
