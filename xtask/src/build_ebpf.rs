@@ -10,7 +10,7 @@ mod recorded;
 mod toolchain;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, bail};
@@ -18,6 +18,8 @@ use anyhow::{Context, bail};
 use layout::Layout;
 use recorded::Recorded;
 use toolchain::Toolchain;
+
+use crate::build::root;
 
 /// Build the BPF programs into xsched-ebpf/prebuilt.
 #[derive(Debug, clap::Args)]
@@ -36,7 +38,7 @@ impl Args {
 
 /// Runs the task.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let root = workspace_root();
+    let root = root();
     let prebuilt = root.join("xsched-ebpf/prebuilt");
     let object = prebuilt.join("xsched.bpf.o");
     let recorded = Recorded::read(&prebuilt);
@@ -57,13 +59,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         now.object_sha256
     );
     Ok(())
-}
-
-fn workspace_root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("xtask lies in the workspace")
-        .to_owned()
 }
 
 /// The object, built from `root` below target/bpf (a different toolchain than

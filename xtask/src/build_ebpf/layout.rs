@@ -94,12 +94,12 @@ pub fn load(bytes: &[u8]) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::workspace_root;
     use super::*;
+    use crate::build::root;
 
     #[test]
     fn the_prebuilt_object_has_programs_and_maps() {
-        let path = workspace_root().join("xsched-ebpf/prebuilt/xsched.bpf.o");
+        let path = root().join("xsched-ebpf/prebuilt/xsched.bpf.o");
         let bytes = std::fs::read(path).expect("prebuilt object");
         let layout = Layout::parse(&bytes).expect("parses");
         assert_eq!(layout.programs["runtime_call"], "uprobe");

@@ -99,12 +99,12 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::workspace_root;
     use super::*;
+    use crate::build::root;
 
     #[test]
     fn every_source_of_the_programs_is_listed() {
-        let root = workspace_root();
+        let root = root();
         for entry in fs::read_dir(root.join("xsched-ebpf/src")).expect("sources") {
             let name = entry
                 .expect("entry")
@@ -119,7 +119,7 @@ mod tests {
     /// Needs no BPF toolchain, so every test run finds a forgotten rebuild.
     #[test]
     fn the_prebuilt_object_is_up_to_date() {
-        let root = workspace_root();
+        let root = root();
         let prebuilt = root.join("xsched-ebpf/prebuilt");
         let recorded = Recorded::read(&prebuilt).expect("recorded");
         let object = fs::read(prebuilt.join("xsched.bpf.o")).expect("object");
