@@ -157,6 +157,82 @@ impl FromStr for Class {
     }
 }
 
+/// A process's share within its class, relative to the others' there: of two
+/// busy processes with 300 and 100, the first gets three quarters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "api", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "api", serde(try_from = "u16", into = "u16"))]
+#[repr(transparent)]
+pub struct Weight(u16);
+
+impl Weight {
+    /// The smallest.
+    pub const MIN: Weight = Weight(1);
+    /// The largest.
+    pub const MAX: Weight = Weight(10_000);
+
+    /// # Errors
+    /// Outside of 1 to 10,000 (as in cgroup's `cpu.weight`).
+    pub const fn new(raw: u16) -> Result<Weight, BadWeight> {
+        if raw < Weight::MIN.0 || raw > Weight::MAX.0 {
+            return Err(BadWeight);
+        }
+        Ok(Weight(raw))
+    }
+
+    /// 1 to 10,000.
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+impl Default for Weight {
+    /// 100, as in cgroup's `cpu.weight`.
+    fn default() -> Weight {
+        Weight(100)
+    }
+}
+
+impl fmt::Display for Weight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl TryFrom<u16> for Weight {
+    type Error = BadWeight;
+
+    fn try_from(raw: u16) -> Result<Weight, BadWeight> {
+        Weight::new(raw)
+    }
+}
+
+impl From<Weight> for u16 {
+    fn from(weight: Weight) -> u16 {
+        weight.0
+    }
+}
+
+impl FromStr for Weight {
+    type Err = BadWeight;
+
+    fn from_str(s: &str) -> Result<Weight, BadWeight> {
+        s.parse().map_err(|_| BadWeight).and_then(Weight::new)
+    }
+}
+
+/// A number that is no [`Weight`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadWeight;
+
+impl fmt::Display for BadWeight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a weight: use 1 to 10000 (100 is the default)")
+    }
+}
+
+impl core::error::Error for BadWeight {}
+
 /// A device as one process numbers it (`hipSetDevice`): an index into that
 /// process's pages. Two processes may give one device different indices;
 /// what identifies it between processes is its [`PciAddress`].

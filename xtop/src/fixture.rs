@@ -1,7 +1,7 @@
 //! Snapshots for tests.
 
 use xsched_common::api::*;
-use xsched_common::units::{Class, Nanos};
+use xsched_common::units::{Class, Nanos, Weight};
 
 use crate::state::{Row, Users};
 
@@ -16,6 +16,10 @@ pub fn process(pid: u32, command: &str) -> ProcessRow {
         command: command.into(),
         arguments: format!("/usr/bin/{command} train.py"),
         class: Class::Normal,
+        weight: Weight::default(),
+        terms_from: "default".into(),
+        slo: None,
+        hold: None,
         shim: ShimState::Absent,
         device: None,
         gate: None,
@@ -29,6 +33,8 @@ pub fn process(pid: u32, command: &str) -> ProcessRow {
         guards: None,
         in_flight: None,
         kernel_ns: None,
+        busy_ratio: None,
+        apis: Vec::new(),
         callers: vec![CallerRow {
             library: "libtorch_hip.so".into(),
             launches: RouteLaunches {
@@ -187,11 +193,12 @@ pub fn snapshot(processes: Vec<ProcessRow>) -> Snapshot {
         },
         devices: vec![DeviceRow {
             address: "0000:03:00.0".into(),
-            policy: "strict".into(),
             top_active: Some(Class::High),
             clients: 2,
+            ..DeviceRow::default()
         }],
         processes,
+        events: Vec::new(),
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use agent::{Behaviour, FakeAgent};
 use pty::Pty;
 use rustix::process::Signal;
-use xsched_common::api::Request;
+use xsched_common::api::{Change, Request};
 use xsched_common::units::Class;
 
 const XTOP: &str = env!("CARGO_BIN_EXE_xtop");
@@ -78,7 +78,11 @@ fn wait_for(agent: &FakeAgent, wanted: impl Fn(&[Request]) -> bool) {
 }
 
 fn set(pid: u32, class: Class) -> Request {
-    Request::Set { pid, class }
+    Request::Set(Change {
+        pid,
+        class: Some(class),
+        ..Change::default()
+    })
 }
 
 #[test]

@@ -15,7 +15,7 @@ use xsched_agent::clock;
 use xsched_agent::control::{Control, Passthrough, RosterEvent};
 use xsched_agent::export;
 use xsched_agent::model::{self, Model, Observation};
-use xsched_agent::policy::{Policy, Strict};
+use xsched_agent::policy::Strict;
 use xsched_agent::watcher::Watcher;
 use xsched_common::api::{BpfState, Snapshot};
 use xsched_common::run_dir::RunDir;
@@ -59,10 +59,9 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
 fn serve(options: &Options) -> anyhow::Result<()> {
     raise_descriptor_limit();
     let run_dir = RunDir::for_agent(euid());
-    let policy = Strict::default();
     let (control, roster) = Control::start(
         &run_dir,
-        Box::new(policy),
+        Box::new(Strict::default()),
         Passthrough::new(options.passthrough.clone()).context("--passthrough")?,
     )?;
     let (publish, snapshots) = watch::channel(Arc::new(Snapshot::default()));
@@ -70,7 +69,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     let modeller = {
         let stop = stop.clone();
-        let mut picture = Model::new(clock::monotonic(), policy.name());
+        let mut picture = Model::new(clock::monotonic());
         // The first snapshot must not wait for the first sweep of /proc.
         publish.send_replace(Arc::new(
             picture.snapshot(clock::monotonic(), clock::unix()),

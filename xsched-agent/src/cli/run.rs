@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use xsched_common::api::Request;
+use xsched_common::api::{Change, Request};
 use xsched_common::units::Class;
 
 use super::client::{self, ClientError};
@@ -44,10 +44,11 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
     if let Some(class) = options.class {
         // The class belongs to this pid, which exec keeps.
-        let request = Request::Set {
+        let request = Request::Set(Change {
             pid: std::process::id(),
-            class,
-        };
+            class: Some(class),
+            ..Change::default()
+        });
         match client::set(&run_dir(), &request) {
             Ok(_) => {}
             Err(e @ ClientError::Refused { .. }) => return Err(e.into()),

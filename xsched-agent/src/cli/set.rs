@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use xsched_common::api::Request;
+use xsched_common::api::{Change, Request};
 use xsched_common::units::Class;
 
 use super::{client, print, run_dir};
@@ -22,10 +22,11 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let request = Request::Set {
+    let request = Request::Set(Change {
         pid: options.pid,
-        class: options.class,
-    };
+        class: Some(options.class),
+        ..Change::default()
+    });
     let settled = client::set(&run_dir(), &request)?;
     if options.json {
         print(&format!("{}\n", serde_json::to_string(&settled)?))?;

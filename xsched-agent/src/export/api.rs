@@ -11,8 +11,8 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{oneshot, watch};
 use tracing::{debug, info, warn};
-use xsched_common::api::{Failure, Request, Response, Settled, Snapshot};
-use xsched_common::units::Class;
+use xsched_common::api::{Change, Failure, Request, Response, Settled, Snapshot};
+use xsched_common::units::Weight;
 
 use super::authorise::{self, Refusal};
 use super::diagnosis;
@@ -109,8 +109,8 @@ async fn converse(
                 let interval = Duration::from_millis(interval_ms.clamp(100, 60_000));
                 return watch_until_closed(&mut from, &mut to, snapshots, interval).await;
             }
-            Ok(Request::Set { pid, class }) => {
-                let response = set(peer, pid, class, &control).await;
+            Ok(Request::Set(change)) => {
+                let response = set(peer, change, &control).await;
                 send(&mut to, &response).await?;
             }
             Ok(Request::Diagnose { pid, duration_ms }) => {
@@ -118,6 +118,15 @@ async fn converse(
                 let response = outcome.map_or_else(Response::Error, Response::Diagnosis);
                 send(&mut to, &response).await?;
             }
+            Ok(
+                Request::History { .. }
+                | Request::Boost { .. }
+                | Request::Suspend { .. }
+                | Request::Resume { .. }
+                | Request::Explain { .. }
+                | Request::Reload
+                | Request::SetMode { .. },
+            ) => send(&mut to, &unsupported()).await?,
         }
     }
 }
@@ -147,7 +156,16 @@ async fn watch_until_closed(
     }
 }
 
-async fn set(peer: Peer, pid: u32, class: Class, control: &ControlHandle) -> Response {
+async fn set(peer: Peer, change: Change, control: &ControlHandle) -> Response {
+    let Change {
+        pid,
+        class: Some(class),
+        weight: None,
+        slo_p99_ns: None,
+    } = change
+    else {
+        return unsupported();
+    };
     let failure = |code: &str, message: String| {
         Response::Error(Failure {
             code: code.to_owned(),
@@ -188,12 +206,26 @@ async fn set(peer: Peer, pid: u32, class: Class, control: &ControlHandle) -> Res
         "uid {} (pid {}) set process {pid} to class {class}",
         peer.uid, peer.pid
     );
-    Response::Settled(Settled { pid, class, joined })
+    Response::Settled(Settled {
+        pid,
+        class,
+        weight: Weight::default(),
+        slo_p99_ns: None,
+        hold: None,
+        joined,
+    })
 }
 
 fn agent_uid() -> u32 {
     // SAFETY: geteuid has no preconditions.
     unsafe { libc::geteuid() }
+}
+
+fn unsupported() -> Response {
+    Response::Error(Failure {
+        code: "internal".to_owned(),
+        message: "this agent cannot do that yet".to_owned(),
+    })
 }
 
 fn malformed(why: &str) -> Response {

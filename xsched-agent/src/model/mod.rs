@@ -32,7 +32,6 @@ pub const TICK: Nanos = Nanos::from_millis(500);
 /// What the agent knows.
 pub struct Model {
     started: Nanos,
-    policy: &'static str,
     clients: BTreeMap<ClientId, Arc<ClientShared>>,
     classes: ClassTable,
     processes: HashMap<ProcessId, Process>,
@@ -44,10 +43,9 @@ pub struct Model {
 
 impl Model {
     /// An empty model of an agent that starts now.
-    pub fn new(now: Nanos, policy: &'static str) -> Model {
+    pub fn new(now: Nanos) -> Model {
         Model {
             started: now,
-            policy,
             clients: BTreeMap::new(),
             classes: ClassTable::default(),
             processes: HashMap::new(),
@@ -146,8 +144,9 @@ impl Model {
                 sampling: self.sampling,
                 limits: self.limits.clone(),
             },
-            devices: rows::device_rows(&self.clients, self.policy),
+            devices: rows::device_rows(&self.clients),
             processes,
+            events: Vec::new(),
         }
     }
 

@@ -10,7 +10,7 @@ use xsched_common::api::{
 };
 use xsched_common::gate::{GateMode, GateWord, Guard};
 use xsched_common::page::{HistogramCounts, bucket_bounds};
-use xsched_common::units::{Class, DeviceIndex};
+use xsched_common::units::{Class, DeviceIndex, Weight};
 
 use super::process::Process;
 use crate::control::{ClientShared, DeviceKey};
@@ -53,6 +53,10 @@ pub(super) fn process_row(
         command: process.command.clone(),
         arguments: process.arguments.clone(),
         class,
+        weight: Weight::default(),
+        terms_from: String::new(),
+        slo: None,
+        hold: None,
         shim: match (client, process.shim_mapped) {
             (Some(_), _) => ShimState::Joined,
             (None, true) => ShimState::Mapped,
@@ -90,7 +94,9 @@ pub(super) fn process_row(
         kernel_ns: client
             .zip(device)
             .and_then(|(client, (_, device))| client.status.kernel_time(device)),
+        busy_ratio: None,
         callers: caller_rows(process),
+        apis: Vec::new(),
     }
 }
 
@@ -186,7 +192,7 @@ fn gate_row(client: &ClientShared, device: DeviceIndex, clients: &Clients) -> Ga
     }
 }
 
-pub(super) fn device_rows(clients: &Clients, policy: &str) -> Vec<DeviceRow> {
+pub(super) fn device_rows(clients: &Clients) -> Vec<DeviceRow> {
     let mut rows: BTreeMap<DeviceKey, (u32, Option<Class>)> = BTreeMap::new();
     for client in clients.values() {
         for (index, status) in client.status.devices() {
@@ -203,9 +209,9 @@ pub(super) fn device_rows(clients: &Clients, policy: &str) -> Vec<DeviceRow> {
     rows.into_iter()
         .map(|(key, (clients, top_active))| DeviceRow {
             address: key.to_string(),
-            policy: policy.to_owned(),
             top_active,
             clients,
+            ..DeviceRow::default()
         })
         .collect()
 }

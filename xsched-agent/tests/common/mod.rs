@@ -16,7 +16,7 @@ use rustix::net::{
     SocketFlags, SocketType,
 };
 use serde_json::Value;
-use xsched_common::api::{Request, Response};
+use xsched_common::api::{Change, Request, Response};
 use xsched_common::gate::{GateMode, GateWord};
 use xsched_common::join::{Hello, REPLY_FDS, Reply};
 use xsched_common::page::{ControlPage, Edges, StatusPage};
@@ -293,7 +293,11 @@ fn map<T>(fd: &OwnedFd, prot: ProtFlags) -> NonNull<T> {
 
 /// Gives a process a class, as root.
 pub fn set_class(agent: &Agent, pid: u32, class: Class) {
-    match agent.ask(&Request::Set { pid, class }) {
+    match agent.ask(&Request::Set(Change {
+        pid,
+        class: Some(class),
+        ..Change::default()
+    })) {
         Response::Settled(settled) => assert_eq!(settled.class, class),
         other => panic!("{other:?}"),
     }

@@ -6,14 +6,22 @@
 //! (`_ratio`); what is not known is `null`, never zero.
 
 mod finding;
+mod history;
+mod mode;
 mod request;
 mod snapshot;
 
 pub use finding::{Finding, Severity};
-pub use request::{Diagnosis, Failure, MAX_OBSERVATION_MS, Request, Response, Settled};
+pub use history::{History, HistoryPoint};
+pub use mode::{SharingMode, UnknownMode};
+pub use request::{
+    Change, Diagnosis, ExplainStep, Explanation, Failure, MAX_OBSERVATION_MS, MAX_OVERRIDE_MS,
+    ModeSet, Reloaded, Request, Response, Settled,
+};
 pub use snapshot::{
-    AgentInfo, BpfState, CallerRow, DeviceRow, DropCount, Drops, GateRow, GateState, Guards,
-    Latency, LatencyBucket, ProcessRow, RouteLaunches, Sampling, ShimState, Snapshot,
+    AgentInfo, ApiRow, BpfState, CallerRow, ClassRow, DeviceRow, DropCount, Drops, EventKind,
+    EventRow, GateRow, GateState, Guards, Hold, HoldRow, Latency, LatencyBucket, ProcessRow,
+    RouteLaunches, Sampling, ShimState, SloRow, SloState, Snapshot,
 };
 
 /// Version of these messages; a peer that sees a higher one may miss fields.

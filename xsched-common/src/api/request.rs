@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Finding, Snapshot};
-use crate::units::Class;
+use super::{Finding, History, HoldRow, SharingMode, Snapshot};
+use crate::units::{Class, Nanos, Weight};
 
 /// A line to the agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,12 +17,48 @@ pub enum Request {
         /// 100 to 60,000; other values are clamped.
         interval_ms: u64,
     },
-    /// Changes a process's class, now and for its children to come.
-    Set {
+    /// The last minutes of one process, or of the agent's devices.
+    History {
+        /// The process, in the agent's pid namespace; `None` for the devices.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pid: Option<u32>,
+    },
+    /// Changes a process's terms, now and for its children to come.
+    Set(Change),
+    /// Puts a process above all classes for a while.
+    Boost {
         /// The process, in the agent's pid namespace.
         pid: u32,
-        /// The class it gets.
-        class: Class,
+        /// How long, at most [`MAX_OVERRIDE_MS`].
+        duration_ms: u64,
+    },
+    /// Closes a process's gates for a while; what is at a closed gate still
+    /// trickles (see [`crate::gate`]).
+    Suspend {
+        /// The process, in the agent's pid namespace.
+        pid: u32,
+        /// When it ends by itself, at most [`MAX_OVERRIDE_MS`].
+        timeout_ms: u64,
+    },
+    /// Ends a boost or a suspension.
+    Resume {
+        /// The process, in the agent's pid namespace.
+        pid: u32,
+    },
+    /// Says where a process's terms come from.
+    Explain {
+        /// The process, in the agent's pid namespace.
+        pid: u32,
+    },
+    /// Reads the configuration again; a bad file changes nothing.
+    Reload,
+    /// Changes how a device is shared, until the next reload or restart.
+    SetMode {
+        /// Its address; `None` for all devices.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        device: Option<String>,
+        /// How it is shared from now on.
+        mode: SharingMode,
     },
     /// Examines why work of a process escapes scheduling; root may ask about
     /// any process, others about their own.
@@ -36,6 +72,25 @@ pub enum Request {
     },
 }
 
+/// What to change of a process's terms; what is `None` stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// The process, in the agent's pid namespace.
+    pub pid: u32,
+    /// The class it gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<Class>,
+    /// Its share within the class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<Weight>,
+    /// The P99 of its bursts to reach; zero removes the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slo_p99_ns: Option<Nanos>,
+}
+
+/// The longest boost or suspension, ms: an hour.
+pub const MAX_OVERRIDE_MS: u64 = 3_600_000;
+
 /// The longest observation that a diagnosis makes; longer ones are cut.
 pub const MAX_OBSERVATION_MS: u64 = 10_000;
 
@@ -45,23 +100,81 @@ pub const MAX_OBSERVATION_MS: u64 = 10_000;
 pub enum Response {
     /// To [`Request::List`] and [`Request::Watch`].
     Snapshot(Box<Snapshot>),
-    /// To [`Request::Set`].
+    /// To [`Request::History`].
+    History(History),
+    /// To [`Request::Set`], [`Request::Boost`], [`Request::Suspend`] and
+    /// [`Request::Resume`].
     Settled(Settled),
+    /// To [`Request::Explain`].
+    Explanation(Explanation),
+    /// To [`Request::Reload`].
+    Reloaded(Reloaded),
+    /// To [`Request::SetMode`].
+    ModeSet(ModeSet),
     /// To [`Request::Diagnose`].
     Diagnosis(Diagnosis),
     /// The request was not carried out.
     Error(Failure),
 }
 
-/// A change that took effect.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A change that took effect: the terms as they are now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settled {
     /// The process.
     pub pid: u32,
-    /// Its class now.
+    /// Its class.
     pub class: Class,
-    /// Whether it has joined; if not, the class holds from when it does.
+    /// Its share within the class.
+    #[serde(default)]
+    pub weight: Weight,
+    /// The P99 of its bursts to reach, if it has a target.
+    #[serde(default)]
+    pub slo_p99_ns: Option<Nanos>,
+    /// A boost or suspension in force.
+    #[serde(default)]
+    pub hold: Option<HoldRow>,
+    /// Whether it has joined; if not, the terms hold from when it does.
     pub joined: bool,
+}
+
+/// Where a process's terms come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The terms in force.
+    pub settled: Settled,
+    /// What was considered, strongest first; the first with `applied` won.
+    pub steps: Vec<ExplainStep>,
+}
+
+/// One source of terms that was considered for a process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainStep {
+    /// What it is, for people: "rule \"serving\" (/etc/xsched/xsched.toml:12)".
+    pub source: String,
+    /// Whether anything of it is in force.
+    pub applied: bool,
+    /// Why it applies or not, for people.
+    pub because: String,
+}
+
+/// A configuration that was read and is in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// The file; `None` if there is none and the defaults are in force.
+    pub path: Option<String>,
+    /// Rules in it.
+    pub rules: u32,
+    /// Joined processes whose terms it changed.
+    pub changed: u32,
+}
+
+/// A sharing mode that took effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModeSet {
+    /// The device's address; `None` for all.
+    pub device: Option<String>,
+    /// How it is shared now.
+    pub mode: SharingMode,
 }
 
 /// What an examination found.
@@ -79,7 +192,7 @@ pub struct Diagnosis {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// Stable code: `malformed`, `not_permitted`, `no_such_process`,
-    /// `not_diagnosable`, `busy`, `internal`.
+    /// `not_diagnosable`, `bad_value`, `bad_configuration`, `busy`, `internal`.
     pub code: String,
     /// One line: what, and what to do next.
     pub message: String,
@@ -91,10 +204,11 @@ mod tests {
 
     #[test]
     fn requests_look_as_documented() {
-        let set = Request::Set {
+        let set = Request::Set(Change {
             pid: 7,
-            class: Class::Low,
-        };
+            class: Some(Class::Low),
+            ..Change::default()
+        });
         let text = serde_json::to_string(&set).expect("serialises");
         assert_eq!(text, r#"{"op":"set","pid":7,"class":"low"}"#);
         let list: Request = serde_json::from_str(r#"{"op":"list"}"#).expect("parses");

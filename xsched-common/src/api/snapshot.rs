@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::{Class, Nanos};
+use super::{Severity, SharingMode};
+use crate::units::{Class, Nanos, StreamClass, Weight};
 
 /// Everything at one moment. Rates and latencies cover the last
 /// [`Snapshot::window_ns`].
@@ -20,6 +21,50 @@ pub struct Snapshot {
     pub devices: Vec<DeviceRow>,
     /// Processes that use HIP, by pid.
     pub processes: Vec<ProcessRow>,
+    /// What happened lately, oldest first; the agent keeps a few hundred.
+    #[serde(default)]
+    pub events: Vec<EventRow>,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventRow {
+    /// Counts up by one with every event of this agent: a gap means that
+    /// events between two snapshots were more than the agent keeps.
+    pub number: u64,
+    /// Time of day, ns since 1970.
+    pub time_unix_ns: u64,
+    /// The process that it is about.
+    pub pid: Option<u32>,
+    /// Who did it, where somebody did: user and process, kernel-verified.
+    pub actor: Option<String>,
+    /// What it is.
+    pub kind: EventKind,
+    /// One line for people.
+    pub text: String,
+}
+
+/// Kinds of [`EventRow`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// A process has joined.
+    Joined,
+    /// A client is gone.
+    Left,
+    /// Terms of a process were changed, or a boost or suspension began or
+    /// ended.
+    Changed,
+    /// A change was refused.
+    Refused,
+    /// The configuration was read again, or could not be.
+    Configuration,
+    /// A diagnosis found something this bad.
+    Finding(Severity),
+    /// The kernel could not count events.
+    Dropped,
+    /// A target was found out of reach, or reached again.
+    Slo,
 }
 
 /// The agent and the honesty of its numbers.
@@ -88,16 +133,46 @@ impl Default for Sampling {
 }
 
 /// A device that joined processes use.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DeviceRow {
     /// `domain:bus:device.function`.
     pub address: String,
-    /// The policy in force.
-    pub policy: String,
+    /// How it is shared.
+    #[serde(default)]
+    pub mode: SharingMode,
+    /// The numbers behind the mode, by name: times in ns, counts.
+    #[serde(default)]
+    pub knobs: std::collections::BTreeMap<String, u64>,
     /// The highest class that has work now, if any.
     pub top_active: Option<Class>,
     /// Joined processes.
     pub clients: u32,
+    /// Estimated share of its time in the window in which joined processes
+    /// had work on it.
+    #[serde(default)]
+    pub busy_ratio: Option<f64>,
+    /// By class, highest first; classes without processes are left out.
+    #[serde(default)]
+    pub classes: Vec<ClassRow>,
+}
+
+/// A class on a device.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClassRow {
+    /// Which.
+    pub class: Class,
+    /// Joined processes.
+    pub clients: u32,
+    /// Those with work now.
+    pub active: u32,
+    /// Gates by state: open, capped, closed.
+    pub open: u32,
+    /// See `open`.
+    pub capped: u32,
+    /// See `open`.
+    pub closed: u32,
+    /// Estimated share of the device's time in the window.
+    pub busy_ratio: Option<f64>,
 }
 
 /// A process that uses HIP.
@@ -124,6 +199,19 @@ pub struct ProcessRow {
     pub arguments: String,
     /// The class it has, or would have if it joined.
     pub class: Class,
+    /// Its share within the class.
+    #[serde(default)]
+    pub weight: Weight,
+    /// Where its terms come from, for people: `rule "serving"`, `set by hand`,
+    /// `default`.
+    #[serde(default)]
+    pub terms_from: String,
+    /// Its latency target, if it has one.
+    #[serde(default)]
+    pub slo: Option<SloRow>,
+    /// A boost or suspension in force.
+    #[serde(default)]
+    pub hold: Option<HoldRow>,
     /// Whether the shim is in it.
     pub shim: ShimState,
     /// Address of the device it used last, once known.
@@ -153,8 +241,70 @@ pub struct ProcessRow {
     pub in_flight: Option<u32>,
     /// Measured kernel time T.
     pub kernel_ns: Option<Nanos>,
+    /// Estimated share of its device's time in the window, from the gate's
+    /// accounting; null without the shim.
+    #[serde(default)]
+    pub busy_ratio: Option<f64>,
     /// Calling libraries, busiest first.
     pub callers: Vec<CallerRow>,
+    /// Functions that it called, busiest first, where the observer sees them.
+    #[serde(default)]
+    pub apis: Vec<ApiRow>,
+}
+
+/// Calls of one function by kind of stream, as far as they were observed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiRow {
+    /// The function.
+    pub api: String,
+    /// The stream that the calls named.
+    pub stream: StreamClass,
+    /// Calls since the process was first seen, scaled for sampling.
+    pub calls: u64,
+}
+
+/// A latency target and how it goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SloRow {
+    /// The P99 of bursts to reach.
+    pub target_p99_ns: Nanos,
+    /// How it goes.
+    pub state: SloState,
+    /// Why it is so, for people: "train.py (pid 17) runs kernels of 31 ms".
+    pub reason: String,
+}
+
+/// How a latency target goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SloState {
+    /// Too few bursts to tell.
+    Unknown,
+    /// Met.
+    Met,
+    /// Missed, cap and linger are adapting.
+    Adapting,
+    /// Out of reach whatever cap and linger are.
+    Impossible,
+}
+
+/// What takes precedence over a process's class for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hold {
+    /// Above all classes.
+    Boosted,
+    /// Gates closed.
+    Suspended,
+}
+
+/// A boost or suspension in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldRow {
+    /// Which.
+    pub hold: Hold,
+    /// Until it ends by itself.
+    pub remaining_ns: Nanos,
 }
 
 /// Whether the shim is in a process.

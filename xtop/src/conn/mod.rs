@@ -11,7 +11,7 @@ use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
-use xsched_common::api::{Diagnosis, Failure, Request, Response, Settled, Snapshot};
+use xsched_common::api::{Change, Diagnosis, Failure, Request, Response, Settled, Snapshot};
 use xsched_common::units::Class;
 
 pub use line::LineError;
@@ -130,7 +130,7 @@ impl Connection {
         match self.receive(patience).await? {
             Response::Snapshot(snapshot) => Ok(*snapshot),
             Response::Error(failure) => Err(Error::Refused(failure)),
-            Response::Settled(_) | Response::Diagnosis(_) => Err(unasked()),
+            _ => Err(unasked()),
         }
     }
 }
@@ -150,11 +150,16 @@ impl From<LineError> for Error {
 /// waits behind snapshots.
 pub async fn set(path: &Path, pid: u32, class: Class) -> Result<Settled, Error> {
     let mut connection = Connection::open(path).await?;
-    connection.send(&Request::Set { pid, class }).await?;
+    let change = Change {
+        pid,
+        class: Some(class),
+        ..Change::default()
+    };
+    connection.send(&Request::Set(change)).await?;
     match connection.receive(ANSWER_TIME).await? {
         Response::Settled(settled) => Ok(settled),
         Response::Error(failure) => Err(Error::Refused(failure)),
-        Response::Snapshot(_) | Response::Diagnosis(_) => Err(unasked()),
+        _ => Err(unasked()),
     }
 }
 
@@ -168,7 +173,7 @@ pub async fn diagnose(path: &Path, pid: u32, duration: Duration) -> Result<Diagn
     match connection.receive(duration + DIAGNOSIS_TIME).await? {
         Response::Diagnosis(diagnosis) => Ok(diagnosis),
         Response::Error(failure) => Err(Error::Refused(failure)),
-        Response::Snapshot(_) | Response::Settled(_) => Err(unasked()),
+        _ => Err(unasked()),
     }
 }
 

@@ -73,6 +73,12 @@ pub fn line(time_unix_ns: u64, row: &Row) -> String {
         kernel_ns,
         callers: _,
         burst_histogram: _,
+        weight: _,
+        terms_from: _,
+        slo: _,
+        hold: _,
+        busy_ratio: _,
+        apis: _,
     } = &row.process;
     let [burst_count, burst_p50, burst_p99, burst_max] = latency(*burst);
     let [wait_count, wait_p50, wait_p99, wait_max] = latency(*gate_wait);

@@ -203,6 +203,7 @@ impl State {
             agent,
             devices,
             processes,
+            events: _,
         } = snapshot;
         let rows = processes.into_iter().map(|p| Row::new(p, &self.users));
         let rows: Vec<Row> = rows.collect();
@@ -251,7 +252,9 @@ impl State {
     fn settled(&mut self, result: Result<Settled, String>) {
         match result {
             Err(error) => self.notify(Tone::Bad, error),
-            Ok(Settled { pid, class, joined }) => {
+            Ok(Settled {
+                pid, class, joined, ..
+            }) => {
                 self.events.changed_here(pid, class);
                 let when = if joined { "" } else { " as soon as it joins" };
                 self.notify(Tone::Good, format!("pid {pid} is {class}{when}"));

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use xsched_common::api::{Settled, Snapshot};
-use xsched_common::units::Class;
+use xsched_common::units::{Class, Weight};
 
 use super::*;
 use crate::fixture::{many, snapshot, typical, users};
@@ -103,6 +103,9 @@ fn a_class_change_needs_its_confirmation() {
     let settled = Settled {
         pid: 4242,
         class: Class::Realtime,
+        weight: Weight::default(),
+        slo_p99_ns: None,
+        hold: None,
         joined: false,
     };
     driver.send(Msg::Settled(Ok(settled)));

@@ -53,7 +53,7 @@ fn heading(device: &DeviceRow, columns: usize, theme: &Theme) -> Line<'static> {
         "joined process",
         "joined processes",
     );
-    let (address, policy) = (clean(&device.address), clean(&device.policy));
+    let (address, policy) = (clean(&device.address), device.mode.name());
     let text = format!("{address}  policy {policy}  {joined}  {active}");
     Line::styled(
         fit(&text, columns, theme.symbols.cut).into_owned(),

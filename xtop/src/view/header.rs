@@ -173,7 +173,7 @@ fn data_line(state: &State, theme: &Theme) -> Vec<Segment> {
             .top_active
             .map_or("idle".into(), |class| format!("{class} active"));
         let address = clean(&device.address);
-        let policy = clean(&device.policy);
+        let policy = device.mode.name();
         line.push(Segment::new(
             4,
             format!("{address} {policy}: {active}"),

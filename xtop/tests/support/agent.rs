@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use xsched_common::api::{
-    Diagnosis, Failure, Finding, Request, Response, Settled, Severity, Snapshot,
+    Change, Diagnosis, Failure, Finding, Request, Response, Settled, Severity, Snapshot,
 };
+use xsched_common::units::{Class, Weight};
 
 /// What the fake agent does with a watch after its first snapshot.
 #[derive(Clone, Copy)]
@@ -80,7 +81,11 @@ fn serve(
                 Behaviour::Garbage => return stream.write_all(b"{\"type\":1}\n").ok(),
             }
         },
-        Request::Set { pid, class } => {
+        Request::Set(Change {
+            pid,
+            class: Some(class),
+            ..
+        }) => {
             let mut state = state.lock().expect("state");
             let process = state.processes.iter_mut().find(|p| p.pid == pid);
             let answer = match process {
@@ -91,8 +96,7 @@ fn serve(
                 }),
                 Some(process) => {
                     process.class = class;
-                    let joined = true;
-                    Response::Settled(Settled { pid, class, joined })
+                    Response::Settled(settled(pid, class))
                 }
                 None => Response::Error(Failure {
                     code: "no_such_process".into(),
@@ -118,6 +122,18 @@ fn serve(
             };
             send(&mut stream, &Response::Diagnosis(diagnosis))
         }
+        other => panic!("not a request of this xtop: {other:?}"),
+    }
+}
+
+fn settled(pid: u32, class: Class) -> Settled {
+    Settled {
+        pid,
+        class,
+        weight: Weight::default(),
+        slo_p99_ns: None,
+        hold: None,
+        joined: true,
     }
 }
 
