@@ -3,7 +3,7 @@
 //! Whatever two of the parts (BPF programs, agent, shim, xtop) must agree on
 //! lives here once: units ([`units`]), the gate's control word and its
 //! decision ([`gate`]), the shared pages ([`page`]), the messages of joining
-//! ([`join`]), the BPF maps' keys ([`bpf`]), the table of HIP entry points
+//! ([`join`]), what the shim's file says of itself ([`note`]), the BPF maps' keys ([`bpf`]), the table of HIP entry points
 //! ([`hip`]) and the agent's JSON messages (`api`, feature `api`).
 //!
 //! The core is `no_std` and knows no clock, no system call and, outside
@@ -19,6 +19,8 @@ pub mod hip;
 // BPF has no compare-and-swap in `core`, and no business with pages.
 #[cfg(not(target_arch = "bpf"))]
 pub mod join;
+#[cfg(not(target_arch = "bpf"))]
+pub mod note;
 #[cfg(not(target_arch = "bpf"))]
 pub mod page;
 #[cfg(feature = "std")]

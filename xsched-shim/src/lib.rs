@@ -39,6 +39,17 @@ mod process;
 mod sys;
 mod tls;
 
+use xsched_common::note::{NOTE_LEN, ShimNote};
+
+/// Says to those who examine the library or a process which ABI it speaks.
+#[used]
+#[unsafe(link_section = ".note.xsched")]
+static NOTE: Note = Note(ShimNote::of_this_build().encode());
+
+/// Notes lie at multiples of four.
+#[repr(C, align(4))]
+struct Note([u8; NOTE_LEN]);
+
 #[cfg(not(test))]
 mod constructor {
     extern "C" fn construct() {

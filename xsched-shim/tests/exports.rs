@@ -5,9 +5,10 @@ mod support;
 use std::collections::BTreeMap;
 
 use object::elf;
-use object::read::elf::{Dyn, ElfFile64, FileHeader, Sym};
+use object::read::elf::{Dyn, ElfFile64, FileHeader, ProgramHeader, Sym};
 use object::{Endianness, Object, ObjectSection};
 use xsched_common::hip::symbol_node;
+use xsched_common::note::{NOTE_SECTION, ShimNote};
 
 /// What the shim exports beside HIP's names.
 const LOADER: [&str; 3] = ["dlclose", "dlsym", "dlvsym"];
@@ -110,6 +111,24 @@ fn exactly_the_tables_symbols_under_their_nodes() {
         );
         assert_eq!(symbol.address % 16, 0, "{name} is aligned");
     }
+}
+
+#[test]
+fn says_its_abi_in_a_loaded_note() {
+    let bytes = std::fs::read(support::shim()).expect("the built library");
+    let file = ElfFile64::<Endianness>::parse(&*bytes).expect("an ELF file");
+    let endian = file.endian();
+    let section = file.section_by_name(NOTE_SECTION).expect("the section");
+    let in_section = ShimNote::find(section.data().expect("readable"));
+    assert_eq!(in_section, Some(ShimNote::of_this_build()));
+    // Where a live process has it.
+    let in_segment = file
+        .elf_program_headers()
+        .iter()
+        .filter_map(|header| header.notes(endian, &*bytes).ok().flatten().map(|_| header))
+        .filter(|header| header.p_align(endian) <= 4)
+        .find_map(|header| ShimNote::find(header.data(endian, &*bytes).ok()?));
+    assert_eq!(in_segment, in_section);
 }
 
 #[test]
