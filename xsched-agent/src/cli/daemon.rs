@@ -15,7 +15,7 @@ use xsched_agent::clock;
 use xsched_agent::control::{Control, Passthrough, RosterEvent};
 use xsched_agent::export;
 use xsched_agent::model::{self, Model, Observation};
-use xsched_agent::policy::Strict;
+use xsched_agent::policy::Settings;
 use xsched_agent::watcher::Watcher;
 use xsched_common::api::{BpfState, Snapshot};
 use xsched_common::run_dir::RunDir;
@@ -61,7 +61,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
     let run_dir = RunDir::for_agent(euid());
     let (control, roster) = Control::start(
         &run_dir,
-        Box::new(Strict::default()),
+        Settings::default(),
         Passthrough::new(options.passthrough.clone()).context("--passthrough")?,
     )?;
     let (publish, snapshots) = watch::channel(Arc::new(Snapshot::default()));

@@ -1,15 +1,15 @@
 //! A joined process: its pages, its doorbell, and what is known of it.
 
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
 
 use rustix::event::EventfdFlags;
 use rustix::io;
 use xsched_common::page::{Activity, ControlPage, Edges, MAX_DEVICES, StatusPage};
-use xsched_common::units::{Class, DeviceIndex, Nanos, PciAddress};
+use xsched_common::units::{Class, DeviceIndex, Nanos, PciAddress, Weight};
 
 use super::pages::SharedPage;
-use crate::policy::{ClientId, ClientState, Presence, Reason};
+use crate::policy::{ClientId, ClientState, Hold, HoldKind, Presence, Reason, Terms};
 use crate::process::ProcessId;
 
 /// The part of a client that the model reads while the control thread works
@@ -23,7 +23,7 @@ pub struct ClientShared {
     pub control: SharedPage<ControlPage>,
     /// Client-written: distrust it.
     pub status: SharedPage<StatusPage>,
-    class: AtomicU8,
+    terms: SharedTerms,
     reasons: [AtomicU64; MAX_DEVICES],
 }
 
@@ -34,12 +34,27 @@ const HELD_BY: u64 = 2;
 impl ClientShared {
     /// The class it has now.
     pub fn class(&self) -> Class {
-        Class::from_raw(self.class.load(Relaxed)).unwrap_or_default()
+        self.terms().class
     }
 
-    pub(super) fn set_class(&self, class: Class) {
-        self.class.store(class as u8, Relaxed);
-        self.control.class.store(class as u32, Relaxed);
+    /// The terms it has now.
+    pub fn terms(&self) -> Terms {
+        self.terms.load()
+    }
+
+    pub(super) fn set_terms(&self, terms: Terms) {
+        self.terms.store(terms);
+        self.control.class.store(terms.class as u32, Relaxed);
+    }
+
+    /// The boost or suspension in force at `now`.
+    pub fn hold(&self, now: Nanos) -> Option<Hold> {
+        Hold::in_force(self.terms.load_hold(), now)
+    }
+
+    /// Begins a boost or suspension in place of the one in force, or ends it.
+    pub fn set_hold(&self, hold: Option<Hold>) {
+        self.terms.store_hold(hold);
     }
 
     /// Why its gate on `device` is as it is.
@@ -67,6 +82,54 @@ impl ClientShared {
     }
 }
 
+/// Terms that one thread writes and others read for people: a reader may
+/// see half of a change for a moment.
+#[derive(Default)]
+struct SharedTerms {
+    class: AtomicU8,
+    weight: AtomicU16,
+    /// Zero for none.
+    slo_p99_ns: AtomicU64,
+    /// Zero for none, else until when, and the lowest bit says which.
+    hold: AtomicU64,
+}
+
+impl SharedTerms {
+    fn load(&self) -> Terms {
+        Terms {
+            class: Class::from_raw(self.class.load(Relaxed)).unwrap_or_default(),
+            weight: Weight::new(self.weight.load(Relaxed)).unwrap_or_default(),
+            slo_p99: Some(Nanos(self.slo_p99_ns.load(Relaxed))).filter(|t| t.0 > 0),
+        }
+    }
+
+    fn store(&self, terms: Terms) {
+        self.class.store(terms.class as u8, Relaxed);
+        self.weight.store(terms.weight.get(), Relaxed);
+        self.slo_p99_ns
+            .store(terms.slo_p99.map_or(0, |t| t.0), Relaxed);
+    }
+
+    fn load_hold(&self) -> Option<Hold> {
+        let raw = self.hold.load(Relaxed);
+        let kind = match raw & 1 {
+            0 => HoldKind::Boosted,
+            _ => HoldKind::Suspended,
+        };
+        (raw != 0).then_some(Hold {
+            kind,
+            until: Nanos(raw & !1),
+        })
+    }
+
+    fn store_hold(&self, hold: Option<Hold>) {
+        let raw = hold.map_or(0, |hold| {
+            hold.until.0 & !1 | u64::from(hold.kind == HoldKind::Suspended)
+        });
+        self.hold.store(raw, Relaxed);
+    }
+}
+
 /// What identifies a device between processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DeviceKey {
@@ -75,6 +138,16 @@ pub enum DeviceKey {
     /// The client did not say; its own number stands in, which is right as
     /// long as nobody renumbers (HIP_VISIBLE_DEVICES).
     Unnamed(DeviceIndex),
+}
+
+impl DeviceKey {
+    /// Its bus address, if known.
+    pub fn pci(self) -> Option<PciAddress> {
+        match self {
+            DeviceKey::Pci(pci) => Some(pci),
+            DeviceKey::Unnamed(_) => None,
+        }
+    }
 }
 
 impl std::fmt::Display for DeviceKey {
@@ -117,7 +190,7 @@ impl Client {
         epoch: u64,
         id: ClientId,
         lineage: Vec<ProcessId>,
-        class: Class,
+        terms: Terms,
         connection: OwnedFd,
         pidfd: Option<OwnedFd>,
     ) -> io::Result<Client> {
@@ -132,10 +205,10 @@ impl Client {
             process,
             control,
             status: SharedPage::status(StatusPage::new())?,
-            class: AtomicU8::new(0),
+            terms: SharedTerms::default(),
             reasons: [const { AtomicU64::new(UNRIVALLED) }; MAX_DEVICES],
         };
-        shared.set_class(class);
+        shared.set_terms(terms);
         Ok(Client {
             shared: std::sync::Arc::new(shared),
             bell: rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
@@ -185,10 +258,19 @@ impl Client {
                     .pci()
                     .map_or(DeviceKey::Unnamed(device), DeviceKey::Pci);
                 let known = |raw: &AtomicU64| Some(Nanos(raw.load(Relaxed))).filter(|t| t.0 > 0);
+                let transitions = self.tracked[device.0 as usize].seen.transitions;
+                let counters = [&status.admitted, &status.busy_ns].map(|raw| raw.load(Relaxed));
                 let state = ClientState {
                     id: self.shared.id,
-                    class: self.shared.class(),
+                    terms: self.shared.terms(),
+                    hold: self.shared.terms.load_hold(),
                     presence,
+                    in_flight: status.in_flight.load(Relaxed),
+                    progress: counters
+                        .iter()
+                        .fold(transitions, |sum, n| sum.wrapping_add(*n)),
+                    bursts: transitions,
+                    burst_p99: None,
                     kernel_time: known(&status.kernel_ns),
                     gap: known(&status.gap_ns),
                 };

@@ -25,7 +25,7 @@ use super::join::{self, Knock};
 use super::token::Token;
 use super::{ClassTable, Command, Outcome, Passthrough, Right, RosterEvent};
 use crate::clock::monotonic;
-use crate::policy::{ClientId, Policy};
+use crate::policy::{ClientId, Settings, Terms};
 use crate::process::ProcessId;
 
 /// Time between two heartbeats: five fit into a client's lease, so one lost
@@ -52,7 +52,7 @@ pub(super) struct Parts {
     pub bell: Arc<OwnedFd>,
     pub orders: Receiver<Command>,
     pub roster: Sender<RosterEvent>,
-    pub policy: Box<dyn Policy + Send>,
+    pub settings: Settings,
     pub passthrough: Passthrough,
     pub stop: Arc<AtomicBool>,
 }
@@ -108,7 +108,7 @@ impl EventLoop {
         let mut events = Vec::with_capacity(64);
         loop {
             self.beat();
-            let deadline = round.run(&*self.parts.policy, &mut self.clients, monotonic);
+            let deadline = round.run(&self.parts.settings, &mut self.clients, monotonic);
             if self.parts.stop.load(Acquire) {
                 break;
             }
@@ -288,7 +288,14 @@ impl EventLoop {
         let id = ClientId(self.fresh_id());
         let lineage: Vec<ProcessId> = classes::lineage(process).collect();
         let class = self.classes.of_lineage(&lineage);
-        let client = Client::new(self.epoch, id, lineage, class, connection, pidfd)?;
+        let client = Client::new(
+            self.epoch,
+            id,
+            lineage,
+            Terms::of_class(class),
+            connection,
+            pidfd,
+        )?;
         self.parts
             .passthrough
             .write_to(&client.shared.control.passthrough);
@@ -358,6 +365,7 @@ impl EventLoop {
                     right,
                     reply,
                 } => reply(self.set_class(process, class, right)),
+                Command::Configure(settings) => self.parts.settings = settings,
             }
         }
     }
@@ -379,9 +387,10 @@ impl EventLoop {
             .send(RosterEvent::ClassGiven(process, class));
         for client in self.clients.values() {
             if client.lineage.contains(&process) {
-                client
-                    .shared
-                    .set_class(self.classes.of_lineage(&client.lineage));
+                client.shared.set_terms(Terms {
+                    class: self.classes.of_lineage(&client.lineage),
+                    ..client.shared.terms()
+                });
             }
         }
         match joined {

@@ -9,14 +9,21 @@ use xsched_common::page::DeviceControl;
 use xsched_common::units::{DeviceIndex, Nanos};
 
 use super::clients::{Client, DeviceKey};
-use crate::policy::{ClientId, ClientState, Decision, Policy};
+use crate::policy::{self, ClientId, ClientState, Decision, DeviceMemory, Settings};
 
 /// Buffers of a round, kept to spare the allocations.
 #[derive(Default)]
 pub(super) struct Round {
-    devices: BTreeMap<DeviceKey, Vec<(DeviceIndex, ClientState)>>,
+    devices: BTreeMap<DeviceKey, Device>,
     states: Vec<ClientState>,
     decisions: Vec<Decision>,
+}
+
+/// One device as this round and those before saw it.
+#[derive(Default)]
+struct Device {
+    members: Vec<(DeviceIndex, ClientState)>,
+    memory: DeviceMemory,
 }
 
 /// How often a round is repeated because a client changed its activity while
@@ -29,7 +36,7 @@ impl Round {
     /// decide again even if nobody rings.
     pub fn run(
         &mut self,
-        policy: &dyn Policy,
+        settings: &Settings,
         clients: &mut BTreeMap<ClientId, Client>,
         clock: impl Fn() -> Nanos,
     ) -> Option<Nanos> {
@@ -39,7 +46,7 @@ impl Round {
             for client in clients.values_mut() {
                 client.observe(now);
             }
-            again = self.decide(policy, clients, now);
+            again = self.decide(settings, clients, now);
             // The edges are written; whoever changed before that did not
             // ring, so look once more (see DeviceStatus::activity).
             let mut changed = false;
@@ -55,30 +62,41 @@ impl Round {
 
     fn decide(
         &mut self,
-        policy: &dyn Policy,
+        settings: &Settings,
         clients: &BTreeMap<ClientId, Client>,
         now: Nanos,
     ) -> Option<Nanos> {
-        self.devices.clear();
+        for device in self.devices.values_mut() {
+            device.members.clear();
+        }
         for client in clients.values() {
-            for (key, device, state) in client.states() {
-                self.devices.entry(key).or_default().push((device, state));
+            for (key, index, state) in client.states() {
+                let device = self.devices.entry(key).or_default();
+                device.members.push((index, state));
             }
         }
+        self.devices.retain(|_, device| !device.members.is_empty());
         let mut again: Option<Nanos> = None;
-        for members in self.devices.values() {
+        for (key, device) in &mut self.devices {
             self.states.clear();
-            self.states.extend(members.iter().map(|(_, state)| *state));
+            self.states
+                .extend(device.members.iter().map(|(_, state)| *state));
             self.decisions.clear();
-            let next = policy.decide(now, &self.states, &mut self.decisions);
+            let next = policy::decide(
+                settings.of(key.pci()),
+                &mut device.memory,
+                now,
+                &self.states,
+                &mut self.decisions,
+            );
             again = match (again, next) {
                 (Some(a), Some(b)) => Some(a.min(b)),
                 (a, b) => a.or(b),
             };
-            for (&(device, state), decision) in members.iter().zip(&self.decisions) {
+            for (&(index, state), decision) in device.members.iter().zip(&self.decisions) {
                 debug_assert_eq!(state.id, decision.id);
                 if let Some(client) = clients.get(&decision.id) {
-                    apply(client, device, decision);
+                    apply(client, index, decision);
                 }
             }
         }

@@ -26,7 +26,7 @@ pub use classes::ClassTable;
 pub use clients::{ClientShared, DeviceKey};
 pub use join::{Peer, peer};
 
-use crate::policy::{ClientId, Policy};
+use crate::policy::{ClientId, Settings};
 use crate::process::ProcessId;
 
 /// What keeps control from starting.
@@ -67,6 +67,8 @@ pub(crate) enum Command {
         /// Told what came of it.
         reply: Box<dyn FnOnce(Outcome) + Send>,
     },
+    /// Shares devices by these settings from the next round on.
+    Configure(Settings),
 }
 
 /// What somebody may do to a process's class.
@@ -162,6 +164,14 @@ impl ControlHandle {
         self.ring();
     }
 
+    /// Shares devices by these settings from the next round on: all of them
+    /// at once.
+    pub fn configure(&self, settings: Settings) {
+        // As above: nobody to tell.
+        let _ = self.commands.send(Command::Configure(settings));
+        self.ring();
+    }
+
     fn ring(&self) {
         let _ = rustix::io::write(&*self.bell, &1u64.to_ne_bytes());
     }
@@ -172,7 +182,7 @@ impl Control {
     /// events go to the returned receiver.
     pub fn start(
         run_dir: &RunDir,
-        policy: Box<dyn Policy + Send>,
+        settings: Settings,
         passthrough: Passthrough,
     ) -> Result<(Control, Receiver<RosterEvent>), ControlError> {
         let claim = claim(run_dir)?;
@@ -190,7 +200,7 @@ impl Control {
             bell: bell.clone(),
             orders,
             roster,
-            policy,
+            settings,
             passthrough,
             stop: stop.clone(),
         })?;

@@ -13,28 +13,7 @@ use xsched_common::gate::GateMode;
 use xsched_common::page::Edges;
 use xsched_common::units::{Class, Nanos};
 
-use super::{ClientId, ClientState, Decision, Policy, Presence, Reason};
-
-/// Strict priority with the default numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Strict {
-    /// Device time that a lower class may have in flight.
-    pub budget: Nanos,
-    /// Shortest linger.
-    pub linger_min: Nanos,
-    /// Longest linger: the most a lower class loses per burst.
-    pub linger_max: Nanos,
-}
-
-impl Default for Strict {
-    fn default() -> Strict {
-        Strict {
-            budget: Nanos::from_micros(500),
-            linger_min: Nanos::from_micros(100),
-            linger_max: Nanos::from_millis(5),
-        }
-    }
-}
+use super::{ClientId, ClientState, Decision, DeviceSettings, Presence, Reason};
 
 /// Time from an opened gate to the first kernel's start: futex wake and
 /// launch. Part of what a burst of the higher class loses when the gate
@@ -65,10 +44,11 @@ pub fn cap_for(budget: Nanos, kernel_time: Option<Nanos>) -> u16 {
 /// its own gaps within a request are (P95), and at least as long as it would
 /// take to get the device back (K T + dispatch), within the limits.
 /// `reclaim` is the largest K T of the classes below.
-pub fn linger_for(policy: &Strict, holder: &ClientState, reclaim: Nanos) -> Nanos {
+pub fn linger_for(settings: &DeviceSettings, holder: &ClientState, reclaim: Nanos) -> Nanos {
+    let (min, max) = settings.linger.limits();
     (reclaim + DISPATCH)
         .max(holder.gap.unwrap_or(Nanos::ZERO))
-        .clamp(policy.linger_min, policy.linger_max)
+        .clamp(min, max)
 }
 
 /// What matters of one class on a device. Gathered once per decision, which
@@ -86,20 +66,25 @@ struct Rank {
 /// By class, lowest first.
 type Ranks = [Rank; Class::ALL.len()];
 
-impl Strict {
+/// One decision.
+struct Strict<'a> {
+    settings: &'a DeviceSettings,
+}
+
+impl Strict<'_> {
     fn ranks(&self, now: Nanos, clients: &[ClientState]) -> Ranks {
         let mut ranks = Ranks::default();
         for client in clients {
-            let rank = &mut ranks[client.class as usize];
+            let rank = &mut ranks[client.terms.class as usize];
             rank.present = true;
             let held = client
                 .kernel_time
-                .map(|t| t.times(u64::from(cap_for(self.budget, Some(t)))));
+                .map(|t| t.times(u64::from(cap_for(self.settings.budget, Some(t)))));
             rank.in_flight = rank.in_flight.max(held.unwrap_or(Nanos::ZERO));
         }
         for client in clients {
             let until = self.holds_until(now, client, &ranks);
-            let holder = &mut ranks[client.class as usize].holder;
+            let holder = &mut ranks[client.terms.class as usize].holder;
             if let Some(until) = until
                 && holder.is_none_or(|(longest, _)| until > longest)
             {
@@ -114,9 +99,9 @@ impl Strict {
         match client.presence {
             Presence::Active => Some(Nanos::MAX),
             Presence::Idle { since } => {
-                let below = ranks[..client.class as usize].iter();
+                let below = ranks[..client.terms.class as usize].iter();
                 let reclaim = below.map(|rank| rank.in_flight).max();
-                let end = since + linger_for(self, client, reclaim.unwrap_or(Nanos::ZERO));
+                let end = since + linger_for(self.settings, client, reclaim.unwrap_or(Nanos::ZERO));
                 (end > now).then_some(end)
             }
             Presence::Never => None,
@@ -127,7 +112,7 @@ impl Strict {
     /// does not ring either: the timer that ends the linger looks at its
     /// page, so 50 short gaps cost no system call.
     fn edges(&self, now: Nanos, client: &ClientState, ranks: &Ranks) -> Edges {
-        if !ranks[..client.class as usize]
+        if !ranks[..client.terms.class as usize]
             .iter()
             .any(|rank| rank.present)
         {
@@ -141,67 +126,62 @@ impl Strict {
     }
 }
 
-impl Policy for Strict {
-    fn name(&self) -> &'static str {
-        "strict"
-    }
-
-    fn decide(
-        &self,
-        now: Nanos,
-        clients: &[ClientState],
-        out: &mut Vec<Decision>,
-    ) -> Option<Nanos> {
-        let ranks = self.ranks(now, clients);
-        let mut again: Option<Nanos> = None;
-        for client in clients {
-            let above = &ranks[client.class as usize + 1..];
-            let holder = above
-                .iter()
-                .filter_map(|rank| rank.holder)
-                .max_by_key(|h| h.0);
-            let (mode, reason) = match holder {
-                Some((until, id)) => {
-                    if until != Nanos::MAX {
-                        again = Some(again.map_or(until, |a| a.min(until)));
-                    }
-                    (GateMode::Closed, Reason::HeldBy(id))
+pub(super) fn decide(
+    settings: &DeviceSettings,
+    now: Nanos,
+    clients: &[ClientState],
+    out: &mut Vec<Decision>,
+) -> Option<Nanos> {
+    let strict = Strict { settings };
+    let ranks = strict.ranks(now, clients);
+    let mut again: Option<Nanos> = None;
+    for client in clients {
+        let above = &ranks[client.terms.class as usize + 1..];
+        let holder = above
+            .iter()
+            .filter_map(|rank| rank.holder)
+            .max_by_key(|h| h.0);
+        let (mode, reason) = match holder {
+            Some((until, id)) => {
+                if until != Nanos::MAX {
+                    again = Some(again.map_or(until, |a| a.min(until)));
                 }
-                None if above.iter().any(|rank| rank.present) => (
-                    GateMode::Capped(cap_for(self.budget, client.kernel_time)),
-                    Reason::RivalIdle,
-                ),
-                None => (GateMode::Open, Reason::Unrivalled),
-            };
-            out.push(Decision {
-                id: client.id,
-                mode,
-                edges: self.edges(now, client, &ranks),
-                reason,
-            });
-        }
-        again
+                (GateMode::Closed, Reason::HeldBy(id))
+            }
+            None if above.iter().any(|rank| rank.present) => (
+                GateMode::Capped(cap_for(settings.budget, client.kernel_time)),
+                Reason::RivalIdle,
+            ),
+            None => (GateMode::Open, Reason::Unrivalled),
+        };
+        out.push(Decision {
+            id: client.id,
+            mode,
+            edges: strict.edges(now, client, &ranks),
+            reason,
+        });
     }
+    again
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::Terms;
     use proptest::prelude::*;
 
     fn client(id: u64, class: Class, presence: Presence) -> ClientState {
         ClientState {
-            id: ClientId(id),
-            class,
             presence,
             kernel_time: Some(Nanos::from_micros(60)),
-            gap: None,
+            ..ClientState::new(ClientId(id), Terms::of_class(class))
         }
     }
 
     fn decide(now: Nanos, clients: &[ClientState]) -> (Vec<Decision>, Option<Nanos>) {
         let mut out = Vec::new();
-        let again = Strict::default().decide(now, clients, &mut out);
+        let settings = DeviceSettings::default();
+        let again = super::decide(&settings, now, clients, &mut out);
         (out, again)
     }
 
@@ -256,7 +236,11 @@ mod tests {
         ];
         let (out, again) = decide(NOW, &clients);
         assert_eq!((out[0].edges, out[1].mode), (Edges::NONE, GateMode::Closed));
-        let linger = linger_for(&Strict::default(), &clients[0], Nanos::from_micros(9 * 60));
+        let linger = linger_for(
+            &DeviceSettings::default(),
+            &clients[0],
+            Nanos::from_micros(9 * 60),
+        );
         assert_eq!(again, Some(since + linger));
 
         clients[0].presence = Presence::Idle {
@@ -272,7 +256,7 @@ mod tests {
 
     #[test]
     fn linger_follows_the_holders_own_gaps_within_limits() {
-        let policy = Strict::default();
+        let policy = DeviceSettings::default();
         let reclaim = Nanos::from_micros(9 * 60);
         let mut high = client(1, Class::High, Presence::Active);
         assert_eq!(
@@ -282,7 +266,10 @@ mod tests {
         high.gap = Some(Nanos::from_millis(2));
         assert_eq!(linger_for(&policy, &high, reclaim), Nanos::from_millis(2));
         high.gap = Some(Nanos::MAX);
-        assert_eq!(linger_for(&policy, &high, reclaim), policy.linger_max);
+        assert_eq!(
+            linger_for(&policy, &high, reclaim),
+            policy.linger.limits().1
+        );
     }
 
     #[test]
@@ -323,8 +310,6 @@ mod tests {
             any::<Option<u64>>(),
         )
             .prop_map(|(class, presence, since, t, gap)| ClientState {
-                id: ClientId(0),
-                class: Class::from_raw(class).expect("0 to 3"),
                 presence: match presence {
                     0 => Presence::Never,
                     1 => Presence::Active,
@@ -334,6 +319,10 @@ mod tests {
                 },
                 kernel_time: t.map(Nanos),
                 gap: gap.map(Nanos),
+                ..ClientState::new(
+                    ClientId(0),
+                    Terms::of_class(Class::from_raw(class).expect("0 to 3")),
+                )
             })
     }
 
@@ -348,21 +337,21 @@ mod tests {
             }
             let (out, again) = decide(NOW, &clients);
             prop_assert_eq!(out.len(), clients.len());
-            let top = clients.iter().map(|c| c.class).max().expect("not empty");
+            let top = clients.iter().map(|c| c.terms.class).max().expect("not empty");
             for (c, d) in clients.iter().zip(&out) {
                 prop_assert_eq!(c.id, d.id);
-                let active_above = clients.iter().any(|r| r.class > c.class && r.presence == Presence::Active);
+                let active_above = clients.iter().any(|r| r.terms.class > c.terms.class && r.presence == Presence::Active);
                 match (d.mode, d.reason) {
-                    (GateMode::Open, Reason::Unrivalled) => prop_assert_eq!(c.class, top),
+                    (GateMode::Open, Reason::Unrivalled) => prop_assert_eq!(c.terms.class, top),
                     (GateMode::Closed, Reason::HeldBy(holder)) => {
                         let holder = clients[holder.0 as usize];
-                        prop_assert!(holder.class > c.class && holder.presence != Presence::Never);
+                        prop_assert!(holder.terms.class > c.terms.class && holder.presence != Presence::Never);
                     }
                     (GateMode::Capped(cap), Reason::RivalIdle) => {
                         prop_assert!(!active_above && cap >= 1);
                         if let Some(t) = c.kernel_time.filter(|t| t.0 > 0) {
                             let held = t.times(u64::from(cap));
-                            prop_assert!(cap == 1 || held <= Strict::default().budget + t);
+                            prop_assert!(cap == 1 || held <= DeviceSettings::default().budget + t);
                         }
                     }
                     other => prop_assert!(false, "{:?}", other),
@@ -372,7 +361,7 @@ mod tests {
                 }
             }
             if let Some(again) = again {
-                prop_assert!(again > NOW && again < NOW.times(2) + Strict::default().linger_max);
+                prop_assert!(again > NOW && again < NOW.times(2) + DeviceSettings::default().linger.limits().1);
             }
         }
     }

@@ -5,6 +5,7 @@
 
 mod gate;
 mod report;
+mod sched;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,8 @@ pub struct Args {
 enum Name {
     /// What the shim costs while the gate is open
     Gate,
+    /// What the policy brings: latencies, shares, and what control costs
+    Sched,
 }
 
 /// Measures and reports.
@@ -33,6 +36,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let built = build::all(Profile::Release)?;
     let metrics = match args.name {
         Name::Gate => gate::measure(&built)?,
+        Name::Sched => sched::measure(&built)?,
     };
     let report = report::Report::of(metrics);
     if args.json {

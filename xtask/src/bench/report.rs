@@ -29,7 +29,7 @@ pub struct Metric {
     pub ratio: Option<f64>,
     /// Interquartile range of the measurements.
     pub spread: Option<f64>,
-    /// The most that the value may be.
+    /// The most that the value may be, or the least.
     pub bound: f64,
     /// Whether it is.
     pub ok: bool,
@@ -47,6 +47,15 @@ impl Metric {
             spread: None,
             bound,
             ok: value <= bound,
+        }
+    }
+
+    /// A value that must not fall below `bound`.
+    #[allow(dead_code, reason = "bench sched")]
+    pub fn at_least(name: &'static str, unit: &'static str, value: f64, bound: f64) -> Metric {
+        Metric {
+            ok: value >= bound,
+            ..Metric::at_most(name, unit, value, bound)
         }
     }
 
