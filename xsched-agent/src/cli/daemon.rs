@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 use xsched_agent::clock;
 use xsched_agent::control::{Control, Passthrough, RosterEvent};
-use xsched_agent::export;
+use xsched_agent::export::{self, Served};
 use xsched_agent::model::{self, Model, Observation};
 use xsched_agent::policy::Settings;
 use xsched_agent::watcher::Watcher;
@@ -59,6 +59,8 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
 fn serve(options: &Options) -> anyhow::Result<()> {
     raise_descriptor_limit();
     let run_dir = RunDir::for_agent(euid());
+    let mut picture = Model::new(clock::monotonic());
+    let (events, past) = (picture.event_log(), picture.past());
     let (control, roster) = Control::start(
         &run_dir,
         Settings::default(),
@@ -69,7 +71,6 @@ fn serve(options: &Options) -> anyhow::Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     let modeller = {
         let stop = stop.clone();
-        let mut picture = Model::new(clock::monotonic());
         // The first snapshot must not wait for the first sweep of /proc.
         publish.send_replace(Arc::new(
             picture.snapshot(clock::monotonic(), clock::unix()),
@@ -95,13 +96,18 @@ fn serve(options: &Options) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     let api = run_dir.api_socket();
-    let handle = control.handle();
-    let served = runtime.block_on(async {
+    let served = Served {
+        control: control.handle(),
+        snapshots,
+        past,
+        events,
+    };
+    let ended = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
         info!("serving {}", run_dir.0.display());
         tokio::select! {
-            failed = export::serve(&api, handle, snapshots) => match failed {
+            failed = export::serve(&api, served) => match failed {
                 Ok(never) => match never {},
                 Err(e) => Err(anyhow::Error::new(e)),
             },
@@ -121,9 +127,9 @@ fn serve(options: &Options) -> anyhow::Result<()> {
     let _ = std::fs::remove_file(&api);
     // Gates open first; then the probes go.
     drop(control);
-    // A failure is in `served`.
+    // A failure is in `ended`.
     let _ = modeller.join();
-    served
+    ended
 }
 
 /// A client costs five descriptors, an image of the runtime one: the usual
@@ -161,9 +167,10 @@ fn keep_modelling(
             }
         }
         picture.update(clock::monotonic(), &observation);
-        publish.send_replace(Arc::new(
-            picture.snapshot(clock::monotonic(), clock::unix()),
-        ));
+        let now = clock::monotonic();
+        let snapshot = picture.snapshot(now, clock::unix());
+        picture.remember(now, &snapshot);
+        publish.send_replace(Arc::new(snapshot));
         next = (next + tick).max(Instant::now());
         // Short naps: a stop must not wait for the end of a tick.
         while !stop.load(Relaxed) && Instant::now() < next {

@@ -132,6 +132,12 @@ pub struct Peer {
     pub uid: u32,
 }
 
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "uid {} (pid {})", self.uid, self.pid)
+    }
+}
+
 /// SO_PEERCRED. Not through rustix, whose `Pid` cannot be 0: a peer outside
 /// the agent's pid namespace has that number.
 pub fn peer(socket: BorrowedFd<'_>) -> io::Result<Peer> {

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tracing::info;
-use xsched_common::api::{Diagnosis, Failure, MAX_OBSERVATION_MS};
+use xsched_common::api::{Diagnosis, EventKind, Failure, MAX_OBSERVATION_MS};
 
 use crate::control::Peer;
 use crate::diagnose::{self, Error, Options, Report};
+use crate::model::{Event, EventLog};
 use crate::process::{ProcessError, ProcessId};
 
 /// Diagnoses at once: each reads a whole address space and may set probes.
@@ -20,6 +21,7 @@ pub(super) async fn diagnose(
     agent_uid: u32,
     pid: u32,
     duration_ms: u64,
+    events: &EventLog,
 ) -> Result<Diagnosis, Failure> {
     let id = ProcessId::of(pid).map_err(|e| failure("no_such_process", e))?;
     authorise(peer, agent_uid, pid)?;
@@ -53,13 +55,17 @@ pub(super) async fn diagnose(
         return Err(refusal(Error::Exited(pid)));
     }
     authorise(peer, agent_uid, pid)?;
-    info!(
-        "uid {} (pid {}) had process {pid} diagnosed",
-        peer.uid, peer.pid
-    );
+    info!("{peer} had process {pid} diagnosed");
     let Report {
         findings, limits, ..
     } = report;
+    for finding in &findings {
+        // Everybody sees events: the code, not the evidence, which comes out
+        // of the process's memory.
+        let text = format!("diagnosis: {}", finding.code);
+        let event = Event::new(EventKind::Finding(finding.severity), text);
+        events.note(event.about(pid).by(peer));
+    }
     Ok(Diagnosis {
         pid,
         findings,
@@ -117,13 +123,16 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_no_hip_process_is_said() {
+        let (events, _) = EventLog::new();
         let root = Peer { pid: 9, uid: 0 };
-        let gone = diagnose(root, 0, u32::MAX, 0)
+        let gone = diagnose(root, 0, u32::MAX, 0, &events)
             .await
             .expect_err("no process");
         assert_eq!(gone.code, "no_such_process");
         let me = std::process::id();
-        let not_hip = diagnose(root, 0, me, 0).await.expect_err("not HIP");
+        let not_hip = diagnose(root, 0, me, 0, &events)
+            .await
+            .expect_err("not HIP");
         assert_eq!(not_hip.code, "not_diagnosable", "{}", not_hip.message);
     }
 }

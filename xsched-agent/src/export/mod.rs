@@ -1,9 +1,18 @@
 //! What leaves the agent: the API socket.
 
-mod api;
+mod answer;
 mod authorise;
+mod changes;
+mod conversation;
 mod diagnosis;
 mod lines;
 mod places;
+mod served;
+mod server;
 
-pub use api::{ApiError, serve};
+pub use served::Served;
+pub use server::{ApiError, serve};
+
+fn agent_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}

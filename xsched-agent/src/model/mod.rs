@@ -4,8 +4,11 @@
 //! Every number a user sees about a process is made here and nowhere else;
 //! the socket, `ps` and xtop show the same [`Snapshot`].
 
+mod devices;
+mod events;
 mod observation;
 mod page_reader;
+mod past;
 mod process;
 mod rows;
 mod window;
@@ -13,10 +16,15 @@ mod window;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use xsched_common::api::{API_VERSION, AgentInfo, BpfState, DropCount, Drops, Sampling, Snapshot};
+use xsched_common::api::{
+    API_VERSION, AgentInfo, BpfState, DropCount, Drops, EventKind, HistoryPoint, Sampling, Snapshot,
+};
+use xsched_common::page::HistogramCounts;
 use xsched_common::units::{Class, Nanos};
 
+pub use events::{Event, EventCounts, EventLog, Events, kind_names};
 pub use observation::{CallOwner, LaunchCount, Observation};
+pub use past::Past;
 
 use crate::control::{ClassTable, ClientShared, RosterEvent};
 use crate::policy::ClientId;
@@ -39,11 +47,27 @@ pub struct Model {
     sampling: Sampling,
     drops: Drops,
     limits: Vec<String>,
+    log: EventLog,
+    events: Events,
+    drops_noted: DropsNoted,
+    past: Past,
+    next_point: Nanos,
 }
+
+/// Drops that an event has told of.
+#[derive(Default)]
+struct DropsNoted {
+    total: u64,
+    again: Nanos,
+}
+
+/// Time between two events about drops: they come in floods.
+const DROPS_NOTED_EVERY: Nanos = Nanos::from_secs(10);
 
 impl Model {
     /// An empty model of an agent that starts now.
     pub fn new(now: Nanos) -> Model {
+        let (log, events) = EventLog::new();
         Model {
             started: now,
             clients: BTreeMap::new(),
@@ -53,20 +77,77 @@ impl Model {
             sampling: Sampling::default(),
             drops: Drops::default(),
             limits: Vec::new(),
+            log,
+            events,
+            drops_noted: DropsNoted::default(),
+            past: Past::default(),
+            next_point: now,
         }
+    }
+
+    /// Where the parts of the agent note what happens.
+    pub fn event_log(&self) -> EventLog {
+        self.log.clone()
+    }
+
+    /// What the model remembers.
+    pub fn past(&self) -> Past {
+        self.past.clone()
     }
 
     /// Takes note of what control reports.
     pub fn roster(&mut self, event: RosterEvent) {
         match event {
             RosterEvent::Joined(client) => {
+                let text = format!("has joined, class {}", client.class());
+                self.note_client(EventKind::Joined, &client, &text);
                 self.clients.insert(client.id, client);
             }
             RosterEvent::Left(id) => {
-                self.clients.remove(&id);
+                if let Some(client) = self.clients.remove(&id) {
+                    let text = if client.process.is_alive() {
+                        "has left and runs unscheduled"
+                    } else {
+                        "has exited"
+                    };
+                    self.note_client(EventKind::Left, &client, text);
+                }
             }
             RosterEvent::ClassGiven(process, class) => self.classes.give(process, class),
         }
+    }
+
+    fn note_client(&mut self, kind: EventKind, client: &ClientShared, text: &str) {
+        let pid = client.process.pid;
+        let known = self
+            .processes
+            .get(&client.process)
+            .map(|p| p.command.clone());
+        let command = known.or_else(|| Some(crate::process::stat(pid).ok()?.comm));
+        let text = match command {
+            Some(command) => format!("{command} {text}"),
+            None => text.to_owned(),
+        };
+        self.log.note(Event::new(kind, text).about(pid));
+    }
+
+    fn note_drops(&mut self, now: Nanos) {
+        let new = self.drops.total.saturating_sub(self.drops_noted.total);
+        if new == 0 || now < self.drops_noted.again {
+            return;
+        }
+        self.drops_noted = DropsNoted {
+            total: self.drops.total,
+            again: now + DROPS_NOTED_EVERY,
+        };
+        let reasons: Vec<&str> = self
+            .drops
+            .by_reason
+            .iter()
+            .map(|drop| drop.reason.as_str())
+            .collect();
+        let text = format!("{new} events were not counted ({})", reasons.join(", "));
+        self.log.note(Event::new(EventKind::Dropped, text));
     }
 
     /// One tick: takes in what was observed and looks at every page.
@@ -121,6 +202,32 @@ impl Model {
         for process in self.processes.values_mut() {
             process.tick(now);
         }
+        self.note_drops(now);
+        self.events.collect();
+    }
+
+    /// Adds points to the past, when it is time.
+    pub fn remember(&mut self, now: Nanos, snapshot: &Snapshot) {
+        if now < self.next_point {
+            return;
+        }
+        // Half a tick early is in time: the points must not drift.
+        self.next_point = (self.next_point + past::INTERVAL).max(now + past::INTERVAL - TICK);
+        let (mut bursts, mut gate_waits) = (HistogramCounts::default(), HistogramCounts::default());
+        for change in self.processes.values().filter_map(|p| p.window.change()) {
+            bursts.add(&change.totals.bursts);
+            gate_waits.add(&change.totals.gate_waits);
+        }
+        let machine = HistoryPoint {
+            time_unix_ns: snapshot.time_unix_ns,
+            launches_per_s: snapshot.processes.iter().map(|p| p.launches_per_s).sum(),
+            burst_p50_ns: bursts.quantile(0.5),
+            burst_p99_ns: bursts.quantile(0.99),
+            gate_wait_p99_ns: gate_waits.quantile(0.99),
+            busy_ratio: devices::mean_busy(&snapshot.devices),
+            class: snapshot.devices.iter().filter_map(|d| d.top_active).max(),
+        };
+        self.past.remember(machine, &snapshot.processes);
     }
 
     /// Everything as a message.
@@ -144,9 +251,9 @@ impl Model {
                 sampling: self.sampling,
                 limits: self.limits.clone(),
             },
-            devices: rows::device_rows(&self.clients),
+            devices: devices::rows(&self.clients, &self.processes),
             processes,
-            events: Vec::new(),
+            events: self.events.rows(),
         }
     }
 

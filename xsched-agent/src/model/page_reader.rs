@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 
-use xsched_common::page::{CALLER_NAME_LEN, HistogramCounts, Route, StatusPage};
+use xsched_common::page::{CALLER_NAME_LEN, HistogramCounts, MAX_DEVICES, Route, StatusPage};
 use xsched_common::units::StreamClass;
 
 use crate::text::printable;
@@ -43,6 +43,7 @@ pub(super) struct PageChange {
     pub callers: BTreeMap<String, PageLaunches>,
     pub bursts: HistogramCounts,
     pub gate_waits: HistogramCounts,
+    pub busy_ns: [u64; MAX_DEVICES],
 }
 
 /// Remembers the last look at one page.
@@ -51,6 +52,7 @@ pub(super) struct PageReader {
     callers: BTreeMap<String, PageLaunches>,
     bursts: HistogramCounts,
     gate_waits: HistogramCounts,
+    busy_ns: [u64; MAX_DEVICES],
 }
 
 impl PageReader {
@@ -80,6 +82,7 @@ impl PageReader {
             }
         }
         let (bursts, gate_waits) = (page.bursts.counts(), page.gate_waits.counts());
+        let busy_ns = page.devices.each_ref().map(|d| d.busy_ns.load(Relaxed));
         let change = PageChange {
             callers: callers
                 .iter()
@@ -90,11 +93,15 @@ impl PageReader {
                 .collect(),
             bursts: bursts.since(&self.bursts),
             gate_waits: gate_waits.since(&self.gate_waits),
+            busy_ns: std::array::from_fn(|device| {
+                busy_ns[device].saturating_sub(self.busy_ns[device])
+            }),
         };
         *self = PageReader {
             callers,
             bursts,
             gate_waits,
+            busy_ns,
         };
         change
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use xsched_common::bpf::CallRoute;
-use xsched_common::page::HistogramCounts;
+use xsched_common::page::{HistogramCounts, MAX_DEVICES};
 use xsched_common::units::Nanos;
 
 use super::WINDOW;
@@ -48,6 +48,7 @@ pub(super) struct Process {
     observed: BTreeMap<(String, u8, u8), u64>,
     bursts: HistogramCounts,
     gate_waits: HistogramCounts,
+    busy_ns: [u64; MAX_DEVICES],
     shim_checked: Nanos,
     ticks_joined: u32,
 }
@@ -107,6 +108,7 @@ impl Process {
             observed: BTreeMap::new(),
             bursts: HistogramCounts::default(),
             gate_waits: HistogramCounts::default(),
+            busy_ns: [0; MAX_DEVICES],
             shim_checked: Nanos::ZERO,
             ticks_joined: 0,
         }
@@ -171,6 +173,9 @@ impl Process {
         }
         self.bursts.add(&change.bursts);
         self.gate_waits.add(&change.gate_waits);
+        for (busy, more) in self.busy_ns.iter_mut().zip(change.busy_ns) {
+            *busy = busy.saturating_add(more);
+        }
     }
 
     /// Closes a tick: a sample for the window.
@@ -192,6 +197,7 @@ impl Process {
         let mut totals = Totals {
             bursts: self.bursts.clone(),
             gate_waits: self.gate_waits.clone(),
+            busy_ns: self.busy_ns,
             ..Totals::default()
         };
         for caller in self.callers.values() {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use xsched_common::api::{
-    BpfState, CallerRow, DeviceRow, GateRow, GateState, Guards, Latency, LatencyBucket, ProcessRow,
+    BpfState, CallerRow, GateRow, GateState, Guards, Latency, LatencyBucket, ProcessRow,
     RouteLaunches, ShimState,
 };
 use xsched_common::gate::{GateMode, GateWord, Guard};
 use xsched_common::page::{HistogramCounts, bucket_bounds};
 use xsched_common::units::{Class, DeviceIndex, Weight};
 
+use super::devices::busy_ratio;
 use super::process::Process;
 use crate::control::{ClientShared, DeviceKey};
 use crate::policy::{ClientId, Reason};
@@ -94,7 +95,9 @@ pub(super) fn process_row(
         kernel_ns: client
             .zip(device)
             .and_then(|(client, (_, device))| client.status.kernel_time(device)),
-        busy_ratio: None,
+        busy_ratio: device
+            .zip(change.as_ref())
+            .map(|((_, device), change)| busy_ratio(change, device)),
         callers: caller_rows(process),
         apis: Vec::new(),
     }
@@ -190,30 +193,6 @@ fn gate_row(client: &ClientShared, device: DeviceIndex, clients: &Clients) -> Ga
             .waiting
             .load(Relaxed),
     }
-}
-
-pub(super) fn device_rows(clients: &Clients) -> Vec<DeviceRow> {
-    let mut rows: BTreeMap<DeviceKey, (u32, Option<Class>)> = BTreeMap::new();
-    for client in clients.values() {
-        for (index, status) in client.status.devices() {
-            let key = status
-                .pci()
-                .map_or(DeviceKey::Unnamed(index), DeviceKey::Pci);
-            let (count, top) = rows.entry(key).or_default();
-            *count += 1;
-            if status.activity().active {
-                *top = (*top).max(Some(client.class()));
-            }
-        }
-    }
-    rows.into_iter()
-        .map(|(key, (clients, top_active))| DeviceRow {
-            address: key.to_string(),
-            top_active,
-            clients,
-            ..DeviceRow::default()
-        })
-        .collect()
 }
 
 #[cfg(test)]

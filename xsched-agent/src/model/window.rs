@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use xsched_common::page::HistogramCounts;
+use xsched_common::page::{HistogramCounts, MAX_DEVICES};
 use xsched_common::units::Nanos;
 
 /// What is counted of a process since it was first seen.
@@ -13,6 +13,8 @@ pub(super) struct Totals {
     pub bypass: u64,
     pub bursts: HistogramCounts,
     pub gate_waits: HistogramCounts,
+    /// Device time by the client's own device index.
+    pub busy_ns: [u64; MAX_DEVICES],
 }
 
 /// Samples of [`Totals`] over the last while.
@@ -57,6 +59,9 @@ impl Window {
                 bypass: last.bypass.saturating_sub(first.bypass),
                 bursts: last.bursts.since(&first.bursts),
                 gate_waits: last.gate_waits.since(&first.gate_waits),
+                busy_ns: std::array::from_fn(|device| {
+                    last.busy_ns[device].saturating_sub(first.busy_ns[device])
+                }),
             },
         })
     }

@@ -15,8 +15,8 @@ pub use finding::{Finding, Severity};
 pub use history::{History, HistoryPoint};
 pub use mode::{SharingMode, UnknownMode};
 pub use request::{
-    Change, Diagnosis, ExplainStep, Explanation, Failure, MAX_OBSERVATION_MS, MAX_OVERRIDE_MS,
-    ModeSet, Reloaded, Request, Response, Settled,
+    Change, Diagnosis, ExplainStep, Explanation, Failure, Hello, MAX_OBSERVATION_MS,
+    MAX_OVERRIDE_MS, ModeSet, Reloaded, Request, Response, Settled,
 };
 pub use snapshot::{
     AgentInfo, ApiRow, BpfState, CallerRow, ClassRow, DeviceRow, DropCount, Drops, EventKind,

@@ -9,6 +9,8 @@ use crate::units::{Class, Nanos, Weight};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum Request {
+    /// Who answers, and what it can do: a good first request.
+    Hello,
     /// One [`Snapshot`].
     List,
     /// A [`Snapshot`] at once and then every `interval_ms`, until the client
@@ -98,6 +100,8 @@ pub const MAX_OBSERVATION_MS: u64 = 10_000;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Response {
+    /// To [`Request::Hello`].
+    Hello(Hello),
     /// To [`Request::List`] and [`Request::Watch`].
     Snapshot(Box<Snapshot>),
     /// To [`Request::History`].
@@ -115,6 +119,36 @@ pub enum Response {
     Diagnosis(Diagnosis),
     /// The request was not carried out.
     Error(Failure),
+}
+
+/// Who answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`super::API_VERSION`] of the agent.
+    pub api_version: u32,
+    /// Its version.
+    pub agent_version: String,
+    /// The requests (`op`) that it understands; more may be added.
+    pub capabilities: Vec<String>,
+}
+
+impl Hello {
+    /// What an agent of this source, of version `agent_version`, says.
+    pub fn of_version(agent_version: &str) -> Hello {
+        Hello {
+            api_version: super::API_VERSION,
+            agent_version: agent_version.to_owned(),
+            capabilities: Request::OPS.map(str::to_owned).into(),
+        }
+    }
+}
+
+impl Request {
+    /// Every `op`.
+    pub const OPS: [&str; 12] = [
+        "hello", "list", "watch", "history", "set", "boost", "suspend", "resume", "explain",
+        "reload", "set_mode", "diagnose",
+    ];
 }
 
 /// A change that took effect: the terms as they are now.
@@ -201,6 +235,19 @@ pub struct Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_request_is_a_capability() {
+        for op in Request::OPS {
+            let known = serde_json::from_str::<Request>(&format!(r#"{{"op":"{op}"}}"#));
+            let unknown = known.is_err_and(|e| e.to_string().contains("unknown variant"));
+            assert!(!unknown, "{op}");
+        }
+        // serde lists the variants it knows: the same number.
+        let error = serde_json::from_str::<Request>(r#"{"op":"nonsense"}"#).expect_err("unknown");
+        let names = error.to_string().matches('`').count() / 2 - 1;
+        assert_eq!(names, Request::OPS.len(), "{error}");
+    }
 
     #[test]
     fn requests_look_as_documented() {

@@ -1,0 +1,111 @@
+//! One connection: requests in, responses out.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::BufReader;
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::watch;
+use xsched_common::api::{Hello, Request, Response, Snapshot};
+
+use super::agent_uid;
+use super::answer::{failure, send, unsupported};
+use super::changes;
+use super::diagnosis;
+use super::lines::{Line, read_line};
+use super::served::Served;
+use crate::control::Peer;
+
+/// Answers `peer` until it closes.
+pub(super) async fn converse(stream: UnixStream, peer: Peer, served: Served) -> io::Result<()> {
+    let (from, mut to) = stream.into_split();
+    let mut from = BufReader::new(from);
+    loop {
+        let line = match read_line(&mut from).await? {
+            Line::Complete(line) => line,
+            Line::Closed => return Ok(()),
+            Line::TooLong => {
+                return send(&mut to, &malformed("the line is too long")).await;
+            }
+        };
+        match serde_json::from_slice::<Request>(&line) {
+            Err(e) => send(&mut to, &malformed(&e.to_string())).await?,
+            Ok(Request::Watch { interval_ms }) => {
+                let interval = Duration::from_millis(interval_ms.clamp(100, 60_000));
+                return watch_until_closed(&mut from, &mut to, served.snapshots, interval).await;
+            }
+            Ok(request) => {
+                let response = answer(peer, request, &served).await;
+                send(&mut to, &response).await?;
+            }
+        }
+    }
+}
+
+/// The one response to a request that has one.
+async fn answer(peer: Peer, request: Request, served: &Served) -> Response {
+    match request {
+        Request::Hello => Response::Hello(Hello::of_version(env!("CARGO_PKG_VERSION"))),
+        Request::List | Request::Watch { .. } => snapshot(&served.snapshots),
+        Request::History { pid } => match served.past.history(pid) {
+            Some(history) => Response::History(history),
+            None => failure(
+                "no_such_process",
+                format!(
+                    "process {} does not use HIP, or has exited: see `xsched-agent ps`",
+                    pid.unwrap_or_default()
+                ),
+            ),
+        },
+        Request::Set(change) => changes::set(peer, change, served).await,
+        Request::Diagnose { pid, duration_ms } => {
+            diagnosis::diagnose(peer, agent_uid(), pid, duration_ms, &served.events)
+                .await
+                .map_or_else(Response::Error, Response::Diagnosis)
+        }
+        Request::Boost { .. }
+        | Request::Suspend { .. }
+        | Request::Resume { .. }
+        | Request::Explain { .. }
+        | Request::Reload
+        | Request::SetMode { .. } => unsupported(),
+    }
+}
+
+fn snapshot(snapshots: &watch::Receiver<Arc<Snapshot>>) -> Response {
+    Response::Snapshot(Box::new(Snapshot::clone(&snapshots.borrow())))
+}
+
+/// Sends a snapshot at once and then every `interval`. Whatever the peer
+/// says meanwhile is not heard, except its end.
+async fn watch_until_closed(
+    from: &mut BufReader<OwnedReadHalf>,
+    to: &mut OwnedWriteHalf,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    interval: Duration,
+) -> io::Result<()> {
+    let mut timer = tokio::time::interval(interval);
+    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            _ = timer.tick() => {
+                let response = snapshot(&snapshots);
+                send(to, &response).await?;
+            }
+            line = read_line(from) => {
+                if !matches!(line?, Line::Complete(_)) {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+fn malformed(why: &str) -> Response {
+    failure(
+        "malformed",
+        format!("not a request: {why}; send one JSON object per line, like {{\"op\":\"list\"}}"),
+    )
+}

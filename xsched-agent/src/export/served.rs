@@ -1,0 +1,22 @@
+//! What a connection can reach of the agent.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use xsched_common::api::Snapshot;
+
+use crate::control::ControlHandle;
+use crate::model::{EventLog, Past};
+
+/// The agent's parts behind the API, cheap to clone.
+#[derive(Clone)]
+pub struct Served {
+    /// Takes orders.
+    pub control: ControlHandle,
+    /// The latest snapshot.
+    pub snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// The last minutes.
+    pub past: Past,
+    /// Where changes and refusals are noted.
+    pub events: EventLog,
+}

@@ -1,0 +1,82 @@
+//! The API socket: who is let in, see [`xsched_common::api`].
+
+use std::io;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::net::UnixListener;
+use tracing::{debug, warn};
+use xsched_common::api::Response;
+
+use super::agent_uid;
+use super::answer::{encoded, failure};
+use super::conversation::converse;
+use super::places::Places;
+use super::served::Served;
+use crate::control::{Peer, peer};
+
+/// The socket cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot serve the API at {}: {source}", .path.display())]
+pub struct ApiError {
+    /// The socket.
+    pub path: PathBuf,
+    /// What the kernel said.
+    pub source: io::Error,
+}
+
+/// Serves the socket at `path` for as long as the future is polled. The
+/// caller holds the claim on the directory, so a socket file that is already
+/// there is a dead agent's.
+pub async fn serve(path: &Path, served: Served) -> Result<std::convert::Infallible, ApiError> {
+    let error = |source| ApiError {
+        path: path.to_owned(),
+        source,
+    };
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(error(e)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path).map_err(error)?;
+    // Everybody may look; changes are authorised one by one.
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o666))
+        .map_err(error)?;
+    let places = Places::default();
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(e) => {
+                // Out of descriptors, most likely: others must close first.
+                warn!("API: cannot accept: {e}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Ok(peer) = peer(stream.as_fd()) else {
+            continue;
+        };
+        let Some(place) = places.take(peer.uid, agent_uid()) else {
+            // Best effort: its buffer is empty, so this fits.
+            let _ = encoded(&crowded(peer)).and_then(|line| stream.try_write(&line));
+            continue;
+        };
+        let served = served.clone();
+        tokio::spawn(async move {
+            if let Err(e) = converse(stream, peer, served).await {
+                debug!("API: a connection ended: {e}");
+            }
+            drop(place);
+        });
+    }
+}
+
+fn crowded(peer: Peer) -> Response {
+    failure(
+        "busy",
+        format!(
+            "too many connections of user {}: close some, or use sudo",
+            peer.uid
+        ),
+    )
+}

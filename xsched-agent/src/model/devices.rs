@@ -1,0 +1,106 @@
+//! Devices: who is on them, and how much of their time is used.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use xsched_common::api::{ClassRow, DeviceRow};
+use xsched_common::gate::{GateMode, GateWord};
+use xsched_common::units::{Class, DeviceIndex};
+
+use super::process::Process;
+use super::window::Change;
+use crate::control::{ClientShared, DeviceKey};
+use crate::policy::ClientId;
+use crate::process::ProcessId;
+
+/// A row for every device that clients use.
+pub(super) fn rows(
+    clients: &BTreeMap<ClientId, Arc<ClientShared>>,
+    processes: &HashMap<ProcessId, Process>,
+) -> Vec<DeviceRow> {
+    let mut devices: BTreeMap<DeviceKey, BTreeMap<Class, ClassRow>> = BTreeMap::new();
+    for client in clients.values() {
+        let process = processes.get(&client.process);
+        // A process may have joined several times; its window is about one.
+        let process = process.filter(|p| p.client.as_ref().is_some_and(|c| c.id == client.id));
+        let change = process.and_then(|process| process.window.change());
+        for (index, status) in client.status.devices() {
+            let key = status
+                .pci()
+                .map_or(DeviceKey::Unnamed(index), DeviceKey::Pci);
+            let class = client.class();
+            let row = devices
+                .entry(key)
+                .or_default()
+                .entry(class)
+                .or_insert(ClassRow {
+                    class,
+                    clients: 0,
+                    active: 0,
+                    open: 0,
+                    capped: 0,
+                    closed: 0,
+                    busy_ratio: None,
+                });
+            row.clients += 1;
+            row.active += u32::from(status.activity().active);
+            let word = client.control.devices[index.0 as usize].word.load(Relaxed);
+            match GateWord(word).mode() {
+                GateMode::Open => row.open += 1,
+                GateMode::Capped(_) => row.capped += 1,
+                GateMode::Closed => row.closed += 1,
+            }
+            if let Some(busy) = change.as_ref().map(|change| busy_ratio(change, index)) {
+                // Processes that share the device at a time count twice.
+                row.busy_ratio = Some((row.busy_ratio.unwrap_or(0.0) + busy).min(1.0));
+            }
+        }
+    }
+    devices
+        .into_iter()
+        .map(|(key, classes)| {
+            let classes: Vec<ClassRow> = classes.into_values().rev().collect();
+            DeviceRow {
+                address: key.to_string(),
+                top_active: classes.iter().find(|c| c.active > 0).map(|c| c.class),
+                clients: classes.iter().map(|c| c.clients).sum(),
+                busy_ratio: classes
+                    .iter()
+                    .filter_map(|c| c.busy_ratio)
+                    .reduce(|sum, busy| (sum + busy).min(1.0)),
+                classes,
+                ..DeviceRow::default()
+            }
+        })
+        .collect()
+}
+
+/// The share of a device's time that a client has used within its window.
+pub(super) fn busy_ratio(change: &Change, device: DeviceIndex) -> f64 {
+    let busy = change.totals.busy_ns[device.0 as usize];
+    (busy as f64 / change.over.0.max(1) as f64).min(1.0)
+}
+
+/// Over all devices of which it is known.
+pub(super) fn mean_busy(devices: &[DeviceRow]) -> Option<f64> {
+    let known: Vec<f64> = devices.iter().filter_map(|d| d.busy_ratio).collect();
+    (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_devices_are_not_idle_ones() {
+        let device = |busy_ratio| DeviceRow {
+            busy_ratio,
+            ..DeviceRow::default()
+        };
+        assert_eq!(mean_busy(&[]), None);
+        assert_eq!(mean_busy(&[device(None)]), None);
+        let some = [device(Some(0.5)), device(None), device(Some(1.0))];
+        assert_eq!(mean_busy(&some), Some(0.75));
+    }
+}
