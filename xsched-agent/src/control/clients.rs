@@ -27,10 +27,6 @@ pub struct ClientShared {
     reasons: [AtomicU64; MAX_DEVICES],
 }
 
-const UNRIVALLED: u64 = 0;
-const RIVAL_IDLE: u64 = 1;
-const HELD_BY: u64 = 2;
-
 impl ClientShared {
     /// The class it has now.
     pub fn class(&self) -> Class {
@@ -62,23 +58,46 @@ impl ClientShared {
         let raw = self
             .reasons
             .get(device.0 as usize)
-            .map_or(UNRIVALLED, |r| r.load(Relaxed));
-        match raw & 3 {
-            HELD_BY => Reason::HeldBy(ClientId(raw >> 2)),
-            RIVAL_IDLE => Reason::RivalIdle,
-            _ => Reason::Unrivalled,
-        }
+            .map_or(0, |r| r.load(Relaxed));
+        unpack(raw)
     }
 
     pub(super) fn set_reason(&self, device: DeviceIndex, reason: Reason) {
-        let raw = match reason {
-            Reason::Unrivalled => UNRIVALLED,
-            Reason::RivalIdle => RIVAL_IDLE,
-            Reason::HeldBy(id) => HELD_BY | id.0 << 2,
-        };
         if let Some(to) = self.reasons.get(device.0 as usize) {
-            to.store(raw, Relaxed);
+            to.store(pack(reason), Relaxed);
         }
+    }
+}
+
+/// A reason in one word: which, and about whom. Zero is
+/// [`Reason::Unrivalled`].
+fn pack(reason: Reason) -> u64 {
+    let (which, whom) = match reason {
+        Reason::Unrivalled => (0, ClientId(0)),
+        Reason::RivalIdle => (1, ClientId(0)),
+        Reason::HeldBy(id) => (2, id),
+        Reason::RivalStuck(id) => (3, id),
+        Reason::Turn => (4, ClientId(0)),
+        Reason::WaitsFor(id) => (5, id),
+        Reason::MinShare => (6, ClientId(0)),
+        Reason::Suspended => (7, ClientId(0)),
+        Reason::Off => (8, ClientId(0)),
+    };
+    whom.0 << 4 | which
+}
+
+fn unpack(raw: u64) -> Reason {
+    let whom = ClientId(raw >> 4);
+    match raw & 15 {
+        1 => Reason::RivalIdle,
+        2 => Reason::HeldBy(whom),
+        3 => Reason::RivalStuck(whom),
+        4 => Reason::Turn,
+        5 => Reason::WaitsFor(whom),
+        6 => Reason::MinShare,
+        7 => Reason::Suspended,
+        8 => Reason::Off,
+        _ => Reason::Unrivalled,
     }
 }
 
@@ -206,7 +225,7 @@ impl Client {
             control,
             status: SharedPage::status(StatusPage::new())?,
             terms: SharedTerms::default(),
-            reasons: [const { AtomicU64::new(UNRIVALLED) }; MAX_DEVICES],
+            reasons: [const { AtomicU64::new(0) }; MAX_DEVICES],
         };
         shared.set_terms(terms);
         Ok(Client {
@@ -265,12 +284,12 @@ impl Client {
                     terms: self.shared.terms(),
                     hold: self.shared.terms.load_hold(),
                     presence,
-                    in_flight: status.in_flight.load(Relaxed),
                     progress: counters
                         .iter()
                         .fold(transitions, |sum, n| sum.wrapping_add(*n)),
+                    busy: Nanos(counters[1]),
                     bursts: transitions,
-                    burst_p99: None,
+                    latency: None,
                     kernel_time: known(&status.kernel_ns),
                     gap: known(&status.gap_ns),
                 };

@@ -82,8 +82,9 @@ impl Round {
             self.states
                 .extend(device.members.iter().map(|(_, state)| *state));
             self.decisions.clear();
+            let of_device = settings.of(key.pci());
             let next = policy::decide(
-                settings.of(key.pci()),
+                of_device,
                 &mut device.memory,
                 now,
                 &self.states,
@@ -96,7 +97,7 @@ impl Round {
             for (&(index, state), decision) in device.members.iter().zip(&self.decisions) {
                 debug_assert_eq!(state.id, decision.id);
                 if let Some(client) = clients.get(&decision.id) {
-                    apply(client, index, decision);
+                    apply(client, index, decision, of_device.fence_batch);
                 }
             }
         }
@@ -104,8 +105,9 @@ impl Round {
     }
 }
 
-fn apply(client: &Client, device: DeviceIndex, decision: &Decision) {
+fn apply(client: &Client, device: DeviceIndex, decision: &Decision, fence_batch: u32) {
     let control = &client.shared.control.devices[device.0 as usize];
+    control.fence_batch.store(fence_batch, Relaxed);
     client.shared.set_reason(device, decision.reason);
     set_mode(control, decision.mode);
     if control.wanted_edges.load(Relaxed) != decision.edges.0 {

@@ -177,6 +177,22 @@ fn gate_row(client: &ClientShared, device: DeviceIndex, clients: &Clients) -> Ga
             Some(holder) => format!("{} (pid {}) has work", holder.class(), holder.process),
             None => "a higher class that has just left had work".to_owned(),
         },
+        Reason::RivalStuck(id) => match clients.get(&id) {
+            Some(rival) => format!(
+                "{} (pid {}) says that it has work but makes no progress: not waited for",
+                rival.class(),
+                rival.process
+            ),
+            None => "a higher class is on this device but idle".to_owned(),
+        },
+        Reason::Turn => "has its turn in its class".to_owned(),
+        Reason::WaitsFor(id) => match clients.get(&id) {
+            Some(peer) => format!("pid {} of its class has its turn", peer.process),
+            None => "another of its class had its turn".to_owned(),
+        },
+        Reason::MinShare => "gets the minimum share of its class".to_owned(),
+        Reason::Suspended => "suspended".to_owned(),
+        Reason::Off => "this device is not shared by rules (mode off)".to_owned(),
     };
     GateRow {
         state: match mode {

@@ -5,15 +5,34 @@
 //! next is a value that its caller keeps ([`DeviceMemory`]). `control`
 //! gathers the state, calls [`decide`], and writes the decisions to the
 //! control pages; tests do the same in virtual time.
+//!
+//! Every decision goes the same way, whatever the mode: who counts and in
+//! which rank ([`liveness`]), who used the device since the last time
+//! ([`usage`]), which numbers hold ([`knobs`], [`slo`]), what higher ranks
+//! leave to lower ones ([`strict`]), whose turn it is among equals
+//! ([`share`]), and what even the lowest gets ([`floor`]).
 
+mod floor;
+mod knobs;
+mod liveness;
+mod memory;
 mod settings;
+mod share;
+mod slo;
 mod strict;
 mod terms;
+#[cfg(test)]
+mod tests;
+mod usage;
 
+pub use knobs::{Cap, Knobs, cap_for};
+pub use memory::DeviceMemory;
 pub use settings::{DeviceSettings, Linger, Settings};
-pub use strict::{cap_for, linger_for};
+pub use slo::{Blame, SloVerdict};
+pub use strict::linger_for;
 pub use terms::{Hold, HoldKind, Terms};
 
+use xsched_common::api::SharingMode;
 use xsched_common::gate::GateMode;
 use xsched_common::page::Edges;
 use xsched_common::units::Nanos;
@@ -33,15 +52,16 @@ pub struct ClientState {
     pub hold: Option<Hold>,
     /// Whether it has work.
     pub presence: Presence,
-    /// Commands in flight, as its page last said.
-    pub in_flight: u32,
     /// Changes whenever its page shows any progress: launches, completions,
     /// bursts. Said by the client.
     pub progress: u64,
+    /// Time in which it had commands in flight, in total. Said by the client
+    /// and used only for the time in which its gate was closed.
+    pub busy: Nanos,
     /// Bursts so far. Said by the client.
     pub bursts: u64,
-    /// P99 of its latest bursts, for a client with a target.
-    pub burst_p99: Option<BurstP99>,
+    /// How long its latest bursts took, for a client with a target.
+    pub latency: Option<BurstLatency>,
     /// Its measured kernel time T, if known. Said by the client and believed:
     /// a lie gives it a cap of up to 256 instead of the right one
     /// ([`cap_for`]), or keeps its class out for up to the longest linger.
@@ -58,23 +78,25 @@ impl ClientState {
             terms,
             hold: None,
             presence: Presence::Never,
-            in_flight: 0,
             progress: 0,
+            busy: Nanos::ZERO,
             bursts: 0,
-            burst_p99: None,
+            latency: None,
             kernel_time: None,
             gap: None,
         }
     }
 }
 
-/// How long a client's bursts took lately.
+/// How long a client's bursts took in one window of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BurstP99 {
+pub struct BurstLatency {
+    /// Counts the windows: a policy acts once on each.
+    pub window: u64,
+    /// The median.
+    pub p50: Nanos,
     /// The 99th percentile.
     pub p99: Nanos,
-    /// Bursts that it is taken from.
-    pub count: u64,
 }
 
 /// Whether a client has work on the device.
@@ -114,21 +136,99 @@ pub enum Reason {
     RivalIdle,
     /// This client of a higher class has work, or had it a moment ago.
     HeldBy(ClientId),
+    /// Would be held by this one of a higher class, which says that it has
+    /// work but has shown no progress for longer than the limit.
+    RivalStuck(ClientId),
+    /// It is this client's turn among those of its class, or nobody else
+    /// there has work.
+    Turn,
+    /// This other client of its class has its turn.
+    WaitsFor(ClientId),
+    /// A higher class has work, but this one has had less than the minimum
+    /// share.
+    MinShare,
+    /// Suspended for a while.
+    Suspended,
+    /// The device is not shared by rules.
+    Off,
 }
 
-/// What a policy remembers of one device between two decisions.
-#[derive(Clone, Debug, Default)]
-pub struct DeviceMemory {}
-
 /// Decides for every client of a device, appending to `out` in their order.
-/// Returns when to decide again even if nothing changes, always later than
-/// `now`.
+/// `clients` come in ascending order of their ids. Returns when to decide
+/// again even if nothing changes, always later than `now`.
 pub fn decide(
     settings: &DeviceSettings,
-    _memory: &mut DeviceMemory,
+    memory: &mut DeviceMemory,
     now: Nanos,
     clients: &[ClientState],
     out: &mut Vec<Decision>,
 ) -> Option<Nanos> {
-    strict::decide(settings, now, clients, out)
+    let first = out.len();
+    memory.meet(clients);
+    let mut members = std::mem::take(&mut memory.members);
+    members.clear();
+    members.extend(
+        clients
+            .iter()
+            .zip(&mut memory.clients)
+            .map(|(state, remembered)| liveness::judge(settings, now, state, remembered)),
+    );
+    usage::charge(memory, now, &members);
+
+    let mut again = Again::after(now);
+    for member in &members {
+        if let Some(hold) = Hold::in_force(member.state.hold, now) {
+            again.at(hold.until);
+        }
+    }
+    let knobs = match settings.mode {
+        SharingMode::Slo => slo::adapt(settings, &mut memory.slo, &members),
+        _ => Knobs::of(settings),
+    };
+    memory.knobs = knobs;
+    if settings.mode == SharingMode::Off {
+        out.extend(members.iter().map(|member| Decision {
+            id: member.state.id,
+            mode: GateMode::Open,
+            edges: Edges::NONE,
+            reason: Reason::Off,
+        }));
+    } else {
+        strict::decide(&knobs, now, &members, out, &mut again);
+        let decisions = &mut out[first..];
+        if matches!(settings.mode, SharingMode::Share | SharingMode::Slo) {
+            share::decide(
+                settings, &knobs, memory, now, &members, decisions, &mut again,
+            );
+        }
+        floor::decide(settings, memory, now, &members, decisions, &mut again);
+    }
+    for (remembered, decision) in memory.clients.iter_mut().zip(&out[first..]) {
+        if remembered.mode == GateMode::Closed && decision.mode != GateMode::Closed {
+            remembered.ahead = 0;
+        }
+        remembered.mode = decision.mode;
+    }
+    memory.members = members;
+    again.earliest
+}
+
+/// When to decide again.
+struct Again {
+    now: Nanos,
+    earliest: Option<Nanos>,
+}
+
+impl Again {
+    fn after(now: Nanos) -> Again {
+        Again {
+            now,
+            earliest: None,
+        }
+    }
+
+    fn at(&mut self, time: Nanos) {
+        let time = time.max(self.now + Nanos(1));
+        self.earliest = Some(self.earliest.map_or(time, |earliest| earliest.min(time)));
+    }
 }

@@ -11,47 +11,34 @@
 
 use xsched_common::gate::GateMode;
 use xsched_common::page::Edges;
-use xsched_common::units::{Class, Nanos};
+use xsched_common::units::Nanos;
 
-use super::{ClientId, ClientState, Decision, DeviceSettings, Presence, Reason};
+use super::liveness::{Member, RANKS};
+use super::{Again, ClientId, ClientState, Decision, Knobs, Presence, Reason};
 
 /// Time from an opened gate to the first kernel's start: futex wake and
 /// launch. Part of what a burst of the higher class loses when the gate
 /// opens too early.
 const DISPATCH: Nanos = Nanos::from_micros(50);
 
-/// The most that a cap allows: enough to keep the device fed with the
-/// shortest kernels.
-const MAX_CAP: u16 = 256;
-
-/// The cap while T is not known.
-const UNMEASURED_CAP: u16 = 4;
-
-/// How many commands of `kernel_time` each may be in flight: one running
-/// plus as many behind it as the budget holds, so K T <= budget + T. Kernels
-/// longer than the budget go one at a time.
-pub fn cap_for(budget: Nanos, kernel_time: Option<Nanos>) -> u16 {
-    match kernel_time {
-        None | Some(Nanos::ZERO) => UNMEASURED_CAP,
-        Some(t) if t > budget => 1,
-        Some(t) => u16::try_from(budget.0 / t.0 + 1)
-            .unwrap_or(MAX_CAP)
-            .min(MAX_CAP),
-    }
-}
+/// After this many bursts a client that has shown no short gap has none: its
+/// bursts are whole requests.
+const BURSTS_THAT_TELL: u64 = 32;
 
 /// How long `holder` keeps lower classes out after it drained: as long as
 /// its own gaps within a request are (P95), and at least as long as it would
-/// take to get the device back (K T + dispatch), within the limits.
+/// take to get the device back (K T + dispatch), within the limits. The
+/// shortest for one whose bursts are never followed by another soon.
 /// `reclaim` is the largest K T of the classes below.
-pub fn linger_for(settings: &DeviceSettings, holder: &ClientState, reclaim: Nanos) -> Nanos {
-    let (min, max) = settings.linger.limits();
-    (reclaim + DISPATCH)
-        .max(holder.gap.unwrap_or(Nanos::ZERO))
-        .clamp(min, max)
+pub fn linger_for(knobs: &Knobs, holder: &ClientState, reclaim: Nanos) -> Nanos {
+    let linger = match holder.gap {
+        None if holder.bursts >= BURSTS_THAT_TELL => Nanos::ZERO,
+        gap => (reclaim + DISPATCH).max(gap.unwrap_or(Nanos::ZERO)),
+    };
+    linger.clamp(knobs.linger_min, knobs.linger_max)
 }
 
-/// What matters of one class on a device. Gathered once per decision, which
+/// What matters of one rank on a device. Gathered once per decision, which
 /// so takes time in proportion to the clients: the control thread's heart
 /// must beat whatever their number.
 #[derive(Clone, Copy, Default)]
@@ -59,50 +46,63 @@ struct Rank {
     present: bool,
     /// Largest K T.
     in_flight: Nanos,
-    /// Who keeps lower classes out the longest, and until when.
+    /// Who keeps lower ranks out the longest, and until when.
     holder: Option<(Nanos, ClientId)>,
+    /// One that would, if it were believed.
+    stuck: Option<ClientId>,
 }
 
-/// By class, lowest first.
-type Ranks = [Rank; Class::ALL.len()];
+/// Lowest first.
+type Ranks = [Rank; RANKS];
 
 /// One decision.
 struct Strict<'a> {
-    settings: &'a DeviceSettings,
+    knobs: &'a Knobs,
+    now: Nanos,
+    ranks: Ranks,
 }
 
-impl Strict<'_> {
-    fn ranks(&self, now: Nanos, clients: &[ClientState]) -> Ranks {
-        let mut ranks = Ranks::default();
-        for client in clients {
-            let rank = &mut ranks[client.terms.class as usize];
+impl<'a> Strict<'a> {
+    fn new(knobs: &'a Knobs, now: Nanos, members: &[Member]) -> Strict<'a> {
+        let mut strict = Strict {
+            knobs,
+            now,
+            ranks: Ranks::default(),
+        };
+        for member in members {
+            let Some(rank) = member.rank.and_then(|rank| strict.ranks.get_mut(rank)) else {
+                continue;
+            };
             rank.present = true;
-            let held = client
-                .kernel_time
-                .map(|t| t.times(u64::from(cap_for(self.settings.budget, Some(t)))));
-            rank.in_flight = rank.in_flight.max(held.unwrap_or(Nanos::ZERO));
+            let held = knobs.in_flight_of(member.state.kernel_time);
+            rank.in_flight = rank.in_flight.max(held);
         }
-        for client in clients {
-            let until = self.holds_until(now, client, &ranks);
-            let holder = &mut ranks[client.terms.class as usize].holder;
+        for member in members {
+            let Some(at) = member.rank else { continue };
+            let until = strict.holds_until(member, at);
+            let rank = &mut strict.ranks[at];
             if let Some(until) = until
-                && holder.is_none_or(|(longest, _)| until > longest)
+                && rank.holder.is_none_or(|(longest, _)| until > longest)
             {
-                *holder = Some((until, client.id));
+                rank.holder = Some((until, member.state.id));
+            }
+            if member.stuck {
+                rank.stuck = Some(member.state.id);
             }
         }
-        ranks
+        strict
     }
 
-    /// Until when `client` keeps lower classes out; `None` if it does not.
-    fn holds_until(&self, now: Nanos, client: &ClientState, ranks: &Ranks) -> Option<Nanos> {
-        match client.presence {
+    /// Until when a member keeps lower ranks out; `None` if it does not.
+    fn holds_until(&self, member: &Member, rank: usize) -> Option<Nanos> {
+        match member.presence {
             Presence::Active => Some(Nanos::MAX),
             Presence::Idle { since } => {
-                let below = ranks[..client.terms.class as usize].iter();
+                let below = self.ranks[..rank].iter();
                 let reclaim = below.map(|rank| rank.in_flight).max();
-                let end = since + linger_for(self.settings, client, reclaim.unwrap_or(Nanos::ZERO));
-                (end > now).then_some(end)
+                let reclaim = reclaim.unwrap_or(Nanos::ZERO);
+                let end = since + linger_for(self.knobs, &member.state, reclaim);
+                (end > self.now).then_some(end)
             }
             Presence::Never => None,
         }
@@ -111,258 +111,61 @@ impl Strict<'_> {
     /// A client without anybody below it never rings. During the linger it
     /// does not ring either: the timer that ends the linger looks at its
     /// page, so 50 short gaps cost no system call.
-    fn edges(&self, now: Nanos, client: &ClientState, ranks: &Ranks) -> Edges {
-        if !ranks[..client.terms.class as usize]
-            .iter()
-            .any(|rank| rank.present)
-        {
+    fn edges(&self, member: &Member, rank: usize) -> Edges {
+        if !self.ranks[..rank].iter().any(|rank| rank.present) {
             return Edges::NONE;
         }
-        match client.presence {
+        match member.presence {
             Presence::Active => Edges::IDLE,
-            Presence::Idle { .. } if self.holds_until(now, client, ranks).is_some() => Edges::NONE,
+            Presence::Idle { .. } if self.holds_until(member, rank).is_some() => Edges::NONE,
+            // One that is not believed is active as far as its page goes:
+            // the next news of it is that it is idle.
+            Presence::Never if member.stuck => Edges::IDLE,
             Presence::Idle { .. } | Presence::Never => Edges::ACTIVE,
         }
+    }
+
+    fn gate(&self, member: &Member, rank: usize, again: &mut Again) -> (GateMode, Reason) {
+        let above = &self.ranks[rank + 1..];
+        let holder = above
+            .iter()
+            .filter_map(|rank| rank.holder)
+            .max_by_key(|holder| holder.0);
+        if let Some((until, id)) = holder {
+            if until != Nanos::MAX {
+                again.at(until);
+            }
+            return (GateMode::Closed, Reason::HeldBy(id));
+        }
+        if !above.iter().any(|rank| rank.present) {
+            return (GateMode::Open, Reason::Unrivalled);
+        }
+        let stuck = above.iter().find_map(|rank| rank.stuck);
+        (
+            GateMode::Capped(self.knobs.cap_of(member.state.kernel_time)),
+            stuck.map_or(Reason::RivalIdle, Reason::RivalStuck),
+        )
     }
 }
 
 pub(super) fn decide(
-    settings: &DeviceSettings,
+    knobs: &Knobs,
     now: Nanos,
-    clients: &[ClientState],
+    members: &[Member],
     out: &mut Vec<Decision>,
-) -> Option<Nanos> {
-    let strict = Strict { settings };
-    let ranks = strict.ranks(now, clients);
-    let mut again: Option<Nanos> = None;
-    for client in clients {
-        let above = &ranks[client.terms.class as usize + 1..];
-        let holder = above
-            .iter()
-            .filter_map(|rank| rank.holder)
-            .max_by_key(|h| h.0);
-        let (mode, reason) = match holder {
-            Some((until, id)) => {
-                if until != Nanos::MAX {
-                    again = Some(again.map_or(until, |a| a.min(until)));
-                }
-                (GateMode::Closed, Reason::HeldBy(id))
-            }
-            None if above.iter().any(|rank| rank.present) => (
-                GateMode::Capped(cap_for(settings.budget, client.kernel_time)),
-                Reason::RivalIdle,
-            ),
-            None => (GateMode::Open, Reason::Unrivalled),
+    again: &mut Again,
+) {
+    let strict = Strict::new(knobs, now, members);
+    out.extend(members.iter().map(|member| {
+        let ((mode, reason), edges) = match member.rank {
+            None => ((GateMode::Closed, Reason::Suspended), Edges::NONE),
+            Some(rank) => (strict.gate(member, rank, again), strict.edges(member, rank)),
         };
-        out.push(Decision {
-            id: client.id,
+        Decision {
+            id: member.state.id,
             mode,
-            edges: strict.edges(now, client, &ranks),
+            edges,
             reason,
-        });
-    }
-    again
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::policy::Terms;
-    use proptest::prelude::*;
-
-    fn client(id: u64, class: Class, presence: Presence) -> ClientState {
-        ClientState {
-            presence,
-            kernel_time: Some(Nanos::from_micros(60)),
-            ..ClientState::new(ClientId(id), Terms::of_class(class))
         }
-    }
-
-    fn decide(now: Nanos, clients: &[ClientState]) -> (Vec<Decision>, Option<Nanos>) {
-        let mut out = Vec::new();
-        let settings = DeviceSettings::default();
-        let again = super::decide(&settings, now, clients, &mut out);
-        (out, again)
-    }
-
-    const NOW: Nanos = Nanos::from_secs(1);
-
-    #[test]
-    fn a_lone_process_pays_nothing() {
-        let (out, again) = decide(NOW, &[client(1, Class::Low, Presence::Active)]);
-        assert_eq!(
-            (out[0].mode, out[0].edges, again),
-            (GateMode::Open, Edges::NONE, None)
-        );
-    }
-
-    #[test]
-    fn equals_do_not_gate_each_other() {
-        let (out, _) = decide(
-            NOW,
-            &[
-                client(1, Class::Normal, Presence::Active),
-                client(2, Class::Normal, Presence::Active),
-            ],
-        );
-        assert!(
-            out.iter()
-                .all(|d| d.mode == GateMode::Open && d.edges == Edges::NONE)
-        );
-    }
-
-    #[test]
-    fn an_active_higher_class_closes_lower_ones() {
-        let (out, again) = decide(
-            NOW,
-            &[
-                client(1, Class::High, Presence::Active),
-                client(2, Class::Low, Presence::Active),
-            ],
-        );
-        assert_eq!((out[0].mode, out[0].edges), (GateMode::Open, Edges::IDLE));
-        assert_eq!(out[1].mode, GateMode::Closed);
-        assert_eq!(out[1].reason, Reason::HeldBy(ClientId(1)));
-        assert_eq!(again, None, "only an edge can change this");
-    }
-
-    #[test]
-    fn a_lingering_class_closes_until_its_linger_ends() {
-        let since = NOW - Nanos::from_micros(50);
-        let idle = Presence::Idle { since };
-        let mut clients = [
-            client(1, Class::High, idle),
-            client(2, Class::Low, Presence::Active),
-        ];
-        let (out, again) = decide(NOW, &clients);
-        assert_eq!((out[0].edges, out[1].mode), (Edges::NONE, GateMode::Closed));
-        let linger = linger_for(
-            &DeviceSettings::default(),
-            &clients[0],
-            Nanos::from_micros(9 * 60),
-        );
-        assert_eq!(again, Some(since + linger));
-
-        clients[0].presence = Presence::Idle {
-            since: NOW - linger,
-        };
-        let (out, again) = decide(NOW, &clients);
-        assert_eq!(
-            (out[0].edges, out[1].mode),
-            (Edges::ACTIVE, GateMode::Capped(9))
-        );
-        assert_eq!(again, None);
-    }
-
-    #[test]
-    fn linger_follows_the_holders_own_gaps_within_limits() {
-        let policy = DeviceSettings::default();
-        let reclaim = Nanos::from_micros(9 * 60);
-        let mut high = client(1, Class::High, Presence::Active);
-        assert_eq!(
-            linger_for(&policy, &high, reclaim),
-            Nanos::from_micros(9 * 60 + 50)
-        );
-        high.gap = Some(Nanos::from_millis(2));
-        assert_eq!(linger_for(&policy, &high, reclaim), Nanos::from_millis(2));
-        high.gap = Some(Nanos::MAX);
-        assert_eq!(
-            linger_for(&policy, &high, reclaim),
-            policy.linger.limits().1
-        );
-    }
-
-    #[test]
-    fn caps_follow_the_kernel_time() {
-        let budget = Nanos::from_micros(500);
-        for (t_us, cap) in [(60, 9), (300, 2), (500, 2), (501, 1), (5_000, 1)] {
-            assert_eq!(
-                cap_for(budget, Some(Nanos::from_micros(t_us))),
-                cap,
-                "T = {t_us} us"
-            );
-        }
-        assert_eq!(cap_for(budget, Some(Nanos(1))), 256);
-        assert_eq!(cap_for(budget, None), UNMEASURED_CAP);
-    }
-
-    /// Seconds of heartbeats were lost when this took time in proportion to
-    /// the cube of the number.
-    #[test]
-    fn thousands_of_clients_are_decided_in_no_time() {
-        let clients: Vec<_> = (0..4_000)
-            .map(|i| {
-                let idle = Presence::Idle { since: NOW };
-                client(i, Class::ALL[i as usize % 4], idle)
-            })
-            .collect();
-        let start = std::time::Instant::now();
-        decide(NOW, &clients);
-        assert!(start.elapsed() < std::time::Duration::from_millis(200));
-    }
-
-    fn any_client() -> impl Strategy<Value = ClientState> {
-        (
-            0..4u8,
-            0..3u8,
-            any::<u64>(),
-            any::<Option<u64>>(),
-            any::<Option<u64>>(),
-        )
-            .prop_map(|(class, presence, since, t, gap)| ClientState {
-                presence: match presence {
-                    0 => Presence::Never,
-                    1 => Presence::Active,
-                    _ => Presence::Idle {
-                        since: Nanos(since % (2 * NOW.0)),
-                    },
-                },
-                kernel_time: t.map(Nanos),
-                gap: gap.map(Nanos),
-                ..ClientState::new(
-                    ClientId(0),
-                    Terms::of_class(Class::from_raw(class).expect("0 to 3")),
-                )
-            })
-    }
-
-    proptest! {
-        /// Whatever clients say about themselves: the highest class present
-        /// is open, a gate closes only for a higher class that has (or just
-        /// had) work, and no cap exceeds its budget.
-        #[test]
-        fn strictness_holds(mut clients in prop::collection::vec(any_client(), 1..12)) {
-            for (i, c) in clients.iter_mut().enumerate() {
-                c.id = ClientId(i as u64);
-            }
-            let (out, again) = decide(NOW, &clients);
-            prop_assert_eq!(out.len(), clients.len());
-            let top = clients.iter().map(|c| c.terms.class).max().expect("not empty");
-            for (c, d) in clients.iter().zip(&out) {
-                prop_assert_eq!(c.id, d.id);
-                let active_above = clients.iter().any(|r| r.terms.class > c.terms.class && r.presence == Presence::Active);
-                match (d.mode, d.reason) {
-                    (GateMode::Open, Reason::Unrivalled) => prop_assert_eq!(c.terms.class, top),
-                    (GateMode::Closed, Reason::HeldBy(holder)) => {
-                        let holder = clients[holder.0 as usize];
-                        prop_assert!(holder.terms.class > c.terms.class && holder.presence != Presence::Never);
-                    }
-                    (GateMode::Capped(cap), Reason::RivalIdle) => {
-                        prop_assert!(!active_above && cap >= 1);
-                        if let Some(t) = c.kernel_time.filter(|t| t.0 > 0) {
-                            let held = t.times(u64::from(cap));
-                            prop_assert!(cap == 1 || held <= DeviceSettings::default().budget + t);
-                        }
-                    }
-                    other => prop_assert!(false, "{:?}", other),
-                }
-                if active_above {
-                    prop_assert_eq!(d.mode, GateMode::Closed);
-                }
-            }
-            if let Some(again) = again {
-                prop_assert!(again > NOW && again < NOW.times(2) + DeviceSettings::default().linger.limits().1);
-            }
-        }
-    }
+    }));
 }

@@ -113,6 +113,10 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing) {
         }
     }
 
+    if slept && parts.process.streams.in_flight(device) == 0 {
+        // The device did nothing for this process while it waited here.
+        parts.work.resumed(sys::now());
+    }
     let others = parts.line.others_than(&place);
     drop(place);
     if others {

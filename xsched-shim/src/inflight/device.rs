@@ -116,6 +116,12 @@ impl DeviceWork {
         session.ring_if_wanted(index, Edges::IDLE);
     }
 
+    /// A thread leaves the gate and nothing is in flight: the time until now
+    /// was neither busy nor part of a kernel.
+    pub fn resumed(&self, now: Nanos) {
+        self.mark.store(now.0, Relaxed);
+    }
+
     /// `commands` more are known to be complete at `now`.
     ///
     /// T is the time since the last such news, per command. It is an upper
@@ -193,6 +199,19 @@ mod tests {
             work.record_gap(Nanos::from_secs(1), status);
         }
         assert_eq!(Nanos(status.gap_ns.load(Relaxed)), Nanos::from_micros(900));
+    }
+
+    /// A gate that was closed for 50 ms is no kernel of 50 ms.
+    #[test]
+    fn time_at_the_gate_is_not_busy() {
+        let (work, page) = (DeviceWork::new(), status());
+        let status = &page.devices[0];
+        work.completed(status, 1, Nanos::from_micros(100), Evidence::Fence);
+        work.resumed(Nanos::from_millis(50));
+        let next = Nanos::from_millis(50) + Nanos::from_micros(100);
+        work.completed(status, 1, next, Evidence::Fence);
+        assert_eq!(work.kernel_time(), Nanos::from_micros(100));
+        assert_eq!(Nanos(status.busy_ns.load(Relaxed)), Nanos::from_micros(200));
     }
 
     #[test]

@@ -1,0 +1,99 @@
+//! The numbers behind a decision.
+
+use xsched_common::api::SharingMode;
+use xsched_common::units::Nanos;
+
+use super::DeviceSettings;
+
+/// The most that a cap allows: enough to keep the device fed with the
+/// shortest kernels.
+const MAX_CAP: u16 = 256;
+
+/// The cap while T is not known.
+const UNMEASURED_CAP: u16 = 4;
+
+/// What a lower class may have in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cap {
+    /// Device time D.
+    Time(Nanos),
+    /// Commands.
+    Commands(u16),
+}
+
+/// Cap and linger as they are now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Knobs {
+    /// What a lower class may have in flight.
+    pub cap: Cap,
+    /// The shortest linger.
+    pub linger_min: Nanos,
+    /// The longest linger: the most that lower classes lose per burst.
+    pub linger_max: Nanos,
+}
+
+impl Default for Knobs {
+    fn default() -> Knobs {
+        Knobs::of(&DeviceSettings::default())
+    }
+}
+
+impl Knobs {
+    /// As the settings have them.
+    pub fn of(settings: &DeviceSettings) -> Knobs {
+        let (linger_min, linger_max) = settings.linger.limits();
+        Knobs {
+            cap: match settings.mode {
+                SharingMode::Fixed => Cap::Commands(settings.fixed_cap.max(1)),
+                _ => Cap::Time(settings.budget),
+            },
+            linger_min,
+            linger_max,
+        }
+    }
+
+    /// The cap of a client whose kernels take `kernel_time`.
+    pub fn cap_of(&self, kernel_time: Option<Nanos>) -> u16 {
+        match self.cap {
+            Cap::Time(budget) => cap_for(budget, kernel_time),
+            Cap::Commands(cap) => cap,
+        }
+    }
+
+    /// The device time that such a client has in flight at most; zero while
+    /// T is not known.
+    pub fn in_flight_of(&self, kernel_time: Option<Nanos>) -> Nanos {
+        kernel_time.map_or(Nanos::ZERO, |t| {
+            t.times(u64::from(self.cap_of(kernel_time)))
+        })
+    }
+}
+
+/// How many commands of `kernel_time` each may be in flight: one running
+/// plus as many behind it as the budget holds, so K T <= budget + T. Kernels
+/// longer than the budget go one at a time.
+pub fn cap_for(budget: Nanos, kernel_time: Option<Nanos>) -> u16 {
+    match kernel_time {
+        None | Some(Nanos::ZERO) => UNMEASURED_CAP,
+        Some(t) if t > budget => 1,
+        Some(t) => u16::try_from(budget.0 / t.0 + 1)
+            .unwrap_or(MAX_CAP)
+            .min(MAX_CAP),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn caps_follow_the_kernel_time() {
+        let budget = Nanos::from_micros(500);
+        for (t_us, cap) in [(60, 9), (300, 2), (500, 2), (501, 1), (5_000, 1)] {
+            let t = Some(Nanos::from_micros(t_us));
+            assert_eq!(cap_for(budget, t), cap, "T = {t_us} us");
+        }
+        assert_eq!(cap_for(budget, Some(Nanos(1))), 256);
+        assert_eq!(cap_for(budget, None), UNMEASURED_CAP);
+    }
+}

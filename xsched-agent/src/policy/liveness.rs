@@ -1,0 +1,71 @@
+//! Who counts, in which rank, and whether what it says of its work is
+//! believed.
+
+use xsched_common::gate::GateMode;
+use xsched_common::units::{Class, Nanos};
+
+use super::memory::Remembered;
+use super::{ClientState, DeviceSettings, Hold, HoldKind, Presence};
+
+/// The classes, and above them whoever is boosted.
+pub(super) const RANKS: usize = Class::ALL.len() + 1;
+
+/// A client as the rest of the policy sees it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Member {
+    pub state: ClientState,
+    /// Its class, or the rank above all of them; `None` while suspended.
+    pub rank: Option<usize>,
+    /// Whether it has work, as far as that is believed.
+    pub presence: Presence,
+    /// Whether it says that it has work and is not believed.
+    pub stuck: bool,
+}
+
+impl Member {
+    pub fn active(&self) -> bool {
+        self.presence == Presence::Active
+    }
+}
+
+/// Longest time without progress that its own kernel time may excuse, in
+/// limits.
+const MOST_LIMITS: u64 = 10;
+
+/// A client is active until it says that it is drained. One that never asks
+/// (a program that launches and does not wait), or that lies, would hold
+/// lower classes for ever: without any progress on its page for the limit,
+/// or for 8 of its own kernels if they are longer, it counts as idle. Time
+/// behind a closed gate is no lack of progress.
+pub(super) fn judge(
+    settings: &DeviceSettings,
+    now: Nanos,
+    state: &ClientState,
+    remembered: &mut Remembered,
+) -> Member {
+    let claims = state.presence == Presence::Active;
+    let moved = state.progress != remembered.progress || remembered.progress_at == Nanos::ZERO;
+    if !claims || moved || remembered.mode == GateMode::Closed {
+        remembered.progress = state.progress;
+        remembered.progress_at = now;
+    }
+    let limit = state.kernel_time.map_or(Nanos::ZERO, |t| t.times(8)).clamp(
+        settings.active_limit,
+        settings.active_limit.times(MOST_LIMITS),
+    );
+    let stuck = claims && now.since(remembered.progress_at) >= limit;
+    let rank = match Hold::in_force(state.hold, now).map(|hold| hold.kind) {
+        Some(HoldKind::Suspended) => None,
+        Some(HoldKind::Boosted) => Some(RANKS - 1),
+        None => Some(state.terms.class as usize),
+    };
+    Member {
+        state: *state,
+        rank,
+        presence: match state.presence {
+            Presence::Active if stuck => Presence::Never,
+            said => said,
+        },
+        stuck,
+    }
+}

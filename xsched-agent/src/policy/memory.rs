@@ -1,0 +1,118 @@
+//! What is remembered of a device from one decision to the next.
+
+use xsched_common::gate::GateMode;
+use xsched_common::units::Nanos;
+
+use super::liveness::{Member, RANKS};
+use super::slo::{SloMemory, SloVerdict};
+use super::{ClientId, ClientState, Knobs};
+
+/// Owned by whoever calls [`super::decide`]; starts empty.
+#[derive(Clone, Debug, Default)]
+pub struct DeviceMemory {
+    /// In ascending order of their ids, as the clients of the last decision.
+    pub(super) clients: Vec<Remembered>,
+    /// When time was charged up to; zero before the first decision.
+    pub(super) charged_to: Nanos,
+    /// The time that the last decision charged for.
+    pub(super) charged_for: Nanos,
+    pub(super) ranks: [RankMemory; RANKS],
+    pub(super) slo: SloMemory,
+    pub(super) knobs: Knobs,
+    /// A buffer, kept to spare the allocation.
+    pub(super) members: Vec<Member>,
+    spare: Vec<Remembered>,
+}
+
+/// What is remembered of a client.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Remembered {
+    pub id: ClientId,
+    /// What its gate was told last.
+    pub mode: GateMode,
+    /// Whether it counted as having work.
+    pub active: bool,
+    /// Device time charged to it, in total and by the last decision.
+    pub charged: Nanos,
+    pub charged_last: Nanos,
+    /// Virtual time: charged time over weight ([`super::share`]).
+    pub pass: u128,
+    /// What it last said of its busy time.
+    pub busy: Nanos,
+    /// Time charged while its gate let it launch, for which its page has not
+    /// shown busy time yet, ns; below zero what it used beyond that.
+    pub ahead: i64,
+    /// What its progress was, and since when.
+    pub progress: u64,
+    pub progress_at: Nanos,
+}
+
+/// What is remembered of a rank.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct RankMemory {
+    /// Whose turn it is.
+    pub holder: Option<ClientId>,
+    /// Charged to the holder in this turn.
+    pub used: Nanos,
+    /// The least pass among those with work, as far as it has come.
+    pub vtime: u128,
+    /// Device time that the rank has a claim to, ns ([`super::floor`]).
+    pub owed: i64,
+    /// Since when it gets it.
+    pub granted: Option<Nanos>,
+}
+
+impl DeviceMemory {
+    /// Cap and linger as of the last decision.
+    pub fn knobs(&self) -> Knobs {
+        self.knobs
+    }
+
+    /// How a client's target goes, if it has one in mode `slo`.
+    pub fn slo(&self, id: ClientId) -> Option<SloVerdict> {
+        self.slo.verdict(id)
+    }
+
+    /// Device time charged to a client since it was first seen.
+    pub fn charged(&self, id: ClientId) -> Option<Nanos> {
+        let at = self.clients.binary_search_by_key(&id, |c| c.id).ok()?;
+        self.clients.get(at).map(|client| client.charged)
+    }
+
+    /// Makes `self.clients` those of this decision, in time proportional to
+    /// their number.
+    pub(super) fn meet(&mut self, clients: &[ClientState]) {
+        debug_assert!(clients.is_sorted_by(|a, b| a.id < b.id));
+        let same = self.clients.len() == clients.len()
+            && self.clients.iter().zip(clients).all(|(m, c)| m.id == c.id);
+        if same {
+            return;
+        }
+        self.spare.clear();
+        let mut known = self.clients.iter().peekable();
+        for client in clients {
+            while known.next_if(|m| m.id < client.id).is_some() {}
+            let remembered = known.next_if(|m| m.id == client.id).copied();
+            self.spare
+                .push(remembered.unwrap_or_else(|| Remembered::new(client)));
+        }
+        std::mem::swap(&mut self.clients, &mut self.spare);
+    }
+}
+
+impl Remembered {
+    fn new(client: &ClientState) -> Remembered {
+        Remembered {
+            id: client.id,
+            mode: GateMode::Open,
+            active: false,
+            charged: Nanos::ZERO,
+            charged_last: Nanos::ZERO,
+            pass: 0,
+            busy: client.busy,
+            ahead: 0,
+            progress: client.progress,
+            progress_at: Nanos::ZERO,
+        }
+    }
+}

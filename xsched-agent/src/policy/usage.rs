@@ -1,0 +1,71 @@
+//! Who used the device since the last decision.
+//!
+//! The agent's own clock says how long a client had work and an open gate:
+//! that is what it is charged for, because it kept others out for as long,
+//! and no statement of its own can shorten it. What a closed gate left in
+//! flight runs on for a while beside the next one's work; of that the
+//! client's page tells, and the two are charged half of the time each, as
+//! the device serves them. A client that keeps silent about it saves at most
+//! half of its cap (K T) per turn.
+
+use xsched_common::gate::GateMode;
+use xsched_common::units::Nanos;
+
+use super::DeviceMemory;
+use super::liveness::Member;
+
+/// Longest time that is charged at once: after that somebody stopped the
+/// agent or the machine.
+const LONGEST: Nanos = Nanos::from_secs(1);
+
+/// Charges the time since the last decision, by what gates and clients were
+/// then. The sum of all charges is the time in which anybody had work.
+pub(super) fn charge(memory: &mut DeviceMemory, now: Nanos, members: &[Member]) {
+    let since = std::mem::replace(&mut memory.charged_to, now);
+    let dt = match since {
+        Nanos::ZERO => Nanos::ZERO,
+        since => now.since(since).min(LONGEST),
+    };
+    memory.charged_for = dt;
+    let (mut open, mut draining) = (0, 0);
+    for (client, member) in memory.clients.iter_mut().zip(members) {
+        // Backwards is no time at all.
+        let said = member.state.busy.since(client.busy).min(LONGEST);
+        client.busy = member.state.busy;
+        client.charged_last = Nanos::ZERO;
+        let ns = |time: Nanos| i64::try_from(time.0).unwrap_or(i64::MAX);
+        client.ahead -= ns(said);
+        if client.mode == GateMode::Closed {
+            let beyond = Nanos(u64::try_from(-client.ahead).unwrap_or(0)).min(dt);
+            client.ahead = client.ahead.max(0);
+            client.charged_last = Nanos(beyond.0 / 2);
+            draining += client.charged_last.0;
+        } else {
+            if client.active {
+                open += 1;
+                client.ahead += ns(dt);
+            }
+            client.ahead = client.ahead.clamp(0, ns(LONGEST));
+        }
+    }
+    // Without anybody beside it, a drain has the device to itself; and all
+    // of them together cannot have used more than there was.
+    let (factor, most) = match open {
+        0 => (2, dt.0),
+        _ => (1, dt.0 / 2),
+    };
+    let claimed = draining * factor;
+    let granted = claimed.min(most);
+    for client in &mut memory.clients {
+        if client.mode == GateMode::Closed {
+            let part = u128::from(client.charged_last.0) * u128::from(factor * granted);
+            client.charged_last = Nanos((part / u128::from(claimed.max(1))) as u64);
+        } else if client.active {
+            client.charged_last = Nanos((dt.0 - granted) / open);
+        }
+        client.charged = client.charged + client.charged_last;
+    }
+    for (client, member) in memory.clients.iter_mut().zip(members) {
+        client.active = member.active();
+    }
+}
