@@ -7,6 +7,29 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
+/// What a child prints until it ends, and the most memory it had, bytes.
+pub fn output_and_peak(mut child: Child) -> anyhow::Result<(String, u64)> {
+    let mut text = String::new();
+    if let Some(mut out) = child.stdout.take() {
+        out.read_to_string(&mut text)?;
+    }
+    let pid = child.id().cast_signed();
+    // SAFETY: all-zero is a valid rusage, and wait4 fills it; the child has
+    // not been reaped.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        if libc::wait4(pid, std::ptr::null_mut(), 0, &mut usage) != pid {
+            bail!(
+                "cannot wait for the child: {}",
+                std::io::Error::last_os_error()
+            );
+        }
+        usage
+    };
+    // Linux counts in KiB (getrusage(2)).
+    Ok((text, u64::try_from(usage.ru_maxrss)? << 10))
+}
+
 /// A child that is killed when it goes out of scope.
 pub struct Guarded {
     child: Child,

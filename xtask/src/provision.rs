@@ -1,5 +1,5 @@
-//! What the tests need beyond Rust: real HIP software, from Debian's or
-//! Ubuntu's packages.
+//! What the tests and benchmarks need beyond Rust: real HIP software and
+//! bpftrace, from Debian's or Ubuntu's packages.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,12 +15,14 @@ struct Need {
     what: &'static str,
 }
 
-const NEEDS: &[Need] = &[
-    Need {
-        package: "gcc",
-        file: "/usr/bin/cc",
-        what: "a C compiler",
-    },
+const COMPILER: Need = Need {
+    package: "gcc",
+    file: "/usr/bin/cc",
+    what: "a C compiler",
+};
+
+const TESTS: &[Need] = &[
+    COMPILER,
     Need {
         package: "hipcc",
         file: "/usr/bin/hipcc",
@@ -38,9 +40,28 @@ const NEEDS: &[Need] = &[
     },
 ];
 
-/// Installs what is missing if we may, else says how.
+const BENCHMARKS: &[Need] = &[
+    COMPILER,
+    Need {
+        package: "bpftrace",
+        file: "/usr/bin/bpftrace",
+        what: "what the observer is compared with",
+    },
+];
+
+/// Provides what the tests need.
 pub fn ensure() -> anyhow::Result<()> {
-    let missing: Vec<&Need> = NEEDS
+    provide(TESTS, "the tests")
+}
+
+/// Provides what the benchmarks need that compare us with others.
+pub fn ensure_benchmarks() -> anyhow::Result<()> {
+    provide(BENCHMARKS, "the benchmark")
+}
+
+/// Installs what is missing if we may, else says how.
+fn provide(needs: &[Need], whose: &str) -> anyhow::Result<()> {
+    let missing: Vec<&Need> = needs
         .iter()
         .filter(|need| !Path::new(need.file).exists())
         .collect();
@@ -57,7 +78,7 @@ pub fn ensure() -> anyhow::Result<()> {
     }
     if !is_root()? || !Path::new("/usr/bin/apt-get").exists() {
         bail!(
-            "the tests need {}: run `sudo {install}` (Debian/Ubuntu), then this again",
+            "{} missing for {whose}: run `sudo {install}` (Debian/Ubuntu), then this again",
             packages.join(", ")
         );
     }
@@ -71,7 +92,8 @@ pub fn ensure() -> anyhow::Result<()> {
         .env("DEBIAN_FRONTEND", "noninteractive"))
 }
 
-fn is_root() -> anyhow::Result<bool> {
+/// Whether we may install packages and set probes.
+pub fn is_root() -> anyhow::Result<bool> {
     use std::os::unix::fs::MetadataExt as _;
     Ok(std::fs::metadata("/proc/self")?.uid() == 0)
 }

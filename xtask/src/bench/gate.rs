@@ -5,15 +5,14 @@
 //! trips and first launches on hipsim. Native and shimmed runs alternate.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Instant;
 
 use anyhow::{Context as _, bail, ensure};
 
 use super::report::Metric;
+use super::workbench::{Shim, Workbench, cc, null_runtime};
 use crate::build::{self, Built};
-use crate::child::Guarded;
 use crate::stats::{median, spread};
 
 /// Alternating pairs of runs.
@@ -23,30 +22,13 @@ const STARTS: usize = 60;
 /// Libraries mapped for `attach_500_objects_ms`.
 const OBJECTS: usize = 500;
 
-struct Bench<'b> {
-    built: &'b Built,
-    dir: PathBuf,
-}
-
-impl Drop for Bench<'_> {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Shim {
-    Without,
-    With,
-}
+struct Bench<'b>(Workbench<'b>);
 
 /// All metrics of the benchmark.
 pub fn measure(built: &Built) -> anyhow::Result<Vec<Metric>> {
-    let dir = std::env::temp_dir().join(format!("xsched-bench-{}", std::process::id()));
-    std::fs::create_dir_all(&dir)?;
-    let bench = Bench { built, dir };
+    let bench = Bench(Workbench::new(built)?);
     bench.compile()?;
-    let _agent = bench.start_agent()?;
+    let _agent = bench.0.start_agent(&["--no-bpf"])?;
     Ok(vec![
         bench.open_added()?,
         bench.open_allocations()?,
@@ -98,29 +80,16 @@ impl Bench<'_> {
         let shim_programs = root.join("xsched-shim/tests/programs");
         let programs = root.join("xtask/programs");
         let samples = [root.join("hipsim/samples/c"), root.join("hipsim/include")];
-        let (null, hip) = (self.dir.join("null"), self.dir.join("hip"));
+        let (null, hip) = (self.0.dir.join("null"), self.0.dir.join("hip"));
         std::fs::create_dir_all(&null)?;
-        hipsim::install::install(&self.built.file("libhipsim.so"), &hip)?;
-        let null_runtime = null.join("libamdhip64.so.5");
-        let script = format!(
-            "-Wl,--version-script={}",
-            shim_programs.join("fake_hip.map").display()
-        );
-        cc(&[
-            "-shared".as_ref(),
-            "-fPIC".as_ref(),
-            "-Wl,-soname,libamdhip64.so.5".as_ref(),
-            script.as_ref(),
-            shim_programs.join("fake_hip.c").as_ref(),
-            "-o".as_ref(),
-            null_runtime.as_ref(),
-        ])?;
+        hipsim::install::install(&self.0.built.file("libhipsim.so"), &hip)?;
+        let runtime = null_runtime(&null, &[])?;
         let include = samples
             .iter()
             .map(|dir| format!("-I{}", dir.display()))
             .collect::<Vec<_>>();
         let program = |source: &Path, name: &str, runtime: &Path| {
-            let out = self.dir.join(name);
+            let out = self.0.dir.join(name);
             let mut arguments: Vec<&OsStr> = include.iter().map(OsStr::new).collect();
             arguments.extend([
                 source.as_os_str(),
@@ -132,13 +101,9 @@ impl Bench<'_> {
             cc(&arguments)
         };
         let hipsim_runtime = hip.join("libamdhip64.so.5");
-        program(&shim_programs.join("bench.c"), "added", &null_runtime)?;
-        program(&shim_programs.join("quiet.c"), "syscalls", &null_runtime)?;
-        program(
-            &programs.join("allocations.c"),
-            "allocations",
-            &null_runtime,
-        )?;
+        program(&shim_programs.join("bench.c"), "added", &runtime)?;
+        program(&shim_programs.join("quiet.c"), "syscalls", &runtime)?;
+        program(&programs.join("allocations.c"), "allocations", &runtime)?;
         program(
             &programs.join("round_trip.c"),
             "round_trip",
@@ -151,43 +116,6 @@ impl Bench<'_> {
         )
     }
 
-    fn start_agent(&self) -> anyhow::Result<Guarded> {
-        let mut command = Command::new(self.built.file("xsched-agent"));
-        command
-            .arg("--no-bpf")
-            .env("XSCHED_RUN_DIR", self.run_dir())
-            .stderr(Stdio::null());
-        let agent = Guarded::start(&mut command, "the agent")?;
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while !self.run_dir().join("api.sock").exists() {
-            ensure!(
-                Instant::now() < deadline,
-                "the agent does not serve {}",
-                self.run_dir().display()
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Ok(agent)
-    }
-
-    fn run_dir(&self) -> PathBuf {
-        self.dir.join("run")
-    }
-
-    fn command(&self, program: &Path, runtime: &str, shim: Shim) -> Command {
-        let mut command = Command::new(program);
-        command
-            .env("XSCHED_RUN_DIR", self.run_dir())
-            .env("HIPSIM_DEVICE", self.dir.join("device"))
-            .env("LD_LIBRARY_PATH", self.dir.join(runtime))
-            .env_remove("LD_PRELOAD")
-            .stdin(Stdio::null());
-        if shim == Shim::With {
-            command.env("LD_PRELOAD", self.built.file("libxsched_shim.so"));
-        }
-        command
-    }
-
     /// Runs a program to its end.
     fn output(
         &self,
@@ -197,7 +125,8 @@ impl Bench<'_> {
         arguments: &[String],
     ) -> anyhow::Result<String> {
         let out = self
-            .command(&self.dir.join(name), runtime, shim)
+            .0
+            .command(&self.0.dir.join(name), runtime, shim)
             .args(arguments)
             .output()
             .with_context(|| format!("cannot start {name}"))?;
@@ -263,8 +192,9 @@ impl Bench<'_> {
     /// with one on purpose shows that the filter bites.
     fn open_syscalls(&self) -> anyhow::Result<Metric> {
         let run = |arguments: &[&str]| {
-            let program = self.dir.join("syscalls");
-            self.command(&program, "null", Shim::With)
+            let program = self.0.dir.join("syscalls");
+            self.0
+                .command(&program, "null", Shim::With)
                 .args(arguments)
                 .status()
         };
@@ -295,7 +225,10 @@ impl Bench<'_> {
     fn startup(&self) -> anyhow::Result<Metric> {
         let start = |shim| -> anyhow::Result<f64> {
             let began = Instant::now();
-            let status = self.command(Path::new("/bin/true"), "hip", shim).status()?;
+            let status = self
+                .0
+                .command(Path::new("/bin/true"), "hip", shim)
+                .status()?;
             ensure!(status.success(), "/bin/true failed");
             Ok(began.elapsed().as_secs_f64() * 1e3)
         };
@@ -313,7 +246,7 @@ impl Bench<'_> {
     /// The first launch of a program with 500 libraries: finding the runtime
     /// among them, and joining.
     fn attach(&self) -> anyhow::Result<Metric> {
-        let libraries = self.dir.join("libraries");
+        let libraries = self.0.dir.join("libraries");
         std::fs::create_dir_all(&libraries)?;
         let source = libraries.join("empty.c");
         std::fs::write(&source, "int xsched_bench_empty;\n")?;
@@ -346,12 +279,4 @@ impl Bench<'_> {
 fn number(name: &str, word: &str) -> anyhow::Result<f64> {
     word.parse()
         .with_context(|| format!("{name} printed {word:?} for a number"))
-}
-
-fn cc(arguments: &[&OsStr]) -> anyhow::Result<()> {
-    build::run(
-        Command::new("cc")
-            .args(["-O2", "-g", "-Wall", "-Wno-unused-function"])
-            .args(arguments),
-    )
 }

@@ -4,8 +4,10 @@
 //! prints medians. Exit code 1 when a bound is missed.
 
 mod gate;
+mod observe;
 mod report;
 mod sched;
+mod workbench;
 
 use std::process::ExitCode;
 
@@ -26,6 +28,8 @@ pub struct Args {
 enum Name {
     /// What the shim costs while the gate is open
     Gate,
+    /// What observing costs, beside bpftrace; root, about seven minutes
+    Observe,
     /// What the policy brings: latencies, shares, and what control costs
     Sched,
 }
@@ -36,6 +40,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let built = build::all(Profile::Release)?;
     let metrics = match args.name {
         Name::Gate => gate::measure(&built)?,
+        Name::Observe => observe::measure(&built)?,
         Name::Sched => sched::measure(&built)?,
     };
     let report = report::Report::of(metrics);

@@ -33,6 +33,9 @@ pub struct Metric {
     pub bound: f64,
     /// Whether it is.
     pub ok: bool,
+    /// The figures behind it, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
 }
 
 impl Metric {
@@ -46,6 +49,7 @@ impl Metric {
             ratio: None,
             spread: None,
             bound,
+            detail: None,
             ok: value <= bound,
         }
     }
@@ -63,6 +67,12 @@ impl Metric {
     pub fn beside(mut self, baseline: f64) -> Metric {
         self.baseline = Some(baseline);
         self.ratio = (baseline != 0.0).then(|| self.value / baseline);
+        self
+    }
+
+    /// Adds the figures behind it.
+    pub fn detail(mut self, detail: String) -> Metric {
+        self.detail = Some(detail);
         self
     }
 
@@ -113,6 +123,9 @@ impl Report {
                 number(m.bound),
                 if m.ok { "ok" } else { "MISSED" }
             );
+            if let Some(detail) = &m.detail {
+                out += &format!("    {detail}\n");
+            }
         }
         out
     }

@@ -1,0 +1,185 @@
+//! What a hit costs the program, ours and bpftrace's, on the same functions.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::super::report::Metric;
+use super::super::workbench::{Shim, Workbench};
+use super::launcher::{Counted, Dialogue, observing};
+use super::progress;
+use crate::stats::{median, spread};
+
+/// Alternating rounds.
+const ROUNDS: usize = 9;
+/// Calls timed at once.
+const CALLS: u64 = 50_000;
+/// Times that they are timed; the median counts.
+const TIMES: usize = 5;
+
+/// A function whose calls are timed, in a program of its own.
+struct Entry {
+    name: &'static str,
+    program: Dialogue,
+    file: PathBuf,
+    kind: &'static str,
+    bare: Vec<f64>,
+    ours: Vec<f64>,
+    bpftrace: Vec<f64>,
+}
+
+pub fn measure(bench: &Workbench<'_>) -> anyhow::Result<Vec<Metric>> {
+    let mut entries = Vec::new();
+    for name in ["endbr64", "push", "nop5"] {
+        let (runtime, shim) = match name {
+            "nop5" => ("push", Shim::With),
+            other => (other, Shim::Without),
+        };
+        entries.push(Entry {
+            name,
+            program: Dialogue::launcher(bench, runtime, shim, &[])?,
+            file: match shim {
+                Shim::With => bench.built.file("libxsched_shim.so"),
+                Shim::Without => bench.dir.join(runtime).join("libamdhip64.so.5"),
+            },
+            kind: match shim {
+                Shim::With => "shim",
+                Shim::Without => "runtime",
+            },
+            bare: Vec::new(),
+            ours: Vec::new(),
+            bpftrace: Vec::new(),
+        });
+    }
+    for round in 1..=ROUNDS {
+        for entry in &mut entries {
+            let bare = entry.time()?;
+            entry.bare.push(bare);
+            let pid = entry.program.pid().to_string();
+            let file = entry.file.display().to_string();
+            let ours = observing(bench, &["price", entry.kind, &file, &pid])?;
+            let probed = entry.time()?;
+            entry.ours.push(probed - bare);
+            let counted = Counted::of(ours)?;
+            ensure!(
+                counted.events >= CALLS * TIMES as u64 || entry.kind == "shim",
+                "our probes on {} missed calls: {counted:?}",
+                entry.name
+            );
+            // On the shim's export bpftrace is not compared.
+            if entry.kind == "runtime" {
+                let theirs = Bpftrace::start(bench, &file, &mut entry.program)?;
+                let probed = entry.time()?;
+                entry.bpftrace.push(probed - bare);
+                theirs.stop()?;
+            }
+        }
+        let now: Vec<String> = entries.iter().map(Entry::last).collect();
+        progress(&format!(
+            "price of a call, round {round} of {ROUNDS}: {}",
+            now.join("; ")
+        ));
+    }
+    let [endbr64, push, nop5] = &entries[..] else {
+        unreachable!("three were made");
+    };
+    Ok(vec![
+        ratio("endbr64_vs_bpftrace", endbr64, endbr64, 0.30),
+        ratio("push_vs_bpftrace", push, push, 1.25),
+        ratio("nop5_vs_bpftrace_push", nop5, push, 0.75),
+    ])
+}
+
+/// Ours on one entry over bpftrace's on another, round by round.
+fn ratio(name: &'static str, ours: &Entry, theirs: &Entry, bound: f64) -> Metric {
+    let rounds = ours.ours.iter().zip(&theirs.bpftrace);
+    let ratios: Vec<f64> = rounds.map(|(ours, theirs)| ours / theirs).collect();
+    Metric::at_most(name, "x", median(&ratios), bound)
+        .spread(spread(&ratios))
+        .detail(format!(
+            "{:.0} ns on {}, bpftrace {:.0} ns on {}, unprobed {:.0} ns",
+            median(&ours.ours),
+            ours.name,
+            median(&theirs.bpftrace),
+            theirs.name,
+            median(&ours.bare),
+        ))
+}
+
+impl Entry {
+    fn time(&mut self) -> anyhow::Result<f64> {
+        let mut times = Vec::new();
+        for _ in 0..TIMES {
+            times.push(self.program.number(&format!("calls {CALLS}"))?);
+        }
+        Ok(median(&times))
+    }
+
+    fn last(&self) -> String {
+        let last = |values: &[f64]| values.last().map_or("-".to_owned(), |v| format!("{v:.0}"));
+        format!(
+            "{} {} ns, bpftrace {}",
+            self.name,
+            last(&self.ours),
+            last(&self.bpftrace)
+        )
+    }
+}
+
+/// bpftrace, counting a function's calls by process.
+struct Bpftrace(Dialogue);
+
+/// It compiles its program first.
+const START: Duration = Duration::from_secs(30);
+
+impl Bpftrace {
+    fn start(
+        bench: &Workbench<'_>,
+        file: &str,
+        program: &mut Dialogue,
+    ) -> anyhow::Result<Bpftrace> {
+        let source = format!("uprobe:{file}:hipLaunchKernel {{ @[pid] = count(); }}");
+        // It complains about machines without tracefs and works all the same.
+        let complaints = bench.dir.join("bpftrace.log");
+        let mut command = Command::new("bpftrace");
+        command
+            .args(["-e", &source])
+            .stderr(File::create(&complaints)?);
+        let running = Bpftrace(Dialogue::start(&mut command, "bpftrace")?);
+        // It says that it attaches before it does: its probe shows in the
+        // price of a call.
+        let bare = program.number("calls 1000")?;
+        let deadline = Instant::now() + START;
+        while program.number("calls 1000")? < 3.0 * bare + 100.0 {
+            ensure!(
+                Instant::now() < deadline,
+                "bpftrace does not attach: {}",
+                std::fs::read_to_string(&complaints)?
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(running)
+    }
+
+    /// Ends it, and looks whether it counted.
+    fn stop(mut self) -> anyhow::Result<()> {
+        let pid = Pid::from_raw(self.0.pid().cast_signed()).context("a pid")?;
+        kill_process(pid, Signal::INT)?;
+        let mut counted = 0;
+        while let Ok(line) = self.0.line() {
+            if let Some((_, count)) = line.split_once("]: ") {
+                counted += count.parse::<u64>().unwrap_or(0);
+            }
+        }
+        ensure!(
+            counted >= CALLS * TIMES as u64,
+            "bpftrace counted {counted} calls of {}",
+            CALLS * TIMES as u64
+        );
+        Ok(())
+    }
+}
