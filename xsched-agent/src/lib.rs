@@ -10,6 +10,7 @@ pub mod model;
 pub mod observe;
 pub mod policy;
 pub mod process;
+pub mod service;
 pub mod shims;
 mod text;
 pub mod watcher;

@@ -1,5 +1,5 @@
-//! What the tests and benchmarks need beyond Rust: real HIP software and
-//! bpftrace, from Debian's or Ubuntu's packages.
+//! What the tests and benchmarks need beyond Rust: real HIP software,
+//! bpftrace and a systemd, from Debian's or Ubuntu's packages.
 
 use std::path::Path;
 use std::process::Command;
@@ -37,6 +37,11 @@ const TESTS: &[Need] = &[
         package: "librocrand-dev",
         file: "/usr/include/rocrand/rocrand.h",
         what: "rocRAND: a real library that launches kernels",
+    },
+    Need {
+        package: "systemd",
+        file: "/usr/bin/systemd-analyze",
+        what: "runs the agent's units",
     },
 ];
 

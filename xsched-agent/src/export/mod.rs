@@ -11,7 +11,7 @@ mod served;
 mod server;
 
 pub use served::Served;
-pub use server::{ApiError, serve};
+pub use server::{ApiError, listen, serve};
 
 fn agent_uid() -> u32 {
     rustix::process::geteuid().as_raw()
