@@ -117,6 +117,11 @@ impl Passthrough {
         Ok(Passthrough { names })
     }
 
+    /// The prefixes.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
     fn write_to(&self, list: &PassthroughList) {
         let written = list.set(&self.names);
         debug_assert!(written.is_ok(), "checked when it was made");
