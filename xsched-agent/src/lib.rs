@@ -3,7 +3,6 @@
 //! ends. See docs/ARCHITECTURE.md.
 
 pub mod clock;
-pub mod config;
 pub mod control;
 pub mod diagnose;
 pub mod export;
@@ -11,8 +10,6 @@ pub mod model;
 pub mod observe;
 pub mod policy;
 pub mod process;
-pub mod rules;
-pub mod service;
 pub mod shims;
 mod text;
 pub mod watcher;

@@ -3,7 +3,6 @@
 
 mod check;
 mod client;
-mod config;
 mod daemon;
 mod diagnose;
 mod log;
@@ -63,8 +62,6 @@ enum Command {
     Ps(ps::Options),
     /// Say what this machine allows, what is missing, and how to get it
     Check(check::Options),
-    /// Check, show and reload the configuration file
-    Config(config::Options),
     /// Explain why work of a process escapes scheduling
     Diagnose(diagnose::Options),
 }
@@ -79,7 +76,6 @@ pub fn main() -> ExitCode {
         Some(Command::Set(options)) => set::run(&options),
         Some(Command::Ps(options)) => ps::run(&options),
         Some(Command::Check(options)) => check::run(&options),
-        Some(Command::Config(options)) => config::run(&options),
         Some(Command::Diagnose(options)) => diagnose::run(&options),
     };
     match done {

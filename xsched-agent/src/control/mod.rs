@@ -3,19 +3,14 @@
 //! One thread of its own, driven by epoll. It never blocks on a client, takes
 //! no lock, and talks to the rest of the agent through channels only.
 
-mod admission;
-mod bells;
 mod classes;
 mod clients;
 mod event_loop;
 mod gates;
-mod identity;
 mod join;
 mod pages;
-mod rate;
-mod scheduling;
+mod stats;
 mod token;
-mod vitals;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -31,8 +26,7 @@ use xsched_common::units::Class;
 pub use classes::ClassTable;
 pub use clients::{ClientShared, DeviceKey};
 pub use join::{Peer, peer};
-pub use scheduling::Scheduling;
-pub use vitals::Vitals;
+pub use stats::LoopStats;
 
 use crate::policy::{ClientId, Settings};
 use crate::process::ProcessId;
@@ -117,11 +111,6 @@ impl Passthrough {
         Ok(Passthrough { names })
     }
 
-    /// The prefixes.
-    pub fn names(&self) -> &[String] {
-        &self.names
-    }
-
     fn write_to(&self, list: &PassthroughList) {
         let written = list.set(&self.names);
         debug_assert!(written.is_ok(), "checked when it was made");
@@ -139,27 +128,13 @@ pub enum RosterEvent {
     ClassGiven(ProcessId, Class),
 }
 
-/// What the control thread starts with.
-pub struct Setup {
-    /// What the policy goes by.
-    pub settings: Settings,
-    /// Told to every client.
-    pub passthrough: Passthrough,
-    /// A listening joining socket that somebody else made and keeps; without,
-    /// one is made in the directory.
-    pub listener: Option<OwnedFd>,
-    /// How the thread competes for a processor.
-    pub scheduling: Scheduling,
-}
-
 /// The running control thread.
 pub struct Control {
     handle: ControlHandle,
-    vitals: Arc<Vitals>,
+    stats: Arc<LoopStats>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
-    /// To be removed at the end, if it is ours.
-    socket: Option<PathBuf>,
+    socket: PathBuf,
     /// The last to go: until then no other agent makes sockets here.
     _claim: Claim,
 }
@@ -206,38 +181,24 @@ impl ControlHandle {
 }
 
 impl Control {
-    /// Claims `run_dir`, listens there unless `setup` brings a socket, and
-    /// starts the thread. The roster events go to the returned receiver.
+    /// Claims `run_dir`, listens there, and starts the thread. The roster
+    /// events go to the returned receiver.
     pub fn start(
         run_dir: &RunDir,
-        setup: Setup,
+        settings: Settings,
+        passthrough: Passthrough,
     ) -> Result<(Control, Receiver<RosterEvent>), ControlError> {
-        let Setup {
-            settings,
-            passthrough,
-            listener,
-            scheduling,
-        } = setup;
         let claim = claim(run_dir)?;
-        let (listener, socket) = match listener {
-            Some(listener) => {
-                rustix::io::ioctl_fionbio(&listener, true).map_err(io::Error::from)?;
-                (listener, None)
-            }
-            None => {
-                let path = run_dir.join_socket();
-                let listener = join::listen(&path).map_err(|source| ControlError::Unservable {
-                    path: path.clone(),
-                    source,
-                })?;
-                (listener, Some(path))
-            }
-        };
+        let socket = run_dir.join_socket();
+        let listener = join::listen(&socket).map_err(|source| ControlError::Unservable {
+            path: socket.clone(),
+            source,
+        })?;
         let (commands, orders) = channel();
         let (roster, events) = channel();
         let bell = Arc::new(join::eventfd()?);
         let stop = Arc::new(AtomicBool::new(false));
-        let vitals = Arc::new(Vitals::default());
+        let stats = Arc::<LoopStats>::default();
         let event_loop = event_loop::EventLoop::new(event_loop::Parts {
             listener,
             bell: bell.clone(),
@@ -245,8 +206,7 @@ impl Control {
             roster,
             settings,
             passthrough,
-            scheduling,
-            vitals: vitals.clone(),
+            stats: stats.clone(),
             stop: stop.clone(),
         })?;
         let thread = std::thread::Builder::new()
@@ -254,7 +214,7 @@ impl Control {
             .spawn(move || event_loop.run())?;
         let control = Control {
             handle: ControlHandle { commands, bell },
-            vitals,
+            stats,
             stop,
             thread: Some(thread),
             socket,
@@ -263,9 +223,9 @@ impl Control {
         Ok((control, events))
     }
 
-    /// How the thread is doing.
-    pub fn vitals(&self) -> Arc<Vitals> {
-        self.vitals.clone()
+    /// How its thread is doing.
+    pub fn stats(&self) -> Arc<LoopStats> {
+        self.stats.clone()
     }
 
     /// For the parts that give orders.
@@ -283,9 +243,7 @@ impl Drop for Control {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-        if let Some(socket) = &self.socket {
-            let _ = std::fs::remove_file(socket);
-        }
+        let _ = std::fs::remove_file(&self.socket);
     }
 }
 
@@ -322,10 +280,9 @@ fn claim(run_dir: &RunDir) -> Result<Claim, ControlError> {
         }
         Err(std::fs::TryLockError::Error(e)) => return Err(unservable(&path)(e)),
     }
-    // For people, and a full file system is no reason to refuse.
-    let _ = lock
-        .set_len(0)
-        .and_then(|()| writeln!(lock, "{}", std::process::id()));
+    lock.set_len(0)
+        .and_then(|()| writeln!(lock, "{}", std::process::id()))
+        .map_err(unservable(&path))?;
     Ok(Claim { _lock: lock })
 }
 
