@@ -3,6 +3,7 @@
 //! ends. See docs/ARCHITECTURE.md.
 
 pub mod clock;
+pub mod config;
 pub mod control;
 pub mod diagnose;
 pub mod export;
@@ -10,6 +11,8 @@ pub mod model;
 pub mod observe;
 pub mod policy;
 pub mod process;
+pub mod rules;
+pub mod service;
 pub mod shims;
 mod text;
 pub mod watcher;

@@ -121,19 +121,43 @@ fn parse_stat(raw: &[u8]) -> Option<Stat> {
     })
 }
 
+/// Who a process runs as.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// Effective user.
+    pub uid: u32,
+    /// Effective group.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+}
+
 /// The effective user id.
 pub fn uid(pid: u32) -> Result<u32, ProcessError> {
+    credentials(pid).map(|credentials| credentials.uid)
+}
+
+/// Its effective user and groups, as the agent's user namespace numbers them.
+pub fn credentials(pid: u32) -> Result<Credentials, ProcessError> {
     let status = read(pid, "status")?;
-    String::from_utf8_lossy(&status)
-        .lines()
-        .find_map(|line| {
-            line.strip_prefix("Uid:")?
-                .split_ascii_whitespace()
-                .nth(1)?
-                .parse()
-                .ok()
-        })
+    parse_credentials(&String::from_utf8_lossy(&status))
         .ok_or_else(|| ProcessError::from_io(pid, "status", io::ErrorKind::InvalidData.into()))
+}
+
+/// `Uid:` and `Gid:` list the real, effective, saved and file system's ids
+/// (proc_pid_status(5)).
+fn parse_credentials(status: &str) -> Option<Credentials> {
+    let numbers = |name: &str| {
+        let rest = status.lines().find_map(|line| line.strip_prefix(name))?;
+        rest.split_ascii_whitespace()
+            .map(|number| number.parse().ok())
+            .collect::<Option<Vec<u32>>>()
+    };
+    Some(Credentials {
+        uid: *numbers("Uid:")?.get(1)?,
+        gid: *numbers("Gid:")?.get(1)?,
+        groups: numbers("Groups:").unwrap_or_default(),
+    })
 }
 
 /// The control group's path: that of version 2, else systemd's own hierarchy
@@ -317,6 +341,18 @@ mod tests {
     }
 
     #[test]
+    fn the_effective_ids_count() {
+        let status = "Name:\tx\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t9 10 \n";
+        let expected = Credentials {
+            uid: 2,
+            gid: 6,
+            groups: vec![9, 10],
+        };
+        assert_eq!(parse_credentials(status), Some(expected));
+        assert_eq!(parse_credentials("Uid:\t1\n"), None);
+    }
+
+    #[test]
     fn control_groups_of_both_versions() {
         let unit = Some("/system.slice/a:b.service".to_owned());
         assert_eq!(parse_cgroup("0::/system.slice/a:b.service\n"), unit);
@@ -349,6 +385,7 @@ mod tests {
         fn any_bytes_parse_or_not(line: Vec<u8>) {
             let _ = parse_mapping(&line);
             let _ = parse_stat(&line);
+            let _ = parse_credentials(&String::from_utf8_lossy(&line));
         }
     }
 }

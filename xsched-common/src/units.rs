@@ -266,6 +266,50 @@ impl fmt::Display for PciAddress {
     }
 }
 
+/// A text that names no [`PciAddress`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadPciAddress;
+
+impl fmt::Display for BadPciAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "not a PCI address: write it as 0000:03:00.0 (`xsched-agent ps --json`, lspci -D)",
+        )
+    }
+}
+
+impl core::error::Error for BadPciAddress {}
+
+impl FromStr for PciAddress {
+    type Err = BadPciAddress;
+
+    /// `domain:bus:device.function` in hexadecimal; the domain may be left
+    /// out, as `lspci` does.
+    fn from_str(s: &str) -> Result<PciAddress, BadPciAddress> {
+        let hex = |text: &str, digits: core::ops::RangeInclusive<usize>| {
+            let plain = text.bytes().all(|b| b.is_ascii_hexdigit());
+            (plain && digits.contains(&text.len()))
+                .then(|| u32::from_str_radix(text, 16).ok())
+                .flatten()
+                .ok_or(BadPciAddress)
+        };
+        let (rest, function) = s.rsplit_once('.').ok_or(BadPciAddress)?;
+        let (rest, device) = rest.rsplit_once(':').ok_or(BadPciAddress)?;
+        let (domain, bus) = rest.rsplit_once(':').unwrap_or(("0000", rest));
+        let (device, function) = (hex(device, 2..=2)?, hex(function, 1..=1)?);
+        if device > 0x1f || function > 7 {
+            return Err(BadPciAddress);
+        }
+        Ok(PciAddress {
+            domain: hex(domain, 4..=8)?,
+            bus: hex(bus, 2..=2)? as u8,
+            device: device as u8,
+            function: function as u8,
+            reserved: 0,
+        })
+    }
+}
+
 /// Which stream a launch named: what decides how it is ordered against the
 /// rest of its process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -352,6 +396,31 @@ mod tests {
         assert_eq!(Nanos(1) - Nanos(2), Nanos::ZERO);
         assert_eq!(Nanos::MAX + Nanos(1), Nanos::MAX);
         assert_eq!(Nanos::from_secs(u64::MAX), Nanos::MAX);
+    }
+
+    #[test]
+    fn addresses_are_read_as_they_are_shown() {
+        let address = PciAddress {
+            domain: 0x1_0000,
+            bus: 0xc3,
+            device: 0x1f,
+            function: 7,
+            reserved: 0,
+        };
+        assert_eq!(address.to_string().parse(), Ok(address));
+        let short = "03:00.0".parse::<PciAddress>().expect("without its domain");
+        assert_eq!(short.to_string(), "0000:03:00.0");
+        for bad in [
+            "",
+            "0000:03:00",
+            "3:0.0",
+            "0000:03:20.0",
+            "0000:03:00.8",
+            "00:+3:00.0",
+            "0:0:0:0.0",
+        ] {
+            assert_eq!(bad.parse::<PciAddress>(), Err(BadPciAddress), "{bad}");
+        }
     }
 
     #[test]

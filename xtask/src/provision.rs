@@ -1,5 +1,5 @@
-//! What the tests and benchmarks need beyond Rust: real HIP software and
-//! bpftrace, from Debian's or Ubuntu's packages.
+//! What the tests and benchmarks need beyond Rust: real HIP software,
+//! bpftrace and a systemd, from Debian's or Ubuntu's packages.
 
 use std::path::Path;
 use std::process::Command;
@@ -39,9 +39,9 @@ const TESTS: &[Need] = &[
         what: "rocRAND: a real library that launches kernels",
     },
     Need {
-        package: "prometheus",
-        file: "/usr/bin/promtool",
-        what: "promtool checks metrics and alert rules",
+        package: "systemd",
+        file: "/usr/bin/systemd-analyze",
+        what: "runs the agent's units",
     },
 ];
 

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use xsched_common::api::{MAX_LINE, Request, Response, Settled, Snapshot};
+use xsched_common::api::{MAX_LINE, Reloaded, Request, Response, Settled, Snapshot};
 use xsched_common::run_dir::RunDir;
 
 /// How long the agent may take to answer.
@@ -60,6 +60,14 @@ pub fn list(run_dir: &RunDir) -> Result<Snapshot, ClientError> {
 pub fn set(run_dir: &RunDir, request: &Request) -> Result<Settled, ClientError> {
     match ask(run_dir, request)? {
         Response::Settled(settled) => Ok(settled),
+        other => Err(unexpected(run_dir, &other)),
+    }
+}
+
+/// Reads the configuration again.
+pub fn reload(run_dir: &RunDir) -> Result<Reloaded, ClientError> {
+    match ask(run_dir, &Request::Reload)? {
+        Response::Reloaded(reloaded) => Ok(reloaded),
         other => Err(unexpected(run_dir, &other)),
     }
 }

@@ -1,6 +1,7 @@
 //! The agent itself: control, observer, model and API, wired together.
 
-use std::net::SocketAddr;
+use std::convert::Infallible;
+use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -13,11 +14,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
 use xsched_agent::clock;
-use xsched_agent::control::{Control, Passthrough, RosterEvent};
-use xsched_agent::export::metrics::{MetricsServer, Sources};
+use xsched_agent::control::{Control, Passthrough, RosterEvent, Scheduling, Setup, Vitals};
 use xsched_agent::export::{self, Served};
 use xsched_agent::model::{self, Model, Observation};
 use xsched_agent::policy::Settings;
+use xsched_agent::service;
 use xsched_agent::watcher::Watcher;
 use xsched_common::api::{BpfState, Snapshot};
 use xsched_common::run_dir::RunDir;
@@ -42,22 +43,14 @@ pub struct Options {
     #[arg(long, value_name = "LIB,...", value_delimiter = ',')]
     passthrough: Vec<String>,
 
-    /// Serve metrics for Prometheus at http://ADDRESS:PORT/metrics; without an
-    /// address at 127.0.0.1:9464, where this machine alone can read them
-    #[arg(
-        long,
-        value_name = "ADDRESS:PORT",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "127.0.0.1:9464"
-    )]
-    metrics: Option<SocketAddr>,
+    /// Run the thread that opens and closes gates with real-time priority
+    /// (SCHED_FIFO), so that a machine full of busy programs does not delay it
+    #[arg(long)]
+    realtime: bool,
 
-    /// The busiest so many processes have metrics of their own, the rest is
-    /// summed up
-    #[arg(long, value_name = "N", default_value_t = 20, requires = "metrics")]
-    #[arg(value_parser = clap::value_parser!(u16).range(0..=1000))]
-    metrics_processes: u16,
+    /// Keep the agent's memory from being swapped out (mlockall)
+    #[arg(long)]
+    lock_memory: bool,
 }
 
 fn percent(text: &str) -> Result<f64, String> {
@@ -76,15 +69,33 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 fn serve(options: &Options) -> anyhow::Result<()> {
+    let sockets = service::inherited()?;
     raise_descriptor_limit();
+    if options.lock_memory {
+        lock_memory();
+    }
     let run_dir = RunDir::for_agent(euid());
     let mut picture = Model::new(clock::monotonic());
-    let (events, past, sums) = (picture.event_log(), picture.past(), picture.sums());
+    let (events, past) = (picture.event_log(), picture.past());
     let (control, roster) = Control::start(
         &run_dir,
-        Settings::default(),
-        Passthrough::new(options.passthrough.clone()).context("--passthrough")?,
+        Setup {
+            settings: Settings::default(),
+            passthrough: Passthrough::new(options.passthrough.clone()).context("--passthrough")?,
+            listener: sockets.join,
+            scheduling: if options.realtime {
+                Scheduling::Realtime
+            } else {
+                Scheduling::Normal
+            },
+        },
     )?;
+    // Ours to remove at the end, unless the service manager made it.
+    let made = sockets.api.is_none().then(|| run_dir.api_socket());
+    let api = match sockets.api {
+        Some(socket) => UnixListener::from(socket),
+        None => export::listen(&run_dir.api_socket())?,
+    };
     let (publish, snapshots) = watch::channel(Arc::new(Snapshot::default()));
     let mut modelled = snapshots.clone();
     let stop = Arc::new(AtomicBool::new(false));
@@ -114,33 +125,24 @@ fn serve(options: &Options) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let api = run_dir.api_socket();
-    let sources = Sources {
-        snapshots: snapshots.clone(),
-        sums,
-        control: control.stats(),
-        processes: options.metrics_processes.into(),
-    };
     let served = Served {
         control: control.handle(),
         snapshots,
         past,
         events,
     };
+    let vitals = control.vitals();
     let ended = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
-        if let Some(address) = options.metrics {
-            let server = MetricsServer::bind(address).await?;
-            info!("metrics at http://{}/metrics", server.address()?);
-            tokio::spawn(server.serve(sources));
-        }
         info!("serving {}", run_dir.0.display());
+        service::ready();
         tokio::select! {
-            failed = export::serve(&api, served) => match failed {
+            failed = export::serve(api, served) => match failed {
                 Ok(never) => match never {},
-                Err(e) => Err(anyhow::Error::new(e)),
+                Err(e) => Err(anyhow::Error::new(e).context("cannot serve the API")),
             },
+            never = tell_the_watchdog(&vitals) => match never {},
             () = async { while modelled.changed().await.is_ok() {} } => Err(anyhow::anyhow!(
                 "a thread of the agent has failed (see above): start it again, and report this"
             )),
@@ -148,18 +150,49 @@ fn serve(options: &Options) -> anyhow::Result<()> {
             _ = interrupt.recv() => Ok(()),
         }
     });
+    service::stopping();
     info!("stopping");
     // A diagnosis on request may take seconds more: nobody waits for it.
     runtime.shutdown_background();
     stop.store(true, Relaxed);
     // The sockets go while the directory is still ours: afterwards they may
     // be those of the next agent.
-    let _ = std::fs::remove_file(&api);
+    if let Some(api) = made {
+        let _ = std::fs::remove_file(api);
+    }
     // Gates open first; then the probes go.
     drop(control);
     // A failure is in `ended`.
     let _ = modeller.join();
     ended
+}
+
+/// Says that the agent lives for as long as the control thread's heart beats:
+/// this task alone would go on while that thread hangs.
+async fn tell_the_watchdog(vitals: &Vitals) -> Infallible {
+    let Some(every) = service::watchdog() else {
+        return std::future::pending().await;
+    };
+    let mut heard = 0;
+    loop {
+        tokio::time::sleep(every).await;
+        let beats = vitals.beats.load(Relaxed);
+        if beats != heard {
+            heard = beats;
+            service::alive();
+        }
+    }
+}
+
+/// What is mapped later, too; but only what is used, so that reserved stacks
+/// cost nothing.
+fn lock_memory() {
+    use rustix::mm::{MlockAllFlags, mlockall};
+    let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
+    match mlockall(all) {
+        Ok(()) => info!("the agent's memory is locked"),
+        Err(e) => warn!("memory is not locked: {e}; it needs CAP_IPC_LOCK or LimitMEMLOCK"),
+    }
 }
 
 /// A client costs five descriptors, an image of the runtime one: the usual
@@ -183,7 +216,6 @@ fn keep_modelling(
     let tick = Duration::from_nanos(model::TICK.0);
     let mut next = Instant::now();
     'ticks: while !stop.load(Relaxed) {
-        let began = clock::monotonic();
         let observation = match &mut watcher {
             Ok(watcher) => watcher.observe(),
             Err(reason) => unobserved(reason),
@@ -202,7 +234,6 @@ fn keep_modelling(
         let snapshot = picture.snapshot(now, clock::unix());
         picture.remember(now, &snapshot);
         publish.send_replace(Arc::new(snapshot));
-        picture.ticked(clock::monotonic().since(began));
         next = (next + tick).max(Instant::now());
         // Short naps: a stop must not wait for the end of a tick.
         while !stop.load(Relaxed) && Instant::now() < next {

@@ -3,6 +3,7 @@
 
 mod check;
 mod client;
+mod config;
 mod daemon;
 mod diagnose;
 mod log;
@@ -62,6 +63,8 @@ enum Command {
     Ps(ps::Options),
     /// Say what this machine allows, what is missing, and how to get it
     Check(check::Options),
+    /// Check, show and reload the configuration file
+    Config(config::Options),
     /// Explain why work of a process escapes scheduling
     Diagnose(diagnose::Options),
 }
@@ -76,6 +79,7 @@ pub fn main() -> ExitCode {
         Some(Command::Set(options)) => set::run(&options),
         Some(Command::Ps(options)) => ps::run(&options),
         Some(Command::Check(options)) => check::run(&options),
+        Some(Command::Config(options)) => config::run(&options),
         Some(Command::Diagnose(options)) => diagnose::run(&options),
     };
     match done {

@@ -9,6 +9,7 @@ use xsched_common::page::{Activity, ControlPage, Edges, MAX_DEVICES, StatusPage}
 use xsched_common::units::{Class, DeviceIndex, Nanos, PciAddress, Weight};
 
 use super::pages::SharedPage;
+use super::rate::Meter;
 use crate::policy::{ClientId, ClientState, Hold, HoldKind, Presence, Reason, Terms};
 use crate::process::ProcessId;
 
@@ -183,7 +184,12 @@ pub(super) struct Client {
     pub shared: std::sync::Arc<ClientShared>,
     pub bell: OwnedFd,
     pub connection: OwnedFd,
-    pub pidfd: Option<OwnedFd>,
+    /// Readable once the process has exited.
+    pub pidfd: OwnedFd,
+    /// Its user when it connected.
+    pub uid: u32,
+    /// How often it has rung lately.
+    pub rings: Meter,
     /// The process and its ancestors when it joined: whose class it has. An
     /// ancestor that exits later takes nothing away.
     pub lineage: Vec<ProcessId>,
@@ -208,10 +214,11 @@ impl Client {
     pub fn new(
         epoch: u64,
         id: ClientId,
+        uid: u32,
         lineage: Vec<ProcessId>,
         terms: Terms,
         connection: OwnedFd,
-        pidfd: Option<OwnedFd>,
+        pidfd: OwnedFd,
     ) -> io::Result<Client> {
         let process = *lineage.first().ok_or(io::Errno::INVAL)?;
         let control = SharedPage::control(ControlPage::new(epoch, id.0))?;
@@ -233,6 +240,8 @@ impl Client {
             bell: rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             connection,
             pidfd,
+            uid,
+            rings: Meter::default(),
             lineage,
             tracked: [UNSEEN; MAX_DEVICES],
         })

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{
     AtomicBool,
@@ -12,18 +12,23 @@ use std::sync::atomic::{
 use std::sync::mpsc::{Receiver, Sender};
 
 use rustix::event::{Timespec, epoll};
-use rustix::process::{Pid, PidfdFlags};
 use tracing::{debug, info, warn};
 use xsched_common::gate::GateMode;
 use xsched_common::join::Verdict;
 use xsched_common::units::{Class, Nanos};
 
+use super::admission::{Admission, Guest, Guests};
+use super::bells::{Muted, RINGS};
 use super::classes;
 use super::clients::Client;
 use super::gates::{self, Round};
+use super::identity::Visitor;
 use super::join::{self, Knock};
+use super::rate::{Meter, Rate};
+use super::scheduling::{self, Scheduling};
 use super::token::Token;
-use super::{ClassTable, Command, LoopStats, Outcome, Passthrough, Right, RosterEvent};
+use super::vitals::Vitals;
+use super::{ClassTable, Command, Outcome, Passthrough, Right, RosterEvent};
 use crate::clock::monotonic;
 use crate::policy::{ClientId, Settings, Terms};
 use crate::process::ProcessId;
@@ -32,17 +37,14 @@ use crate::process::ProcessId;
 /// to scheduling is no harm.
 const HEARTBEAT: Nanos = Nanos::from_millis(50);
 
-/// Connections that have not said hello yet; the oldest make room for more,
-/// since a shim says hello at once. Each lives for [`HELLO_TIMEOUT`] at most.
-const MAX_GUESTS: usize = 64;
-const HELLO_TIMEOUT: Nanos = Nanos::from_secs(1);
+/// Connections accepted before the clients are looked at again.
+const ACCEPTS_AT_ONCE: usize = 16;
 
-/// Clients that can be joined at once: bounds descriptors and memory.
-const MAX_CLIENTS: usize = 4096;
-
-/// Times that one process can be joined at once: it has one shim, or a few
-/// copies of it.
-const MAX_PER_PROCESS: usize = 8;
+/// Refusals that are logged: a flood of them must not become one of lines.
+const COMPLAINTS: Rate = Rate {
+    interval: Nanos::from_secs(10),
+    burst: 10,
+};
 
 /// Time between two looks for dead processes in the class table.
 const PRUNE: Nanos = Nanos::from_secs(10);
@@ -54,7 +56,8 @@ pub(super) struct Parts {
     pub roster: Sender<RosterEvent>,
     pub settings: Settings,
     pub passthrough: Passthrough,
-    pub stats: Arc<LoopStats>,
+    pub scheduling: Scheduling,
+    pub vitals: Arc<Vitals>,
     pub stop: Arc<AtomicBool>,
 }
 
@@ -64,7 +67,10 @@ pub(super) struct EventLoop {
     epoch: u64,
     next_id: u64,
     clients: BTreeMap<ClientId, Client>,
-    guests: BTreeMap<u64, Guest>,
+    guests: Guests,
+    admission: Admission,
+    muted: Muted,
+    complaints: Meter,
     classes: ClassTable,
     next_beat: Nanos,
     next_prune: Nanos,
@@ -72,11 +78,6 @@ pub(super) struct EventLoop {
     listening: bool,
     /// Whether the last connection could not be accepted; said once.
     short_of_descriptors: bool,
-}
-
-struct Guest {
-    connection: OwnedFd,
-    since: Nanos,
 }
 
 impl EventLoop {
@@ -89,7 +90,10 @@ impl EventLoop {
             epoch: now.0.max(1),
             next_id: 1,
             clients: BTreeMap::new(),
-            guests: BTreeMap::new(),
+            guests: Guests::default(),
+            admission: Admission::new(rustix::process::geteuid().as_raw()),
+            muted: Muted::default(),
+            complaints: Meter::default(),
             classes: ClassTable::default(),
             next_beat: now,
             next_prune: now + PRUNE,
@@ -105,17 +109,25 @@ impl EventLoop {
     pub fn run(mut self) {
         // Lingers are as short as 100 us; the default slack is 50 us.
         let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1_000));
+        scheduling::apply(self.parts.scheduling);
         let mut round = Round::default();
         let mut events = Vec::with_capacity(64);
+        let mut woken = monotonic();
         loop {
             self.beat();
-            self.parts.stats.count_round();
+            self.unmute();
             let deadline = round.run(&self.parts.settings, &mut self.clients, monotonic);
             if self.parts.stop.load(Acquire) {
                 break;
             }
-            let until = deadline.unwrap_or(Nanos::MAX).min(self.next_beat);
-            let timeout = until.since(monotonic());
+            let unmute = self.muted.next().unwrap_or(Nanos::MAX);
+            let until = deadline
+                .unwrap_or(Nanos::MAX)
+                .min(self.next_beat)
+                .min(unmute);
+            let now = monotonic();
+            self.parts.vitals.round(now.since(woken));
+            let timeout = until.since(now);
             let timeout = Timespec {
                 tv_sec: (timeout.0 / 1_000_000_000) as i64,
                 tv_nsec: (timeout.0 % 1_000_000_000) as i64,
@@ -130,6 +142,7 @@ impl EventLoop {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(e) => warn!("epoll: {e}"),
             }
+            woken = monotonic();
             for event in &events {
                 self.handle(Token::unpack(event.data));
             }
@@ -150,11 +163,7 @@ impl EventLoop {
             Token::Listener => self.admit_guests(),
             Token::Orders => self.obey(),
             Token::Guest(id) => self.hear_guest(id),
-            Token::Bell(id) => {
-                if let Some(client) = self.clients.get(&id) {
-                    drain(&client.bell);
-                }
-            }
+            Token::Bell(id) => self.hear_bell(id),
             Token::Connection(id) => self.hear_client(id),
             Token::Death(id) => self.part(id, "has exited"),
         }
@@ -165,16 +174,15 @@ impl EventLoop {
         if now < self.next_beat {
             return;
         }
-        let late = now.since(self.next_beat);
-        self.parts.stats.heartbeat_late.record(late);
         self.next_beat = now + HEARTBEAT;
         for client in self.clients.values() {
             client.shared.control.heartbeat.fetch_add(1, Relaxed);
         }
-        self.guests
-            .retain(|_, guest| now.since(guest.since) < HELLO_TIMEOUT);
+        Vitals::count(&self.parts.vitals.beats);
+        self.guests.prune(now);
         if now >= self.next_prune {
             self.next_prune = now + PRUNE;
+            self.admission.prune(now);
             let clients = &self.clients;
             self.classes.prune(|process| {
                 clients
@@ -187,8 +195,43 @@ impl EventLoop {
         }
     }
 
+    /// Listens again to bells that have been quiet by force.
+    fn unmute(&mut self) {
+        let now = monotonic();
+        while let Some(id) = self.muted.pop(now) {
+            if let Some(client) = self.clients.get(&id)
+                && let Err(e) = self.watch(&client.bell, Token::Bell(id))
+            {
+                warn!("process {} is not heard: {e}", client.shared.process);
+            }
+        }
+    }
+
+    fn hear_bell(&mut self, id: ClientId) {
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
+        drain(&client.bell);
+        let now = monotonic();
+        if client.rings.take(&RINGS, now) {
+            return;
+        }
+        let process = client.shared.process;
+        if epoll::delete(&self.epoll, &client.bell).is_ok() {
+            self.muted.add(id, now);
+            Vitals::count(&self.parts.vitals.bells_muted);
+            if self.may_complain(now) {
+                warn!("process {process} rings more than 2,000 times a second: it is heard late");
+            }
+        }
+    }
+
+    fn may_complain(&mut self, now: Nanos) -> bool {
+        self.complaints.take(&COMPLAINTS, now)
+    }
+
     fn admit_guests(&mut self) {
-        loop {
+        for _ in 0..ACCEPTS_AT_ONCE {
             let connection = match join::accept(self.parts.listener.as_fd()) {
                 Ok(Some(connection)) => connection,
                 Ok(None) => return,
@@ -204,28 +247,40 @@ impl EventLoop {
                 }
             };
             self.short_of_descriptors = false;
-            if self.clients.len() >= MAX_CLIENTS {
-                join::refuse(connection.as_fd(), Verdict::Busy);
-                continue;
-            }
-            if self.guests.len() >= MAX_GUESTS
-                && let Some((_, oldest)) = self.guests.pop_first()
-            {
-                join::refuse(oldest.connection.as_fd(), Verdict::Busy);
-            }
-            let id = self.fresh_id();
-            match self.watch(&connection, Token::Guest(id)) {
-                Ok(()) => {
-                    self.guests.insert(
-                        id,
-                        Guest {
-                            connection,
-                            since: monotonic(),
-                        },
-                    );
-                }
-                Err(e) => warn!("a client could not be watched: {e}"),
-            }
+            self.admit_guest(connection);
+        }
+    }
+
+    /// Lets a connection in, whose process must say hello now.
+    fn admit_guest(&mut self, connection: OwnedFd) {
+        let now = monotonic();
+        let visitor = match Visitor::of(connection.as_fd()) {
+            Ok(visitor) => visitor,
+            Err(e) => return self.refuse(connection.as_fd(), &e),
+        };
+        if let Err(e) = self.admission.hear(visitor.peer.uid, now) {
+            return self.refuse(connection.as_fd(), &e);
+        }
+        let id = self.fresh_id();
+        if let Err(e) = self.watch(&connection, Token::Guest(id)) {
+            return self.refuse(connection.as_fd(), &e);
+        }
+        let guest = Guest {
+            connection,
+            visitor,
+            since: now,
+        };
+        if let Some(evicted) = self.guests.admit(id, guest) {
+            join::refuse(evicted.connection.as_fd(), Verdict::Busy);
+        }
+    }
+
+    /// Whoever is refused runs as native and may try again.
+    fn refuse(&mut self, connection: BorrowedFd<'_>, why: &dyn std::fmt::Display) {
+        join::refuse(connection, Verdict::Busy);
+        Vitals::count(&self.parts.vitals.joins_refused);
+        if self.may_complain(monotonic()) {
+            warn!("a process could not join: {why}");
         }
     }
 
@@ -235,70 +290,83 @@ impl EventLoop {
     }
 
     fn hear_guest(&mut self, id: u64) {
-        let Some(guest) = self.guests.get(&id) else {
+        let Some(guest) = self.guests.get(id) else {
             return;
         };
         match join::read_hello(guest.connection.as_fd()) {
             Knock::Silent => {}
             Knock::Closed => {
-                self.guests.remove(&id);
+                self.guests.remove(id);
             }
             Knock::Malformed(e) => {
                 debug!("refused a connection: {e}");
-                self.guests.remove(&id);
+                self.guests.remove(id);
             }
             Knock::Hello(hello) => {
-                let Some(guest) = self.guests.remove(&id) else {
+                let Some(guest) = self.guests.remove(id) else {
                     return;
                 };
                 match join::verdict(&hello) {
                     Verdict::Accepted => {}
                     refusal => {
-                        info!(
-                            "refused a shim with ABI {} (this agent speaks {}): install the same version of both",
-                            hello.abi,
-                            xsched_common::ABI
-                        );
+                        if self.may_complain(monotonic()) {
+                            info!(
+                                "refused a shim with ABI {} (this agent speaks {}): install the same version of both",
+                                hello.abi,
+                                xsched_common::ABI
+                            );
+                        }
                         join::refuse(guest.connection.as_fd(), refusal);
                         return;
                     }
                 }
-                if let Err(e) = self.join(guest.connection) {
-                    warn!("a client could not join: {e}");
-                }
+                self.welcome(guest);
             }
         }
     }
 
-    fn join(&mut self, connection: OwnedFd) -> io::Result<()> {
-        let peer = join::peer(connection.as_fd())?;
-        let process = match ProcessId::of(peer.pid) {
+    fn welcome(&mut self, guest: Guest) {
+        let uid = guest.visitor.peer.uid;
+        let clients = self
+            .clients
+            .values()
+            .map(|client| (client.uid, client.shared.process));
+        let process = match guest.visitor.identify() {
             Ok(process) => process,
-            Err(e) => {
-                join::refuse(connection.as_fd(), Verdict::Busy);
-                return Err(io::Error::other(e));
-            }
+            Err(e) => return self.refuse(guest.connection.as_fd(), &e),
         };
-        let of_this_process = |client: &&Client| client.shared.process == process;
-        if self.clients.values().filter(of_this_process).count() >= MAX_PER_PROCESS {
-            join::refuse(connection.as_fd(), Verdict::Busy);
-            return Err(io::Error::other(format!(
-                "process {process} has joined {MAX_PER_PROCESS} times already"
-            )));
+        if let Err(e) = self.admission.place(uid, process, clients) {
+            return self.refuse(guest.connection.as_fd(), &e);
         }
+        // The joining fails halfway when descriptors or memory are short; the
+        // copy is for the refusal.
+        let connection = guest.connection.try_clone();
+        if let Err(e) = self.join(process, guest)
+            && let Ok(connection) = connection
+        {
+            self.refuse(connection.as_fd(), &e);
+        }
+    }
+
+    fn join(&mut self, process: ProcessId, guest: Guest) -> io::Result<()> {
+        let Guest {
+            connection,
+            visitor,
+            since: _,
+        } = guest;
+        let peer = visitor.peer;
         epoll::delete(&self.epoll, &connection)?;
-        let pidfd = Pid::from_raw(peer.pid as i32)
-            .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK).ok());
         let id = ClientId(self.fresh_id());
         let lineage: Vec<ProcessId> = classes::lineage(process).collect();
         let class = self.classes.of_lineage(&lineage);
         let client = Client::new(
             self.epoch,
             id,
+            peer.uid,
             lineage,
             Terms::of_class(class),
             connection,
-            pidfd,
+            visitor.into_pidfd(),
         )?;
         self.parts
             .passthrough
@@ -319,15 +387,14 @@ impl EventLoop {
             .roster
             .send(RosterEvent::Joined(client.shared.clone()));
         self.clients.insert(id, client);
+        self.count_clients();
         Ok(())
     }
 
     fn watch_client(&self, id: ClientId, client: &Client) -> io::Result<()> {
         self.watch(&client.bell, Token::Bell(id))?;
         self.watch(&client.connection, Token::Connection(id))?;
-        if let Some(pidfd) = &client.pidfd {
-            self.watch(pidfd, Token::Death(id))?;
-        }
+        self.watch(&client.pidfd, Token::Death(id))?;
         Ok(())
     }
 
@@ -354,9 +421,15 @@ impl EventLoop {
         // A process that is still there runs free when its lease ends.
         if let Some(client) = self.clients.remove(&id) {
             self.unwatch(&client);
+            self.count_clients();
             info!("process {} {why}", client.shared.process);
             let _ = self.parts.roster.send(RosterEvent::Left(id));
         }
+    }
+
+    fn count_clients(&self) {
+        let clients = self.clients.len() as u64;
+        self.parts.vitals.clients.store(clients, Relaxed);
     }
 
     fn obey(&mut self) {

@@ -3,14 +3,19 @@
 //! One thread of its own, driven by epoll. It never blocks on a client, takes
 //! no lock, and talks to the rest of the agent through channels only.
 
+mod admission;
+mod bells;
 mod classes;
 mod clients;
 mod event_loop;
 mod gates;
+mod identity;
 mod join;
 mod pages;
-mod stats;
+mod rate;
+mod scheduling;
 mod token;
+mod vitals;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -26,7 +31,8 @@ use xsched_common::units::Class;
 pub use classes::ClassTable;
 pub use clients::{ClientShared, DeviceKey};
 pub use join::{Peer, peer};
-pub use stats::LoopStats;
+pub use scheduling::Scheduling;
+pub use vitals::Vitals;
 
 use crate::policy::{ClientId, Settings};
 use crate::process::ProcessId;
@@ -111,6 +117,11 @@ impl Passthrough {
         Ok(Passthrough { names })
     }
 
+    /// The prefixes.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
     fn write_to(&self, list: &PassthroughList) {
         let written = list.set(&self.names);
         debug_assert!(written.is_ok(), "checked when it was made");
@@ -128,13 +139,27 @@ pub enum RosterEvent {
     ClassGiven(ProcessId, Class),
 }
 
+/// What the control thread starts with.
+pub struct Setup {
+    /// What the policy goes by.
+    pub settings: Settings,
+    /// Told to every client.
+    pub passthrough: Passthrough,
+    /// A listening joining socket that somebody else made and keeps; without,
+    /// one is made in the directory.
+    pub listener: Option<OwnedFd>,
+    /// How the thread competes for a processor.
+    pub scheduling: Scheduling,
+}
+
 /// The running control thread.
 pub struct Control {
     handle: ControlHandle,
-    stats: Arc<LoopStats>,
+    vitals: Arc<Vitals>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
-    socket: PathBuf,
+    /// To be removed at the end, if it is ours.
+    socket: Option<PathBuf>,
     /// The last to go: until then no other agent makes sockets here.
     _claim: Claim,
 }
@@ -181,24 +206,38 @@ impl ControlHandle {
 }
 
 impl Control {
-    /// Claims `run_dir`, listens there, and starts the thread. The roster
-    /// events go to the returned receiver.
+    /// Claims `run_dir`, listens there unless `setup` brings a socket, and
+    /// starts the thread. The roster events go to the returned receiver.
     pub fn start(
         run_dir: &RunDir,
-        settings: Settings,
-        passthrough: Passthrough,
+        setup: Setup,
     ) -> Result<(Control, Receiver<RosterEvent>), ControlError> {
+        let Setup {
+            settings,
+            passthrough,
+            listener,
+            scheduling,
+        } = setup;
         let claim = claim(run_dir)?;
-        let socket = run_dir.join_socket();
-        let listener = join::listen(&socket).map_err(|source| ControlError::Unservable {
-            path: socket.clone(),
-            source,
-        })?;
+        let (listener, socket) = match listener {
+            Some(listener) => {
+                rustix::io::ioctl_fionbio(&listener, true).map_err(io::Error::from)?;
+                (listener, None)
+            }
+            None => {
+                let path = run_dir.join_socket();
+                let listener = join::listen(&path).map_err(|source| ControlError::Unservable {
+                    path: path.clone(),
+                    source,
+                })?;
+                (listener, Some(path))
+            }
+        };
         let (commands, orders) = channel();
         let (roster, events) = channel();
         let bell = Arc::new(join::eventfd()?);
         let stop = Arc::new(AtomicBool::new(false));
-        let stats = Arc::<LoopStats>::default();
+        let vitals = Arc::new(Vitals::default());
         let event_loop = event_loop::EventLoop::new(event_loop::Parts {
             listener,
             bell: bell.clone(),
@@ -206,7 +245,8 @@ impl Control {
             roster,
             settings,
             passthrough,
-            stats: stats.clone(),
+            scheduling,
+            vitals: vitals.clone(),
             stop: stop.clone(),
         })?;
         let thread = std::thread::Builder::new()
@@ -214,7 +254,7 @@ impl Control {
             .spawn(move || event_loop.run())?;
         let control = Control {
             handle: ControlHandle { commands, bell },
-            stats,
+            vitals,
             stop,
             thread: Some(thread),
             socket,
@@ -223,9 +263,9 @@ impl Control {
         Ok((control, events))
     }
 
-    /// How its thread is doing.
-    pub fn stats(&self) -> Arc<LoopStats> {
-        self.stats.clone()
+    /// How the thread is doing.
+    pub fn vitals(&self) -> Arc<Vitals> {
+        self.vitals.clone()
     }
 
     /// For the parts that give orders.
@@ -243,7 +283,9 @@ impl Drop for Control {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-        let _ = std::fs::remove_file(&self.socket);
+        if let Some(socket) = &self.socket {
+            let _ = std::fs::remove_file(socket);
+        }
     }
 }
 
@@ -280,9 +322,10 @@ fn claim(run_dir: &RunDir) -> Result<Claim, ControlError> {
         }
         Err(std::fs::TryLockError::Error(e)) => return Err(unservable(&path)(e)),
     }
-    lock.set_len(0)
-        .and_then(|()| writeln!(lock, "{}", std::process::id()))
-        .map_err(unservable(&path))?;
+    // For people, and a full file system is no reason to refuse.
+    let _ = lock
+        .set_len(0)
+        .and_then(|()| writeln!(lock, "{}", std::process::id()));
     Ok(Claim { _lock: lock })
 }
 

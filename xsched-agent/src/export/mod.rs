@@ -1,4 +1,4 @@
-//! What leaves the agent: the API socket and metrics.
+//! What leaves the agent: the API socket.
 
 mod answer;
 mod authorise;
@@ -6,13 +6,12 @@ mod changes;
 mod conversation;
 mod diagnosis;
 mod lines;
-pub mod metrics;
 mod places;
 mod served;
 mod server;
 
 pub use served::Served;
-pub use server::{ApiError, serve};
+pub use server::{ApiError, listen, serve};
 
 fn agent_uid() -> u32 {
     rustix::process::geteuid().as_raw()

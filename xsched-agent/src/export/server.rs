@@ -1,7 +1,9 @@
 //! The API socket: who is let in, see [`xsched_common::api`].
 
+use std::convert::Infallible;
 use std::io;
 use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,10 +28,9 @@ pub struct ApiError {
     pub source: io::Error,
 }
 
-/// Serves the socket at `path` for as long as the future is polled. The
-/// caller holds the claim on the directory, so a socket file that is already
-/// there is a dead agent's.
-pub async fn serve(path: &Path, served: Served) -> Result<std::convert::Infallible, ApiError> {
+/// A listening socket at `path`. The caller holds the claim on the directory,
+/// so a socket file that is already there is a dead agent's.
+pub fn listen(path: &Path) -> Result<StdListener, ApiError> {
     let error = |source| ApiError {
         path: path.to_owned(),
         source,
@@ -38,10 +39,17 @@ pub async fn serve(path: &Path, served: Served) -> Result<std::convert::Infallib
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(error(e)),
         _ => {}
     }
-    let listener = UnixListener::bind(path).map_err(error)?;
+    let listener = StdListener::bind(path).map_err(error)?;
     // Everybody may look; changes are authorised one by one.
     std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o666))
         .map_err(error)?;
+    Ok(listener)
+}
+
+/// Serves a listening socket for as long as the future is polled.
+pub async fn serve(listener: StdListener, served: Served) -> io::Result<Infallible> {
+    listener.set_nonblocking(true)?;
+    let listener = UnixListener::from_std(listener)?;
     let places = Places::default();
     loop {
         let stream = match listener.accept().await {

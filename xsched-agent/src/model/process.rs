@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use xsched_common::bpf::CallRoute;
-use xsched_common::gate::Guard;
 use xsched_common::page::{HistogramCounts, MAX_DEVICES};
 use xsched_common::units::Nanos;
 
@@ -50,7 +49,6 @@ pub(super) struct Process {
     bursts: HistogramCounts,
     gate_waits: HistogramCounts,
     busy_ns: [u64; MAX_DEVICES],
-    guards: [u64; Guard::COUNT],
     shim_checked: Nanos,
     ticks_joined: u32,
 }
@@ -111,7 +109,6 @@ impl Process {
             bursts: HistogramCounts::default(),
             gate_waits: HistogramCounts::default(),
             busy_ns: [0; MAX_DEVICES],
-            guards: [0; Guard::COUNT],
             shim_checked: Nanos::ZERO,
             ticks_joined: 0,
         }
@@ -176,9 +173,8 @@ impl Process {
         }
         self.bursts.add(&change.bursts);
         self.gate_waits.add(&change.gate_waits);
-        let busy = self.busy_ns.iter_mut().zip(change.busy_ns);
-        for (to, more) in busy.chain(self.guards.iter_mut().zip(change.guards)) {
-            *to = to.saturating_add(more);
+        for (busy, more) in self.busy_ns.iter_mut().zip(change.busy_ns) {
+            *busy = busy.saturating_add(more);
         }
     }
 
@@ -202,7 +198,6 @@ impl Process {
             bursts: self.bursts.clone(),
             gate_waits: self.gate_waits.clone(),
             busy_ns: self.busy_ns,
-            guards: self.guards,
             ..Totals::default()
         };
         for caller in self.callers.values() {
@@ -212,7 +207,6 @@ impl Process {
             add(&mut totals.default_stream, caller.default_stream());
             add(&mut totals.bypass, caller.direct);
             add(&mut totals.bypass, caller.page.passthrough);
-            add(&mut totals.passthrough, caller.page.passthrough);
         }
         totals
     }

@@ -3,6 +3,4 @@
 
 #[path = "../common/mod.rs"]
 mod common;
-mod fixture;
-mod metrics;
 mod past;

@@ -1,0 +1,267 @@
+//! `config`: the configuration file, checked and shown.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use serde_json::json;
+use xsched_agent::config::{
+    self, ConfigError, Effective, EffectiveSharing, EffectiveTerms, Problem, Severity,
+};
+
+use super::{client, euid, print, run_dir, say};
+
+/// The file is /etc/xsched/xsched.toml; for a user's own agent
+/// $XDG_CONFIG_HOME/xsched/xsched.toml (or ~/.config/...).
+#[derive(clap::Args)]
+pub struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Say what is wrong with a file, and where
+    #[command(after_help = "\
+Exit codes: 0 nothing wrong (warnings at most), 1 the agent would refuse it,
+2 it cannot be read
+
+--json prints {\"path\", \"ok\", \"rules\", \"problems\": [{\"severity\", \"line\",
+\"column\", \"message\"}]}; severity is error or warning, places count from 1")]
+    Check(CheckOptions),
+    /// Print every setting in force, defaults included
+    Show(ShowOptions),
+    /// Print a commented example: a good first file
+    Example,
+    /// Print the file's JSON schema, for editors
+    Schema,
+    /// Make the running agent read its file again
+    #[command(after_help = "\
+All of it applies at once; if anything in it is wrong, nothing does. As SIGHUP
+to the agent, but says here what came of it. What [agent] says holds from the
+agent's next start.
+
+--json prints {\"path\", \"rules\", \"changed\"}: the file, its rules, and the
+joined processes whose terms it changed")]
+    Reload(ReloadOptions),
+}
+
+#[derive(clap::Args)]
+struct CheckOptions {
+    /// The file [default: the agent's]
+    file: Option<PathBuf>,
+    /// Print what was found as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+struct ShowOptions {
+    /// The file [default: the agent's; none means that the defaults hold]
+    file: Option<PathBuf>,
+    /// Print them as JSON: times in ns
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+struct ReloadOptions {
+    /// Print what came of it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    match &options.command {
+        Command::Check(options) => check(options),
+        Command::Show(options) => show(options),
+        Command::Example => print(config::EXAMPLE).map(|()| ExitCode::SUCCESS),
+        Command::Schema => print(&format!("{:#}\n", config::schema())).map(|()| ExitCode::SUCCESS),
+        Command::Reload(options) => reload(options),
+    }
+}
+
+fn check(options: &CheckOptions) -> anyhow::Result<ExitCode> {
+    let path = options.file.clone();
+    let path = path.unwrap_or_else(|| config::for_agent(euid()));
+    let (rules, problems) = match config::load(&path) {
+        Ok(checked) => (Some(checked.config.rules.len()), checked.warnings),
+        Err(ConfigError::Bad { problems, .. }) => (None, problems),
+        Err(ConfigError::Unreadable { source, .. })
+            if options.file.is_none() && source.kind() == std::io::ErrorKind::NotFound =>
+        {
+            anyhow::bail!(
+                "there is no {0}: the defaults hold; `xsched-agent config example > {0}` begins one",
+                path.display()
+            );
+        }
+        Err(e) => return Err(e.into()),
+    };
+    if options.json {
+        let report = json!({
+            "path": path, "ok": rules.is_some(), "rules": rules, "problems": problems,
+        });
+        print(&format!("{report}\n"))?;
+    } else {
+        print(&listed(&path, rules, &problems))?;
+    }
+    Ok(match rules {
+        Some(_) => ExitCode::SUCCESS,
+        None => ExitCode::FAILURE,
+    })
+}
+
+/// As compilers do, so that editors jump there.
+fn listed(path: &Path, rules: Option<usize>, problems: &[Problem]) -> String {
+    let path = path.display();
+    let mut text: String = problems
+        .iter()
+        .map(|problem| format!("{path}:{problem}\n"))
+        .collect();
+    text += &match rules {
+        Some(1) => format!("{path}: fine, 1 rule\n"),
+        Some(rules) => format!("{path}: fine, {rules} rules\n"),
+        None => {
+            let error = |problem: &&Problem| problem.severity == Severity::Error;
+            let errors = problems.iter().filter(error).count();
+            format!(
+                "{path}: refused, {errors} error{}; `xsched-agent config example` shows a good one\n",
+                if errors == 1 { "" } else { "s" }
+            )
+        }
+    };
+    text
+}
+
+fn show(options: &ShowOptions) -> anyhow::Result<ExitCode> {
+    let config = match &options.file {
+        Some(file) => config::load(file)?,
+        None => config::load_if_there(&config::for_agent(euid()))?,
+    }
+    .config;
+    let effective = config.effective();
+    if options.json {
+        print(&format!("{}\n", serde_json::to_string(&effective)?))?;
+    } else {
+        print(&shown(&effective))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// As the file would say it, with every default written out.
+fn shown(effective: &Effective) -> String {
+    let Effective {
+        path,
+        observe,
+        overhead_budget_percent,
+        authorised_gid,
+        defaults,
+        sharing,
+        devices,
+        passthrough_libraries,
+        rules,
+    } = effective;
+    let mut text = match path {
+        Some(path) => format!("# {}\n", path.display()),
+        None => "# there is no file: the defaults\n".to_owned(),
+    };
+    text += &format!(
+        "\n[agent]\nobserve = {observe}\noverhead_budget_percent = {overhead_budget_percent:?}\n"
+    );
+    text += &match authorised_gid {
+        Some(gid) => format!("\n# besides root: members of group {gid}\n"),
+        None => "\n# nobody but root raises classes, boosts and suspends others\n".to_owned(),
+    };
+    text += &format!("\n[defaults]\n{}", terms(defaults));
+    text += &format!("\n[sharing]\n{}", sharing_shown(sharing));
+    for (address, device) in devices {
+        text += &format!("\n[device.\"{address}\"]\n{}", sharing_shown(device));
+    }
+    text += &format!("\n[passthrough]\nlibraries = {passthrough_libraries:?}\n");
+    for rule in rules {
+        text += &format!(
+            "\n[[rule]]   # line {}\nname = {:?}\nmatch = {{ {} }}\n{}",
+            rule.line,
+            rule.name,
+            rule.conditions,
+            terms(&rule.terms)
+        );
+    }
+    text
+}
+
+fn terms(terms: &EffectiveTerms) -> String {
+    let class = terms.class.map(|class| format!("class = \"{class}\"\n"));
+    let weight = terms.weight.map(|weight| format!("weight = {weight}\n"));
+    let p99 = terms.slo_p99_ns.map(|ns| format!("p99 = {}\n", time(ns)));
+    [class, weight, p99].into_iter().flatten().collect()
+}
+
+fn sharing_shown(sharing: &EffectiveSharing) -> String {
+    let fence_batch = match sharing.fence_batch {
+        0 => "# fence_batch: the shim chooses\n".to_owned(),
+        batch => format!("fence_batch = {batch}\n"),
+    };
+    format!(
+        "mode = \"{}\"\nbudget = {}\nlinger_min = {}\nlinger_max = {}\ncap = {}\n{fence_batch}\
+         min_share_percent = {:?}\nslice = {}\nactive_limit = {}\n",
+        sharing.mode,
+        time(sharing.budget_ns),
+        time(sharing.linger_min_ns),
+        time(sharing.linger_max_ns),
+        sharing.cap,
+        sharing.min_share_ratio * 100.0,
+        time(sharing.slice_ns),
+        time(sharing.active_limit_ns),
+    )
+}
+
+/// As the file takes it.
+fn time(ns: u64) -> String {
+    let duration = std::time::Duration::from_nanos(ns);
+    format!("\"{}\"", humantime::format_duration(duration))
+}
+
+fn reload(options: &ReloadOptions) -> anyhow::Result<ExitCode> {
+    let reloaded = client::reload(&run_dir())?;
+    if options.json {
+        print(&format!("{}\n", serde_json::to_string(&reloaded)?))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let from = match &reloaded.path {
+        Some(path) => path.clone(),
+        None => {
+            say("there is no file: the defaults hold (`xsched-agent config example` begins one)");
+            "defaults".to_owned()
+        }
+    };
+    print(&format!(
+        "{from}: in force, {} rules; terms of {} joined processes changed\n",
+        reloaded.rules, reloaded.changed
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is shown is a file that means the same.
+    #[test]
+    fn what_is_shown_can_be_read_again() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("xsched.toml");
+        let load = |text: &str| {
+            std::fs::write(&file, text).expect("writes");
+            config::load(&file).expect("valid").config.effective()
+        };
+        for text in ["", config::EXAMPLE, "[sharing]\nlinger = \"1ms 5us\"\n"] {
+            let (first, again) = (load(text), load(&shown(&load(text))));
+            let comparable = |mut effective: Effective| {
+                effective.rules.iter_mut().for_each(|rule| rule.line = 0);
+                serde_json::to_value(effective).expect("JSON")
+            };
+            assert_eq!(comparable(first), comparable(again), "{text}");
+        }
+    }
+}

@@ -1,0 +1,256 @@
+use super::*;
+use crate::config::{EXAMPLE, Severity};
+use proptest::prelude::*;
+
+fn good(text: &str) -> Config {
+    match check(text) {
+        Ok((config, _)) => config,
+        Err(problems) => panic!("{problems:#?}"),
+    }
+}
+
+/// The errors as `line:column: message`.
+fn errors(text: &str) -> Vec<String> {
+    let problems = check(text).expect_err("refused");
+    problems
+        .iter()
+        .filter(|p| p.severity == Severity::Error)
+        .map(|p| format!("{}:{}: {}", p.line, p.column, p.message))
+        .collect()
+}
+
+fn warnings(text: &str) -> Vec<String> {
+    let (_, warnings) = check(text).expect("accepted");
+    assert!(warnings.iter().all(|p| p.severity == Severity::Warning));
+    warnings.into_iter().map(|p| p.message).collect()
+}
+
+#[test]
+fn five_lines_are_enough() {
+    let config = good(
+        "[[rule]]\nname = \"serving\"\nmatch = { unit = \"serve.service\" }\nclass = \"high\"\np99_ms = 30\n",
+    );
+    assert_eq!(config.rules.len(), 1);
+    let rule = &config.rules[0];
+    assert_eq!((rule.name.as_str(), rule.line), ("serving", 1));
+    assert_eq!(rule.terms.class, Some(Class::High));
+    assert_eq!(rule.terms.slo_p99, Some(Nanos::from_millis(30)));
+    assert_eq!(
+        config.sharing.default.mode,
+        SharingMode::Slo,
+        "a rule has a target"
+    );
+}
+
+#[test]
+fn nothing_is_the_defaults() {
+    let config = good("");
+    assert_eq!(config.sharing, Settings::default());
+    assert_eq!(config.defaults, Terms::default());
+    assert!(config.rules.is_empty());
+    assert_eq!(config.observe, Observe::Probes);
+}
+
+/// Every key of the example is there, with its default where it is one.
+#[test]
+fn the_example_is_valid_and_shows_the_defaults() {
+    let config = good(EXAMPLE);
+    assert_eq!(config.rules.len(), 2);
+    let expected = DeviceSettings {
+        mode: SharingMode::Slo,
+        ..DeviceSettings::default()
+    };
+    assert_eq!(config.sharing.default, expected);
+    assert_eq!(config.defaults, Terms::default());
+    assert_eq!(config.overhead_budget, OverheadBudget::default());
+    assert_eq!(config.sharing.devices.len(), 1);
+    assert!(warnings(EXAMPLE).is_empty(), "{:?}", warnings(EXAMPLE));
+}
+
+#[test]
+fn a_device_is_as_all_but_for_what_it_says() {
+    let config = good(
+        "[sharing]\nbudget = \"1ms\"\nlinger = \"200us\"\n[device.\"0000:03:00.0\"]\nmode = \"share\"\n\
+         [device.\"c1:00.0\"]\nlinger_max = \"1ms\"\n",
+    );
+    let of = |address: &str| config.sharing.of(address.parse().ok());
+    assert_eq!(of("0000:03:00.0").mode, SharingMode::Share);
+    assert_eq!(of("0000:03:00.0").budget, Nanos::from_millis(1));
+    assert_eq!(
+        of("0000:03:00.0").linger,
+        Linger::Fixed(Nanos::from_micros(200))
+    );
+    assert_eq!(of("0000:c1:00.0").mode, SharingMode::Priority);
+    assert_eq!(of("0000:c1:00.0").linger.limits().1, Nanos::from_millis(1));
+    assert_eq!(of("0000:04:00.0"), &config.sharing.default);
+}
+
+#[test]
+fn unknown_keys_are_all_named_with_what_was_meant() {
+    let text = "[sharring]\n[[rule]]\nname = \"a\"\nmatch = { exee = \"x\", exe = \"y\" }\nclas = \"low\"\nzzz = 1\n";
+    let found = errors(text);
+    assert_eq!(
+        found[0],
+        "1:2: unknown key `sharring`: did you mean `sharing`?"
+    );
+    assert_eq!(found[1], "4:11: unknown key `exee`: did you mean `exe`?");
+    assert_eq!(found[2], "5:1: unknown key `clas`: did you mean `class`?");
+    assert!(
+        found[3].starts_with("6:1: unknown key `zzz`: known here: class, match"),
+        "{found:?}"
+    );
+    assert_eq!(found.len(), 4);
+}
+
+#[test]
+fn mistakes_have_places() {
+    for (text, expected) in [
+        ("[[rule]\n", "1:8: "),
+        ("a = 1\n", "1:1: unknown key `a`"),
+        ("[sharing]\nmode = \"fair\"\n", "2:8: "),
+        ("[sharing]\nbudget = 500\n", "2:10: "),
+        ("[sharing]\nbudget = \"500\"\n", "2:10: not a time: \"500\""),
+        (
+            "[sharing]\nbudget = \"2s\"\n",
+            "2:10: a time from 10.0 us to 1.00 s",
+        ),
+        (
+            "[sharing]\nlinger = \"1ms\"\nlinger_max = \"2ms\"\n",
+            "3:14: linger is a fixed time",
+        ),
+        (
+            "[sharing]\nlinger_min = \"9ms\"\n",
+            "2:14: linger_min (9.00 ms) is longer",
+        ),
+        ("[sharing]\ncap = 0\n", "2:7: a number of commands"),
+        ("[sharing]\ncap = -1\n", "2:7: "),
+        (
+            "[sharing]\nmin_share_percent = 60.0\n",
+            "2:21: a percentage",
+        ),
+        ("[device.\"3:0\"]\n", "1:9: not a PCI address"),
+        ("[defaults]\nweight = 0\n", "2:10: not a weight"),
+        (
+            "[agent]\noverhead_budget_percent = nan\n",
+            "2:27: a percentage",
+        ),
+        (
+            "[passthrough]\nlibraries = [\"\"]\n",
+            "1:1: a passthrough name is empty",
+        ),
+        (
+            "[[rule]]\nname = \"a\"\nclass = \"low\"\n",
+            "1:1: missing field `match`",
+        ),
+        (
+            "[[rule]]\nname = \"a\"\nmatch = {}\nclass = \"low\"\n",
+            "3:9: this rule would match every process",
+        ),
+        (
+            "[[rule]]\nname = \"a\"\nmatch = { exe = \"a\" }\n",
+            "1:1: this rule gives nothing",
+        ),
+        (
+            "[[rule]]\nname = \"a\"\nmatch = { exe = [] }\nclass = \"low\"\n",
+            "3:17: an empty list",
+        ),
+        (
+            "[[rule]]\nname = \"a\"\nmatch = { exe = \"re:(\" }\nclass = \"low\"\n",
+            "3:17: not a regular expression",
+        ),
+        (
+            "[[rule]]\nname = \"a\"\nmatch = { user = -1 }\nclass = \"low\"\n",
+            "3:18: ",
+        ),
+        (
+            "[[rule]]\nname = \" \"\nmatch = { user = 1 }\nclass = \"low\"\n",
+            "2:8: a rule needs a name",
+        ),
+        (
+            "[[rule]]\nname = \"a\"\nmatch = { user = 1 }\np99_ms = -1\n",
+            "4:10: a target from",
+        ),
+        (
+            "[[rule]]\nname = \"a\"\nmatch = { user = 1 }\np99_ms = 1\np99 = \"1ms\"\n",
+            "4:10: p99_ms and p99",
+        ),
+    ] {
+        let found = errors(text);
+        assert_eq!(found.len(), 1, "{text}{found:#?}");
+        assert!(found[0].starts_with(expected), "{text}{found:#?}");
+        assert!(!found[0].contains('\n'));
+    }
+    let twice = "[[rule]]\nname = \"a\"\nmatch = { user = 1 }\nclass = \"low\"\n".repeat(2);
+    assert_eq!(
+        errors(&twice),
+        ["6:8: a second rule called \"a\": give each its own name"]
+    );
+}
+
+#[test]
+fn what_may_not_be_meant_is_warned_of() {
+    let rule = |conditions: &str, terms: &str| {
+        format!("[[rule]]\nname = \"a\"\nmatch = {{ {conditions} }}\n{terms}\n")
+    };
+    let feigned = warnings(&rule("exe = \"serve\"", "class = \"high\""));
+    assert!(
+        feigned[0].starts_with("any user can start a process"),
+        "{feigned:?}"
+    );
+    assert!(warnings(&rule("exe = \"serve\"", "class = \"low\"")).is_empty());
+    assert!(warnings(&rule("exe = \"serve\", user = 0", "class = \"high\"")).is_empty());
+    let nobody = warnings(&rule("user = \"no-such-user\"", "class = \"high\""));
+    assert_eq!(
+        nobody,
+        ["no user \"no-such-user\" on this machine: it matches nobody"]
+    );
+    let group = warnings("[authorise]\ngroup = \"no-such-group\"\n");
+    assert!(group[0].contains("only root"), "{group:?}");
+    let idle = format!(
+        "[sharing]\nmode = \"share\"\n{}",
+        rule("user = 0", "p99_ms = 5")
+    );
+    assert!(warnings(&idle)[0].starts_with("no device adapts to this target"));
+}
+
+/// Checked in beside the example; `xsched-agent config schema` prints it.
+#[test]
+fn the_shipped_schema_is_the_code_s() {
+    let shipped = include_str!("../../../../config/xsched.schema.json");
+    let now = format!("{:#}\n", schema::schema());
+    assert_eq!(
+        shipped, now,
+        "run: xsched-agent config schema > config/xsched.schema.json"
+    );
+}
+
+/// Mutations of a real file, which reach further than noise.
+fn mutated() -> impl Strategy<Value = String> {
+    let edit = (any::<prop::sample::Index>(), 0..20usize, "[\\PC\n]{0,6}");
+    prop::collection::vec(edit, 1..6).prop_map(|edits| {
+        let mut text: Vec<char> = EXAMPLE.chars().collect();
+        for (at, len, new) in edits {
+            let at = at.index(text.len());
+            let end = (at + len).min(text.len());
+            text.splice(at..end, new.chars());
+        }
+        text.into_iter().collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_a_configuration_or_has_problems(text in "[\\PC\n]{0,200}") {
+        if let Err(problems) = check(&text) {
+            prop_assert!(problems.iter().any(|p| p.severity == Severity::Error));
+        }
+    }
+
+    #[test]
+    fn any_change_of_the_example_is_read(text in mutated()) {
+        if let Err(problems) = check(&text) {
+            let lines = text.split('\n').count();
+            prop_assert!(problems.iter().all(|p| (1..=lines).contains(&p.line) && p.column > 0));
+        }
+    }
+}

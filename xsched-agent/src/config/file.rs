@@ -1,0 +1,165 @@
+//! The file as it is written. Field comments here become the JSON schema's
+//! descriptions, which editors show.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use toml::Spanned;
+use xsched_common::api::SharingMode;
+use xsched_common::units::{Class, Weight};
+
+use super::values::{self, Account, Address, OneOrMany, Pattern, Time};
+
+/// Configuration of xsched-agent. All of it is optional.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(title = "xsched.toml")]
+pub struct File {
+    /// The agent itself. Takes effect at its next start.
+    pub agent: Agent,
+    /// Who may change classes besides root.
+    pub authorise: Authorise,
+    /// The terms of processes that no rule matches and nobody has set.
+    pub defaults: Defaults,
+    /// How all devices are shared, unless a [device] table says otherwise.
+    pub sharing: Sharing,
+    /// How single devices are shared, by PCI address. What a table leaves out is as in [sharing].
+    #[schemars(with = "BTreeMap<Address, Sharing>")]
+    pub device: BTreeMap<Address, Sharing>,
+    /// Work that no gate holds back.
+    #[schemars(with = "Passthrough")]
+    pub passthrough: Option<Spanned<Passthrough>>,
+    /// Which processes get which terms: the first rule that matches applies.
+    #[schemars(with = "Vec<Rule>")]
+    pub rule: Vec<Spanned<Rule>>,
+}
+
+/// The agent itself.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Agent {
+    /// Whether to set eBPF probes: without them only processes under the shim are seen. Default: true.
+    pub observe: Option<bool>,
+    /// What probes may cost a program, in percent of its time: 0.1 to 100. Default: 1.
+    #[schemars(with = "f64", range(min = 0.1, max = 100.0))]
+    pub overhead_budget_percent: Option<Spanned<f64>>,
+}
+
+/// Who may change classes besides root.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Authorise {
+    /// Members of this group may change any process's terms, boost and suspend. Default: the group xsched, if there is one. "" is nobody.
+    #[schemars(with = "String")]
+    pub group: Option<Spanned<String>>,
+}
+
+/// Terms for everybody else.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Defaults {
+    /// Default: normal.
+    #[schemars(schema_with = "values::class")]
+    pub class: Option<Class>,
+    /// The share within the class. Default: 100.
+    #[schemars(schema_with = "values::weight")]
+    pub weight: Option<Weight>,
+}
+
+/// How a device is shared.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sharing {
+    /// priority: strict classes. share: also by weight within a class. slo: as share, and adapts to the p99 of rules. fixed: cap and fence_batch by hand. off: observe only. Default: priority, or slo if a rule has a p99.
+    #[schemars(schema_with = "values::mode")]
+    pub mode: Option<SharingMode>,
+    /// Device time that lower classes may have in flight when a higher one arrives. Default: "500us".
+    #[schemars(with = "Time")]
+    pub budget: Option<Spanned<Time>>,
+    /// How long a drained process keeps lower classes out, always; in place of linger_min and linger_max.
+    #[schemars(with = "Time")]
+    pub linger: Option<Spanned<Time>>,
+    /// The shortest time that a drained process keeps lower classes out. Default: "100us".
+    #[schemars(with = "Time")]
+    pub linger_min: Option<Spanned<Time>>,
+    /// The longest time that a drained process keeps lower classes out. Default: "5ms".
+    #[schemars(with = "Time")]
+    pub linger_max: Option<Spanned<Time>>,
+    /// Mode fixed: commands that a lower class may have in flight, 1 to 256. Default: 4.
+    #[schemars(with = "u16", range(min = 1, max = 256))]
+    pub cap: Option<Spanned<u16>>,
+    /// Commands between two fences of a capped process. Default: the shim chooses.
+    #[schemars(with = "u32", range(min = 1, max = 256))]
+    pub fence_batch: Option<Spanned<u32>>,
+    /// Device time that a class gets although a higher one wants all of it, 0 to 50 percent. Default: 1.
+    #[schemars(with = "f64", range(min = 0.0, max = 50.0))]
+    pub min_share_percent: Option<Spanned<f64>>,
+    /// Modes share and slo: device time of one turn. Default: "5ms".
+    #[schemars(with = "Time")]
+    pub slice: Option<Spanned<Time>>,
+    /// How long a process that shows no progress may hold back others. Default: "1s".
+    #[schemars(with = "Time")]
+    pub active_limit: Option<Spanned<Time>>,
+}
+
+/// Work that no gate holds back.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Passthrough {
+    /// Libraries whose launches are not gated: beginnings of file names, as "librocfft".
+    pub libraries: Vec<String>,
+}
+
+/// A rule: which processes get which terms.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Shown wherever the rule applied; unique.
+    #[schemars(with = "String")]
+    pub name: Spanned<String>,
+    /// When it applies: all keys must match; in a list, one entry.
+    #[serde(rename = "match")]
+    #[schemars(with = "Match")]
+    pub conditions: Spanned<Match>,
+    /// The class: realtime, high, normal or low.
+    #[serde(default)]
+    #[schemars(schema_with = "values::class")]
+    pub class: Option<Class>,
+    /// The share within the class, relative to others of it: 1 to 10000.
+    #[serde(default)]
+    #[schemars(schema_with = "values::weight")]
+    pub weight: Option<Weight>,
+    /// The P99 of its bursts (first launch to drained) to reach, in milliseconds.
+    #[serde(default)]
+    #[schemars(with = "f64", range(min = 0.001, max = 3600000.0))]
+    pub p99_ms: Option<Spanned<f64>>,
+    /// The same with a unit: "30ms".
+    #[serde(default)]
+    #[schemars(with = "Time")]
+    pub p99: Option<Spanned<Time>>,
+}
+
+/// When a rule applies.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Match {
+    /// The executable's path, or its file name where the pattern has no slash.
+    pub exe: Option<OneOrMany<Pattern>>,
+    /// Some single argument.
+    pub arg: Option<OneOrMany<Pattern>>,
+    /// All arguments, joined by blanks.
+    pub command_line: Option<OneOrMany<Pattern>>,
+    /// The user it runs as.
+    pub user: Option<OneOrMany<Account>>,
+    /// A group that it is in.
+    pub group: Option<OneOrMany<Account>>,
+    /// The control group's path, as /proc/PID/cgroup has it.
+    pub cgroup: Option<OneOrMany<Pattern>>,
+    /// A systemd unit that it is in, at any level: "serve.service", "batch.slice".
+    pub unit: Option<OneOrMany<Pattern>>,
+    /// The container's id, its first 12 digits or more, or (LXC, nspawn) its name.
+    pub container: Option<OneOrMany<Pattern>>,
+    /// Variables of the environment it was started with.
+    pub env: Option<BTreeMap<String, OneOrMany<Pattern>>>,
+}

@@ -1,0 +1,232 @@
+//! Who finds a place: how many may wait at the door, join, and how often.
+//!
+//! Anybody may connect. Without bounds for each user, one of them could take
+//! every place and all of the control thread's time.
+
+use std::collections::{BTreeMap, HashMap};
+use std::os::fd::OwnedFd;
+
+use xsched_common::units::Nanos;
+
+use super::identity::Visitor;
+use super::rate::{Meter, Rate};
+use crate::process::ProcessId;
+
+/// Clients that can be joined at once: bounds descriptors and memory.
+const MAX_CLIENTS: usize = 4096;
+
+/// Of these, so many are kept for root and the agent's own user.
+const KEPT_FOR_OURS: usize = 512;
+
+/// Clients of one other user.
+const MAX_OF_USER: usize = 1024;
+
+/// Times that one process can be joined at once: it has one shim, or a few
+/// copies of it.
+const MAX_OF_PROCESS: usize = 8;
+
+/// How often one user's processes may join: a launcher may start a thousand
+/// at once; a loop must not keep the control thread busy.
+const JOINS: Rate = Rate {
+    interval: Nanos::from_millis(2),
+    burst: 2048,
+};
+
+/// Connections that have not said hello yet, of all users.
+const MAX_GUESTS: usize = 128;
+
+/// How long one may stay silent: a shim says hello at once.
+const HELLO_TIMEOUT: Nanos = Nanos::from_secs(1);
+
+/// Why there is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NoPlace {
+    #[error("the agent has {MAX_CLIENTS} clients, the most it takes")]
+    Agent,
+    #[error("user {0} has {MAX_OF_USER} clients, or the users have taken all places but root's")]
+    User(u32),
+    #[error("process {0} has joined {MAX_OF_PROCESS} times already")]
+    Process(ProcessId),
+    #[error("processes of user {0} join too often")]
+    Pace(u32),
+}
+
+/// Counts what each user takes.
+pub(super) struct Admission {
+    agent_uid: u32,
+    joins: HashMap<u32, Meter>,
+}
+
+impl Admission {
+    /// For an agent that runs as `agent_uid`.
+    pub fn new(agent_uid: u32) -> Admission {
+        Admission {
+            agent_uid,
+            joins: HashMap::new(),
+        }
+    }
+
+    /// Whether one more attempt of `uid` to join is heard at all; asked
+    /// before anything that costs time.
+    pub fn hear(&mut self, uid: u32, now: Nanos) -> Result<(), NoPlace> {
+        if self.joins.entry(uid).or_default().take(&JOINS, now) {
+            Ok(())
+        } else {
+            Err(NoPlace::Pace(uid))
+        }
+    }
+
+    /// Whether `process` of `uid` can join beside `clients`.
+    pub fn place(
+        &self,
+        uid: u32,
+        process: ProcessId,
+        clients: impl Iterator<Item = (u32, ProcessId)>,
+    ) -> Result<(), NoPlace> {
+        let is_ours = |uid| uid == 0 || uid == self.agent_uid;
+        let (mut all, mut of_users, mut of_user, mut of_process) = (0, 0, 0, 0);
+        for (other_uid, other) in clients {
+            all += 1;
+            of_users += usize::from(!is_ours(other_uid));
+            of_user += usize::from(other_uid == uid);
+            of_process += usize::from(other == process);
+        }
+        if all >= MAX_CLIENTS {
+            return Err(NoPlace::Agent);
+        }
+        if of_process >= MAX_OF_PROCESS {
+            return Err(NoPlace::Process(process));
+        }
+        let users_full = of_users >= MAX_CLIENTS - KEPT_FOR_OURS || of_user >= MAX_OF_USER;
+        if !is_ours(uid) && users_full {
+            return Err(NoPlace::User(uid));
+        }
+        Ok(())
+    }
+
+    /// Forgets users who have not joined lately.
+    pub fn prune(&mut self, now: Nanos) {
+        self.joins.retain(|_, meter| !meter.is_full(now));
+    }
+}
+
+/// A connection that has not said hello.
+pub(super) struct Guest {
+    pub connection: OwnedFd,
+    pub visitor: Visitor,
+    pub since: Nanos,
+}
+
+/// Who waits at the door.
+#[derive(Default)]
+pub(super) struct Guests {
+    /// By number, which is by age.
+    by_id: BTreeMap<u64, Guest>,
+}
+
+impl Guests {
+    /// Takes one in. If there are too many, the oldest of the user with the
+    /// most makes room and is returned.
+    pub fn admit(&mut self, id: u64, guest: Guest) -> Option<Guest> {
+        let crowded = self.by_id.len() >= MAX_GUESTS;
+        let evicted = if crowded {
+            let users = self
+                .by_id
+                .iter()
+                .map(|(id, guest)| (*id, guest.visitor.peer.uid));
+            oldest_of_the_most(users).and_then(|id| self.by_id.remove(&id))
+        } else {
+            None
+        };
+        self.by_id.insert(id, guest);
+        evicted
+    }
+
+    pub fn get(&self, id: u64) -> Option<&Guest> {
+        self.by_id.get(&id)
+    }
+
+    pub fn remove(&mut self, id: u64) -> Option<Guest> {
+        self.by_id.remove(&id)
+    }
+
+    /// Hangs up on those that have been silent for too long.
+    pub fn prune(&mut self, now: Nanos) {
+        self.by_id
+            .retain(|_, guest| now.since(guest.since) < HELLO_TIMEOUT);
+    }
+}
+
+/// Of guests by age with their users.
+fn oldest_of_the_most(guests: impl Iterator<Item = (u64, u32)>) -> Option<u64> {
+    let mut by_user: HashMap<u32, (usize, u64)> = HashMap::new();
+    for (id, uid) in guests {
+        by_user.entry(uid).or_insert((0, id)).0 += 1;
+    }
+    by_user
+        .into_values()
+        .max_by_key(|(count, oldest)| (*count, std::cmp::Reverse(*oldest)))
+        .map(|(_, oldest)| oldest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(pid: u32) -> ProcessId {
+        ProcessId { pid, start_time: 1 }
+    }
+
+    #[test]
+    fn no_user_takes_the_places_of_others_and_root_finds_one() {
+        let admission = Admission::new(500);
+        let full: Vec<_> = (0..MAX_OF_USER as u32)
+            .map(|pid| (1000, process(pid)))
+            .collect();
+        let place = |uid, clients: &[(u32, ProcessId)]| {
+            admission.place(uid, process(9_999), clients.iter().copied())
+        };
+        assert_eq!(place(1000, &full), Err(NoPlace::User(1000)));
+        assert_eq!(place(1001, &full), Ok(()));
+        assert_eq!(place(0, &full), Ok(()));
+        assert_eq!(place(500, &full), Ok(()));
+
+        let many: Vec<_> = (0..(MAX_CLIENTS - KEPT_FOR_OURS) as u32)
+            .map(|pid| (1000 + pid, process(pid)))
+            .collect();
+        assert_eq!(place(1, &many), Err(NoPlace::User(1)));
+        assert_eq!(place(0, &many), Ok(()));
+
+        let ours: Vec<_> = (0..MAX_CLIENTS as u32)
+            .map(|pid| (0, process(pid)))
+            .collect();
+        assert_eq!(place(0, &ours), Err(NoPlace::Agent));
+        let copies = [(0, process(7)); MAX_OF_PROCESS];
+        assert_eq!(
+            admission.place(0, process(7), copies.into_iter()),
+            Err(NoPlace::Process(process(7)))
+        );
+    }
+
+    #[test]
+    fn joins_are_paced_by_user() {
+        let mut admission = Admission::new(0);
+        let now = Nanos::from_secs(1);
+        let heard = (0..10_000).filter(|_| admission.hear(1000, now).is_ok());
+        assert_eq!(heard.count(), JOINS.burst as usize);
+        assert_eq!(admission.hear(1001, now), Ok(()));
+        admission.prune(now);
+        assert_eq!(admission.joins.len(), 2);
+        admission.prune(now + JOINS.interval.times(u64::from(JOINS.burst)));
+        assert!(admission.joins.is_empty());
+    }
+
+    #[test]
+    fn the_most_numerous_make_room() {
+        let crowd = [(1, 1000), (2, 1001), (3, 1001), (4, 1000), (5, 1001)];
+        assert_eq!(oldest_of_the_most(crowd.into_iter()), Some(2));
+        let even = [(1, 1000), (2, 1001)];
+        assert_eq!(oldest_of_the_most(even.into_iter()), Some(1));
+        assert_eq!(oldest_of_the_most(std::iter::empty()), None);
+    }
+}

@@ -1,0 +1,33 @@
+//! How the control thread is doing.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use xsched_common::page::Histogram;
+use xsched_common::units::Nanos;
+
+/// Written by the control thread; read by the model and by whoever watches
+/// over the agent.
+#[derive(Default)]
+pub struct Vitals {
+    /// Heartbeats since the start.
+    pub beats: AtomicU64,
+    /// Clients joined now.
+    pub clients: AtomicU64,
+    /// From waking up to having decided and written.
+    pub rounds: Histogram,
+    /// Times that a client's doorbell was not listened to for a while,
+    /// because it rang too often.
+    pub bells_muted: AtomicU64,
+    /// Joins refused for want of a place, or because they came too often.
+    pub joins_refused: AtomicU64,
+}
+
+impl Vitals {
+    pub(super) fn count(counter: &AtomicU64) {
+        counter.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn round(&self, took: Nanos) {
+        self.rounds.record(took);
+    }
+}

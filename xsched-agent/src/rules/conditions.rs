@@ -1,0 +1,492 @@
+//! What a rule asks of a process, and the answer with its reason.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::unix::ffi::OsStrExt as _;
+
+use super::cgroup;
+use super::facts::{Facts, Unknown};
+use super::pattern::Pattern;
+
+/// Conditions: all that are given must hold; of each, one of its patterns.
+#[derive(Clone, Debug, Default)]
+pub struct Conditions {
+    /// The executable: its path, or its file name where the pattern has no
+    /// slash.
+    pub exe: Vec<Pattern>,
+    /// Some argument, `argv[0]` included.
+    pub arg: Vec<Pattern>,
+    /// All arguments, joined by blanks.
+    pub command_line: Vec<Pattern>,
+    /// The effective user.
+    pub user: Vec<Account>,
+    /// The effective group or a supplementary one.
+    pub group: Vec<Account>,
+    /// The control group's path.
+    pub cgroup: Vec<Pattern>,
+    /// A systemd unit that it is in, at any level.
+    pub unit: Vec<Pattern>,
+    /// The container's id, its first twelve digits or more, or its name.
+    pub container: Vec<Pattern>,
+    /// Variables of the environment it was started with.
+    pub env: BTreeMap<String, Vec<Pattern>>,
+}
+
+/// A user or group of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// As it was written.
+    pub name: String,
+    /// Its number here; `None` if this machine does not know it.
+    pub id: Option<u32>,
+}
+
+/// Whether conditions hold, and why (not).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// All do. For people: what was met.
+    Holds(String),
+    /// One does not. For people: which.
+    Fails(String),
+    /// It takes facts that were not to be read.
+    Undecided,
+}
+
+impl Conditions {
+    /// Whether there is none: such a rule would apply to every process.
+    pub fn is_empty(&self) -> bool {
+        self.parts().all(|given| !given)
+    }
+
+    /// Whether anybody can start a process that meets them: programs choose
+    /// their arguments and environment, and a user's own mount namespace can
+    /// show any path as executable.
+    pub fn can_be_feigned(&self) -> bool {
+        self.user.is_empty()
+            && self.group.is_empty()
+            && self.cgroup.is_empty()
+            && self.unit.is_empty()
+            && self.container.is_empty()
+    }
+
+    fn parts(&self) -> impl Iterator<Item = bool> {
+        let Conditions {
+            exe,
+            arg,
+            command_line,
+            user,
+            group,
+            cgroup,
+            unit,
+            container,
+            env,
+        } = self;
+        [
+            !exe.is_empty(),
+            !arg.is_empty(),
+            !command_line.is_empty(),
+            !user.is_empty(),
+            !group.is_empty(),
+            !cgroup.is_empty(),
+            !unit.is_empty(),
+            !container.is_empty(),
+            !env.is_empty(),
+        ]
+        .into_iter()
+    }
+
+    /// Asks the process, first what never waits for it.
+    pub fn judge(&self, facts: &Facts) -> Verdict {
+        let mut met = Vec::new();
+        let checks: [fn(&Conditions, &Facts) -> Check; 9] = [
+            Conditions::check_user,
+            Conditions::check_group,
+            Conditions::check_exe,
+            Conditions::check_cgroup,
+            Conditions::check_unit,
+            Conditions::check_container,
+            Conditions::check_arg,
+            Conditions::check_command_line,
+            Conditions::check_env,
+        ];
+        for check in checks {
+            match check(self, facts) {
+                Ok(None) => {}
+                Ok(Some(Met(text))) => met.push(text),
+                Err(Not::Met(text)) => return Verdict::Fails(text),
+                Err(Not::Known(Unknown::NotRead)) => return Verdict::Undecided,
+                Err(Not::Known(Unknown::Unreadable(text))) => return Verdict::Fails(text),
+            }
+        }
+        Verdict::Holds(met.join(", "))
+    }
+
+    fn check_user(&self, facts: &Facts) -> Check {
+        if self.user.is_empty() {
+            return Ok(None);
+        }
+        let uid = facts.credentials()?.uid;
+        match self.user.iter().find(|account| account.id == Some(uid)) {
+            Some(account) => met(format!("user {}", account.name)),
+            None => not_met(format!("its user is {uid}, not {}", names(&self.user))),
+        }
+    }
+
+    fn check_group(&self, facts: &Facts) -> Check {
+        if self.group.is_empty() {
+            return Ok(None);
+        }
+        let credentials = facts.credentials()?;
+        let has = |id| credentials.gid == id || credentials.groups.contains(&id);
+        match self
+            .group
+            .iter()
+            .find(|account| account.id.is_some_and(has))
+        {
+            Some(account) => met(format!("group {}", account.name)),
+            None => not_met(format!("it is not in group {}", names(&self.group))),
+        }
+    }
+
+    fn check_exe(&self, facts: &Facts) -> Check {
+        if self.exe.is_empty() {
+            return Ok(None);
+        }
+        let path = facts.exe()?;
+        let matches = |pattern: &&Pattern| {
+            let text = if pattern.has_slash() {
+                Some(path.as_os_str())
+            } else {
+                path.file_name()
+            };
+            text.is_some_and(|text| pattern.matches(text))
+        };
+        let shown = path.display();
+        match self.exe.iter().find(matches) {
+            Some(pattern) => met(format!("executable {shown} is {}", pattern.text())),
+            None => not_met(format!(
+                "its executable is {shown}, not {}",
+                texts(&self.exe)
+            )),
+        }
+    }
+
+    fn check_cgroup(&self, facts: &Facts) -> Check {
+        if self.cgroup.is_empty() {
+            return Ok(None);
+        }
+        let path = facts.cgroup()?;
+        match first(&self.cgroup, OsStr::new(path)) {
+            Some(_) => met(format!("control group {path}")),
+            None => not_met(format!(
+                "its control group is {path}, not {}",
+                texts(&self.cgroup)
+            )),
+        }
+    }
+
+    fn check_unit(&self, facts: &Facts) -> Check {
+        if self.unit.is_empty() {
+            return Ok(None);
+        }
+        let path = facts.cgroup()?;
+        let found = cgroup::units(path).find(|unit| first(&self.unit, OsStr::new(unit)).is_some());
+        match (found, cgroup::units(path).next()) {
+            (Some(unit), _) => met(format!("unit {unit}")),
+            (None, Some(unit)) => not_met(format!("its unit is {unit}, not {}", texts(&self.unit))),
+            (None, None) => not_met(format!("it is in no systemd unit ({path})")),
+        }
+    }
+
+    fn check_container(&self, facts: &Facts) -> Check {
+        if self.container.is_empty() {
+            return Ok(None);
+        }
+        let path = facts.cgroup()?;
+        let Some(id) = cgroup::container(path) else {
+            return not_met(format!("it is in no container ({path})"));
+        };
+        let matches = |pattern: &Pattern| {
+            let text = pattern.text();
+            pattern.matches(OsStr::new(id)) || cgroup::is_short_id(text) && id.starts_with(text)
+        };
+        if self.container.iter().any(matches) {
+            met(format!("container {id}"))
+        } else {
+            not_met(format!(
+                "its container is {id}, not {}",
+                texts(&self.container)
+            ))
+        }
+    }
+
+    fn check_arg(&self, facts: &Facts) -> Check {
+        if self.arg.is_empty() {
+            return Ok(None);
+        }
+        let arguments = facts.arguments()?;
+        let found = arguments.iter().find(|arg| first(&self.arg, arg).is_some());
+        match found {
+            Some(arg) => met(format!("argument {}", arg.to_string_lossy())),
+            None => not_met(format!("no argument is {}", texts(&self.arg))),
+        }
+    }
+
+    fn check_command_line(&self, facts: &Facts) -> Check {
+        if self.command_line.is_empty() {
+            return Ok(None);
+        }
+        let line = facts.arguments()?.join(OsStr::new(" "));
+        match first(&self.command_line, &line) {
+            Some(pattern) => met(format!("command line is {}", pattern.text())),
+            None => not_met(format!(
+                "its command line is not {}",
+                texts(&self.command_line)
+            )),
+        }
+    }
+
+    fn check_env(&self, facts: &Facts) -> Check {
+        if self.env.is_empty() {
+            return Ok(None);
+        }
+        let environ = facts.environ()?;
+        for (name, patterns) in &self.env {
+            let value = environ.iter().find_map(|entry| value_of(entry, name));
+            match value {
+                None => return not_met(format!("{name} is not set in its environment")),
+                // The value stays unsaid: environments hold secrets.
+                Some(value) if first(patterns, value).is_none() => {
+                    return not_met(format!(
+                        "{name} is set to something else in its environment"
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+        let names: Vec<&str> = self.env.keys().map(String::as_str).collect();
+        met(format!("environment has {}", names.join(" and ")))
+    }
+}
+
+impl fmt::Display for Conditions {
+    /// As the file says it: `exe = "a", user = ["b", "c"]`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fn list<'t>(texts: impl Iterator<Item = &'t str>) -> String {
+            let texts: Vec<String> = texts.map(quoted).collect();
+            match texts.as_slice() {
+                [one] => one.clone(),
+                many => format!("[{}]", many.join(", ")),
+            }
+        }
+        let patterns = |of: &Vec<Pattern>| list(of.iter().map(Pattern::text));
+        let accounts = |of: &Vec<Account>| list(of.iter().map(|account| account.name.as_str()));
+        let Conditions {
+            exe,
+            arg,
+            command_line,
+            user,
+            group,
+            cgroup,
+            unit,
+            container,
+            env,
+        } = self;
+        let mut parts = Vec::new();
+        for (key, of) in [("user", user), ("group", group)] {
+            if !of.is_empty() {
+                parts.push(format!("{key} = {}", accounts(of)));
+            }
+        }
+        for (key, of) in [
+            ("exe", exe),
+            ("arg", arg),
+            ("command_line", command_line),
+            ("cgroup", cgroup),
+            ("unit", unit),
+            ("container", container),
+        ] {
+            if !of.is_empty() {
+                parts.push(format!("{key} = {}", patterns(of)));
+            }
+        }
+        if !env.is_empty() {
+            let env = env.iter();
+            let env: Vec<String> = env
+                .map(|(name, of)| format!("{} = {}", quoted(name), patterns(of)))
+                .collect();
+            parts.push(format!("env = {{ {} }}", env.join(", ")));
+        }
+        f.write_str(&parts.join(", "))
+    }
+}
+
+/// A TOML string.
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+/// `None` where nothing is asked.
+type Check = Result<Option<Met>, Not>;
+
+struct Met(String);
+
+enum Not {
+    Met(String),
+    Known(Unknown),
+}
+
+impl From<Unknown> for Not {
+    fn from(unknown: Unknown) -> Not {
+        Not::Known(unknown)
+    }
+}
+
+fn met(text: String) -> Check {
+    Ok(Some(Met(text)))
+}
+
+fn not_met(text: String) -> Check {
+    Err(Not::Met(text))
+}
+
+fn first<'p>(patterns: &'p [Pattern], text: &OsStr) -> Option<&'p Pattern> {
+    patterns.iter().find(|pattern| pattern.matches(text))
+}
+
+fn value_of<'e>(entry: &'e OsString, name: &str) -> Option<&'e OsStr> {
+    let rest = entry.as_bytes().strip_prefix(name.as_bytes())?;
+    rest.strip_prefix(b"=").map(OsStr::from_bytes)
+}
+
+fn texts(patterns: &[Pattern]) -> String {
+    let texts: Vec<&str> = patterns.iter().map(Pattern::text).collect();
+    texts.join(" or ")
+}
+
+fn names(accounts: &[Account]) -> String {
+    let names: Vec<String> = accounts
+        .iter()
+        .map(|account| match account.id {
+            Some(_) => account.name.clone(),
+            None => format!("{} (unknown on this machine)", account.name),
+        })
+        .collect();
+    names.join(" or ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::Credentials;
+    use crate::rules::facts::Reach;
+
+    fn patterns(texts: &[&str]) -> Vec<Pattern> {
+        texts
+            .iter()
+            .map(|t| t.parse().expect("a pattern"))
+            .collect()
+    }
+
+    fn account(name: &str, id: Option<u32>) -> Account {
+        Account {
+            name: name.to_owned(),
+            id,
+        }
+    }
+
+    fn facts() -> Facts {
+        let id = "4f1a2b3c4d5e".to_owned() + &"0".repeat(52);
+        let credentials = Credentials {
+            uid: 1000,
+            gid: 100,
+            groups: vec![44],
+        };
+        Facts::known(
+            "/usr/bin/python3.11",
+            credentials,
+            &format!("/system.slice/serve.service/docker-{id}.scope"),
+            &["python3", "-m", "vllm.entrypoints", "--port=80"],
+            &["TIER=gold", "TIERS=lead", "EMPTY="],
+        )
+    }
+
+    fn holds(conditions: Conditions) -> bool {
+        match conditions.judge(&facts()) {
+            Verdict::Holds(_) => true,
+            Verdict::Fails(because) => {
+                assert!(!because.is_empty());
+                false
+            }
+            Verdict::Undecided => panic!("everything is known"),
+        }
+    }
+
+    macro_rules! conditions {
+        ($($field:ident: $value:expr),*) => {
+            Conditions { $($field: $value,)* ..Conditions::default() }
+        };
+    }
+
+    #[test]
+    fn each_condition_can_hold_and_fail() {
+        assert!(holds(conditions!(exe: patterns(&["python3*"]))));
+        assert!(holds(conditions!(exe: patterns(&["/usr/*/python3*"]))));
+        assert!(!holds(conditions!(exe: patterns(&["python"]))));
+        assert!(holds(conditions!(arg: patterns(&["nope", "vllm.*"]))));
+        assert!(!holds(conditions!(arg: patterns(&["vllm"]))));
+        assert!(holds(conditions!(command_line: patterns(&["re:-m vllm"]))));
+        assert!(!holds(conditions!(command_line: patterns(&["-m vllm"]))));
+        assert!(holds(conditions!(user: vec![account("ann", Some(1000))])));
+        assert!(!holds(
+            conditions!(user: vec![account("bob", Some(0)), account("eve", None)])
+        ));
+        assert!(holds(conditions!(group: vec![account("users", Some(100))])));
+        assert!(holds(conditions!(group: vec![account("video", Some(44))])));
+        assert!(!holds(conditions!(group: vec![account("root", Some(0))])));
+        assert!(holds(conditions!(cgroup: patterns(&["/system.slice/*"]))));
+        assert!(!holds(conditions!(cgroup: patterns(&["/user.slice/*"]))));
+        assert!(holds(conditions!(unit: patterns(&["serve.service"]))));
+        assert!(!holds(conditions!(unit: patterns(&["serve"]))));
+        assert!(holds(conditions!(container: patterns(&["4f1a2b3c4d5e"]))));
+        assert!(holds(conditions!(container: patterns(&["4f1a*"]))));
+        assert!(!holds(conditions!(container: patterns(&["4f1a"]))));
+        let env = |name: &str, value: &str| conditions!(env: BTreeMap::from([(name.to_owned(), patterns(&[value]))]));
+        assert!(holds(env("TIER", "gold")) && holds(env("EMPTY", "*")));
+        assert!(!holds(env("TIER", "lead")) && !holds(env("TIE", "*")));
+    }
+
+    #[test]
+    fn all_must_hold() {
+        let both = conditions!(
+            exe: patterns(&["python3*"]),
+            user: vec![account("bob", Some(7))]
+        );
+        assert_eq!(
+            both.judge(&facts()),
+            Verdict::Fails("its user is 1000, not bob".to_owned())
+        );
+        assert!(holds(Conditions::default()), "nothing is asked");
+    }
+
+    #[test]
+    fn environments_are_not_told() {
+        let env = BTreeMap::from([("TIER".to_owned(), patterns(&["silver"]))]);
+        let Verdict::Fails(because) = conditions!(env: env).judge(&facts()) else {
+            panic!("it is gold");
+        };
+        assert!(!because.contains("gold"), "{because}");
+    }
+
+    #[test]
+    fn the_process_is_not_waited_for_where_the_kernel_knows_enough() {
+        let me = Facts::of(std::process::id(), Reach::Kernel);
+        let arg = conditions!(arg: patterns(&["*"]));
+        assert_eq!(arg.judge(&me), Verdict::Undecided);
+        let other = conditions!(arg: patterns(&["*"]), unit: patterns(&["no-such.service"]));
+        assert!(matches!(other.judge(&me), Verdict::Fails(_)));
+        let me = Facts::of(std::process::id(), Reach::Memory);
+        assert!(matches!(arg.judge(&me), Verdict::Holds(_)));
+    }
+}

@@ -1,0 +1,100 @@
+//! Rules: which processes get which terms.
+//!
+//! The first rule in the file whose conditions hold applies. What is compared
+//! comes from the kernel (`/proc`), not from the client.
+
+pub mod cgroup;
+mod conditions;
+mod facts;
+mod pattern;
+
+use xsched_common::units::{Class, Nanos, Weight};
+
+pub use conditions::{Account, Conditions, Verdict};
+pub use facts::{Facts, Reach};
+pub use pattern::{BadPattern, Pattern};
+
+/// Terms that one source gives; what is `None` is left to weaker sources.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TermsPatch {
+    /// The class.
+    pub class: Option<Class>,
+    /// The share within the class.
+    pub weight: Option<Weight>,
+    /// The P99 of bursts to reach; zero says that there is no target.
+    pub slo_p99: Option<Nanos>,
+}
+
+impl TermsPatch {
+    /// Whether it gives nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == TermsPatch::default()
+    }
+
+    /// Fills what `self` leaves open from `weaker`.
+    pub fn or(self, weaker: TermsPatch) -> TermsPatch {
+        TermsPatch {
+            class: self.class.or(weaker.class),
+            weight: self.weight.or(weaker.weight),
+            slo_p99: self.slo_p99.or(weaker.slo_p99),
+        }
+    }
+}
+
+/// A rule of the configuration.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Its name, unique in the file.
+    pub name: String,
+    /// The line in the file at which it begins.
+    pub line: usize,
+    /// When it applies.
+    pub conditions: Conditions,
+    /// What it gives.
+    pub terms: TermsPatch,
+}
+
+/// What the rules say of a process.
+#[derive(Clone, Copy, Debug)]
+pub enum Match<'r> {
+    /// This rule, the first that holds, applies.
+    Rule(&'r Rule),
+    /// None does.
+    None,
+    /// It takes facts that were not to be read.
+    Undecided,
+}
+
+/// The first of `rules` that holds.
+pub fn first_match<'r>(rules: &'r [Rule], facts: &Facts) -> Match<'r> {
+    for rule in rules {
+        match rule.conditions.judge(facts) {
+            Verdict::Holds(_) => return Match::Rule(rule),
+            Verdict::Fails(_) => {}
+            Verdict::Undecided => return Match::Undecided,
+        }
+    }
+    Match::None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stronger_sources_leave_open_what_they_do_not_say() {
+        let class = TermsPatch {
+            class: Some(Class::Low),
+            ..TermsPatch::default()
+        };
+        let both = TermsPatch {
+            class: Some(Class::High),
+            weight: Some(Weight::MAX),
+            slo_p99: Some(Nanos::ZERO),
+        };
+        let merged = class.or(both);
+        assert_eq!(merged.class, Some(Class::Low));
+        assert_eq!((merged.weight, merged.slo_p99), (both.weight, both.slo_p99));
+        assert!(TermsPatch::default().is_empty() && !class.is_empty());
+    }
+}
