@@ -2,19 +2,17 @@
 //! state and screen.
 
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{self, Receiver, Sender};
-use xsched_common::units::Class;
 
 use crate::cli::Tape;
-use crate::conn::{self, LinkEvent};
+use crate::conn::{self, Endpoint, LinkEvent};
 use crate::layout::Size;
 use crate::replay::{self, Command, Writer};
-use crate::state::{Effect, Identity, Msg, Settings, State, Tone, Users};
+use crate::state::{Effect, Msg, Query, Settings, State, Tone, Users};
 use crate::terminal::Screen;
 use crate::theme::Theme;
 use crate::view;
@@ -25,9 +23,6 @@ const TICK: Duration = Duration::from_millis(500);
 /// Messages that may wait; a slow terminal slows the connection down instead
 /// of filling memory.
 const QUEUE: usize = 64;
-
-/// How long a diagnosis observes calls.
-const OBSERVATION: Duration = Duration::from_secs(2);
 
 /// Why the loop ended.
 enum End {
@@ -66,7 +61,7 @@ async fn show(settings: Settings, theme: &Theme, tape: Tape) -> io::Result<End> 
         }
         None => {
             tokio::spawn(conn::watch(
-                state.settings.socket.clone(),
+                state.settings.endpoint.clone(),
                 state.settings.interval,
                 sender.clone(),
             ));
@@ -78,7 +73,7 @@ async fn show(settings: Settings, theme: &Theme, tape: Tape) -> io::Result<End> 
         .spawn(move || read_terminal(&input))?;
     // The screen is dropped, and the terminal restored, before any message.
     let helpers = Helpers {
-        socket: state.settings.socket.clone(),
+        endpoint: state.settings.endpoint.clone(),
         sender,
         commands,
     };
@@ -87,28 +82,19 @@ async fn show(settings: Settings, theme: &Theme, tape: Tape) -> io::Result<End> 
 
 /// Those who do what the state asks for.
 struct Helpers {
-    socket: PathBuf,
+    endpoint: Endpoint,
     sender: Sender<Msg>,
     commands: Sender<Command>,
 }
 
 impl Helpers {
-    fn set(&self, pid: u32, class: Class) {
-        let (path, sender) = (self.socket.clone(), self.sender.clone());
+    fn ask(&self, query: Query) {
+        let (endpoint, sender) = (self.endpoint.clone(), self.sender.clone());
         tokio::spawn(async move {
-            let result = conn::set(&path, pid, class).await;
+            let result = conn::ask(&endpoint, &query.request).await;
             let result = result.map_err(|error| error.to_string());
             // A closed channel means that nobody waits any more.
-            let _ = sender.send(Msg::Settled(result)).await;
-        });
-    }
-
-    fn diagnose(&self, target: Identity) {
-        let (path, sender) = (self.socket.clone(), self.sender.clone());
-        tokio::spawn(async move {
-            let result = conn::diagnose(&path, target.pid, OBSERVATION).await;
-            let result = result.map_err(|error| error.to_string());
-            let _ = sender.send(Msg::Diagnosed(target, result)).await;
+            let _ = sender.send(Msg::Answer(query, result)).await;
         });
     }
 
@@ -158,9 +144,8 @@ async fn event_loop(
             match state.update(start.elapsed(), message) {
                 Effect::None => {}
                 Effect::Quit => return Ok(End::Quit),
-                Effect::Diagnose(target) => helpers.diagnose(target),
+                Effect::Ask(query) => helpers.ask(query),
                 Effect::Replay(command) => helpers.steer(command),
-                Effect::Set { pid, class } => helpers.set(pid, class),
             }
         }
     }

@@ -7,6 +7,7 @@ use clap::{Parser, ValueEnum};
 use xsched_common::run_dir::RunDir;
 
 use crate::config::{self, Config};
+use crate::conn::{Endpoint, Proxy};
 use crate::replay::{self, Recording, Writer};
 use crate::state::{Filter, Sort};
 use crate::theme::{self, Charset, Palette, Theme};
@@ -21,8 +22,18 @@ use crate::theme::{self, Charset, Palette, Theme};
 pub struct Args {
     /// The agent's API socket [default: $XSCHED_RUN_DIR/api.sock, else the
     /// user's own agent, else /run/xsched/api.sock].
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", group = "agent")]
     socket: Option<PathBuf>,
+
+    /// The agent of another machine, through `ssh HOST xsched-agent proxy`;
+    /// ssh must be able to log in without asking for anything.
+    #[arg(long, value_name = "HOST", group = "agent")]
+    ssh: Option<String>,
+
+    /// A shell command that leads to the agent's API, such as
+    /// 'ssh -p 2222 gpu7 /opt/xsched/bin/xsched-agent proxy'.
+    #[arg(long, value_name = "COMMAND", group = "agent")]
+    command: Option<String>,
 
     /// Print one snapshot and leave.
     #[arg(long, conflicts_with = "batch", group = "text")]
@@ -63,7 +74,7 @@ pub struct Args {
     #[arg(long, value_name = "COLUMN", value_parser = str::parse::<Sort>)]
     sort: Option<Sort>,
 
-    /// Refuse to change classes.
+    /// Refuse to change anything.
     #[arg(long)]
     readonly: bool,
 
@@ -72,7 +83,7 @@ pub struct Args {
     record: Option<PathBuf>,
 
     /// Show or print the snapshots that --record wrote to FILE.
-    #[arg(long, value_name = "FILE", conflicts_with = "socket")]
+    #[arg(long, value_name = "FILE", conflicts_with = "agent")]
     replay: Option<PathBuf>,
 
     /// Keys and colours [default: $XDG_CONFIG_HOME/xsched/xtop.toml].
@@ -163,11 +174,16 @@ impl Args {
     /// How to do it.
     pub fn settings(&self, config: &Config) -> crate::state::Settings {
         use crate::state::Access;
-        let socket = self.socket.clone().unwrap_or_else(|| {
-            RunDir::for_client(rustix::process::geteuid().as_raw()).api_socket()
-        });
+        let endpoint = match (&self.ssh, &self.command, &self.socket) {
+            (Some(host), ..) => Endpoint::Command(Proxy::ssh(host)),
+            (_, Some(line), _) => Endpoint::Command(Proxy::shell(line)),
+            (.., Some(socket)) => Endpoint::Socket(socket.clone()),
+            (None, None, None) => Endpoint::Socket(
+                RunDir::for_client(rustix::process::geteuid().as_raw()).api_socket(),
+            ),
+        };
         crate::state::Settings {
-            socket,
+            endpoint,
             interval: self.delay,
             access: match (&self.replay, self.readonly) {
                 (Some(_), _) => Access::Recorded,
@@ -225,6 +241,8 @@ mod tests {
             "xtop --batch -n 0",
             "xtop --record a --replay b",
             "xtop --replay b --socket c",
+            "xtop --replay b --ssh host",
+            "xtop --ssh host --socket c",
             "xtop --filter /(/",
         ] {
             assert!(Args::try_parse_from(line.split(' ')).is_err(), "{line}");

@@ -1,9 +1,16 @@
 //! Snapshots for tests.
 
 use xsched_common::api::*;
-use xsched_common::units::{Class, Nanos, Weight};
+use xsched_common::units::{Class, Nanos, StreamClass, Weight};
 
-use crate::state::{Row, Users};
+use std::time::Duration;
+
+use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
+
+use crate::conn::{Endpoint, LinkEvent};
+use crate::input::Keymap;
+use crate::layout::Size;
+use crate::state::{Access, Msg, Row, Settings, Sort, State, Users};
 
 /// A process without the shim, seen by eBPF.
 pub fn process(pid: u32, command: &str) -> ProcessRow {
@@ -90,6 +97,25 @@ pub fn service_process() -> ProcessRow {
         guards: Some(Guards::default()),
         in_flight: Some(3),
         kernel_ns: Some(Nanos::from_micros(85)),
+        busy_ratio: Some(0.31),
+        terms_from: "rule \"serving\"".into(),
+        slo: Some(SloRow {
+            target_p99_ns: Nanos::from_millis(5),
+            state: SloState::Met,
+            reason: "P99 is within its target".into(),
+        }),
+        apis: [
+            ("hipLaunchKernel", StreamClass::Created, 46_700),
+            ("hipLaunchKernel", StreamClass::Null, 1_500),
+            ("hipMemcpyAsync", StreamClass::Created, 9_600),
+            ("hipStreamSynchronize", StreamClass::Created, 2_400),
+        ]
+        .map(|(api, stream, calls)| ApiRow {
+            api: api.into(),
+            stream,
+            calls,
+        })
+        .to_vec(),
         callers: vec![
             CallerRow {
                 library: "libtorch_hip.so".into(),
@@ -128,6 +154,11 @@ pub fn batch_process() -> ProcessRow {
         launches: 9_123_000,
         launches_per_s: 11_950.0,
         in_flight: Some(6),
+        weight: Weight::new(200).expect("a weight"),
+        terms_from: "set by hand".into(),
+        slo: None,
+        busy_ratio: Some(0.62),
+        apis: Vec::new(),
         burst: latency(12, 81_000, 120_000),
         gate_wait: latency(900, 410, 5_200),
         guards: Some(Guards {
@@ -170,6 +201,81 @@ pub fn users() -> Users {
     Users::parse("root:x:0:0::/:/bin/sh\nwww:x:33:33::/:/bin/sh\nanna:x:1000:1000::/:/bin/sh\n")
 }
 
+fn class_row(class: Class, busy: f64) -> ClassRow {
+    let open = u32::from(class == Class::High);
+    ClassRow {
+        class,
+        clients: 1,
+        active: 1,
+        open,
+        capped: 1 - open,
+        closed: 0,
+        busy_ratio: Some(busy),
+    }
+}
+
+/// As [`typical`], from an agent before weights, targets, holds, modes and
+/// busy shares.
+pub fn old() -> Snapshot {
+    let mut snapshot = typical();
+    for device in &mut snapshot.devices {
+        *device = DeviceRow {
+            address: device.address.clone(),
+            top_active: device.top_active,
+            clients: device.clients,
+            ..DeviceRow::default()
+        };
+    }
+    for process in &mut snapshot.processes {
+        process.weight = Weight::default();
+        process.terms_from.clear();
+        process.slo = None;
+        process.busy_ratio = None;
+        process.apis.clear();
+    }
+    snapshot
+}
+
+/// What the agent lists of the last minute.
+pub fn listed() -> Vec<EventRow> {
+    let row = |(number, seconds, kind, actor, text): (u64, u64, EventKind, &str, &str)| EventRow {
+        number,
+        time_unix_ns: 1_700_000_000_000_000_000 + seconds * 1_000_000_000,
+        pid: Some(4242),
+        actor: (!actor.is_empty()).then(|| actor.to_owned()),
+        kind,
+        text: text.into(),
+    };
+    let anna = "anna (uid 1000), xtop (pid 6001)";
+    [
+        (
+            12,
+            0,
+            EventKind::Joined,
+            "",
+            "python3 serve.py joined as high",
+        ),
+        (13, 5, EventKind::Changed, anna, "weight 100 to 200"),
+        (14, 9, EventKind::Refused, anna, "class realtime needs root"),
+        (
+            15,
+            20,
+            EventKind::Slo,
+            "",
+            "P99 within 5 ms is out of reach: batch runs kernels of 31 ms",
+        ),
+        (
+            18,
+            30,
+            EventKind::Configuration,
+            "root (uid 0), systemctl (pid 1)",
+            "3 rules read",
+        ),
+    ]
+    .map(row)
+    .to_vec()
+}
+
 /// A machine with these processes.
 pub fn snapshot(processes: Vec<ProcessRow>) -> Snapshot {
     Snapshot {
@@ -195,7 +301,16 @@ pub fn snapshot(processes: Vec<ProcessRow>) -> Snapshot {
             address: "0000:03:00.0".into(),
             top_active: Some(Class::High),
             clients: 2,
-            ..DeviceRow::default()
+            mode: SharingMode::Slo,
+            knobs: [
+                ("budget_ns", 500_000),
+                ("k_max", 256),
+                ("linger_ns", 150_000),
+            ]
+            .map(|(name, value)| (name.to_owned(), value))
+            .into(),
+            busy_ratio: Some(0.93),
+            classes: vec![class_row(Class::High, 0.31), class_row(Class::Low, 0.62)],
         }],
         processes,
         events: Vec::new(),
@@ -222,4 +337,40 @@ pub fn many(n: u32) -> Snapshot {
         process
     });
     snapshot(processes.collect())
+}
+
+/// A fresh state of this size.
+pub fn start(size: Size, access: Access) -> State {
+    let settings = Settings {
+        endpoint: Endpoint::Socket("/run/xsched/api.sock".into()),
+        interval: Duration::from_secs(1),
+        access,
+        sort: Sort::default(),
+        filter: String::new(),
+        keys: Keymap::default(),
+    };
+    State::new(settings, users(), size)
+}
+
+/// A state that has seen `snapshot` and then these keys.
+pub fn showing(size: Size, snapshot: Snapshot, keys: &str) -> State {
+    let mut state = start(size, Access::Full);
+    let event = LinkEvent::Snapshot(Box::new(snapshot));
+    state.update(Duration::from_secs(1), Msg::Link(event));
+    state.update(Duration::from_millis(1_300), Msg::Tick);
+    press(&mut state, keys);
+    state
+}
+
+/// Presses keys.
+pub fn press(state: &mut State, keys: &str) {
+    for c in keys.chars() {
+        let code = match c {
+            '\n' => KeyCode::Enter,
+            '\x1b' => KeyCode::Esc,
+            c => KeyCode::Char(c),
+        };
+        let event = Event::Key(KeyEvent::new(code, KeyModifiers::NONE));
+        state.update(state.now, Msg::Terminal(event));
+    }
 }

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use xsched_common::units::Nanos;
+
 use crate::state::Value;
 
 /// What stands for the unknown.
@@ -18,6 +20,7 @@ pub fn value<'a>(value: &'a Value<'_>) -> Cow<'a, str> {
         Value::Rate(rate) => self::rate(*rate).into(),
         Value::Time(time) => time.to_string().into(),
         Value::Share(share) => self::share(*share).into(),
+        Value::Estimate(share) => estimate(*share).into(),
     }
 }
 
@@ -55,6 +58,23 @@ pub fn share(share: f64) -> String {
         p if p < 9.95 => format!("{p:.1}%"),
         p if p > 99.5 && p < 100.0 => ">99%".to_owned(),
         p => format!("{p:.0}%"),
+    }
+}
+
+/// A share that is not measured but estimated: `~45%`.
+pub fn estimate(ratio: f64) -> String {
+    format!("~{}", share(ratio))
+}
+
+/// A time that was set rather than measured: `5 s`, `500 us`, `2.5 ms`.
+pub fn span(time: Nanos) -> String {
+    let text = time.to_string();
+    match text.split_once(' ') {
+        Some((number, unit)) if number.contains('.') => {
+            let number = number.trim_end_matches('0').trim_end_matches('.');
+            format!("{number} {unit}")
+        }
+        _ => text,
     }
 }
 
@@ -107,6 +127,17 @@ mod tests {
             (1.0, "100%"),
         ] {
             assert_eq!(share(number), text);
+        }
+    }
+
+    #[test]
+    fn spans_have_no_empty_decimals() {
+        for (ns, text) in [
+            (5_000_000_000, "5 s"),
+            (500_000, "500 us"),
+            (2_500_000, "2.5 ms"),
+        ] {
+            assert_eq!(span(Nanos(ns)), text);
         }
     }
 

@@ -36,18 +36,18 @@ pub struct Layout {
     pub body: Rect,
     /// The selected process; empty when hidden.
     pub detail: Rect,
+    /// Why the selected process fares as it does; empty where the pane says
+    /// so, and on other screens.
+    pub why: Rect,
     /// The filter while it is typed, or a notice; empty without.
     pub prompt: Rect,
     /// The keys.
     pub footer: Rect,
     /// The columns that fit, left to right.
     pub columns: Vec<Place>,
-    /// Beside the rows: the trend of P99, where there is room for all columns.
+    /// The trend of P99 in the first row, where it fits.
     pub trend: Option<Rect>,
 }
-
-/// Columns of the trend.
-const TREND: u16 = 24;
 
 /// Where a column is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,16 +78,14 @@ impl Layout {
             (Mode::Filter(_), _) | (_, Some(_)) => 1,
             _ => 0,
         };
-        let room = size.height.saturating_sub(2 + 1 + 1 + prompt + 1);
+        let is_list = state.screen == Screen::Processes && !state.processes.is_empty();
+        let why = u16::from(is_list && state.detail == Detail::Hidden);
+        let room = size.height.saturating_sub(2 + 1 + 1 + why + prompt + 1);
         let detail = match state.detail {
             Detail::Hidden => 0,
             Detail::Shown(_) => (room / 2).max(room.saturating_sub(4).min(9)).min(18),
         };
-        let needed: u16 = WIDTHS.iter().map(|(_, width)| width + 1).sum();
-        let trend = match size.width > needed + COMMAND_SPARE + TREND {
-            true => TREND + 1,
-            false => 0,
-        };
+        let (columns, trend) = places(size.width, state);
         let mut y = 0;
         let mut take = |height: u16| {
             let height = height.min(size.height.saturating_sub(y));
@@ -104,10 +102,11 @@ impl Layout {
             titles,
             body: take(room - detail),
             detail: take(detail),
+            why: take(why),
             prompt: take(prompt),
             footer: take(1),
-            columns: places(size.width - trend, &needed_columns(state)),
-            trend: (trend > 0).then(|| Rect::new(size.width - TREND, 4, TREND, 1)),
+            columns,
+            trend: trend.map(|(x, width)| Rect::new(x, 4, width, 1)),
         }
     }
 
@@ -155,23 +154,37 @@ impl Layout {
     }
 }
 
+/// A column of the table or the trend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Column(Column),
+    Trend,
+}
+
 /// Widths in the order in which columns are given up, last first.
-const WIDTHS: [(Column, u16); 15] = [
-    (Column::Pid, 7),
-    (Column::Command, 12),
-    (Column::Class, 8),
-    (Column::Gate, 7),
-    (Column::Launches, 9),
-    (Column::BurstP99, 8),
-    (Column::Bypass, 7),
-    (Column::BurstP50, 8),
-    (Column::User, 8),
-    (Column::Shim, 7),
-    (Column::DefaultStream, 7),
-    (Column::WaitP99, 8),
-    (Column::InFlight, 6),
-    (Column::Device, 12),
-    (Column::Unit, 16),
+const WIDTHS: [(Part, u16); 22] = [
+    (Part::Column(Column::Pid), 7),
+    (Part::Column(Column::Command), 12),
+    (Part::Column(Column::Class), 8),
+    (Part::Column(Column::Gate), 7),
+    (Part::Column(Column::Launches), 9),
+    (Part::Column(Column::BurstP99), 8),
+    (Part::Column(Column::Busy), 6),
+    (Part::Column(Column::Bypass), 7),
+    (Part::Column(Column::Slo), 10),
+    (Part::Column(Column::Hold), 11),
+    (Part::Column(Column::BurstP50), 8),
+    (Part::Trend, 16),
+    (Part::Column(Column::Why), 30),
+    (Part::Column(Column::WaitP99), 8),
+    (Part::Column(Column::User), 8),
+    (Part::Column(Column::Shim), 7),
+    (Part::Column(Column::DefaultStream), 7),
+    (Part::Column(Column::InFlight), 6),
+    (Part::Column(Column::BurstMax), 8),
+    (Part::Column(Column::Weight), 6),
+    (Part::Column(Column::Device), 12),
+    (Part::Column(Column::Unit), 16),
 ];
 
 /// How many columns even the narrowest screen shows.
@@ -180,55 +193,77 @@ const ESSENTIAL: usize = 6;
 /// What the command gets beyond its least width before others are added.
 const COMMAND_SPARE: u16 = 6;
 
-/// What the order of the rows cannot be understood without.
-fn needed_columns(state: &State) -> Vec<Column> {
-    let mut needed = vec![state.processes.sort().column];
-    if state.processes.arrangement() == Arrangement::Units {
-        needed.push(Column::Unit);
-    }
-    needed
+/// Columns by importance while they fit, one blank apart, and the trend's
+/// edge and width. What the order of the rows cannot be understood without
+/// is never given up, what goes without saying comes last; the command and
+/// the reason take what is left.
+fn places(width: u16, state: &State) -> (Vec<Place>, Option<(u16, u16)>) {
+    let processes = &state.processes;
+    let sorted = processes.sort().column;
+    let in_units = processes.arrangement() == Arrangement::Units;
+    let is_needed = |column| column == sorted || (in_units && column == Column::Unit);
+    let mut by_importance = WIDTHS;
+    by_importance[2..].sort_by_key(|&(part, _)| match part {
+        Part::Column(column) if is_needed(column) => 0,
+        Part::Column(column) if processes.is_plain(column) => 2,
+        Part::Column(_) | Part::Trend => 1,
+    });
+    fill(width, &by_importance)
 }
 
-/// Columns by importance while they fit, one blank apart; those that
-/// are needed are never given up, and the command takes what is left.
-fn places(width: u16, needed: &[Column]) -> Vec<Place> {
-    let mut by_importance = WIDTHS;
-    by_importance[2..].sort_by_key(|(column, _)| !needed.contains(column));
+fn fill(width: u16, by_importance: &[(Part, u16)]) -> (Vec<Place>, Option<(u16, u16)>) {
     let mut room = width;
-    let mut chosen = Vec::with_capacity(WIDTHS.len());
-    for (index, (column, width)) in by_importance.into_iter().enumerate() {
+    let mut chosen = Vec::with_capacity(by_importance.len());
+    for (index, &(part, width)) in by_importance.iter().enumerate() {
         // Past the essential columns, more of the command is worth more.
         let spare = if index < ESSENTIAL { 0 } else { COMMAND_SPARE };
         let Some(rest) = room.checked_sub(width + 1).filter(|&rest| rest >= spare) else {
             break;
         };
         room = rest;
-        chosen.push((column, width));
+        chosen.push((part, width));
     }
+    let has = |part| chosen.iter().any(|&(p, _)| p == part);
+    let for_reason = match has(Part::Column(Column::Why)) {
+        true => room / 2,
+        false => 0,
+    };
     let mut x = 0;
-    let ordered = Column::ALL.into_iter().filter_map(|column| {
-        let &(_, width) = chosen.iter().find(|(c, _)| *c == column)?;
-        let width = if column == Column::Command {
-            width + room
-        } else {
-            width
+    let mut columns = Vec::with_capacity(chosen.len());
+    let mut trend = None;
+    let last = [Part::Trend, Part::Column(Column::Why)];
+    let others = Column::ALL
+        .into_iter()
+        .filter(|&column| column != Column::Why);
+    for part in others.map(Part::Column).chain(last) {
+        let Some(&(_, least)) = chosen.iter().find(|(p, _)| *p == part) else {
+            continue;
         };
-        let place = Place { column, x, width };
+        let width = match part {
+            Part::Column(Column::Command) => least + room - for_reason,
+            Part::Column(Column::Why) => least + for_reason,
+            Part::Column(_) | Part::Trend => least,
+        };
+        match part {
+            Part::Column(column) => columns.push(Place { column, x, width }),
+            Part::Trend => trend = Some((x, width)),
+        }
         x += width + 1;
-        Some(place)
-    });
-    ordered.collect()
+    }
+    (columns, trend)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixture::{showing, typical};
+    use crate::state::Sort;
 
     fn names(width: u16, sorted: Column) -> Vec<&'static str> {
-        places(width, &[sorted])
-            .iter()
-            .map(|p| p.column.name())
-            .collect()
+        let mut state = showing(Size { width, height: 24 }, typical(), "");
+        state.processes.set_sort(Sort::by(sorted));
+        let (columns, _) = places(width, &state);
+        columns.iter().map(|p| p.column.name()).collect()
     }
 
     #[test]
@@ -237,17 +272,22 @@ mod tests {
         assert_eq!(names(60, Column::Launches), narrow);
         let sorted = ["pid", "command", "class", "gate", "launches", "device"];
         assert_eq!(names(66, Column::Device), sorted);
-        assert_eq!(names(200, Column::Launches).len(), Column::ALL.len());
+        assert_eq!(names(260, Column::Launches).len(), Column::ALL.len());
+        let wide = names(200, Column::Launches);
+        assert!(wide.contains(&"why") && !wide.contains(&"hold"), "{wide:?}");
     }
 
     #[test]
     fn columns_fill_the_width_without_overlap() {
-        for width in 0..250 {
-            let places = places(width, &[Column::Launches]);
-            for pair in places.windows(2) {
-                assert_eq!(pair[0].x + pair[0].width + 1, pair[1].x);
+        for width in 0..300 {
+            let (places, trend) = fill(width, &WIDTHS);
+            let mut spans: Vec<_> = places.iter().map(|p| (p.x, p.width)).collect();
+            spans.extend(trend);
+            spans.sort_unstable();
+            for pair in spans.windows(2) {
+                assert_eq!(pair[0].0 + pair[0].1 + 1, pair[1].0);
             }
-            let end = places.last().map_or(0, |p| p.x + p.width);
+            let end = spans.last().map_or(0, |(x, width)| x + width);
             assert!(end <= width);
             assert!(width < SMALLEST.width || end + 1 == width);
         }

@@ -85,6 +85,21 @@ pub fn wrap(text: &str, columns: usize, mark: &str) -> Vec<String> {
     lines
 }
 
+/// Items two blanks apart in lines of at most `columns`, none of them broken.
+pub fn wrap_items(items: &[String], columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for item in items {
+        match lines.last_mut() {
+            Some(line) if width(line) + 2 + width(item) <= columns => {
+                line.push_str("  ");
+                line.push_str(item);
+            }
+            _ => lines.push(item.clone()),
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +124,13 @@ mod tests {
         for columns in 0..14 {
             assert!(width(&fit("ab推論c👩‍🔬サービス", columns, "...")) <= columns);
         }
+    }
+
+    #[test]
+    fn items_stay_whole() {
+        let items = ["k max 256", "linger 1 ms", "x"].map(str::to_owned);
+        assert_eq!(wrap_items(&items, 15), ["k max 256", "linger 1 ms  x"]);
+        assert_eq!(wrap_items(&items, 3).len(), 3);
     }
 
     #[test]

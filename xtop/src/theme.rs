@@ -77,6 +77,8 @@ pub struct Symbols {
     pub cut: &'static str,
     /// From one class to another.
     pub to: &'static str,
+    /// Before what is chosen.
+    pub here: &'static str,
     /// Where text is typed.
     pub cursor: &'static str,
     /// Before a child in a tree.
@@ -103,6 +105,7 @@ const UNICODE: Symbols = Symbols {
     descending: "▼",
     cut: "…",
     to: "→",
+    here: "▶",
     cursor: "▏",
     branch: "└ ",
     levels: ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"],
@@ -120,6 +123,7 @@ const ASCII: Symbols = Symbols {
     descending: "v",
     cut: "~",
     to: "->",
+    here: ">",
     cursor: "_",
     branch: "`-",
     levels: ["_", ".", ":", "-", "=", "+", "*", "#"],

@@ -9,7 +9,7 @@ use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use xsched_common::api::Snapshot;
-use xtop::conn::LinkEvent;
+use xtop::conn::{Endpoint, LinkEvent};
 use xtop::input::Keymap;
 use xtop::layout::Size;
 use xtop::state::{Access, Msg, Settings, Sort, State, Users};
@@ -74,7 +74,7 @@ fn memory_is_flat_over_ten_thousand_frames() {
         height: 15,
     };
     let settings = Settings {
-        socket: "/nowhere".into(),
+        endpoint: Endpoint::Socket("/nowhere".into()),
         interval: Duration::from_secs(1),
         access: Access::Full,
         sort: Sort::default(),

@@ -12,7 +12,7 @@ use agent::{Behaviour, FakeAgent};
 use pty::Pty;
 use rustix::process::Signal;
 use xsched_common::api::{Change, Request};
-use xsched_common::units::Class;
+use xsched_common::units::{Class, Nanos, Weight};
 
 const XTOP: &str = env!("CARGO_BIN_EXE_xtop");
 
@@ -86,6 +86,74 @@ fn set(pid: u32, class: Class) -> Request {
 }
 
 #[test]
+fn weights_targets_boosts_suspensions_and_sharing() {
+    let agent = FakeAgent::start(Behaviour::Steady);
+    let mut xtop = start(&agent, &["-d", "0.2", "--filter", "serve"]);
+    let pid = 4242;
+    let steps: [(&str, &str, Request, &str); 5] = [
+        (
+            "w300\r",
+            "has weight 300",
+            Request::Set(Change {
+                pid,
+                weight: Weight::new(300).ok(),
+                ..Change::default()
+            }),
+            "300",
+        ),
+        (
+            "l2ms\r",
+            "is to keep its P99 within 2.00 ms",
+            Request::Set(Change {
+                pid,
+                slo_p99_ns: Some(Nanos::from_millis(2)),
+                ..Change::default()
+            }),
+            "misses P99 of 2 ms: batch",
+        ),
+        (
+            "b1m\r",
+            "is boosted for 60 s",
+            Request::Boost {
+                pid,
+                duration_ms: 60_000,
+            },
+            "boost",
+        ),
+        (
+            "z\r",
+            "is suspended for 30 s",
+            Request::Suspend {
+                pid,
+                timeout_ms: 30_000,
+            },
+            "suspended, 30 s left",
+        ),
+        (
+            "r\r",
+            "is high again",
+            Request::Resume { pid },
+            "misses P99",
+        ),
+    ];
+    for (keys, notice, request, shown) in steps {
+        xtop.press(keys);
+        xtop.wait_for(notice, |s| s.contains(notice));
+        assert!(agent.requests.lock().expect("requests").contains(&request));
+        xtop.wait_for(shown, |s| s.contains(shown));
+    }
+    xtop.press("3m2\r");
+    xtop.wait_for("the mode", |s| s.contains("shared by share"));
+    xtop.press("2e");
+    xtop.wait_for("the past", |s| s.contains("from the agent"));
+    xtop.press("G");
+    xtop.wait_for("the rules", |s| s.contains("rule \"serving\""));
+    xtop.press("q");
+    assert!(xtop.wait().success());
+    xtop.assert_restored();
+}
+
+#[test]
 fn a_refused_change_shows_the_reason() {
     let agent = FakeAgent::start(Behaviour::Steady);
     let mut xtop = start(&agent, &["--filter", "train"]);
@@ -121,7 +189,7 @@ fn screens_diagnosis_and_events() {
     });
     xtop.press("d4");
     xtop.wait_for("the finding among the events", |s| {
-        s.contains("finding    4242  symbol-version-bypass")
+        s.contains("finding     4242  symbol-version-bypass")
     });
     xtop.press("2G");
     xtop.wait_for("fix", |s| s.contains("use a shim that exports hip_99.0"));

@@ -1,12 +1,11 @@
 //! A subscription to snapshots that comes back by itself.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::mpsc::Sender;
 use xsched_common::api::{Request, Snapshot};
 
-use super::{ANSWER_TIME, Connection, Error};
+use super::{ANSWER_TIME, Connection, Endpoint, Error};
 
 /// What happens on the connection.
 #[derive(Debug)]
@@ -44,10 +43,10 @@ impl Backoff {
 
 /// Delivers snapshots to `sink` every `interval`, connecting again whenever
 /// the connection fails; ends when `sink` is closed.
-pub async fn watch<M: From<LinkEvent>>(path: PathBuf, interval: Duration, sink: Sender<M>) {
+pub async fn watch<M: From<LinkEvent>>(endpoint: Endpoint, interval: Duration, sink: Sender<M>) {
     let mut backoff = Backoff::new();
     while !sink.is_closed() {
-        let error = match subscribe(&path, interval, &sink, &mut backoff).await {
+        let error = match subscribe(&endpoint, interval, &sink, &mut backoff).await {
             Ok(()) => return,
             Err(error) => error.to_string(),
         };
@@ -65,12 +64,12 @@ pub async fn watch<M: From<LinkEvent>>(path: PathBuf, interval: Duration, sink: 
 
 /// One connection, until it fails or nobody listens any more.
 async fn subscribe<M: From<LinkEvent>>(
-    path: &std::path::Path,
+    endpoint: &Endpoint,
     interval: Duration,
     sink: &Sender<M>,
     backoff: &mut Backoff,
 ) -> Result<(), Error> {
-    let mut connection = Connection::open(path).await?;
+    let mut connection = Connection::open(endpoint).await?;
     let interval_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
     connection.send(&Request::Watch { interval_ms }).await?;
     let mut patience = ANSWER_TIME;

@@ -161,7 +161,7 @@ impl Keymap {
             .find(|binding| binding.keys.iter().any(|key| key.matches(event)))
             .map(|binding| binding.action);
         match (bound, place, event.code) {
-            (None, Place::Filter, KeyCode::Char(c)) if !has_ctrl_or_alt(event) => {
+            (None, Place::Filter | Place::Entry, KeyCode::Char(c)) if !has_ctrl_or_alt(event) => {
                 Some(Action::Type(c))
             }
             (bound, ..) => bound,

@@ -7,10 +7,8 @@ mod key;
 mod keymap;
 mod table;
 
-use xsched_common::units::Class;
-
 use crate::replay::Seek;
-use crate::state::{Screen, Step};
+use crate::state::{Ask, Screen, Step};
 
 pub use key::{Key, NoKey};
 pub use keymap::{Binding, Keymap, KeymapError};
@@ -52,25 +50,27 @@ pub enum Action {
     Tree,
     /// Hold or resume the picture.
     Pause,
-    /// Ask for a class.
-    ChooseClass,
-    /// Ask for this class.
-    SetClass(Class),
-    /// Ask for the class above.
-    RaiseClass,
-    /// Ask for the class below.
-    LowerClass,
+    /// Ask for a change.
+    Ask(Ask),
+    /// In a question: a larger value, or a smaller when negative.
+    Adjust(isize),
+    /// In a question: this one of the values listed, from 0.
+    Pick(usize),
+    /// In a question: another device.
+    OtherDevice(isize),
+    /// Ask where the process's terms come from.
+    Explain,
     /// Have the process examined.
     Diagnose,
     /// Move within the recording.
     Seek(Seek),
     /// Play the recording faster, or slower when negative.
     Speed(i8),
-    /// Append to the filter.
+    /// Append to what is typed.
     Type(char),
-    /// Take the filter's last character.
+    /// Take the last character.
     Erase,
-    /// Empty the filter.
+    /// Take all of it.
     EraseAll,
     /// Scroll a text.
     Scroll(i16),
@@ -91,22 +91,25 @@ pub enum Place {
     Filter,
     /// In the sort menu.
     Sort,
-    /// In the confirmation of a class change.
-    Class,
+    /// In a question with values to choose from, or none.
+    Choice,
+    /// In a question with a value to type.
+    Entry,
     /// In a text.
     Text,
 }
 
 impl Place {
     /// Every place.
-    pub const ALL: [Place; 8] = [
+    pub const ALL: [Place; 9] = [
         Place::Screen(Screen::Processes),
         Place::Screen(Screen::Process),
         Place::Screen(Screen::Devices),
         Place::Screen(Screen::Events),
         Place::Filter,
         Place::Sort,
-        Place::Class,
+        Place::Choice,
+        Place::Entry,
         Place::Text,
     ];
 }

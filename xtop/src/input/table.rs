@@ -1,11 +1,10 @@
 //! The keys as they are without a configuration.
 
 use crossterm::event::KeyCode;
-use xsched_common::units::Class;
 
 use super::{Action, Key, Place};
 use crate::replay::Seek;
-use crate::state::{Screen, Step};
+use crate::state::{Ask, Screen, Step};
 
 /// Keys that do the same.
 pub(super) struct Row {
@@ -57,7 +56,7 @@ const SCREENS: &[Row] = rows! {
     [c('1')] => Action::Show(Screen::Processes), "processes", "", "screen: all processes";
     [c('2')] => Action::Show(Screen::Process), "process", "", "screen: the selected process";
     [c('3')] => Action::Show(Screen::Devices), "devices", "", "screen: who was open, capped or closed on each device, and when";
-    [c('4')] => Action::Show(Screen::Events), "events", "", "screen: joins, exits, class changes, drops, findings";
+    [c('4')] => Action::Show(Screen::Events), "events", "", "screen: joins, exits, changes and by whom, drops, findings";
     [TAB] => Action::NextScreen(1), "next-screen", "", "next screen";
     [BACK_TAB] => Action::NextScreen(-1), "previous-screen", "", "previous screen";
     [c('a')] => Action::Agent, "agent", "agent", "what the agent can see, what it lacks, what was dropped";
@@ -69,11 +68,15 @@ const SCREENS: &[Row] = rows! {
     [c('(')] => Action::Speed(-1), "slower", "slower", "replay: half as fast";
 };
 
-/// On the list of processes.
+/// On the list of processes, first in the footer.
 const LIST: &[Row] = rows! {
     [ENTER] => Action::Open, "open", "open", "the selected process on a screen of its own";
     [c('/')] => Action::Filter, "filter", "filter", "filter: words, !not, /regex/, column:text, p99:>5ms, gate:- for unknown";
     [c('s')] => Action::SortMenu, "sort", "sort", "choose the column to sort by (or click on its title)";
+};
+
+/// On the list of processes.
+const MORE: &[Row] = rows! {
     [c('p')] => Action::Pane, "pane", "pane", "show or hide a pane with the selected process";
     [c('t')] => Action::Tree, "tree", "tree", "children below their parents, then units together, then neither";
     [c('i')] => Action::Invert, "invert", "invert", "turn the order round";
@@ -92,15 +95,21 @@ const LIST: &[Row] = rows! {
 
 /// Where a process is chosen.
 const CHANGE: &[Row] = rows! {
-    [c('c')] => Action::ChooseClass, "class", "class", "change the class of the process (asks first)";
-    [c('+'), c('=')] => Action::RaiseClass, "raise", "", "one class up (asks first)";
-    [c('-')] => Action::LowerClass, "lower", "", "one class down (asks first)";
+    [c('c')] => Action::Ask(Ask::Class(0)), "class", "class", "change the class of the process (asks first, as all changes do)";
+    [c('+'), c('=')] => Action::Ask(Ask::Class(1)), "raise", "", "one class up";
+    [c('-')] => Action::Ask(Ask::Class(-1)), "lower", "", "one class down";
+    [c('w')] => Action::Ask(Ask::Weight), "weight", "weight", "change its share within the class";
+    [c('l')] => Action::Ask(Ask::Target), "target", "target", "set or remove its latency target";
+    [c('b')] => Action::Ask(Ask::Boost), "boost", "boost", "put it above all classes for a while";
+    [c('z')] => Action::Ask(Ask::Suspend), "suspend", "suspend", "close its gates for a while";
+    [c('r')] => Action::Ask(Ask::Resume), "resume", "resume", "end its boost or suspension";
 };
 
 /// On the screen of one process.
 const PROCESS: &[Row] = rows! {
     [ESC, ENTER] => Action::Back, "back", "back", "";
     [c('d')] => Action::Diagnose, "diagnose", "diagnose", "on the process's screen: examine why its work escapes scheduling";
+    [c('e')] => Action::Explain, "explain", "explain", "on the process's screen: which rules its class and weight come from";
     [RIGHT, c('n')] => Action::Step(Step::Rows(1)), "next-process", "next", "on the process's screen: the next process";
     [LEFT, c('N')] => Action::Step(Step::Rows(-1)), "previous-process", "previous", "on the process's screen: the previous one";
 };
@@ -113,6 +122,11 @@ const READ: &[Row] = rows! {
     [PAGE_UP, Key::Ctrl('b')] => Action::Scroll(-10), "page-up", "", "";
     [c('g'), HOME] => Action::Scroll(i16::MIN), "first", "", "";
     [c('G'), END] => Action::Scroll(i16::MAX), "last", "", "";
+};
+
+/// On the screen of devices.
+const DEVICES: &[Row] = rows! {
+    [c('m')] => Action::Ask(Ask::Sharing), "mode", "mode", "on the screen of devices: change how a device is shared";
 };
 
 /// On the screens of devices and events.
@@ -136,15 +150,28 @@ const SORT: &[Row] = rows! {
     [Key::Ctrl('c')] => Action::Quit, "", "", "";
 };
 
-const CLASS: &[Row] = rows! {
-    [ENTER, c('y')] => Action::Accept, "", "change", "";
-    [ESC, c('q'), c('n')] => Action::Cancel, "", "cancel", "";
-    [c('+'), c('='), c('k'), UP] => Action::RaiseClass, "", "up", "";
-    [c('-'), c('j'), DOWN] => Action::LowerClass, "", "down", "";
-    [c('1')] => Action::SetClass(Class::Realtime), "", "", "";
-    [c('2')] => Action::SetClass(Class::High), "", "", "";
-    [c('3')] => Action::SetClass(Class::Normal), "", "", "";
-    [c('4')] => Action::SetClass(Class::Low), "", "", "";
+const CHOICE: &[Row] = rows! {
+    [ENTER, c('y')] => Action::Accept, "", "do it", "";
+    [ESC, c('q'), c('n')] => Action::Cancel, "", "leave it", "";
+    [UP, c('k'), c('+'), c('=')] => Action::Adjust(1), "", "higher", "";
+    [DOWN, c('j'), c('-')] => Action::Adjust(-1), "", "lower", "";
+    [RIGHT, TAB] => Action::OtherDevice(1), "", "", "";
+    [LEFT, BACK_TAB] => Action::OtherDevice(-1), "", "", "";
+    [c('1')] => Action::Pick(0), "", "", "";
+    [c('2')] => Action::Pick(1), "", "", "";
+    [c('3')] => Action::Pick(2), "", "", "";
+    [c('4')] => Action::Pick(3), "", "", "";
+    [c('5')] => Action::Pick(4), "", "", "";
+    [Key::Ctrl('c')] => Action::Quit, "", "", "";
+};
+
+const ENTRY: &[Row] = rows! {
+    [ENTER] => Action::Accept, "", "do it", "";
+    [ESC] => Action::Cancel, "", "leave it", "";
+    [UP] => Action::Adjust(1), "", "more", "";
+    [DOWN] => Action::Adjust(-1), "", "less", "";
+    [Key::Ctrl('u')] => Action::EraseAll, "", "empty", "";
+    [Key::Plain(KeyCode::Backspace), Key::Ctrl('h')] => Action::Erase, "", "", "";
     [Key::Ctrl('c')] => Action::Quit, "", "", "";
 };
 
@@ -161,12 +188,14 @@ const TEXT: &[Row] = rows! {
 /// remapped: their keys have no names.
 pub(super) fn rows(place: Place) -> impl Iterator<Item = &'static Row> {
     let groups: &'static [&'static [Row]] = match place {
-        Place::Screen(Screen::Processes) => &[ALWAYS, LIST, CHANGE, SCREENS],
+        Place::Screen(Screen::Processes) => &[ALWAYS, LIST, CHANGE, MORE, SCREENS],
         Place::Screen(Screen::Process) => &[ALWAYS, PROCESS, CHANGE, READ, SCREENS],
-        Place::Screen(Screen::Devices | Screen::Events) => &[ALWAYS, LEAVE, READ, SCREENS],
+        Place::Screen(Screen::Devices) => &[ALWAYS, LEAVE, DEVICES, READ, SCREENS],
+        Place::Screen(Screen::Events) => &[ALWAYS, LEAVE, READ, SCREENS],
         Place::Filter => &[FILTER],
         Place::Sort => &[SORT],
-        Place::Class => &[CLASS],
+        Place::Choice => &[CHOICE],
+        Place::Entry => &[ENTRY],
         Place::Text => &[TEXT],
     };
     groups.iter().copied().flatten()

@@ -1,8 +1,8 @@
 //! Comma-separated values (RFC 4180): raw numbers, unknown is empty.
 
-use xsched_common::api::{GateState, Latency, ProcessRow, ShimState};
+use xsched_common::api::{GateState, Hold, Latency, ProcessRow, ShimState};
 
-use crate::state::Row;
+use crate::state::{Row, slo_name};
 
 /// One name per field of [`line`].
 pub fn header() -> String {
@@ -11,7 +11,7 @@ pub fn header() -> String {
     header
 }
 
-const NAMES: [&str; 33] = [
+const NAMES: [&str; 41] = [
     "time_unix_ns",
     "pid",
     "start_time",
@@ -45,6 +45,14 @@ const NAMES: [&str; 33] = [
     "guard_lease",
     "parent",
     "cgroup",
+    "weight",
+    "terms_from",
+    "hold",
+    "hold_remaining_ns",
+    "slo_target_p99_ns",
+    "slo_state",
+    "slo_reason",
+    "busy_ratio",
 ];
 
 /// The process of `row` as seen at `time_unix_ns`.
@@ -73,11 +81,12 @@ pub fn line(time_unix_ns: u64, row: &Row) -> String {
         kernel_ns,
         callers: _,
         burst_histogram: _,
+        // Unknown where the agent does not say where it comes from.
         weight: _,
-        terms_from: _,
-        slo: _,
-        hold: _,
-        busy_ratio: _,
+        terms_from,
+        slo,
+        hold,
+        busy_ratio,
         apis: _,
     } = &row.process;
     let [burst_count, burst_p50, burst_p99, burst_max] = latency(*burst);
@@ -126,6 +135,19 @@ pub fn line(time_unix_ns: u64, row: &Row) -> String {
         optional(guards.map(|guards| guards.lease)),
         optional(*parent),
         cgroup.as_deref().map(quoted).unwrap_or_default(),
+        optional(row.weight()),
+        quoted(terms_from),
+        optional(hold.map(|hold| match hold.hold {
+            Hold::Boosted => "boosted",
+            Hold::Suspended => "suspended",
+        })),
+        optional(hold.map(|hold| hold.remaining_ns.0)),
+        optional(slo.as_ref().map(|slo| slo.target_p99_ns.0)),
+        optional(slo.as_ref().map(|slo| slo_name(slo.state))),
+        slo.as_ref()
+            .map(|slo| quoted(&slo.reason))
+            .unwrap_or_default(),
+        optional(*busy_ratio),
     ];
     let mut line = fields.join(",");
     line.push('\n');

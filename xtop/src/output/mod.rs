@@ -63,7 +63,7 @@ async fn print(
         return Ok(());
     }
     let start = Instant::now();
-    let mut connection = Connection::open(&settings.socket).await?;
+    let mut connection = Connection::open(&settings.endpoint).await?;
     let interval_ms = u64::try_from(settings.interval.as_millis()).unwrap_or(u64::MAX);
     connection
         .send(&match count {
@@ -134,12 +134,13 @@ impl Printer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conn::Endpoint;
     use crate::fixture::{typical, users};
     use crate::state::Access;
 
     fn print(format: Format, filter: &str, sort: &str) -> String {
         let settings = Settings {
-            socket: "/nowhere".into(),
+            endpoint: Endpoint::Socket("/nowhere".into()),
             interval: std::time::Duration::from_secs(1),
             access: Access::ReadOnly,
             sort: sort.parse().expect("a sort"),

@@ -1,11 +1,7 @@
 //! What each action does.
 
-use xsched_common::units::Class;
-
-use super::mode::{lowered, raised};
 use super::{
-    Access, ClassChange, Column, Detail, Effect, Examination, Filter, FilterLine, Flow, Focus,
-    Link, Mode, Screen, Sort, State, Step, Tone,
+    Ask, Column, Detail, Effect, Filter, FilterLine, Flow, Focus, Mode, Screen, Sort, State, Step,
 };
 use crate::input::Action;
 use crate::layout::Layout;
@@ -16,15 +12,17 @@ impl State {
     /// Whether `action` would do something now: the footer shows only these.
     pub fn can(&self, action: Action) -> bool {
         match action {
-            Action::ChooseClass | Action::SetClass(_) | Action::RaiseClass | Action::LowerClass => {
-                self.settings.access == Access::Full
-                    && self.link == Link::Connected
-                    && self.subject().is_some()
+            Action::Ask(Ask::Resume) => {
+                let holds = |row: &super::Row| row.process.hold.is_some();
+                self.refusal(true).is_none() && self.subject().is_some_and(holds)
             }
-            Action::Diagnose => {
-                self.settings.access != Access::Recorded
-                    && self.link == Link::Connected
-                    && self.subject().is_some()
+            Action::Ask(Ask::Sharing) => {
+                let devices = |seen: &super::Seen| !seen.devices.is_empty();
+                self.refusal(true).is_none() && self.seen.as_ref().is_some_and(devices)
+            }
+            Action::Ask(_) => self.refusal(true).is_none() && self.subject().is_some(),
+            Action::Diagnose | Action::Explain => {
+                self.refusal(false).is_none() && self.subject().is_some()
             }
             Action::Seek(_) | Action::Speed(_) => self.replay.is_some(),
             Action::Step(_) | Action::Page(_) | Action::Open | Action::Pane => {
@@ -79,6 +77,7 @@ impl State {
             }
             Action::Pause => self.toggle_pause(),
             Action::Diagnose => return self.diagnose(),
+            Action::Explain => return self.explain(),
             Action::Seek(_) | Action::Speed(_) if self.replay.is_none() => {}
             Action::Seek(seek) => return Effect::Replay(Command::Seek(seek)),
             Action::Speed(steps) => return Effect::Replay(Command::Speed(steps)),
@@ -89,15 +88,18 @@ impl State {
                     error: None,
                 });
             }
-            Action::ChooseClass => self.ask_class(|current| current),
-            Action::SetClass(class) => self.ask_class(|_| class),
-            Action::RaiseClass => self.ask_class(raised),
-            Action::LowerClass => self.ask_class(lowered),
-            Action::Type(c) => self.edit_filter(|text| text.push(c)),
-            Action::Erase => self.edit_filter(|text| {
-                text.pop();
-            }),
-            Action::EraseAll => self.edit_filter(String::clear),
+            Action::Ask(ask) => self.ask(ask),
+            Action::Type(_) | Action::Erase | Action::EraseAll => self.edit(action),
+            Action::Adjust(_) | Action::Pick(_) | Action::OtherDevice(_) => {
+                if let Mode::Ask(question) = &mut self.mode {
+                    match action {
+                        Action::Adjust(steps) => question.adjust(steps),
+                        Action::Pick(n) => question.pick(n),
+                        Action::OtherDevice(steps) => question.other_device(steps),
+                        _ => {}
+                    }
+                }
+            }
             Action::Scroll(lines) => self.scroll_by(lines),
             Action::MenuStep(n) => {
                 if let Mode::Sort(column) = &mut self.mode {
@@ -130,28 +132,6 @@ impl State {
             _ => &mut self.scroll,
         };
         *line = line.saturating_add_signed(lines).min(last);
-    }
-
-    fn diagnose(&mut self) -> Effect {
-        if self.settings.access == Access::Recorded {
-            self.notify(Tone::Bad, "a recording cannot be examined".into());
-            return Effect::None;
-        }
-        if self.link != Link::Connected {
-            self.notify(
-                Tone::Bad,
-                "not connected: nothing can be examined now".into(),
-            );
-            return Effect::None;
-        }
-        let Some(target) = self.subject().map(|row| row.identity()) else {
-            return Effect::None;
-        };
-        if self.examinations.get(target) == Some(&Examination::Running) {
-            return Effect::None;
-        }
-        self.examinations.set(target, Examination::Running);
-        Effect::Diagnose(target)
     }
 
     fn toggle_pane(&mut self) {
@@ -188,39 +168,25 @@ impl State {
         }
     }
 
-    /// Opens the confirmation with the class that `choose` makes of the
-    /// current one; in it, changes the choice.
-    fn ask_class(&mut self, choose: impl FnOnce(Class) -> Class) {
-        if let Mode::Class(change) = &mut self.mode {
-            change.chosen = choose(change.chosen);
+    /// Types into the filter or the question.
+    fn edit(&mut self, action: Action) {
+        if let Mode::Ask(question) = &mut self.mode {
+            if let Some(entry) = question.entry_mut() {
+                match action {
+                    Action::Type(c) => entry.push(c),
+                    Action::Erase => entry.pop(),
+                    _ => entry.clear(),
+                }
+            }
             return;
         }
-        let refusal = match self.settings.access {
-            Access::Full => None,
-            Access::ReadOnly => Some("read-only: start xtop without --readonly"),
-            Access::Recorded => Some("this is a recording: nothing can be changed"),
-        };
-        if let Some(refusal) = refusal {
-            return self.notify(Tone::Bad, refusal.into());
-        }
-        if self.link != Link::Connected {
-            self.notify(
-                Tone::Bad,
-                "not connected: classes cannot be changed now".into(),
-            );
-            return;
-        }
-        self.processes.pin();
-        if let Some(row) = self.subject() {
-            self.mode = Mode::Class(ClassChange {
-                target: row.identity(),
-                command: row.command.clone(),
-                current: row.process.class,
-                chosen: choose(row.process.class),
-            });
-        } else {
-            self.notify(Tone::Bad, "there is no process to change".into());
-        }
+        self.edit_filter(|text| match action {
+            Action::Type(c) => text.push(c),
+            Action::Erase => {
+                text.pop();
+            }
+            _ => text.clear(),
+        });
     }
 
     fn edit_filter(&mut self, edit: impl FnOnce(&mut String)) {
@@ -250,29 +216,9 @@ impl State {
             Mode::Sort(column) => self.sort_by_or_invert(column),
             Mode::Filter(line) if line.error.is_some() => self.mode = Mode::Filter(line),
             Mode::Filter(line) => self.filter_text = line.text.trim().to_owned(),
-            Mode::Class(change) => return self.change_class(change),
+            Mode::Ask(question) => return self.confirm(question),
         }
         Effect::None
-    }
-
-    fn change_class(&mut self, change: ClassChange) -> Effect {
-        let pid = change.target.pid;
-        // The request names a pid; by now it may be another process's.
-        if self.processes.find(change.target).is_none() {
-            self.notify(
-                Tone::Bad,
-                format!("pid {pid} has exited: nothing was changed"),
-            );
-            return Effect::None;
-        }
-        if change.chosen == change.current {
-            self.notify(Tone::Good, format!("pid {pid} stays {}", change.current));
-            return Effect::None;
-        }
-        Effect::Set {
-            pid,
-            class: change.chosen,
-        }
     }
 }
 

@@ -1,8 +1,9 @@
-//! What happened, from the difference between snapshots.
+//! What happened: the agent's own list, and what the difference between
+//! snapshots shows besides.
 
 use std::collections::{HashMap, VecDeque};
 
-use xsched_common::api::{AgentInfo, Severity, ShimState};
+use xsched_common::api::{AgentInfo, EventKind as AgentKind, EventRow, Severity, ShimState};
 use xsched_common::units::Class;
 
 use super::row::{Identity, Row};
@@ -19,8 +20,14 @@ pub enum EventKind {
     Joined,
     /// A process exited.
     Exited,
-    /// A process has another class.
-    Class,
+    /// Terms of a process changed.
+    Changed,
+    /// A change was refused.
+    Refused,
+    /// The configuration was read, or could not be.
+    Configuration,
+    /// A latency target went out of reach, or came back.
+    Slo,
     /// Events are missing from the counts.
     Drops,
     /// Diagnosis found something.
@@ -36,7 +43,10 @@ impl EventKind {
             EventKind::Seen => "seen",
             EventKind::Joined => "joined",
             EventKind::Exited => "exited",
-            EventKind::Class => "class",
+            EventKind::Changed => "changed",
+            EventKind::Refused => "refused",
+            EventKind::Configuration => "config",
+            EventKind::Slo => "slo",
             EventKind::Drops => "drops",
             EventKind::Finding(_) => "finding",
             EventKind::Agent => "agent",
@@ -55,6 +65,8 @@ pub struct Event {
     pub pid: Option<u32>,
     /// What.
     pub text: String,
+    /// Who did it, where the agent says so.
+    pub actor: Option<String>,
 }
 
 /// What the next snapshot is compared with.
@@ -74,6 +86,8 @@ pub struct Events {
     /// Class changes of this xtop that the next snapshots will show.
     own_changes: Vec<(u32, Class)>,
     time_unix_ns: u64,
+    /// Number of the agent's last event; none from one that lists none.
+    last_number: Option<u64>,
 }
 
 impl Events {
@@ -98,22 +112,82 @@ impl Events {
 
     /// Adds what the snapshots do not show.
     pub fn add(&mut self, kind: EventKind, pid: Option<u32>, text: String) {
-        let time_unix_ns = self.time_unix_ns;
-        if self.list.len() >= MAX_EVENTS {
-            self.list.pop_front();
-        }
-        self.list.push_back(Event {
-            time_unix_ns,
+        self.push(Event {
+            time_unix_ns: self.time_unix_ns,
             kind,
             pid,
             text,
+            actor: None,
         });
     }
 
-    /// Compares a snapshot with the one before; the first is compared with
-    /// nothing.
-    pub fn compare(&mut self, time_unix_ns: u64, agent: &AgentInfo, rows: &[Row]) {
+    fn push(&mut self, event: Event) {
+        if self.list.len() >= MAX_EVENTS {
+            self.list.pop_front();
+        }
+        self.list.push_back(event);
+    }
+
+    /// Takes in a snapshot: what the agent lists of it, and what it shows
+    /// compared with the one before; the first is compared with nothing.
+    pub fn take_in(
+        &mut self,
+        time_unix_ns: u64,
+        agent: &AgentInfo,
+        events: Vec<EventRow>,
+        rows: &[Row],
+    ) {
         self.time_unix_ns = time_unix_ns;
+        if self.agent.is_some_and(|(pid, _)| pid != agent.pid) {
+            // Its successor counts anew.
+            self.last_number = None;
+        }
+        for event in events {
+            self.list_of_agent(event);
+        }
+        self.compare(agent, rows);
+    }
+
+    /// Takes in an event of the agent's list, which comes whole with every
+    /// snapshot.
+    fn list_of_agent(&mut self, event: EventRow) {
+        let missed = match self.last_number {
+            Some(last) if event.number <= last => return,
+            Some(last) => event.number - last - 1,
+            // Older ones were before xtop's time.
+            None => 0,
+        };
+        if missed > 0 {
+            let text = format!("{missed} events missed: more than the agent keeps");
+            self.add(EventKind::Drops, None, text);
+        }
+        self.last_number = Some(event.number);
+        let kind = match event.kind {
+            AgentKind::Joined => EventKind::Joined,
+            AgentKind::Left => EventKind::Exited,
+            AgentKind::Changed => EventKind::Changed,
+            AgentKind::Refused => EventKind::Refused,
+            AgentKind::Configuration => EventKind::Configuration,
+            AgentKind::Finding(severity) => EventKind::Finding(severity),
+            AgentKind::Dropped => EventKind::Drops,
+            AgentKind::Slo => EventKind::Slo,
+        };
+        self.push(Event {
+            time_unix_ns: event.time_unix_ns,
+            kind,
+            pid: event.pid,
+            text: event.text,
+            actor: event.actor,
+        });
+    }
+
+    /// Whether the agent keeps a list of its own: what is on it is not
+    /// guessed from differences.
+    fn is_listed(&self) -> bool {
+        self.last_number.is_some()
+    }
+
+    fn compare(&mut self, agent: &AgentInfo, rows: &[Row]) {
         match self.agent.replace((agent.pid, agent.drops.total)) {
             None => {
                 let text = format!("agent {} (pid {})", agent.version, agent.pid);
@@ -123,7 +197,7 @@ impl Events {
                 let text = format!("agent restarted: pid {pid} is now {}", agent.pid);
                 self.add(EventKind::Agent, None, text);
             }
-            Some((_, drops)) if agent.drops.total > drops => {
+            Some((_, drops)) if agent.drops.total > drops && !self.is_listed() => {
                 let more = agent.drops.total - drops;
                 let text = format!("{more} events dropped: counts are too low by these");
                 self.add(EventKind::Drops, None, text);
@@ -146,6 +220,9 @@ impl Events {
         let mut gone: Vec<_> = before.into_iter().collect();
         gone.sort_by_key(|(identity, _)| (identity.pid, identity.start_time));
         for (identity, known) in gone {
+            if self.is_listed() && known.shim == ShimState::Joined {
+                continue;
+            }
             self.add(EventKind::Exited, Some(identity.pid), known.command);
         }
     }
@@ -160,6 +237,7 @@ impl Events {
                 let text = format!("{} uses HIP without the shim's gate", row.command);
                 self.add(EventKind::Seen, pid, text);
             }
+            _ if self.is_listed() => return,
             (None, true) | (Some(ShimState::Absent | ShimState::Mapped), true) => {
                 let text = format!("{} is scheduled as {}", row.command, process.class);
                 self.add(EventKind::Joined, pid, text);
@@ -181,7 +259,7 @@ impl Events {
                 None => "by another client",
             };
             let text = format!("{} {} to {}, {by}", row.command, known.class, process.class);
-            self.add(EventKind::Class, pid, text);
+            self.add(EventKind::Changed, pid, text);
         }
     }
 }
@@ -208,7 +286,10 @@ mod tests {
     fn differences_become_events() {
         let mut snapshot = typical();
         let mut events = Events::default();
-        events.compare(1, &snapshot.agent, &rows(&snapshot.processes));
+        let take_in = |events: &mut Events, at, snapshot: &xsched_common::api::Snapshot| {
+            events.take_in(at, &snapshot.agent, Vec::new(), &rows(&snapshot.processes));
+        };
+        take_in(&mut events, 1, &snapshot);
         let first = [
             ("agent", None),
             ("joined", Some(977)),
@@ -216,7 +297,7 @@ mod tests {
             ("seen", Some(5100)),
         ];
         assert_eq!(said(&events), first);
-        events.compare(2, &snapshot.agent, &rows(&snapshot.processes));
+        take_in(&mut events, 2, &snapshot);
         assert_eq!(said(&events).len(), 4, "nothing happened");
 
         events.changed_here(977, Class::Normal);
@@ -224,11 +305,11 @@ mod tests {
         snapshot.processes[1].class = Class::Realtime;
         snapshot.processes[2].start_time += 1;
         snapshot.agent.drops.total = 12;
-        events.compare(3, &snapshot.agent, &rows(&snapshot.processes));
+        take_in(&mut events, 3, &snapshot);
         let rest = [
             ("drops", None),
-            ("class", Some(977)),
-            ("class", Some(4242)),
+            ("changed", Some(977)),
+            ("changed", Some(4242)),
             ("seen", Some(5100)),
             ("exited", Some(5100)),
         ];
@@ -254,5 +335,51 @@ mod tests {
                 .next()
                 .is_some_and(|e| e.text == "1999")
         );
+    }
+
+    #[test]
+    fn the_agents_list_comes_first_and_once() {
+        let row = |number, kind| EventRow {
+            number,
+            time_unix_ns: number,
+            pid: Some(4242),
+            actor: Some("anna (uid 1000, pid 7)".into()),
+            kind,
+            text: "high to low".into(),
+        };
+        let mut snapshot = typical();
+        let mut events = Events::default();
+        let mut take_in = |snapshot: &xsched_common::api::Snapshot, list| {
+            events.take_in(9, &snapshot.agent, list, &rows(&snapshot.processes));
+            let said = said(&events);
+            events = Events {
+                list: VecDeque::new(),
+                ..events.clone()
+            };
+            said
+        };
+        let joined = row(6, AgentKind::Joined);
+        let first = take_in(&snapshot, vec![joined.clone()]);
+        let expected = [
+            ("joined", Some(4242)),
+            ("agent", None),
+            ("seen", Some(5100)),
+        ];
+        assert_eq!(first, expected, "joins are the agent's to tell");
+
+        snapshot.processes[1].class = Class::Low;
+        let list = vec![joined, row(7, AgentKind::Changed)];
+        assert_eq!(take_in(&snapshot, list.clone()), [("changed", Some(4242))]);
+        assert!(take_in(&snapshot, list).is_empty(), "once");
+
+        snapshot.processes.remove(1);
+        let late = vec![row(10, AgentKind::Left)];
+        let gap = [("drops", None), ("exited", Some(4242))];
+        assert_eq!(take_in(&snapshot, late), gap);
+
+        snapshot.agent.pid += 1;
+        let anew = vec![row(1, AgentKind::Configuration)];
+        let restarted = [("config", Some(4242)), ("agent", None)];
+        assert_eq!(take_in(&snapshot, anew), restarted);
     }
 }

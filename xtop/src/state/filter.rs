@@ -7,7 +7,8 @@ use std::str::FromStr;
 
 use regex::{Regex, RegexBuilder};
 
-use super::columns::{Column, Value};
+use super::cells::Value;
+use super::columns::Column;
 use super::row::Row;
 use crate::format;
 

@@ -1,8 +1,9 @@
 //! The last snapshots, as series: what sparklines and timelines show.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
-use xsched_common::api::{DeviceRow, GateState};
+use xsched_common::api::{DeviceRow, GateState, History as Past, HistoryPoint};
 use xsched_common::units::{Class, Nanos};
 
 use super::row::{Identity, Row};
@@ -22,6 +23,20 @@ pub struct Sample {
     pub wait_p99: Option<Nanos>,
     /// Its gate, if it has one.
     pub gate: Option<GateState>,
+    /// Launches per second.
+    pub launches_per_s: f32,
+    /// Estimated share of the device's time, where the agent says it.
+    pub busy: Option<f32>,
+}
+
+/// A device in one snapshot.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DeviceSample {
+    /// The highest class with work.
+    pub top: Option<Class>,
+    /// Estimated share of its time in which it had work, where the agent says
+    /// it.
+    pub busy: Option<f32>,
 }
 
 /// A process over time.
@@ -42,7 +57,7 @@ pub struct History {
     now: u64,
     times: VecDeque<u64>,
     processes: HashMap<Identity, Series>,
-    devices: HashMap<String, VecDeque<(u64, Option<Class>)>>,
+    devices: HashMap<String, VecDeque<(u64, DeviceSample)>>,
 }
 
 impl History {
@@ -81,7 +96,11 @@ impl History {
                 continue;
             }
             let samples = self.devices.entry(device.address.clone()).or_default();
-            push_bounded(samples, (self.now, device.top_active));
+            let sample = DeviceSample {
+                top: device.top_active,
+                busy: device.busy_ratio.map(|ratio| ratio as f32),
+            };
+            push_bounded(samples, (self.now, sample));
         }
     }
 
@@ -92,9 +111,9 @@ impl History {
         self.last(samples, n)
     }
 
-    /// The highest class with work in the last `n` snapshots, oldest first;
-    /// none where the device was not there.
-    pub fn device(&self, address: &str, n: usize) -> Vec<Option<Option<Class>>> {
+    /// A device in the last `n` snapshots, oldest first; none where it was not
+    /// there.
+    pub fn device(&self, address: &str, n: usize) -> Vec<Option<DeviceSample>> {
         self.last(self.devices.get(address), n)
     }
 
@@ -114,6 +133,38 @@ impl History {
             )
         });
         users
+    }
+
+    /// What `past` knows of the time before the last `n` snapshots, in at most
+    /// `columns` steps of `interval`, oldest first.
+    pub fn before(
+        &self,
+        past: &Past,
+        n: usize,
+        columns: usize,
+        interval: Duration,
+    ) -> Vec<Option<HistoryPoint>> {
+        let first = self.times.len().saturating_sub(n.max(1));
+        let (Some(&start), Some(oldest)) = (self.times.get(first), past.points.first()) else {
+            return Vec::new();
+        };
+        let step = u64::try_from(interval.as_nanos())
+            .unwrap_or(u64::MAX)
+            .max(1);
+        // Each point stands for the interval that ends with it.
+        let length = past.interval_ns.0.max(1);
+        let oldest = oldest.time_unix_ns.saturating_sub(length);
+        let mut columns: Vec<_> = (1..=columns as u64)
+            .map_while(|k| start.checked_sub(step.checked_mul(k)?))
+            .take_while(|&time| time > oldest)
+            .map(|time| {
+                let after = past.points.partition_point(|p| p.time_unix_ns < time);
+                let point = past.points.get(after).copied();
+                point.filter(|p| p.time_unix_ns.saturating_sub(length) < time)
+            })
+            .collect();
+        columns.reverse();
+        columns
     }
 
     /// The time that the last `n` snapshots cover.
@@ -156,6 +207,8 @@ fn sample(row: &Row) -> Sample {
         burst: burst.map(|latency| (latency.p50_ns, latency.p99_ns)),
         wait_p99: wait.map(|latency| latency.p99_ns),
         gate: process.gate.as_ref().map(|gate| gate.state),
+        launches_per_s: process.launches_per_s as f32,
+        busy: process.busy_ratio.map(|ratio| ratio as f32),
     }
 }
 
@@ -195,5 +248,43 @@ mod tests {
             history.push(second * 1_000_000_000, &[], &[]);
         }
         assert_eq!((history.len(), history.processes.len()), (LENGTH, 0));
+    }
+
+    #[test]
+    fn the_agents_past_fills_the_columns_before_the_first_snapshot() {
+        let mut history = History::default();
+        let second = 1_000_000_000;
+        for n in 100..103 {
+            history.push(n * second, &[], &[]);
+        }
+        // Every two seconds from 90 to 104, 96 is missing.
+        let point = |n: u64| HistoryPoint {
+            time_unix_ns: n * second,
+            launches_per_s: n as f64,
+            ..HistoryPoint::default()
+        };
+        let past = Past {
+            pid: Some(7),
+            interval_ns: Nanos(2 * second),
+            points: [90, 92, 94, 98, 100, 102, 104].map(point).to_vec(),
+        };
+        let columns = |n, columns, ms| -> Vec<Option<u64>> {
+            let step = Duration::from_millis(ms);
+            let before = history.before(&past, n, columns, step);
+            let rate = |p: Option<HistoryPoint>| p.map(|p| p.launches_per_s as u64);
+            before.into_iter().map(rate).collect()
+        };
+        let some = |n: u64| Some(n);
+        assert_eq!(
+            columns(3, 6, 1_000),
+            [some(94), None, None, some(98), some(98), some(100)]
+        );
+        assert_eq!(columns(3, 100, 1_000).len(), 11, "no further than known");
+        assert_eq!(columns(1, 2, 500), [some(102), some(102)]);
+        assert!(
+            History::default()
+                .before(&past, 3, 9, Duration::ZERO)
+                .is_empty()
+        );
     }
 }

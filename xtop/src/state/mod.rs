@@ -4,36 +4,47 @@
 //! caller has to do. Time comes with the message.
 
 mod act;
+mod answers;
+mod cells;
+mod change;
 mod columns;
+mod entry;
 mod events;
-mod examine;
 mod filter;
 mod history;
 mod mode;
 mod mouse;
 mod parts;
 mod processes;
+mod query;
+mod question;
 mod row;
 mod screen;
 mod tree;
+mod verdict;
 
 use std::time::Duration;
 
 use crossterm::event::{Event, KeyEventKind};
-use xsched_common::api::{Diagnosis, Settled, Snapshot};
+use xsched_common::api::{Diagnosis, Explanation, History as Past, Snapshot};
 
-pub use columns::{Column, Direction, Value};
+pub use answers::{Answer, Answers};
+pub use cells::{Value, hold_word, slo_name};
+pub use columns::{Column, Direction};
+pub use entry::Entry;
 pub use events::{Event as Happening, EventKind, Events};
-pub use examine::{Examination, Examinations};
 pub use filter::{Filter, FilterError};
-pub use history::{History, LENGTH as HISTORY_LENGTH, Sample, Series};
-pub use mode::{ClassChange, FilterLine, Mode};
+pub use history::{DeviceSample, History, LENGTH as HISTORY_LENGTH, Sample, Series};
+pub use mode::{FilterLine, Mode};
 pub use parts::{
-    Access, Detail, Effect, Flow, Focus, Life, Link, Msg, Notice, Seen, Settings, Tone,
+    Access, Detail, Effect, Flow, Focus, Life, Link, Msg, Notice, Query, Seen, Settings, Tone,
+    Topic,
 };
 pub use processes::{Arrangement, Processes, Sort, Step};
+pub use question::{Ask, NothingToDo, Question, Terms};
 pub use row::{Identity, Row, Users};
 pub use screen::Screen;
+pub use verdict::{Standing, Tally, Verdict};
 
 use crate::conn::LinkEvent;
 use crate::input::Place;
@@ -75,7 +86,13 @@ pub struct State {
     /// What happened.
     pub events: Events,
     /// Examinations that were asked for.
-    pub examinations: Examinations,
+    pub examinations: Answers<Diagnosis>,
+    /// Where terms come from, where that was asked for.
+    pub explanations: Answers<Explanation>,
+    /// What the agent remembers of processes.
+    pub past: Answers<Past>,
+    /// What the agent remembers of its devices.
+    pub devices_past: Option<Answer<Past>>,
     /// Where the replay is, if this is one.
     pub replay: Option<Position>,
     /// Whether new snapshots reach the screen.
@@ -103,7 +120,10 @@ impl State {
             detail: Detail::Hidden,
             history: History::default(),
             events: Events::default(),
-            examinations: Examinations::default(),
+            examinations: Answers::default(),
+            explanations: Answers::default(),
+            past: Answers::default(),
+            devices_past: None,
             replay: None,
             flow: Flow::Live,
             notice: None,
@@ -129,12 +149,8 @@ impl State {
                 self.link_event(event);
                 Effect::None
             }
-            Msg::Settled(result) => {
-                self.settled(result);
-                Effect::None
-            }
-            Msg::Diagnosed(target, result) => {
-                self.diagnosed(target, result);
+            Msg::Answer(query, result) => {
+                self.answered(query, result);
                 Effect::None
             }
             Msg::Replay(position) => {
@@ -154,7 +170,10 @@ impl State {
         };
         let rows = Layout::of(self.size, self).rows();
         self.processes.scroll(rows);
-        effect
+        match effect {
+            Effect::None => self.ask_for_the_past(),
+            effect => effect,
+        }
     }
 
     /// Age of the data on screen.
@@ -186,6 +205,12 @@ impl State {
                 };
             }
             LinkEvent::Snapshot(snapshot) => {
+                if self.link != Link::Connected {
+                    self.past.forget_failures();
+                    if let Some(Answer::Failed(_)) = self.devices_past {
+                        self.devices_past = None;
+                    }
+                }
                 self.link = Link::Connected;
                 match &mut self.flow {
                     Flow::Live => self.show(*snapshot, self.now),
@@ -203,13 +228,22 @@ impl State {
             agent,
             devices,
             processes,
-            events: _,
+            events,
         } = snapshot;
         let rows = processes.into_iter().map(|p| Row::new(p, &self.users));
         let rows: Vec<Row> = rows.collect();
         self.history.push(time_unix_ns, &rows, &devices);
         let before = self.events.newest_first().len();
-        self.events.compare(time_unix_ns, &agent, &rows);
+        let restarted = self
+            .seen
+            .as_ref()
+            .is_some_and(|seen| seen.agent.pid != agent.pid);
+        if restarted {
+            // What the one before remembered is gone with it.
+            self.past.clear();
+            self.devices_past = None;
+        }
+        self.events.take_in(time_unix_ns, &agent, events, &rows);
         if self.screen == Screen::Events && self.scroll > 0 {
             // What is being read stays where it is.
             let more = self.events.newest_first().len() - before;
@@ -229,37 +263,6 @@ impl State {
             agent,
             devices,
         });
-    }
-
-    fn diagnosed(&mut self, target: Identity, result: Result<Diagnosis, String>) {
-        let examination = match result {
-            Err(error) => {
-                self.notify(Tone::Bad, error.clone());
-                Examination::Failed(error)
-            }
-            Ok(diagnosis) => {
-                for finding in &diagnosis.findings {
-                    let text = format!("{}: {}", finding.code, finding.title);
-                    let kind = EventKind::Finding(finding.severity);
-                    self.events.add(kind, Some(target.pid), text);
-                }
-                Examination::Done(diagnosis)
-            }
-        };
-        self.examinations.set(target, examination);
-    }
-
-    fn settled(&mut self, result: Result<Settled, String>) {
-        match result {
-            Err(error) => self.notify(Tone::Bad, error),
-            Ok(Settled {
-                pid, class, joined, ..
-            }) => {
-                self.events.changed_here(pid, class);
-                let when = if joined { "" } else { " as soon as it joins" };
-                self.notify(Tone::Good, format!("pid {pid} is {class}{when}"));
-            }
-        }
     }
 
     fn terminal_event(&mut self, event: Event) -> Effect {
@@ -288,7 +291,10 @@ impl State {
             Mode::Browse => Place::Screen(self.screen),
             Mode::Filter(_) => Place::Filter,
             Mode::Sort(_) => Place::Sort,
-            Mode::Class(_) => Place::Class,
+            Mode::Ask(ref question) => match question.entry() {
+                Some(_) => Place::Entry,
+                None => Place::Choice,
+            },
             Mode::Help(_) | Mode::Agent(_) => Place::Text,
         }
     }

@@ -1,15 +1,14 @@
 //! What comes in, what goes out, and the parts of the state.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crossterm::event::Event;
-use xsched_common::api::{AgentInfo, DeviceRow, Diagnosis, Settled, Snapshot};
-use xsched_common::units::{Class, Nanos};
+use xsched_common::api::{AgentInfo, DeviceRow, Request, Response, Snapshot};
+use xsched_common::units::Nanos;
 
 use super::processes::Sort;
 use super::row::{Identity, Row};
-use crate::conn::LinkEvent;
+use crate::conn::{Endpoint, LinkEvent};
 use crate::input::Keymap;
 use crate::replay::{Command, Position};
 
@@ -20,10 +19,8 @@ pub enum Msg {
     Link(LinkEvent),
     /// On the terminal.
     Terminal(Event),
-    /// A class change came back.
-    Settled(Result<Settled, String>),
-    /// An examination came back.
-    Diagnosed(Identity, Result<Diagnosis, String>),
+    /// The agent's answer to a query.
+    Answer(Query, Result<Response, String>),
     /// Where the replay is.
     Replay(Position),
     /// The replay starts anew somewhere else: what was shown is not before
@@ -56,26 +53,43 @@ impl From<LinkEvent> for Msg {
 }
 
 /// What the caller has to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Nothing but drawing.
     None,
     /// Leave.
     Quit,
-    /// Ask the agent for a class change.
-    Set {
-        /// The process.
-        pid: u32,
-        /// The class it is to get.
-        class: Class,
-    },
-    /// Ask the agent to examine a process.
-    Diagnose(Identity),
+    /// Ask the agent for something.
+    Ask(Query),
     /// Steer the replay.
     Replay(Command),
 }
 
-/// Whether classes may be changed from here.
+/// A request, and what its answer is for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Query {
+    /// What its answer is for.
+    pub topic: Topic,
+    /// The request.
+    pub request: Request,
+}
+
+/// What an answer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// A change: the user is told what came of it.
+    Change,
+    /// The findings about a process.
+    Diagnosis(Identity),
+    /// Where the terms of a process come from.
+    Explanation(Identity),
+    /// The time of a process before xtop's start.
+    Past(Identity),
+    /// The time of the devices before xtop's start.
+    DevicesPast,
+}
+
+/// Whether anything may be changed from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// They may.
@@ -175,11 +189,11 @@ pub enum Tone {
 /// How xtop was started.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The agent's socket.
-    pub socket: PathBuf,
+    /// Where the agent is.
+    pub endpoint: Endpoint,
     /// Time between snapshots.
     pub interval: Duration,
-    /// Whether classes may be changed.
+    /// Whether anything may be changed.
     pub access: Access,
     /// The order to begin with.
     pub sort: Sort,

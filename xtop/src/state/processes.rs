@@ -6,6 +6,7 @@ use super::columns::{Column, Direction};
 use super::filter::Filter;
 use super::row::{Identity, Row};
 use super::tree;
+use super::verdict::Tally;
 
 /// The order of the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +88,8 @@ pub enum Arrangement {
 #[derive(Debug, Default)]
 pub struct Processes {
     rows: Vec<Row>,
+    tally: Tally,
+    plain: Vec<Column>,
     shown: Vec<usize>,
     depths: Vec<u16>,
     arrangement: Arrangement,
@@ -109,8 +112,24 @@ impl Processes {
 
     /// Replaces the processes by newer ones.
     pub fn replace(&mut self, rows: Vec<Row>) {
+        self.tally = Tally::of(&rows);
+        self.plain = Column::ALL
+            .into_iter()
+            .filter(|column| rows.iter().all(|row| column.is_plain(row)))
+            .collect();
         self.rows = rows;
         self.arrange();
+    }
+
+    /// How many processes, shown or not, fare how.
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// Whether `column` says nothing about any process that would not be so
+    /// without it.
+    pub fn is_plain(&self, column: Column) -> bool {
+        self.plain.contains(&column)
     }
 
     /// Changes the order.

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use xsched_common::api::ProcessRow;
+use xsched_common::units::Weight;
 
+use super::verdict::Verdict;
 use crate::text::clean;
 
 /// What makes a process the same in two snapshots; a pid alone is reused.
@@ -28,6 +30,8 @@ pub struct Row {
     pub command: String,
     /// Its device.
     pub device: Option<String>,
+    /// How it fares and why.
+    pub verdict: Verdict,
 }
 
 impl Row {
@@ -38,8 +42,16 @@ impl Row {
             unit: process.cgroup.as_deref().and_then(unit),
             command: command_line(&process),
             device: process.device.as_deref().map(|d| clean(d).into_owned()),
+            verdict: Verdict::of(&process),
             process,
         }
+    }
+
+    /// Its share within the class; an agent that does not say where terms
+    /// come from knows no weights.
+    pub fn weight(&self) -> Option<Weight> {
+        let process = &self.process;
+        (!process.terms_from.is_empty()).then_some(process.weight)
     }
 
     /// Which process this is.

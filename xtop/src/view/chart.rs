@@ -24,6 +24,20 @@ pub fn sparkline(values: &[Option<Nanos>], symbols: &Symbols) -> (String, Option
     (values.iter().map(bar).collect(), max)
 }
 
+/// A line of bars from nothing to all; gaps stay empty.
+pub fn shares(values: &[Option<f64>], symbols: &Symbols) -> String {
+    let levels = symbols.levels.len();
+    let bar = |value: &Option<f64>| match value {
+        // Rounded up: only nothing is empty.
+        Some(share) if *share > 0.0 => {
+            let level = (share * levels as f64).ceil() as usize;
+            symbols.levels[level.clamp(1, levels) - 1]
+        }
+        _ => " ",
+    };
+    values.iter().map(bar).collect()
+}
+
 /// A bar of at most `columns`, `part` of `whole` long, in eighths.
 pub fn bar(part: u64, whole: u64, columns: usize, symbols: &Symbols) -> String {
     let whole = u128::from(whole.max(1));
@@ -131,6 +145,12 @@ mod tests {
         assert_eq!(sparkline(&[None], &symbols()), (" ".into(), None));
         let all = [Some(Nanos(u64::MAX)); 2];
         assert_eq!(sparkline(&all, &symbols()).0, "██");
+    }
+
+    #[test]
+    fn shares_fill_from_nothing_to_all() {
+        let values = [Some(0.0), Some(0.01), None, Some(0.5), Some(1.0), Some(7.0)];
+        assert_eq!(shares(&values, &symbols()), " ▁ ▄██");
     }
 
     #[test]

@@ -5,17 +5,17 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Widget};
-use xsched_common::api::{CallerRow, GateState, Latency, ProcessRow, ShimState};
+use xsched_common::api::{CallerRow, GateState, Hold, Latency, ProcessRow, ShimState};
 
 use super::put;
-use super::table::{class_style, gate_style};
+use super::table::{class_style, gate_style, slo_style};
 use crate::format;
-use crate::state::{Detail, Row, State};
-use crate::text::{clean, fit, width, wrap};
+use crate::state::{Detail, Row, State, slo_name};
+use crate::text::{clean, fit, width, wrap, wrap_items};
 use crate::theme::Theme;
 
 /// Columns of the labels.
-pub(super) const LABEL: usize = 8;
+pub(super) const LABEL: usize = 9;
 
 /// Draws the pane, if it is shown.
 pub fn draw(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
@@ -57,9 +57,11 @@ pub fn lines(row: &Row, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
 /// Where the process stands and why.
 pub(super) fn standing(row: &Row, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
     let process = &row.process;
-    let mut lines = facts(row, theme).to_vec();
+    let mut lines = facts(row, columns, theme);
     lines.extend(gate(row, columns, theme));
-    lines.extend(load(process, theme));
+    lines.extend(hold(process, theme));
+    lines.extend(slo(row, columns, theme));
+    lines.extend(load(process, columns, theme));
     if let Some(hint) = hint(process) {
         lines.extend(paragraph("hint", &hint, columns, theme.warn, theme));
     }
@@ -88,22 +90,56 @@ pub(super) fn labelled(
     Line::from(rest)
 }
 
-fn facts(row: &Row, theme: &Theme) -> [Line<'static>; 2] {
+fn facts(row: &Row, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
     let process = &row.process;
     let shim = match process.shim {
         ShimState::Joined => "joined",
         ShimState::Mapped => "mapped, not joined",
         ShimState::Absent => "absent",
     };
-    let rest = format!("  shim {shim}  user {}", row.user);
+    let weight = match row.weight() {
+        Some(weight) => format!("  weight {weight}, from {}", clean(&process.terms_from)),
+        None => String::new(),
+    };
     let class = Span::styled(process.class.name(), class_style(process.class, theme));
+    let room = columns.saturating_sub(LABEL + process.class.name().len());
+    let weight = fit(&weight, room, theme.symbols.cut).into_owned();
     let device = row.device.as_deref().unwrap_or(format::UNKNOWN);
-    let launches = format::count(process.launches);
-    let device = Span::styled(format!("{device}  {launches} launches"), theme.text);
-    [
-        labelled("class", vec![class, Span::styled(rest, theme.text)], theme),
-        labelled("device", vec![device], theme),
+    let device = format!("{device}  shim {shim}  user {}", row.user);
+    vec![
+        labelled(
+            "class",
+            vec![class, Span::styled(weight, theme.text)],
+            theme,
+        ),
+        labelled("device", vec![Span::styled(device, theme.text)], theme),
     ]
+}
+
+fn hold(process: &ProcessRow, theme: &Theme) -> Option<Line<'static>> {
+    let hold = process.hold?;
+    let left = format::age(std::time::Duration::from_nanos(hold.remaining_ns.0));
+    let text = match hold.hold {
+        Hold::Boosted => format!("boosted above all classes, {left} left (r ends it)"),
+        Hold::Suspended => format!("suspended, {left} left (r ends it)"),
+    };
+    Some(labelled(
+        "hold",
+        vec![Span::styled(text, theme.warn)],
+        theme,
+    ))
+}
+
+fn slo(row: &Row, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
+    let Some(slo) = &row.process.slo else {
+        return Vec::new();
+    };
+    let target = format::span(slo.target_p99_ns);
+    let text = match clean(&slo.reason) {
+        reason if reason.is_empty() => format!("P99 within {target}: {}", slo_name(slo.state)),
+        reason => format!("P99 within {target}: {}, {reason}", slo_name(slo.state)),
+    };
+    paragraph("target", &text, columns, slo_style(row, theme), theme)
 }
 
 fn gate(row: &Row, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
@@ -124,8 +160,11 @@ fn gate(row: &Row, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
     paragraph("gate", &text, columns, gate_style(row, theme), theme)
 }
 
-fn load(process: &ProcessRow, theme: &Theme) -> Option<Line<'static>> {
-    let mut numbers = Vec::new();
+fn load(process: &ProcessRow, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
+    let mut numbers = vec![format!(
+        "{} launches/s",
+        format::rate(process.launches_per_s)
+    )];
     if let Some(n) = process.in_flight {
         numbers.push(format!("{n} in flight"));
     }
@@ -136,8 +175,18 @@ fn load(process: &ProcessRow, theme: &Theme) -> Option<Line<'static>> {
     if let Some(time) = process.kernel_ns {
         numbers.push(format!("kernel time {time}"));
     }
-    let text = Span::styled(numbers.join("  "), theme.text);
-    (!numbers.is_empty()).then(|| labelled("load", vec![text], theme))
+    if let Some(ratio) = process.busy_ratio {
+        let busy = format::estimate(ratio);
+        numbers.push(format!("{busy} of the device (estimated)"));
+    }
+    let launches = format::count(process.launches);
+    numbers.push(format!("{launches} launches in all"));
+    let names = std::iter::once("load").chain(std::iter::repeat(""));
+    wrap_items(&numbers, columns.saturating_sub(LABEL))
+        .into_iter()
+        .zip(names)
+        .map(|(text, name)| labelled(name, vec![Span::styled(text, theme.text)], theme))
+        .collect()
 }
 
 /// Text of any length beside its label.

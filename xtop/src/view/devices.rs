@@ -4,13 +4,14 @@
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use xsched_common::api::{DeviceRow, GateState};
-use xsched_common::units::Class;
+use xsched_common::units::{Class, Nanos};
 
 use super::chart;
+use super::detail::{LABEL, labelled};
 use super::table::class_style;
 use crate::format;
-use crate::state::{Row, State};
-use crate::text::{clean, fit, width};
+use crate::state::{Answer, Row, State};
+use crate::text::{clean, fit, width, wrap_items};
 use crate::theme::Theme;
 
 /// Columns before the strips: pid, command, class.
@@ -35,15 +36,15 @@ pub fn lines(state: &State, area: Rect, theme: &Theme) -> Vec<Line<'static>> {
         if !lines.is_empty() {
             lines.push(Line::default());
         }
-        lines.push(heading(device, columns, theme));
-        lines.extend(classes(state, device, theme));
+        lines.extend(heading(device, columns, theme));
+        lines.extend(classes(state, device, columns, theme));
         lines.push(Line::default());
         lines.extend(timeline(state, device, columns, theme));
     }
     lines
 }
 
-fn heading(device: &DeviceRow, columns: usize, theme: &Theme) -> Line<'static> {
+fn heading(device: &DeviceRow, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
     let active = match device.top_active {
         Some(class) => format!("{class} has work"),
         None => "idle".to_owned(),
@@ -53,15 +54,40 @@ fn heading(device: &DeviceRow, columns: usize, theme: &Theme) -> Line<'static> {
         "joined process",
         "joined processes",
     );
-    let (address, policy) = (clean(&device.address), device.mode.name());
-    let text = format!("{address}  policy {policy}  {joined}  {active}");
-    Line::styled(
-        fit(&text, columns, theme.symbols.cut).into_owned(),
+    let busy = match device.busy_ratio {
+        Some(ratio) => format!("  {} busy (estimated)", format::estimate(ratio)),
+        None => String::new(),
+    };
+    let (address, mode) = (clean(&device.address), device.mode.name());
+    let text = format!("{address}  shared by {mode}{busy}  {joined}  {active}");
+    let cut = theme.symbols.cut;
+    let mut lines = vec![Line::styled(
+        fit(&text, columns, cut).into_owned(),
         theme.strong,
-    )
+    )];
+    let knobs: Vec<String> = device.knobs.iter().map(knob).collect();
+    if !knobs.is_empty() {
+        let names = std::iter::once("knobs").chain(std::iter::repeat(""));
+        let text = wrap_items(&knobs, columns.saturating_sub(LABEL));
+        lines.extend(
+            text.into_iter()
+                .zip(names)
+                .map(|(text, name)| labelled(name, vec![Span::styled(text, theme.text)], theme)),
+        );
+    }
+    lines
 }
 
-fn classes(state: &State, device: &DeviceRow, theme: &Theme) -> Vec<Line<'static>> {
+/// `budget 500 us`: names that end with `_ns` are times.
+fn knob((name, value): (&String, &u64)) -> String {
+    let name = clean(name);
+    match name.strip_suffix("_ns") {
+        Some(name) => format!("{} {}", name.replace('_', " "), format::span(Nanos(*value))),
+        None => format!("{} {value}", name.replace('_', " ")),
+    }
+}
+
+fn classes(state: &State, device: &DeviceRow, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
     let users: Vec<&Row> = state
         .processes
         .all()
@@ -69,41 +95,82 @@ fn classes(state: &State, device: &DeviceRow, theme: &Theme) -> Vec<Line<'static
         .filter(|row| row.process.device.as_ref() == Some(&device.address))
         .collect();
     let all: f64 = users.iter().map(|row| row.process.launches_per_s).sum();
-    let title = format!(
-        "{:<9}{:>9}{:>7}{:>8}{:>8}{:>11}{:>8}",
-        "CLASS", "PROCESSES", "OPEN", "CAPPED", "CLOSED", "LAUNCH/S", "SHARE"
+    let mut title = format!(
+        "{:<9}{:>6}{:>7}{:>6}{:>7}{:>7}{:>10}{:>7}",
+        "CLASS", "PROCS", "ACTIVE", "OPEN", "CAPPED", "CLOSED", "LAUNCH/S", "~BUSY"
     );
+    // Of the launches, which says less than the device's time.
+    let has_share = columns >= 80;
+    if has_share {
+        title.push_str("  OF LAUNCHES");
+    }
     let mut lines = vec![Line::styled(title, theme.title)];
     for class in CLASSES {
-        let of_class = || users.iter().filter(|row| row.process.class == class);
-        let count = of_class().count();
-        if count == 0 {
+        let of_class: Vec<_> = users
+            .iter()
+            .filter(|row| row.process.class == class)
+            .collect();
+        let Some(row) = class_row(device, class, &of_class) else {
             continue;
-        }
-        let gates = |state| {
-            let gate = |row: &&&Row| row.process.gate.as_ref().is_some_and(|g| g.state == state);
-            of_class().filter(gate).count()
         };
-        let rate: f64 = of_class().map(|row| row.process.launches_per_s).sum();
+        let rate: f64 = of_class.iter().map(|r| r.process.launches_per_s).sum();
         let share = match all > 0.0 {
             true => format::share(rate / all),
             false => format::UNKNOWN.to_owned(),
         };
-        let (open, capped, closed) = (
-            gates(GateState::Open),
-            gates(GateState::Capped),
-            gates(GateState::Closed),
-        );
-        let rest = format!(
-            "{count:>9}{open:>7}{capped:>8}{closed:>8}{:>11}{share:>8}",
-            format::rate(rate)
-        );
+        let unknown = || format::UNKNOWN.to_owned();
+        let active = row.active.map_or_else(unknown, |n| n.to_string());
+        let busy = row.busy.map_or_else(unknown, format::estimate);
+        let rate = format::rate(rate);
+        let [clients, open, capped, closed] = row.counts;
+        let style = |n: u32, style| if n > 0 { style } else { theme.dim };
+        let share = match has_share {
+            true => format!("{share:>13}"),
+            false => String::new(),
+        };
         lines.push(Line::from(vec![
             Span::styled(format!("{:<9}", class.name()), class_style(class, theme)),
-            Span::styled(rest, theme.text),
+            Span::styled(format!("{clients:>6}{active:>7}"), theme.text),
+            Span::styled(format!("{open:>6}"), style(open, theme.good)),
+            Span::styled(format!("{capped:>7}"), style(capped, theme.warn)),
+            Span::styled(format!("{closed:>7}"), style(closed, theme.bad)),
+            Span::styled(format!("{rate:>10}{busy:>7}{share}"), theme.text),
         ]));
     }
     lines
+}
+
+/// What is known of a class on a device.
+struct OfClass {
+    /// Clients, and their gates: open, capped, closed.
+    counts: [u32; 4],
+    active: Option<u32>,
+    busy: Option<f64>,
+}
+
+/// As the agent says it, else counted from its processes; none without any.
+fn class_row(device: &DeviceRow, class: Class, processes: &[&&Row]) -> Option<OfClass> {
+    if let Some(row) = device.classes.iter().find(|row| row.class == class) {
+        return Some(OfClass {
+            counts: [row.clients, row.open, row.capped, row.closed],
+            active: Some(row.active),
+            busy: row.busy_ratio,
+        });
+    }
+    let gates = |state| {
+        let gate = |row: &&&&Row| row.process.gate.as_ref().is_some_and(|g| g.state == state);
+        processes.iter().filter(gate).count() as u32
+    };
+    (!processes.is_empty()).then(|| OfClass {
+        counts: [
+            processes.len() as u32,
+            gates(GateState::Open),
+            gates(GateState::Capped),
+            gates(GateState::Closed),
+        ],
+        active: None,
+        busy: None,
+    })
 }
 
 fn timeline(
@@ -131,15 +198,7 @@ fn timeline(
     title.extend(legend(symbols.closed, "closed", theme.bad));
     let mut lines = vec![Line::from(title)];
 
-    let mut top = vec![Span::styled(
-        format!("{:<NAMES$}", "highest class with work"),
-        theme.dim,
-    )];
-    top.extend(chart::classes(
-        &history.device(&device.address, room),
-        theme,
-    ));
-    lines.push(Line::from(top));
+    lines.extend(strips(state, device, room, theme));
     for (identity, series) in history.users(&clean(&device.address)) {
         let samples = history.process(identity, room);
         if samples.iter().all(Option::is_none) {
@@ -160,5 +219,44 @@ fn timeline(
         line.extend(chart::gates(&gates, theme));
         lines.push(Line::from(line));
     }
+    lines
+}
+
+/// The device over time: how busy it was and the highest class with work.
+fn strips(state: &State, device: &DeviceRow, room: usize, theme: &Theme) -> Vec<Line<'static>> {
+    let own = state.history.device(&device.address, room);
+    // What the agent remembers is of all devices together.
+    let alone = state
+        .seen
+        .as_ref()
+        .is_some_and(|seen| seen.devices.len() == 1);
+    let before = match &state.devices_past {
+        Some(Answer::Done(past)) if alone => {
+            let interval = state.settings.interval;
+            let columns = room - own.len();
+            state.history.before(past, own.len(), columns, interval)
+        }
+        _ => Vec::new(),
+    };
+    let name = |text: String| Span::styled(format!("{text:<NAMES$}"), theme.dim);
+    let mut top = vec![name("highest class with work".to_owned())];
+    let of_before = before.iter().map(|point| point.map(|p| p.class));
+    let of_own = own.iter().map(|sample| sample.map(|s| s.top));
+    top.extend(chart::classes(
+        &of_before.chain(of_own).collect::<Vec<_>>(),
+        theme,
+    ));
+    let busy_before = before.iter().map(|point| point.and_then(|p| p.busy_ratio));
+    let busy_own = own.iter().map(|s| s.and_then(|s| s.busy).map(f64::from));
+    let busy: Vec<Option<f64>> = busy_before.chain(busy_own).collect();
+    let mut lines = Vec::new();
+    if busy.iter().any(Option::is_some) {
+        let bars = chart::shares(&busy, &theme.symbols);
+        lines.push(Line::from(vec![
+            name("~busy, from 0 to 100%".to_owned()),
+            Span::styled(bars, theme.accent),
+        ]));
+    }
+    lines.push(Line::from(top));
     lines
 }

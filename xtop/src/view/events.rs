@@ -9,16 +9,16 @@ use crate::text::{clean, fit};
 use crate::theme::Theme;
 
 /// Columns before the text: time, kind, pid.
-const NAMES: usize = 10 + 8 + 9;
+const NAMES: usize = 10 + 9 + 9;
 
 /// The lines of the screen.
 pub fn lines(state: &State, area: Rect, theme: &Theme) -> Vec<Line<'static>> {
     if state.events.is_empty() {
-        let text = "nothing happened since xtop started";
+        let text = "nothing happened yet";
         return vec![Line::styled(text, theme.text)];
     }
     let columns: usize = area.width.into();
-    let title = format!("{:<10}{:<8}{:>7}  {}", "UTC", "WHAT", "PID", "");
+    let title = format!("{:<10}{:<9}{:>7}  {}", "UTC", "WHAT", "PID", "");
     let mut lines = vec![Line::styled(title, theme.title)];
     let events = state.events.newest_first();
     lines.extend(events.map(|event| line(event, columns, theme)));
@@ -29,20 +29,27 @@ fn line(event: &Happening, columns: usize, theme: &Theme) -> Line<'static> {
     let style = match event.kind {
         EventKind::Seen | EventKind::Exited => theme.text,
         EventKind::Joined => theme.good,
-        EventKind::Class => theme.accent,
+        EventKind::Changed | EventKind::Configuration => theme.accent,
         EventKind::Drops | EventKind::Finding(Severity::Error) => theme.bad,
-        EventKind::Finding(Severity::Warning) | EventKind::Agent => theme.warn,
+        EventKind::Finding(Severity::Warning)
+        | EventKind::Agent
+        | EventKind::Refused
+        | EventKind::Slo => theme.warn,
         EventKind::Finding(Severity::Info) => theme.text,
     };
     let pid = event.pid.map_or(String::new(), |pid| pid.to_string());
-    let text = clean(&event.text);
+    let text = match &event.actor {
+        Some(actor) => format!("{}, by {actor}", event.text),
+        None => event.text.clone(),
+    };
+    let text = clean(&text);
     let text = fit(&text, columns.saturating_sub(NAMES), theme.symbols.cut);
     Line::from(vec![
         Span::styled(
             format!("{:<10}", time_of_day(event.time_unix_ns)),
             theme.dim,
         ),
-        Span::styled(format!("{:<8}", event.kind.name()), style),
+        Span::styled(format!("{:<9}", event.kind.name()), style),
         Span::styled(format!("{pid:>7}  "), theme.text),
         Span::styled(text.into_owned(), theme.text),
     ])

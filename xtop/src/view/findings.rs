@@ -4,7 +4,7 @@ use ratatui::text::{Line, Span};
 use xsched_common::api::{Diagnosis, Finding, Severity};
 
 use super::detail::paragraph;
-use crate::state::{Examination, Identity, State};
+use crate::state::{Answer, Identity, State};
 use crate::text::{clean, wrap};
 use crate::theme::Theme;
 
@@ -22,9 +22,9 @@ pub fn lines(state: &State, target: Identity, columns: usize, theme: &Theme) -> 
             "not examined: press d, which observes its calls for 2 s",
             theme.dim,
         )),
-        Some(Examination::Running) => lines.extend(say("examining ...", theme.warn)),
-        Some(Examination::Failed(error)) => lines.extend(say(error, theme.bad)),
-        Some(Examination::Done(Diagnosis {
+        Some(Answer::Running) => lines.extend(say("examining ...", theme.warn)),
+        Some(Answer::Failed(error)) => lines.extend(say(error, theme.bad)),
+        Some(Answer::Done(Diagnosis {
             findings, limits, ..
         })) => {
             if findings.is_empty() {

@@ -154,6 +154,7 @@ fn data_line(state: &State, theme: &Theme) -> Vec<Segment> {
             Segment::new(9, text, theme.warn)
         }
     }];
+    line.extend(verdicts(state, theme));
     let sort = processes.sort();
     let arrow = match sort.direction {
         Direction::Ascending => theme.symbols.ascending,
@@ -165,20 +166,58 @@ fn data_line(state: &State, theme: &Theme) -> Vec<Segment> {
         Arrangement::Units => "units ",
     };
     let text = format!("{tree}by {} {arrow}", sort.column.name());
-    line.push(Segment::new(8, text, theme.dim));
-    let text = format!("window {}", seen.window);
-    line.push(Segment::new(5, text, theme.dim));
+    line.push(Segment::new(6, text, theme.dim));
+    let text = format!("window {}", format::span(seen.window));
+    line.push(Segment::new(2, text, theme.dim));
     for device in &seen.devices {
         let active = device
             .top_active
             .map_or("idle".into(), |class| format!("{class} active"));
         let address = clean(&device.address);
         let policy = device.mode.name();
+        let busy = device.busy_ratio.map_or(String::new(), |ratio| {
+            format!(", {} busy", format::estimate(ratio))
+        });
         line.push(Segment::new(
             4,
-            format!("{address} {policy}: {active}"),
+            format!("{address} {policy}: {active}{busy}"),
             theme.dim,
         ));
     }
+    line
+}
+
+/// Who is held back, whose target is missed, who escapes: what one looks at
+/// first.
+fn verdicts(state: &State, theme: &Theme) -> Vec<Segment> {
+    let tally = state.processes.tally();
+    let mut line = Vec::new();
+    let mut add = |importance, n: usize, text: &str, style| {
+        if n > 0 {
+            line.push(Segment::new(importance, format!("{n} {text}"), style));
+        }
+    };
+    let targets = tally.met + tally.missed;
+    match (tally.missed, targets) {
+        (0, _) => add(
+            8,
+            targets,
+            if targets == 1 {
+                "target met"
+            } else {
+                "targets met"
+            },
+            theme.good,
+        ),
+        (1, 1) => add(8, 1, "target missed", theme.bad),
+        (missed, _) => add(
+            8,
+            missed,
+            &format!("of {targets} targets missed"),
+            theme.bad,
+        ),
+    }
+    add(8, tally.held, "held back", theme.warn);
+    add(7, tally.escaping, "not fully scheduled", theme.warn);
     line
 }

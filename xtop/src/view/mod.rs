@@ -1,5 +1,6 @@
 //! Drawing: a pure function of the state. No I/O here.
 
+mod apis;
 mod chart;
 mod detail;
 mod devices;
@@ -9,7 +10,9 @@ mod footer;
 mod header;
 mod popup;
 mod process;
+mod question;
 mod table;
+mod terms;
 
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
@@ -41,6 +44,7 @@ pub fn draw(frame: &mut Frame<'_>, state: &State, theme: &Theme) {
             Screen::Processes => {
                 table::draw(buffer, &layout, state, theme);
                 detail::draw(buffer, layout.detail, state, theme);
+                table::draw_why(buffer, layout.why, state, theme);
             }
             screen => {
                 let lines = page(screen, layout.main, state, theme);

@@ -5,12 +5,11 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Widget};
 
-use super::put;
-use super::table::class_style;
+use super::{put, question};
 use crate::format;
 use crate::input::{Key, Keymap};
-use crate::state::{ClassChange, Column, Mode, State};
-use crate::text::{clean, fit, wrap};
+use crate::state::{Column, Mode, State};
+use crate::text::{clean, wrap};
 use crate::theme::Theme;
 
 /// Draws the popup of the mode, if it has one.
@@ -18,7 +17,7 @@ pub fn draw(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
     match &state.mode {
         Mode::Browse | Mode::Filter(_) => {}
         Mode::Sort(column) => sort_menu(buffer, area, *column, theme),
-        Mode::Class(change) => class_change(buffer, area, change, theme),
+        Mode::Ask(question) => question::draw(buffer, area, question, theme),
         Mode::Help(first) => {
             text(
                 buffer,
@@ -48,13 +47,19 @@ pub fn lines(state: &State, columns: u16, theme: &Theme) -> Vec<Line<'static>> {
     match state.mode {
         Mode::Help(_) => help(&state.settings.keys, columns, theme),
         Mode::Agent(_) => agent(state, columns, theme),
-        Mode::Browse | Mode::Filter(_) | Mode::Sort(_) | Mode::Class(_) => Vec::new(),
+        Mode::Browse | Mode::Filter(_) | Mode::Sort(_) | Mode::Ask(_) => Vec::new(),
     }
 }
 
 /// Clears a box of this inner size in the middle of `area`; returns its
 /// inside.
-fn open(buffer: &mut Buffer, area: Rect, title: &str, size: (u16, u16), theme: &Theme) -> Rect {
+pub(super) fn open(
+    buffer: &mut Buffer,
+    area: Rect,
+    title: &str,
+    size: (u16, u16),
+    theme: &Theme,
+) -> Rect {
     let width = (size.0 + 4).min(area.width);
     let height = (size.1 + 2).min(area.height.saturating_sub(1));
     let frame = Rect::new(
@@ -94,27 +99,6 @@ fn sort_menu(buffer: &mut Buffer, area: Rect, column: Column, theme: &Theme) {
             );
         }
     }
-}
-
-fn class_change(buffer: &mut Buffer, area: Rect, change: &ClassChange, theme: &Theme) {
-    let inner = open(buffer, area, "change class?", (50, 5), theme);
-    let columns: usize = inner.width.into();
-    let process = format!("pid {}  {}", change.target.pid, change.command);
-    let process = fit(&process, columns, theme.symbols.cut).into_owned();
-    let choice = Line::from(vec![
-        Span::styled(change.current.name(), class_style(change.current, theme)),
-        Span::styled(format!(" {} ", theme.symbols.to), theme.dim),
-        Span::styled(
-            change.chosen.name(),
-            class_style(change.chosen, theme).patch(theme.selected),
-        ),
-    ]);
-    let keys = "1 realtime  2 high  3 normal  4 low";
-    let ask = "Enter changes it, Esc leaves it";
-    put(buffer, inner, 0, &Line::styled(process, theme.text));
-    put(buffer, inner, 1, &choice);
-    put(buffer, inner, 3, &Line::styled(keys, theme.dim));
-    put(buffer, inner, 4, &Line::styled(ask, theme.key));
 }
 
 fn text(
@@ -181,7 +165,7 @@ fn agent(state: &State, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
         return vec![Line::styled("nothing heard from the agent yet", theme.text)];
     };
     let agent = &seen.agent;
-    let socket = state.settings.socket.display().to_string();
+    let endpoint = state.settings.endpoint.to_string();
     let bpf = match (&agent.bpf.reason, agent.bpf.available) {
         (_, true) => format!(
             "bpf: {} in {}, {} calls counted",
@@ -196,7 +180,7 @@ fn agent(state: &State, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
     let mut paragraphs = vec![
         (
             format!(
-                "agent {} (pid {}) at {socket}, up {up}",
+                "agent {} (pid {}) at {endpoint}, up {up}",
                 agent.version, agent.pid
             ),
             theme.text,

@@ -3,13 +3,14 @@
 
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
+use xsched_common::api::HistoryPoint;
 use xsched_common::units::Nanos;
 
 use super::chart;
 use super::detail::{LABEL, callers, labelled, standing};
-use super::findings;
+use super::{apis, findings, terms};
 use crate::format;
-use crate::state::{Focus, Life, Sample, State};
+use crate::state::{Answer, Focus, Life, Sample, State};
 use crate::text::{fit, width};
 use crate::theme::Theme;
 
@@ -33,6 +34,9 @@ pub fn lines(state: &State, area: Rect, theme: &Theme) -> Vec<Line<'static>> {
         lines.extend(latencies(state, focus, columns, theme));
         lines.push(Line::default());
         lines.extend(callers(&row.process.callers, columns, theme));
+        lines.push(Line::default());
+        lines.extend(apis::lines(&row.process.apis, columns, theme));
+        lines.extend(terms::lines(state, row, columns, theme));
         lines.extend(findings::lines(state, row.identity(), columns, theme));
         return lines;
     }
@@ -40,6 +44,9 @@ pub fn lines(state: &State, area: Rect, theme: &Theme) -> Vec<Line<'static>> {
     let mut left = standing(row, half, theme);
     left.extend(latencies(state, focus, half, theme));
     let mut right = callers(&row.process.callers, half, theme);
+    right.push(Line::default());
+    right.extend(apis::lines(&row.process.apis, half, theme));
+    right.extend(terms::lines(state, row, half, theme));
     right.extend(findings::lines(state, row.identity(), half, theme));
     let rows = left.len().max(right.len());
     left.resize(rows, Line::default());
@@ -72,34 +79,118 @@ fn title(focus: &Focus, columns: usize, theme: &Theme) -> Line<'static> {
 }
 
 fn latencies(state: &State, focus: &Focus, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
-    let mut lines = vec![Line::default()];
-    let samples = columns.saturating_sub(LABEL + TIME + 5);
-    let history = state.history.process(focus.row.identity(), samples);
-    let span = format::age(std::time::Duration::from_nanos(
-        state.history.span(samples).0,
+    let room = columns.saturating_sub(LABEL + TIME + 5);
+    let line = History::of(state, focus, room);
+    let mut lines = vec![Line::default(), heading(state, &line, columns, theme)];
+    type Own = fn(&Sample) -> Option<Nanos>;
+    type Before = fn(&HistoryPoint) -> Option<Nanos>;
+    let times: [(&'static str, Own, Before); 3] = [
+        ("P50", |s| s.burst.map(|b| b.0), |p| p.burst_p50_ns),
+        ("P99", |s| s.burst.map(|b| b.1), |p| p.burst_p99_ns),
+        ("wait99", |s| s.wait_p99, |p| p.gate_wait_p99_ns),
+    ];
+    for (name, own, before) in times {
+        let shown = |max: u64| Nanos(max).to_string();
+        let own = |s: &Sample| own(s).map(|time| time.0);
+        let before = |p: &HistoryPoint| before(p).map(|time| time.0);
+        lines.push(line.row(name, own, before, shown, theme));
+    }
+    // Rates and shares are drawn in thousandths.
+    let thousandths = |value: f64| (value * 1e3) as u64;
+    lines.push(line.row(
+        "launch/s",
+        |s| Some(thousandths(s.launches_per_s.into())),
+        |p| Some(thousandths(p.launches_per_s)),
+        |max| format::rate(max as f64 / 1e3),
+        theme,
     ));
-    lines.push(Line::styled(
-        format!("HISTORY  the last {span}, from zero to the value at the right"),
-        theme.title,
+    lines.push(line.row(
+        "~busy",
+        |s| s.busy.map(|ratio| thousandths(ratio.into())),
+        |p| p.busy_ratio.map(thousandths),
+        |max| format::estimate(max as f64 / 1e3),
+        theme,
     ));
-    let pick = |name, pick: fn(&Sample) -> Option<Nanos>| {
-        let values: Vec<_> = history.iter().map(|s| s.as_ref().and_then(pick)).collect();
-        let (line, max) = chart::sparkline(&values, &theme.symbols);
-        let max = max.map_or(format::UNKNOWN.to_owned(), |max| max.to_string());
-        let spans = vec![
-            Span::styled(line, theme.text),
-            Span::styled(format!("  {max}"), theme.dim),
-        ];
-        labelled(name, spans, theme)
-    };
-    lines.push(pick("P50", |sample| sample.burst.map(|(p50, _)| p50)));
-    lines.push(pick("P99", |sample| sample.burst.map(|(_, p99)| p99)));
-    lines.push(pick("wait99", |sample| sample.wait_p99));
-    let gates: Vec<_> = history.iter().map(|s| s.map(|s| s.gate)).collect();
+    // The agent remembers no gates.
+    let gates = std::iter::repeat_n(None, line.before.len());
+    let gates: Vec<_> = gates
+        .chain(line.own.iter().map(|s| s.map(|s| s.gate)))
+        .collect();
     lines.push(labelled("gate", chart::gates(&gates, theme), theme));
     lines.push(Line::default());
     lines.extend(histogram(focus, columns, theme));
     lines
+}
+
+/// A process over time: first as the agent remembers it, then as xtop saw it.
+struct History {
+    before: Vec<Option<HistoryPoint>>,
+    own: Vec<Option<Sample>>,
+}
+
+impl History {
+    fn of(state: &State, focus: &Focus, room: usize) -> History {
+        let target = focus.row.identity();
+        let mut own = state.history.process(target, room);
+        let interval = state.settings.interval;
+        let past = state.past.done(target);
+        // What was before this process's first snapshot is the agent's to say.
+        let since = own.iter().position(Option::is_some).unwrap_or(own.len());
+        let before = past.map_or(Vec::new(), |past| {
+            let n = own.len() - since;
+            state.history.before(past, n, room - n, interval)
+        });
+        own.drain(..since.min(before.len()));
+        History { before, own }
+    }
+
+    fn row(
+        &self,
+        name: &'static str,
+        own: impl Fn(&Sample) -> Option<u64>,
+        before: impl Fn(&HistoryPoint) -> Option<u64>,
+        shown: impl Fn(u64) -> String,
+        theme: &Theme,
+    ) -> Line<'static> {
+        let before = self.before.iter().map(|p| p.as_ref().and_then(&before));
+        let own = self.own.iter().map(|s| s.as_ref().and_then(&own));
+        let values: Vec<_> = before.chain(own).map(|value| value.map(Nanos)).collect();
+        let (bars, max) = chart::sparkline(&values, &theme.symbols);
+        let edge = bars
+            .char_indices()
+            .nth(self.before.len())
+            .map_or(bars.len(), |(edge, _)| edge);
+        let max = max.map_or(format::UNKNOWN.to_owned(), |max| shown(max.0));
+        let spans = vec![
+            Span::styled(bars[..edge].to_owned(), theme.dim),
+            Span::styled(bars[edge..].to_owned(), theme.text),
+            Span::styled(format!("  {max}"), theme.dim),
+        ];
+        labelled(name, spans, theme)
+    }
+}
+
+fn heading(state: &State, line: &History, columns: usize, theme: &Theme) -> Line<'static> {
+    let age = |time: std::time::Duration| format::age(time);
+    let own = std::time::Duration::from_nanos(state.history.span(line.own.len()).0);
+    let before = state.settings.interval * line.before.len() as u32;
+    let span = match (line.before.is_empty(), &state.focus) {
+        (false, _) => format!(
+            "last {}, the first {} from the agent",
+            age(own + before),
+            age(before)
+        ),
+        (true, Some(focus)) => match state.past.get(focus.row.identity()) {
+            Some(Answer::Failed(_)) => format!("last {}, the agent keeps none", age(own)),
+            _ => format!("last {}", age(own)),
+        },
+        (true, None) => format!("last {}", age(own)),
+    };
+    let text = format!("HISTORY  {span}; each from zero to its largest, at the right");
+    Line::styled(
+        fit(&text, columns, theme.symbols.cut).into_owned(),
+        theme.title,
+    )
 }
 
 fn histogram(focus: &Focus, columns: usize, theme: &Theme) -> Vec<Line<'static>> {

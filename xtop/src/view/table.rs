@@ -3,14 +3,14 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Alignment, Rect};
 use ratatui::style::Style;
-use ratatui::text::Line;
-use xsched_common::api::{GateState, ShimState};
+use ratatui::text::{Line, Span};
+use xsched_common::api::{GateState, ShimState, SloState};
 use xsched_common::units::Class;
 
 use super::put;
 use crate::format;
 use crate::layout::{Layout, Place};
-use crate::state::{Column, Direction, Link, Row, Sort, State, Value};
+use crate::state::{Column, Direction, Link, Row, Sort, Standing, State, Value, hold_word};
 use crate::text::{fit, width, wrap};
 use crate::theme::Theme;
 
@@ -26,6 +26,12 @@ pub fn draw(buffer: &mut Buffer, layout: &Layout, state: &State, theme: &Theme) 
     if let Some(area) = layout.trend {
         buffer.set_string(area.x, layout.titles.y, "P99 TREND", theme.title);
     }
+    // A suspended gate is closed and a boosted one open: where the column does
+    // not fit, the word says both.
+    let has_hold = layout
+        .columns
+        .iter()
+        .any(|place| place.column == Column::Hold);
     let offset = processes.offset(layout.rows());
     let visible = processes.shown().enumerate().skip(offset);
     for ((index, row), y) in visible.zip(layout.body.top()..layout.body.bottom()) {
@@ -34,7 +40,14 @@ pub fn draw(buffer: &mut Buffer, layout: &Layout, state: &State, theme: &Theme) 
                 Column::Command => branch(buffer, y, *place, processes.depth(index), theme),
                 _ => 0,
             };
-            draw_cell(buffer, y, place.shifted(shift), row, theme);
+            let place = place.shifted(shift);
+            match (place.column, row.process.hold, has_hold) {
+                (Column::Gate, Some(hold), false) => {
+                    let text = hold_word(hold.hold);
+                    put_cell(buffer, y, place, text, theme.warn, theme);
+                }
+                _ => draw_cell(buffer, y, place, row, theme),
+            }
         }
         if let Some(area) = layout.trend {
             draw_trend(buffer, Rect { y, ..area }, state, row, theme);
@@ -106,6 +119,14 @@ fn style(column: Column, value: &Value<'_>, row: &Row, theme: &Theme) -> Style {
             ShimState::Mapped | ShimState::Absent => theme.warn,
         },
         (Column::Bypass, Value::Share(share)) if *share > 0.0 => theme.warn,
+        (Column::Hold, _) => theme.warn,
+        (Column::Slo, _) => slo_style(row, theme),
+        (Column::BurstP99, Value::Time(p99)) => match &row.process.slo {
+            Some(slo) if *p99 > slo.target_p99_ns => theme.bad,
+            Some(_) => theme.good,
+            None => theme.text,
+        },
+        (Column::Why, _) => verdict_style(row, theme),
         (Column::User | Column::Unit | Column::Device, _) => theme.dim,
         _ => theme.text,
     }
@@ -130,12 +151,62 @@ pub fn gate_style(row: &Row, theme: &Theme) -> Style {
     }
 }
 
+/// The colour of a latency target.
+pub fn slo_style(row: &Row, theme: &Theme) -> Style {
+    match row.process.slo.as_ref().map(|slo| slo.state) {
+        None | Some(SloState::Unknown) => theme.dim,
+        Some(SloState::Met) => theme.good,
+        Some(SloState::Adapting) => theme.warn,
+        Some(SloState::Impossible) => theme.bad,
+    }
+}
+
+/// The colour of how a process fares.
+pub fn verdict_style(row: &Row, theme: &Theme) -> Style {
+    match row.verdict.standing {
+        Standing::Fine => theme.dim,
+        Standing::Bypassing | Standing::Unscheduled | Standing::Held => theme.warn,
+        Standing::Missed => theme.bad,
+    }
+}
+
+/// Draws why the selected process fares as it does.
+pub fn draw_why(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
+    let Some(row) = state.processes.selected().filter(|_| area.height > 0) else {
+        return;
+    };
+    // The pid stands below those of the rows.
+    let (who, why) = (format!("{:>7} ", row.process.pid), &row.verdict.why);
+    let gate = match &row.process.gate {
+        Some(gate) if gate.state != GateState::Open => {
+            let value = Column::Gate.value(row);
+            format!("{}: ", format::value(&value))
+        }
+        _ => String::new(),
+    };
+    let why = if why.is_empty() {
+        "nothing to say"
+    } else {
+        why
+    };
+    let room = usize::from(area.width).saturating_sub(width(&who));
+    let text = format!("{gate}{why}");
+    let line = Line::from(vec![
+        Span::styled(who, theme.strong),
+        Span::styled(
+            fit(&text, room, theme.symbols.cut),
+            verdict_style(row, theme),
+        ),
+    ]);
+    put(buffer, area, 0, &line);
+}
+
 /// Why there are no rows, and what to do about it.
 fn explain(buffer: &mut Buffer, body: Rect, state: &State, theme: &Theme) {
-    let socket = state.settings.socket.display().to_string();
+    let endpoint = state.settings.endpoint.to_string();
     let (style, title, next) = match (&state.link, &state.seen) {
         (Link::Lost { error, .. }, _) => (theme.bad, "no data".to_owned(), error.clone()),
-        (_, None) => (theme.dim, "connecting".to_owned(), format!("to {socket}")),
+        (_, None) => (theme.dim, "connecting".to_owned(), format!("to {endpoint}")),
         (_, Some(_)) if state.processes.total() > 0 => (
             theme.warn,
             "no process matches the filter".to_owned(),

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use xsched_common::api::{
-    Change, Diagnosis, Failure, Finding, Request, Response, Settled, Severity, Snapshot,
+    Change, Diagnosis, ExplainStep, Explanation, Failure, Finding, History, HistoryPoint, Hold,
+    HoldRow, ModeSet, ProcessRow, Request, Response, Settled, Severity, ShimState, SloRow,
+    SloState, Snapshot,
 };
-use xsched_common::units::{Class, Weight};
+use xsched_common::units::Nanos;
 
 /// What the fake agent does with a watch after its first snapshot.
 #[derive(Clone, Copy)]
@@ -83,27 +85,85 @@ fn serve(
         },
         Request::Set(Change {
             pid,
-            class: Some(class),
-            ..
+            class,
+            weight,
+            slo_p99_ns,
         }) => {
-            let mut state = state.lock().expect("state");
-            let process = state.processes.iter_mut().find(|p| p.pid == pid);
-            let answer = match process {
-                // Stands for another user's process.
-                Some(process) if process.uid == 0 => Response::Error(Failure {
-                    code: "not_permitted".into(),
-                    message: format!("pid {pid} is root's: run xtop with sudo"),
-                }),
-                Some(process) => {
-                    process.class = class;
-                    Response::Settled(settled(pid, class))
+            let answer = change(state, pid, |process| {
+                process.class = class.unwrap_or(process.class);
+                process.weight = weight.unwrap_or(process.weight);
+                process.terms_from = "set by hand".into();
+                if let Some(target_p99_ns) = slo_p99_ns {
+                    process.slo = Some(SloRow {
+                        target_p99_ns,
+                        state: SloState::Adapting,
+                        reason: "batch (pid 977) runs kernels of 31 ms".into(),
+                    })
+                    .filter(|slo| slo.target_p99_ns > Nanos::ZERO);
                 }
-                None => Response::Error(Failure {
-                    code: "no_such_process".into(),
-                    message: format!("no process {pid}"),
-                }),
-            };
+            });
             send(&mut stream, &answer)
+        }
+        Request::Boost { pid, duration_ms } => {
+            let hold = hold(Hold::Boosted, duration_ms);
+            let answer = change(state, pid, |process| process.hold = hold);
+            send(&mut stream, &answer)
+        }
+        Request::Suspend { pid, timeout_ms } => {
+            let hold = hold(Hold::Suspended, timeout_ms);
+            let answer = change(state, pid, |process| process.hold = hold);
+            send(&mut stream, &answer)
+        }
+        Request::Resume { pid } => {
+            let answer = change(state, pid, |process| process.hold = None);
+            send(&mut stream, &answer)
+        }
+        Request::SetMode { device, mode } => {
+            let mut state = state.lock().expect("state");
+            for row in &mut state.devices {
+                if device
+                    .as_ref()
+                    .is_none_or(|address| *address == row.address)
+                {
+                    row.mode = mode;
+                }
+            }
+            send(&mut stream, &Response::ModeSet(ModeSet { device, mode }))
+        }
+        Request::Explain { pid } => {
+            let steps = [
+                ("rule \"serving\" (/etc/xsched/xsched.toml:12)", true),
+                ("default", false),
+            ];
+            let step = |(source, applied): (&str, bool)| ExplainStep {
+                source: source.into(),
+                applied,
+                because: "its arguments match".into(),
+            };
+            let state = state.lock().expect("state");
+            let process = state.processes.iter().find(|p| p.pid == pid);
+            let explanation = Explanation {
+                settled: settled(process.expect("a process")),
+                steps: steps.map(step).to_vec(),
+            };
+            send(&mut stream, &Response::Explanation(explanation))
+        }
+        // A minute before the snapshot, a second apart.
+        Request::History { pid } => {
+            let end = state.lock().expect("state").time_unix_ns;
+            let point = |second: u64| HistoryPoint {
+                time_unix_ns: end - second * 1_000_000_000,
+                launches_per_s: 100.0,
+                burst_p50_ns: Some(Nanos::from_millis(1)),
+                burst_p99_ns: Some(Nanos::from_millis(2)),
+                ..HistoryPoint::default()
+            };
+            let past = History {
+                pid,
+                interval_ns: Nanos::from_secs(1),
+                points: (0..60).rev().map(point).collect(),
+            };
+            send(&mut stream, &Response::History(past))
         }
         Request::Diagnose { pid, .. } => {
             let finding = Finding {
@@ -122,18 +182,45 @@ fn serve(
             };
             send(&mut stream, &Response::Diagnosis(diagnosis))
         }
-        other => panic!("not a request of this xtop: {other:?}"),
+        Request::Reload => panic!("not a request of xtop"),
     }
 }
 
-fn settled(pid: u32, class: Class) -> Settled {
+/// Changes a process, or refuses to.
+fn change(state: &Mutex<Snapshot>, pid: u32, change: impl FnOnce(&mut ProcessRow)) -> Response {
+    let mut state = state.lock().expect("state");
+    match state.processes.iter_mut().find(|p| p.pid == pid) {
+        // Stands for another user's process.
+        Some(process) if process.uid == 0 => Response::Error(Failure {
+            code: "not_permitted".into(),
+            message: format!("pid {pid} is root's: run xtop with sudo"),
+        }),
+        Some(process) => {
+            change(process);
+            Response::Settled(settled(process))
+        }
+        None => Response::Error(Failure {
+            code: "no_such_process".into(),
+            message: format!("no process {pid}"),
+        }),
+    }
+}
+
+fn hold(hold: Hold, ms: u64) -> Option<HoldRow> {
+    Some(HoldRow {
+        hold,
+        remaining_ns: Nanos::from_millis(ms),
+    })
+}
+
+fn settled(process: &ProcessRow) -> Settled {
     Settled {
-        pid,
-        class,
-        weight: Weight::default(),
-        slo_p99_ns: None,
-        hold: None,
-        joined: true,
+        pid: process.pid,
+        class: process.class,
+        weight: process.weight,
+        slo_p99_ns: process.slo.as_ref().map(|slo| slo.target_p99_ns),
+        hold: process.hold,
+        joined: process.shim == ShimState::Joined,
     }
 }
 

@@ -1,0 +1,202 @@
+//! The confirmation of a change: what, of which process or device, and what it
+//! will do.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use xsched_common::api::{Hold, SharingMode};
+use xsched_common::units::Class;
+
+use super::popup::open;
+use super::put;
+use super::table::class_style;
+use crate::format;
+use crate::state::{Entry, NothingToDo, Question, Terms};
+use crate::text::{clean, fit, width};
+use crate::theme::Theme;
+
+/// Columns of the box, where the screen is wide enough.
+const WIDTH: u16 = 54;
+
+/// Draws the question.
+pub fn draw(buffer: &mut Buffer, area: Rect, question: &Question, theme: &Theme) {
+    let columns = usize::from(WIDTH.min(area.width.saturating_sub(4)));
+    let cut = theme.symbols.cut;
+    let (title, subject) = heading(question);
+    let subject = clean(&subject);
+    let mut lines = vec![Line::styled(
+        fit(&subject, columns, cut).into_owned(),
+        theme.text,
+    )];
+    lines.extend(match question {
+        Question::Process { terms, .. } => terms_lines(terms, theme),
+        Question::Sharing {
+            devices,
+            device,
+            chosen,
+        } => sharing_lines(devices, *device, *chosen, theme),
+    });
+    if let (Some(_), Err(NothingToDo::Unusable(error))) = (question.entry(), question.request()) {
+        lines.push(Line::styled(error, theme.bad));
+    } else {
+        lines.push(Line::default());
+    }
+    let ask = "Enter does it, Esc leaves it as it is";
+    lines.push(Line::styled(ask, theme.key));
+    let inner = open(buffer, area, title, (WIDTH, lines.len() as u16), theme);
+    for (line, y) in lines.iter().zip(0..) {
+        put(buffer, inner, y, line);
+    }
+}
+
+fn heading(question: &Question) -> (&'static str, String) {
+    match question {
+        Question::Process {
+            target,
+            command,
+            terms,
+        } => {
+            let title = match terms {
+                Terms::Class { .. } => "change class?",
+                Terms::Weight { .. } => "change weight?",
+                Terms::Target { .. } => "change latency target?",
+                Terms::Boost(_) => "boost?",
+                Terms::Suspend(_) => "suspend?",
+                Terms::Resume(_) => "resume?",
+            };
+            (title, format!("pid {}  {command}", target.pid))
+        }
+        Question::Sharing {
+            devices, device, ..
+        } => {
+            let one = device.and_then(|index| devices.get(index));
+            let subject = match (one, devices.len()) {
+                (Some((address, _)), 1) => format!("device {address}"),
+                (Some((address, _)), _) => {
+                    format!("device {address}  (left, right: another)")
+                }
+                (None, _) => "all devices  (left, right: one of them)".to_owned(),
+            };
+            ("change sharing?", subject)
+        }
+    }
+}
+
+fn terms_lines(terms: &Terms, theme: &Theme) -> Vec<Line<'static>> {
+    let plain = |text: &str| Line::styled(text.to_owned(), theme.dim);
+    match terms {
+        Terms::Class { current, chosen } => {
+            let from = Span::styled(current.name(), class_style(*current, theme));
+            let to = class_style(*chosen, theme).patch(theme.selected);
+            let mut choices = Vec::new();
+            for (class, n) in Class::ALL.into_iter().rev().zip(1..) {
+                choices.push(Span::styled(format!("{n} "), theme.key));
+                choices.push(Span::styled(format!("{class}  "), theme.dim));
+            }
+            vec![
+                Line::from(vec![from, arrow(theme), Span::styled(chosen.name(), to)]),
+                Line::default(),
+                Line::from(choices),
+            ]
+        }
+        Terms::Weight { current, entry } => {
+            let from = current.map_or(format::UNKNOWN.into(), |weight| weight.to_string());
+            vec![
+                typed(&from, entry, theme),
+                Line::default(),
+                plain("1 to 10000; of two busy processes of one class, with"),
+                plain("300 and 100, the first gets three quarters"),
+            ]
+        }
+        Terms::Target { current, entry } => {
+            let from = current.map_or("none".into(), |target| target.to_string());
+            vec![
+                typed(&from, entry, theme),
+                Line::default(),
+                plain("the P99 of its bursts to reach: 500us, 5ms, 1s; off"),
+                plain("removes it. Devices shared by slo adapt to it"),
+            ]
+        }
+        Terms::Boost(entry) => vec![
+            typed("for", entry, theme),
+            Line::default(),
+            plain("above all classes until then; others wait for it"),
+        ],
+        Terms::Suspend(entry) => vec![
+            typed("for", entry, theme),
+            Line::default(),
+            plain("its gates close until then; a trickle still passes,"),
+            plain("so that nothing hangs"),
+        ],
+        Terms::Resume(hold) => {
+            let left = format::age(std::time::Duration::from_nanos(hold.remaining_ns.0));
+            let text = match hold.hold {
+                Hold::Boosted => format!("ends its boost, of which {left} were left"),
+                Hold::Suspended => format!("ends its suspension, of which {left} were left"),
+            };
+            vec![Line::styled(text, theme.text)]
+        }
+    }
+}
+
+fn sharing_lines(
+    devices: &[(String, SharingMode)],
+    device: Option<usize>,
+    chosen: SharingMode,
+    theme: &Theme,
+) -> Vec<Line<'static>> {
+    let current = device.and_then(|index| devices.get(index)).map(|d| d.1);
+    let mut lines = vec![Line::default()];
+    for (mode, n) in SharingMode::ALL.into_iter().zip(1..) {
+        let meaning = match mode {
+            SharingMode::Priority => "strict classes",
+            SharingMode::Share => "by weight within a class",
+            SharingMode::Slo => "share, adapting to targets",
+            SharingMode::Fixed => "cap and fences set by hand",
+            SharingMode::Off => "every gate open, only observe",
+        };
+        let (mark, style) = match (mode == chosen, current == Some(mode)) {
+            (true, _) => (theme.symbols.here, theme.strong.patch(theme.selected)),
+            (false, true) => (" ", theme.strong),
+            (false, false) => (" ", theme.text),
+        };
+        let now = match current == Some(mode) {
+            true => "  (now)",
+            false => "",
+        };
+        lines.push(Line::from(vec![
+            Span::styled(format!("{mark} "), theme.accent),
+            Span::styled(format!("{n} "), theme.key),
+            Span::styled(format!("{mode:<8}"), style),
+            Span::styled(format!("  {meaning}{now}"), theme.dim),
+        ]));
+    }
+    lines.push(Line::styled(
+        "until the configuration is read again",
+        theme.dim,
+    ));
+    lines
+}
+
+fn arrow(theme: &Theme) -> Span<'static> {
+    Span::styled(format!(" {} ", theme.symbols.to), theme.dim)
+}
+
+/// What is now, and what is being typed.
+fn typed(from: &str, entry: &Entry, theme: &Theme) -> Line<'static> {
+    let text = clean(&entry.text).into_owned();
+    let room = " ".repeat(16_usize.saturating_sub(width(&text)));
+    let field: Style = theme.strong.patch(theme.selected);
+    Line::from(vec![
+        Span::styled(from.to_owned(), theme.text),
+        match from {
+            "for" => Span::raw(" "),
+            _ => arrow(theme),
+        },
+        Span::styled(text, field),
+        Span::styled(theme.symbols.cursor, theme.key),
+        Span::raw(room),
+        Span::styled("Up, Down: steps", theme.dim),
+    ])
+}

@@ -1,0 +1,100 @@
+//! Odd names, odd terminals, many processes.
+
+use super::*;
+
+#[test]
+fn wide_and_hostile_names() {
+    let mut wide = service_process();
+    wide.command = "推論サービス".into();
+    wide.arguments = "/opt/推論 --モデル=大きい言語モデル --日本語 --ずっと長い引数".into();
+    let mut hostile = process(666, "evil");
+    hostile.command = "\x1b[2J\x1b[Hroot\u{202e}".into();
+    hostile.arguments = "x \u{9b}31m\r\n\t👩‍🔬é".into();
+    hostile.launches_per_s = -1e300;
+    hostile.bypass_ratio = Some(1e300);
+    hostile.launches = u64::MAX;
+    for (width, height) in [(60, 15), (80, 24), (200, 60)] {
+        let mut state = showing(width, height, snapshot(vec![wide.clone(), hostile.clone()]));
+        press(&mut state, "Gp");
+        insta::assert_snapshot!(format!("wide_{width}x{height}"), screen(&state));
+    }
+}
+
+#[test]
+fn ascii_is_ascii() {
+    let mut wide = service_process();
+    wide.command = "推論サービス".into();
+    let mut processes = typical().processes;
+    processes.push(wide);
+    let mut state = showing(80, 24, snapshot(processes));
+    press(&mut state, "p");
+    let theme = Theme::new(Palette::Mono, Charset::Ascii);
+    let text = drawn(&state, &theme).backend().to_string();
+    assert!(text.is_ascii(), "{text}");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn no_colours_means_none() {
+    let mut state = showing(80, 24, typical());
+    press(&mut state, "p");
+    let theme = Theme::new(Palette::Mono, Charset::Unicode);
+    let terminal = drawn(&state, &theme);
+    for cell in &terminal.backend().buffer().content {
+        assert_eq!((cell.fg, cell.bg), (Color::Reset, Color::Reset));
+    }
+}
+
+#[test]
+fn any_size_draws() {
+    let theme = Theme::new(Palette::Dark, Charset::Unicode);
+    for keys in [
+        "", "p", "?", "s", "c", "w", "b", "a", "/x:", "2", "3", "3m", "4", "t",
+    ] {
+        for (width, height) in [
+            (0, 0),
+            (1, 1),
+            (5, 3),
+            (20, 5),
+            (59, 15),
+            (60, 14),
+            (60, 15),
+            (500, 9),
+        ] {
+            let mut state = showing(width, height, many(40));
+            press(&mut state, keys);
+            drawn(&state, &theme);
+        }
+    }
+    insta::assert_snapshot!("too_small", screen(&showing(40, 6, typical())));
+}
+
+/// The bound is for release builds; without optimisation it is ten times as
+/// wide and still notices work that grows with the number of processes.
+#[test]
+fn a_frame_of_a_thousand_processes_is_quick() {
+    let bound = if cfg!(debug_assertions) { 50 } else { 5 };
+    let theme = Theme::new(Palette::Dark, Charset::Unicode);
+    for keys in ["Gp", "t", "\n", "3", "4"] {
+        let mut state = showing(200, 60, many(1_000));
+        press(&mut state, keys);
+        let mut terminal = terminal(state.size);
+        let mut times: Vec<Duration> = (0..101)
+            .map(|i| {
+                press(&mut state, if i % 2 == 0 { "k" } else { "j" });
+                let start = Instant::now();
+                terminal
+                    .draw(|frame| draw(frame, &state, &theme))
+                    .expect("draws");
+                start.elapsed()
+            })
+            .collect();
+        times.sort();
+        let median = times[times.len() / 2];
+        println!("frame of 1,000 processes at 200x60 after {keys:?}: median {median:?}");
+        assert!(
+            median < Duration::from_millis(bound),
+            "{keys:?}: {median:?}"
+        );
+    }
+}
