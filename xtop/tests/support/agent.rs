@@ -182,7 +182,7 @@ fn serve(
             };
             send(&mut stream, &Response::Diagnosis(diagnosis))
         }
-        Request::Reload => panic!("not a request of xtop"),
+        Request::Hello | Request::Reload => panic!("not a request of xtop"),
     }
 }
 
