@@ -7,50 +7,13 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
 
+use common::machine::{Machine, Program, built};
 use common::{Agent, agent_command, wait_for};
 use serde_json::Value;
-
-/// A machine of our own: an agent, a device, a runtime.
-struct Machine {
-    agent: Agent,
-    dir: tempfile::TempDir,
-}
-
-/// A program that is killed when it goes out of scope.
-struct Program(Child);
-
-impl Program {
-    fn pid(&self) -> u32 {
-        self.0.id()
-    }
-
-    /// SIGTERM, then what it printed.
-    fn stop(mut self) -> Value {
-        use std::io::Read as _;
-        let pid = rustix::process::Pid::from_raw(self.0.id() as i32).expect("a pid");
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("SIGTERM");
-        let mut text = String::new();
-        self.0
-            .stdout
-            .take()
-            .expect("piped")
-            .read_to_string(&mut text)
-            .expect("reads");
-        assert!(self.0.wait().expect("ends").success(), "{text}");
-        serde_json::from_str(&text).expect("JSON")
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 fn no_bpf() -> bool {
     let left_out = std::env::var_os("XSCHED_TEST_NO_BPF").is_some();
@@ -60,98 +23,24 @@ fn no_bpf() -> bool {
     left_out
 }
 
-/// A built program or library.
-fn built(name: &str) -> PathBuf {
-    let agent = Path::new(env!("CARGO_BIN_EXE_xsched-agent"));
-    let file = agent.with_file_name(name);
-    assert!(
-        file.exists(),
-        "{} is missing: run `cargo build` first",
-        file.display()
-    );
-    file
-}
-
-impl Machine {
-    fn new() -> Machine {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        hipsim::install::install(&built("libhipsim.so"), &dir.path().join("hip"))
-            .expect("installs");
-        Machine {
-            agent: Agent::start_observing(),
-            dir,
-        }
-    }
-
-    fn at_home<'c>(&self, command: &'c mut Command) -> &'c mut Command {
-        command
-            .env("XSCHED_RUN_DIR", &self.agent.run_dir.0)
-            .env("XSCHED_SHIM", built("libxsched_shim.so"))
-            .env("HIPSIM_DEVICE", self.dir.path().join("device"))
-            .env("LD_LIBRARY_PATH", self.dir.path().join("hip"))
-            .stdout(Stdio::piped())
-    }
-
-    /// Under the shim, by `xsched-agent run`.
-    fn run(&self, class: &str, program: &str, arguments: &[&str]) -> Program {
-        let mut command = agent_command();
-        command
-            .args(["run", "--class", class, "--"])
-            .arg(built(program))
-            .args(arguments);
-        Program(self.at_home(&mut command).spawn().expect("starts"))
-    }
-
-    /// Without anything of ours.
-    fn native(&self, program: &str, arguments: &[&str], env: &[(&str, &str)]) -> Program {
-        let mut command = Command::new(built(program));
-        command.args(arguments).envs(env.iter().copied());
-        Program(self.at_home(&mut command).spawn().expect("starts"))
-    }
-
-    /// The row of a process, once `ready` accepts it.
-    fn row(&self, what: &str, pid: u32, ready: impl Fn(&Value) -> bool) -> Value {
-        let mut last = Value::Null;
-        let deadline = Instant::now() + common::PATIENCE;
-        loop {
-            let snapshot = self.agent.ask_raw(r#"{"op":"list"}"#);
-            let rows = snapshot["processes"]
-                .as_array()
-                .cloned()
-                .unwrap_or_default();
-            if let Some(row) = rows.into_iter().find(|row| row["pid"] == pid) {
-                if ready(&row) {
-                    return row;
-                }
-                last = row;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "waited in vain for {what}: {last}"
-            );
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    /// `diagnose --pid` and its exit code.
-    fn diagnose(&self, pid: u32) -> (i32, Value) {
-        let out = self
-            .at_home(&mut agent_command())
-            .args([
-                "diagnose",
-                "--json",
-                "--duration",
-                "1.5",
-                "--pid",
-                &pid.to_string(),
-            ])
-            .output()
-            .expect("runs");
-        let code = out.status.code().expect("a code");
-        let report = serde_json::from_slice(&out.stdout)
-            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&out.stderr)));
-        (code, report)
-    }
+/// `diagnose --pid` and its exit code.
+fn diagnose(machine: &Machine, pid: u32) -> (i32, Value) {
+    let out = machine
+        .at_home(&mut agent_command())
+        .args([
+            "diagnose",
+            "--json",
+            "--duration",
+            "1.5",
+            "--pid",
+            &pid.to_string(),
+        ])
+        .output()
+        .expect("runs");
+    let code = out.status.code().expect("a code");
+    let report = serde_json::from_slice(&out.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&out.stderr)));
+    (code, report)
 }
 
 fn codes(report: &Value) -> Vec<&str> {
@@ -199,7 +88,7 @@ fn a_scheduled_process_is_seen_whole_and_nothing_bypasses() {
     ]);
     assert!(out.status.success());
     machine.row("its new class", batch.pid(), |row| row["class"] == "normal");
-    let (code, report) = machine.diagnose(batch.pid());
+    let (code, report) = diagnose(&machine, batch.pid());
     assert_eq!(codes(&report), [""; 0], "{report}");
     assert_eq!(code, 0);
 }
@@ -289,7 +178,7 @@ fn planted_faults_are_proven() {
     machine.row("the bypass", bypass.pid(), |row| {
         row["bypass_ratio"].as_f64().is_some_and(|b| b > 0.5)
     });
-    let (code, report) = machine.diagnose(bypass.pid());
+    let (code, report) = diagnose(&machine, bypass.pid());
     assert_eq!(code, 1);
     assert!(
         codes(&report).contains(&"symbol-version-bypass"),
@@ -299,7 +188,7 @@ fn planted_faults_are_proven() {
 
     let null = machine.native("hipsim-nullstream", &[], &[("LD_PRELOAD", shim)]);
     machine.row("it has joined", null.pid(), |row| row["shim"] == "joined");
-    let (code, report) = machine.diagnose(null.pid());
+    let (code, report) = diagnose(&machine, null.pid());
     assert_eq!(
         (code, codes(&report)),
         (1, vec!["default-stream"]),
@@ -315,7 +204,7 @@ fn planted_faults_are_proven() {
     machine.row("it launches", missing.pid(), |row| {
         row["launches"].as_u64().is_some_and(|n| n > 0)
     });
-    let (code, report) = machine.diagnose(missing.pid());
+    let (code, report) = diagnose(&machine, missing.pid());
     assert_eq!(
         (code, codes(&report)),
         (1, vec!["preload-missing"]),

@@ -43,6 +43,11 @@ const TESTS: &[Need] = &[
         file: "/usr/bin/systemd-analyze",
         what: "runs the agent's units",
     },
+    Need {
+        package: "prometheus",
+        file: "/usr/bin/promtool",
+        what: "promtool checks metrics and alert rules",
+    },
 ];
 
 const BENCHMARKS: &[Need] = &[

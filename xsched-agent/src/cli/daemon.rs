@@ -1,6 +1,7 @@
 //! The agent itself: control, observer, model and API, wired together.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 use xsched_agent::clock;
 use xsched_agent::control::{Control, Passthrough, RosterEvent, Scheduling, Setup, Vitals};
+use xsched_agent::export::metrics::{MetricsServer, Sources};
 use xsched_agent::export::{self, Served};
 use xsched_agent::model::{self, Model, Observation};
 use xsched_agent::policy::Settings;
@@ -51,6 +53,23 @@ pub struct Options {
     /// Keep the agent's memory from being swapped out (mlockall)
     #[arg(long)]
     lock_memory: bool,
+
+    /// Serve metrics for Prometheus at http://ADDRESS:PORT/metrics; without an
+    /// address at 127.0.0.1:9464, where this machine alone can read them
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "127.0.0.1:9464"
+    )]
+    metrics: Option<SocketAddr>,
+
+    /// The busiest so many processes have metrics of their own, the rest is
+    /// summed up
+    #[arg(long, value_name = "N", default_value_t = 20, requires = "metrics")]
+    #[arg(value_parser = clap::value_parser!(u16).range(0..=1000))]
+    metrics_processes: u16,
 }
 
 fn percent(text: &str) -> Result<f64, String> {
@@ -76,7 +95,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
     }
     let run_dir = RunDir::for_agent(euid());
     let mut picture = Model::new(clock::monotonic());
-    let (events, past) = (picture.event_log(), picture.past());
+    let (events, past, sums) = (picture.event_log(), picture.past(), picture.sums());
     let (control, roster) = Control::start(
         &run_dir,
         Setup {
@@ -125,6 +144,12 @@ fn serve(options: &Options) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    let sources = Sources {
+        snapshots: snapshots.clone(),
+        sums,
+        control: control.vitals(),
+        processes: options.metrics_processes.into(),
+    };
     let served = Served {
         control: control.handle(),
         snapshots,
@@ -135,6 +160,11 @@ fn serve(options: &Options) -> anyhow::Result<()> {
     let ended = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+        if let Some(address) = options.metrics {
+            let server = MetricsServer::bind(address).await?;
+            info!("metrics at http://{}/metrics", server.address()?);
+            tokio::spawn(server.serve(sources));
+        }
         info!("serving {}", run_dir.0.display());
         service::ready();
         tokio::select! {
@@ -216,6 +246,7 @@ fn keep_modelling(
     let tick = Duration::from_nanos(model::TICK.0);
     let mut next = Instant::now();
     'ticks: while !stop.load(Relaxed) {
+        let began = clock::monotonic();
         let observation = match &mut watcher {
             Ok(watcher) => watcher.observe(),
             Err(reason) => unobserved(reason),
@@ -234,6 +265,7 @@ fn keep_modelling(
         let snapshot = picture.snapshot(now, clock::unix());
         picture.remember(now, &snapshot);
         publish.send_replace(Arc::new(snapshot));
+        picture.ticked(clock::monotonic().since(began));
         next = (next + tick).max(Instant::now());
         // Short naps: a stop must not wait for the end of a tick.
         while !stop.load(Relaxed) && Instant::now() < next {

@@ -174,6 +174,8 @@ impl EventLoop {
         if now < self.next_beat {
             return;
         }
+        let late = now.since(self.next_beat);
+        self.parts.vitals.beats_late.record(late);
         self.next_beat = now + HEARTBEAT;
         for client in self.clients.values() {
             client.shared.control.heartbeat.fetch_add(1, Relaxed);

@@ -11,6 +11,8 @@ use xsched_common::units::Nanos;
 pub struct Vitals {
     /// Heartbeats since the start.
     pub beats: AtomicU64,
+    /// How late each heartbeat was.
+    pub beats_late: Histogram,
     /// Clients joined now.
     pub clients: AtomicU64,
     /// From waking up to having decided and written.

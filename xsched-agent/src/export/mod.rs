@@ -1,4 +1,4 @@
-//! What leaves the agent: the API socket.
+//! What leaves the agent: the API socket and metrics.
 
 mod answer;
 mod authorise;
@@ -6,6 +6,7 @@ mod changes;
 mod conversation;
 mod diagnosis;
 mod lines;
+pub mod metrics;
 mod places;
 mod served;
 mod server;

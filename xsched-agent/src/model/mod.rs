@@ -11,6 +11,7 @@ mod page_reader;
 mod past;
 mod process;
 mod rows;
+mod sums;
 mod window;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -25,6 +26,7 @@ use xsched_common::units::{Class, Nanos};
 pub use events::{Event, EventCounts, EventLog, Events, kind_names};
 pub use observation::{CallOwner, LaunchCount, Observation};
 pub use past::Past;
+pub use sums::{BOUNDS_NS, ClassSums, SharedSums, Sums, TimeHistogram};
 
 use crate::control::{ClassTable, ClientShared, RosterEvent};
 use crate::policy::ClientId;
@@ -52,6 +54,7 @@ pub struct Model {
     drops_noted: DropsNoted,
     past: Past,
     next_point: Nanos,
+    sums: SharedSums,
 }
 
 /// Drops that an event has told of.
@@ -82,6 +85,7 @@ impl Model {
             drops_noted: DropsNoted::default(),
             past: Past::default(),
             next_point: now,
+            sums: SharedSums::default(),
         }
     }
 
@@ -204,6 +208,24 @@ impl Model {
         }
         self.note_drops(now);
         self.events.collect();
+        let mut sums = self.sums.lock();
+        for process in self.processes.values() {
+            if let Some(new) = process.window.latest() {
+                sums.class_mut(self.class_of(process)).add(&new);
+            }
+        }
+        sums.events = self.events.counts();
+        drop(sums);
+    }
+
+    /// What is summed up.
+    pub fn sums(&self) -> SharedSums {
+        self.sums.clone()
+    }
+
+    /// Takes note of how long a tick took, with all that belongs to it.
+    pub fn ticked(&mut self, took: Nanos) {
+        self.sums.lock().ticks.record(took, 1);
     }
 
     /// Adds points to the past, when it is time.

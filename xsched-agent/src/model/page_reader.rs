@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 
+use xsched_common::gate::Guard;
 use xsched_common::page::{CALLER_NAME_LEN, HistogramCounts, MAX_DEVICES, Route, StatusPage};
 use xsched_common::units::StreamClass;
 
@@ -44,6 +45,7 @@ pub(super) struct PageChange {
     pub bursts: HistogramCounts,
     pub gate_waits: HistogramCounts,
     pub busy_ns: [u64; MAX_DEVICES],
+    pub guards: [u64; Guard::COUNT],
 }
 
 /// Remembers the last look at one page.
@@ -53,6 +55,7 @@ pub(super) struct PageReader {
     bursts: HistogramCounts,
     gate_waits: HistogramCounts,
     busy_ns: [u64; MAX_DEVICES],
+    guards: [u64; Guard::COUNT],
 }
 
 impl PageReader {
@@ -82,6 +85,7 @@ impl PageReader {
             }
         }
         let (bursts, gate_waits) = (page.bursts.counts(), page.gate_waits.counts());
+        let guards = page.guards.each_ref().map(|n| n.load(Relaxed));
         let busy_ns = page.devices.each_ref().map(|d| d.busy_ns.load(Relaxed));
         let change = PageChange {
             callers: callers
@@ -96,12 +100,14 @@ impl PageReader {
             busy_ns: std::array::from_fn(|device| {
                 busy_ns[device].saturating_sub(self.busy_ns[device])
             }),
+            guards: std::array::from_fn(|guard| guards[guard].saturating_sub(self.guards[guard])),
         };
         *self = PageReader {
             callers,
             bursts,
             gate_waits,
             busy_ns,
+            guards,
         };
         change
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use xsched_common::bpf::CallRoute;
+use xsched_common::gate::Guard;
 use xsched_common::page::{HistogramCounts, MAX_DEVICES};
 use xsched_common::units::Nanos;
 
@@ -49,6 +50,7 @@ pub(super) struct Process {
     bursts: HistogramCounts,
     gate_waits: HistogramCounts,
     busy_ns: [u64; MAX_DEVICES],
+    guards: [u64; Guard::COUNT],
     shim_checked: Nanos,
     ticks_joined: u32,
 }
@@ -109,6 +111,7 @@ impl Process {
             bursts: HistogramCounts::default(),
             gate_waits: HistogramCounts::default(),
             busy_ns: [0; MAX_DEVICES],
+            guards: [0; Guard::COUNT],
             shim_checked: Nanos::ZERO,
             ticks_joined: 0,
         }
@@ -173,8 +176,9 @@ impl Process {
         }
         self.bursts.add(&change.bursts);
         self.gate_waits.add(&change.gate_waits);
-        for (busy, more) in self.busy_ns.iter_mut().zip(change.busy_ns) {
-            *busy = busy.saturating_add(more);
+        let busy = self.busy_ns.iter_mut().zip(change.busy_ns);
+        for (to, more) in busy.chain(self.guards.iter_mut().zip(change.guards)) {
+            *to = to.saturating_add(more);
         }
     }
 
@@ -198,6 +202,7 @@ impl Process {
             bursts: self.bursts.clone(),
             gate_waits: self.gate_waits.clone(),
             busy_ns: self.busy_ns,
+            guards: self.guards,
             ..Totals::default()
         };
         for caller in self.callers.values() {
@@ -207,6 +212,7 @@ impl Process {
             add(&mut totals.default_stream, caller.default_stream());
             add(&mut totals.bypass, caller.direct);
             add(&mut totals.bypass, caller.page.passthrough);
+            add(&mut totals.passthrough, caller.page.passthrough);
         }
         totals
     }

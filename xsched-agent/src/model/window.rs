@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use xsched_common::gate::Guard;
 use xsched_common::page::{HistogramCounts, MAX_DEVICES};
 use xsched_common::units::Nanos;
 
@@ -10,7 +11,11 @@ use xsched_common::units::Nanos;
 pub(super) struct Totals {
     pub launches: u64,
     pub default_stream: u64,
+    /// Past the gate, on purpose or not.
     pub bypass: u64,
+    /// Of these, on purpose.
+    pub passthrough: u64,
+    pub guards: [u64; Guard::COUNT],
     pub bursts: HistogramCounts,
     pub gate_waits: HistogramCounts,
     /// Device time by the client's own device index.
@@ -53,17 +58,33 @@ impl Window {
         }
         Some(Change {
             over,
-            totals: Totals {
-                launches: last.launches.saturating_sub(first.launches),
-                default_stream: last.default_stream.saturating_sub(first.default_stream),
-                bypass: last.bypass.saturating_sub(first.bypass),
-                bursts: last.bursts.since(&first.bursts),
-                gate_waits: last.gate_waits.since(&first.gate_waits),
-                busy_ns: std::array::from_fn(|device| {
-                    last.busy_ns[device].saturating_sub(first.busy_ns[device])
-                }),
-            },
+            totals: last.since(first),
         })
+    }
+
+    /// What the newest sample added; all of it for the first.
+    pub fn latest(&self) -> Option<Totals> {
+        let (_, last) = self.samples.back()?;
+        Some(match self.samples.len().checked_sub(2) {
+            Some(before) => last.since(&self.samples[before].1),
+            None => last.clone(),
+        })
+    }
+}
+
+impl Totals {
+    fn since(&self, earlier: &Totals) -> Totals {
+        let less = |now: u64, before: u64| now.saturating_sub(before);
+        Totals {
+            launches: less(self.launches, earlier.launches),
+            default_stream: less(self.default_stream, earlier.default_stream),
+            bypass: less(self.bypass, earlier.bypass),
+            passthrough: less(self.passthrough, earlier.passthrough),
+            guards: std::array::from_fn(|i| less(self.guards[i], earlier.guards[i])),
+            bursts: self.bursts.since(&earlier.bursts),
+            gate_waits: self.gate_waits.since(&earlier.gate_waits),
+            busy_ns: std::array::from_fn(|i| less(self.busy_ns[i], earlier.busy_ns[i])),
+        }
     }
 }
 
@@ -86,5 +107,6 @@ mod tests {
         assert_eq!(change.over, Nanos::from_secs(5));
         assert_eq!(change.totals.launches, 1_000);
         assert!(window.samples.len() <= 11);
+        assert_eq!(window.latest().expect("many").launches, 100);
     }
 }

@@ -2,6 +2,8 @@
 //! and a client that joins it as a shim would.
 #![allow(dead_code, reason = "every test binary uses its own part")]
 
+pub mod machine;
+
 use std::io::{BufRead as _, BufReader, IoSliceMut, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -82,6 +84,16 @@ impl Agent {
     pub fn start_unread() -> Agent {
         let dir = tempfile::tempdir().expect("a temporary directory");
         Agent::spawn_as(agent_command(), dir, &["--no-bpf"], Stdio::piped())
+    }
+
+    /// Without probes; also the file that its log goes to.
+    pub fn start_logging(arguments: &[&str]) -> (Agent, std::path::PathBuf) {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let log = dir.path().join("log");
+        let file = std::fs::File::create(&log).expect("a file");
+        let arguments = [&["--no-bpf"], arguments].concat();
+        let agent = Agent::spawn_as(agent_command(), dir, &arguments, file.into());
+        (agent, log)
     }
 
     fn spawn(dir: tempfile::TempDir, arguments: &[&str]) -> Agent {

@@ -1,0 +1,88 @@
+//! Devices: who is on them, and which gates are open.
+
+use std::fmt;
+
+use xsched_common::api::{ClassRow, DeviceRow, SharingMode, Snapshot};
+
+use super::families::{Families, In, Label};
+
+/// A class on a device.
+type OnDevice<'a> = (&'a DeviceRow, &'a ClassRow);
+
+pub(super) fn collect(snapshot: &Snapshot, to: &mut Families<'_>) -> fmt::Result {
+    let devices = &snapshot.devices;
+    to.gauges(
+        "device_busy",
+        "Estimated share of the device's time in the last 5 s in which joined processes had work on it.",
+        In::Ratio,
+        devices,
+        |device| device.busy_ratio,
+        |device| vec![("device", &device.address)],
+    )?;
+    let modes: Vec<(&DeviceRow, SharingMode)> = devices
+        .iter()
+        .flat_map(|device| SharingMode::ALL.map(|mode| (device, mode)))
+        .collect();
+    to.gauges(
+        "device_sharing_mode",
+        "How the device is shared: 1 for the mode in force.",
+        In::Number,
+        &modes,
+        |(device, mode)| Some(if device.mode == *mode { 1.0 } else { 0.0 }),
+        |(device, mode)| vec![("device", &device.address), ("mode", mode.name())],
+    )?;
+    let classes: Vec<OnDevice<'_>> = devices
+        .iter()
+        .flat_map(|device| device.classes.iter().map(move |class| (device, class)))
+        .collect();
+    to.gauges(
+        "device_class_busy",
+        "Estimated share of the device's time that a class used in the last 5 s.",
+        In::Ratio,
+        &classes,
+        |(_, class)| class.busy_ratio,
+        labels,
+    )?;
+    to.gauges(
+        "device_clients",
+        "Joined processes by class.",
+        In::Number,
+        &classes,
+        |(_, class)| Some(f64::from(class.clients)),
+        labels,
+    )?;
+    to.gauges(
+        "device_active_clients",
+        "Joined processes that have work now.",
+        In::Number,
+        &classes,
+        |(_, class)| Some(f64::from(class.active)),
+        labels,
+    )?;
+    let gates: Vec<(OnDevice<'_>, &str, u32)> = classes
+        .iter()
+        .flat_map(|&(device, class)| {
+            [
+                ((device, class), "open", class.open),
+                ((device, class), "capped", class.capped),
+                ((device, class), "closed", class.closed),
+            ]
+        })
+        .collect();
+    to.gauges(
+        "device_gates",
+        "Gates by class and state.",
+        In::Number,
+        &gates,
+        |(_, _, count)| Some(f64::from(*count)),
+        |(class, state, _)| {
+            let mut labels = labels(class);
+            labels.push(("state", state));
+            labels
+        },
+    )
+}
+
+fn labels<'a>((device, class): &'a OnDevice<'_>) -> Vec<Label<'a>> {
+    vec![("device", &device.address), ("class", class.class.name())]
+}

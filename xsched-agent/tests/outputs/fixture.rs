@@ -1,0 +1,133 @@
+//! A snapshot in which nothing is missing.
+
+use std::collections::BTreeMap;
+
+use xsched_common::api::{
+    AgentInfo, ApiRow, BpfState, CallerRow, ClassRow, DeviceRow, DropCount, Drops, EventKind,
+    EventRow, GateRow, GateState, Guards, Hold, HoldRow, Latency, LatencyBucket, ProcessRow,
+    RouteLaunches, Sampling, Severity, SharingMode, ShimState, SloRow, SloState, Snapshot,
+};
+use xsched_common::units::{Class, Nanos, StreamClass, Weight};
+
+/// Every field has a value.
+pub fn snapshot() -> Snapshot {
+    let event = |number, kind| EventRow {
+        number,
+        time_unix_ns: 1_780_000_000_000_000_000,
+        pid: Some(42),
+        actor: Some("uid 0 (pid 1)".into()),
+        kind,
+        text: "it happened".into(),
+    };
+    Snapshot {
+        api_version: xsched_common::api::API_VERSION,
+        time_unix_ns: 1_780_000_000_000_000_000,
+        window_ns: Nanos::from_secs(5),
+        agent: AgentInfo {
+            pid: 1,
+            version: "1.2.3".into(),
+            uptime_ns: Nanos::from_secs(60),
+            bpf: BpfState {
+                available: true,
+                reason: Some("none".into()),
+                images: 1,
+                probes: 60,
+                events: 1_000,
+            },
+            drops: Drops {
+                total: 3,
+                by_reason: vec![DropCount {
+                    reason: "ring_full".into(),
+                    count: 3,
+                }],
+            },
+            sampling: Sampling { factor: 0.25 },
+            limits: vec!["one".into()],
+        },
+        devices: vec![DeviceRow {
+            address: "0000:03:00.0".into(),
+            mode: SharingMode::Slo,
+            knobs: BTreeMap::from([("budget_ns".into(), 500_000)]),
+            top_active: Some(Class::High),
+            clients: 2,
+            busy_ratio: Some(0.75),
+            classes: vec![ClassRow {
+                class: Class::High,
+                clients: 2,
+                active: 1,
+                open: 1,
+                capped: 1,
+                closed: 0,
+                busy_ratio: Some(0.5),
+            }],
+        }],
+        processes: vec![process(42, "serve"), process(43, "evil\"} 1\n\\")],
+        events: vec![
+            event(1, EventKind::Joined),
+            event(2, EventKind::Finding(Severity::Warning)),
+        ],
+    }
+}
+
+/// A busy process.
+pub fn process(pid: u32, command: &str) -> ProcessRow {
+    let latency = Some(Latency {
+        count: 9,
+        p50_ns: Nanos::from_millis(1),
+        p99_ns: Nanos::from_millis(3),
+        max_ns: Nanos::from_millis(4),
+    });
+    ProcessRow {
+        pid,
+        start_time: 7,
+        parent: Some(1),
+        cgroup: Some("/system.slice/serve.service".into()),
+        uid: 1000,
+        command: command.into(),
+        arguments: "python serve.py".into(),
+        class: Class::High,
+        weight: Weight::default(),
+        terms_from: "default".into(),
+        slo: Some(SloRow {
+            target_p99_ns: Nanos::from_millis(5),
+            state: SloState::Met,
+            reason: "it is".into(),
+        }),
+        hold: Some(HoldRow {
+            hold: Hold::Boosted,
+            remaining_ns: Nanos::from_secs(1),
+        }),
+        shim: ShimState::Joined,
+        device: Some("0000:03:00.0".into()),
+        gate: Some(GateRow {
+            state: GateState::Capped,
+            cap: Some(8),
+            reason: "a rival".into(),
+            waiting: 1,
+        }),
+        launches: 1_000,
+        launches_per_s: f64::from(pid) * 10.0,
+        bypass_ratio: Some(0.1),
+        default_stream_ratio: Some(0.2),
+        burst: latency,
+        burst_histogram: vec![LatencyBucket {
+            from_ns: Nanos::from_millis(1),
+            count: 9,
+        }],
+        gate_wait: latency,
+        guards: Some(Guards::default()),
+        in_flight: Some(3),
+        kernel_ns: Some(Nanos::from_micros(50)),
+        busy_ratio: Some(0.5),
+        callers: vec![CallerRow {
+            library: "libtorch_hip.so".into(),
+            launches: RouteLaunches::default(),
+            default_stream: 1,
+        }],
+        apis: vec![ApiRow {
+            api: "hipLaunchKernel".into(),
+            stream: StreamClass::Null,
+            calls: 5,
+        }],
+    }
+}

@@ -1,0 +1,335 @@
+//! The metrics endpoint, and the files that live on its names.
+
+use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use xsched_agent::export::metrics::{ControlTimes, Format, Scrape};
+use xsched_agent::model::Sums;
+use xsched_common::api::{ShimState, Snapshot};
+
+use crate::common::machine::Machine;
+use crate::common::{Agent, PATIENCE, wait_for};
+use crate::fixture;
+
+fn page(snapshot: Snapshot, processes: usize, format: Format) -> String {
+    let scrape = Scrape {
+        snapshot: Arc::new(snapshot),
+        sums: Sums::default(),
+        control: ControlTimes::default(),
+        processes,
+    };
+    scrape.render(format).expect("to memory")
+}
+
+fn full(format: Format) -> String {
+    page(fixture::snapshot(), 20, format)
+}
+
+fn dist(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../dist")
+        .join(file)
+}
+
+/// promtool of Debian's package prometheus, which `cargo xtask test` installs.
+fn promtool(arguments: &[&str], input: &str) {
+    let mut child = Command::new("promtool")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool is there: apt-get install prometheus");
+    let mut stdin = child.stdin.take().expect("piped");
+    stdin.write_all(input.as_bytes()).expect("reads it");
+    drop(stdin);
+    let out = child.wait_with_output().expect("ends");
+    let said = String::from_utf8_lossy(&out.stdout) + String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{said}\n{input}");
+    if arguments[0] == "check" && arguments[1] == "metrics" {
+        assert_eq!(said, "", "it has nothing to say");
+    }
+}
+
+/// The names of all series on a page of text.
+fn names(page: &str) -> BTreeSet<String> {
+    page.lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split(['{', ' ']).next())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Words that begin as our metrics do.
+fn mentioned(text: &str) -> BTreeSet<String> {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .filter(|word| word.starts_with("xsched_"))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn promtool_has_nothing_against_a_full_page() {
+    let page = full(Format::Text);
+    promtool(&["check", "metrics"], &page);
+    assert!(
+        page.contains(r#"command="evil\"} 1\n\\""#),
+        "a command cannot forge a series:\n{page}"
+    );
+}
+
+#[test]
+fn promtool_has_nothing_against_an_idle_machine() {
+    promtool(
+        &["check", "metrics"],
+        &page(Snapshot::default(), 20, Format::Text),
+    );
+}
+
+#[test]
+fn open_metrics_says_units_and_ends() {
+    let page = full(Format::OpenMetrics);
+    assert!(page.ends_with("# EOF\n"));
+    assert!(page.contains("# UNIT xsched_burst_duration_seconds seconds\n"));
+    assert!(page.contains("# TYPE xsched_launches counter\n"));
+    assert_eq!(names(&page), names(&full(Format::Text)));
+}
+
+#[test]
+fn series_are_bounded_and_the_rest_is_summed_up() {
+    let mut snapshot = fixture::snapshot();
+    let row = fixture::process(1, "many");
+    let rows = (100..1_100).map(|pid| xsched_common::api::ProcessRow {
+        pid,
+        slo: None,
+        launches_per_s: f64::from(pid),
+        ..row.clone()
+    });
+    snapshot.processes = rows.collect();
+    let page = page(snapshot, 5, Format::Text);
+    let rates: Vec<&str> = page
+        .lines()
+        .filter(|line| line.starts_with("xsched_process_launches_per_second{"))
+        .collect();
+    assert_eq!(rates.len(), 6, "{rates:?}");
+    assert!(rates[0].contains("pid=\"1099\""), "the busiest: {rates:?}");
+    let sum: u32 = (100..1_095).sum();
+    assert_eq!(
+        rates[5],
+        format!(
+            "xsched_process_launches_per_second{{pid=\"\",command=\"(others)\",class=\"\"}} {sum}.0"
+        )
+    );
+    assert!(page.lines().count() < 600, "{}", page.lines().count());
+    promtool(&["check", "metrics"], &page);
+}
+
+#[test]
+fn what_is_unknown_has_no_series() {
+    let mut snapshot = fixture::snapshot();
+    for row in &mut snapshot.processes {
+        row.shim = ShimState::Absent;
+        (row.burst, row.gate_wait, row.busy_ratio, row.gate) = (None, None, None, None);
+    }
+    let names = names(&page(snapshot, 20, Format::Text));
+    assert!(!names.contains("xsched_process_burst_p99_seconds"));
+    assert!(names.contains("xsched_process_bypass_ratio"));
+}
+
+#[test]
+fn alert_rules_are_valid_and_fire_when_they_should() {
+    let rules = dist("prometheus/xsched.rules.yml");
+    let tests = dist("prometheus/xsched.rules.test.yml");
+    promtool(&["check", "rules", rules.to_str().expect("UTF-8")], "");
+    promtool(&["test", "rules", tests.to_str().expect("UTF-8")], "");
+    uses_only_what_exists(&rules);
+}
+
+fn uses_only_what_exists(file: &Path) {
+    let text = std::fs::read_to_string(file).expect("shipped");
+    let used = mentioned(&text);
+    assert!(used.len() > 5, "it is about us: {used:?}");
+    let exported = names(&full(Format::Text));
+    let unknown: Vec<_> = used.difference(&exported).collect();
+    assert!(unknown.is_empty(), "{}: {unknown:?}", file.display());
+}
+
+#[test]
+fn the_dashboard_shows_every_metric_and_no_others() {
+    let file = dist("grafana/xsched.json");
+    uses_only_what_exists(&file);
+    let text = std::fs::read_to_string(&file).expect("shipped");
+    let dashboard: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let panels = dashboard["panels"].as_array().expect("panels");
+    let mut queries = String::new();
+    for panel in panels.iter().filter(|panel| panel["type"] != "row") {
+        assert!(
+            panel["fieldConfig"]["defaults"]["unit"].is_string(),
+            "{panel}"
+        );
+        for target in panel["targets"].as_array().expect("targets") {
+            queries += target["expr"].as_str().expect("a query");
+            queries += "\n";
+        }
+    }
+    let shown = mentioned(&queries);
+    let family = |name: &str| {
+        let parts = ["_bucket", "_sum", "_count"];
+        let cut = parts.iter().find_map(|part| name.strip_suffix(part));
+        cut.unwrap_or(name).to_owned()
+    };
+    let shown: BTreeSet<String> = shown.iter().map(|name| family(name)).collect();
+    let exported: BTreeSet<String> = names(&full(Format::Text))
+        .iter()
+        .map(|name| family(name))
+        .collect();
+    assert_eq!(shown, exported);
+}
+
+#[test]
+fn the_documentation_lists_every_metric() {
+    let text = include_str!("../../../docs/METRICS.md");
+    let documented: BTreeSet<String> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `xsched_"))
+        .filter_map(|line| line.split('`').next())
+        .map(|name| format!("xsched_{name}"))
+        .collect();
+    let page = full(Format::Text);
+    let exported: BTreeSet<String> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .filter_map(|line| line.split(' ').next())
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(documented, exported);
+}
+
+/// An agent that serves metrics at a port of the kernel's choice.
+fn agent() -> (Agent, SocketAddr) {
+    let (agent, log) = Agent::start_logging(&["--metrics=127.0.0.1:0"]);
+    let text = std::fs::read_to_string(log).expect("a log");
+    let at = text
+        .split("metrics at http://")
+        .nth(1)
+        .expect("it says where");
+    let address = at.split("/metrics").next().expect("an address");
+    (agent, address.parse().expect("an address"))
+}
+
+fn request(address: SocketAddr, head: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("connects");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream
+        .write_all(format!("{head}\r\nHost: x\r\n\r\n").as_bytes())
+        .expect("sends");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("answers");
+    text
+}
+
+fn value(page: &str, series: &str) -> Option<f64> {
+    let line = page.lines().find(|line| line.starts_with(series))?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
+#[test]
+fn a_real_program_is_counted() {
+    let (agent, address) = agent();
+    let machine = Machine::with(agent);
+    let batch = machine.run("low", "hipsim-batch", &["--kernel-time", "200us"]);
+    let scrape = || request(address, "GET /metrics HTTP/1.1");
+    let launches = r#"xsched_launches_total{class="low",route="gated"}"#;
+    wait_for("its launches are counted", || {
+        value(&scrape(), launches).is_some_and(|n| n > 1_000.0)
+    });
+    wait_for("its rate is known", || {
+        let series = format!(
+            "xsched_process_launches_per_second{{pid=\"{}\"",
+            batch.pid()
+        );
+        value(&scrape(), &series).is_some_and(|n| n > 500.0)
+    });
+    let before = value(&scrape(), launches).expect("counted");
+    // Counters outlive the process.
+    drop(batch);
+    wait_for("it is gone", || {
+        let page = scrape();
+        let joined = r#"xsched_processes{class="low",shim="joined"}"#;
+        value(&page, joined) == Some(0.0)
+            && value(&page, r#"xsched_events_total{kind="left"}"#) == Some(1.0)
+    });
+    let page = scrape();
+    assert!(value(&page, launches) >= Some(before), "{page}");
+    assert!(value(&page, r#"xsched_burst_duration_seconds_count{class="low"}"#).is_some());
+    assert!(value(&page, r#"xsched_device_busy_seconds_total{class="low"}"#) > Some(0.01));
+    assert!(value(&page, "xsched_control_heartbeat_delay_seconds_count") > Some(10.0));
+    let (head, body) = page.split_once("\r\n\r\n").expect("a head");
+    assert!(head.starts_with("HTTP/1.1 200 OK") && head.contains("version=0.0.4"));
+    promtool(&["check", "metrics"], body);
+    let open = request(
+        address,
+        "GET /metrics HTTP/1.1\r\nAccept: application/openmetrics-text; version=1.0.0",
+    );
+    assert!(open.ends_with("# EOF\n") && open.contains("openmetrics-text"));
+}
+
+#[test]
+fn strange_and_slow_clients_keep_nobody_out() {
+    let (_agent, address) = agent();
+    assert!(request(address, "POST /metrics HTTP/1.1").starts_with("HTTP/1.1 405"));
+    assert!(request(address, "GET /other HTTP/1.1").starts_with("HTTP/1.1 404"));
+    assert!(request(address, "GET / HTTP/1.1").contains("/metrics"));
+    assert!(request(address, "nonsense").starts_with("HTTP/1.1 400"));
+    let long = format!("GET /{} HTTP/1.1", "x".repeat(100_000));
+    let mut stream = TcpStream::connect(address).expect("connects");
+    let _ = stream.write_all(long.as_bytes());
+    // Eight that never ask.
+    let silent: Vec<TcpStream> = (0..8)
+        .map(|_| TcpStream::connect(address).expect("connects"))
+        .collect();
+    let began = Instant::now();
+    assert!(request(address, "GET /metrics HTTP/1.1").starts_with("HTTP/1.1 200"));
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "it does not wait for them"
+    );
+    // More than there is room for: the endpoint recovers by itself.
+    let crowd: Vec<TcpStream> = (0..40)
+        .filter_map(|_| TcpStream::connect(address).ok())
+        .collect();
+    wait_for("the silent ones are hung up on", || {
+        let Ok(mut stream) = TcpStream::connect(address) else {
+            return false;
+        };
+        let mut answer = String::new();
+        let asked = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+        asked.is_ok() && stream.read_to_string(&mut answer).is_ok() && answer.contains("200 OK")
+    });
+    drop((silent, crowd));
+}
+
+#[test]
+fn no_metrics_unless_asked_for_and_a_port_in_use_is_said() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("bound");
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let out = crate::common::agent_command()
+        .args(["--no-bpf", &format!("--metrics={address}")])
+        .env("XSCHED_RUN_DIR", dir.path().join("run"))
+        .env("NO_COLOR", "1")
+        .output()
+        .expect("runs");
+    assert_eq!(out.status.code(), Some(2));
+    let error = String::from_utf8_lossy(&out.stderr);
+    assert!(error.contains("cannot serve metrics at"), "{error}");
+    let (agent, log) = Agent::start_logging(&[]);
+    agent.ask_raw(r#"{"op":"list"}"#);
+    let text = std::fs::read_to_string(log).expect("a log");
+    assert!(!text.contains("metrics at"), "{text}");
+}
