@@ -213,13 +213,14 @@ fn the_documentation_lists_every_metric() {
 /// An agent that serves metrics at a port of the kernel's choice.
 fn agent() -> (Agent, SocketAddr) {
     let (agent, log) = Agent::start_logging(&["--metrics=127.0.0.1:0"]);
-    let text = std::fs::read_to_string(log).expect("a log");
-    let at = text
-        .split("metrics at http://")
-        .nth(1)
-        .expect("it says where");
-    let address = at.split("/metrics").next().expect("an address");
-    (agent, address.parse().expect("an address"))
+    let mut address = None;
+    wait_for("it says where it serves metrics", || {
+        let text = std::fs::read_to_string(&log).expect("a log");
+        let at = text.split("metrics at http://").nth(1);
+        address = at.and_then(|at| Some(at.split_once("/metrics")?.0.parse().expect("an address")));
+        address.is_some()
+    });
+    (agent, address.expect("found"))
 }
 
 fn request(address: SocketAddr, head: &str) -> String {
