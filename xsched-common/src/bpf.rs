@@ -45,8 +45,22 @@ impl CallRoute {
     }
 }
 
-/// A record of the ring buffer: a [`CallKey`] was seen for the first time.
-/// The agent maps its address to a library while the process still lives.
+/// The caller of a [`CallKey`] that stands for all call sites of a process
+/// beyond [`KEYS_PER_PROCESS`]: a return address that no call has.
+pub const OTHER_CALLERS: u64 = 0;
+
+/// Keys that one process may have, so that generated code with call sites
+/// without end cannot take the map from the others. Its further calls are
+/// counted under [`OTHER_CALLERS`].
+pub const KEYS_PER_PROCESS: u32 = 1_024;
+
+/// Keys on top of [`KEYS_PER_PROCESS`] for [`OTHER_CALLERS`]: functions times
+/// stream classes that one process uses. Past it calls are dropped.
+pub const OTHER_KEYS_PER_PROCESS: u32 = 128;
+
+/// A record of the ring of first-seen keys: a [`CallKey`] was seen for the
+/// first time. The agent maps its address to a library while the process
+/// still lives.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FirstSeen {
@@ -60,24 +74,147 @@ pub struct FirstSeen {
     pub time_ns: u64,
 }
 
+/// A record of the ring of processes, which nothing else writes: a flood of
+/// calls cannot drop it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessEvent {
+    /// CLOCK_MONOTONIC, ns.
+    pub time_ns: u64,
+    /// The process.
+    pub tgid: u32,
+    /// A [`ProcessChange`].
+    pub change: u32,
+}
+
+/// What happened to a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum ProcessChange {
+    /// It runs another program from now on. Told of every process.
+    Exec = 0,
+    /// Its main thread has ended. Told of processes that have been counted.
+    Exit = 1,
+    /// Its first call was counted.
+    FirstCall = 2,
+}
+
+impl ProcessChange {
+    /// The change with this number, if there is one.
+    pub const fn from_raw(raw: u32) -> Option<ProcessChange> {
+        match raw {
+            0 => Some(ProcessChange::Exec),
+            1 => Some(ProcessChange::Exit),
+            2 => Some(ProcessChange::FirstCall),
+            _ => None,
+        }
+    }
+}
+
+/// A record of the ring of single calls, written while a trace is recorded.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallRecord {
+    /// CLOCK_MONOTONIC, ns.
+    pub time_ns: u64,
+    /// The return address; 0 at a [`CallMoment::Return`].
+    pub caller: u64,
+    /// The stream's handle; 0 at a [`CallMoment::Return`].
+    pub stream: u64,
+    /// Time since the same call entered a shim, ns; 0 without one.
+    pub since_shim_ns: u64,
+    /// The process.
+    pub tgid: u32,
+    /// The thread.
+    pub tid: u32,
+    /// Index into [`crate::hip::ENTRY_POINTS`].
+    pub api: u16,
+    /// A [`CallMoment`].
+    pub moment: u8,
+    /// A [`CallRoute`].
+    pub route: u8,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// Which end of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum CallMoment {
+    /// It was entered.
+    Entry = 0,
+    /// It returned.
+    Return = 1,
+}
+
+impl CallMoment {
+    /// The moment with this number, if there is one.
+    pub const fn from_raw(raw: u8) -> Option<CallMoment> {
+        match raw {
+            0 => Some(CallMoment::Entry),
+            1 => Some(CallMoment::Return),
+            _ => None,
+        }
+    }
+}
+
+/// A key of the map of bursts.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BurstKey {
+    /// The process.
+    pub tgid: u32,
+    /// [`crate::buckets::bucket_of`] of a burst's length.
+    pub bucket: u32,
+}
+
+/// What a thread is at, for bursts: first launch after idle to the return of
+/// a call that [drains](crate::hip::EntryPoint::drains).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadBurst {
+    /// The epoch in which this is true. In another one nothing is known of
+    /// the thread: probes were away, and it may be in the middle of a burst.
+    /// Its first return from a wait ends that.
+    pub epoch: u64,
+    /// When the burst began, CLOCK_MONOTONIC, ns; 0 while idle.
+    pub since_ns: u64,
+}
+
 /// Why the kernel could not count an event; an index into the map of drops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Drop {
     /// The map of counts was full.
     CountsFull = 0,
-    /// The ring buffer was full: a first-seen notice is lost, its count is not.
+    /// The ring of first-seen keys was full: a notice is lost, its count is
+    /// not.
     RingFull = 1,
     /// The caller's stack could not be read.
     StackUnreadable = 2,
+    /// The process has more keys than its share of the map.
+    ProcessQuota = 3,
+    /// The ring of processes was full: the next sweep finds out.
+    LifecycleFull = 4,
+    /// The map of bursts was full: a burst is missing in the latencies.
+    BurstsFull = 5,
+    /// The ring of a recording was full: a call is missing in the trace.
+    RecordFull = 6,
 }
 
 impl Drop {
     /// How many reasons there are.
-    pub const COUNT: u32 = 3;
+    pub const COUNT: u32 = 7;
     /// All reasons, in map order.
-    pub const ALL: [Drop; Drop::COUNT as usize] =
-        [Drop::CountsFull, Drop::RingFull, Drop::StackUnreadable];
+    pub const ALL: [Drop; Drop::COUNT as usize] = [
+        Drop::CountsFull,
+        Drop::RingFull,
+        Drop::StackUnreadable,
+        Drop::ProcessQuota,
+        Drop::LifecycleFull,
+        Drop::BurstsFull,
+        Drop::RecordFull,
+    ];
 
     /// The name in JSON and metrics.
     pub const fn name(self) -> &'static str {
@@ -85,22 +222,66 @@ impl Drop {
             Drop::CountsFull => "counts_full",
             Drop::RingFull => "ring_full",
             Drop::StackUnreadable => "stack_unreadable",
+            Drop::ProcessQuota => "process_quota",
+            Drop::LifecycleFull => "lifecycle_full",
+            Drop::BurstsFull => "bursts_full",
+            Drop::RecordFull => "record_full",
+        }
+    }
+
+    /// Whether a call is missing in the counts. Else something about it is.
+    pub const fn loses_call(self) -> bool {
+        match self {
+            Drop::CountsFull | Drop::StackUnreadable | Drop::ProcessQuota | Drop::RecordFull => {
+                true
+            }
+            Drop::RingFull | Drop::LifecycleFull | Drop::BurstsFull => false,
         }
     }
 }
 
+/// What a call does to bursts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum CallRole {
+    /// Nothing.
+    Other = 0,
+    /// It may begin one.
+    Launch = 1,
+    /// Its return ends one.
+    Drain = 2,
+}
+
 /// What a probe knows about the function it sits on, packed into the
 /// attachment's cookie:
-/// `api:16 | where:8 | register:8 | offset:16`.
+/// `api:16 | where:8 | register:8 | offset:16 | role:8`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cookie {
     /// Index into [`crate::hip::ENTRY_POINTS`].
     pub api: u16,
+    /// What it does to bursts.
+    pub role: CallRole,
     /// Where the stream is.
     pub stream_at: StreamAt,
 }
 
 impl Cookie {
+    /// Of the entry point with this index.
+    pub fn of(api: u16) -> Cookie {
+        let entry = &crate::hip::ENTRY_POINTS[usize::from(api)];
+        Cookie {
+            api,
+            role: if entry.is_launch() {
+                CallRole::Launch
+            } else if entry.drains() {
+                CallRole::Drain
+            } else {
+                CallRole::Other
+            },
+            stream_at: entry.stream_at,
+        }
+    }
+
     /// As the kernel stores it.
     pub const fn pack(self) -> u64 {
         let (place, register, offset) = match self.stream_at {
@@ -109,7 +290,7 @@ impl Cookie {
             StreamAt::Stack(offset) => (2, 0, offset as u64),
             StreamAt::Field(r, offset) => (3, r as u64, offset as u64),
         };
-        self.api as u64 | place << 16 | register << 24 | offset << 32
+        self.api as u64 | place << 16 | register << 24 | offset << 32 | (self.role as u64) << 48
     }
 
     /// Back from the kernel.
@@ -118,6 +299,11 @@ impl Cookie {
         let offset = (raw >> 32) as u16;
         Cookie {
             api: raw as u16,
+            role: match (raw >> 48) as u8 {
+                1 => CallRole::Launch,
+                2 => CallRole::Drain,
+                _ => CallRole::Other,
+            },
             stream_at: match (raw >> 16) as u8 {
                 1 => StreamAt::Register(register),
                 2 => StreamAt::Stack(offset),
@@ -131,6 +317,10 @@ impl Cookie {
 const _: () = {
     assert!(size_of::<CallKey>() == 16);
     assert!(size_of::<FirstSeen>() == 32);
+    assert!(size_of::<ProcessEvent>() == 16);
+    assert!(size_of::<CallRecord>() == 48);
+    assert!(size_of::<BurstKey>() == 8);
+    assert!(size_of::<ThreadBurst>() == 16);
     assert!(StreamClass::COUNT <= u8::MAX as usize);
 };
 
@@ -142,11 +332,17 @@ mod tests {
     #[test]
     fn every_entry_points_cookie_round_trips() {
         for (api, entry) in ENTRY_POINTS.iter().enumerate() {
-            let cookie = Cookie {
-                api: api as u16,
-                stream_at: entry.stream_at,
-            };
+            let cookie = Cookie::of(api as u16);
             assert_eq!(Cookie::unpack(cookie.pack()), cookie);
+            assert_eq!(cookie.stream_at, entry.stream_at);
+            assert_eq!(cookie.role == CallRole::Launch, entry.is_launch());
+        }
+    }
+
+    #[test]
+    fn reasons_are_indices_into_the_map() {
+        for (index, reason) in Drop::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index);
         }
     }
 }

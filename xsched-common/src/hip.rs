@@ -115,6 +115,16 @@ impl EntryPoint {
         self.class == EntryClass::Launch
             || matches!(self.symbol, "hipGraphLaunch" | "hipGraphLaunch_spt")
     }
+
+    /// Whether the call returns only after work that was enqueued before it
+    /// is complete: waits, and copies that the host waits for. Copies between
+    /// two places on devices are not among them: HIP returns from those
+    /// while they run.
+    pub fn drains(&self) -> bool {
+        let at_once = ["Query", "Async", "DtoD", "DtoA", "AtoD", "AtoA", "Peer"];
+        matches!(self.class, EntryClass::Sync | EntryClass::Memcpy)
+            && !at_once.iter().any(|mark| self.symbol.contains(mark))
+    }
 }
 
 #[cfg(test)]
@@ -139,6 +149,32 @@ mod tests {
                 "{}",
                 entry.symbol
             );
+        }
+    }
+
+    #[test]
+    fn what_drains_is_what_the_host_waits_for() {
+        let drains = |symbol| entry_point(symbol).expect("in the table").1.drains();
+        for symbol in [
+            "hipDeviceSynchronize",
+            "hipStreamSynchronize_spt",
+            "hipEventSynchronize",
+            "hipMemcpy",
+            "hipMemcpyDtoH",
+            "hipMemcpyWithStream",
+        ] {
+            assert!(drains(symbol), "{symbol}");
+        }
+        for symbol in [
+            "hipLaunchKernel",
+            "hipStreamQuery",
+            "hipMemcpyAsync",
+            "hipMemcpyDtoD",
+            "hipMemsetD8",
+            "hipStreamWaitEvent",
+            "hipWaitExternalSemaphoresAsync",
+        ] {
+            assert!(!drains(symbol), "{symbol}");
         }
     }
 

@@ -3,7 +3,7 @@
 //! Whatever two of the parts (BPF programs, agent, shim, xtop) must agree on
 //! lives here once: units ([`units`]), the gate's control word and its
 //! decision ([`gate`]), the shared pages ([`page`]), the messages of joining
-//! ([`join`]), what the shim's file says of itself ([`note`]), the BPF maps' keys ([`bpf`]), the table of HIP entry points
+//! ([`join`]), what the shim's file says of itself ([`note`]), the BPF maps' keys ([`bpf`]), latency buckets ([`buckets`]), the table of HIP entry points
 //! ([`hip`]) and the agent's JSON messages (`api`, feature `api`).
 //!
 //! The core is `no_std` and knows no clock, no system call and, outside
@@ -14,6 +14,7 @@
 #[cfg(feature = "api")]
 pub mod api;
 pub mod bpf;
+pub mod buckets;
 pub mod gate;
 pub mod hip;
 // BPF has no compare-and-swap in `core`, and no business with pages.

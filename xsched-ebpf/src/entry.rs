@@ -1,19 +1,19 @@
 //! What the registers and the stack say at a function's first instruction
 //! (System V x86-64).
 
+use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::pt_regs;
 use aya_ebpf::helpers::{bpf_get_attach_cookie, bpf_probe_read_user};
-use aya_ebpf::{EbpfContext, programs::ProbeContext};
+use aya_ebpf::programs::ProbeContext;
 use xsched_common::bpf::Cookie;
 use xsched_common::hip::{Register, StreamAt};
-use xsched_common::units::StreamClass;
 
 /// User memory could not be read: it is paged out or the pointer is bad.
 pub struct Unreadable;
 
 /// What the attachment says about the probed function.
 #[inline(always)]
-pub fn cookie(ctx: &ProbeContext) -> Cookie {
+pub fn cookie(ctx: &impl EbpfContext) -> Cookie {
     // SAFETY: the context is the one that the kernel called us with.
     Cookie::unpack(unsafe { bpf_get_attach_cookie(ctx.as_ptr()) })
 }
@@ -75,19 +75,18 @@ impl Arguments {
         }
     }
 
-    /// The class of the stream that the call names. A function without a
+    /// The handle of the stream that the call names. A function without a
     /// stream argument works on the null stream; the agent, which knows the
     /// function's name, corrects the exceptions.
     #[inline(always)]
-    pub fn stream(&self, at: StreamAt) -> Result<StreamClass, Unreadable> {
-        let handle = match at {
-            StreamAt::Unknown => 0,
-            StreamAt::Register(register) => self.register(register),
-            StreamAt::Stack(offset) => read_user(self.stack_pointer + u64::from(offset))?,
+    pub fn stream(&self, at: StreamAt) -> Result<u64, Unreadable> {
+        match at {
+            StreamAt::Unknown => Ok(0),
+            StreamAt::Register(register) => Ok(self.register(register)),
+            StreamAt::Stack(offset) => read_user(self.stack_pointer + u64::from(offset)),
             StreamAt::Field(register, offset) => {
-                read_user(self.register(register).wrapping_add(u64::from(offset)))?
+                read_user(self.register(register).wrapping_add(u64::from(offset)))
             }
-        };
-        Ok(StreamClass::of_handle(handle))
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! BPF programs that count calls of the HIP runtime.
 //!
-//! Two uprobe programs, both for function entries on x86-64:
-//! [`runtime_call`](runtime_call::runtime_call) sits on the runtime's
-//! functions and counts, [`shim_call`](shim_call::shim_call) sits on a shim's
+//! Uprobe programs for function entries on x86-64: `runtime_call` sits on the
+//! runtime's functions and counts; `record_call` takes its place while a
+//! trace is recorded and reports every call. `shim_call` sits on a shim's
 //! exports and only leaves a note by which the runtime's probe recognises
-//! calls that came through the shim. What a probe must know about its
+//! calls that came through the shim. Their `_return` twins sit on the few
+//! functions that wait for the device. What a probe must know about its
 //! function travels in the attachment's cookie, so one program serves all.
+//! `process_exec` and `process_exit` tell of processes that come and go.
 //!
 //! Built by `cargo xtask build-ebpf`; on the host this is a program that says
 //! so, which keeps it a member of the workspace.
@@ -14,9 +16,17 @@
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 #[cfg(target_arch = "bpf")]
+mod bursts;
+#[cfg(target_arch = "bpf")]
 mod entry;
 #[cfg(target_arch = "bpf")]
+mod lifecycle;
+#[cfg(target_arch = "bpf")]
 mod maps;
+#[cfg(target_arch = "bpf")]
+mod recording;
+#[cfg(target_arch = "bpf")]
+mod route;
 #[cfg(target_arch = "bpf")]
 mod runtime_call;
 #[cfg(target_arch = "bpf")]

@@ -2,22 +2,50 @@
 
 use core::arch::asm;
 
-use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::bindings::{BPF_NOEXIST, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
-use xsched_common::bpf::{CallKey, Drop, FirstSeen};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
+use xsched_common::bpf::{
+    BurstKey, CallKey, CallRecord, Drop, FirstSeen, KEYS_PER_PROCESS, OTHER_CALLERS,
+    OTHER_KEYS_PER_PROCESS, ProcessChange, ProcessEvent, ThreadBurst,
+};
 
 /// Calls per key. Preallocated, because kernels before 6.1 allocate unsafely
 /// from tracing programs; the agent sets the size when it loads.
 #[map]
 static CALLS: PerCpuHashMap<CallKey, u64> = PerCpuHashMap::with_max_entries(16_384, 0);
 
+/// Keys in [`CALLS`] per process: present once a process has been counted.
+#[map]
+static KEYS: HashMap<u32, u64> = HashMap::with_max_entries(8_192, 0);
+
 /// Keys seen for the first time.
 #[map]
 static FIRST_SEEN: RingBuf = RingBuf::with_byte_size(1 << 17, 0);
 
-/// Probe hits of `runtime_call`, counted or dropped.
+/// Processes that come and go. A ring of its own: calls cannot flood it.
+#[map]
+static LIFECYCLE: RingBuf = RingBuf::with_byte_size(1 << 16, 0);
+
+/// Every call, while a trace is recorded; the agent sets the size.
+#[map]
+static RECORDS: RingBuf = RingBuf::with_byte_size(1 << 12, 0);
+
+/// Bursts per process and bucket of their length. A bucket, not a histogram
+/// per key: a histogram for every CPU would be megabytes per process.
+#[map]
+static BURSTS: PerCpuHashMap<BurstKey, u64> = PerCpuHashMap::with_max_entries(16_384, 0);
+
+/// What each thread is at. LRU, because threads leave theirs behind.
+#[map]
+static THREAD_BURSTS: LruHashMap<u64, ThreadBurst> = LruHashMap::with_max_entries(16_384, 0);
+
+/// How often the agent has set probes.
+#[map]
+static EPOCH: Array<u64> = Array::with_max_entries(1, 0);
+
+/// Probe hits that count or record, counted or dropped.
 #[map]
 static EVENTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
@@ -41,6 +69,8 @@ pub struct ShimEntry {
     pub stack_pointer: u64,
     /// Index of the function, widened so that no byte is padding.
     pub api: u64,
+    /// When the shim's was entered, CLOCK_MONOTONIC, ns.
+    pub time_ns: u64,
 }
 
 /// A slot of a per-CPU map plus one. The slot is this CPU's own, but on a
@@ -86,15 +116,125 @@ pub fn call(key: &CallKey) {
         add_one(slot);
         return;
     }
-    if CALLS.insert(key, 1, u64::from(BPF_NOEXIST)).is_ok() {
-        first_seen(key);
+    new_key(key);
+}
+
+#[inline(always)]
+fn new_key(key: &CallKey) {
+    let Some(keys) = keys_of(key.tgid) else {
+        dropped(Drop::CountsFull);
+        return;
+    };
+    // SAFETY: `keys` comes from a map look-up. Other CPUs add to it at the
+    // same time: a process may get a few keys more than its share.
+    let used = unsafe { keys.read_volatile() };
+    let mut key = *key;
+    if used >= u64::from(KEYS_PER_PROCESS) {
+        key.caller = OTHER_CALLERS;
+        if let Some(slot) = CALLS.get_ptr_mut(&key) {
+            add_one(slot);
+            return;
+        }
+        if used >= u64::from(KEYS_PER_PROCESS + OTHER_KEYS_PER_PROCESS) {
+            dropped(Drop::ProcessQuota);
+            return;
+        }
+    }
+    if CALLS.insert(&key, 1, u64::from(BPF_NOEXIST)).is_ok() {
+        add_one(keys);
+        first_seen(&key);
         return;
     }
     // Another CPU was faster with this key, or the map is full.
-    match CALLS.get_ptr_mut(key) {
+    match CALLS.get_ptr_mut(&key) {
         Some(slot) => add_one(slot),
         None => dropped(Drop::CountsFull),
     }
+}
+
+/// How many keys a process has; `None` if there are too many processes.
+#[inline(always)]
+fn keys_of(tgid: u32) -> Option<*mut u64> {
+    if let Some(keys) = KEYS.get_ptr_mut(tgid) {
+        return Some(keys);
+    }
+    if KEYS.insert(tgid, 0, u64::from(BPF_NOEXIST)).is_ok() {
+        lifecycle(tgid, ProcessChange::FirstCall);
+    }
+    KEYS.get_ptr_mut(tgid)
+}
+
+/// Whether calls of the process have been counted.
+#[inline(always)]
+pub fn is_counted(tgid: u32) -> bool {
+    KEYS.get_ptr(tgid).is_some()
+}
+
+/// Tells the agent about a process.
+#[inline(always)]
+pub fn lifecycle(tgid: u32, change: ProcessChange) {
+    let Some(mut record) = LIFECYCLE.reserve::<ProcessEvent>(0) else {
+        dropped(Drop::LifecycleFull);
+        return;
+    };
+    record.write(ProcessEvent {
+        // SAFETY: a helper without arguments.
+        time_ns: unsafe { bpf_ktime_get_ns() },
+        tgid,
+        change: change as u32,
+    });
+    record.submit(0);
+}
+
+/// Hands a call to the trace. The agent looks every few milliseconds:
+/// waking it for every call would cost more than the call.
+#[inline(always)]
+pub fn record(call: &CallRecord) {
+    let Some(mut record) = RECORDS.reserve::<CallRecord>(0) else {
+        dropped(Drop::RecordFull);
+        return;
+    };
+    record.write(*call);
+    record.submit(u64::from(BPF_RB_NO_WAKEUP));
+}
+
+/// Counts a burst; whether there was room.
+#[inline(always)]
+pub fn burst(key: &BurstKey) -> bool {
+    if let Some(slot) = BURSTS.get_ptr_mut(key) {
+        add_one(slot);
+        return true;
+    }
+    if BURSTS.insert(key, 1, u64::from(BPF_NOEXIST)).is_ok() {
+        return true;
+    }
+    match BURSTS.get_ptr_mut(key) {
+        Some(slot) => {
+            add_one(slot);
+            true
+        }
+        None => false,
+    }
+}
+
+/// What a thread was at when last seen.
+#[inline(always)]
+pub fn thread_burst(pid_tgid: u64) -> Option<*mut ThreadBurst> {
+    THREAD_BURSTS.get_ptr_mut(pid_tgid)
+}
+
+/// Begins to follow a thread.
+#[inline(always)]
+pub fn note_thread_burst(pid_tgid: u64, thread: &ThreadBurst) {
+    // LRU maps make room; an update that fails all the same only means that
+    // the thread's next wait is its first again.
+    let _ = THREAD_BURSTS.insert(pid_tgid, thread, 0);
+}
+
+/// How often the agent has set probes.
+#[inline(always)]
+pub fn epoch() -> u64 {
+    EPOCH.get(0).copied().unwrap_or(0)
 }
 
 #[inline(always)]
@@ -121,20 +261,20 @@ pub fn note_shim_entry(pid_tgid: u64, entry: &ShimEntry) {
     let _ = SHIM_ENTRIES.insert(pid_tgid, entry, 0);
 }
 
-/// Whether the thread's last shim entry is `entry`; forgets it if so.
+/// When the thread entered the shim's function, if its last entry is
+/// `entry`; forgets it if so.
 #[inline(always)]
-pub fn take_shim_entry(pid_tgid: u64, entry: &ShimEntry) -> bool {
-    let Some(noted) = SHIM_ENTRIES.get_ptr(pid_tgid) else {
-        return false;
-    };
+pub fn take_shim_entry(pid_tgid: u64, entry: &ShimEntry) -> Option<u64> {
+    let noted = SHIM_ENTRIES.get_ptr(pid_tgid)?;
     // SAFETY: `noted` comes from a map look-up under RCU; only this thread
     // writes the element, and a recycled element merely compares unequal.
     let noted = unsafe { *noted };
     let same = noted.caller == entry.caller
         && noted.stack_pointer == entry.stack_pointer
         && noted.api == entry.api;
-    if same {
-        let _ = SHIM_ENTRIES.remove(pid_tgid);
+    if !same {
+        return None;
     }
-    same
+    let _ = SHIM_ENTRIES.remove(pid_tgid);
+    Some(noted.time_ns)
 }

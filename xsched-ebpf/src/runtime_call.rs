@@ -1,12 +1,15 @@
-//! The probe on the runtime's functions.
+//! The probes on the runtime's functions, for counting.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use aya_ebpf::macros::uprobe;
-use aya_ebpf::programs::ProbeContext;
-use xsched_common::bpf::{CallKey, CallRoute, Drop};
+use aya_ebpf::macros::{uprobe, uretprobe};
+use aya_ebpf::programs::{ProbeContext, RetProbeContext};
+use xsched_common::bpf::{CallKey, CallRole, Drop};
+use xsched_common::units::StreamClass;
 
+use crate::bursts;
 use crate::entry::{self, Arguments, Unreadable};
-use crate::maps::{self, ShimEntry};
+use crate::maps;
+use crate::route;
 
 /// Counts a call by process, function, caller, stream class and route.
 #[uprobe]
@@ -22,31 +25,26 @@ pub fn runtime_call(ctx: ProbeContext) -> u32 {
 fn count(ctx: &ProbeContext) -> Result<(), Unreadable> {
     let cookie = entry::cookie(ctx);
     let arguments = Arguments::of(ctx);
+    let pid_tgid = bpf_get_current_pid_tgid();
+    if cookie.role == CallRole::Launch {
+        bursts::launched(pid_tgid);
+    }
     let caller = arguments.caller()?;
     let stream = arguments.stream(cookie.stream_at)?;
-    let pid_tgid = bpf_get_current_pid_tgid();
-
-    // A shim that tail-jumps leaves the stack as it found it. One that calls
-    // needs no note: its return address lies in the shim.
-    let through_shim = maps::take_shim_entry(
-        pid_tgid,
-        &ShimEntry {
-            caller,
-            stack_pointer: arguments.stack_pointer,
-            api: u64::from(cookie.api),
-        },
-    );
-    let route = if through_shim {
-        CallRoute::Shim
-    } else {
-        CallRoute::Direct
-    };
+    let (route, _) = route::of(pid_tgid, caller, &arguments, cookie.api);
     maps::call(&CallKey {
         tgid: (pid_tgid >> 32) as u32,
         api: cookie.api,
-        stream: stream as u8,
+        stream: StreamClass::of_handle(stream) as u8,
         route: route as u8,
         caller,
     });
     Ok(())
+}
+
+/// A call that drains has returned.
+#[uretprobe]
+pub fn runtime_return(_ctx: RetProbeContext) -> u32 {
+    bursts::drained(bpf_get_current_pid_tgid());
+    0
 }

@@ -1,6 +1,6 @@
 //! The probe on a shim's exports.
 
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
 
@@ -19,6 +19,8 @@ pub fn shim_call(ctx: ProbeContext) -> u32 {
                 caller,
                 stack_pointer: arguments.stack_pointer,
                 api: u64::from(entry::cookie(&ctx).api),
+                // SAFETY: a helper without arguments.
+                time_ns: unsafe { bpf_ktime_get_ns() },
             },
         );
     }

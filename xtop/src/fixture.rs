@@ -42,6 +42,7 @@ pub fn process(pid: u32, command: &str) -> ProcessRow {
         kernel_ns: None,
         busy_ratio: None,
         apis: Vec::new(),
+        sampling: None,
         callers: vec![CallerRow {
             library: "libtorch_hip.so".into(),
             launches: RouteLaunches {

@@ -132,7 +132,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
         match &watcher {
             Ok(watcher) => info!(
                 "observing every process that uses HIP; a probed call costs {}",
-                watcher.cost()
+                watcher.cost().entry
             ),
             Err(reason) => warn!("only processes under the shim are seen: {reason}"),
         }
@@ -248,7 +248,7 @@ fn keep_modelling(
     'ticks: while !stop.load(Relaxed) {
         let began = clock::monotonic();
         let observation = match &mut watcher {
-            Ok(watcher) => watcher.observe(),
+            Ok(watcher) => watcher.observe(&picture.joined()),
             Err(reason) => unobserved(reason),
         };
         loop {

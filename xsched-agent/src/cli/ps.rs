@@ -116,6 +116,7 @@ mod tests {
             .map(|reason| DropCount {
                 reason: reason.name().to_owned(),
                 count: 3,
+                ..DropCount::default()
             })
             .into();
         assert_eq!(

@@ -24,7 +24,7 @@ use xsched_common::page::HistogramCounts;
 use xsched_common::units::{Class, Nanos};
 
 pub use events::{Event, EventCounts, EventLog, Events, kind_names};
-pub use observation::{CallOwner, LaunchCount, Observation};
+pub use observation::{ApiCount, Bypass, CallOwner, DropTotal, LaunchCount, Observation};
 pub use past::Past;
 pub use sums::{BOUNDS_NS, ClassSums, SharedSums, Sums, TimeHistogram};
 
@@ -154,20 +154,26 @@ impl Model {
         self.log.note(Event::new(EventKind::Dropped, text));
     }
 
+    /// The processes that have joined.
+    pub fn joined(&self) -> HashSet<ProcessId> {
+        self.clients.values().map(|client| client.process).collect()
+    }
+
     /// One tick: takes in what was observed and looks at every page.
     pub fn update(&mut self, now: Nanos, observation: &Observation) {
         self.bpf = observation.bpf.clone();
         self.sampling = observation.sampling;
         self.limits.clone_from(&observation.limits);
         self.drops = Drops {
-            total: observation.drops.iter().map(|(_, n)| n).sum(),
+            total: observation.drops.iter().map(DropTotal::count).sum(),
             by_reason: observation
                 .drops
                 .iter()
-                .filter(|(_, count)| *count > 0)
-                .map(|(reason, count)| DropCount {
-                    reason: reason.name().to_owned(),
-                    count: *count,
+                .filter(|drop| drop.count() > 0)
+                .map(|drop| DropCount {
+                    reason: drop.reason.name().to_owned(),
+                    count: drop.count(),
+                    by_cpu: drop.by_cpu.clone(),
                 })
                 .collect(),
         };
@@ -180,6 +186,10 @@ impl Model {
         let mut launches: HashMap<ProcessId, Vec<&LaunchCount>> = HashMap::new();
         for count in &observation.launches {
             launches.entry(count.process).or_default().push(count);
+        }
+        let mut apis: HashMap<ProcessId, Vec<ApiCount>> = HashMap::new();
+        for count in &observation.apis {
+            apis.entry(count.process).or_default().push(*count);
         }
         let users = observation
             .users
@@ -202,6 +212,9 @@ impl Model {
             // the page's to count.
             process.take_page(joined.get(id));
             process.take_counts(launches.get(id).into_iter().flatten().copied());
+            process.take_bursts(observation.bursts.get(id));
+            process.bypass = observation.bypass.get(id).copied().unwrap_or_default();
+            process.apis = apis.remove(id).unwrap_or_default();
         }
         for process in self.processes.values_mut() {
             process.tick(now);
@@ -257,7 +270,9 @@ impl Model {
         let mut processes: Vec<_> = self
             .processes
             .values()
-            .map(|p| rows::process_row(p, self.class_of(p), &self.bpf, &self.clients))
+            .map(|p| {
+                rows::process_row(p, self.class_of(p), &self.bpf, self.sampling, &self.clients)
+            })
             .collect();
         processes.sort_by_key(|row| (row.pid, row.start_time));
         Snapshot {

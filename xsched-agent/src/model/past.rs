@@ -143,6 +143,7 @@ mod tests {
             busy_ratio: None,
             callers: Vec::new(),
             apis: Vec::new(),
+            sampling: None,
         }
     }
 

@@ -9,7 +9,7 @@ use xsched_common::page::{HistogramCounts, MAX_DEVICES};
 use xsched_common::units::Nanos;
 
 use super::WINDOW;
-use super::observation::{CallOwner, LaunchCount};
+use super::observation::{ApiCount, Bypass, CallOwner, LaunchCount};
 use super::page_reader::{PageLaunches, PageReader};
 use super::window::{Totals, Window};
 use crate::control::ClientShared;
@@ -45,8 +45,11 @@ pub(super) struct Process {
     pub client: Option<Arc<ClientShared>>,
     pub callers: BTreeMap<String, Caller>,
     pub window: Window,
+    pub bypass: Bypass,
+    pub apis: Vec<ApiCount>,
     reader: PageReader,
     observed: BTreeMap<(String, u8, u8), u64>,
+    observed_bursts: HistogramCounts,
     bursts: HistogramCounts,
     gate_waits: HistogramCounts,
     busy_ns: [u64; MAX_DEVICES],
@@ -106,8 +109,11 @@ impl Process {
             client: None,
             callers: BTreeMap::new(),
             window: Window::default(),
+            bypass: Bypass::default(),
+            apis: Vec::new(),
             reader: PageReader::default(),
             observed: BTreeMap::new(),
+            observed_bursts: HistogramCounts::default(),
             bursts: HistogramCounts::default(),
             gate_waits: HistogramCounts::default(),
             busy_ns: [0; MAX_DEVICES],
@@ -153,6 +159,22 @@ impl Process {
             if default {
                 caller.direct_default += new;
             }
+        }
+    }
+
+    /// Takes in the observer's totals of whole bursts. A joined process's are
+    /// on its page.
+    pub fn take_bursts(&mut self, counts: Option<&HistogramCounts>) {
+        let Some(counts) = counts else { return };
+        // Totals go back when the process runs another program.
+        let restarted = counts.total() < self.observed_bursts.total();
+        let new = match restarted {
+            true => counts.clone(),
+            false => counts.since(&self.observed_bursts),
+        };
+        self.observed_bursts = counts.clone();
+        if self.client.is_none() {
+            self.bursts.add(&new);
         }
     }
 

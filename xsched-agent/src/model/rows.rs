@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use xsched_common::api::{
-    BpfState, CallerRow, GateRow, GateState, Guards, Latency, LatencyBucket, ProcessRow,
-    RouteLaunches, ShimState,
+    ApiRow, BpfState, CallerRow, GateRow, GateState, Guards, Latency, LatencyBucket, ProcessRow,
+    RouteLaunches, Sampling, ShimState,
 };
 use xsched_common::gate::{GateMode, GateWord, Guard};
+use xsched_common::hip::ENTRY_POINTS;
 use xsched_common::page::{HistogramCounts, bucket_bounds};
 use xsched_common::units::{Class, DeviceIndex, Weight};
 
 use super::devices::busy_ratio;
+use super::observation::Bypass;
 use super::process::Process;
 use crate::control::{ClientShared, DeviceKey};
 use crate::policy::{ClientId, Reason};
@@ -23,6 +25,7 @@ pub(super) fn process_row(
     process: &Process,
     class: Class,
     bpf: &BpfState,
+    sampling: Sampling,
     clients: &Clients,
 ) -> ProcessRow {
     let client = process.client.as_deref();
@@ -33,18 +36,18 @@ pub(super) fn process_row(
     let bypass_ratio = match client {
         None => share(launches),
         // Without probes nobody knows what went past the shim.
-        Some(_) if !bpf.available => None,
+        Some(_) if !bpf.available || process.bypass == Bypass::Unknown => None,
         Some(_) => change.as_ref().and_then(|c| share(c.totals.bypass)),
     };
     let latency = |pick: fn(&super::window::Totals) -> &HistogramCounts| {
-        client?;
-        Some(
-            change
-                .as_ref()
-                .map(|c| latency(pick(&c.totals)))
-                .unwrap_or_default(),
-        )
+        change
+            .as_ref()
+            .map(|c| latency(pick(&c.totals)))
+            .unwrap_or_default()
     };
+    // Without the shim only bursts that were seen are known, so none seen is
+    // none known.
+    let burst = latency(|t| &t.bursts);
     ProcessRow {
         pid: process.id.pid,
         start_time: process.id.start_time,
@@ -73,12 +76,12 @@ pub(super) fn process_row(
             .map_or(0.0, |c| launches as f64 / c.over.as_secs_f64()),
         bypass_ratio,
         default_stream_ratio: change.as_ref().and_then(|c| share(c.totals.default_stream)),
-        burst: latency(|t| &t.bursts),
+        burst: (client.is_some() || burst.count > 0).then_some(burst),
         burst_histogram: change
             .as_ref()
             .map(|c| buckets(&c.totals.bursts))
             .unwrap_or_default(),
-        gate_wait: latency(|t| &t.gate_waits),
+        gate_wait: client.map(|_| latency(|t| &t.gate_waits)),
         guards: client.map(|client| {
             let count = |guard: Guard| client.status.guards[guard as usize].load(Relaxed);
             Guards {
@@ -99,8 +102,32 @@ pub(super) fn process_row(
             .zip(change.as_ref())
             .map(|((_, device), change)| busy_ratio(change, device)),
         callers: caller_rows(process),
-        apis: Vec::new(),
+        apis: api_rows(process),
+        sampling: (client.is_none() && bpf.available).then_some(sampling.factor),
     }
+}
+
+/// Functions that are told of one process.
+const MAX_APIS: usize = 64;
+
+/// A joined process's calls are not traced but for checks.
+fn api_rows(process: &Process) -> Vec<ApiRow> {
+    if process.client.is_some() {
+        return Vec::new();
+    }
+    let mut rows: Vec<ApiRow> = process
+        .apis
+        .iter()
+        .filter(|count| count.total > 0)
+        .map(|count| ApiRow {
+            api: ENTRY_POINTS[usize::from(count.api)].symbol.to_owned(),
+            stream: count.stream,
+            calls: count.total,
+        })
+        .collect();
+    rows.sort_by(|a, b| b.calls.cmp(&a.calls).then_with(|| a.api.cmp(&b.api)));
+    rows.truncate(MAX_APIS);
+    rows
 }
 
 fn caller_rows(process: &Process) -> Vec<CallerRow> {

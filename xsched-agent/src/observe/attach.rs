@@ -3,17 +3,20 @@
 //! Only this file, [`super::perf`], [`super::multi`] and [`super::counts`]
 //! name the BPF library's types.
 
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::{io, path, thread};
 
-use aya::EbpfLoader;
 use aya::maps::Map;
 use aya::programs::links::FdLink;
-use xsched_common::bpf::Cookie;
-use xsched_common::hip::ENTRY_POINTS;
+use aya::programs::raw_trace_point::RawTracePointLink;
+use aya::programs::{ProgramError, RawTracePoint};
+use aya::{Ebpf, EbpfLoader};
+use xsched_common::bpf::{CallRole, Cookie};
 
+use super::compat::Returns;
 use super::counts::Maps;
 use super::images::ImageKind;
 use super::multi;
@@ -46,13 +49,70 @@ pub enum LinkKind {
     Perf,
 }
 
+/// Which end of a function a probe fires at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// When it is called.
+    Entry,
+    /// When it returns.
+    Return,
+}
+
+/// What becomes of the calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// They are counted in the kernel.
+    Count,
+    /// Each is reported, through a ring of so many bytes (a power of two).
+    Record {
+        /// The ring's size.
+        ring_bytes: u32,
+    },
+}
+
+/// Names of the programs for a purpose.
+#[derive(Clone, Copy, Debug)]
+struct ProgramNames {
+    entry: &'static str,
+    ret: &'static str,
+    shim: &'static str,
+}
+
+impl Purpose {
+    fn names(self) -> ProgramNames {
+        let (entry, ret) = match self {
+            Purpose::Count => ("runtime_call", "runtime_return"),
+            Purpose::Record { .. } => ("record_call", "record_return"),
+        };
+        let shim = "shim_call";
+        ProgramNames { entry, ret, shim }
+    }
+
+    fn ring_bytes(self) -> u32 {
+        match self {
+            // The smallest there is.
+            Purpose::Count => 1 << 12,
+            Purpose::Record { ring_bytes } => ring_bytes,
+        }
+    }
+}
+
+/// The tracepoints that tell of processes, and their programs.
+const LIFECYCLE: [(&str, &str); 2] = [
+    ("process_exec", "sched_process_exec"),
+    ("process_exit", "sched_process_exit"),
+];
+
 /// The programs in the kernel.
 pub struct Programs {
     loaded: Loaded,
+    names: ProgramNames,
+    returns: Returns,
+    lifecycle: Result<Vec<RawTracePointLink>, Unavailable>,
 }
 
 enum Loaded {
-    Multi { runtime: OwnedFd, shim: OwnedFd },
+    Multi(HashMap<String, OwnedFd>),
     Perf(PerfPrograms),
 }
 
@@ -61,19 +121,29 @@ impl Programs {
     ///
     /// # Errors
     /// What this machine lacks.
-    pub fn load(max_keys: u32, links: LinkKind) -> Result<(Programs, Maps), Unavailable> {
+    pub fn load(
+        max_keys: u32,
+        links: LinkKind,
+        purpose: Purpose,
+        returns: Returns,
+    ) -> Result<(Programs, Maps), Unavailable> {
         if !path::Path::new(UPROBE_PMU).exists() {
             return Err(Unavailable::NoUprobes);
         }
+        let names = purpose.names();
+        let uprobes = [names.entry, names.ret, names.shim];
         let mut bpf = EbpfLoader::new()
             .map_max_entries("CALLS", max_keys)
+            .map_max_entries("RECORDS", purpose.ring_bytes())
             .load(OBJECT)
             .map_err(|e| Unavailable::from_error("load BPF programs", &e))?;
         let multi = (links == LinkKind::Best && multi::reliable())
             .then(|| {
                 let maps = bpf.maps().filter_map(|(name, map)| {
                     let data = match map {
-                        Map::PerCpuHashMap(data)
+                        Map::Array(data)
+                        | Map::HashMap(data)
+                        | Map::PerCpuHashMap(data)
                         | Map::PerCpuArray(data)
                         | Map::LruHashMap(data)
                         | Map::RingBuf(data) => data,
@@ -81,27 +151,38 @@ impl Programs {
                     };
                     Some((name.to_owned(), data.fd().as_fd()))
                 });
-                let mut programs = multi::load(OBJECT, &maps.collect()).ok()?;
-                Some(Loaded::Multi {
-                    runtime: programs.remove("runtime_call")?,
-                    shim: programs.remove("shim_call")?,
-                })
+                let programs = multi::load(OBJECT, &uprobes, &maps.collect()).ok()?;
+                (programs.len() == uprobes.len()).then_some(Loaded::Multi(programs))
             })
             .flatten();
         let maps = Maps::take(&mut bpf).map_err(|e| Unavailable::from_error("use BPF maps", &e))?;
+        let lifecycle = attach_lifecycle(&mut bpf)
+            .map_err(|e| Unavailable::from_error("follow processes by tracepoints", &e));
         let loaded = match multi {
             Some(multi) => multi,
-            None => Loaded::Perf(PerfPrograms::load(bpf)?),
+            None => Loaded::Perf(PerfPrograms::load(bpf, &uprobes)?),
         };
-        Ok((Programs { loaded }, maps))
+        let programs = Programs {
+            loaded,
+            names,
+            returns,
+            lifecycle,
+        };
+        Ok((programs, maps))
+    }
+
+    /// Why processes that begin another program or end are found by sweeps
+    /// only, if that is so.
+    pub fn lifecycle_missing(&self) -> Option<&Unavailable> {
+        self.lifecycle.as_ref().err()
     }
 
     /// Whether an image's probes go in one piece, within a tenth of a second.
     pub fn close_quickly(&self) -> bool {
-        matches!(self.loaded, Loaded::Multi { .. })
+        matches!(self.loaded, Loaded::Multi(_))
     }
 
-    /// Attaches the program for `kind` to all `sites` of an open image. A
+    /// Attaches the programs for `kind` to all `sites` of an open image. A
     /// site that fails does not keep the others from being probed.
     pub fn attach(
         &mut self,
@@ -110,44 +191,82 @@ impl Programs {
         sites: &[Site],
         scope: Scope,
     ) -> Probes {
-        let sites: Vec<(Site, u64)> = sites
+        let entries: Vec<(Site, u64)> = sites
             .iter()
-            .map(|&site| {
-                let cookie = Cookie {
-                    api: site.api,
-                    stream_at: ENTRY_POINTS[usize::from(site.api)].stream_at,
-                };
-                (site, cookie.pack())
-            })
+            .map(|&site| (site, Cookie::of(site.api).pack()))
             .collect();
+        let mut probes = Probes::default();
+        let names = self.names;
+        match kind {
+            ImageKind::Shim => {
+                self.attach_end(names.shim, End::Entry, image, &entries, scope, &mut probes);
+            }
+            ImageKind::Runtime => {
+                // Returns first: a wait that is counted is one that ends.
+                if self.returns == Returns::OfWaits {
+                    let waits: Vec<(Site, u64)> = entries
+                        .iter()
+                        .filter(|(site, _)| Cookie::of(site.api).role == CallRole::Drain)
+                        .copied()
+                        .collect();
+                    self.attach_end(names.ret, End::Return, image, &waits, scope, &mut probes);
+                }
+                self.attach_end(names.entry, End::Entry, image, &entries, scope, &mut probes);
+            }
+        }
+        probes
+    }
+
+    fn attach_end(
+        &mut self,
+        program: &str,
+        end: End,
+        image: &File,
+        sites: &[(Site, u64)],
+        scope: Scope,
+        probes: &mut Probes,
+    ) {
         // Resolved by the kernel in this process: works in any mount
         // namespace and for files that have lost their name.
         let target = format!("/proc/self/fd/{}", image.as_raw_fd());
-        let mut probes = Probes::default();
         match &mut self.loaded {
-            Loaded::Multi { runtime, shim } => {
-                let program = match kind {
-                    ImageKind::Runtime => runtime,
-                    ImageKind::Shim => shim,
-                };
+            Loaded::Multi(programs) => {
+                let program = &programs[program];
                 let target = CString::new(target).expect("digits and slashes");
                 let pid = match scope {
                     Scope::All => None,
                     Scope::Pid(pid) => Some(pid),
                 };
-                probes.attach_halves(&sites, &|sites| multi::attach(program, &target, sites, pid));
+                probes.attach_halves(sites, &|sites| {
+                    multi::attach(program, &target, end, sites, pid)
+                });
             }
             Loaded::Perf(programs) => {
-                for (site, cookie) in sites {
-                    match programs.attach(kind, &target, site.offset, cookie, scope) {
+                for &(site, cookie) in sites {
+                    match programs.attach(program, &target, site.offset, cookie, scope) {
                         Ok(link) => probes.hold(Link::Perf(link), 1),
                         Err(error) => probes.failed.push((site.api, error)),
                     }
                 }
             }
         }
-        probes
     }
+}
+
+/// Attaches the programs that tell of processes.
+fn attach_lifecycle(bpf: &mut Ebpf) -> Result<Vec<RawTracePointLink>, ProgramError> {
+    LIFECYCLE
+        .iter()
+        .map(|(name, tracepoint)| {
+            let program: &mut RawTracePoint = bpf
+                .program_mut(name)
+                .expect("the prebuilt object has the program")
+                .try_into()?;
+            program.load()?;
+            let id = program.attach(tracepoint)?;
+            program.take_link(id)
+        })
+        .collect()
 }
 
 enum Link {

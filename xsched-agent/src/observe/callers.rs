@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use xsched_common::bpf::OTHER_CALLERS;
+
 use super::images::{ImageKind, Names};
 use crate::process::{self, Mapping};
 use crate::text::printable;
@@ -19,6 +21,8 @@ pub enum ObjectKind {
     Shim,
     /// Memory without a file: generated code.
     Anonymous,
+    /// Call sites beyond those that are told apart.
+    Others,
     /// The process was gone, or had unmapped the code, before it could be
     /// asked.
     Unknown,
@@ -42,6 +46,11 @@ impl CallerObject {
             name: name.to_owned(),
             path: String::new(),
         }
+    }
+
+    /// For [`OTHER_CALLERS`].
+    fn others() -> CallerObject {
+        CallerObject::nameless(ObjectKind::Others, "(others)")
     }
 
     fn unknown() -> CallerObject {
@@ -107,6 +116,15 @@ impl Callers {
                 continue;
             }
             let maps = maps.get_or_insert_with(|| process::maps(pid).unwrap_or_default());
+            if address == OTHER_CALLERS {
+                let caller = Caller {
+                    address,
+                    object: Arc::new(CallerObject::others()),
+                    file_offset: 0,
+                };
+                known.insert(address, caller);
+                continue;
+            }
             // The return address of a call that ends its object lies outside.
             let inside = address.wrapping_sub(1);
             let index = maps.partition_point(|mapping| mapping.range.end <= inside);
@@ -165,13 +183,14 @@ mod tests {
     fn own_code_is_this_program() {
         let me = std::process::id();
         let mut callers = Callers::new(Names::with_shims(&[]));
-        callers.learn(me, [here(), 1, u64::MAX]);
+        callers.learn(me, [here(), 0, 1, u64::MAX]);
+        assert_eq!(callers.get(me, 0).object.kind, ObjectKind::Others);
         let caller = callers.get(me, here());
         assert_eq!(caller.object.kind, ObjectKind::Program);
         let exe = process::exe(me).expect("exe");
         assert_eq!(caller.object.path, exe.to_string_lossy());
         assert!(caller.file_offset > 0);
-        for nowhere in [0, 1, u64::MAX] {
+        for nowhere in [1, u64::MAX] {
             assert_eq!(callers.get(me, nowhere).object.kind, ObjectKind::Unknown);
         }
     }

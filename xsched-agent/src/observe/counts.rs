@@ -1,12 +1,13 @@
 //! Reads what the BPF programs count.
 
-use std::collections::HashMap;
+use std::collections::HashMap as StdMap;
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use aya::Ebpf;
-use aya::maps::{MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf};
-use xsched_common::bpf::{CallKey, Drop, FirstSeen};
+use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf};
+use xsched_common::bpf::{BurstKey, CallKey, CallRecord, Drop, FirstSeen, ProcessEvent};
+use xsched_common::page::HistogramCounts;
 
 #[derive(Clone, Copy)]
 #[repr(transparent)]
@@ -16,11 +17,21 @@ struct RawKey(CallKey);
 // pattern is one.
 unsafe impl aya::Pod for RawKey {}
 
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct RawBurstKey(BurstKey);
+
+// SAFETY: as `RawKey`.
+unsafe impl aya::Pod for RawBurstKey {}
+
 /// Events that could not be counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drops {
     by_reason: [u64; Drop::COUNT as usize],
 }
+
+/// Per CPU, by reason.
+pub type DropsByCpu = Vec<[u64; Drop::COUNT as usize]>;
 
 impl Drops {
     /// For one reason.
@@ -30,14 +41,29 @@ impl Drops {
 
     /// Calls that are missing in the counts. A lost notice is not one.
     pub fn calls(&self) -> u64 {
-        self.of(Drop::CountsFull) + self.of(Drop::StackUnreadable)
+        let lost = Drop::ALL.into_iter().filter(|reason| reason.loses_call());
+        lost.map(|reason| self.of(reason)).sum()
+    }
+
+    /// What was dropped between `earlier` and `self`.
+    pub fn since(&self, earlier: &Drops) -> Drops {
+        let mut since = *self;
+        for (now, before) in since.by_reason.iter_mut().zip(earlier.by_reason) {
+            *now = now.saturating_sub(before);
+        }
+        since
     }
 }
 
 /// The maps of the loaded programs.
 pub struct Maps {
     calls: PerCpuHashMap<MapData, RawKey, u64>,
+    keys: HashMap<MapData, u32, u64>,
+    bursts: PerCpuHashMap<MapData, RawBurstKey, u64>,
+    epoch: Array<MapData, u64>,
     first_seen: RingBuf<MapData>,
+    lifecycle: RingBuf<MapData>,
+    records: RingBuf<MapData>,
     events: PerCpuArray<MapData, u64>,
     drops: PerCpuArray<MapData, u64>,
 }
@@ -51,7 +77,12 @@ impl Maps {
         };
         Ok(Maps {
             calls: take("CALLS")?.try_into()?,
+            keys: take("KEYS")?.try_into()?,
+            bursts: take("BURSTS")?.try_into()?,
+            epoch: take("EPOCH")?.try_into()?,
             first_seen: take("FIRST_SEEN")?.try_into()?,
+            lifecycle: take("LIFECYCLE")?.try_into()?,
+            records: take("RECORDS")?.try_into()?,
             events: take("EVENTS")?.try_into()?,
             drops: take("DROPS")?.try_into()?,
         })
@@ -61,7 +92,7 @@ impl Maps {
     ///
     /// # Errors
     /// The kernel refuses to read the map.
-    pub fn calls(&self) -> Result<HashMap<CallKey, u64>, CountsError> {
+    pub fn calls(&self) -> Result<StdMap<CallKey, u64>, CountsError> {
         self.calls
             .iter()
             .map(|entry| {
@@ -71,10 +102,47 @@ impl Maps {
             .collect()
     }
 
+    /// Bursts per process since it was first seen.
+    ///
+    /// # Errors
+    /// The kernel refuses to read the map.
+    pub fn bursts(&self) -> Result<StdMap<u32, HistogramCounts>, CountsError> {
+        let mut bursts: StdMap<u32, HistogramCounts> = StdMap::new();
+        for entry in self.bursts.iter() {
+            let (RawBurstKey(key), per_cpu) = entry?;
+            let counts = &mut bursts.entry(key.tgid).or_default().0;
+            if let Some(count) = counts.get_mut(key.bucket as usize) {
+                let total: u64 = per_cpu.iter().sum();
+                *count = u32::try_from(total).unwrap_or(u32::MAX);
+            }
+        }
+        Ok(bursts)
+    }
+
     /// Makes room: forgets a key.
     pub fn forget(&mut self, key: CallKey) {
         // It may be gone already: nobody counts on the result.
         let _ = self.calls.remove(&RawKey(key));
+    }
+
+    /// Makes room: forgets a process, apart from its keys.
+    pub fn forget_process(&mut self, tgid: u32, bursts: Option<&HistogramCounts>) {
+        // As above.
+        let _ = self.keys.remove(&tgid);
+        let used = bursts.into_iter().flat_map(|counts| counts.0.iter());
+        for (bucket, _) in (0..).zip(used).filter(|&(_, &count)| count > 0) {
+            let _ = self.bursts.remove(&RawBurstKey(BurstKey { tgid, bucket }));
+        }
+    }
+
+    /// Says that probes have been set: what threads were at before that is
+    /// not known any more.
+    ///
+    /// # Errors
+    /// The kernel refuses to write the map.
+    pub fn begin_epoch(&mut self) -> Result<(), CountsError> {
+        let epoch = self.epoch.get(&0, 0)?;
+        Ok(self.epoch.set(0, epoch.wrapping_add(1), 0)?)
     }
 
     /// Probe hits since the programs were loaded, counted or dropped.
@@ -98,21 +166,64 @@ impl Maps {
         Ok(drops)
     }
 
-    /// Hands every pending notice of a new key to `each`.
-    pub fn drain_first_seen(&mut self, mut each: impl FnMut(FirstSeen)) {
-        while let Some(record) = self.first_seen.next() {
-            if record.len() >= mem::size_of::<FirstSeen>() {
-                // SAFETY: the length was checked; `FirstSeen` is integers
-                // only, and an unaligned read needs no alignment.
-                each(unsafe { record.as_ptr().cast::<FirstSeen>().read_unaligned() });
+    /// What could not be counted, by CPU.
+    ///
+    /// # Errors
+    /// The kernel refuses to read the map.
+    pub fn drops_by_cpu(&self) -> Result<DropsByCpu, CountsError> {
+        let mut by_cpu = DropsByCpu::new();
+        for reason in Drop::ALL {
+            let values = self.drops.get(&(reason as u32), 0)?;
+            by_cpu.resize(values.len().max(by_cpu.len()), Default::default());
+            for (cpu, value) in values.iter().enumerate() {
+                by_cpu[cpu][reason as usize] = *value;
             }
         }
+        Ok(by_cpu)
     }
 
-    /// Readable when a notice is pending.
-    pub fn first_seen_fd(&self) -> BorrowedFd<'_> {
-        self.first_seen.as_fd()
+    /// Hands every pending notice of a new key to `each`.
+    pub fn drain_first_seen(&mut self, each: impl FnMut(FirstSeen)) {
+        // SAFETY: `FirstSeen` is integers only.
+        unsafe { drain(&mut self.first_seen, usize::MAX, each) };
     }
+
+    /// Hands what is told of processes to `each`.
+    pub fn drain_lifecycle(&mut self, each: impl FnMut(ProcessEvent)) {
+        // SAFETY: `ProcessEvent` is integers only.
+        unsafe { drain(&mut self.lifecycle, usize::MAX, each) };
+    }
+
+    /// Hands recorded calls to `each`, so many at most: a flood must not
+    /// keep the reader from everything else. Returns how many.
+    pub fn drain_records(&mut self, most: usize, each: impl FnMut(CallRecord)) -> usize {
+        // SAFETY: `CallRecord` is integers only.
+        unsafe { drain(&mut self.records, most, each) }
+    }
+
+    /// Readable when a notice of a new key, or of a process, is pending.
+    pub fn notice_fds(&self) -> [BorrowedFd<'_>; 2] {
+        [self.first_seen.as_fd(), self.lifecycle.as_fd()]
+    }
+}
+
+/// Hands up to `most` pending records to `each`; says how many.
+///
+/// # Safety
+/// Every bit pattern is a `T`.
+unsafe fn drain<T>(ring: &mut RingBuf<MapData>, most: usize, mut each: impl FnMut(T)) -> usize {
+    let mut drained = 0;
+    while drained < most
+        && let Some(record) = ring.next()
+    {
+        drained += 1;
+        if record.len() >= mem::size_of::<T>() {
+            // SAFETY: the length was checked, any bits are a `T` by the
+            // contract above, and an unaligned read needs no alignment.
+            each(unsafe { record.as_ptr().cast::<T>().read_unaligned() });
+        }
+    }
+    drained
 }
 
 /// The counts cannot be read.

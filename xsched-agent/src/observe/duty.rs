@@ -36,11 +36,11 @@ pub enum Step {
 }
 
 /// How much the busiest process was slowed while probes were in place.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Load {
-    /// Hits of that process.
-    pub hits: u64,
-    /// The time in which it made them.
+    /// What the probes that it met cost it.
+    pub spent: Nanos,
+    /// The time in which it met them.
     pub over: Nanos,
 }
 
@@ -48,7 +48,6 @@ pub struct Load {
 #[derive(Clone, Debug)]
 pub struct DutyCycle {
     budget: f64,
-    cost: Nanos,
     /// Share of a cycle, as decided at the end of the last on phase.
     share: f64,
     /// When counting began, or when the probes went away.
@@ -61,11 +60,10 @@ pub struct DutyCycle {
 
 impl DutyCycle {
     /// Probes are in place since `now`. `budget` is the share of a process's
-    /// time that probes may cost, `cost` what one hit takes.
-    pub fn new(now: Nanos, budget: f64, cost: Nanos) -> DutyCycle {
+    /// time that probes may cost.
+    pub fn new(now: Nanos, budget: f64) -> DutyCycle {
         DutyCycle {
             budget,
-            cost,
             share: 1.0,
             since: now,
             counted_until: now,
@@ -90,7 +88,7 @@ impl DutyCycle {
         if load.over == Nanos::ZERO {
             return 0.0;
         }
-        load.hits as f64 * self.cost.0 as f64 / load.over.0 as f64
+        load.spent.0 as f64 / load.over.0 as f64
     }
 
     /// When [`DutyCycle::step`] has something to decide.
@@ -169,7 +167,7 @@ mod tests {
     /// the scaled counts make of it, per second.
     fn play(rate: f64, seconds: u64) -> (f64, f64) {
         let mut now = Nanos::ZERO;
-        let mut duty = DutyCycle::new(now, 0.01, COST);
+        let mut duty = DutyCycle::new(now, 0.01);
         // Counting since then; None while the probes are away.
         let mut counting = Some(now);
         let (mut cost, mut counted, mut phase) = (0.0, 0.0, 0.0);
@@ -193,8 +191,8 @@ mod tests {
                 }
                 phase = 0.0;
             }
-            let hits = (rate * over.as_secs_f64()) as u64;
-            counting = match duty.step(now, Load { hits, over }) {
+            let spent = Nanos((rate * over.as_secs_f64()) as u64 * COST.0);
+            counting = match duty.step(now, Load { spent, over }) {
                 Step::Stay => Some(now),
                 Step::Pause => None,
                 Step::Resume => Some(now + SETTLING),

@@ -10,8 +10,16 @@ use super::files::{FileId, Files};
 use crate::process::{self, ProcessError};
 use crate::shims;
 
-/// What the runtime's file names begin with: the SONAME without its version.
-const RUNTIME_PREFIX: &str = "libamdhip64.so";
+/// What the runtime's file names begin with.
+const RUNTIME: &str = "libamdhip64";
+
+/// Whether a file of this name is a runtime: `libamdhip64.so` with or without
+/// a version, or as wheels rename their own copy, `libamdhip64-1a2b3c4d.so.6`.
+fn is_runtime(basename: &str) -> bool {
+    basename.strip_prefix(RUNTIME).is_some_and(|rest| {
+        rest.starts_with(".so") || rest.starts_with('-') && rest.contains(".so")
+    })
+}
 
 /// What an image is to the observer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,7 +51,7 @@ impl Names {
 
     /// What a file of this name is.
     pub fn kind_of(&self, basename: &str) -> Option<ImageKind> {
-        if basename.starts_with(RUNTIME_PREFIX) {
+        if is_runtime(basename) {
             Some(ImageKind::Runtime)
         } else if self.shims.iter().any(|shim| shim == basename) {
             Some(ImageKind::Shim)
@@ -164,6 +172,18 @@ impl Finder {
         self.found(0)
     }
 
+    /// The process runs another program: what was known of it is void. It is
+    /// looked at at once, and often for a while.
+    pub fn renew(&mut self, pid: u32) {
+        self.processes.remove(&pid);
+        self.look_at(pid, Instant::now());
+    }
+
+    /// What the processes looked at so far use.
+    pub fn known(&mut self) -> Sweep {
+        self.found(0)
+    }
+
     fn look_at(&mut self, pid: u32, now: Instant) {
         let first = self.processes.get(&pid).map_or(now, |looked| looked.first);
         let mut looked = Looked {
@@ -247,13 +267,21 @@ mod tests {
             "libamdhip64.so",
             "libamdhip64.so.6",
             "libamdhip64.so.6.4.60403",
+            "libamdhip64-9d2a17b9.so.6.0.60002",
         ] {
             assert_eq!(names.kind_of(runtime), Some(ImageKind::Runtime));
         }
         for shim in ["libxsched_shim.so", "libshimhip.so", "libother.so"] {
             assert_eq!(names.kind_of(shim), Some(ImageKind::Shim));
         }
-        for other in ["", "libamdhip64.a", "xlibamdhip64.so", "libc.so.6"] {
+        for other in [
+            "",
+            "libamdhip64.a",
+            "libamdhip64-dbg.txt",
+            "libamdhip64_x.so",
+            "xlibamdhip64.so",
+            "libc.so.6",
+        ] {
             assert_eq!(names.kind_of(other), None, "{other}");
         }
     }

@@ -6,41 +6,44 @@
 
 pub mod attach;
 pub mod callers;
+pub mod compat;
 pub mod counts;
 pub mod duty;
 mod files;
 pub mod images;
 mod multi;
 mod perf;
+mod placed;
 mod same_file;
 mod sample;
 pub mod site;
 pub mod support;
 mod unavailable;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
-use std::{io, thread};
+use std::{io, mem, thread};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use xsched_common::bpf::CallKey;
-use xsched_common::hip::ENTRY_POINTS;
+use xsched_common::bpf::{CallKey, CallRecord, ProcessChange};
 
-pub use attach::{LinkKind, Scope};
+pub use attach::{LinkKind, Purpose, Scope};
 pub use callers::{Caller, CallerObject, ObjectKind};
-pub use counts::{CountsError, Drops};
+pub use compat::Returns;
+pub use counts::{CountsError, Drops, DropsByCpu};
 pub use files::FileId;
 pub use images::ImageKind;
+pub use placed::Watched;
 pub use sample::{CallCount, Sample};
 pub use site::ProbeSet;
-pub use support::{probe_cost, probe_support};
+pub use support::{ProbeCost, probe_cost, probe_support};
 pub use unavailable::Unavailable;
 
 use attach::{Probes, Programs};
 use callers::Callers;
 use counts::Maps;
-use images::{Finder, Image, Names};
-use site::Site;
+use images::{Finder, Image, Names, Sweep};
+use placed::{Attached, Links, Target};
 
 use crate::process::ProcessId;
 use crate::text::printable;
@@ -57,6 +60,13 @@ const UNUSED_FOR: Duration = Duration::from_secs(10);
 /// that calls from ever new addresses cannot keep the observer busy.
 const NOTICE_PAUSE: Duration = Duration::from_millis(5);
 
+/// The dynamic linker has mapped a program's libraries this long after exec.
+const LINKED_AFTER: Duration = Duration::from_millis(30);
+
+/// Programs that have just begun and await their look. More wait for the
+/// next sweep: on a build machine thousands begin every second.
+const MAX_BEGUN: usize = 64;
+
 /// What to observe.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -64,6 +74,11 @@ pub struct Plan {
     pub scope: Scope,
     /// Which functions.
     pub probes: ProbeSet,
+    /// Whether the ends of waits are probed as well, for the lengths of
+    /// bursts.
+    pub returns: Returns,
+    /// What becomes of the calls.
+    pub purpose: Purpose,
     /// Whether shims are probed as well, to tell which calls came through
     /// them.
     pub shims: ShimProbes,
@@ -88,10 +103,26 @@ impl Plan {
     pub fn everything() -> Plan {
         Plan {
             scope: Scope::All,
-            probes: ProbeSet::Launches,
+            probes: ProbeSet::Bursts,
+            returns: Returns::OfWaits,
+            purpose: Purpose::Count,
             shims: ShimProbes::Leave,
             links: LinkKind::Best,
             max_keys: 16_384,
+        }
+    }
+
+    /// For a trace: every call, with a ring for a third of a second of a
+    /// million calls per second.
+    pub fn recording(scope: Scope) -> Plan {
+        Plan {
+            scope,
+            probes: ProbeSet::Work,
+            purpose: Purpose::Record {
+                ring_bytes: 16 << 20,
+            },
+            shims: ShimProbes::Probe(Vec::new()),
+            ..Plan::everything()
         }
     }
 
@@ -101,20 +132,11 @@ impl Plan {
         Plan {
             scope: Scope::Pid(pid),
             probes: ProbeSet::Work,
+            returns: Returns::Leave,
             shims: ShimProbes::Probe(shims),
-            links: LinkKind::Best,
-            max_keys: 16_384,
+            ..Plan::everything()
         }
     }
-}
-
-/// An image with its probes.
-struct Attached {
-    image: Image,
-    sites: Vec<Site>,
-    probes: Probes,
-    last_used: Instant,
-    limit: Option<String>,
 }
 
 /// Probed images and the counts of their calls. Dropping it detaches.
@@ -130,14 +152,11 @@ pub struct Observer {
     /// Images that are not worth another try while they are in use, and why.
     hopeless: HashMap<FileId, String>,
     sweep_limits: Vec<String>,
-    placement: Placement,
-}
-
-/// Whether probes are in place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Placement {
-    Set,
-    Paused,
+    watched: Watched,
+    /// Programs that have begun, and when to look at them.
+    begun: Vec<(u32, Instant)>,
+    /// Counted processes that run another program since the last sample.
+    restarted: HashSet<u32>,
 }
 
 impl Observer {
@@ -147,7 +166,12 @@ impl Observer {
     /// What this machine lacks. Images and functions that cannot be probed
     /// are no error but in [`Observer::limits`].
     pub fn start(plan: Plan) -> Result<Observer, Unavailable> {
-        let (programs, maps) = Programs::load(plan.max_keys, plan.links)?;
+        let (programs, maps) = Programs::load(
+            plan.max_keys,
+            plan.links,
+            plan.purpose,
+            plan.returns.if_safe(),
+        )?;
         let names = Names::with_shims(match &plan.shims {
             ShimProbes::Leave => &[],
             ShimProbes::Probe(names) => names,
@@ -162,7 +186,9 @@ impl Observer {
             processes: HashMap::new(),
             hopeless: HashMap::new(),
             sweep_limits: Vec::new(),
-            placement: Placement::Set,
+            watched: Watched::everybody(),
+            begun: Vec::new(),
+            restarted: HashSet::new(),
         };
         observer.refresh();
         Ok(observer)
@@ -207,64 +233,41 @@ impl Observer {
             self.hopeless
                 .retain(|id, _| images.iter().any(|image| image.id == *id));
         }
+        self.take_images(sweep, now);
+        if complete {
+            self.detach_unused(now);
+        }
+        self.place();
+    }
+
+    fn take_images(&mut self, sweep: Sweep, now: Instant) {
         for image in sweep.images {
             match self.attached.get_mut(&image.id) {
                 Some(attached) => {
                     attached.image.pids = image.pids;
                     attached.last_used = now;
                 }
-                None => self.attach(image, now),
+                None => self.add(image, now),
             }
-        }
-        if complete {
-            self.detach_unused(now);
         }
     }
 
-    fn attach(&mut self, image: Image, now: Instant) {
+    fn add(&mut self, image: Image, now: Instant) {
         if image.kind == ImageKind::Shim && self.plan.shims == ShimProbes::Leave
             || self.hopeless.contains_key(&image.id)
         {
             return;
         }
-        let path = printable(&image.path);
-        let sites = match site::sites_in(&image.file, self.plan.probes) {
-            Ok(sites) => sites,
+        match site::sites_in(&image.file, self.plan.probes) {
+            Ok(sites) => {
+                self.attached
+                    .insert(image.id, Attached::new(image, sites, now));
+            }
             Err(error) => {
+                let path = printable(&image.path);
                 self.hopeless.insert(image.id, format!("{path}: {error}"));
-                return;
             }
-        };
-        let mut probes = match self.placement {
-            Placement::Set => {
-                self.programs
-                    .attach(image.kind, &image.file, &sites, self.plan.scope)
-            }
-            Placement::Paused => Probes::default(),
-        };
-        let failed = std::mem::take(&mut probes.failed);
-        let limit = match failed.first() {
-            Some((api, error)) => Some(format!(
-                "{path}: {} of {} functions could not be probed, first {}: {error}",
-                failed.len(),
-                sites.len(),
-                ENTRY_POINTS[usize::from(*api)].symbol
-            )),
-            None if sites.is_empty() && image.kind == ImageKind::Runtime => {
-                Some(format!("{path}: no function to probe in it"))
-            }
-            None => None,
-        };
-        self.attached.insert(
-            image.id,
-            Attached {
-                image,
-                sites,
-                probes,
-                last_used: now,
-                limit,
-            },
-        );
+        }
     }
 
     /// Whether probes can be taken away and set again every few seconds:
@@ -273,33 +276,58 @@ impl Observer {
         self.programs.close_quickly()
     }
 
-    /// Takes all probes away. Images are still looked for.
-    pub fn pause(&mut self) {
-        self.placement = Placement::Paused;
-        // The runtimes' first: a call that has passed the shim's probe must
-        // not meet the runtime's alone.
-        for kind in [ImageKind::Runtime, ImageKind::Shim] {
-            let mut leaving = Probes::default();
-            for attached in self.attached.values_mut() {
-                if attached.image.kind == kind {
-                    leaving.append(std::mem::take(&mut attached.probes));
-                }
-            }
+    /// Sets probes for these processes and takes those of others away.
+    /// Images are looked for whoever is watched.
+    pub fn watch(&mut self, watched: Watched) {
+        if self.watched != watched {
+            self.watched = watched;
+            self.place();
         }
     }
 
-    /// Sets the probes again.
-    pub fn resume(&mut self) {
-        self.placement = Placement::Set;
-        for kind in [ImageKind::Shim, ImageKind::Runtime] {
-            for attached in self.attached.values_mut() {
-                let image = &attached.image;
-                if image.kind == kind {
-                    attached.probes =
-                        self.programs
-                            .attach(kind, &image.file, &attached.sites, self.plan.scope);
+    /// Whether nothing that this process does costs it anything.
+    pub fn spares(&self, pid: u32) -> bool {
+        !self.watched.includes(pid)
+    }
+
+    /// Makes the probes what is wanted. A call that has passed the shim's
+    /// probe must not meet the runtime's alone: so the runtimes' go first and
+    /// come last.
+    fn place(&mut self) {
+        let links = match self.programs.close_quickly() {
+            true => Links::Quick,
+            false => Links::Slow,
+        };
+        let wanted: HashMap<FileId, BTreeSet<Target>> = self
+            .attached
+            .iter()
+            .map(|(&id, attached)| {
+                let users = &attached.image.pids;
+                let targets = placed::targets(users, &self.watched, self.plan.scope, links);
+                (id, targets)
+            })
+            .collect();
+        for kind in [ImageKind::Runtime, ImageKind::Shim] {
+            let mut leaving = Probes::default();
+            for (id, attached) in &mut self.attached {
+                if attached.image.kind == kind {
+                    leaving.append(attached.release(&wanted[id]));
                 }
             }
+        }
+        let mut placed = false;
+        for kind in [ImageKind::Shim, ImageKind::Runtime] {
+            for (id, attached) in &mut self.attached {
+                if attached.image.kind == kind {
+                    placed |= attached.place(&mut self.programs, &wanted[id]);
+                }
+            }
+        }
+        if placed {
+            // Without it bursts are longer than they were by the time in
+            // which no probes were there; that the map cannot be written is
+            // unheard of.
+            let _ = self.maps.begin_epoch();
         }
     }
 
@@ -314,37 +342,87 @@ impl Observer {
             .attached
             .extract_if(|_, a| now.duration_since(a.last_used) > UNUSED_FOR)
         {
-            leaving.append(attached.probes);
+            leaving.append(attached.into_probes());
         }
     }
 
     /// Waits until `timeout` is over, and meanwhile learns which libraries
-    /// new callers belong to while their processes live.
+    /// new callers belong to while their processes live, and looks at
+    /// programs that begin.
     pub fn wait(&mut self, timeout: Duration) {
         let deadline = Instant::now() + timeout;
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
+            self.look_at_begun();
+            let now = Instant::now();
+            let left = deadline.saturating_duration_since(now);
             if left.is_zero() {
                 return;
             }
-            let ready = Timespec::try_from(left)
+            let next = self.begun.iter().map(|(_, due)| *due).min();
+            let nap = next.map_or(left, |due| left.min(due.saturating_duration_since(now)));
+            let ready = Timespec::try_from(nap)
                 .map_err(io::Error::other)
-                .and_then(|left| {
-                    let mut fds = [PollFd::from_borrowed_fd(
-                        self.maps.first_seen_fd(),
-                        PollFlags::IN,
-                    )];
-                    poll(&mut fds, Some(&left)).map_err(io::Error::from)
+                .and_then(|nap| {
+                    let mut fds = self
+                        .maps
+                        .notice_fds()
+                        .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+                    poll(&mut fds, Some(&nap)).map_err(io::Error::from)
                 });
             match ready {
-                Ok(0) => return,
+                Ok(0) => {}
                 Ok(_) => {
-                    self.learn_callers();
+                    self.take_notices();
                     thread::sleep(NOTICE_PAUSE.min(left));
                 }
                 Err(_) => thread::sleep(NOTICE_PAUSE.min(left)),
             }
         }
+    }
+
+    /// Takes in what the kernel tells of processes and of new callers.
+    fn take_notices(&mut self) {
+        let mut events = Vec::new();
+        self.maps.drain_lifecycle(|event| events.push(event));
+        for event in events {
+            match ProcessChange::from_raw(event.change) {
+                Some(ProcessChange::Exec) => self.program_begun(event.tgid),
+                Some(ProcessChange::FirstCall) => {
+                    self.identify(event.tgid);
+                }
+                // Its counts are read, and it is forgotten, at the next
+                // sample.
+                Some(ProcessChange::Exit) | None => {}
+            }
+        }
+        self.learn_callers();
+    }
+
+    fn program_begun(&mut self, pid: u32) {
+        if self.processes.contains_key(&pid) {
+            self.restarted.insert(pid);
+        }
+        let wanted = match self.plan.scope {
+            Scope::All => self.begun.len() < MAX_BEGUN,
+            Scope::Pid(watched) => watched == pid,
+        };
+        if wanted && !self.begun.iter().any(|(begun, _)| *begun == pid) {
+            self.begun.push((pid, Instant::now() + LINKED_AFTER));
+        }
+    }
+
+    fn look_at_begun(&mut self) {
+        let now = Instant::now();
+        let due: Vec<(u32, Instant)> = self.begun.extract_if(.., |(_, due)| *due <= now).collect();
+        if due.is_empty() {
+            return;
+        }
+        for (pid, _) in due {
+            self.finder.renew(pid);
+        }
+        let sweep = self.finder.known();
+        self.take_images(sweep, now);
+        self.place();
     }
 
     fn learn_callers(&mut self) {
@@ -356,6 +434,26 @@ impl Observer {
             self.identify(pid);
             self.callers.learn(pid, addresses);
         }
+    }
+
+    /// Hands up to `most` recorded calls to `each`, oldest first (of one CPU;
+    /// those of others may be a little out of order). Returns how many.
+    pub fn drain_records(&mut self, most: usize, each: impl FnMut(CallRecord)) -> usize {
+        self.maps.drain_records(most, each)
+    }
+
+    /// Where an address of a process lies.
+    pub fn caller(&mut self, pid: u32, address: u64) -> Caller {
+        self.callers.learn(pid, [address]);
+        self.callers.get(pid, address)
+    }
+
+    /// Probe hits, and what was lost of them.
+    ///
+    /// # Errors
+    /// The kernel refuses to read the maps.
+    pub fn totals(&self) -> Result<(u64, Drops), CountsError> {
+        Ok((self.maps.events()?, self.maps.drops()?))
     }
 
     fn identify(&mut self, pid: u32) -> ProcessId {
@@ -371,21 +469,25 @@ impl Observer {
     /// # Errors
     /// The kernel refuses to read the maps.
     pub fn sample(&mut self) -> Result<Sample, CountsError> {
-        self.learn_callers();
+        self.take_notices();
         let counted = self.maps.calls()?;
+        let mut bursts = self.maps.bursts()?;
         let mut sample = Sample {
             events: self.maps.events()?,
             drops: self.maps.drops()?,
+            drops_by_cpu: self.maps.drops_by_cpu()?,
             ..Sample::default()
         };
         let mut by_process: HashMap<u32, Vec<(CallKey, u64)>> = HashMap::new();
         for (key, count) in counted {
             by_process.entry(key.tgid).or_default().push((key, count));
         }
+        let restarted = mem::take(&mut self.restarted);
         for (pid, calls) in by_process {
             let process = self.identify(pid);
             let alive = process.is_alive();
-            if alive {
+            let last = !alive || restarted.contains(&pid);
+            if alive && !last {
                 self.callers
                     .learn(pid, calls.iter().map(|(key, _)| key.caller));
             }
@@ -394,12 +496,22 @@ impl Observer {
                 sample
                     .calls
                     .extend(sample::call_count(process, key, caller, count));
-                if !alive {
+                if last {
                     self.maps.forget(key);
                 }
             }
+            let bursts = bursts.remove(&pid);
+            if last {
+                self.maps.forget_process(pid, bursts.as_ref());
+            }
+            if let Some(bursts) = bursts {
+                sample.bursts.insert(process, bursts);
+            }
             if !alive {
                 sample.exited.push(process);
+            } else if last {
+                sample.restarted.push(process);
+                self.callers.forget(pid);
             }
         }
         for process in &sample.exited {
@@ -415,7 +527,7 @@ impl Observer {
             .values()
             .filter(|attached| attached.image.kind == kind)
             .fold((0, 0), |(images, probes), attached| {
-                (images + 1, probes + attached.probes.sites())
+                (images + 1, probes + attached.probed_sites())
             })
     }
 
@@ -435,6 +547,11 @@ impl Observer {
             .chain(&self.sweep_limits)
             .map(String::as_str)
     }
+
+    /// Why programs that begin are found by sweeps only, if that is so.
+    pub fn lifecycle_missing(&self) -> Option<&Unavailable> {
+        self.programs.lifecycle_missing()
+    }
 }
 
 impl Drop for Observer {
@@ -442,7 +559,7 @@ impl Drop for Observer {
         // All at once: each image for itself would wait one after the other.
         let mut leaving = Probes::default();
         for (_, attached) in self.attached.drain() {
-            leaving.append(attached.probes);
+            leaving.append(attached.into_probes());
         }
     }
 }

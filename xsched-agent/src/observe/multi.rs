@@ -13,12 +13,15 @@ use std::{io, mem};
 
 use aya_obj::Object;
 
+use super::attach::End;
+use super::compat::kernel_version;
 use super::site::Site;
 
 const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_LINK_CREATE: libc::c_long = 28;
 const BPF_PROG_TYPE_KPROBE: u32 = 2;
 const BPF_TRACE_UPROBE_MULTI: u32 = 48;
+const BPF_F_UPROBE_MULTI_RETURN: u32 = 1;
 
 /// The first kernel whose multi links honour their pid filter for processes
 /// with several threads (bpf: Fix multi-uprobe PID filtering logic).
@@ -84,19 +87,17 @@ unsafe fn bpf<T>(command: libc::c_long, attr: &T) -> io::Result<OwnedFd> {
 
 /// Whether this kernel's multi links can be relied on.
 pub fn reliable() -> bool {
-    let release = rustix::system::uname();
-    let release = release.release().to_string_lossy();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
-    let mut next = || numbers.next()?.parse::<u32>().ok();
-    matches!((next(), next()), (Some(major), Some(minor)) if (major, minor) >= FIRST_GOOD_KERNEL)
+    kernel_version() >= FIRST_GOOD_KERNEL
 }
 
-/// Loads the programs of `object` for multi links, over maps that exist.
+/// Loads the programs of these names in `object` for multi links, over maps
+/// that exist.
 ///
 /// # Errors
 /// The object cannot be relocated, or the kernel refuses a program.
 pub fn load(
     object: &[u8],
+    names: &[&str],
     maps: &HashMap<String, BorrowedFd<'_>>,
 ) -> io::Result<HashMap<String, OwnedFd>> {
     let mut object = Object::parse(object).map_err(io::Error::other)?;
@@ -118,6 +119,7 @@ pub fn load(
     object
         .programs
         .iter()
+        .filter(|(name, _)| names.contains(&name.as_str()))
         .map(|(name, program)| {
             let function = object
                 .functions
@@ -154,13 +156,15 @@ fn short_name(name: &str) -> [u8; 16] {
 }
 
 /// Attaches `program` to all `sites` of the file at `path`, with a cookie
-/// each; for one process, or for all if `pid` is `None`.
+/// each, at their entries or at their returns; for one process, or for all if
+/// `pid` is `None`.
 ///
 /// # Errors
 /// What the kernel says. One bad site fails all.
 pub fn attach(
     program: &OwnedFd,
     path: &CStr,
+    end: End,
     sites: &[(Site, u64)],
     pid: Option<u32>,
 ) -> io::Result<OwnedFd> {
@@ -176,7 +180,10 @@ pub fn attach(
         ref_ctr_offsets: 0,
         cookies: cookies.as_ptr() as u64,
         cnt: sites.len() as u32,
-        uprobe_flags: 0,
+        uprobe_flags: match end {
+            End::Entry => 0,
+            End::Return => BPF_F_UPROBE_MULTI_RETURN,
+        },
         pid: pid.unwrap_or(0),
         reserved: 0,
     };

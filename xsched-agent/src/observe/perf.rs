@@ -9,21 +9,21 @@ use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeScope
 use aya::programs::{ProgramError, UProbe};
 
 use super::attach::Scope;
-use super::images::ImageKind;
 use super::unavailable::Unavailable;
 
 /// The programs, loaded for perf events.
 pub struct PerfPrograms {
-    bpf: Ebpf,
+    pub(super) bpf: Ebpf,
 }
 
 impl PerfPrograms {
-    /// Loads them.
+    /// Loads those of these names.
     ///
     /// # Errors
     /// What the kernel refuses.
-    pub fn load(mut bpf: Ebpf) -> Result<PerfPrograms, Unavailable> {
-        for (_, program) in bpf.programs_mut() {
+    pub fn load(mut bpf: Ebpf, names: &[&str]) -> Result<PerfPrograms, Unavailable> {
+        let wanted = bpf.programs_mut().filter(|(name, _)| names.contains(name));
+        for (_, program) in wanted {
             let program: Result<&mut UProbe, ProgramError> = program.try_into();
             program
                 .and_then(UProbe::load)
@@ -32,22 +32,19 @@ impl PerfPrograms {
         Ok(PerfPrograms { bpf })
     }
 
-    /// Attaches one probe at a file offset.
+    /// Attaches the program called `name` at a file offset; the program says
+    /// at which end of the function.
     ///
     /// # Errors
     /// What the kernel refuses.
     pub fn attach(
         &mut self,
-        kind: ImageKind,
+        name: &str,
         target: &str,
         offset: u64,
         cookie: u64,
         scope: Scope,
     ) -> Result<FdLink, Unavailable> {
-        let name = match kind {
-            ImageKind::Runtime => "runtime_call",
-            ImageKind::Shim => "shim_call",
-        };
         let scope = match scope {
             Scope::All => UProbeScope::AllProcesses,
             Scope::Pid(pid) => UProbeScope::OneProcess(
@@ -65,7 +62,7 @@ impl PerfPrograms {
         let program: &mut UProbe = self
             .bpf
             .program_mut(name)
-            .expect("the prebuilt object has both programs")
+            .expect("the prebuilt object has the program")
             .try_into()
             .map_err(failed)?;
         let id = program.attach(point, target, scope).map_err(failed)?;

@@ -1,11 +1,14 @@
 //! What the observer hands out: counts in the user's terms.
 
+use std::collections::HashMap;
+
 use xsched_common::bpf::{CallKey, CallRoute};
 use xsched_common::hip::{ENTRY_POINTS, EntryPoint, StreamAt};
+use xsched_common::page::HistogramCounts;
 use xsched_common::units::StreamClass;
 
 use super::callers::{Caller, ObjectKind};
-use super::counts::Drops;
+use super::counts::{Drops, DropsByCpu};
 use crate::process::ProcessId;
 
 /// Calls that agree in everything.
@@ -46,10 +49,18 @@ pub struct Sample {
     pub calls: Vec<CallCount>,
     /// Processes of that last kind.
     pub exited: Vec<ProcessId>,
+    /// Processes that run another program since the last sample: their counts
+    /// begin anew after this one.
+    pub restarted: Vec<ProcessId>,
+    /// Whole bursts since each process was first seen, as far as probes were
+    /// in place all the while.
+    pub bursts: HashMap<ProcessId, HistogramCounts>,
     /// Probe hits, counted or dropped.
     pub events: u64,
     /// Hits that could not be counted, and lost notices.
     pub drops: Drops,
+    /// The same by CPU.
+    pub drops_by_cpu: DropsByCpu,
 }
 
 /// A kernel count in the user's terms. `None` for a key that names nothing,
@@ -78,7 +89,7 @@ pub(super) fn call_count(
 /// The kernel side takes a function without a stream argument for one on the
 /// null stream, and a null handle for the null stream. Two kinds of
 /// functions differ.
-fn effective_stream(entry: &EntryPoint, counted: StreamClass) -> StreamClass {
+pub(super) fn effective_stream(entry: &EntryPoint, counted: StreamClass) -> StreamClass {
     if entry.symbol.ends_with("_spt") && counted == StreamClass::Null {
         // "Stream per thread": what hipcc -fgpu-default-stream=per-thread
         // calls; the null handle means the thread's own stream.

@@ -36,6 +36,8 @@ const MAX_SYMBOLS: usize = 16_384;
 pub enum ProbeSet {
     /// Launches of kernels and graphs.
     Launches,
+    /// Those, and what the host waits for: the ends of bursts.
+    Bursts,
     /// Those, copies, memsets and waits. Not `hipStreamQuery` and
     /// `hipEventQuery`: programs spin on them, so probes there would cost
     /// much and tell nothing.
@@ -46,13 +48,16 @@ impl ProbeSet {
     /// Whether the set has this function.
     pub fn contains(self, entry: &EntryPoint) -> bool {
         let polled = entry.symbol.contains("Query");
+        let work = matches!(
+            entry.class,
+            EntryClass::Memcpy | EntryClass::Memset | EntryClass::Sync
+        );
         entry.is_launch()
-            || self == ProbeSet::Work
-                && !polled
-                && matches!(
-                    entry.class,
-                    EntryClass::Memcpy | EntryClass::Memset | EntryClass::Sync
-                )
+            || match self {
+                ProbeSet::Launches => false,
+                ProbeSet::Bursts => entry.drains(),
+                ProbeSet::Work => work && !polled,
+            }
     }
 }
 

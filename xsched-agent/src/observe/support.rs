@@ -4,13 +4,15 @@ use std::arch::global_asm;
 use std::fs::File;
 use std::hint::black_box;
 
-use super::attach::{LinkKind, Programs, Scope};
+use super::attach::{LinkKind, Programs, Purpose, Scope};
+use super::compat::Returns;
 use super::counts::Maps;
 use super::images::ImageKind;
 use super::site::{FirstInstruction, Site};
 use super::unavailable::Unavailable;
 use crate::clock::monotonic;
 use crate::process;
+use xsched_common::hip::entry_point;
 use xsched_common::units::Nanos;
 
 // What the probe of the self-test sits on. It begins with `push` because the
@@ -42,7 +44,7 @@ const TIMED_CALLS: u32 = 2_000;
 /// # Errors
 /// What is missing, with the next step.
 pub fn probe_support() -> Result<(), Unavailable> {
-    with_probe(|maps| {
+    with_probe("hipLaunchKernel", |maps| {
         black_box(probed(black_box(1)));
         match maps.events() {
             Ok(0) => Err(Unavailable::NeverFires),
@@ -52,22 +54,38 @@ pub fn probe_support() -> Result<(), Unavailable> {
     })
 }
 
-/// What a probe adds to a call on this machine: the median of a few rounds of
+/// What probes add to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProbeCost {
+    /// One at its entry.
+    pub entry: Nanos,
+    /// Those of a wait: at its entry and, where returns are probed, at its
+    /// return.
+    pub wait: Nanos,
+}
+
+/// What probes add to a call on this machine: the medians of a few rounds of
 /// calls of a probed function of this very program.
 ///
 /// # Errors
 /// What is missing, with the next step.
-pub fn probe_cost() -> Result<Nanos, Unavailable> {
-    with_probe(|_| {
-        let mut rounds: [Nanos; 9] = std::array::from_fn(|_| {
-            let start = monotonic();
-            for i in 0..TIMED_CALLS {
-                black_box(probed(black_box(u64::from(i))));
-            }
-            monotonic().since(start)
-        });
-        rounds.sort_unstable();
-        Ok(Nanos(rounds[rounds.len() / 2].0 / u64::from(TIMED_CALLS)))
+pub fn probe_cost() -> Result<ProbeCost, Unavailable> {
+    let of = |symbol| {
+        with_probe(symbol, |_| {
+            let mut rounds: [Nanos; 9] = std::array::from_fn(|_| {
+                let start = monotonic();
+                for i in 0..TIMED_CALLS {
+                    black_box(probed(black_box(u64::from(i))));
+                }
+                monotonic().since(start)
+            });
+            rounds.sort_unstable();
+            Ok(Nanos(rounds[rounds.len() / 2].0 / u64::from(TIMED_CALLS)))
+        })
+    };
+    Ok(ProbeCost {
+        entry: of("hipLaunchKernel")?,
+        wait: of("hipStreamSynchronize")?,
     })
 }
 
@@ -78,9 +96,14 @@ fn broken(why: String) -> Unavailable {
     }
 }
 
-/// Runs `then` while [`probed`] carries a probe.
-fn with_probe<T>(then: impl FnOnce(&Maps) -> Result<T, Unavailable>) -> Result<T, Unavailable> {
-    let (mut programs, maps) = Programs::load(64, LinkKind::Best)?;
+/// Runs `then` while [`probed`] carries the probes of the function `symbol`.
+fn with_probe<T>(
+    symbol: &str,
+    then: impl FnOnce(&Maps) -> Result<T, Unavailable>,
+) -> Result<T, Unavailable> {
+    let returns = Returns::OfWaits.if_safe();
+    let (mut programs, maps) = Programs::load(64, LinkKind::Best, Purpose::Count, returns)?;
+    let (api, _) = entry_point(symbol).expect("in the table");
     let pid = std::process::id();
     let address = probed as *const () as u64;
     let mapping = process::maps(pid)
@@ -90,7 +113,7 @@ fn with_probe<T>(then: impl FnOnce(&Maps) -> Result<T, Unavailable>) -> Result<T
         .ok_or_else(|| broken("its code is not mapped".to_owned()))?;
     let own = File::open("/proc/self/exe").map_err(|e| broken(e.to_string()))?;
     let site = Site {
-        api: 0,
+        api,
         offset: mapping.offset + (address - mapping.range.start),
         first: FirstInstruction::Other,
     };

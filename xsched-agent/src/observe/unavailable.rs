@@ -31,18 +31,27 @@ pub enum Unavailable {
         /// All that is known, from the outermost error to the kernel's.
         why: String,
     },
+    /// The process that was to be probed has ended.
+    #[error("cannot {0}: the process is gone")]
+    Gone(&'static str),
     /// Everything was accepted and nothing was counted.
     #[error("a probe on this program itself attached but did not fire; uprobes do not work here")]
     NeverFires,
 }
 
 impl Unavailable {
+    /// Whether it only was too late.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self, Unavailable::Gone(_))
+    }
+
     pub(super) fn from_error(
         what: &'static str,
         error: &(dyn error::Error + 'static),
     ) -> Unavailable {
         match errno(error) {
             Some(libc::EPERM | libc::EACCES) => Unavailable::NotPermitted(what),
+            Some(libc::ESRCH) => Unavailable::Gone(what),
             _ => Unavailable::Kernel {
                 what,
                 why: chain(error),

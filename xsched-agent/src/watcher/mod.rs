@@ -1,30 +1,40 @@
 //! The daemon's use of the observer: within an overhead budget, and in the
 //! model's terms.
 
+mod checks;
 mod scaled;
 
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use tracing::info;
 use xsched_common::api::{BpfState, Sampling};
 use xsched_common::bpf::Drop;
+use xsched_common::page::HistogramCounts;
 use xsched_common::units::Nanos;
 
 use crate::clock::monotonic;
-use crate::model::Observation;
+use crate::model::{DropTotal, Observation};
 use crate::observe::duty::{DutyCycle, Load, SETTLING, Step};
-use crate::observe::{ImageKind, Observer, Plan, ShimProbes, Unavailable, probe_cost};
+use crate::observe::{
+    DropsByCpu, ImageKind, Observer, Plan, ProbeCost, Returns, ShimProbes, Unavailable, Watched,
+    probe_cost,
+};
+use crate::process::ProcessId;
+use checks::{Checks, Taken};
 use scaled::{Scaled, Weight};
 
 /// Watches every process on the machine.
 pub struct Watcher {
     observer: Observer,
     duty: DutyCycle,
-    cost: Nanos,
+    cost: ProbeCost,
     phase: Phase,
+    checks: Checks,
     scaled: Scaled,
+    bursts: HashMap<ProcessId, HistogramCounts>,
     events: u64,
-    drops: Vec<(Drop, u64)>,
+    drops: Vec<DropTotal>,
     trouble: Option<String>,
 }
 
@@ -56,10 +66,12 @@ impl Watcher {
         let now = monotonic();
         Ok(Watcher {
             observer,
-            duty: DutyCycle::new(now, budget, cost),
+            duty: DutyCycle::new(now, budget),
             cost,
             phase: Phase::Counting { since: now },
-            scaled: Scaled::default(),
+            checks: Checks::default(),
+            scaled: Scaled::new(cost),
+            bursts: HashMap::new(),
             events: 0,
             drops: Vec::new(),
             trouble: None,
@@ -67,14 +79,22 @@ impl Watcher {
     }
 
     /// What a probed call costs on this machine, as measured at the start.
-    pub fn cost(&self) -> Nanos {
+    pub fn cost(&self) -> ProbeCost {
         self.cost
     }
 
-    /// Looks for new images, then reads all counts.
-    pub fn observe(&mut self) -> Observation {
+    /// Looks for new images, then reads all counts. `joined` processes are
+    /// read from their pages and spared, apart from checks now and then.
+    pub fn observe(&mut self, joined: &HashSet<ProcessId>) -> Observation {
         self.observer.refresh();
         self.read();
+        let now = monotonic();
+        self.checks.update(now, joined);
+        if self.observer.can_pause() {
+            let scaled = &self.scaled;
+            self.checks.step(now, |process| scaled.counted(process));
+        }
+        self.watch();
         let (runtimes, probes) = self.observer.probed(ImageKind::Runtime);
         let (_, shim_probes) = self.observer.probed(ImageKind::Shim);
         Observation {
@@ -89,6 +109,9 @@ impl Watcher {
                 factor: self.duty.share(),
             },
             launches: self.scaled.launches(),
+            apis: self.scaled.apis(),
+            bursts: self.bursts.clone(),
+            bypass: self.checks.verdicts().collect(),
             users: self
                 .observer
                 .images()
@@ -100,6 +123,14 @@ impl Watcher {
                 .observer
                 .limits()
                 .map(str::to_owned)
+                .chain(self.observer.lifecycle_missing().map(|why| {
+                    format!("programs that begin are found by sweeps only, up to 10 s late: {why}")
+                }))
+                .chain((Returns::OfWaits.if_safe() == Returns::Leave).then(|| {
+                    "bursts of processes without the shim are not measured: on Linux 6.11 to 6.13 \
+                     probes on returns kill processes under seccomp; 6.14 has that mended"
+                        .to_owned()
+                }))
                 .chain(self.trouble.clone())
                 .collect(),
         }
@@ -110,6 +141,16 @@ impl Watcher {
     pub fn rest(&mut self, time: Duration) {
         self.turn();
         self.observer.wait(time);
+    }
+
+    /// Probes where they are wanted now.
+    fn watch(&mut self) {
+        self.observer.watch(match self.phase {
+            Phase::Off => Watched::Only(self.checks.checked()),
+            Phase::Settling { .. } | Phase::Counting { .. } => {
+                Watched::AllBut(self.checks.spared())
+            }
+        });
     }
 
     fn turn(&mut self) {
@@ -129,17 +170,16 @@ impl Watcher {
         let load = match self.phase {
             Phase::Counting { since } => {
                 self.read();
-                let over = now.since(since);
-                let hits = self.scaled.busiest();
-                Load { hits, over }
+                let sampled = |process| self.checks.taken(process) == Taken::Sampled;
+                Load {
+                    spent: self.scaled.busiest(sampled),
+                    over: now.since(since),
+                }
             }
-            Phase::Off | Phase::Settling { .. } => Load {
-                hits: 0,
-                over: Nanos::ZERO,
-            },
+            Phase::Off | Phase::Settling { .. } => Load::default(),
         };
-        let planned = Weight::of(1.0 / self.duty.share());
-        let actual = Weight::of(self.duty.weight(now, load.over));
+        let planned = Weight::Sampled(1.0 / self.duty.share());
+        let actual = self.duty.weight(now, load.over);
         let was_whole = self.duty.share() >= 1.0;
         match self.duty.step(now, load) {
             Step::Stay => {
@@ -150,12 +190,12 @@ impl Watcher {
                 }
             }
             Step::Pause => {
-                self.observer.pause();
+                self.phase = Phase::Off;
+                self.watch();
                 // What came in since the last look, at the weight it was
                 // counted with.
                 self.read_with(planned);
                 self.scaled.correct(actual);
-                self.phase = Phase::Off;
                 if was_whole {
                     info!(
                         "probes would cost the busiest process {:.1}% of its time: they are in place for {:.0}% \
@@ -166,17 +206,18 @@ impl Watcher {
                 }
             }
             Step::Resume => {
-                self.observer.resume();
-                let until = monotonic() + SETTLING;
-                self.phase = Phase::Settling { until };
+                self.phase = Phase::Settling {
+                    until: monotonic() + SETTLING,
+                };
+                self.watch();
             }
         }
     }
 
     fn read(&mut self) {
         self.read_with(match self.phase {
-            Phase::Settling { .. } => Weight::NONE,
-            Phase::Counting { .. } | Phase::Off => Weight::of(1.0 / self.duty.share()),
+            Phase::Settling { .. } => Weight::None,
+            Phase::Counting { .. } | Phase::Off => Weight::Sampled(1.0 / self.duty.share()),
         });
     }
 
@@ -185,14 +226,34 @@ impl Watcher {
             Ok(sample) => {
                 self.trouble = None;
                 self.events = sample.events;
-                self.drops = Drop::ALL
-                    .map(|reason| (reason, sample.drops.of(reason)))
-                    .into();
-                self.scaled.take(&sample, weight);
+                self.drops = drop_totals(&sample.drops_by_cpu);
+                let checks = &self.checks;
+                self.scaled
+                    .take(&sample, |process| match checks.taken(process) {
+                        Taken::Sampled => weight,
+                        Taken::Checked => Weight::One,
+                        Taken::Ignored => Weight::None,
+                    });
+                self.bursts = sample.bursts;
             }
             Err(e) => self.trouble = Some(format!("the counts could not be read: {e}")),
         }
     }
+}
+
+/// Per reason, without the CPUs that dropped nothing.
+fn drop_totals(by_cpu: &DropsByCpu) -> Vec<DropTotal> {
+    Drop::ALL
+        .into_iter()
+        .map(|reason| DropTotal {
+            reason,
+            by_cpu: (0..)
+                .zip(by_cpu)
+                .map(|(cpu, drops)| (cpu, drops[reason as usize]))
+                .filter(|&(_, count)| count > 0)
+                .collect::<BTreeMap<u32, u64>>(),
+        })
+        .collect()
 }
 
 fn count(n: usize) -> u32 {

@@ -320,6 +320,11 @@ fn what_could_not_be_counted_is_reported() {
     let counted = total_of(&sample, program.pid());
     assert_eq!(sample.drops.of(Reason::StackUnreadable), 5);
     assert!(sample.drops.of(Reason::CountsFull) >= 40);
+    let by_cpu = sample.drops_by_cpu.iter();
+    let lost: u64 = by_cpu
+        .map(|drops| drops[Reason::StackUnreadable as usize])
+        .sum();
+    assert_eq!(lost, 5);
     assert_eq!(counted + sample.drops.calls(), sample.events);
     assert_eq!(sample.events, 105);
 }

@@ -111,12 +111,15 @@ pub struct Drops {
 }
 
 /// A reason and its count.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DropCount {
     /// [`crate::bpf::Drop::name`].
     pub reason: String,
     /// Events.
     pub count: u64,
+    /// The same by CPU; CPUs without are left out.
+    #[serde(default)]
+    pub by_cpu: std::collections::BTreeMap<u32, u64>,
 }
 
 /// How much of the events is looked at.
@@ -223,11 +226,18 @@ pub struct ProcessRow {
     /// In the window.
     pub launches_per_s: f64,
     /// Share of launches in the window that did not pass the gate; all
-    /// without the shim, null while unknown or without launches.
+    /// without the shim, null while unknown or without launches. A joined
+    /// process carries no probes: whether calls go past its shim is looked at
+    /// for a moment every 30 s, and all the time once some did.
     pub bypass_ratio: Option<f64>,
     /// Share of launches in the window on the default stream.
     pub default_stream_ratio: Option<f64>,
-    /// First launch after idle until drained; null without the shim.
+    /// First launch after idle until drained. For a joined process from its
+    /// page, complete. For others as its threads see it, by probes: from a
+    /// thread's first launch after idle to the return of the wait or copy
+    /// that ends it; only those that lie whole in a time in which probes were
+    /// in place ([`ProcessRow::sampling`]), so long ones are seen less often;
+    /// null if none was.
     pub burst: Option<Latency>,
     /// Bursts in the window by length, shortest first, four buckets to a power
     /// of two; empty ones are left out.
@@ -247,9 +257,16 @@ pub struct ProcessRow {
     pub busy_ratio: Option<f64>,
     /// Calling libraries, busiest first.
     pub callers: Vec<CallerRow>,
-    /// Functions that it called, busiest first, where the observer sees them.
+    /// Functions that it called, busiest first, as far as they are probed:
+    /// launches, waits and copies that the host waits for. Empty for a joined
+    /// process, which carries no probes.
     #[serde(default)]
     pub apis: Vec<ApiRow>,
+    /// Share of the time in which its calls are counted by probes; launches
+    /// and calls are divided by it, bursts are not. Null for a joined
+    /// process and without probes.
+    #[serde(default)]
+    pub sampling: Option<f64>,
 }
 
 /// Calls of one function by kind of stream, as far as they were observed.

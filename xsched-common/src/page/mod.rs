@@ -14,10 +14,11 @@ mod label;
 mod passthrough;
 mod status;
 
+pub use crate::buckets::{BUCKETS, bucket_bounds, bucket_of};
 pub use activity::{Activity, ActivityWord, Settled};
 pub use callers::{CALLER_NAME_LEN, CALLER_SLOTS, CallerSlot};
 pub use control::{ControlPage, DeviceControl, Edges};
-pub use hist::{BUCKETS, Histogram, HistogramCounts, bucket_bounds, bucket_of};
+pub use hist::{Histogram, HistogramCounts};
 pub use label::{Label, LabelState};
 pub use passthrough::{PASSTHROUGH_LEN, PassthroughError, PassthroughList};
 pub use status::{DeviceStatus, LaunchTotals, Route, StatusPage};

@@ -84,10 +84,13 @@ impl Layout {
 pub fn load(bytes: &[u8]) -> anyhow::Result<()> {
     let mut loaded = aya::Ebpf::load(bytes)?;
     for (name, program) in loaded.programs_mut() {
-        let program: &mut aya::programs::UProbe = program.try_into()?;
-        program
-            .load()
-            .with_context(|| format!("program {name} (loading needs root or CAP_BPF)"))?;
+        use aya::programs::Program;
+        match program {
+            Program::UProbe(program) => program.load(),
+            Program::RawTracePoint(program) => program.load(),
+            other => bail!("program {name} is of an unexpected kind: {other:?}"),
+        }
+        .with_context(|| format!("program {name} (loading needs root or CAP_BPF)"))?;
     }
     Ok(())
 }
@@ -103,6 +106,7 @@ mod tests {
         let bytes = std::fs::read(path).expect("prebuilt object");
         let layout = Layout::parse(&bytes).expect("parses");
         assert_eq!(layout.programs["runtime_call"], "uprobe");
+        assert_eq!(layout.programs["runtime_return"], "uretprobe");
         assert_eq!(layout.programs["shim_call"], "uprobe");
         let calls = &layout.maps["CALLS"];
         assert_eq!((calls.key_size, calls.value_size), (16, 8));

@@ -88,6 +88,7 @@ pub fn line(time_unix_ns: u64, row: &Row) -> String {
         hold,
         busy_ratio,
         apis: _,
+        sampling: _,
     } = &row.process;
     let [burst_count, burst_p50, burst_p99, burst_max] = latency(*burst);
     let [wait_count, wait_p50, wait_p99, wait_max] = latency(*gate_wait);

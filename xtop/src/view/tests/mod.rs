@@ -103,6 +103,7 @@ fn no_bpf_and_drops_are_said() {
     dropped.agent.drops.by_reason = vec![DropCount {
         reason: "map_full".into(),
         count: 1_234,
+        ..DropCount::default()
     }];
     let mut state = showing(80, 24, dropped);
     insta::assert_snapshot!("dropped", screen(&state));

@@ -1,0 +1,69 @@
+//! The probes on the runtime's functions, for a trace of every call.
+
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
+use aya_ebpf::macros::{uprobe, uretprobe};
+use aya_ebpf::programs::{ProbeContext, RetProbeContext};
+use xsched_common::bpf::{CallMoment, CallRecord, CallRoute, Drop};
+
+use crate::entry::{self, Arguments, Unreadable};
+use crate::maps;
+use crate::route;
+
+/// Records a call's entry.
+#[uprobe]
+pub fn record_call(ctx: ProbeContext) -> u32 {
+    maps::event();
+    if record(&ctx).is_err() {
+        maps::dropped(Drop::StackUnreadable);
+    }
+    0
+}
+
+#[inline(always)]
+fn record(ctx: &ProbeContext) -> Result<(), Unreadable> {
+    // SAFETY: a helper without arguments.
+    let time_ns = unsafe { bpf_ktime_get_ns() };
+    let cookie = entry::cookie(ctx);
+    let arguments = Arguments::of(ctx);
+    let caller = arguments.caller()?;
+    let stream = arguments.stream(cookie.stream_at)?;
+    let pid_tgid = bpf_get_current_pid_tgid();
+    let (route, entered) = route::of(pid_tgid, caller, &arguments, cookie.api);
+    maps::record(&CallRecord {
+        time_ns,
+        caller,
+        stream,
+        since_shim_ns: match route {
+            CallRoute::Shim => time_ns.saturating_sub(entered),
+            CallRoute::Direct => 0,
+        },
+        tgid: (pid_tgid >> 32) as u32,
+        tid: pid_tgid as u32,
+        api: cookie.api,
+        moment: CallMoment::Entry as u8,
+        route: route as u8,
+        reserved: 0,
+    });
+    Ok(())
+}
+
+/// Records the return of a call that drains.
+#[uretprobe]
+pub fn record_return(ctx: RetProbeContext) -> u32 {
+    maps::event();
+    let pid_tgid = bpf_get_current_pid_tgid();
+    maps::record(&CallRecord {
+        // SAFETY: a helper without arguments.
+        time_ns: unsafe { bpf_ktime_get_ns() },
+        caller: 0,
+        stream: 0,
+        since_shim_ns: 0,
+        tgid: (pid_tgid >> 32) as u32,
+        tid: pid_tgid as u32,
+        api: entry::cookie(&ctx).api,
+        moment: CallMoment::Return as u8,
+        route: CallRoute::Direct as u8,
+        reserved: 0,
+    });
+    0
+}
