@@ -102,16 +102,33 @@ fn a_process_without_the_shim_is_seen_too() {
     }
     let machine = Machine::new();
     let program = machine.native("hipsim-nullstream", &[], &[]);
-    let row = machine.row("launches of a native process", program.pid(), |row| {
+    let row = machine.row("bursts of a native process", program.pid(), |row| {
         row["launches_per_s"].as_f64().is_some_and(|n| n > 10.0)
+            && row["burst"]["count"].as_u64().is_some_and(|n| n > 3)
     });
     assert_eq!(row["shim"], "absent", "{row}");
     assert_eq!(row["bypass_ratio"], 1.0, "{row}");
     assert_eq!(row["default_stream_ratio"], 1.0, "{row}");
     assert!(
-        row["burst"].is_null() && row["gate"].is_null(),
+        row["gate"].is_null() && row["gate_wait"].is_null(),
         "unknown is null: {row}"
     );
+    // 64 kernels of 1 ms to a synchronise.
+    let p50 = row["burst"]["p50_ns"].as_u64().expect("a median");
+    assert!((60_000_000..130_000_000).contains(&p50), "{row}");
+    assert!(row["sampling"].as_f64().is_some_and(|share| share > 0.0));
+    let apis = row["apis"].as_array().expect("functions");
+    let calls = |api: &str| {
+        let of_it = apis
+            .iter()
+            .find(|a| a["api"] == api && a["stream"] == "null");
+        of_it.and_then(|a| a["calls"].as_u64()).expect("called")
+    };
+    let (launches, waits) = (
+        calls("hipModuleLaunchKernel"),
+        calls("hipStreamSynchronize"),
+    );
+    assert!(launches > 30 * waits && waits > 0, "{row}");
 }
 
 #[test]
