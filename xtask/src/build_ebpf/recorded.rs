@@ -39,15 +39,20 @@ pub struct Recorded {
 }
 
 /// Every file of the workspace that goes into the object.
-const SOURCES: [&str; 12] = [
+const SOURCES: [&str; 17] = [
     "xsched-ebpf/Cargo.toml",
     "xsched-ebpf/src/main.rs",
+    "xsched-ebpf/src/bursts.rs",
     "xsched-ebpf/src/entry.rs",
+    "xsched-ebpf/src/lifecycle.rs",
     "xsched-ebpf/src/maps.rs",
+    "xsched-ebpf/src/recording.rs",
+    "xsched-ebpf/src/route.rs",
     "xsched-ebpf/src/runtime_call.rs",
     "xsched-ebpf/src/shim_call.rs",
     "xsched-common/build.rs",
     "xsched-common/src/bpf.rs",
+    "xsched-common/src/buckets.rs",
     "xsched-common/src/hip.rs",
     "xsched-common/src/units.rs",
     "xsched-common/data/hip-entry-points.tsv",
