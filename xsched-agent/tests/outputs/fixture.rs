@@ -39,6 +39,7 @@ pub fn snapshot() -> Snapshot {
                 by_reason: vec![DropCount {
                     reason: "ring_full".into(),
                     count: 3,
+                    by_cpu: BTreeMap::from([(0, 3)]),
                 }],
             },
             sampling: Sampling { factor: 0.25 },
@@ -129,5 +130,6 @@ pub fn process(pid: u32, command: &str) -> ProcessRow {
             stream: StreamClass::Null,
             calls: 5,
         }],
+        sampling: Some(0.25),
     }
 }
