@@ -215,6 +215,8 @@ pub struct Mapping {
     pub executable: bool,
     /// Whether it can be written.
     pub writable: bool,
+    /// Whether writes are seen by whoever maps the same file.
+    pub shared: bool,
     /// Offset of its start in the file.
     pub offset: u64,
     /// Device of the file, major:minor as the kernel packs it for this file
@@ -267,6 +269,7 @@ fn parse_mapping(line: &[u8]) -> Option<Mapping> {
         range: hex(start)?..hex(end)?,
         executable: perms.as_bytes().get(2) == Some(&b'x'),
         writable: perms.as_bytes().get(1) == Some(&b'w'),
+        shared: perms.as_bytes().get(3) == Some(&b's'),
         offset: hex(&offset)?,
         device: (hex(major)? as u32, hex(minor)? as u32),
         inode: inode.parse().ok()?,

@@ -54,6 +54,19 @@ impl Abi {
     }
 }
 
+impl core::str::FromStr for Abi {
+    type Err = core::num::ParseIntError;
+
+    /// The form that it displays as.
+    fn from_str(text: &str) -> Result<Abi, Self::Err> {
+        let (major, minor) = text.split_once('.').unwrap_or((text, ""));
+        Ok(Abi {
+            major: major.parse()?,
+            minor: minor.parse()?,
+        })
+    }
+}
+
 impl core::fmt::Display for Abi {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "{}.{}", self.major, self.minor)

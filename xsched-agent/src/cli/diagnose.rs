@@ -13,7 +13,7 @@ use super::{client, print, run_dir, shim_path};
 /// With --pid it reads a process's bindings from its memory and watches its
 /// launches for a while; the process never notices. With --exe or --lib
 /// nothing runs: the bindings are predicted from the files. Exit code 0:
-/// nothing found, 1: findings, 2: could not examine.
+/// nothing wrong, 1: errors or warnings, 2: could not examine.
 #[derive(clap::Args)]
 #[command(group(clap::ArgGroup::new("subject").required(true).multiple(true)))]
 pub struct Options {
@@ -62,13 +62,13 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
             let agent = agent_view(pid);
             let report = diagnose::diagnose_seen(&live(options, pid, duration), agent)?;
             show(options, &report, report.to_string())?;
-            !report.findings.is_empty()
+            !report.is_clean()
         }
         None if options.all => all(options, duration)?,
         None => {
             let report = diagnose::predict(&files(options)?)?;
             show(options, &report, format!("{}\n{report}", report.table()))?;
-            !report.findings.is_empty()
+            !report.is_clean()
         }
     };
     Ok(ExitCode::from(u8::from(found)))
@@ -89,14 +89,9 @@ fn live(options: &Options, pid: u32, duration: Duration) -> diagnose::Options {
     }
 }
 
-/// What the agent says about the process, if one runs and knows it.
+/// What the agent says about the process, if one runs.
 fn agent_view(pid: u32) -> Option<AgentView> {
-    let snapshot = client::list(&run_dir()).ok()?;
-    let mut processes = snapshot.processes.into_iter();
-    Some(AgentView {
-        process: processes.find(|row| row.pid == pid)?,
-        uptime: Duration::from_secs_f64(snapshot.agent.uptime_ns.as_secs_f64()),
-    })
+    Some(AgentView::of(client::list(&run_dir()).ok()?, pid))
 }
 
 /// Whether any process has findings.
@@ -108,7 +103,7 @@ fn all(options: &Options, duration: Duration) -> anyhow::Result<bool> {
     if !options.json {
         print(&done.to_string())?;
     }
-    Ok(done.reports.iter().any(|r| !r.findings.is_empty()))
+    Ok(!done.reports.iter().all(Report::is_clean))
 }
 
 fn files(options: &Options) -> anyhow::Result<Files> {

@@ -95,10 +95,10 @@ impl AllReports {
 
 impl fmt::Display for AllReports {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let with = self.reports.iter().filter(|r| !r.findings.is_empty());
+        let with = self.reports.iter().filter(|r| !r.is_clean());
         writeln!(
             f,
-            "{} processes use HIP, {} with findings; took {:.2} s.",
+            "{} processes use HIP, {} with errors or warnings; took {:.2} s.",
             self.reports.len(),
             with.count(),
             self.took.as_secs_f64()

@@ -11,6 +11,7 @@ use super::calls::{Observed, ObservedCall, is_launch};
 use super::dispatch::Redirection;
 use super::elf::{Linkage, Loader, Symbol};
 use super::environment::Environment;
+use super::inversion::Wait;
 use super::linker::{ObjectEntry, Place, Scope, ShimEntry};
 use super::namespaces::{Namespace, Namespaces};
 use super::offline::Missing;
@@ -37,6 +38,8 @@ pub struct Facts {
     pub environment: Environment,
     /// What a running agent says about it.
     pub agent: Option<AgentView>,
+    /// Its lasting waits for processes that the agent holds back.
+    pub waits: Vec<Wait>,
     /// Its calls, if they were observed.
     pub observed: Option<Observed>,
     /// What counts as a shim.

@@ -19,6 +19,7 @@ mod facts;
 mod files;
 mod findings;
 mod fork;
+mod inversion;
 pub mod linker;
 mod namespaces;
 mod observe;
@@ -158,9 +159,16 @@ pub fn examine(
     };
     subject.check_unchanged()?;
     // A row of an earlier process with this pid says nothing.
-    let agent = agent.filter(|a| a.process.start_time == subject.id.start_time);
+    let agent = agent.map(|mut agent| {
+        let start_time = subject.id.start_time;
+        agent.process = agent.process.filter(|row| row.start_time == start_time);
+        agent
+    });
+    let held_back = agent.as_ref().map(AgentView::held_back_below);
+    let waits = inversion::lasting_waits(options.pid, &held_back.unwrap_or_default());
     let facts = Facts {
         agent,
+        waits,
         pid: Some(options.pid),
         exe: subject.exe,
         survey,

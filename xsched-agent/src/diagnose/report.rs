@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use xsched_common::api::{Finding, Severity};
 
 use super::bindings::{Binding, Target};
@@ -30,8 +30,7 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// What could not be seen.
     pub limits: Vec<String>,
-    /// What was looked at, for the text.
-    #[serde(skip)]
+    /// What was looked at, and how long that took.
     pub examined: Examined,
 }
 
@@ -52,16 +51,32 @@ pub struct BindingRow {
 }
 
 /// How much was looked at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Examined {
     /// Mapped objects.
     pub objects: usize,
     /// Slots read.
     pub slots: usize,
     /// How long calls were observed, if they were.
+    #[serde(rename = "observed_ns", serialize_with = "optional_ns")]
     pub observed: Option<Duration>,
     /// How long the examination took, observation included.
+    #[serde(rename = "took_ns", serialize_with = "ns")]
     pub took: Duration,
+}
+
+fn ns<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+}
+
+fn optional_ns<S: Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match duration {
+        Some(duration) => ns(duration, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 impl Report {
@@ -107,7 +122,16 @@ fn row(facts: &Facts, binding: &Binding) -> BindingRow {
     }
 }
 
-const WIDTH: usize = 100;
+/// Of a terminal that nobody made wider.
+const WIDTH: usize = 80;
+
+impl Report {
+    /// Whether nothing is wrong.
+    pub fn is_clean(&self) -> bool {
+        let worst = self.findings.iter().map(|f| f.severity).max();
+        worst.is_none_or(|severity| severity == Severity::Info)
+    }
+}
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -135,10 +159,10 @@ impl fmt::Display for Report {
                 .count();
             format!("{n} {}{}", severity.name(), if n == 1 { "" } else { "s" })
         };
-        if self.findings.is_empty() {
+        if self.is_clean() {
             writeln!(
                 f,
-                "No findings: nothing that was examined escapes scheduling."
+                "No errors, no warnings: nothing that was examined escapes scheduling."
             )?;
         } else {
             writeln!(
@@ -167,6 +191,9 @@ impl fmt::Display for Report {
                 seen.took.as_secs_f64()
             ),
         )?;
+        if self.limits.is_empty() {
+            writeln!(f, "Not seen: nothing that this machine could have shown.")?;
+        }
         for limit in &self.limits {
             wrapped(f, "Not seen: ", limit)?;
         }

@@ -255,6 +255,7 @@ mod tests {
             inode: 7,
             path: "/lib/x.so".into(),
             deleted: false,
+            shared: false,
         }
     }
 

@@ -282,6 +282,7 @@ impl Model {
             agent: AgentInfo {
                 pid: std::process::id(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
+                abi: xsched_common::ABI.to_string(),
                 uptime_ns: now - self.started,
                 bpf: self.bpf.clone(),
                 drops: self.drops.clone(),

@@ -2,7 +2,9 @@
 
 use xsched_agent::diagnose::{AgentView, examine as examine_all};
 use xsched_agent::process::ProcessId;
-use xsched_common::api::{Guards, ProcessRow, ShimState};
+use xsched_common::Abi;
+use xsched_common::api::{GateRow, GateState, Guards, ProcessRow, ShimState};
+use xsched_common::units::Class;
 
 use super::*;
 
@@ -19,16 +21,27 @@ fn row(pid: u32) -> ProcessRow {
     serde_json::from_value(json).expect("a row")
 }
 
+/// An agent that knows the process as `row`.
+fn view(row: Option<ProcessRow>) -> AgentView {
+    AgentView {
+        version: "0.1.0".into(),
+        abi: Some(xsched_common::ABI),
+        uptime: Duration::from_secs(60),
+        process: row,
+        others: Vec::new(),
+    }
+}
+
+fn with_view(process: &Process, view: AgentView) -> Report {
+    checked(examine_all(&options(process.pid()), None, Some(view)).expect("it can be examined"))
+}
+
 fn seen(change: impl FnOnce(&mut ProcessRow)) -> Report {
     let set = fixtures();
     let process = set.start("program", Some(&set.text("libxsched_shim.so")), &[]);
     let mut row = row(process.pid());
     change(&mut row);
-    let view = AgentView {
-        process: row,
-        uptime: Duration::from_secs(60),
-    };
-    checked(examine_all(&options(process.pid()), None, Some(view)).expect("it can be examined"))
+    with_view(&process, view(Some(row)))
 }
 
 fn guards(trickle: u64, stall: u64, lease: u64) -> impl FnOnce(&mut ProcessRow) {
@@ -74,4 +87,139 @@ fn a_shim_that_has_not_joined() {
         row.start_time += 1;
     });
     assert_eq!(codes(&stale), []);
+}
+
+#[test]
+fn abi_mismatch_is_proven_by_the_shims_note() {
+    let set = fixtures();
+    let start = |shim: &str| set.start("program", Some(&set.text(shim)), &[]);
+    let old = start("abi99/libxsched_shim.so");
+    let refused = |process: &Process| {
+        let mut row = row(process.pid());
+        row.shim = ShimState::Mapped;
+        with_view(process, view(Some(row)))
+    };
+    // One fault, one finding: not "not-joined" as well.
+    let evidence = only(&refused(&old), "abi-mismatch", Severity::Error);
+    assert!(evidence.contains("version 9.9.9, ABI 99.0"), "{evidence}");
+    assert!(
+        evidence.contains("the running agent is version 0.1.0"),
+        "{evidence}"
+    );
+    // Without an agent, or one that does not know the process.
+    let evidence = only(&examine(&old), "abi-mismatch", Severity::Warning);
+    assert!(evidence.contains("no running agent"), "{evidence}");
+    only(
+        &with_view(&old, view(None)),
+        "abi-mismatch",
+        Severity::Error,
+    );
+    // An agent of the shim's release.
+    let same = AgentView {
+        abi: Some(Abi {
+            major: 99,
+            minor: 3,
+        }),
+        ..view(Some(row(old.pid())))
+    };
+    assert_eq!(codes(&with_view(&old, same)), []);
+}
+
+#[test]
+fn abi_mismatch_twin_a_shim_of_this_release_is_silent() {
+    let set = fixtures();
+    let process = set.start("program", Some(&set.text("noted/libxsched_shim.so")), &[]);
+    assert_eq!(codes(&examine(&process)), []);
+    assert_eq!(
+        codes(&with_view(&process, view(Some(row(process.pid()))))),
+        []
+    );
+}
+
+/// Two programs, of which the second waits for the first, and what is found
+/// at the second one when the first is of `class` and its gate in `state`.
+fn waiting(how: &str, class: Class, state: GateState) -> Report {
+    let set = fixtures();
+    let start = |role: &str| {
+        let mut command = std::process::Command::new(set.path("program"));
+        command
+            .env("LD_PRELOAD", set.text("libxsched_shim.so"))
+            .env("WAIT", how)
+            .env("ROLE", role)
+            .env("AT", set.text(&format!("{how}-{class:?}-{state:?}")));
+        set.spawn(command)
+    };
+    let first = start("first");
+    let second = start("second");
+    let row = |process: &Process, class, state| ProcessRow {
+        class,
+        device: Some("0000:c1:00.0".into()),
+        gate: Some(GateRow {
+            state,
+            cap: None,
+            reason: "high is active".into(),
+            waiting: 1,
+        }),
+        ..row(process.pid())
+    };
+    let mut view = view(Some(row(&second, Class::High, GateState::Open)));
+    view.others.push(row(&first, class, state));
+    // It says that it is ready before it waits.
+    let deadline = std::time::Instant::now() + Duration::from_secs(5);
+    let blocked = |text: &str| {
+        ["0 ", "72 ", "73 ", "202 "]
+            .iter()
+            .any(|n| text.starts_with(n))
+    };
+    let call = format!("/proc/{}/syscall", second.pid());
+    while !blocked(&std::fs::read_to_string(&call).unwrap_or_default()) {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "{how}: it does not wait"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    with_view(&second, view)
+}
+
+const WAITS: [(&str, &str); 5] = [
+    ("flock", "a FLOCK lock that"),
+    ("posix", "a POSIX lock that"),
+    ("fifo", "reads from a pipe"),
+    ("mutex", "waits for a lock in"),
+    ("inheriting", "waits for a lock in"),
+];
+
+#[test]
+fn priority_inversion_is_proven_for_locks_pipes_and_shared_memory() {
+    if !is_root("/proc/PID/syscall of another process") {
+        return;
+    }
+    for (how, what) in WAITS {
+        let report = waiting(how, Class::Low, GateState::Closed);
+        let evidence = only(&report, "priority-inversion", Severity::Warning);
+        assert!(evidence.contains(what), "{how}: {evidence}");
+        assert!(
+            evidence.contains("is of class low, and its gate is closed"),
+            "{evidence}"
+        );
+        let fix = &report.findings[0].fix;
+        assert!(fix.contains("xsched-agent set --pid"), "{fix}");
+    }
+}
+
+#[test]
+fn priority_inversion_twins_wait_for_equals_or_for_the_open() {
+    if !is_root("/proc/PID/syscall of another process") {
+        return;
+    }
+    for (how, _) in WAITS {
+        for (class, state) in [
+            (Class::High, GateState::Closed),
+            (Class::Low, GateState::Open),
+        ] {
+            let report = waiting(how, class, state);
+            assert_eq!(codes(&report), [], "{how}: {report}");
+        }
+    }
 }

@@ -55,28 +55,82 @@ fn launches_through_the_shim_on_created_streams_are_healthy() {
     assert_eq!(json["route"], "shim");
 }
 
+/// A program under `shim` that launches so often on created, NULL and legacy
+/// streams.
+fn on_streams(shim: Option<&str>, counts: [u64; 3]) -> Report {
+    let process = start(shim, NONE);
+    let program = fixtures().text("program");
+    let route = match shim {
+        Some(_) => CallRoute::Shim,
+        None => CallRoute::Direct,
+    };
+    let streams = [StreamClass::Created, StreamClass::Null, StreamClass::Legacy];
+    let calls = streams.into_iter().zip(counts).filter(|(_, n)| *n > 0);
+    let calls = calls.map(|(stream, n)| call(program.clone(), stream, route, n));
+    report(&process, calls.collect())
+}
+
 #[test]
-fn the_default_stream_is_a_warning_under_our_shim_and_an_error_under_xscheds() {
-    for (shim, severity) in [
-        ("libxsched_shim.so", Severity::Warning),
-        ("libshimhip.so", Severity::Error),
+fn default_stream_is_an_error_under_xscheds_shim_and_fine_under_ours() {
+    let report = on_streams(Some("libshimhip.so"), [0, 90, 10]);
+    let evidence = only(&report, "default-stream", Severity::Error);
+    assert!(
+        evidence.contains("90 calls of hipLaunchKernel on the NULL stream"),
+        "{evidence}"
+    );
+    assert!(evidence.contains("on the legacy stream"), "{evidence}");
+    let effect = report.findings[0].effect.as_deref().expect("measured");
+    assert!(effect.starts_with("100 of 100 launches/s"), "{effect}");
+    assert!(!report.is_clean());
+    let ours = on_streams(Some("libxsched_shim.so"), [0, 90, 10]);
+    only(&ours, "default-stream", Severity::Info);
+    assert!(ours.is_clean());
+    let without = on_streams(None, [0, 90, 10]);
+    assert_eq!(codes(&without)[1], ("default-stream", Severity::Info));
+}
+
+#[test]
+fn default_stream_twin_a_few_launches_of_initialisation() {
+    for shim in ["libshimhip.so", "libxsched_shim.so"] {
+        let report = on_streams(Some(shim), [980, 20, 0]);
+        assert_eq!(codes(&report), [], "{report}");
+    }
+}
+
+#[test]
+fn legacy_stream_launches_beside_others_serialise() {
+    let report = on_streams(Some("libxsched_shim.so"), [60, 30, 10]);
+    assert_eq!(
+        codes(&report),
+        [
+            ("legacy-stream", Severity::Warning),
+            ("default-stream", Severity::Info)
+        ],
+        "{report}"
+    );
+    let effect = report.findings[0].effect.as_deref().expect("measured");
+    assert!(effect.starts_with("40 of 100 launches/s"), "{effect}");
+    let evidence = report.findings[0].evidence.join("\n");
+    assert!(
+        evidence.contains("60 launches on other streams"),
+        "{evidence}"
+    );
+}
+
+#[test]
+fn legacy_stream_twins_use_one_kind_only() {
+    for counts in [
+        [100, 0, 0],
+        [0, 100, 0],
+        [0, 50, 50],
+        [97, 3, 0],
+        [3, 97, 0],
     ] {
-        let process = start(Some(shim), NONE);
-        let program = fixtures().text("program");
-        let calls = vec![
-            call(program.clone(), StreamClass::Created, CallRoute::Shim, 60),
-            call(program.clone(), StreamClass::Null, CallRoute::Shim, 30),
-            call(program, StreamClass::Legacy, CallRoute::Shim, 10),
-        ];
-        let report = report(&process, calls);
-        let evidence = only(&report, "default-stream", severity);
-        assert!(
-            evidence.contains("30 calls of hipLaunchKernel on the NULL stream"),
-            "{evidence}"
-        );
-        assert!(evidence.contains("on the legacy stream"), "{evidence}");
-        let effect = report.findings[0].effect.as_deref().expect("measured");
-        assert!(effect.starts_with("40 of 100 launches/s"), "{effect}");
+        let report = on_streams(Some("libxsched_shim.so"), counts);
+        let legacy = codes(&report)
+            .iter()
+            .any(|(code, _)| *code == "legacy-stream");
+        assert!(!legacy && report.is_clean(), "{counts:?}: {report}");
     }
 }
 

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
+use xsched_common::Abi;
+use xsched_common::note::ShimNote;
+
 /// The real prototypes: where arguments travel matters to the observer.
 const HEADER: &str = r#"
 typedef struct { unsigned x, y, z; } dim3;
@@ -106,23 +109,37 @@ void *table[] = { &hipLaunchKernel, &other, &other, &hipLaunchKernel };
 
 /// `program [LIBRARY HOW CALL]...`: HOW is the flags of dlopen, or -1 for
 /// dlmopen. With LOOP in the environment it calls all libraries a thousand
-/// times a second; with OPEN, it opens the libraries that this file lists. Ends by itself after a minute; executes itself anew on
+/// times a second; with OPEN, it opens the libraries that this file lists;
+/// with WAIT, it takes a lock or reads a FIFO at AT, as the first or the second in ROLE. Ends by itself after a minute; executes itself anew on
 /// SIGUSR1.
 const PROGRAM: &str = r#"
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 static char **arguments;
 static void again(int signal) { execv("/proc/self/exe", arguments); }
 #ifdef TAKE_ADDRESS
 LAUNCH((*volatile pointer));
 #endif
+static void take(const char *way, int fd, pthread_mutex_t *mutex) {
+    struct flock whole = {.l_type = F_WRLCK};
+    char byte;
+    if (!strcmp(way, "flock")) flock(fd, LOCK_EX);
+    else if (!strcmp(way, "posix")) fcntl(fd, F_SETLKW, &whole);
+    else if (mutex) pthread_mutex_lock(mutex);
+    /* Of a FIFO, the first only holds the end that is written to. */
+    else if (!strcmp(getenv("ROLE"), "second") && read(fd, &byte, 1) < 0) exit(1);
+}
 int main(int argc, char **argv) {
     int (*go[16])(int) = {0}, call[16], libraries = 0;
     arguments = argv;
@@ -162,9 +179,32 @@ int main(int argc, char **argv) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (!inherit) open("/dev/kfd", 0);
     }
+#ifndef STATIC
+    /* The first holds something, or will never write; the second waits for it. */
+    const char *way = getenv("WAIT");
+    int first = way && !strcmp(getenv("ROLE"), "first"), fd = -1;
+    pthread_mutex_t *mutex = 0;
+    if (way) {
+        if (!strcmp(way, "fifo")) mkfifo(getenv("AT"), 0600);
+        fd = open(getenv("AT"), O_RDWR | O_CREAT, 0600);
+        if (strstr("mutex inheriting", way)) {
+            if (first && ftruncate(fd, 4096)) return 1;
+            mutex = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        }
+        if (first && mutex) {
+            pthread_mutexattr_t of;
+            pthread_mutexattr_init(&of);
+            pthread_mutexattr_setpshared(&of, PTHREAD_PROCESS_SHARED);
+            if (*way == 'i') pthread_mutexattr_setprotocol(&of, PTHREAD_PRIO_INHERIT);
+            pthread_mutex_init(mutex, &of);
+        }
+        if (first) take(way, fd, mutex);
+    }
+#endif
     puts("ready");
     fflush(stdout);
 #ifndef STATIC
+    if (way && !first) take(way, fd, mutex);
     while (getenv("CHURN")) dlclose(dlopen("./libnow.so", RTLD_NOW));
 #endif
     while (getenv("LOOP")) {
@@ -238,6 +278,24 @@ impl Fixtures {
         library(SHIM, "libshimhip.so", &versioned);
         library(SHIM, "libhalhip.so", &versioned);
         library(SHIM, "libmine.so", &[]);
+        // Shims that say their ABI: of this release, and of another.
+        let note = |directory: &str, note: ShimNote| {
+            let bytes = note.encode().map(|byte| byte.to_string()).join(",");
+            let source = format!(
+                "{SHIM}\n__asm__(\".section .note.xsched,\\\"a\\\",@note; .p2align 2; .byte {bytes}; .previous\");"
+            );
+            library(
+                &source,
+                &format!("{directory}/libxsched_shim.so"),
+                &versioned,
+            );
+        };
+        note("noted", ShimNote::of_this_build());
+        let foreign = Abi {
+            major: 99,
+            minor: 0,
+        };
+        note("abi99", ShimNote::new(foreign, "9.9.9"));
         let hip = ["libamdhip64.so.5", "-Wl,-rpath,.", "-Wl,-z,lazy"];
         let now = ["libamdhip64.so.5", "-Wl,-rpath,.", "-Wl,-z,now"];
         let no_plt = ["libamdhip64.so.5", "-Wl,-rpath,.", "-fno-plt"];

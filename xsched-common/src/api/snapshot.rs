@@ -74,6 +74,10 @@ pub struct AgentInfo {
     pub pid: u32,
     /// Its version.
     pub version: String,
+    /// The [`crate::ABI`] that shims must speak to join it, as `major.minor`;
+    /// empty from agents that do not say.
+    #[serde(default)]
+    pub abi: String,
     /// Since its start.
     pub uptime_ns: Nanos,
     /// Whether it sees processes that have not joined.

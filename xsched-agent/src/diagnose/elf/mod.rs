@@ -27,11 +27,17 @@ pub use versions::{NeededNode, Version};
 use dynamic::Dynamic;
 use versions::Nodes;
 
+use xsched_common::note::ShimNote;
+
 /// The longest string table that is read, bytes.
 const MAX_STRINGS: u64 = 128 << 20;
 
 /// The longest list of directories, bytes.
 const MAX_PATHS: usize = 64 << 10;
+
+/// The longest notes that are read, bytes, and of how many segments.
+const MAX_NOTES: u64 = 16 << 10;
+const MAX_NOTE_SEGMENTS: usize = 16;
 
 /// Why a file cannot be read as a 64-bit x86 ELF object.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +110,8 @@ pub struct Elf {
     pub symbols: HashMap<u32, Symbol>,
     /// Slots of those symbols.
     pub slots: Vec<Slot>,
+    /// What our shim says of itself.
+    pub shim_note: Option<ShimNote>,
 }
 
 /// Who loads a file.
@@ -132,6 +140,7 @@ impl Elf {
             needed_nodes: Vec::new(),
             symbols: HashMap::new(),
             slots: Vec::new(),
+            shim_note: None,
         }
     }
 
@@ -144,6 +153,7 @@ impl Elf {
             segments: headers.segments.clone(),
             loader: Loader::Static,
             dynamic_address: headers.dynamic_address,
+            shim_note: shim_note(source, &headers),
             ..Elf::unread()
         };
         let Some(dynamic) = dynamic else {
@@ -198,6 +208,14 @@ impl Elf {
             s.linkage == Linkage::Imported && matches!(s.name.as_str(), "dlsym" | "dlvsym")
         })
     }
+}
+
+/// A file whose notes cannot be read has none.
+fn shim_note<R: ReadAt + ?Sized>(source: &R, headers: &Headers) -> Option<ShimNote> {
+    let segments = headers.notes.iter().take(MAX_NOTE_SEGMENTS);
+    segments
+        .filter(|(_, len)| *len <= MAX_NOTES)
+        .find_map(|&(offset, len)| ShimNote::find(&source::up_to(source, offset, len).ok()?))
 }
 
 fn read_strings<R: ReadAt + ?Sized>(

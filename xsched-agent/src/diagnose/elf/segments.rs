@@ -3,6 +3,7 @@
 
 use object::elf::{
     ELFCLASS64, ELFDATA2LSB, ELFMAG, EM_X86_64, ET_DYN, ET_EXEC, PT_DYNAMIC, PT_INTERP, PT_LOAD,
+    PT_NOTE,
 };
 
 use super::ElfError;
@@ -44,6 +45,8 @@ pub struct Headers {
     pub dynamic: Option<(u64, u64)>,
     /// PT_DYNAMIC's address before the load base is added.
     pub dynamic_address: Option<u64>,
+    /// PT_NOTE segments as (file offset, bytes).
+    pub notes: Vec<(u64, u64)>,
     /// Whether the file names an interpreter, that is ld.so.
     pub interpreter: bool,
 }
@@ -81,6 +84,7 @@ impl Headers {
             segments: Vec::new(),
             dynamic: None,
             dynamic_address: None,
+            notes: Vec::new(),
             interpreter: false,
         };
         for entry in table.chunks_exact(PROGRAM_HEADER_LEN) {
@@ -96,6 +100,8 @@ impl Headers {
             } else if kind == PT_DYNAMIC.0 {
                 headers.dynamic = Some((word(8), word(32)));
                 headers.dynamic_address = Some(word(16));
+            } else if kind == PT_NOTE.0 {
+                headers.notes.push((word(8), word(32)));
             } else if kind == PT_INTERP.0 {
                 headers.interpreter = true;
             }

@@ -1,5 +1,5 @@
-//! Launches on the default stream (NULL or legacy), which waits for every
-//! blocking stream of the process and makes them wait.
+//! Launches on the default stream (NULL or legacy): how many, and whether the
+//! mapped shim schedules them.
 
 use std::collections::BTreeMap;
 
@@ -17,73 +17,88 @@ pub const CHECK: Check = Check {
 };
 
 /// A few launches during initialisation are nobody's concern.
-const MIN_SHARE: f64 = 0.05;
+pub const MIN_SHARE: f64 = 0.05;
 
 fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
     let on_default = |call: &ObservedCall| call.stream.is_default();
-    let sum = |counts: &mut dyn Iterator<Item = u64>| counts.sum::<u64>();
-    let total = sum(&mut facts.launches().map(|c| c.count));
-    let affected = sum(&mut facts.launches().filter(|c| on_default(c)).map(|c| c.count));
+    let sum = |calls: &mut dyn Iterator<Item = &ObservedCall>| calls.map(|c| c.count).sum::<u64>();
+    let total = sum(&mut facts.launches());
+    let affected = sum(&mut facts.launches().filter(|c| on_default(c)));
     if affected == 0 || (affected as f64) < MIN_SHARE * total as f64 {
         return None;
     }
-    let shim = facts.shim();
-    let treatment = shim.map(|(_, kind)| kind.default_stream());
-    let mut evidence: Vec<String> = by_caller(facts)
-        .into_iter()
-        .map(|((object, api, name), count)| {
-            format!(
-                "{object}: {} calls of {api} on the {name} stream",
-                grouped(count)
-            )
-        })
-        .collect();
-    if let Some((object, kind)) = shim {
-        evidence.push(match kind.default_stream() {
-            DefaultStream::Scheduled => {
-                format!("{} gates them like any other launch", object.basename())
-            }
-            DefaultStream::Unscheduled => format!(
-                "{} is XSched's shim: it schedules only streams that the program creates",
-                object.basename()
-            ),
-            DefaultStream::Unknown => {
-                format!("what {} does with them is not known", object.basename())
-            }
+    let mut evidence = by_caller(facts);
+    let Some((shim, kind)) = facts.shim() else {
+        evidence.push("libxsched_shim.so would schedule them; XSched's shim would not".into());
+        return Some(Details {
+            severity: Severity::Info,
+            title: "the process launches on the default stream".into(),
+            evidence,
+            effect: effect(facts, on_default, "are on the default stream"),
+            fix: "run it under libxsched_shim.so: xsched-agent run -- PROGRAM ...".into(),
         });
-    }
-    let streams = "pass a created stream (hipStreamCreateWithFlags with hipStreamNonBlocking; in \
-                   PyTorch torch.cuda.stream(torch.cuda.Stream())), or compile with \
-                   -fgpu-default-stream=per-thread";
-    Some(match treatment {
-        Some(DefaultStream::Unscheduled) => Details {
-            severity: Severity::Error,
-            title: "launches on the default stream run unscheduled".into(),
-            evidence,
-            effect: effect(facts, on_default, "run on the default stream, unscheduled"),
-            fix: format!("use libxsched_shim.so, which schedules them too; or {streams}"),
-        },
-        _ => Details {
-            severity: Severity::Warning,
-            title: "launches on the default stream serialise the process's streams".into(),
-            evidence,
-            effect: effect(facts, on_default, "run on the default stream"),
-            fix: format!("{streams}; nothing needs to change if the program uses one stream only"),
-        },
+    };
+    let shim = shim.basename();
+    let (severity, title, what, fix) = match kind.default_stream() {
+        DefaultStream::Scheduled => {
+            evidence.push(format!("{shim} gates them like any other launch"));
+            (
+                Severity::Info,
+                format!("launches on the default stream are scheduled: {shim} gates them"),
+                "are on the default stream, gated",
+                "nothing".into(),
+            )
+        }
+        DefaultStream::Unscheduled => {
+            evidence.push(format!(
+                "{shim} is XSched's shim: it schedules only streams that the program creates"
+            ));
+            (
+                Severity::Error,
+                "launches on the default stream run unscheduled".into(),
+                "are on the default stream, unscheduled",
+                "use libxsched_shim.so, which schedules them too (xsched-agent run -- PROGRAM \
+                 ...); or launch on a created stream (PyTorch: with \
+                 torch.cuda.stream(torch.cuda.Stream()))"
+                    .into(),
+            )
+        }
+        DefaultStream::Unknown => {
+            evidence.push(format!("what {shim} does with them is not known"));
+            (
+                Severity::Warning,
+                format!("launches on the default stream may run unscheduled under {shim}"),
+                "are on the default stream",
+                format!(
+                    "find out whether {shim} schedules the NULL stream; libxsched_shim.so does"
+                ),
+            )
+        }
+    };
+    Some(Details {
+        severity,
+        title,
+        evidence,
+        effect: effect(facts, on_default, what),
+        fix,
     })
 }
 
-type Caller<'a> = (&'a str, &'a str, &'static str);
-
-fn by_caller(facts: &Facts) -> BTreeMap<Caller<'_>, u64> {
-    let mut out = BTreeMap::new();
+/// Launches on the default stream by caller, as lines of evidence.
+pub fn by_caller(facts: &Facts) -> Vec<String> {
+    let mut counts: BTreeMap<(&str, &str, &str), u64> = BTreeMap::new();
     for call in facts.launches().filter(|c| c.stream.is_default()) {
         let name = match call.stream {
             xsched_common::units::StreamClass::Legacy => "legacy",
             _ => "NULL",
         };
-        *out.entry((call.object.as_str(), call.api.as_str(), name))
-            .or_default() += call.count;
+        *counts.entry((&call.object, &call.api, name)).or_default() += call.count;
     }
-    out
+    let line = |((object, api, name), count): (_, u64)| {
+        format!(
+            "{object}: {} calls of {api} on the {name} stream",
+            grouped(count)
+        )
+    };
+    counts.into_iter().map(line).collect()
 }

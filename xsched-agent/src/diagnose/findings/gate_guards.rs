@@ -16,7 +16,7 @@ pub const CHECK: Check = Check {
 const TRICKLE_SHARE: u64 = 100;
 
 fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
-    let process = &facts.agent.as_ref()?.process;
+    let process = facts.agent.as_ref()?.process.as_ref()?;
     let guards = process.guards?;
     let trickles = guards.trickle * TRICKLE_SHARE > process.launches;
     if guards.stall == 0 && guards.lease == 0 && !trickles {

@@ -1,18 +1,21 @@
 //! The findings: one file each, one code each. docs/DIAGNOSE.md has an entry
 //! for every code.
 
+mod abi_mismatch;
 mod api_not_covered;
 mod binding_bypass;
 mod default_stream;
 mod dispatch_table_changed;
 mod fork_after_init;
 mod gate_guards;
+mod legacy_stream;
 mod library_missing;
 mod namespace_bypass;
 mod not_joined;
 mod observed_bypass;
 mod passthrough;
 mod preload_missing;
+mod priority_inversion;
 mod secure_exec;
 mod several_runtimes;
 mod several_shims;
@@ -55,18 +58,21 @@ pub struct Details {
 
 /// All checks.
 pub const CHECKS: &[Check] = &[
+    abi_mismatch::CHECK,
     api_not_covered::CHECK,
     binding_bypass::CHECK,
     default_stream::CHECK,
     dispatch_table_changed::CHECK,
     fork_after_init::CHECK,
     gate_guards::CHECK,
+    legacy_stream::CHECK,
     library_missing::CHECK,
     namespace_bypass::CHECK,
     not_joined::CHECK,
     observed_bypass::CHECK,
     passthrough::CHECK,
     preload_missing::CHECK,
+    priority_inversion::CHECK,
     secure_exec::CHECK,
     several_runtimes::CHECK,
     several_shims::CHECK,

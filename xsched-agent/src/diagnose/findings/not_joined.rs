@@ -7,7 +7,7 @@ use xsched_common::api::{Severity, ShimState};
 use super::super::bypass::Bypass;
 use super::super::facts::Facts;
 use super::super::shims::ShimKind;
-use super::{Check, Details, effect, grouped};
+use super::{Check, Details, abi_mismatch, effect, grouped};
 
 pub const CHECK: Check = Check {
     code: "not-joined",
@@ -22,11 +22,12 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
         return None;
     };
     let agent = facts.agent.as_ref()?;
-    let process = &agent.process;
+    let process = agent.process.as_ref()?;
     // A shim joins when HIP is first used, so one launch must have been made.
     let joined = process.shim != ShimState::Mapped;
     let disabled = facts.environment.option("XSCHED_DISABLE") == Some("1");
-    if joined || disabled || process.launches == 0 || agent.uptime < SETTLED {
+    let explained = disabled || abi_mismatch::abis(facts).is_some();
+    if joined || explained || process.launches == 0 || agent.uptime < SETTLED {
         return None;
     }
     // A shim joins at the first launch that reaches it: where all go past it,
@@ -47,9 +48,13 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
     if let Some(dir) = facts.environment.option("XSCHED_RUN_DIR") {
         evidence.push(format!("it was started with XSCHED_RUN_DIR={dir}"));
     }
-    evidence.push(
-        "possible cause: shim and agent are of releases that do not understand each other".into(),
-    );
+    if shim.elf.shim_note.is_none() {
+        evidence.push(
+            "possible cause: the shim says no ABI, so it is of a release that this agent may not \
+             understand"
+                .into(),
+        );
+    }
     evidence.push(
         "possible cause: the process cannot reach the agent's socket (container, user, \
          XSCHED_RUN_DIR)"

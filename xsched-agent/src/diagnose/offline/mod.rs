@@ -88,6 +88,7 @@ pub fn predict(files: &Files) -> Result<Report, PredictError> {
         missing: layout.closure.missing,
         namespaces: None,
         agent: None,
+        waits: Vec::new(),
         redirections: Vec::new(),
         survey,
     };

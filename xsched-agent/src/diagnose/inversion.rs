@@ -1,0 +1,251 @@
+//! Waits of one process for another, as far as the kernel shows them: file
+//! locks, pipes, and locks in shared memory.
+//!
+//! A process of a high class that waits for one whose gate is closed on its
+//! behalf waits for itself: priority inversion. Looked at twice, because
+//! every healthy process waits for a moment.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::linux::fs::MetadataExt as _;
+use std::time::Duration;
+
+use super::bindings::Memory;
+use crate::process::{self, Mapping};
+
+/// One thread's wait for another process.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Wait {
+    /// Who is waited for.
+    pub holder: u32,
+    /// How it is known, as a line of evidence.
+    pub evidence: String,
+}
+
+/// A wait that is over by then is no concern.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+
+/// Threads and descriptors that are looked at.
+const MAX_THREADS: usize = 1024;
+const MAX_FILES: usize = 4096;
+
+/// Waits of `pid` for any of `holders` that last.
+pub fn lasting_waits(pid: u32, holders: &[u32]) -> Vec<Wait> {
+    if holders.is_empty() {
+        return Vec::new();
+    }
+    let first = waits(pid, holders);
+    if first.is_empty() {
+        return Vec::new();
+    }
+    std::thread::sleep(BETWEEN_LOOKS);
+    first.intersection(&waits(pid, holders)).cloned().collect()
+}
+
+fn waits(pid: u32, holders: &[u32]) -> BTreeSet<Wait> {
+    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+    let mut out: BTreeSet<Wait> = file_locks(&locks, pid)
+        .filter(|(holder, _)| holders.contains(holder))
+        .map(|(holder, kind)| Wait {
+            holder,
+            evidence: format!("/proc/locks: {pid} waits for a {kind} lock that {holder} holds"),
+        })
+        .collect();
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return out;
+    };
+    for task in tasks.take(MAX_THREADS).flatten() {
+        let Some(thread) = task.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let call = fs::read_to_string(task.path().join("syscall")).unwrap_or_default();
+        match Blocked::parse(&call) {
+            Some(Blocked::Read { descriptor }) => out.extend(
+                writers(pid, descriptor, holders).map(|holder| Wait {
+                    holder,
+                    evidence: format!(
+                        "thread {thread} reads from a pipe (descriptor {descriptor}) whose other end {holder} \
+                         has open"
+                    ),
+                }),
+            ),
+            Some(Blocked::Futex { address, protocol }) => {
+                out.extend(futex_owner(pid, thread, address, protocol, holders));
+            }
+            None => {}
+        }
+    }
+    out
+}
+
+/// Locks that `pid` waits for, as (holder, kind). Lines of /proc/locks that
+/// have the same number belong together: the holder's, then `->` and those
+/// who wait (proc_locks(5)).
+fn file_locks(text: &str, pid: u32) -> impl Iterator<Item = (u32, &str)> {
+    let mut holder = None;
+    text.lines().filter_map(move |line| {
+        let (_, rest) = line.split_once(':')?;
+        let mut fields = rest.split_ascii_whitespace();
+        let kind = fields.next()?;
+        if kind != "->" {
+            holder = fields.nth(2).and_then(|pid| pid.parse().ok());
+            return None;
+        }
+        let kind = fields.next()?;
+        let waiter: u32 = fields.nth(2)?.parse().ok()?;
+        (waiter == pid).then_some((holder?, kind))
+    })
+}
+
+/// What a thread is blocked in, by /proc/PID/task/TID/syscall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blocked {
+    Read { descriptor: u32 },
+    Futex { address: u64, protocol: Protocol },
+}
+
+/// How a lock in memory names its owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    /// The futex word holds the owner's thread id (futex(2), FUTEX_LOCK_PI).
+    PriorityInheritance,
+    /// A pthread_mutex_t of glibc: lock, count, owner, 4 bytes each
+    /// (sysdeps/x86/nptl/bits/struct_mutex.h).
+    Mutex,
+}
+
+impl Blocked {
+    fn parse(text: &str) -> Option<Blocked> {
+        let mut fields = text.split_ascii_whitespace();
+        let number: i64 = fields.next()?.parse().ok()?;
+        let mut argument = || u64::from_str_radix(fields.next()?.strip_prefix("0x")?, 16).ok();
+        match number {
+            libc::SYS_read | libc::SYS_readv => Some(Blocked::Read {
+                descriptor: u32::try_from(argument()?).ok()?,
+            }),
+            libc::SYS_futex => {
+                let (address, operation) = (argument()?, argument()? as i32);
+                let protocol = match operation & libc::FUTEX_CMD_MASK {
+                    // Private ones are between threads of one process.
+                    _ if operation & libc::FUTEX_PRIVATE_FLAG != 0 => return None,
+                    libc::FUTEX_LOCK_PI | libc::FUTEX_LOCK_PI2 => Protocol::PriorityInheritance,
+                    libc::FUTEX_WAIT | libc::FUTEX_WAIT_BITSET => Protocol::Mutex,
+                    _ => return None,
+                };
+                Some(Blocked::Futex { address, protocol })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Those of `holders` that can write to the pipe.
+fn writers(pid: u32, descriptor: u32, holders: &[u32]) -> impl Iterator<Item = u32> {
+    let pipe = pipe_of(pid, &descriptor.to_string());
+    holders.iter().copied().filter(move |&holder| {
+        let Some(pipe) = pipe else {
+            return false;
+        };
+        let Ok(files) = fs::read_dir(format!("/proc/{holder}/fd")) else {
+            return false;
+        };
+        files.take(MAX_FILES).flatten().any(|file| {
+            file.file_name().to_str().is_some_and(|name| {
+                pipe_of(holder, name) == Some(pipe) && is_writable(holder, name)
+            })
+        })
+    })
+}
+
+/// Device and inode, if the descriptor is a pipe.
+fn pipe_of(pid: u32, descriptor: &str) -> Option<(u64, u64)> {
+    use std::os::unix::fs::FileTypeExt as _;
+    let stat = fs::metadata(format!("/proc/{pid}/fd/{descriptor}")).ok()?;
+    stat.file_type()
+        .is_fifo()
+        .then(|| (stat.st_dev(), stat.st_ino()))
+}
+
+fn is_writable(pid: u32, descriptor: &str) -> bool {
+    let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{descriptor}")).unwrap_or_default();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|text| i32::from_str_radix(text.trim(), 8).ok());
+    flags.is_some_and(|flags| flags & libc::O_ACCMODE != libc::O_RDONLY)
+}
+
+/// Who owns a lock in shared memory that a thread waits for.
+fn futex_owner(
+    pid: u32,
+    thread: u32,
+    address: u64,
+    protocol: Protocol,
+    holders: &[u32],
+) -> Option<Wait> {
+    let maps = process::maps(pid).ok()?;
+    let shared = maps
+        .iter()
+        .find(|m| m.range.contains(&address) && m.shared && m.inode != 0)?;
+    let (at, mask) = match protocol {
+        Protocol::PriorityInheritance => (address, libc::FUTEX_TID_MASK),
+        Protocol::Mutex => (address.checked_add(8)?, u32::MAX),
+    };
+    let bytes = Memory::open(pid).ok()?.bytes(at, 4)?;
+    let owner = u32::from_le_bytes(bytes.try_into().ok()?) & mask;
+    let holder = holders.iter().copied().find(|&holder| {
+        // The lock's bytes are anybody's: the owner must be a thread of a
+        // process that maps the same memory.
+        let is_thread = fs::metadata(format!("/proc/{holder}/task/{owner}")).is_ok();
+        is_thread && process::maps(holder).is_ok_and(|maps| maps.iter().any(|m| same(m, shared)))
+    })?;
+    Some(Wait {
+        holder,
+        evidence: format!(
+            "thread {thread} waits for a lock in {} whose owner is thread {owner} of {holder}",
+            shared.path
+        ),
+    })
+}
+
+fn same(a: &Mapping, b: &Mapping) -> bool {
+    a.shared && (a.device, a.inode) == (b.device, b.inode)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiters_are_told_from_holders() {
+        let text = "1: POSIX  ADVISORY  WRITE 10 08:01:5 0 EOF\n\
+                    1: -> POSIX  ADVISORY  WRITE 20 08:01:5 0 EOF\n\
+                    2: FLOCK  ADVISORY  WRITE 30 08:01:6 0 EOF\n\
+                    2: -> FLOCK  ADVISORY  WRITE 20 08:01:6 0 EOF\n\
+                    3: OFDLCK ADVISORY  WRITE -1 08:01:7 0 EOF\n\
+                    3: -> OFDLCK ADVISORY  WRITE 20 08:01:7 0 EOF\n";
+        let of = |pid| file_locks(text, pid).collect::<Vec<_>>();
+        assert_eq!(of(20), [(10, "POSIX"), (30, "FLOCK")]);
+        assert_eq!(of(10), []);
+        assert_eq!(file_locks("nonsense: ->", 1).count(), 0);
+    }
+
+    #[test]
+    fn blocked_calls() {
+        let parse = Blocked::parse;
+        let read = Some(Blocked::Read { descriptor: 5 });
+        assert_eq!(parse("0 0x5 0x7f 0x1 0x0 0x0 0x0 0x7ffc 0x7f\n"), read);
+        let futex = |protocol| {
+            Some(Blocked::Futex {
+                address: 0x7000,
+                protocol,
+            })
+        };
+        assert_eq!(parse("202 0x7000 0x0 0x2 0x0"), futex(Protocol::Mutex));
+        let inheriting = futex(Protocol::PriorityInheritance);
+        assert_eq!(parse("202 0x7000 0x6 0x0 0x0"), inheriting);
+        // Between the threads of one process.
+        assert_eq!(parse("202 0x7000 0x80 0x2 0x0"), None);
+        for other in ["running", "-1 0x7ffc 0x7f", "", "0 5", "202 0x7000"] {
+            assert_eq!(parse(other), None, "{other}");
+        }
+    }
+}
