@@ -296,11 +296,13 @@ impl Client {
                     progress: counters
                         .iter()
                         .fold(transitions, |sum, n| sum.wrapping_add(*n)),
+                    in_flight: status.in_flight.load(Relaxed),
                     busy: Nanos(counters[1]),
                     bursts: transitions,
                     latency: None,
                     kernel_time: known(&status.kernel_ns),
                     gap: known(&status.gap_ns),
+                    short_gaps: status.short_gaps.load(Relaxed),
                 };
                 Some((key, device, state))
             })

@@ -118,22 +118,13 @@ fn apply(client: &Client, device: DeviceIndex, decision: &Decision, fence_batch:
 /// Writes the word if what it allows changes, and wakes its waiters.
 pub(super) fn set_mode(control: &DeviceControl, mode: GateMode) {
     let word = GateWord(control.word.load(Relaxed));
-    if !worth_writing(word.mode(), mode) {
+    if !policy::worth_writing(word.mode(), mode) {
         return;
     }
     control.word.store(word.next(mode).0, SeqCst);
     // Shared, not private: the waiters are in another process. No process
     // waits on more than the word's own page, so this cannot block.
     let _ = futex::wake(&control.word, futex::Flags::empty(), i32::MAX as u32);
-}
-
-/// T is measured and jitters; a cap that follows every jitter would wake all
-/// waiters each time.
-fn worth_writing(now: GateMode, next: GateMode) -> bool {
-    match (now, next) {
-        (GateMode::Capped(a), GateMode::Capped(b)) => a.abs_diff(b) * 8 > a,
-        _ => now != next,
-    }
 }
 
 #[cfg(test)]

@@ -71,14 +71,16 @@ impl Knobs {
 
 /// How many commands of `kernel_time` each may be in flight: one running
 /// plus as many behind it as the budget holds, so K T <= budget + T. Kernels
-/// longer than the budget go one at a time.
+/// longer than the budget go one at a time; a fifth over it is taken for the
+/// jitter of the measurement, since one at a time costs short kernels more
+/// than a tenth of the device.
 pub fn cap_for(budget: Nanos, kernel_time: Option<Nanos>) -> u16 {
     match kernel_time {
         None | Some(Nanos::ZERO) => UNMEASURED_CAP,
-        Some(t) if t > budget => 1,
+        Some(t) if t > budget + Nanos(budget.0 / 5) => 1,
         Some(t) => u16::try_from(budget.0 / t.0 + 1)
             .unwrap_or(MAX_CAP)
-            .min(MAX_CAP),
+            .clamp(2, MAX_CAP),
     }
 }
 
@@ -89,7 +91,7 @@ mod tests {
     #[test]
     fn caps_follow_the_kernel_time() {
         let budget = Nanos::from_micros(500);
-        for (t_us, cap) in [(60, 9), (300, 2), (500, 2), (501, 1), (5_000, 1)] {
+        for (t_us, cap) in [(60, 9), (300, 2), (500, 2), (600, 2), (601, 1), (5_000, 1)] {
             let t = Some(Nanos::from_micros(t_us));
             assert_eq!(cap_for(budget, t), cap, "T = {t_us} us");
         }

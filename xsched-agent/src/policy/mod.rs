@@ -14,6 +14,7 @@
 
 mod floor;
 mod knobs;
+mod latency;
 mod liveness;
 mod memory;
 mod settings;
@@ -26,6 +27,7 @@ mod tests;
 mod usage;
 
 pub use knobs::{Cap, Knobs, cap_for};
+pub use latency::LatencyWindow;
 pub use memory::DeviceMemory;
 pub use settings::{DeviceSettings, Linger, Settings};
 pub use slo::{Blame, SloVerdict};
@@ -55,8 +57,11 @@ pub struct ClientState {
     /// Changes whenever its page shows any progress: launches, completions,
     /// bursts. Said by the client.
     pub progress: u64,
-    /// Time in which it had commands in flight, in total. Said by the client
-    /// and used only for the time in which its gate was closed.
+    /// Commands in flight, as its page last said; used, like the next, for
+    /// the time in which its gate was closed.
+    pub in_flight: u32,
+    /// Time in which it had commands in flight, in total, up to the last
+    /// completion. Said by the client.
     pub busy: Nanos,
     /// Bursts so far. Said by the client.
     pub bursts: u64,
@@ -68,6 +73,8 @@ pub struct ClientState {
     pub kernel_time: Option<Nanos>,
     /// 95th percentile of its own short gaps, if known. Said by the client.
     pub gap: Option<Nanos>,
+    /// Bursts that followed another after such a gap. Said by the client.
+    pub short_gaps: u64,
 }
 
 impl ClientState {
@@ -79,11 +86,13 @@ impl ClientState {
             hold: None,
             presence: Presence::Never,
             progress: 0,
+            in_flight: 0,
             busy: Nanos::ZERO,
             bursts: 0,
             latency: None,
             kernel_time: None,
             gap: None,
+            short_gaps: 0,
         }
     }
 }
@@ -211,6 +220,17 @@ pub fn decide(
     }
     memory.members = members;
     again.earliest
+}
+
+/// Whether a change of a gate is worth waking its waiters for.
+///
+/// T is measured and jitters; a cap that follows every jitter would wake all
+/// waiters each time.
+pub fn worth_writing(now: GateMode, next: GateMode) -> bool {
+    match (now, next) {
+        (GateMode::Capped(a), GateMode::Capped(b)) => a.abs_diff(b) * 8 > a,
+        _ => now != next,
+    }
 }
 
 /// When to decide again.

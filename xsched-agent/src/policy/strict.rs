@@ -21,19 +21,21 @@ use super::{Again, ClientId, ClientState, Decision, Knobs, Presence, Reason};
 /// opens too early.
 const DISPATCH: Nanos = Nanos::from_micros(50);
 
-/// After this many bursts a client that has shown no short gap has none: its
-/// bursts are whole requests.
+/// After this many bursts it is known how they follow each other.
 const BURSTS_THAT_TELL: u64 = 32;
 
 /// How long `holder` keeps lower classes out after it drained: as long as
 /// its own gaps within a request are (P95), and at least as long as it would
-/// take to get the device back (K T + dispatch), within the limits. The
-/// shortest for one whose bursts are never followed by another soon.
-/// `reclaim` is the largest K T of the classes below.
+/// take to get the device back (K T + dispatch), within the limits. A client
+/// whose bursts are whole requests, few of them followed by another soon,
+/// has little to gain from the latter. `reclaim` is the largest K T of the
+/// classes below.
 pub fn linger_for(knobs: &Knobs, holder: &ClientState, reclaim: Nanos) -> Nanos {
-    let linger = match holder.gap {
-        None if holder.bursts >= BURSTS_THAT_TELL => Nanos::ZERO,
-        gap => (reclaim + DISPATCH).max(gap.unwrap_or(Nanos::ZERO)),
+    let gap = holder.gap.unwrap_or(Nanos::ZERO);
+    let whole = holder.bursts >= BURSTS_THAT_TELL && holder.short_gaps < holder.bursts / 4;
+    let linger = match whole {
+        true => gap,
+        false => gap.max(reclaim + DISPATCH),
     };
     linger.clamp(knobs.linger_min, knobs.linger_max)
 }

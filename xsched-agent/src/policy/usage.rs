@@ -36,6 +36,13 @@ pub(super) fn charge(memory: &mut DeviceMemory, now: Nanos, members: &[Member]) 
         let ns = |time: Nanos| i64::try_from(time.0).unwrap_or(i64::MAX);
         client.ahead -= ns(said);
         if client.mode == GateMode::Closed {
+            if member.state.in_flight > 0 {
+                // Its kernels still run; what they took is told at their end.
+                client.charged_last = Nanos(dt.0 / 2);
+                client.ahead += ns(dt);
+                draining += client.charged_last.0;
+                continue;
+            }
             let beyond = Nanos(u64::try_from(-client.ahead).unwrap_or(0)).min(dt);
             client.ahead = client.ahead.max(0);
             client.charged_last = Nanos(beyond.0 / 2);

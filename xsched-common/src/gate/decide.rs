@@ -4,8 +4,9 @@
 //! other processes do:
 //!
 //! - **trickle**: a closed gate lets one launch per process through every
-//!   100 ms (16 ms when the main thread waits: people look at those
-//!   programs), so nothing starves outright;
+//!   100 ms (16 ms when the main thread waits: people look at those programs;
+//!   more for kernels so long that this would be a share of the device of
+//!   its own), so nothing starves outright;
 //! - **stall escape**: with work in flight and no completion for
 //!   max(20 ms, 4 T), a launch passes: the running kernel may be waiting for
 //!   the very one that the gate holds back;
@@ -37,6 +38,9 @@ pub struct Limits {
     pub lease: Nanos,
     /// How often a waiter looks for completions when nobody wakes it.
     pub poll: Nanos,
+    /// The same when the device idles from the next completion until it is
+    /// seen.
+    pub poll_last: Nanos,
 }
 
 impl Limits {
@@ -47,6 +51,7 @@ impl Limits {
         stall_floor: Nanos::from_millis(20),
         lease: Nanos::from_millis(250),
         poll: Nanos::from_micros(50),
+        poll_last: Nanos::from_micros(12),
     };
 }
 
@@ -152,6 +157,34 @@ pub fn stall_limit(limits: &Limits, kernel_time: Nanos) -> Nanos {
     limits.stall_floor.max(kernel_time.times(4))
 }
 
+/// Time between two launches through a closed gate: never more than
+/// [`Limits::trickle`], and for a main thread so long that its kernels take
+/// no more than 1/32 of the device, where that is possible.
+pub fn trickle_interval(limits: &Limits, kernel_time: Nanos, thread: ThreadKind) -> Nanos {
+    match thread {
+        ThreadKind::Main => limits
+            .trickle_main
+            .max(kernel_time.times(32))
+            .min(limits.trickle),
+        ThreadKind::Worker => limits.trickle,
+    }
+}
+
+/// When the first in line looks for completions again. With several commands
+/// in flight the device has work while one is reaped. With only one it idles
+/// from its end until it is seen: nothing is to be seen in the first three
+/// quarters of its time, and the end is looked for closely.
+fn next_look(limits: &Limits, view: &GateView, waiter: &Waiter) -> Nanos {
+    if view.in_flight > 1 || view.kernel_time <= limits.poll {
+        return view.now + limits.poll;
+    }
+    let begun = view.last_completion.max(waiter.arrived);
+    let early = begun + Nanos(view.kernel_time.0 / 4 * 3);
+    early
+        .min(view.now + limits.stall_floor)
+        .max(view.now + limits.poll_last)
+}
+
 /// Decides what `waiter` does, given `view`.
 pub fn decide(limits: &Limits, view: &GateView, waiter: &Waiter) -> Decision {
     let mode = view.word.mode();
@@ -183,13 +216,10 @@ pub fn decide(limits: &Limits, view: &GateView, waiter: &Waiter) -> Decision {
                 return Decision::Pass(Guard::Stall);
             }
             // Completions are seen by whoever waits, so a waiter must look.
-            until = until.min(stalled_at).min(view.now + limits.poll);
+            until = until.min(stalled_at).min(next_look(limits, view, waiter));
         }
         if mode == GateMode::Closed {
-            let every = match waiter.thread {
-                ThreadKind::Main => limits.trickle_main,
-                ThreadKind::Worker => limits.trickle,
-            };
+            let every = trickle_interval(limits, view.kernel_time, waiter.thread);
             let next = view.last_trickle.max(waiter.arrived) + every;
             if view.now >= next {
                 return Decision::Pass(Guard::Trickle);
@@ -284,6 +314,33 @@ mod tests {
             (after, why),
             (Nanos::from_millis(16), Decision::Pass(Guard::Trickle))
         );
+    }
+
+    #[test]
+    fn long_kernels_trickle_no_more_than_their_share() {
+        let every = |t_us, thread| trickle_interval(&L, Nanos::from_micros(t_us), thread);
+        assert_eq!(every(60, ThreadKind::Main), Nanos::from_millis(16));
+        assert_eq!(every(1_000, ThreadKind::Main), Nanos::from_millis(32));
+        assert_eq!(every(5_000, ThreadKind::Main), Nanos::from_millis(100));
+        assert_eq!(every(5_000, ThreadKind::Worker), Nanos::from_millis(100));
+    }
+
+    #[test]
+    fn the_end_of_a_lone_kernel_is_looked_for_closely() {
+        let start = Nanos::from_secs(1);
+        let waiter = Waiter::new(start, ThreadKind::Worker);
+        let mut v = view(GateMode::Capped(1), 1, start);
+        (v.beat_seen, v.kernel_time) = (start, Nanos::from_millis(4));
+        let look = |v: &GateView| match decide(&L, v, &waiter) {
+            Decision::Wait { until } => until,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(look(&v), start + Nanos::from_millis(3));
+        v.now = start + Nanos::from_millis(3);
+        assert_eq!(look(&v), v.now + L.poll_last);
+        v.in_flight = 2;
+        v.word = GateWord::new(GateMode::Capped(2), 1);
+        assert_eq!(look(&v), v.now + L.poll);
     }
 
     #[test]

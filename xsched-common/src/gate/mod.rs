@@ -6,9 +6,12 @@
 //! virtual-time model drive the very same code.
 
 mod decide;
+mod measure;
 mod word;
 
 pub use decide::{
     Decision, GateView, Guard, Limits, ThreadKind, Turn, Waiter, decide, stall_limit,
+    trickle_interval,
 };
+pub use measure::{Evidence, LONGEST_GAP, fence_batch, gap_p95, kernel_time};
 pub use word::{GateMode, GateWord, MAX_CAP};

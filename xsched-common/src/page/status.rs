@@ -68,8 +68,10 @@ pub struct DeviceStatus {
     /// `domain << 32 | bus << 16 | device << 8 | function`, plus
     /// [`PCI_KNOWN`]; 0 while unknown.
     pci: AtomicU64,
-    /// Zero.
-    pub reserved: [u8; 8],
+    /// Gaps short enough to linger over, since the start: beside the bursts
+    /// it tells whether those are requests or parts of some. 0 from shims
+    /// that do not count them.
+    pub short_gaps: AtomicU64,
 }
 
 const PCI_KNOWN: u64 = 1 << 63;
@@ -90,7 +92,7 @@ impl DeviceStatus {
             admitted: AtomicU64::new(0),
             busy_ns: AtomicU64::new(0),
             pci: AtomicU64::new(0),
-            reserved: [0; 8],
+            short_gaps: AtomicU64::new(0),
         }
     }
 

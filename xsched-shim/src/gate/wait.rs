@@ -3,13 +3,13 @@
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 
 use xsched_common::gate::{
-    Decision, GateMode, GateView, GateWord, Guard, Limits, Turn, Waiter, decide,
+    Decision, Evidence, GateView, GateWord, Guard, Limits, Turn, Waiter, decide, fence_batch,
 };
 use xsched_common::page::{DeviceControl, DeviceStatus};
 use xsched_common::units::Nanos;
 
 use super::{Command, Fencing, Line};
-use crate::inflight::{DeviceWork, Evidence};
+use crate::inflight::DeviceWork;
 use crate::page::Session;
 use crate::process::Process;
 use crate::{lifecycle, sys, tls};
@@ -168,6 +168,10 @@ impl Watch {
 
 fn reap(parts: &Parts<'_>, fencing: &impl Fencing) {
     let commands = fencing.reap(parts.command.device);
+    if commands > 0 {
+        // The agent charges a closed gate for what is still in flight.
+        super::publish_in_flight(parts.process, parts.status, parts.command.device);
+    }
     parts
         .work
         .completed(parts.status, commands, sys::now(), Evidence::Fence);
@@ -202,14 +206,8 @@ fn pass_by(parts: &Parts<'_>, guard: Guard, word: GateWord, now: Nanos) {
     }
 }
 
-/// Commands between two fences on a stream: a quarter of the cap, so that
-/// completions are seen while three quarters still run.
 fn batch(control: &DeviceControl, word: GateWord) -> u64 {
-    match (control.fence_batch.load(Relaxed), word.mode()) {
-        (0, GateMode::Capped(cap)) => u64::from(cap / 4).max(1),
-        (0, GateMode::Closed | GateMode::Open) => 1,
-        (chosen, _) => u64::from(chosen),
-    }
+    fence_batch(control.fence_batch.load(Relaxed), word.mode())
 }
 
 #[cfg(test)]

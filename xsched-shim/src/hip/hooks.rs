@@ -3,6 +3,7 @@
 //!
 //! The result is handed on as it is, and `errno` with it.
 
+use xsched_common::gate::Evidence;
 use xsched_common::hip::Register;
 use xsched_common::units::{DeviceIndex, Nanos};
 
@@ -13,7 +14,7 @@ use super::streams::{self, Stream};
 use super::{SUCCESS, devices, fence, handles, runtime};
 use crate::callers::{self, Treatment};
 use crate::gate;
-use crate::inflight::{EventMark, Evidence, STREAMS, StreamOrdering, StreamSlot};
+use crate::inflight::{EventMark, STREAMS, StreamOrdering, StreamSlot};
 use crate::page::Session;
 use crate::process::{Process, process, session};
 use crate::sys;

@@ -5,15 +5,13 @@ use std::sync::atomic::{
     Ordering::{Relaxed, SeqCst},
 };
 
+use xsched_common::gate::{Evidence, LONGEST_GAP, gap_p95, kernel_time};
 use xsched_common::page::{DeviceStatus, Edges, Settled};
 use xsched_common::units::{DeviceIndex, Nanos};
 
 use crate::page::Session;
 use crate::process::Process;
 
-/// Gaps longer than this are pauses of the program, not gaps inside of one
-/// request: the longest linger.
-const LONGEST_GAP: Nanos = Nanos::from_millis(5);
 const GAPS: usize = 64;
 
 /// One device as this process uses it. The times are heuristics that several
@@ -29,15 +27,6 @@ pub struct DeviceWork {
     fenced_samples: AtomicU32,
     gap_count: AtomicU32,
     gaps: [AtomicU32; GAPS],
-}
-
-/// How a completion became known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Evidence {
-    /// A fence behind every few commands: close to when it happened.
-    Fence,
-    /// A synchronisation of the program: whenever the program asked.
-    Sync,
 }
 
 /// Whether a device became active.
@@ -122,14 +111,8 @@ impl DeviceWork {
         self.mark.store(now.0, Relaxed);
     }
 
-    /// `commands` more are known to be complete at `now`.
-    ///
-    /// T is the time since the last such news, per command. It is an upper
-    /// bound: the device may have idled or served others meanwhile, and a
-    /// synchronisation tells late. So a shorter sample counts more than a
-    /// longer one (weights 1/4 and 1/16), and once fences have told,
-    /// synchronisations may only lower it. The estimate leans to the shorter
-    /// kernels of a mixed load; the gate's stall guard covers the error.
+    /// `commands` more are known to be complete at `now`: T follows the time
+    /// since the last such news, per command.
     pub fn completed(&self, status: &DeviceStatus, commands: u64, now: Nanos, evidence: Evidence) {
         if commands == 0 {
             return;
@@ -137,21 +120,18 @@ impl DeviceWork {
         self.last_completion.store(now.0, Relaxed);
         let busy = now.since(Nanos(self.mark.swap(now.0, Relaxed)));
         status.busy_ns.fetch_add(busy.0, Relaxed);
-        let sample = busy.0 / commands;
-        let old = self.kernel_ns.load(Relaxed);
-        let fenced = match evidence {
+        let fences = match evidence {
             Evidence::Fence => self.fenced_samples.fetch_add(1, Relaxed) + 1,
             Evidence::Sync => self.fenced_samples.load(Relaxed),
         };
-        let new = match old {
-            0 => sample,
-            _ if sample < old => old - (old - sample) / 4,
-            _ if evidence == Evidence::Sync && fenced > 0 => old,
-            _ => old + (sample - old) / 16,
-        }
-        .max(1);
-        self.kernel_ns.store(new, Relaxed);
-        status.kernel_ns.store(new, Relaxed);
+        let new = kernel_time(
+            self.kernel_time(),
+            Nanos(busy.0 / commands),
+            evidence,
+            fences,
+        );
+        self.kernel_ns.store(new.0, Relaxed);
+        status.kernel_ns.store(new.0, Relaxed);
     }
 
     /// Publishes the 95th percentile of the last gaps every few gaps.
@@ -160,6 +140,7 @@ impl DeviceWork {
             return;
         }
         let n = self.gap_count.fetch_add(1, Relaxed);
+        status.short_gaps.fetch_add(1, Relaxed);
         if let Some(slot) = self.gaps.get(n as usize % GAPS) {
             slot.store(gap.0 as u32, Relaxed);
         }
@@ -171,11 +152,8 @@ impl DeviceWork {
             *to = from.load(Relaxed);
         }
         let used = (n as usize + 1).min(GAPS);
-        if let Some(sorted) = sorted.get_mut(..used) {
-            sorted.sort_unstable();
-            if let Some(&gap) = sorted.get((used * 95).div_ceil(100).saturating_sub(1)) {
-                status.gap_ns.store(u64::from(gap), Relaxed);
-            }
+        if let Some(gap) = sorted.get_mut(..used).and_then(gap_p95) {
+            status.gap_ns.store(gap.0, Relaxed);
         }
     }
 }

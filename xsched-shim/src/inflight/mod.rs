@@ -22,7 +22,7 @@ mod atomic {
     pub use std::sync::atomic::{AtomicU64, Ordering, fence};
 }
 
-pub use device::{Activation, DeviceWork, Evidence};
+pub use device::{Activation, DeviceWork};
 pub use events::{EventMark, EventTable};
 pub use stream::{Fence, Ordering as StreamOrdering, StreamInfo, StreamKey, StreamSlot};
 pub use streams::{STREAMS, StreamTable};

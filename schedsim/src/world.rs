@@ -1,0 +1,466 @@
+//! The event loop: programs, gates, the agent and the device on one clock.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use xsched_agent::policy::{
+    self, BurstLatency, ClientId, ClientState, DeviceMemory, DeviceSettings, Hold, LatencyWindow,
+    Presence, SloVerdict, Terms,
+};
+use xsched_common::gate::{GateMode, ThreadKind};
+use xsched_common::units::Nanos;
+
+use crate::device::Device;
+use crate::program::{Op, Program};
+use crate::shim::{Bell, Look, Shim};
+use crate::timing::{Rng, Timing};
+
+/// Virtual time starts here: zero means "never" in pages.
+pub const START: Nanos = Nanos::from_secs(1);
+
+/// Time between two beats of the agent's heart.
+const HEARTBEAT: Nanos = Nanos::from_millis(50);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    /// A program takes its next step.
+    Step(usize),
+    /// A launch at the gate looks again, unless it has looked since.
+    Look(usize, u64),
+    /// The agent decides.
+    Decide,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doing {
+    Stepping,
+    AtGate(Nanos),
+    /// Until so many of its kernels have ended.
+    Waiting(u64),
+    Gone,
+}
+
+/// One process and what came of it.
+pub struct Client {
+    program: Box<dyn Program>,
+    doing: Doing,
+    rng: Rng,
+    looks: u64,
+    launched: u64,
+    /// A wait has ended that shows so many of its kernels complete.
+    shown: Option<u64>,
+    /// `None` runs natively.
+    pub shim: Option<Shim>,
+    terms: Terms,
+    hold: Option<Hold>,
+    presence: Presence,
+    seen: (bool, u64),
+    window: LatencyWindow,
+    /// Requests and how long each took from its arrival.
+    pub served: Vec<(Nanos, Nanos)>,
+    /// Times its gate changed what it allows.
+    pub gate_changes: u64,
+    /// The longest wait of one launch.
+    pub longest_wait: Nanos,
+}
+
+/// A machine: one device, its processes, and the agent.
+pub struct World {
+    now: Nanos,
+    rng: Rng,
+    timing: Timing,
+    settings: DeviceSettings,
+    device: Device,
+    clients: Vec<Client>,
+    memory: DeviceMemory,
+    events: BinaryHeap<Reverse<(Nanos, u64, Event)>>,
+    event_count: u64,
+    next_decision: Nanos,
+    agent_alive: bool,
+    last_beat: Nanos,
+    decisions: u64,
+}
+
+/// Whether a process runs under the shim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Under {
+    /// The program straight on the runtime.
+    Native,
+    /// The shim; its main thread launches.
+    Shim,
+    /// The shim; a worker thread launches.
+    ShimWorker,
+}
+
+impl World {
+    /// An empty machine.
+    pub fn new(seed: u64, timing: Timing, settings: DeviceSettings) -> World {
+        let mut world = World {
+            now: START,
+            rng: Rng::new(seed),
+            timing,
+            settings,
+            device: Device::default(),
+            clients: Vec::new(),
+            memory: DeviceMemory::default(),
+            events: BinaryHeap::new(),
+            event_count: 0,
+            next_decision: START,
+            agent_alive: true,
+            last_beat: START,
+            decisions: 0,
+        };
+        world.device.advance(START);
+        world.push(START, Event::Decide);
+        world
+    }
+
+    /// Starts a process; its number.
+    pub fn start(&mut self, program: impl Program + 'static, terms: Terms, under: Under) -> usize {
+        let number = self.device.attach();
+        let seed = (self.rng.uniform() * 1e15) as u64;
+        self.clients.push(Client {
+            program: Box::new(program),
+            doing: Doing::Stepping,
+            rng: Rng::new(seed),
+            looks: 0,
+            launched: 0,
+            shown: None,
+            shim: match under {
+                Under::Native => None,
+                Under::Shim => Some(Shim::new(ThreadKind::Main)),
+                Under::ShimWorker => Some(Shim::new(ThreadKind::Worker)),
+            },
+            terms,
+            hold: None,
+            presence: Presence::Never,
+            seen: (false, 0),
+            window: LatencyWindow::default(),
+            served: Vec::new(),
+            gate_changes: 0,
+            longest_wait: Nanos::ZERO,
+        });
+        self.push(self.now, Event::Step(number));
+        number
+    }
+
+    /// What became of a process.
+    pub fn client(&self, number: usize) -> &Client {
+        &self.clients[number]
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The present.
+    pub fn now(&self) -> Nanos {
+        self.now
+    }
+
+    /// Decisions of the agent so far.
+    pub fn decisions(&self) -> u64 {
+        self.decisions
+    }
+
+    /// Device time that the policy has charged to a process.
+    pub fn charged(&self, number: usize) -> Nanos {
+        self.memory.charged(id(number)).unwrap_or_default()
+    }
+
+    /// How a target goes.
+    pub fn slo(&self, number: usize) -> Option<SloVerdict> {
+        self.memory.slo(id(number))
+    }
+
+    /// Cap and linger as they are now.
+    pub fn knobs(&self) -> policy::Knobs {
+        self.memory.knobs()
+    }
+
+    /// What a gate allows now.
+    pub fn gate(&self, number: usize) -> Option<GateMode> {
+        Some(self.clients[number].shim.as_ref()?.word.mode())
+    }
+
+    /// Changes terms, as `xsched-agent set` does.
+    pub fn set_terms(&mut self, number: usize, terms: Terms) {
+        self.clients[number].terms = terms;
+        self.push(self.now, Event::Decide);
+    }
+
+    /// Begins or ends a boost or suspension.
+    pub fn set_hold(&mut self, number: usize, hold: Option<Hold>) {
+        self.clients[number].hold = hold;
+        self.push(self.now, Event::Decide);
+    }
+
+    /// Changes how the device is shared.
+    pub fn set_settings(&mut self, settings: DeviceSettings) {
+        self.settings = settings;
+        self.push(self.now, Event::Decide);
+    }
+
+    /// kill -9 of a process: its kernels in flight run on.
+    pub fn kill(&mut self, number: usize) {
+        self.clients[number].doing = Doing::Gone;
+        self.clients[number].shim = None;
+        self.push(self.now, Event::Decide);
+    }
+
+    /// kill -9 of the agent.
+    pub fn kill_agent(&mut self) {
+        self.agent_alive = false;
+    }
+
+    fn push(&mut self, at: Nanos, event: Event) {
+        self.event_count += 1;
+        self.events.push(Reverse((at, self.event_count, event)));
+    }
+
+    /// Runs for a time.
+    pub fn run(&mut self, time: Nanos) {
+        let end = self.now + time;
+        loop {
+            let event = self.events.peek().map(|Reverse((at, ..))| *at);
+            let kernel = self.device.next_end();
+            let next = match (event, kernel) {
+                (Some(a), Some(b)) => a.min(b),
+                (a, b) => a.or(b).unwrap_or(Nanos::MAX),
+            };
+            if next > end {
+                self.now = end;
+                self.device.advance(end);
+                return;
+            }
+            self.now = next.max(self.now);
+            self.device.advance(self.now);
+            self.wake_waiters();
+            while let Some(Reverse((_, _, event))) = self
+                .events
+                .peek()
+                .copied()
+                .filter(|Reverse((at, ..))| *at <= self.now)
+            {
+                self.events.pop();
+                self.handle(event);
+            }
+        }
+    }
+
+    /// Programs whose kernels have ended go on.
+    fn wake_waiters(&mut self) {
+        for number in 0..self.clients.len() {
+            if let Doing::Waiting(upto) = self.clients[number].doing
+                && self.device.finished(number) >= upto
+            {
+                self.clients[number].doing = Doing::Stepping;
+                self.clients[number].shown = Some(upto);
+                self.push(self.now + self.timing.sync, Event::Step(number));
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Step(number) => self.step(number),
+            Event::Look(number, look) => {
+                if self.clients[number].looks == look {
+                    self.look(number);
+                }
+            }
+            Event::Decide => self.decide(),
+        }
+    }
+
+    fn ring(&mut self, bell: Bell) {
+        if bell == Bell::Rings {
+            let delay = self.timing.doorbell.draw(&mut self.rng);
+            self.push(self.now + delay, Event::Decide);
+        }
+    }
+
+    fn step(&mut self, number: usize) {
+        let finished = self.device.finished(number);
+        loop {
+            let client = &mut self.clients[number];
+            if client.doing != Doing::Stepping {
+                return;
+            }
+            // What a wait that has just ended shows.
+            if let Some(upto) = client.shown.take()
+                && let Some(shim) = &mut client.shim
+            {
+                let bell = shim.synchronised(self.now, upto);
+                self.ring(bell);
+            }
+            let client = &mut self.clients[number];
+            match client.program.next(self.now, &mut client.rng) {
+                Op::Launch(length) => return self.launch(number, length),
+                Op::Sync if client.launched > finished => {
+                    client.doing = Doing::Waiting(client.launched);
+                }
+                Op::Sync => client.shown = Some(client.launched),
+                Op::Ahead(most) if client.launched > finished + most => {
+                    client.doing = Doing::Waiting(client.launched - most);
+                }
+                Op::Ahead(_) => {}
+                Op::Until(time) => {
+                    let late = self.timing.timer.draw(&mut self.rng);
+                    let time = time.max(self.now + Nanos(1)) + late;
+                    return self.push(time, Event::Step(number));
+                }
+                Op::Served { arrived } => {
+                    client.served.push((arrived, self.now.since(arrived)));
+                }
+                Op::Exit => client.doing = Doing::Gone,
+            }
+        }
+    }
+
+    fn launch(&mut self, number: usize, length: Nanos) {
+        let client = &mut self.clients[number];
+        client.doing = Doing::AtGate(length);
+        let (look, bell) = match &mut client.shim {
+            None => (Look::Go, Bell::Silent),
+            Some(shim) => shim.arrive(self.now),
+        };
+        self.ring(bell);
+        match look {
+            Look::Go => self.admit(number, length),
+            Look::Wait(_) => self.look(number),
+        }
+    }
+
+    fn look(&mut self, number: usize) {
+        let finished = self.device.finished(number);
+        let beat = self.last_beat;
+        let client = &mut self.clients[number];
+        let Doing::AtGate(length) = client.doing else {
+            return;
+        };
+        client.looks += 1;
+        let Some(shim) = &mut client.shim else {
+            return;
+        };
+        match shim.look(self.now, finished, beat) {
+            Look::Go => self.admit(number, length),
+            Look::Wait(until) => {
+                let late = self.timing.timer.draw(&mut self.rng);
+                let look = self.clients[number].looks;
+                self.push(until + late, Event::Look(number, look));
+            }
+        }
+    }
+
+    fn admit(&mut self, number: usize, length: Nanos) {
+        self.device.launch(number, length);
+        let client = &mut self.clients[number];
+        client.launched += 1;
+        client.doing = Doing::Stepping;
+        let bell = match &mut client.shim {
+            None => Bell::Silent,
+            Some(shim) => shim.admitted(self.now),
+        };
+        self.ring(bell);
+        self.push(self.now + self.timing.launch, Event::Step(number));
+    }
+
+    /// A round of the agent.
+    fn decide(&mut self) {
+        if !self.agent_alive {
+            return;
+        }
+        self.decisions += 1;
+        self.last_beat = Nanos(self.now.0 / HEARTBEAT.0 * HEARTBEAT.0);
+        let now = self.now;
+        let mut states = Vec::with_capacity(self.clients.len());
+        let mut numbers = Vec::with_capacity(self.clients.len());
+        for (number, client) in self.clients.iter_mut().enumerate() {
+            if let Some(state) = client.observe(number, now) {
+                states.push(state);
+                numbers.push(number);
+            }
+        }
+        let mut decisions = Vec::with_capacity(states.len());
+        let again = policy::decide(
+            &self.settings,
+            &mut self.memory,
+            now,
+            &states,
+            &mut decisions,
+        );
+        for (&number, decision) in numbers.iter().zip(&decisions) {
+            let client = &mut self.clients[number];
+            let Some(shim) = &mut client.shim else {
+                continue;
+            };
+            shim.wanted = decision.edges;
+            shim.fence_batch = self.settings.fence_batch;
+            if !policy::worth_writing(shim.word.mode(), decision.mode) {
+                continue;
+            }
+            shim.word = shim.word.next(decision.mode);
+            client.gate_changes += 1;
+            if matches!(client.doing, Doing::AtGate(_)) {
+                let look = client.looks;
+                let delay = self.timing.wake.draw(&mut self.rng);
+                self.push(now + delay, Event::Look(number, look));
+            }
+        }
+        let beat = Nanos((now.0 / HEARTBEAT.0 + 1) * HEARTBEAT.0);
+        let next = again.unwrap_or(Nanos::MAX).min(beat);
+        // One timer: a later one that is still set does nothing but decide.
+        if next != self.next_decision {
+            self.next_decision = next;
+            let late = self.timing.timer.draw(&mut self.rng);
+            self.push(next + late, Event::Decide);
+        }
+    }
+}
+
+fn id(number: usize) -> ClientId {
+    ClientId(number as u64)
+}
+
+impl Client {
+    /// As control reads a page.
+    fn observe(&mut self, number: usize, now: Nanos) -> Option<ClientState> {
+        let shim = self.shim.as_ref()?;
+        let seen = (shim.active, shim.bursts);
+        if seen != self.seen {
+            self.seen = seen;
+            self.presence = match shim.active {
+                true => Presence::Active,
+                false => Presence::Idle { since: now },
+            };
+        }
+        let latency: Option<BurstLatency> = match self.terms.slo_p99 {
+            Some(_) => self.window.observe(now, || shim.burst_times.counts()),
+            None => None,
+        };
+        Some(ClientState {
+            hold: self.hold,
+            presence: self.presence,
+            progress: shim.launched + shim.bursts + shim.busy.0,
+            in_flight: (shim.launched - shim.known) as u32,
+            busy: shim.busy,
+            bursts: shim.bursts,
+            latency,
+            kernel_time: Some(shim.kernel_time).filter(|t| t.0 > 0),
+            gap: shim.gap,
+            short_gaps: shim.gap_count as u64,
+            ..ClientState::new(id(number), self.terms)
+        })
+    }
+
+    /// How long requests took that came after `from`.
+    pub fn latencies(&self, from: Nanos) -> Vec<Nanos> {
+        self.served
+            .iter()
+            .filter(|(arrived, _)| *arrived >= from)
+            .map(|(_, took)| *took)
+            .collect()
+    }
+}
