@@ -7,6 +7,7 @@ mod child;
 mod conformance;
 mod demo;
 mod provision;
+mod screenshot;
 mod stats;
 mod test;
 
@@ -32,6 +33,8 @@ enum Task {
     Conformance(conformance::Args),
     /// Measure figures against their bounds
     Bench(bench::Args),
+    /// Draw xtop's screens on a real run into docs/
+    Screenshot(screenshot::Args),
     /// Build the BPF programs into xsched-ebpf/prebuilt
     BuildEbpf(build_ebpf::Args),
 }
@@ -50,6 +53,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Test(args) => test::run(&args),
         Task::Conformance(args) => return conformance::run(&args),
         Task::Bench(args) => return bench::run(&args),
+        Task::Screenshot(args) => screenshot::run(&args),
         Task::BuildEbpf(args) => build_ebpf::run(&args),
     };
     done.map(|()| ExitCode::SUCCESS)

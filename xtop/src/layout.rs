@@ -175,7 +175,7 @@ const WIDTHS: [(Part, u16); 22] = [
     (Part::Column(Column::Hold), 11),
     (Part::Column(Column::BurstP50), 8),
     (Part::Trend, 16),
-    (Part::Column(Column::Why), 30),
+    (Part::Column(Column::Why), 42),
     (Part::Column(Column::WaitP99), 8),
     (Part::Column(Column::User), 8),
     (Part::Column(Column::Shim), 7),
@@ -190,8 +190,9 @@ const WIDTHS: [(Part, u16); 22] = [
 /// How many columns even the narrowest screen shows.
 const ESSENTIAL: usize = 6;
 
-/// What the command gets beyond its least width before others are added.
-const COMMAND_SPARE: u16 = 6;
+/// What the command gets beyond its least width before others are added: a
+/// little past the essential columns, and more past the important ones.
+const COMMAND_SPARE: [(usize, u16); 3] = [(ESSENTIAL, 0), (11, 6), (usize::MAX, 16)];
 
 /// Columns by importance while they fit, one blank apart, and the trend's
 /// edge and width. What the order of the rows cannot be understood without
@@ -215,8 +216,8 @@ fn fill(width: u16, by_importance: &[(Part, u16)]) -> (Vec<Place>, Option<(u16, 
     let mut room = width;
     let mut chosen = Vec::with_capacity(by_importance.len());
     for (index, &(part, width)) in by_importance.iter().enumerate() {
-        // Past the essential columns, more of the command is worth more.
-        let spare = if index < ESSENTIAL { 0 } else { COMMAND_SPARE };
+        let spare = COMMAND_SPARE.iter().find(|(end, _)| index < *end);
+        let spare = spare.map_or(0, |&(_, spare)| spare);
         let Some(rest) = room.checked_sub(width + 1).filter(|&rest| rest >= spare) else {
             break;
         };
@@ -272,7 +273,7 @@ mod tests {
         assert_eq!(names(60, Column::Launches), narrow);
         let sorted = ["pid", "command", "class", "gate", "launches", "device"];
         assert_eq!(names(66, Column::Device), sorted);
-        assert_eq!(names(260, Column::Launches).len(), Column::ALL.len());
+        assert_eq!(names(290, Column::Launches).len(), Column::ALL.len());
         let wide = names(200, Column::Launches);
         assert!(wide.contains(&"why") && !wide.contains(&"hold"), "{wide:?}");
     }

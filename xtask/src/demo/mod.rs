@@ -6,6 +6,7 @@
 
 mod report;
 mod scenario;
+pub mod stage;
 
 use std::io::IsTerminal as _;
 
@@ -33,7 +34,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 /// Progress, on the terminal's error side so that stdout stays the report.
-fn note(text: &str) {
+pub fn note(text: &str) {
     if std::io::stderr().is_terminal() {
         eprintln!("\x1b[2m{text} ...\x1b[0m");
     } else {

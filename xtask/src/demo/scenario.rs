@@ -1,14 +1,13 @@
 //! The play: who runs when, with which load.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use serde_json::Value;
 
 use super::note;
 use super::report::{Batch, Events, Latency, Report, Service};
+use super::stage::{BATCH_KERNEL, Shim, Stage};
 use crate::build::Built;
 use crate::child::Guarded;
 use crate::stats;
@@ -23,20 +22,6 @@ const BATCH_ALONE: Duration = Duration::from_secs(1);
 const REQUEST_KERNELS: u64 = 20;
 const KERNEL: Duration = Duration::from_micros(500);
 const PERIOD: Duration = Duration::from_millis(30);
-const BATCH_KERNEL: Duration = Duration::from_micros(300);
-
-/// The folder that all of one demo's processes share; removed at the end.
-struct Stage<'b> {
-    built: &'b Built,
-    dir: PathBuf,
-    runtime: PathBuf,
-}
-
-impl Drop for Stage<'_> {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
-}
 
 /// What one run of service and batch brought.
 #[derive(Default)]
@@ -48,17 +33,7 @@ struct Run {
 
 /// Plays everything and returns the figures.
 pub fn play(built: &Built) -> anyhow::Result<Report> {
-    let dir = std::env::temp_dir().join(format!("xsched-demo-{}", std::process::id()));
-    let runtime = dir.join("hip");
-    std::fs::create_dir_all(&runtime)
-        .with_context(|| format!("cannot create {}", dir.display()))?;
-    let stage = Stage {
-        built,
-        dir,
-        runtime,
-    };
-    hipsim::install::install(&built.file("libhipsim.so"), &stage.runtime)?;
-
+    let stage = Stage::new(built, "demo")?;
     note("starting the agent");
     let agent = stage.start_agent()?;
     let (mut alone, mut native, mut scheduled) = (Vec::new(), Vec::new(), Vec::new());
@@ -116,80 +91,12 @@ pub fn play(built: &Built) -> anyhow::Result<Report> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Shim {
-    With,
-    Without,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Beside {
     Nobody,
     Batch,
 }
 
 impl Stage<'_> {
-    fn start_agent(&self) -> anyhow::Result<Guarded> {
-        let log = std::fs::File::create(self.dir.join("agent.log"))?;
-        let mut command = self.agent();
-        command.stderr(log);
-        let agent = Guarded::start(&mut command, "the agent")?;
-        let socket = self.run_dir().join("api.sock");
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while self.snapshot().is_err() {
-            if Instant::now() >= deadline {
-                let log = std::fs::read_to_string(self.dir.join("agent.log")).unwrap_or_default();
-                bail!(
-                    "the agent does not serve {}: {}",
-                    socket.display(),
-                    log.trim()
-                );
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Ok(agent)
-    }
-
-    fn run_dir(&self) -> PathBuf {
-        self.dir.join("run")
-    }
-
-    fn agent(&self) -> Command {
-        let mut command = Command::new(self.built.file("xsched-agent"));
-        self.at_home(&mut command);
-        command
-    }
-
-    /// A sample program on the simulated device, under the shim or not.
-    fn sample(&self, file: &Path, shim: Shim, class: &str) -> Command {
-        let mut command = match shim {
-            Shim::Without => Command::new(file),
-            Shim::With => {
-                let mut command = self.agent();
-                command.args(["run", "--class", class, "--"]).arg(file);
-                command
-            }
-        };
-        self.at_home(&mut command);
-        command
-    }
-
-    fn at_home(&self, command: &mut Command) {
-        command
-            .env("XSCHED_RUN_DIR", self.run_dir())
-            .env("HIPSIM_DEVICE", self.dir.join("device"))
-            .env(
-                "HIPSIM_KERNELS",
-                format!("batch*={}us", BATCH_KERNEL.as_micros()),
-            )
-            .env("LD_LIBRARY_PATH", &self.runtime)
-            .env_remove("LD_PRELOAD");
-    }
-
-    fn batch(&self, shim: Shim) -> anyhow::Result<Guarded> {
-        let mut command = self.sample(&self.built.file("hipsim-batch"), shim, "low");
-        Guarded::start(&mut command, "the batch program")
-    }
-
     fn batch_alone(&self) -> anyhow::Result<f64> {
         let batch = self.batch(Shim::Without)?;
         std::thread::sleep(BATCH_ALONE);
@@ -201,7 +108,7 @@ impl Stage<'_> {
             Beside::Nobody => None,
             Beside::Batch => Some(self.batch(shim)?),
         };
-        let mut command = self.sample(&self.built.file("hipsim-service"), shim, "high");
+        let mut command = self.sample(&self.built("hipsim-service"), shim, "high");
         command
             .args(["--json", "--kernels", &REQUEST_KERNELS.to_string()])
             .args(["--kernel-time", &format!("{}us", KERNEL.as_micros())])
@@ -230,7 +137,7 @@ impl Stage<'_> {
     }
 
     fn diagnose(&self) -> anyhow::Result<Vec<Value>> {
-        let mut command = self.sample(&self.built.file("hipsim-versioned"), Shim::With, "normal");
+        let mut command = self.sample(&self.built("hipsim-versioned"), Shim::With, "normal");
         let broken = Guarded::start(&mut command, "the broken program")?;
         std::thread::sleep(Duration::from_millis(500));
         let output = self
@@ -252,15 +159,6 @@ impl Stage<'_> {
             )
         })?;
         Ok(report["findings"].as_array().cloned().unwrap_or_default())
-    }
-
-    fn snapshot(&self) -> anyhow::Result<Value> {
-        let output = self
-            .agent()
-            .args(["ps", "--json"])
-            .stderr(Stdio::null())
-            .output()?;
-        Ok(serde_json::from_slice(&output.stdout)?)
     }
 }
 

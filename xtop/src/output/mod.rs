@@ -1,6 +1,8 @@
-//! Snapshots as text, for scripts.
+//! Snapshots as text, for scripts, and screens as pictures, for documents.
 
 mod csv;
+pub mod picture;
+mod svg;
 mod table;
 
 use std::io::{self, Write};

@@ -20,6 +20,8 @@ pub enum EventKind {
     Joined,
     /// A process exited.
     Exited,
+    /// A client is gone: it exited, or runs unscheduled from now on.
+    Left,
     /// Terms of a process changed.
     Changed,
     /// A change was refused.
@@ -43,6 +45,7 @@ impl EventKind {
             EventKind::Seen => "seen",
             EventKind::Joined => "joined",
             EventKind::Exited => "exited",
+            EventKind::Left => "left",
             EventKind::Changed => "changed",
             EventKind::Refused => "refused",
             EventKind::Configuration => "config",
@@ -164,7 +167,7 @@ impl Events {
         self.last_number = Some(event.number);
         let kind = match event.kind {
             AgentKind::Joined => EventKind::Joined,
-            AgentKind::Left => EventKind::Exited,
+            AgentKind::Left => EventKind::Left,
             AgentKind::Changed => EventKind::Changed,
             AgentKind::Refused => EventKind::Refused,
             AgentKind::Configuration => EventKind::Configuration,
@@ -374,7 +377,7 @@ mod tests {
 
         snapshot.processes.remove(1);
         let late = vec![row(10, AgentKind::Left)];
-        let gap = [("drops", None), ("exited", Some(4242))];
+        let gap = [("drops", None), ("left", Some(4242))];
         assert_eq!(take_in(&snapshot, late), gap);
 
         snapshot.agent.pid += 1;

@@ -151,8 +151,9 @@ impl History {
         let step = u64::try_from(interval.as_nanos())
             .unwrap_or(u64::MAX)
             .max(1);
-        // Each point stands for the interval that ends with it.
-        let length = past.interval_ns.0.max(1);
+        // Each point covers a window of several intervals: a late one also
+        // stands for the interval that its predecessor left open.
+        let length = past.interval_ns.0.saturating_mul(2).max(1);
         let oldest = oldest.time_unix_ns.saturating_sub(length);
         let mut columns: Vec<_> = (1..=columns as u64)
             .map_while(|k| start.checked_sub(step.checked_mul(k)?))
@@ -257,7 +258,7 @@ mod tests {
         for n in 100..103 {
             history.push(n * second, &[], &[]);
         }
-        // Every two seconds from 90 to 104, 96 is missing.
+        // Every second from 90 on; 92 is missing, and 95 to 97.
         let point = |n: u64| HistoryPoint {
             time_unix_ns: n * second,
             launches_per_s: n as f64,
@@ -265,8 +266,8 @@ mod tests {
         };
         let past = Past {
             pid: Some(7),
-            interval_ns: Nanos(2 * second),
-            points: [90, 92, 94, 98, 100, 102, 104].map(point).to_vec(),
+            interval_ns: Nanos(second),
+            points: [90, 91, 93, 94, 98, 99, 100, 101].map(point).to_vec(),
         };
         let columns = |n, columns, ms| -> Vec<Option<u64>> {
             let step = Duration::from_millis(ms);
@@ -274,13 +275,10 @@ mod tests {
             let rate = |p: Option<HistoryPoint>| p.map(|p| p.launches_per_s as u64);
             before.into_iter().map(rate).collect()
         };
-        let some = |n: u64| Some(n);
-        assert_eq!(
-            columns(3, 6, 1_000),
-            [some(94), None, None, some(98), some(98), some(100)]
-        );
+        let expected = [93, 94, 0, 0, 98, 98, 99].map(|n| Some(n).filter(|n| *n > 0));
+        assert_eq!(columns(3, 7, 1_000), expected);
         assert_eq!(columns(3, 100, 1_000).len(), 11, "no further than known");
-        assert_eq!(columns(1, 2, 500), [some(102), some(102)]);
+        assert_eq!(columns(1, 2, 500), [Some(101), None]);
         assert!(
             History::default()
                 .before(&past, 3, 9, Duration::ZERO)

@@ -182,7 +182,9 @@ fn timeline(
     let symbols = &theme.symbols;
     let room = columns.saturating_sub(NAMES);
     let history = &state.history;
-    let span = format::age(std::time::Duration::from_nanos(history.span(room).0));
+    let (before, strips) = strips(state, device, room, theme);
+    let own = std::time::Duration::from_nanos(history.span(room - before).0);
+    let span = format::age(own + state.settings.interval * before as u32);
     let legend = |symbol: &'static str, name: &'static str, style| {
         [
             Span::styled(symbol, style),
@@ -198,9 +200,11 @@ fn timeline(
     title.extend(legend(symbols.closed, "closed", theme.bad));
     let mut lines = vec![Line::from(title)];
 
-    lines.extend(strips(state, device, room, theme));
+    lines.extend(strips);
     for (identity, series) in history.users(&clean(&device.address)) {
-        let samples = history.process(identity, room);
+        // The agent remembers no gates.
+        let mut samples = vec![None; before];
+        samples.extend(history.process(identity, room - before));
         if samples.iter().all(Option::is_none) {
             // It left before the time that is shown.
             continue;
@@ -222,8 +226,14 @@ fn timeline(
     lines
 }
 
-/// The device over time: how busy it was and the highest class with work.
-fn strips(state: &State, device: &DeviceRow, room: usize, theme: &Theme) -> Vec<Line<'static>> {
+/// The device over time: how busy it was and the highest class with work; and
+/// how many columns of that are the agent's, from before xtop's start.
+fn strips(
+    state: &State,
+    device: &DeviceRow,
+    room: usize,
+    theme: &Theme,
+) -> (usize, Vec<Line<'static>>) {
     let own = state.history.device(&device.address, room);
     // What the agent remembers is of all devices together.
     let alone = state
@@ -258,5 +268,5 @@ fn strips(state: &State, device: &DeviceRow, room: usize, theme: &Theme) -> Vec<
         ]));
     }
     lines.push(Line::from(top));
-    lines
+    (before.len(), lines)
 }

@@ -27,7 +27,7 @@ pub fn lines(state: &State, area: Rect, theme: &Theme) -> Vec<Line<'static>> {
 
 fn line(event: &Happening, columns: usize, theme: &Theme) -> Line<'static> {
     let style = match event.kind {
-        EventKind::Seen | EventKind::Exited => theme.text,
+        EventKind::Seen | EventKind::Exited | EventKind::Left => theme.text,
         EventKind::Joined => theme.good,
         EventKind::Changed | EventKind::Configuration => theme.accent,
         EventKind::Drops | EventKind::Finding(Severity::Error) => theme.bad,

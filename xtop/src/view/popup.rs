@@ -86,7 +86,7 @@ pub(super) fn open(
 
 fn sort_menu(buffer: &mut Buffer, area: Rect, column: Column, theme: &Theme) {
     let all = Column::ALL;
-    let inner = open(buffer, area, "sort by", (44, all.len() as u16), theme);
+    let inner = open(buffer, area, "sort by", (52, all.len() as u16), theme);
     let place = all.iter().position(|&c| c == column).unwrap_or(0);
     let first = (place + 1).saturating_sub(inner.height.into());
     for (column_here, y) in all[first..].iter().zip(0..inner.height) {

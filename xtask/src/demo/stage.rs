@@ -1,0 +1,136 @@
+//! A folder with a simulated device, an agent and programs of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+
+use crate::build::Built;
+use crate::child::Guarded;
+
+/// How long kernels of the batch program take.
+pub const BATCH_KERNEL: Duration = Duration::from_micros(300);
+
+/// The folder that all of one play's processes share; removed at the end.
+pub struct Stage<'b> {
+    built: &'b Built,
+    dir: PathBuf,
+    runtime: PathBuf,
+}
+
+impl Drop for Stage<'_> {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// Whether a program runs under the shim.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Shim {
+    /// It does.
+    With,
+    /// It does not.
+    Without,
+}
+
+impl<'b> Stage<'b> {
+    /// Lays everything out in a folder named after `play`.
+    pub fn new(built: &'b Built, play: &str) -> anyhow::Result<Stage<'b>> {
+        let dir = std::env::temp_dir().join(format!("xsched-{play}-{}", std::process::id()));
+        let runtime = dir.join("hip");
+        std::fs::create_dir_all(&runtime)
+            .with_context(|| format!("cannot create {}", dir.display()))?;
+        let stage = Stage {
+            built,
+            dir,
+            runtime,
+        };
+        hipsim::install::install(&built.file("libhipsim.so"), &stage.runtime)?;
+        Ok(stage)
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// A program or library that was built, by file name.
+    pub fn built(&self, name: &str) -> PathBuf {
+        self.built.file(name)
+    }
+
+    /// Starts the agent and waits until it serves.
+    pub fn start_agent(&self) -> anyhow::Result<Guarded> {
+        let log = std::fs::File::create(self.dir.join("agent.log"))?;
+        let mut command = self.agent();
+        command.stderr(log);
+        let agent = Guarded::start(&mut command, "the agent")?;
+        let socket = self.run_dir().join("api.sock");
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.snapshot().is_err() {
+            if Instant::now() >= deadline {
+                let log = std::fs::read_to_string(self.dir.join("agent.log")).unwrap_or_default();
+                bail!(
+                    "the agent does not serve {}: {}",
+                    socket.display(),
+                    log.trim()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(agent)
+    }
+
+    /// The folder of the agent's sockets.
+    pub fn run_dir(&self) -> PathBuf {
+        self.dir.join("run")
+    }
+
+    /// `xsched-agent`, here.
+    pub fn agent(&self) -> Command {
+        self.at_home(Command::new(self.built.file("xsched-agent")))
+    }
+
+    /// A sample program on the simulated device, under the shim or not.
+    pub fn sample(&self, file: &Path, shim: Shim, class: &str) -> Command {
+        match shim {
+            Shim::Without => self.at_home(Command::new(file)),
+            Shim::With => {
+                let mut command = self.agent();
+                command.args(["run", "--class", class, "--"]).arg(file);
+                command
+            }
+        }
+    }
+
+    fn at_home(&self, mut command: Command) -> Command {
+        command
+            .env("XSCHED_RUN_DIR", self.run_dir())
+            .env("HIPSIM_DEVICE", self.dir.join("device"))
+            .env(
+                "HIPSIM_KERNELS",
+                format!("batch*={}us", BATCH_KERNEL.as_micros()),
+            )
+            .env("LD_LIBRARY_PATH", &self.runtime)
+            .env_remove("LD_PRELOAD");
+        command
+    }
+
+    /// Starts the batch program.
+    pub fn batch(&self, shim: Shim) -> anyhow::Result<Guarded> {
+        let mut command = self.sample(&self.built.file("hipsim-batch"), shim, "low");
+        Guarded::start(&mut command, "the batch program")
+    }
+
+    /// What the agent sees.
+    pub fn snapshot(&self) -> anyhow::Result<Value> {
+        let output = self
+            .agent()
+            .args(["ps", "--json"])
+            .stderr(Stdio::null())
+            .output()?;
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+}

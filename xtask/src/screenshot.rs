@@ -1,0 +1,139 @@
+//! `cargo xtask screenshot`: xtop's screens on a real run, as pictures in
+//! docs/. The programs are the demo's; xtop records what the agent says of
+//! them and draws its screens from that.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use serde_json::{Value, json};
+
+use crate::build::{self, Profile};
+use crate::child::Guarded;
+use crate::demo::note;
+use crate::demo::stage::{Shim, Stage};
+
+/// The pictures: file, screen, keys that lead there from the list with the
+/// service selected.
+const PICTURES: [(&str, &str, &str); 3] = [
+    ("xtop.svg", "110x22", "p"),
+    ("xtop-process.svg", "110x46", "\n"),
+    ("xtop-devices.svg", "110x16", "3"),
+];
+
+/// Options of `screenshot`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// How long to record, seconds
+    #[arg(long, default_value_t = 50)]
+    seconds: u64,
+    /// Where the pictures go [default: docs/]
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Keep the recording here
+    #[arg(long)]
+    recording: Option<PathBuf>,
+}
+
+/// Builds, plays, records and draws.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    note("building (a minute the first time)");
+    let built = build::all(Profile::Release)?;
+    let stage = Stage::new(&built, "screenshot")?;
+    let recording = match &args.recording {
+        Some(path) => path.clone(),
+        None => stage.dir().join("recording.jsonl"),
+    };
+    let agent = stage.start_agent()?;
+    record(&stage, args.seconds, &recording)?;
+    agent.stop()?;
+
+    let out = args
+        .out
+        .clone()
+        .unwrap_or_else(|| build::root().join("docs"));
+    for (name, size, keys) in PICTURES {
+        let picture = picture(&stage, &recording, size, keys)?;
+        let path = out.join(name);
+        std::fs::write(&path, picture)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        note(&format!("drawn {}", path.display()));
+    }
+    Ok(())
+}
+
+/// A service with a target beside two others, for so long.
+fn record(stage: &Stage<'_>, seconds: u64, recording: &Path) -> anyhow::Result<()> {
+    note(&format!(
+        "recording a service beside batch work, {seconds} s"
+    ));
+    let mut service = stage.sample(&stage.built("hipsim-service"), Shim::With, "high");
+    service.args(["--json", "--kernels", "20", "--kernel-time", "500us"]);
+    service.args(["--period", "30ms", "--duration"]);
+    service.arg(format!("{}s", seconds + 30));
+    let service = Guarded::start(&mut service, "the service")?;
+    let batch = stage.batch(Shim::With)?;
+    let mut broken = stage.sample(&stage.built("hipsim-versioned"), Shim::With, "normal");
+    let broken = Guarded::start(&mut broken, "the program that bypasses the shim")?;
+
+    let steps = json!([
+        { "op": "set_mode", "mode": "slo" },
+        { "op": "set", "pid": service.pid(), "slo_p99_ns": 15_000_000 },
+        { "op": "set", "pid": batch.pid(), "weight": 200 },
+    ]);
+    for step in steps.as_array().into_iter().flatten() {
+        let answer = ask(stage, step)?;
+        if answer["type"] == "error" {
+            note(&format!("refused: {step}: {}", answer["message"]));
+        }
+    }
+    let snapshots = (seconds * 2).to_string();
+    let status = Command::new(stage.built("xtop"))
+        .arg("--socket")
+        .arg(stage.run_dir().join("api.sock"))
+        .args(["--batch", "-d", "0.5", "--format", "json", "-n", &snapshots])
+        .arg("--record")
+        .arg(recording)
+        .stdout(std::process::Stdio::null())
+        .status()
+        .context("cannot start xtop")?;
+    ensure!(status.success(), "xtop could not record ({status})");
+    for child in [service, batch, broken] {
+        child.stop()?;
+    }
+    Ok(())
+}
+
+/// The agent's answer to one request.
+fn ask(stage: &Stage<'_>, request: &Value) -> anyhow::Result<Value> {
+    let socket = stage.run_dir().join("api.sock");
+    let mut stream = UnixStream::connect(&socket)
+        .with_context(|| format!("cannot connect to {}", socket.display()))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    writeln!(stream, "{request}")?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer)?;
+    Ok(serde_json::from_str(&answer)?)
+}
+
+fn picture(stage: &Stage<'_>, recording: &Path, size: &str, keys: &str) -> anyhow::Result<Vec<u8>> {
+    let output = Command::new(stage.built("xtop"))
+        .arg("--replay")
+        .arg(recording)
+        // Without whatever else this machine runs; the service on top.
+        .args(["--filter", "command:/^hipsim/", "--sort", "class"])
+        .args(["--delay", "0.5", "--theme", "dark"])
+        .args(["--picture", size, "--keys", keys])
+        .env("LC_ALL", "C.UTF-8")
+        .output()
+        .context("cannot start xtop")?;
+    ensure!(
+        output.status.success(),
+        "xtop: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(output.stdout)
+}

@@ -1,0 +1,200 @@
+//! A screen as an SVG picture, for documents.
+//!
+//! Text is stretched to its columns, so that the picture is aligned whichever
+//! font shows it; bars are drawn as rectangles, which have no seams.
+
+use std::fmt::Write as _;
+
+use ratatui::buffer::{Buffer, Cell};
+use ratatui::style::{Color, Modifier, Style};
+
+use crate::text::width;
+
+/// A column and a line, pixels.
+const CELL: (f32, f32) = (8.4, 17.0);
+
+/// Around the screen, pixels.
+const MARGIN: f32 = 14.0;
+
+/// The screen's colours where the cells name none.
+const TEXT: &str = "#d0d0d0";
+const SCREEN: &str = "#1c1c1c";
+
+/// The picture of `buffer`.
+pub fn svg(buffer: &Buffer) -> String {
+    let area = buffer.area;
+    let (cell_width, cell_height) = CELL;
+    let picture_width = f32::from(area.width) * cell_width + 2.0 * MARGIN;
+    let picture_height = f32::from(area.height) * cell_height + 2.0 * MARGIN;
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{picture_width:.0}\" \
+         height=\"{picture_height:.0}\" viewBox=\"0 0 {picture_width:.0} {picture_height:.0}\">\n\
+         <rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"{SCREEN}\"/>\n\
+         <g font-family=\"ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace\" \
+         font-size=\"14\" xml:space=\"preserve\">\n"
+    );
+    for y in area.top()..area.bottom() {
+        let mut x = area.left();
+        while x < area.right() {
+            let run = Run::at(buffer, x, y);
+            run.draw(&mut svg);
+            x += run.columns;
+        }
+    }
+    svg.push_str("</g>\n</svg>\n");
+    svg
+}
+
+/// Neighbouring cells that look alike.
+struct Run {
+    x: u16,
+    y: u16,
+    columns: u16,
+    text: String,
+    style: Style,
+    is_bars: bool,
+}
+
+impl Run {
+    /// The run that begins there.
+    fn at(buffer: &Buffer, x: u16, y: u16) -> Run {
+        let first = &buffer[(x, y)];
+        let mut run = Run {
+            x,
+            y,
+            columns: 0,
+            text: String::new(),
+            style: first.style(),
+            is_bars: bar(first.symbol()).is_some(),
+        };
+        while x + run.columns < buffer.area.right() {
+            let cell: &Cell = &buffer[(x + run.columns, y)];
+            let is_alike = cell.style() == run.style && bar(cell.symbol()).is_some() == run.is_bars;
+            if !is_alike {
+                break;
+            }
+            run.text.push_str(cell.symbol());
+            // What follows a wide character is its other half.
+            run.columns += (width(cell.symbol()) as u16).max(1);
+        }
+        run
+    }
+
+    fn draw(&self, svg: &mut String) {
+        let (cell_width, cell_height) = CELL;
+        let x = MARGIN + f32::from(self.x) * cell_width;
+        let y = MARGIN + f32::from(self.y) * cell_height;
+        let length = f32::from(self.columns) * cell_width;
+        let mut front = colour(self.style.fg).unwrap_or_else(|| TEXT.into());
+        let mut back = colour(self.style.bg);
+        let modifiers = self.style.add_modifier;
+        if modifiers.contains(Modifier::REVERSED) {
+            let text = back.replace(front);
+            front = text.unwrap_or_else(|| SCREEN.into());
+        }
+        // Writing to a string does not fail.
+        if let Some(back) = back {
+            let _ = writeln!(
+                svg,
+                "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{length:.1}\" \
+                 height=\"{cell_height:.1}\" fill=\"{back}\"/>"
+            );
+        }
+        if self.is_bars {
+            for (i, symbol) in self.text.chars().enumerate() {
+                let Some((part_x, part_y)) = bar(symbol.encode_utf8(&mut [0; 4])) else {
+                    continue;
+                };
+                let x = x + i as f32 * cell_width;
+                let (bar_width, bar_height) = (cell_width * part_x, cell_height * part_y);
+                let y = y + cell_height - bar_height;
+                let _ = writeln!(
+                    svg,
+                    "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{bar_width:.1}\" \
+                     height=\"{bar_height:.1}\" fill=\"{front}\"/>"
+                );
+            }
+            return;
+        }
+        if self.text.trim().is_empty() {
+            return;
+        }
+        let weight = match modifiers.contains(Modifier::BOLD) {
+            true => " font-weight=\"bold\"",
+            false => "",
+        };
+        let base = y + cell_height * 0.76;
+        let text = self
+            .text
+            .replace('&', "&amp;")
+            .replace('<', "&lt;")
+            .replace('>', "&gt;");
+        let _ = writeln!(
+            svg,
+            "<text x=\"{x:.1}\" y=\"{base:.1}\" textLength=\"{length:.1}\" \
+             lengthAdjust=\"spacingAndGlyphs\" fill=\"{front}\"{weight}>{text}</text>"
+        );
+    }
+}
+
+/// The part of its cell that a block element fills, from the left and from
+/// below (Unicode 2581 to 258F).
+fn bar(symbol: &str) -> Option<(f32, f32)> {
+    let mut chars = symbol.chars();
+    let (first, None) = (chars.next()?, chars.next()) else {
+        return None;
+    };
+    let code = u32::from(first);
+    match code {
+        0x2581..=0x2588 => Some((1.0, (code - 0x2580) as f32 / 8.0)),
+        0x2589..=0x258f => Some(((0x2590 - code) as f32 / 8.0, 1.0)),
+        _ => None,
+    }
+}
+
+/// As `#rrggbb`; none for the terminal's own.
+fn colour(colour: Option<Color>) -> Option<String> {
+    let (r, g, b) = match colour? {
+        Color::Rgb(r, g, b) => (r, g, b),
+        Color::Indexed(n @ 16..) => indexed(n),
+        _ => return None,
+    };
+    Some(format!("#{r:02x}{g:02x}{b:02x}"))
+}
+
+/// The colour cube and the greys of 256-colour terminals (xterm's
+/// 256colres.pl).
+fn indexed(n: u8) -> (u8, u8, u8) {
+    let level = |n: u8| if n == 0 { 0 } else { 55 + 40 * n };
+    match n {
+        232.. => {
+            let grey = 8 + 10 * (n - 232);
+            (grey, grey, grey)
+        }
+        _ => {
+            let n = n.saturating_sub(16);
+            (level(n / 36), level(n / 6 % 6), level(n % 6))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ratatui::layout::Rect;
+
+    #[test]
+    fn runs_keep_their_columns_and_bars_are_rectangles() {
+        let mut buffer = Buffer::empty(Rect::new(0, 0, 20, 2));
+        let red = Style::new().fg(Color::Indexed(203)).bg(Color::Indexed(238));
+        buffer.set_string(0, 0, "a<推論>", red);
+        buffer.set_string(0, 1, "▁█▌", Style::new().fg(Color::Rgb(1, 2, 3)));
+        let picture = svg(&buffer);
+        let wide = format!("textLength=\"{:.1}\"", 7.0 * CELL.0);
+        assert!(picture.contains(&wide), "{picture}");
+        assert!(picture.contains(">a&lt;推論&gt;</text>"));
+        assert!(picture.contains("#ff5f5f") && picture.contains("#444444"));
+        assert_eq!(picture.matches("fill=\"#010203\"").count(), 3);
+        assert_eq!(picture.matches("<text").count(), 1, "blanks are not drawn");
+    }
+}
