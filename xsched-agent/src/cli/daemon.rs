@@ -3,24 +3,27 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
 use xsched_agent::clock;
+use xsched_agent::config::{self, Observe, OverheadBudget};
 use xsched_agent::control::{Control, Passthrough, RosterEvent, Scheduling, Setup, Vitals};
 use xsched_agent::export::metrics::{MetricsServer, Sources};
 use xsched_agent::export::{self, Served};
+use xsched_agent::live::{self, Live, Presence};
 use xsched_agent::model::{self, Model, Observation};
-use xsched_agent::policy::Settings;
 use xsched_agent::service;
+use xsched_agent::terms::{Inbox, TermsKeeper};
 use xsched_agent::watcher::Watcher;
 use xsched_common::api::{BpfState, Snapshot};
 use xsched_common::run_dir::RunDir;
@@ -35,13 +38,19 @@ pub struct Options {
     #[arg(long)]
     no_bpf: bool,
 
+    /// The configuration file [default: /etc/xsched/xsched.toml; for other
+    /// users $XDG_CONFIG_HOME/xsched/xsched.toml]. SIGHUP reads it again
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
     /// What probes may cost a program, in percent of its time: beyond that
     /// they are in place for a part of the time only, and counts are scaled
-    #[arg(long, value_name = "PERCENT", default_value_t = 1.0, value_parser = percent)]
-    overhead_budget: f64,
+    /// [default: the file's, or 1]
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    overhead_budget: Option<OverheadBudget>,
 
-    /// Libraries whose launches are not gated: beginnings of file names, such
-    /// as librocfft (librccl.so never is)
+    /// Libraries whose launches are not gated, in place of the file's:
+    /// beginnings of file names, such as librocfft (librccl.so never is)
     #[arg(long, value_name = "LIB,...", value_delimiter = ',')]
     passthrough: Vec<String>,
 
@@ -72,10 +81,31 @@ pub struct Options {
     metrics_processes: u16,
 }
 
-fn percent(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(percent) if (0.1..=100.0).contains(&percent) => Ok(percent),
-        _ => Err("a percentage from 0.1 to 100".to_owned()),
+fn percent(text: &str) -> Result<OverheadBudget, String> {
+    let percent = text.parse().ok().and_then(OverheadBudget::from_percent);
+    percent.ok_or_else(|| "a percentage from 0.1 to 100".to_owned())
+}
+
+impl Options {
+    /// What the agent is to go by: the command line over the file.
+    fn sources(&self) -> anyhow::Result<live::Sources> {
+        let passthrough = match self.passthrough.as_slice() {
+            [] => None,
+            names => Some(Passthrough::new(names.to_vec()).context("--passthrough")?),
+        };
+        Ok(live::Sources {
+            path: match &self.config {
+                Some(path) => path.clone(),
+                None => config::for_agent(euid()),
+            },
+            presence: match &self.config {
+                Some(_) => Presence::Required,
+                None => Presence::Optional,
+            },
+            passthrough,
+            observe: self.no_bpf.then_some(Observe::PagesOnly),
+            overhead_budget: self.overhead_budget,
+        })
     }
 }
 
@@ -93,22 +123,51 @@ fn serve(options: &Options) -> anyhow::Result<()> {
     if options.lock_memory {
         lock_memory();
     }
+    let sources = options.sources()?;
+    let config = Arc::new(sources.load()?);
     let run_dir = RunDir::for_agent(euid());
-    let mut picture = Model::new(clock::monotonic());
+    let inbox = Inbox::default();
+    let terms = inbox.handle();
+    let mut picture = Model::new(clock::monotonic(), terms.clone());
     let (events, past, sums) = (picture.event_log(), picture.past(), picture.sums());
-    let (control, roster) = Control::start(
+    let (to_model, roster) = channel();
+    let to_keeper = inbox.roster();
+    let control = Control::start(
         &run_dir,
         Setup {
-            settings: Settings::default(),
-            passthrough: Passthrough::new(options.passthrough.clone()).context("--passthrough")?,
+            settings: config.sharing.clone(),
+            passthrough: config.passthrough.clone(),
             listener: sockets.join,
             scheduling: if options.realtime {
                 Scheduling::Realtime
             } else {
                 Scheduling::Normal
             },
+            roster: Box::new(move |event| {
+                to_keeper(event.clone());
+                // Gone only when the agent stops.
+                let _ = to_model.send(event);
+            }),
         },
     )?;
+    let keeper = TermsKeeper::start(
+        inbox,
+        control.handle(),
+        config.clone(),
+        &run_dir.0,
+        events.clone(),
+    )?;
+    let live = Live::new(
+        sources,
+        config.clone(),
+        control.handle(),
+        terms.clone(),
+        events.clone(),
+    );
+    match &config.path {
+        Some(path) => info!("{}: {} rules", path.display(), config.rules.len()),
+        None => info!("no configuration file: the defaults hold"),
+    }
     // Ours to remove at the end, unless the service manager made it.
     let made = sockets.api.is_none().then(|| run_dir.api_socket());
     let api = match sockets.api {
@@ -124,10 +183,13 @@ fn serve(options: &Options) -> anyhow::Result<()> {
         publish.send_replace(Arc::new(
             picture.snapshot(clock::monotonic(), clock::unix()),
         ));
-        let watcher = if options.no_bpf {
-            Err("probes are switched off (--no-bpf)".to_owned())
-        } else {
-            Watcher::start(options.overhead_budget / 100.0).map_err(|e| e.to_string())
+        let watcher = match config.observe {
+            Observe::PagesOnly => {
+                Err("probes are switched off (--no-bpf or observe = false)".to_owned())
+            }
+            Observe::Probes => {
+                Watcher::start(config.overhead_budget.share()).map_err(|e| e.to_string())
+            }
         };
         match &watcher {
             Ok(watcher) => info!(
@@ -151,7 +213,8 @@ fn serve(options: &Options) -> anyhow::Result<()> {
         processes: options.metrics_processes.into(),
     };
     let served = Served {
-        control: control.handle(),
+        terms,
+        live: live.clone(),
         snapshots,
         past,
         events,
@@ -160,6 +223,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
     let ended = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+        let hangup = signal(SignalKind::hangup()).context("SIGHUP")?;
         if let Some(address) = options.metrics {
             let server = MetricsServer::bind(address).await?;
             info!("metrics at http://{}/metrics", server.address()?);
@@ -173,6 +237,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
                 Err(e) => Err(anyhow::Error::new(e).context("cannot serve the API")),
             },
             never = tell_the_watchdog(&vitals) => match never {},
+            never = reload_on(hangup, &live) => match never {},
             () = async { while modelled.changed().await.is_ok() {} } => Err(anyhow::anyhow!(
                 "a thread of the agent has failed (see above): start it again, and report this"
             )),
@@ -190,11 +255,28 @@ fn serve(options: &Options) -> anyhow::Result<()> {
     if let Some(api) = made {
         let _ = std::fs::remove_file(api);
     }
+    // What was ordered is kept for the next agent.
+    drop(keeper);
     // Gates open first; then the probes go.
     drop(control);
     // A failure is in `ended`.
     let _ = modeller.join();
     ended
+}
+
+/// A bad file changes nothing, and the log says its line.
+async fn reload_on(mut hangup: Signal, live: &Live) -> Infallible {
+    loop {
+        match hangup.recv().await {
+            Some(()) => {
+                service::reloading();
+                // Said in the log.
+                let _ = live.reload("SIGHUP").await;
+                service::ready();
+            }
+            None => return std::future::pending().await,
+        }
+    }
 }
 
 /// Says that the agent lives for as long as the control thread's heart beats:

@@ -190,9 +190,6 @@ pub(super) struct Client {
     pub uid: u32,
     /// How often it has rung lately.
     pub rings: Meter,
-    /// The process and its ancestors when it joined: whose class it has. An
-    /// ancestor that exits later takes nothing away.
-    pub lineage: Vec<ProcessId>,
     tracked: [Tracked; MAX_DEVICES],
 }
 
@@ -215,12 +212,10 @@ impl Client {
         epoch: u64,
         id: ClientId,
         uid: u32,
-        lineage: Vec<ProcessId>,
-        terms: Terms,
+        process: ProcessId,
         connection: OwnedFd,
         pidfd: OwnedFd,
     ) -> io::Result<Client> {
-        let process = *lineage.first().ok_or(io::Errno::INVAL)?;
         let control = SharedPage::control(ControlPage::new(epoch, id.0))?;
         for device in &control.devices {
             // The first launch tells which devices the client uses.
@@ -234,7 +229,7 @@ impl Client {
             terms: SharedTerms::default(),
             reasons: [const { AtomicU64::new(0) }; MAX_DEVICES],
         };
-        shared.set_terms(terms);
+        shared.set_terms(Terms::default());
         Ok(Client {
             shared: std::sync::Arc::new(shared),
             bell: rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
@@ -242,7 +237,6 @@ impl Client {
             pidfd,
             uid,
             rings: Meter::default(),
-            lineage,
             tracked: [UNSEEN; MAX_DEVICES],
         })
     }

@@ -1,7 +1,7 @@
 //! The control thread: epoll over the joining socket, the orders, and each
 //! client's doorbell, connection and death.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -9,17 +9,16 @@ use std::sync::atomic::{
     AtomicBool,
     Ordering::{Acquire, Relaxed},
 };
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::Receiver;
 
 use rustix::event::{Timespec, epoll};
 use tracing::{debug, info, warn};
 use xsched_common::gate::GateMode;
 use xsched_common::join::Verdict;
-use xsched_common::units::{Class, Nanos};
+use xsched_common::units::Nanos;
 
 use super::admission::{Admission, Guest, Guests};
 use super::bells::{Muted, RINGS};
-use super::classes;
 use super::clients::Client;
 use super::gates::{self, Round};
 use super::identity::Visitor;
@@ -28,9 +27,9 @@ use super::rate::{Meter, Rate};
 use super::scheduling::{self, Scheduling};
 use super::token::Token;
 use super::vitals::Vitals;
-use super::{ClassTable, Command, Outcome, Passthrough, Right, RosterEvent};
+use super::{Command, Passthrough, RosterEvent, Settlement};
 use crate::clock::monotonic;
-use crate::policy::{ClientId, Settings, Terms};
+use crate::policy::{ClientId, Settings};
 use crate::process::ProcessId;
 
 /// Time between two heartbeats: five fit into a client's lease, so one lost
@@ -46,14 +45,14 @@ const COMPLAINTS: Rate = Rate {
     burst: 10,
 };
 
-/// Time between two looks for dead processes in the class table.
+/// Time between two looks for users who are gone.
 const PRUNE: Nanos = Nanos::from_secs(10);
 
 pub(super) struct Parts {
     pub listener: OwnedFd,
     pub bell: Arc<OwnedFd>,
     pub orders: Receiver<Command>,
-    pub roster: Sender<RosterEvent>,
+    pub roster: Box<dyn Fn(RosterEvent) + Send>,
     pub settings: Settings,
     pub passthrough: Passthrough,
     pub scheduling: Scheduling,
@@ -71,7 +70,6 @@ pub(super) struct EventLoop {
     admission: Admission,
     muted: Muted,
     complaints: Meter,
-    classes: ClassTable,
     next_beat: Nanos,
     next_prune: Nanos,
     /// Whether the listener is watched: not while descriptors are short.
@@ -94,7 +92,6 @@ impl EventLoop {
             admission: Admission::new(rustix::process::geteuid().as_raw()),
             muted: Muted::default(),
             complaints: Meter::default(),
-            classes: ClassTable::default(),
             next_beat: now,
             next_prune: now + PRUNE,
             listening: true,
@@ -185,12 +182,6 @@ impl EventLoop {
         if now >= self.next_prune {
             self.next_prune = now + PRUNE;
             self.admission.prune(now);
-            let clients = &self.clients;
-            self.classes.prune(|process| {
-                clients
-                    .values()
-                    .any(|client| client.lineage.contains(&process))
-            });
         }
         if !self.listening {
             self.listening = self.watch(&self.parts.listener, Token::Listener).is_ok();
@@ -359,14 +350,11 @@ impl EventLoop {
         let peer = visitor.peer;
         epoll::delete(&self.epoll, &connection)?;
         let id = ClientId(self.fresh_id());
-        let lineage: Vec<ProcessId> = classes::lineage(process).collect();
-        let class = self.classes.of_lineage(&lineage);
         let client = Client::new(
             self.epoch,
             id,
             peer.uid,
-            lineage,
-            Terms::of_class(class),
+            process,
             connection,
             visitor.into_pidfd(),
         )?;
@@ -380,14 +368,8 @@ impl EventLoop {
             self.unwatch(&client);
             return Err(e);
         }
-        info!(
-            "process {process} (uid {}) has joined, class {class}",
-            peer.uid
-        );
-        let _ = self
-            .parts
-            .roster
-            .send(RosterEvent::Joined(client.shared.clone()));
+        info!("process {process} (uid {}) has joined", peer.uid);
+        (self.parts.roster)(RosterEvent::Joined(client.shared.clone()));
         self.clients.insert(id, client);
         self.count_clients();
         Ok(())
@@ -425,7 +407,7 @@ impl EventLoop {
             self.unwatch(&client);
             self.count_clients();
             info!("process {} {why}", client.shared.process);
-            let _ = self.parts.roster.send(RosterEvent::Left(id));
+            (self.parts.roster)(RosterEvent::Left(id));
         }
     }
 
@@ -438,43 +420,31 @@ impl EventLoop {
         drain(&self.parts.bell);
         while let Ok(order) = self.parts.orders.try_recv() {
             match order {
-                Command::SetClass {
-                    process,
-                    class,
-                    right,
-                    reply,
-                } => reply(self.set_class(process, class, right)),
+                Command::Settle { settlements, then } => {
+                    self.settle(&settlements);
+                    then();
+                }
                 Command::Configure(settings) => self.parts.settings = settings,
+                Command::Passthrough(passthrough) => {
+                    for client in self.clients.values() {
+                        passthrough.write_to(&client.shared.control.passthrough);
+                    }
+                    self.parts.passthrough = passthrough;
+                }
             }
         }
     }
 
-    fn set_class(&mut self, process: ProcessId, class: Class, right: Right) -> Outcome {
-        let itself = |client: &&Client| client.shared.process == process;
-        let joined = self.clients.values().find(itself);
-        let from = joined.map_or_else(
-            || self.classes.resolve(process),
-            |client| client.shared.class(),
-        );
-        if right == Right::Lower && class > from {
-            return Outcome::WouldRaise { from };
-        }
-        self.classes.give(process, class);
-        let _ = self
-            .parts
-            .roster
-            .send(RosterEvent::ClassGiven(process, class));
+    fn settle(&self, settlements: &[Settlement]) {
+        let by_process: HashMap<ProcessId, &Settlement> = settlements
+            .iter()
+            .map(|settlement| (settlement.process, settlement))
+            .collect();
         for client in self.clients.values() {
-            if client.lineage.contains(&process) {
-                client.shared.set_terms(Terms {
-                    class: self.classes.of_lineage(&client.lineage),
-                    ..client.shared.terms()
-                });
+            if let Some(settlement) = by_process.get(&client.shared.process) {
+                client.shared.set_terms(settlement.terms);
+                client.shared.set_hold(settlement.hold);
             }
-        }
-        match joined {
-            Some(_) => Outcome::Applied,
-            None => Outcome::Noted,
         }
     }
 }

@@ -130,6 +130,8 @@ pub struct Peer {
     pub pid: u32,
     /// Effective user when it connected.
     pub uid: u32,
+    /// Effective group when it connected.
+    pub gid: u32,
 }
 
 impl std::fmt::Display for Peer {
@@ -163,7 +165,41 @@ pub fn peer(socket: BorrowedFd<'_>) -> io::Result<Peer> {
     Ok(Peer {
         pid: u32::try_from(cred.pid).unwrap_or(0),
         uid: cred.uid,
+        gid: cred.gid,
     })
+}
+
+/// The supplementary groups of the peer when it connected: SO_PEERGROUPS
+/// (Linux 4.13).
+pub fn peer_groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
+    /// As many as a process can have (NGROUPS_MAX).
+    const MAX_GROUPS: usize = 65_536;
+    let mut groups: Vec<libc::gid_t> = vec![0; 32];
+    loop {
+        let mut len = size_of_val(groups.as_slice()) as libc::socklen_t;
+        // SAFETY: `groups` is writable and `len` says how long it is.
+        let rc = unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEERGROUPS,
+                groups.as_mut_ptr().cast(),
+                &raw mut len,
+            )
+        };
+        let found = len as usize / size_of::<libc::gid_t>();
+        if rc == 0 {
+            groups.truncate(found);
+            return Ok(groups);
+        }
+        let error = io::Error::last_os_error();
+        // The kernel has written how many there are.
+        let too_few = error.raw_os_error() == Some(libc::ERANGE);
+        if !too_few || found <= groups.len() || found > MAX_GROUPS {
+            return Err(error);
+        }
+        groups.resize(found, 0);
+    }
 }
 
 /// A bell that somebody else rings to wake the control thread.

@@ -5,7 +5,6 @@
 
 mod admission;
 mod bells;
-mod classes;
 mod clients;
 mod event_loop;
 mod gates;
@@ -20,21 +19,19 @@ mod vitals;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, atomic::AtomicBool};
 use std::thread::JoinHandle;
 
 use xsched_common::page::{PassthroughError, PassthroughList};
 use xsched_common::run_dir::RunDir;
-use xsched_common::units::Class;
 
-pub use classes::ClassTable;
 pub use clients::{ClientShared, DeviceKey};
-pub use join::{Peer, peer};
+pub use join::{Peer, peer, peer_groups};
 pub use scheduling::Scheduling;
 pub use vitals::Vitals;
 
-use crate::policy::{ClientId, Settings};
+use crate::policy::{ClientId, Hold, Settings, Terms};
 use crate::process::ProcessId;
 
 /// What keeps control from starting.
@@ -66,40 +63,27 @@ pub enum ControlError {
 
 /// An order to the control thread.
 pub(crate) enum Command {
-    /// Gives a process and its children to come a class.
-    SetClass {
-        process: ProcessId,
-        class: Class,
-        /// What whoever orders may do to this process.
-        right: Right,
-        /// Told what came of it.
-        reply: Box<dyn FnOnce(Outcome) + Send>,
+    /// Gives joined processes their terms.
+    Settle {
+        settlements: Vec<Settlement>,
+        /// Called once they are in force.
+        then: Box<dyn FnOnce() + Send>,
     },
     /// Shares devices by these settings from the next round on.
     Configure(Settings),
+    /// Tells every client of these libraries.
+    Passthrough(Passthrough),
 }
 
-/// What somebody may do to a process's class.
+/// The terms of one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Right {
-    /// Anything.
-    Set,
-    /// Lower it.
-    Lower,
-}
-
-/// What came of an order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The process has joined: its gate follows from now on.
-    Applied,
-    /// The class holds from when the process joins.
-    Noted,
-    /// The process has a lower class, which [`Right::Lower`] may not raise.
-    WouldRaise {
-        /// The class it has.
-        from: Class,
-    },
+pub struct Settlement {
+    /// Which; one that has not joined is not concerned.
+    pub process: ProcessId,
+    /// What it gets.
+    pub terms: Terms,
+    /// A boost or suspension in place of the one before.
+    pub hold: Option<Hold>,
 }
 
 /// Libraries whose launches no gate holds back: prefixes of file names, as
@@ -128,15 +112,13 @@ impl Passthrough {
     }
 }
 
-/// What the model must know about clients.
+/// What others must know about clients.
+#[derive(Clone)]
 pub enum RosterEvent {
     /// A client has joined.
     Joined(Arc<ClientShared>),
     /// A client is gone.
     Left(ClientId),
-    /// A class was given; the model shows it for processes that have not
-    /// joined.
-    ClassGiven(ProcessId, Class),
 }
 
 /// What the control thread starts with.
@@ -150,6 +132,9 @@ pub struct Setup {
     pub listener: Option<OwnedFd>,
     /// How the thread competes for a processor.
     pub scheduling: Scheduling,
+    /// Called on the control thread for every client that comes or goes:
+    /// must not wait.
+    pub roster: Box<dyn Fn(RosterEvent) + Send>,
 }
 
 /// The running control thread.
@@ -172,23 +157,19 @@ pub struct ControlHandle {
 }
 
 impl ControlHandle {
-    /// Gives `process` and its children to come `class`, as far as `right`
-    /// goes; `reply` runs on the control thread once it has taken effect.
-    pub fn set_class(
-        &self,
-        process: ProcessId,
-        class: Class,
-        right: Right,
-        reply: impl FnOnce(Outcome) + Send + 'static,
-    ) {
-        let reply = Box::new(reply);
+    /// Gives joined processes their terms; `then` runs on the control thread
+    /// once they are in force.
+    pub fn settle(&self, settlements: Vec<Settlement>, then: impl FnOnce() + Send + 'static) {
+        let then = Box::new(then);
         // A closed channel means that the agent stops: nobody to tell.
-        let _ = self.commands.send(Command::SetClass {
-            process,
-            class,
-            right,
-            reply,
-        });
+        let _ = self.commands.send(Command::Settle { settlements, then });
+        self.ring();
+    }
+
+    /// Tells every client of these libraries in place of those before.
+    pub fn pass_through(&self, passthrough: Passthrough) {
+        // As above.
+        let _ = self.commands.send(Command::Passthrough(passthrough));
         self.ring();
     }
 
@@ -207,16 +188,17 @@ impl ControlHandle {
 
 impl Control {
     /// Claims `run_dir`, listens there unless `setup` brings a socket, and
-    /// starts the thread. The roster events go to the returned receiver.
-    pub fn start(
-        run_dir: &RunDir,
-        setup: Setup,
-    ) -> Result<(Control, Receiver<RosterEvent>), ControlError> {
+    /// starts the thread.
+    ///
+    /// # Errors
+    /// Another agent is there, or the directory or the kernel does not allow it.
+    pub fn start(run_dir: &RunDir, setup: Setup) -> Result<Control, ControlError> {
         let Setup {
             settings,
             passthrough,
             listener,
             scheduling,
+            roster,
         } = setup;
         let claim = claim(run_dir)?;
         let (listener, socket) = match listener {
@@ -234,7 +216,6 @@ impl Control {
             }
         };
         let (commands, orders) = channel();
-        let (roster, events) = channel();
         let bell = Arc::new(join::eventfd()?);
         let stop = Arc::new(AtomicBool::new(false));
         let vitals = Arc::new(Vitals::default());
@@ -252,15 +233,14 @@ impl Control {
         let thread = std::thread::Builder::new()
             .name("control".into())
             .spawn(move || event_loop.run())?;
-        let control = Control {
+        Ok(Control {
             handle: ControlHandle { commands, bell },
             vitals,
             stop,
             thread: Some(thread),
             socket,
             _claim: claim,
-        };
-        Ok((control, events))
+        })
     }
 
     /// How the thread is doing.

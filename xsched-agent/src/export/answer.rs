@@ -18,11 +18,6 @@ pub(super) fn failure(code: &str, message: impl ToString) -> Response {
     })
 }
 
-/// A request that is understood and that this agent cannot carry out.
-pub(super) fn unsupported() -> Response {
-    failure("internal", "this agent cannot do that yet")
-}
-
 pub(super) fn encoded(response: &Response) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(response).map_err(io::Error::other)?;
     line.push(b'\n');

@@ -2,71 +2,176 @@
 
 use tokio::sync::oneshot;
 use tracing::info;
-use xsched_common::api::{Change, EventKind, Response, Settled};
-use xsched_common::units::Weight;
+use xsched_common::api::{
+    Change, ChangeWay, EventKind, Hold as HoldKind, MAX_OVERRIDE_MS, Response, Settled,
+};
+use xsched_common::units::Nanos;
 
-use super::agent_uid;
-use super::answer::{failure, unsupported};
-use super::authorise::{self, Refusal};
+use super::answer::failure;
+use super::authorise::{Caller, Deed};
 use super::served::Served;
-use crate::control::{Outcome, Peer};
+use crate::clock;
 use crate::model::Event;
+use crate::policy::Hold;
 use crate::process::{self, ProcessId};
+use crate::rules::TermsPatch;
+use crate::terms::{Ordered, Refused, Way};
 
-/// Changes a process's class.
-pub(super) async fn set(peer: Peer, change: Change, served: &Served) -> Response {
+/// The longest target that is one.
+const MAX_TARGET: Nanos = Nanos::from_secs(3600);
+
+/// The shortest boost or suspension, ms: a shorter one is a slip of units.
+const MIN_HOLD_MS: u64 = 10;
+
+/// What is wanted of one process, said in the log whatever comes of it.
+struct Wish<'a> {
+    caller: &'a Caller,
+    served: &'a Served,
+    pid: u32,
+    deed: Deed,
+    what: String,
+}
+
+/// Changes a process's terms.
+pub(super) async fn set(caller: &Caller, change: Change, served: &Served) -> Response {
     let Change {
         pid,
-        class: Some(class),
-        weight: None,
-        slo_p99_ns: None,
-    } = change
-    else {
-        return unsupported();
-    };
-    let refused = |refusal: Refusal| {
-        info!("refused: {peer} asked for class {class} of process {pid}");
-        served.events.note(
-            Event::new(EventKind::Refused, format!("class {class}: {refusal}"))
-                .about(pid)
-                .by(peer),
-        );
-        failure("not_permitted", refusal)
-    };
-    let (process, owner) = match ProcessId::of(pid).and_then(|p| Ok((p, process::uid(pid)?))) {
-        Ok(found) => found,
-        Err(e) => return failure("no_such_process", e),
-    };
-    let right = match authorise::right(peer, agent_uid(), pid, owner) {
-        Ok(right) => right,
-        Err(refusal) => return refused(refusal),
-    };
-    let (tell, told) = oneshot::channel();
-    served
-        .control
-        .set_class(process, class, right, move |outcome| {
-            let _ = tell.send(outcome);
-        });
-    let joined = match told.await {
-        Ok(Outcome::Applied) => true,
-        Ok(Outcome::Noted) => false,
-        Ok(Outcome::WouldRaise { from }) => return refused(Refusal::Raise { from, to: class }),
-        Err(_) => {
-            return failure("internal", "the agent is stopping: try again when it runs");
-        }
-    };
-    info!("{peer} set process {pid} to class {class}");
-    served.events.note(
-        Event::new(EventKind::Changed, format!("class {class}"))
-            .about(pid)
-            .by(peer),
-    );
-    Response::Settled(Settled {
-        pid,
         class,
-        weight: Weight::default(),
-        slo_p99_ns: None,
-        hold: None,
-        joined,
+        weight,
+        slo_p99_ns: slo_p99,
+        way,
+    } = change;
+    let patch = TermsPatch {
+        class,
+        weight,
+        slo_p99,
+    };
+    if patch.is_empty() {
+        return failure(
+            "bad_value",
+            "nothing to change: name a class, weight or target",
+        );
+    }
+    if slo_p99.is_some_and(|target| target > MAX_TARGET) {
+        return failure(
+            "bad_value",
+            format!("a target of more than {MAX_TARGET} is none"),
+        );
+    }
+    let wish = Wish {
+        caller,
+        served,
+        pid,
+        deed: Deed::Change,
+        what: patch.to_string(),
+    };
+    wish.carry_out(|ordered, reply| {
+        let way = match way {
+            ChangeWay::Set => Way::Set,
+            ChangeWay::Run => Way::Run,
+        };
+        served.terms.change(ordered, patch, way, reply);
     })
+    .await
+}
+
+/// Begins a boost or suspension.
+pub(super) async fn hold(
+    caller: &Caller,
+    pid: u32,
+    kind: HoldKind,
+    duration_ms: u64,
+    served: &Served,
+) -> Response {
+    if !(MIN_HOLD_MS..=MAX_OVERRIDE_MS).contains(&duration_ms) {
+        return failure(
+            "bad_value",
+            format!("a time from {MIN_HOLD_MS} ms to 1 hour ({MAX_OVERRIDE_MS} ms)"),
+        );
+    }
+    let duration = Nanos::from_millis(duration_ms);
+    let hold = Hold {
+        kind,
+        until: clock::monotonic() + duration,
+    };
+    let what = match kind {
+        HoldKind::Boosted => format!("boost for {duration}"),
+        HoldKind::Suspended => format!("suspend for {duration}"),
+    };
+    let wish = Wish {
+        caller,
+        served,
+        pid,
+        deed: Deed::Hold(kind),
+        what,
+    };
+    wish.carry_out(|ordered, reply| served.terms.hold(ordered, Some(hold), reply))
+        .await
+}
+
+/// Ends a boost or suspension.
+pub(super) async fn resume(caller: &Caller, pid: u32, served: &Served) -> Response {
+    let wish = Wish {
+        caller,
+        served,
+        pid,
+        deed: Deed::Resume,
+        what: "resume".to_owned(),
+    };
+    wish.carry_out(|ordered, reply| served.terms.hold(ordered, None, reply))
+        .await
+}
+
+type Reply = Box<dyn FnOnce(Result<Settled, Refused>) + Send>;
+
+impl Wish<'_> {
+    /// Finds the process and what may be done to it; has it done.
+    async fn carry_out(self, order: impl FnOnce(Ordered, Reply)) -> Response {
+        let found = ProcessId::of(self.pid).and_then(|p| Ok((p, process::uid(self.pid)?)));
+        let (process, owner) = match found {
+            Ok(found) => found,
+            Err(e) => return failure("no_such_process", e),
+        };
+        let group = self.served.live.authorised_group();
+        let right = match self.caller.right(self.deed, group, self.pid, owner) {
+            Ok(right) => right,
+            Err(refusal) => return self.refused(&refusal),
+        };
+        let ordered = Ordered {
+            process,
+            right,
+            by: self.caller.to_string(),
+        };
+        let (tell, told) = oneshot::channel();
+        order(
+            ordered,
+            Box::new(move |outcome| {
+                let _ = tell.send(outcome);
+            }),
+        );
+        match told.await {
+            Ok(Ok(settled)) => {
+                info!("{}: process {}: {}", self.caller, self.pid, self.what);
+                self.note(EventKind::Changed, &self.what);
+                Response::Settled(settled)
+            }
+            Ok(Err(refused @ Refused::TooMany)) => failure("busy", refused),
+            Ok(Err(refused)) => self.refused(&refused),
+            Err(_) => failure("internal", "the agent is stopping: try again when it runs"),
+        }
+    }
+
+    fn refused(&self, why: &dyn std::fmt::Display) -> Response {
+        info!(
+            "refused: {}: process {}: {}: {why}",
+            self.caller, self.pid, self.what
+        );
+        self.note(EventKind::Refused, &format!("{}: {why}", self.what));
+        failure("not_permitted", why)
+    }
+
+    fn note(&self, kind: EventKind, text: &str) {
+        let event = Event::new(kind, text).about(self.pid).by(self.caller);
+        self.served.events.note(event);
+    }
 }

@@ -8,18 +8,21 @@ use tokio::io::BufReader;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
-use xsched_common::api::{Hello, Request, Response, Snapshot};
+use xsched_common::api::{Hello, Hold, Request, Response, Snapshot};
 
 use super::agent_uid;
-use super::answer::{failure, send, unsupported};
+use super::answer::{failure, send};
+use super::authorise::Caller;
 use super::changes;
 use super::diagnosis;
 use super::lines::{Line, read_line};
 use super::served::Served;
+use super::settings;
 use crate::control::Peer;
 
 /// Answers `peer` until it closes.
 pub(super) async fn converse(stream: UnixStream, peer: Peer, served: Served) -> io::Result<()> {
+    let caller = Caller::of(&stream, peer);
     let (from, mut to) = stream.into_split();
     let mut from = BufReader::new(from);
     loop {
@@ -37,7 +40,7 @@ pub(super) async fn converse(stream: UnixStream, peer: Peer, served: Served) -> 
                 return watch_until_closed(&mut from, &mut to, served.snapshots, interval).await;
             }
             Ok(request) => {
-                let response = answer(peer, request, &served).await;
+                let response = answer(&caller, request, &served).await;
                 send(&mut to, &response).await?;
             }
         }
@@ -45,7 +48,7 @@ pub(super) async fn converse(stream: UnixStream, peer: Peer, served: Served) -> 
 }
 
 /// The one response to a request that has one.
-async fn answer(peer: Peer, request: Request, served: &Served) -> Response {
+async fn answer(caller: &Caller, request: Request, served: &Served) -> Response {
     match request {
         Request::Hello => Response::Hello(Hello::of_version(env!("CARGO_PKG_VERSION"))),
         Request::List | Request::Watch { .. } => snapshot(&served.snapshots),
@@ -59,18 +62,24 @@ async fn answer(peer: Peer, request: Request, served: &Served) -> Response {
                 ),
             ),
         },
-        Request::Set(change) => changes::set(peer, change, served).await,
+        Request::Set(change) => changes::set(caller, change, served).await,
         Request::Diagnose { pid, duration_ms } => {
-            diagnosis::diagnose(peer, agent_uid(), pid, duration_ms, &served.events)
+            diagnosis::diagnose(caller.peer, agent_uid(), pid, duration_ms, &served.events)
                 .await
                 .map_or_else(Response::Error, Response::Diagnosis)
         }
-        Request::Boost { .. }
-        | Request::Suspend { .. }
-        | Request::Resume { .. }
-        | Request::Explain { .. }
-        | Request::Reload
-        | Request::SetMode { .. } => unsupported(),
+        Request::Boost { pid, duration_ms } => {
+            changes::hold(caller, pid, Hold::Boosted, duration_ms, served).await
+        }
+        Request::Suspend { pid, timeout_ms } => {
+            changes::hold(caller, pid, Hold::Suspended, timeout_ms, served).await
+        }
+        Request::Resume { pid } => changes::resume(caller, pid, served).await,
+        Request::Explain { pid } => settings::explain(caller, pid, served).await,
+        Request::Reload => settings::reload(caller, served).await,
+        Request::SetMode { device, mode } => {
+            settings::set_mode(caller, device.as_deref(), mode, served)
+        }
     }
 }
 

@@ -108,12 +108,20 @@ fn failure(code: &str, message: impl ToString) -> Failure {
 mod tests {
     use super::*;
 
+    fn peer(uid: u32) -> Peer {
+        Peer {
+            pid: 9,
+            uid,
+            gid: uid,
+        }
+    }
+
     #[test]
     fn users_see_their_own_and_root_sees_all() {
         let me = std::process::id();
         // SAFETY: geteuid has no preconditions.
         let uid = unsafe { libc::geteuid() };
-        let ask = |uid, agent_uid| authorise(Peer { pid: 9, uid }, agent_uid, me);
+        let ask = |uid, agent_uid| authorise(peer(uid), agent_uid, me);
         assert_eq!(ask(uid, 0), Ok(()));
         assert_eq!(ask(0, 0), Ok(()));
         assert_eq!(ask(uid + 4_000, uid + 4_000), Ok(()), "its own agent");
@@ -124,7 +132,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_hip_process_is_said() {
         let (events, _) = EventLog::new();
-        let root = Peer { pid: 9, uid: 0 };
+        let root = peer(0);
         let gone = diagnose(root, 0, u32::MAX, 0, &events)
             .await
             .expect_err("no process");

@@ -10,6 +10,7 @@ pub mod metrics;
 mod places;
 mod served;
 mod server;
+mod settings;
 
 pub use served::Served;
 pub use server::{ApiError, listen, serve};

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use xsched_common::api::Snapshot;
 
-use crate::control::ControlHandle;
+use crate::live::Live;
 use crate::model::{EventLog, Past};
+use crate::terms::TermsHandle;
 
 /// The agent's parts behind the API, cheap to clone.
 #[derive(Clone)]
 pub struct Served {
-    /// Takes orders.
-    pub control: ControlHandle,
+    /// Takes orders about processes' terms.
+    pub terms: TermsHandle,
+    /// The configuration in force.
+    pub live: Live,
     /// The latest snapshot.
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
     /// The last minutes.

@@ -8,7 +8,6 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use xsched_common::api::{EventKind, EventRow};
 
 use crate::clock;
-use crate::control::Peer;
 use crate::text::printable;
 
 /// Events that snapshots carry.
@@ -50,8 +49,8 @@ impl Event {
     }
 
     /// Names who did it.
-    pub fn by(mut self, peer: Peer) -> Event {
-        self.actor = Some(peer.to_string());
+    pub fn by(mut self, actor: impl std::fmt::Display) -> Event {
+        self.actor = Some(printable(&actor.to_string()));
         self
     }
 }
@@ -219,7 +218,7 @@ mod tests {
     #[test]
     fn an_event_is_one_bounded_line() {
         let (log, mut events) = EventLog::new();
-        let peer = Peer { pid: 9, uid: 1000 };
+        let peer = "uid 1000 (pid 9)";
         let long = format!("evil\n\x1b[2J{}", "é".repeat(MAX_TEXT));
         log.note(event(&long).about(7).by(peer));
         events.collect();

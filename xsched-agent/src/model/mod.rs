@@ -28,9 +28,10 @@ pub use observation::{ApiCount, Bypass, CallOwner, DropTotal, LaunchCount, Obser
 pub use past::Past;
 pub use sums::{BOUNDS_NS, ClassSums, SharedSums, Sums, TimeHistogram};
 
-use crate::control::{ClassTable, ClientShared, RosterEvent};
+use crate::control::{ClientShared, RosterEvent};
 use crate::policy::ClientId;
 use crate::process::ProcessId;
+use crate::terms::TermsHandle;
 use process::Process;
 
 /// The time that rates and latencies cover.
@@ -43,7 +44,7 @@ pub const TICK: Nanos = Nanos::from_millis(500);
 pub struct Model {
     started: Nanos,
     clients: BTreeMap<ClientId, Arc<ClientShared>>,
-    classes: ClassTable,
+    terms: TermsHandle,
     processes: HashMap<ProcessId, Process>,
     bpf: BpfState,
     sampling: Sampling,
@@ -69,12 +70,12 @@ const DROPS_NOTED_EVERY: Nanos = Nanos::from_secs(10);
 
 impl Model {
     /// An empty model of an agent that starts now.
-    pub fn new(now: Nanos) -> Model {
+    pub fn new(now: Nanos, terms: TermsHandle) -> Model {
         let (log, events) = EventLog::new();
         Model {
             started: now,
             clients: BTreeMap::new(),
-            classes: ClassTable::default(),
+            terms,
             processes: HashMap::new(),
             bpf: BpfState::default(),
             sampling: Sampling::default(),
@@ -103,8 +104,7 @@ impl Model {
     pub fn roster(&mut self, event: RosterEvent) {
         match event {
             RosterEvent::Joined(client) => {
-                let text = format!("has joined, class {}", client.class());
-                self.note_client(EventKind::Joined, &client, &text);
+                self.note_client(EventKind::Joined, &client, "has joined");
                 self.clients.insert(client.id, client);
             }
             RosterEvent::Left(id) => {
@@ -117,7 +117,6 @@ impl Model {
                     self.note_client(EventKind::Left, &client, text);
                 }
             }
-            RosterEvent::ClassGiven(process, class) => self.classes.give(process, class),
         }
     }
 
@@ -205,7 +204,12 @@ impl Model {
             self.processes.entry(id).or_insert_with(|| Process::new(id));
         }
         self.processes.retain(|id, _| id.is_alive());
-        self.classes.prune(|_| false);
+        let board = self.terms.board();
+        let unknown = |id: &&ProcessId| board.standing(**id).is_none();
+        let unknown: Vec<ProcessId> = self.processes.keys().filter(unknown).copied().collect();
+        if !unknown.is_empty() {
+            self.terms.seen(unknown);
+        }
 
         for (id, process) in &mut self.processes {
             // The page first: from then on, what came through the shim is
@@ -229,6 +233,16 @@ impl Model {
         }
         sums.events = self.events.counts();
         drop(sums);
+    }
+
+    fn class_of(&self, process: &Process) -> Class {
+        match &process.client {
+            Some(client) => client.class(),
+            None => {
+                let standing = self.terms.board().standing(process.id);
+                standing.map_or_else(Class::default, |standing| standing.terms.class)
+            }
+        }
     }
 
     /// What is summed up.
@@ -270,8 +284,16 @@ impl Model {
         let mut processes: Vec<_> = self
             .processes
             .values()
-            .map(|p| {
-                rows::process_row(p, self.class_of(p), &self.bpf, self.sampling, &self.clients)
+            .map(|process| {
+                let standing = self.terms.board().standing(process.id);
+                rows::process_row(
+                    process,
+                    standing,
+                    now,
+                    &self.bpf,
+                    self.sampling,
+                    &self.clients,
+                )
             })
             .collect();
         processes.sort_by_key(|row| (row.pid, row.start_time));
@@ -292,13 +314,6 @@ impl Model {
             devices: devices::rows(&self.clients, &self.processes),
             processes,
             events: self.events.rows(),
-        }
-    }
-
-    fn class_of(&self, process: &Process) -> Class {
-        match &process.client {
-            Some(client) => client.class(),
-            None => self.classes.resolve(process.id),
         }
     }
 }

@@ -5,30 +5,41 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use xsched_common::api::{
-    ApiRow, BpfState, CallerRow, GateRow, GateState, Guards, Latency, LatencyBucket, ProcessRow,
-    RouteLaunches, Sampling, ShimState,
+    ApiRow, BpfState, CallerRow, GateRow, GateState, Guards, HoldRow, Latency, LatencyBucket,
+    ProcessRow, RouteLaunches, Sampling, ShimState,
 };
 use xsched_common::gate::{GateMode, GateWord, Guard};
 use xsched_common::hip::ENTRY_POINTS;
 use xsched_common::page::{HistogramCounts, bucket_bounds};
-use xsched_common::units::{Class, DeviceIndex, Weight};
+use xsched_common::units::{DeviceIndex, Nanos};
 
 use super::devices::busy_ratio;
 use super::observation::Bypass;
 use super::process::Process;
 use crate::control::{ClientShared, DeviceKey};
-use crate::policy::{ClientId, Reason};
+use crate::policy::{ClientId, Hold, Reason, Terms};
+use crate::terms::Standing;
 
 type Clients = BTreeMap<ClientId, Arc<ClientShared>>;
 
 pub(super) fn process_row(
     process: &Process,
-    class: Class,
+    standing: Option<Standing>,
+    now: Nanos,
     bpf: &BpfState,
     sampling: Sampling,
     clients: &Clients,
 ) -> ProcessRow {
     let client = process.client.as_deref();
+    let terms = match (client, &standing) {
+        (Some(client), _) => client.terms(),
+        (None, Some(standing)) => standing.terms,
+        (None, None) => Terms::default(),
+    };
+    let hold = match client {
+        Some(client) => client.hold(now),
+        None => Hold::in_force(standing.as_ref().and_then(|standing| standing.hold), now),
+    };
     let device = client.and_then(busiest_device);
     let change = process.window.change();
     let launches = change.as_ref().map_or(0, |c| c.totals.launches);
@@ -56,11 +67,14 @@ pub(super) fn process_row(
         uid: process.uid,
         command: process.command.clone(),
         arguments: process.arguments.clone(),
-        class,
-        weight: Weight::default(),
-        terms_from: String::new(),
+        class: terms.class,
+        weight: terms.weight,
+        terms_from: standing.map_or_else(String::new, |standing| standing.from.to_string()),
         slo: None,
-        hold: None,
+        hold: hold.map(|hold| HoldRow {
+            hold: hold.kind,
+            remaining_ns: hold.until.since(now),
+        }),
         shim: match (client, process.shim_mapped) {
             (Some(_), _) => ShimState::Joined,
             (None, true) => ShimState::Mapped,

@@ -8,6 +8,9 @@ mod conditions;
 mod facts;
 mod pattern;
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
 use xsched_common::units::{Class, Nanos, Weight};
 
 pub use conditions::{Account, Conditions, Verdict};
@@ -15,7 +18,7 @@ pub use facts::{Facts, Reach};
 pub use pattern::{BadPattern, Pattern};
 
 /// Terms that one source gives; what is `None` is left to weaker sources.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TermsPatch {
     /// The class.
     pub class: Option<Class>,
@@ -31,6 +34,15 @@ impl TermsPatch {
         *self == TermsPatch::default()
     }
 
+    /// What it gives that `other` does not.
+    pub fn without(self, other: TermsPatch) -> TermsPatch {
+        TermsPatch {
+            class: self.class.filter(|_| other.class.is_none()),
+            weight: self.weight.filter(|_| other.weight.is_none()),
+            slo_p99: self.slo_p99.filter(|_| other.slo_p99.is_none()),
+        }
+    }
+
     /// Fills what `self` leaves open from `weaker`.
     pub fn or(self, weaker: TermsPatch) -> TermsPatch {
         TermsPatch {
@@ -38,6 +50,20 @@ impl TermsPatch {
             weight: self.weight.or(weaker.weight),
             slo_p99: self.slo_p99.or(weaker.slo_p99),
         }
+    }
+}
+
+impl fmt::Display for TermsPatch {
+    /// For people: `class high, weight 300, P99 30.0 ms`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let class = self.class.map(|class| format!("class {class}"));
+        let weight = self.weight.map(|weight| format!("weight {weight}"));
+        let target = self.slo_p99.map(|target| match target {
+            Nanos::ZERO => "no target".to_owned(),
+            target => format!("P99 {target}"),
+        });
+        let parts: Vec<String> = [class, weight, target].into_iter().flatten().collect();
+        f.write_str(&parts.join(", "))
     }
 }
 

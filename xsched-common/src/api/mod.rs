@@ -15,7 +15,7 @@ pub use finding::{Finding, Severity};
 pub use history::{History, HistoryPoint};
 pub use mode::{SharingMode, UnknownMode};
 pub use request::{
-    Change, Diagnosis, ExplainStep, Explanation, Failure, Hello, MAX_OBSERVATION_MS,
+    Change, ChangeWay, Diagnosis, ExplainStep, Explanation, Failure, Hello, MAX_OBSERVATION_MS,
     MAX_OVERRIDE_MS, ModeSet, Reloaded, Request, Response, Settled,
 };
 pub use snapshot::{

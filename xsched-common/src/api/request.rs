@@ -88,6 +88,26 @@ pub struct Change {
     /// The P99 of its bursts to reach; zero removes the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slo_p99_ns: Option<Nanos>,
+    /// How the change came about; `run` is outranked by `set`.
+    #[serde(default, skip_serializing_if = "ChangeWay::is_set")]
+    pub way: ChangeWay,
+}
+
+/// How a change of terms came about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChangeWay {
+    /// Somebody changed a process.
+    #[default]
+    Set,
+    /// The process is being started with these terms.
+    Run,
+}
+
+impl ChangeWay {
+    fn is_set(&self) -> bool {
+        *self == ChangeWay::Set
+    }
 }
 
 /// The longest boost or suspension, ms: an hour.

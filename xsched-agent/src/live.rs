@@ -1,0 +1,217 @@
+//! The configuration in force, and how it changes while the agent runs.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+use tracing::{error, info, warn};
+use xsched_common::api::{EventKind, ModeSet, Reloaded, SharingMode};
+use xsched_common::units::PciAddress;
+
+use crate::config::{self, Checked, Config, ConfigError, OverheadBudget};
+use crate::control::{ControlHandle, Passthrough};
+use crate::model::{Event, EventLog};
+use crate::policy::Settings;
+use crate::terms::TermsHandle;
+
+/// Which file, and what the command line says over it.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// The file.
+    pub path: PathBuf,
+    /// Whether the agent needs it.
+    pub presence: Presence,
+    /// In place of the file's, if any.
+    pub passthrough: Option<Passthrough>,
+    /// As above.
+    pub observe: Option<config::Observe>,
+    /// As above.
+    pub overhead_budget: Option<OverheadBudget>,
+}
+
+/// Whether a file has to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// Somebody named it.
+    Required,
+    /// It is where files of its kind are.
+    Optional,
+}
+
+impl Sources {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// It is wrong, or not there although it must be.
+    pub fn load(&self) -> Result<Config, ConfigError> {
+        let Checked {
+            mut config,
+            warnings,
+        } = match self.presence {
+            Presence::Required => config::load(&self.path),
+            Presence::Optional => config::load_if_there(&self.path),
+        }?;
+        for warning in warnings {
+            warn!("{}:{warning}", self.path.display());
+        }
+        if let Some(passthrough) = &self.passthrough {
+            config.passthrough = passthrough.clone();
+        }
+        config.observe = self.observe.unwrap_or(config.observe);
+        config.overhead_budget = self.overhead_budget.unwrap_or(config.overhead_budget);
+        Ok(config)
+    }
+}
+
+/// The configuration in force; cheap to clone.
+#[derive(Clone)]
+pub struct Live {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    sources: Sources,
+    control: ControlHandle,
+    terms: TermsHandle,
+    events: EventLog,
+    state: Mutex<State>,
+    /// One reload after the other.
+    reloading: tokio::sync::Mutex<()>,
+}
+
+struct State {
+    config: Arc<Config>,
+    /// With modes set by hand.
+    sharing: Settings,
+}
+
+/// Nothing was reloaded.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The file is bad; what was in force still is.
+    #[error(transparent)]
+    Bad(#[from] ConfigError),
+    /// The agent stops.
+    #[error("the agent is stopping: try again when it runs")]
+    Stopping,
+}
+
+impl Live {
+    /// `config` is in force everywhere already.
+    pub fn new(
+        sources: Sources,
+        config: Arc<Config>,
+        control: ControlHandle,
+        terms: TermsHandle,
+        events: EventLog,
+    ) -> Live {
+        let sharing = config.sharing.clone();
+        Live {
+            inner: Arc::new(Inner {
+                sources,
+                control,
+                terms,
+                events,
+                state: Mutex::new(State { config, sharing }),
+                reloading: tokio::sync::Mutex::new(()),
+            }),
+        }
+    }
+
+    /// The group whose members may do what root may.
+    pub fn authorised_group(&self) -> Option<u32> {
+        self.state().config.authorised_group
+    }
+
+    /// How devices are shared now.
+    pub fn sharing(&self) -> Settings {
+        self.state().sharing.clone()
+    }
+
+    /// Reads the file again and applies it. Modes set by hand give way to the
+    /// file's; what `[agent]` says holds from the next start.
+    ///
+    /// # Errors
+    /// The file is bad: nothing has changed then.
+    pub async fn reload(&self, actor: &str) -> Result<Reloaded, ReloadError> {
+        let _one_by_one = self.inner.reloading.lock().await;
+        let sources = self.inner.sources.clone();
+        // Files and users' names may come over a network.
+        let loaded = tokio::task::spawn_blocking(move || sources.load()).await;
+        let config = match loaded {
+            Ok(Ok(config)) => Arc::new(config),
+            Ok(Err(e)) => {
+                error!("the configuration stays as it was ({actor}): {e}");
+                self.note(format!("not reloaded: {e}"), actor);
+                return Err(e.into());
+            }
+            Err(_) => return Err(ReloadError::Stopping),
+        };
+        {
+            let mut state = self.state();
+            state.config = config.clone();
+            state.sharing = config.sharing.clone();
+        }
+        self.inner.control.configure(config.sharing.clone());
+        self.inner.control.pass_through(config.passthrough.clone());
+        let (tell, told) = oneshot::channel();
+        self.inner.terms.configure(config.clone(), move |changed| {
+            let _ = tell.send(changed);
+        });
+        let changed = told.await.map_err(|_| ReloadError::Stopping)?;
+        let reloaded = Reloaded {
+            path: config.path.as_ref().map(|path| path.display().to_string()),
+            rules: config.rules.len() as u32,
+            changed,
+        };
+        let from = reloaded
+            .path
+            .as_deref()
+            .unwrap_or("no file, so the defaults");
+        let text = format!(
+            "reloaded {from}: {} rules, terms of {changed} processes changed",
+            reloaded.rules
+        );
+        info!("{text} ({actor})");
+        self.note(text, actor);
+        Ok(reloaded)
+    }
+
+    /// Shares a device, or all, in another mode until the next reload.
+    pub fn set_mode(&self, device: Option<PciAddress>, mode: SharingMode) -> ModeSet {
+        let sharing = {
+            let mut state = self.state();
+            match device {
+                Some(address) => {
+                    let mut settings = *state.sharing.of(Some(address));
+                    settings.mode = mode;
+                    state.sharing.devices.insert(address, settings);
+                }
+                None => {
+                    let all = &mut state.sharing;
+                    all.default.mode = mode;
+                    all.devices
+                        .values_mut()
+                        .for_each(|device| device.mode = mode);
+                }
+            }
+            state.sharing.clone()
+        };
+        self.inner.control.configure(sharing);
+        ModeSet {
+            device: device.map(|address| address.to_string()),
+            mode,
+        }
+    }
+
+    fn note(&self, text: String, actor: &str) {
+        let event = Event::new(EventKind::Configuration, text).by(actor);
+        self.inner.events.note(event);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Whole after every statement.
+        let state = self.inner.state.lock();
+        state.unwrap_or_else(PoisonError::into_inner)
+    }
+}

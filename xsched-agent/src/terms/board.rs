@@ -1,0 +1,51 @@
+//! The terms of every process that somebody may ask about: written by the
+//! keeper, read by the model and the API. The control thread never takes
+//! this lock.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::policy::{Hold, Terms};
+use crate::process::ProcessId;
+
+/// A process's terms as they are now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The terms.
+    pub terms: Terms,
+    /// Where they come from, for people.
+    pub from: Arc<str>,
+    /// A boost or suspension, perhaps over by now.
+    pub hold: Option<Hold>,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub struct Board {
+    standings: RwLock<HashMap<ProcessId, Standing>>,
+}
+
+impl Board {
+    /// A process's, if it is known.
+    pub fn standing(&self, process: ProcessId) -> Option<Standing> {
+        let standings = self.standings.read();
+        standings
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&process)
+            .cloned()
+    }
+
+    pub(super) fn put(&self, process: ProcessId, standing: Standing) {
+        let standings = self.standings.write();
+        standings
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(process, standing);
+    }
+
+    pub(super) fn retain(&self, keep: impl Fn(ProcessId) -> bool) {
+        let standings = self.standings.write();
+        standings
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|process, _| keep(*process));
+    }
+}

@@ -1,0 +1,346 @@
+//! From everything that was said about a process and its ancestors to the
+//! terms that hold.
+//!
+//! For each of class, weight and target the strongest source that gives one
+//! counts: of the process itself `set`, `run`, its rule; then the same of its
+//! parent, and so on; then the defaults. What its user lowered caps that.
+
+use std::sync::Arc;
+
+use xsched_common::units::Nanos;
+
+use super::given::{Given, Way};
+use crate::policy::Terms;
+use crate::process::ProcessId;
+use crate::rules::TermsPatch;
+
+/// What the rules say of a process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Judged {
+    /// The process itself has to be read for that: on its way.
+    #[default]
+    Pending,
+    /// This rule applies.
+    Rule(RuleApplied),
+    /// None does.
+    NoRule,
+}
+
+/// A rule that applies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleApplied {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its line in the file.
+    pub line: usize,
+    /// What it gives.
+    pub terms: TermsPatch,
+}
+
+/// A process or one of its ancestors, and what was said about it.
+#[derive(Clone, Debug)]
+pub struct Link<'a> {
+    /// Which.
+    pub process: ProcessId,
+    /// By hand.
+    pub given: Option<&'a Given>,
+    /// By rules.
+    pub judged: &'a Judged,
+}
+
+/// The terms of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// Those that hold.
+    pub terms: Terms,
+    /// Those that its user may not exceed.
+    pub ceiling: Terms,
+    /// Where they come from, for people.
+    pub from: String,
+}
+
+/// What a source is, and what it gives.
+pub struct Source<'a> {
+    /// The process that it is about; generation 0 is the process itself.
+    pub generation: usize,
+    /// That process.
+    pub process: ProcessId,
+    /// Which of its sources.
+    pub kind: SourceKind<'a>,
+    /// What it gives.
+    pub terms: TermsPatch,
+}
+
+/// Kinds of [`Source`], strongest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceKind<'a> {
+    /// By hand.
+    Given(Way, &'a Given),
+    /// By a rule.
+    Rule(&'a RuleApplied),
+}
+
+impl Source<'_> {
+    /// For people.
+    pub fn label(&self) -> String {
+        let what = match self.kind {
+            SourceKind::Given(Way::Set, _) => "set by hand".to_owned(),
+            SourceKind::Given(Way::Run, _) => "run".to_owned(),
+            SourceKind::Rule(rule) => format!("rule \"{}\"", rule.name),
+        };
+        match self.generation {
+            0 => what,
+            _ => format!("inherited from {} ({what})", self.process),
+        }
+    }
+}
+
+/// All sources that give something, strongest first.
+pub fn sources<'a>(lineage: &'a [Link<'a>]) -> impl Iterator<Item = Source<'a>> {
+    lineage.iter().enumerate().flat_map(|(generation, link)| {
+        let given = |way: Way, of: fn(&Given) -> TermsPatch| {
+            link.given
+                .map(|given| (SourceKind::Given(way, given), of(given)))
+        };
+        let rule = match link.judged {
+            Judged::Rule(rule) => Some((SourceKind::Rule(rule), rule.terms)),
+            Judged::Pending | Judged::NoRule => None,
+        };
+        [
+            given(Way::Set, |given| given.set),
+            given(Way::Run, |given| given.run),
+            rule,
+        ]
+        .into_iter()
+        .flatten()
+        .filter(|(_, terms)| !terms.is_empty())
+        .map(move |(kind, terms)| Source {
+            generation,
+            process: link.process,
+            kind,
+            terms,
+        })
+    })
+}
+
+/// The terms of the process at the head of `lineage`, which runs as `uid`.
+pub fn resolve(lineage: &[Link<'_>], uid: Option<u32>, defaults: Terms) -> Resolved {
+    let mut strongest = TermsPatch::default();
+    let mut from = Vec::new();
+    for source in sources(lineage) {
+        let before = strongest;
+        strongest = strongest.or(source.terms);
+        if strongest != before {
+            from.push(source.label());
+        }
+    }
+    let ceiling = Terms {
+        class: strongest.class.unwrap_or(defaults.class),
+        weight: strongest.weight.unwrap_or(defaults.weight),
+        slo_p99: match strongest.slo_p99 {
+            Some(target) => Some(target).filter(|target| *target > Nanos::ZERO),
+            None => defaults.slo_p99,
+        },
+    };
+    let lowered = lowered(lineage, uid);
+    let terms = Terms {
+        class: lowered
+            .class
+            .map_or(ceiling.class, |class| class.min(ceiling.class)),
+        weight: lowered
+            .weight
+            .map_or(ceiling.weight, |weight| weight.min(ceiling.weight)),
+        slo_p99: match lowered.slo_p99 {
+            Some(_) => None,
+            None => ceiling.slo_p99,
+        },
+    };
+    if terms != ceiling {
+        from.insert(0, "lowered by its user".to_owned());
+    }
+    let from = match (from.is_empty(), lineage.first().map(|link| link.judged)) {
+        (true, Some(Judged::Pending)) => "default until its rules are judged".to_owned(),
+        (true, _) => "default".to_owned(),
+        (false, _) => from.join(", "),
+    };
+    Resolved {
+        terms,
+        ceiling,
+        from,
+    }
+}
+
+/// What the user who runs the process took from it or its ancestors.
+fn lowered(lineage: &[Link<'_>], uid: Option<u32>) -> TermsPatch {
+    lineage
+        .iter()
+        .filter_map(|link| link.given?.lowered)
+        .filter(|lowered| Some(lowered.uid) == uid)
+        .fold(TermsPatch::default(), |nearest, lowered| {
+            nearest.or(lowered.terms)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terms::given::Right;
+    use proptest::prelude::*;
+    use xsched_common::units::{Class, Weight};
+
+    fn id(pid: u32) -> ProcessId {
+        ProcessId { pid, start_time: 1 }
+    }
+
+    fn class(class: Class) -> TermsPatch {
+        TermsPatch {
+            class: Some(class),
+            ..TermsPatch::default()
+        }
+    }
+
+    fn given(set: Option<Class>, run: Option<Class>, lowered: Option<Class>) -> Given {
+        let mut given = Given::default();
+        for (patch, way, right) in [
+            (set, Way::Set, Right::Full),
+            (run, Way::Run, Right::Full),
+            (lowered, Way::Set, Right::Lower { uid: 1000 }),
+        ] {
+            if let Some(patch) = patch {
+                given.change(class(patch), way, right, String::new());
+            }
+        }
+        given
+    }
+
+    fn rule(name: &str, terms: TermsPatch) -> Judged {
+        Judged::Rule(RuleApplied {
+            name: name.into(),
+            line: 1,
+            terms,
+        })
+    }
+
+    fn of(links: &[(Option<&Given>, &Judged)]) -> Resolved {
+        let lineage: Vec<Link<'_>> = links
+            .iter()
+            .enumerate()
+            .map(|(at, (given, judged))| Link {
+                process: id(at as u32 + 10),
+                given: *given,
+                judged,
+            })
+            .collect();
+        resolve(&lineage, Some(1000), Terms::default())
+    }
+
+    #[test]
+    fn each_source_outranks_the_next() {
+        use Class::{High, Low, Normal, Realtime};
+        let (low, none) = (rule("batch", class(Low)), Judged::NoRule);
+        let all = given(Some(Realtime), Some(High), None);
+        let run = given(None, Some(High), None);
+        let expect = |links: &[(Option<&Given>, &Judged)], class, from: &str| {
+            let resolved = of(links);
+            assert_eq!((resolved.terms.class, &*resolved.from), (class, from));
+        };
+        expect(&[(Some(&all), &low)], Realtime, "set by hand");
+        expect(&[(Some(&run), &low)], High, "run");
+        expect(&[(None, &low), (Some(&all), &none)], Low, "rule \"batch\"");
+        let inherited = "inherited from 11 (set by hand)";
+        expect(&[(None, &none), (Some(&all), &low)], Realtime, inherited);
+        let inherited = "inherited from 12 (rule \"batch\")";
+        expect(
+            &[(None, &none), (None, &none), (None, &low)],
+            Low,
+            inherited,
+        );
+        expect(&[(None, &none)], Normal, "default");
+        expect(
+            &[(None, &Judged::Pending)],
+            Normal,
+            "default until its rules are judged",
+        );
+        expect(&[], Normal, "default");
+    }
+
+    #[test]
+    fn each_term_has_its_own_source() {
+        let weight = Weight::new(300).expect("a weight");
+        let parent = rule(
+            "all",
+            TermsPatch {
+                class: Some(Class::Low),
+                weight: Some(weight),
+                slo_p99: Some(Nanos::from_millis(30)),
+            },
+        );
+        let set = given(Some(Class::High), None, None);
+        let resolved = of(&[(Some(&set), &Judged::NoRule), (None, &parent)]);
+        assert_eq!(resolved.terms.class, Class::High);
+        assert_eq!(resolved.terms.weight, weight);
+        assert_eq!(resolved.terms.slo_p99, Some(Nanos::from_millis(30)));
+        assert_eq!(
+            resolved.from,
+            "set by hand, inherited from 11 (rule \"all\")"
+        );
+        let untargeted = rule(
+            "no target",
+            TermsPatch {
+                slo_p99: Some(Nanos::ZERO),
+                ..TermsPatch::default()
+            },
+        );
+        let resolved = of(&[(None, &untargeted), (None, &parent)]);
+        assert_eq!(resolved.terms.slo_p99, None, "removed, not inherited");
+    }
+
+    #[test]
+    fn users_lower_their_own_and_nobody_else_s() {
+        let lowered = given(None, None, Some(Class::Low));
+        let high = rule("serving", class(Class::High));
+        let resolved = of(&[(Some(&lowered), &high)]);
+        assert_eq!(resolved.terms.class, Class::Low);
+        assert_eq!(resolved.ceiling.class, Class::High);
+        assert_eq!(resolved.from, "lowered by its user, rule \"serving\"");
+        let parent = of(&[(None, &high), (Some(&lowered), &Judged::NoRule)]);
+        assert_eq!(parent.terms.class, Class::Low, "children, too");
+        let link = Link {
+            process: id(1),
+            given: Some(&lowered),
+            judged: &high,
+        };
+        let sudo = resolve(&[link], Some(0), Terms::default());
+        assert_eq!(sudo.terms.class, Class::High, "another user's");
+        let absurd = given(None, None, Some(Class::Realtime));
+        let resolved = of(&[(Some(&absurd), &Judged::NoRule)]);
+        assert_eq!(resolved.terms.class, Class::Normal);
+        assert_eq!(resolved.from, "default");
+    }
+
+    fn any_class() -> impl Strategy<Value = Option<Class>> {
+        prop::option::of(prop::sample::select(Class::ALL.to_vec()))
+    }
+
+    proptest! {
+        /// Whatever users did: nobody is above what root and the rules say.
+        #[test]
+        fn nobody_is_above_the_ceiling(
+            sources in prop::collection::vec((any_class(), any_class(), any_class(), any_class()), 0..6),
+        ) {
+            let givens: Vec<Given> = sources
+                .iter()
+                .map(|&(set, run, lowered, _)| given(set, run, lowered))
+                .collect();
+            let judged: Vec<Judged> = sources
+                .iter()
+                .map(|(.., by_rule)| by_rule.map_or(Judged::NoRule, |c| rule("r", class(c))))
+                .collect();
+            let links: Vec<_> = givens.iter().map(Some).zip(&judged).collect();
+            let resolved = of(&links);
+            prop_assert!(resolved.terms.class <= resolved.ceiling.class);
+            let strongest = sources.iter().find_map(|&(set, run, _, rule)| set.or(run).or(rule));
+            prop_assert_eq!(resolved.ceiling.class, strongest.unwrap_or_default());
+        }
+    }
+}
