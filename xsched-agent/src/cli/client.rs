@@ -5,7 +5,9 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use xsched_common::api::{MAX_LINE, Reloaded, Request, Response, Settled, Snapshot};
+use xsched_common::api::{
+    Explanation, MAX_LINE, ModeSet, Reloaded, Request, Response, Settled, Snapshot,
+};
 use xsched_common::run_dir::RunDir;
 
 /// How long the agent may take to answer.
@@ -56,10 +58,26 @@ pub fn list(run_dir: &RunDir) -> Result<Snapshot, ClientError> {
     }
 }
 
-/// Changes a class.
-pub fn set(run_dir: &RunDir, request: &Request) -> Result<Settled, ClientError> {
+/// Changes what holds for a process.
+pub fn settle(run_dir: &RunDir, request: &Request) -> Result<Settled, ClientError> {
     match ask(run_dir, request)? {
         Response::Settled(settled) => Ok(settled),
+        other => Err(unexpected(run_dir, &other)),
+    }
+}
+
+/// Where a process's terms come from.
+pub fn explain(run_dir: &RunDir, request: &Request) -> Result<Explanation, ClientError> {
+    match ask(run_dir, request)? {
+        Response::Explanation(explanation) => Ok(explanation),
+        other => Err(unexpected(run_dir, &other)),
+    }
+}
+
+/// Changes how devices are shared.
+pub fn set_mode(run_dir: &RunDir, request: &Request) -> Result<ModeSet, ClientError> {
+    match ask(run_dir, request)? {
+        Response::ModeSet(set) => Ok(set),
         other => Err(unexpected(run_dir, &other)),
     }
 }

@@ -6,12 +6,16 @@ mod client;
 mod config;
 mod daemon;
 mod diagnose;
+mod explain;
+mod hold;
 mod log;
+mod mode;
 mod ps;
 mod run;
 mod set;
 mod shim_path;
 mod table;
+mod terms;
 
 use std::process::ExitCode;
 
@@ -33,6 +37,8 @@ Examples:
   xsched-agent ps                                     who uses HIP, and how
   sudo xsched-agent diagnose --pid 4242               why is this process not scheduled?
   sudo xsched-agent set --pid 4242 --class low
+  sudo xsched-agent explain --pid 4242                which rule, and why
+  xsched-agent config example                         rules in five lines of TOML
 
 Environment:
   XSCHED_RUN_DIR   directory of the agent's sockets (default /run/xsched; for
@@ -57,8 +63,18 @@ struct Cli {
 enum Command {
     /// Start a program under the shim, with a class
     Run(run::Options),
-    /// Change the class of a process and its children to come
+    /// Change class, weight or target of a process and its children to come
     Set(set::Options),
+    /// Put a process above all classes for a while
+    Boost(hold::BoostOptions),
+    /// Close a process's gates for a while
+    Suspend(hold::SuspendOptions),
+    /// End a boost or suspension
+    Resume(hold::ResumeOptions),
+    /// Say why a process has its class, weight and target
+    Explain(explain::Options),
+    /// Change how devices are shared, for now
+    Mode(mode::Options),
     /// List the processes that use HIP
     Ps(ps::Options),
     /// Say what this machine allows, what is missing, and how to get it
@@ -77,6 +93,11 @@ pub fn main() -> ExitCode {
         None => daemon::run(&cli.daemon),
         Some(Command::Run(options)) => run::run(options),
         Some(Command::Set(options)) => set::run(&options),
+        Some(Command::Boost(options)) => hold::boost(&options),
+        Some(Command::Suspend(options)) => hold::suspend(&options),
+        Some(Command::Resume(options)) => hold::resume(&options),
+        Some(Command::Explain(options)) => explain::run(&options),
+        Some(Command::Mode(options)) => mode::run(&options),
         Some(Command::Ps(options)) => ps::run(&options),
         Some(Command::Check(options)) => check::run(&options),
         Some(Command::Config(options)) => config::run(&options),

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use xsched_common::api::{GateState, ProcessRow, ShimState, Snapshot};
+use xsched_common::api::{GateState, Hold, ProcessRow, ShimState, Snapshot};
 use xsched_common::bpf::Drop;
 use xsched_common::units::Nanos;
 
@@ -10,6 +10,13 @@ use super::{client, print, run_dir, table};
 
 /// For a live view use xtop.
 #[derive(clap::Args)]
+#[command(after_help = "\
+CLASS       with a boost or suspension in force and its remaining time
+WEIGHT      the share within the class
+TERMS FROM  where class and weight come from; `xsched-agent explain` tells all
+SHIM        joined: scheduled; mapped: not joined; absent: runs unscheduled
+GATE        what it allows now: open, cap N (commands in flight) or closed
+BYPASS      share of launches that do not pass the gate")]
 pub struct Options {
     /// Print the agent's snapshot: raw numbers, times in ns
     #[arg(long)]
@@ -36,6 +43,8 @@ fn text(snapshot: &Snapshot) -> String {
                 ">PID",
                 "COMMAND",
                 "CLASS",
+                ">WEIGHT",
+                "TERMS FROM",
                 "SHIM",
                 "GATE",
                 ">LAUNCH/S",
@@ -81,7 +90,13 @@ fn row(process: &ProcessRow) -> Vec<String> {
     vec![
         process.pid.to_string(),
         process.command.clone(),
-        process.class.to_string(),
+        class(process),
+        process.weight.to_string(),
+        if process.terms_from.is_empty() {
+            unknown()
+        } else {
+            process.terms_from.clone()
+        },
         match process.shim {
             ShimState::Absent => "absent",
             ShimState::Mapped => "mapped",
@@ -102,6 +117,20 @@ fn row(process: &ProcessRow) -> Vec<String> {
         percent(process.bypass_ratio),
         percent(process.default_stream_ratio),
     ]
+}
+
+/// With what takes precedence over it for a while.
+fn class(process: &ProcessRow) -> String {
+    match process.hold {
+        None => process.class.to_string(),
+        Some(row) => {
+            let what = match row.hold {
+                Hold::Boosted => "boosted",
+                Hold::Suspended => "suspended",
+            };
+            format!("{} ({what}, {})", process.class, row.remaining_ns)
+        }
+    }
 }
 
 #[cfg(test)]

@@ -6,21 +6,37 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use xsched_common::api::{Change, Request};
-use xsched_common::units::Class;
+use xsched_common::api::{Change, ChangeWay, Request};
+use xsched_common::units::{Class, Weight};
 
 use super::client::{self, ClientError};
 use super::shim_path::{self, Unpreloadable};
+use super::terms::Target;
 use super::{run_dir, say};
 
 /// The program replaces this process: same pid, same terminal, its own exit
 /// code. An LD_PRELOAD that is already set is kept, the shim comes behind it.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  sudo xsched-agent run --class high --slo 30ms -- python serve.py
+  xsched-agent run --class low --weight 50 -- python train.py
+  xsched-agent run -- python infer.py                 by the rules of the file
+
+Only root and the authorised group may ask for more than normal.
+Exit codes: the program's own; 2 if it was not started")]
 pub struct Options {
-    /// realtime, high, normal or low; children inherit it [default: this
-    /// process's own, which is normal unless somebody set it]
+    /// realtime, high, normal or low; children inherit it [default: by the
+    /// rules of the configuration, else this process's own]
     #[arg(long)]
     class: Option<Class>,
+    /// Its share within the class, 1 to 10000 (modes share and slo); others
+    /// have 100
+    #[arg(long)]
+    weight: Option<Weight>,
+    /// The P99 of its bursts to reach, as 30ms (mode slo)
+    #[arg(long, value_name = "TIME")]
+    slo: Option<Target>,
     /// The shim [default: found beside this program or in /usr/lib/xsched]
     #[arg(long, value_name = "FILE")]
     shim: Option<PathBuf>,
@@ -42,22 +58,16 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         )),
         None => {}
     }
-    if let Some(class) = options.class {
-        // The class belongs to this pid, which exec keeps.
-        let request = Request::Set(Change {
-            pid: std::process::id(),
-            class: Some(class),
-            ..Change::default()
-        });
-        match client::set(&run_dir(), &request) {
-            Ok(_) => {}
-            Err(e @ ClientError::Refused { .. }) => return Err(e.into()),
-            Err(e) => say(&format!(
-                "{e}; the program runs, but unscheduled and without its class: \
-                 give it the class again once the agent runs (`xsched-agent set --pid {} --class {class}`)",
-                std::process::id()
-            )),
-        }
+    let change = Change {
+        // The terms belong to this pid, which exec keeps.
+        pid: std::process::id(),
+        class: options.class,
+        weight: options.weight,
+        slo_p99_ns: options.slo.map(|target| target.0),
+        way: ChangeWay::Run,
+    };
+    if options.class.is_some() || options.weight.is_some() || options.slo.is_some() {
+        give(change)?;
     }
     let error = std::process::Command::new(program)
         .args(arguments)
@@ -67,6 +77,32 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         )
         .exec();
     anyhow::bail!("cannot start {shown}: {error}")
+}
+
+/// A program that may not have its terms does not start; one that no agent
+/// can give them to does, since it runs without an agent as well.
+fn give(change: Change) -> Result<(), ClientError> {
+    match client::settle(&run_dir(), &Request::Set(change)) {
+        Ok(_) => Ok(()),
+        Err(e @ ClientError::Refused { .. }) => Err(e),
+        Err(e) => {
+            let mut again = format!("xsched-agent set --pid {}", change.pid);
+            if let Some(class) = change.class {
+                again += &format!(" --class {class}");
+            }
+            if let Some(weight) = change.weight {
+                again += &format!(" --weight {weight}");
+            }
+            if let Some(target) = change.slo_p99_ns {
+                again += &format!(" --slo {}ns", target.0);
+            }
+            say(&format!(
+                "{e}; the program runs, but unscheduled and without its terms: give them again once \
+                 the agent runs (`{again}`)"
+            ));
+            Ok(())
+        }
+    }
 }
 
 fn appended(existing: Option<OsString>, shim: &std::path::Path) -> OsString {

@@ -1,22 +1,49 @@
-//! `set`: changes a class.
+//! `set`: changes the terms of a process.
 
 use std::process::ExitCode;
 
 use xsched_common::api::{Change, Request};
-use xsched_common::units::Class;
+use xsched_common::units::{Class, Weight};
 
+use super::terms::{self, Target};
 use super::{client, print, run_dir};
 
-/// Root may set any class; other users may lower their own processes.
+/// The change holds for the process and its children to come, over rules and
+/// over what `run` said, and survives a restart of the agent.
+///
+/// Root and members of the authorised group may set anything; other users may
+/// lower the class and weight of their own processes, and raise them again to
+/// what rules and root give.
 #[derive(clap::Args)]
+#[command(
+    group = clap::ArgGroup::new("terms").required(true).multiple(true),
+    after_help = "\
+Examples:
+  sudo xsched-agent set --pid 4242 --class high --slo 30ms
+  xsched-agent set --pid 4242 --class low --weight 50
+  sudo xsched-agent set --pid 4242 --slo none
+
+--json prints {\"pid\", \"class\", \"weight\", \"slo_p99_ns\", \"hold\", \"joined\"}: the
+terms now in force; hold is null or {\"hold\", \"remaining_ns\"}; joined is false
+for a process that the shim has not brought in: it is not scheduled
+
+Exit codes: 0 done, 2 not done; the message says why"
+)]
 pub struct Options {
     /// The process
     #[arg(long)]
     pid: u32,
     /// realtime, high, normal or low
-    #[arg(long)]
-    class: Class,
-    /// Print {"pid", "class", "joined"}
+    #[arg(long, group = "terms")]
+    class: Option<Class>,
+    /// Its share within the class, 1 to 10000 (modes share and slo); others
+    /// have 100
+    #[arg(long, group = "terms")]
+    weight: Option<Weight>,
+    /// The P99 of its bursts to reach, as 30ms (mode slo); none removes it
+    #[arg(long, value_name = "TIME", group = "terms")]
+    slo: Option<Target>,
+    /// Print the terms now in force as JSON
     #[arg(long)]
     json: bool,
 }
@@ -24,23 +51,16 @@ pub struct Options {
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let request = Request::Set(Change {
         pid: options.pid,
-        class: Some(options.class),
+        class: options.class,
+        weight: options.weight,
+        slo_p99_ns: options.slo.map(|target| target.0),
         ..Change::default()
     });
-    let settled = client::set(&run_dir(), &request)?;
+    let settled = client::settle(&run_dir(), &request)?;
     if options.json {
         print(&format!("{}\n", serde_json::to_string(&settled)?))?;
-    } else if settled.joined {
-        print(&format!(
-            "process {} is now class {}\n",
-            settled.pid, settled.class
-        ))?;
     } else {
-        print(&format!(
-            "process {} is class {}, but has not joined: it is scheduled only under the shim \
-             (`xsched-agent diagnose --pid {}` tells why it is not)\n",
-            settled.pid, settled.class, settled.pid
-        ))?;
+        print(&terms::text(&settled))?;
     }
     Ok(ExitCode::SUCCESS)
 }

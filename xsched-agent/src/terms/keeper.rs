@@ -239,9 +239,6 @@ impl Keeper {
         self.know(process, Vec::new());
         if let Some(known) = self.known.get_mut(&process) {
             known.clients += 1;
-            // What is inherited must outlive the ancestor and the agent.
-            let inherits = |ancestor: &ProcessId| self.given.contains_key(ancestor);
-            self.unsaved |= known.lineage.iter().skip(1).any(inherits);
         }
         self.update(&|at, _| at == process);
         // Its new page has the defaults, even if nothing has changed.
@@ -272,6 +269,9 @@ impl Keeper {
         for ancestor in &ancestors {
             self.judge(*ancestor);
         }
+        // What is inherited must outlive the ancestor and the agent.
+        let given = |ancestor: &ProcessId| self.given.contains_key(ancestor);
+        self.unsaved |= ancestors.iter().skip(1).any(given);
         let known = Known {
             lineage: ancestors,
             uid: process::uid(process.pid).ok(),
@@ -441,6 +441,8 @@ impl Keeper {
                 return Err(Refused::TooMany);
             }
             self.know(process, Vec::new());
+            // It has not joined: control need not hear.
+            self.update(&|at, _| at == process);
         }
         Ok(())
     }

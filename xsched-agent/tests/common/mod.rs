@@ -71,6 +71,11 @@ impl Agent {
         Agent::spawn(dir, &["--no-bpf"])
     }
 
+    /// As [`Agent::start_in`], with arguments of the test's own.
+    pub fn start_in_with(dir: tempfile::TempDir, arguments: &[&str]) -> Agent {
+        Agent::spawn(dir, arguments)
+    }
+
     /// As [`Agent::start_in`], with no more than so many descriptors.
     pub fn start_with_descriptors(dir: tempfile::TempDir, limit: u32) -> Agent {
         let mut command = Command::new("sh");

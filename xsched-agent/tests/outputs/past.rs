@@ -33,7 +33,7 @@ fn joins_changes_and_ends_are_events() {
     assert_eq!(kinds.len(), 3, "{events:?}");
     let changed = events.iter().find(|e| e["kind"] == "changed").expect("it");
     let actor = changed["actor"].as_str().expect("somebody did it");
-    assert!(actor.contains(&format!("(pid {me})")), "{actor}");
+    assert!(actor.contains(&format!("(pid {me}, ")), "{actor}");
     assert!(changed["text"].as_str().is_some_and(|t| t.contains("high")));
     let left = events.iter().find(|e| e["kind"] == "left").expect("it");
     assert!(

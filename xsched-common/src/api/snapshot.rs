@@ -36,7 +36,8 @@ pub struct EventRow {
     pub time_unix_ns: u64,
     /// The process that it is about.
     pub pid: Option<u32>,
-    /// Who did it, where somebody did: user and process, kernel-verified.
+    /// Who did it, where somebody did: user and process, kernel-verified, and
+    /// that process's name then: `uid 1000 (pid 4242, bash)`.
     pub actor: Option<String>,
     /// What it is.
     pub kind: EventKind,

@@ -1,0 +1,47 @@
+//! `explain`: why a process has the terms it has.
+
+use std::process::ExitCode;
+
+use xsched_common::api::{Explanation, Request};
+
+use super::terms;
+use super::{client, print, run_dir};
+
+/// Lists every source of class, weight and target that was considered,
+/// strongest first: boost or suspension, `set`, `run`, each rule in the order
+/// of the file, ancestors, defaults. For root, the authorised group, and the
+/// process's own user.
+#[derive(clap::Args)]
+#[command(after_help = "\
+  +  something of it is in force
+  -  nothing of it is, and why
+
+--json prints {\"settled\", \"steps\": [{\"source\", \"applied\", \"because\"}]}; settled
+is what `set --json` prints. Exit codes: 0 done, 2 not done")]
+pub struct Options {
+    /// The process
+    #[arg(long)]
+    pid: u32,
+    /// Print the steps as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let explanation = client::explain(&run_dir(), &Request::Explain { pid: options.pid })?;
+    if options.json {
+        print(&format!("{}\n", serde_json::to_string(&explanation)?))?;
+    } else {
+        print(&text(&explanation))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(explanation: &Explanation) -> String {
+    let mut text = terms::text(&explanation.settled);
+    for step in &explanation.steps {
+        let mark = if step.applied { '+' } else { '-' };
+        text += &format!("  {mark} {}: {}\n", step.source, step.because);
+    }
+    text
+}

@@ -1,0 +1,98 @@
+//! `boost`, `suspend`, `resume`: what takes precedence for a while.
+
+use std::process::ExitCode;
+
+use xsched_common::api::Request;
+
+use super::terms::{self, Duration};
+use super::{client, print, run_dir};
+
+/// While boosted, a process and its children hold back every class, realtime
+/// too. For root and the authorised group.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  sudo xsched-agent boost --pid 4242 --for 30s
+  sudo xsched-agent resume --pid 4242                 end it early
+
+It ends by itself, with a restart of the agent at the latest. --json prints what
+`set --json` prints. Exit codes: 0 done, 2 not done")]
+pub struct BoostOptions {
+    /// The process
+    #[arg(long)]
+    pid: u32,
+    /// How long, as 30s: 10ms to 1h
+    #[arg(long = "for", value_name = "TIME")]
+    duration: Duration,
+    /// Print the terms now in force as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The gates of a process and its children close. What is in flight runs to
+/// its end, and about ten launches a second still trickle through, so that
+/// nothing hangs for ever. Users may suspend their own processes.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  xsched-agent suspend --pid 4242 --timeout 10s
+  xsched-agent resume --pid 4242                      end it early
+
+The timeout is mandatory: nothing stays suspended because somebody forgot it.
+It ends with a restart of the agent at the latest. --json prints what
+`set --json` prints. Exit codes: 0 done, 2 not done")]
+pub struct SuspendOptions {
+    /// The process
+    #[arg(long)]
+    pid: u32,
+    /// When it ends by itself, as 10s: 10ms to 1h
+    #[arg(long, value_name = "TIME")]
+    timeout: Duration,
+    /// Print the terms now in force as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Also ends one that the process inherits from an ancestor, for all whom
+/// that holds. Without any in force it changes nothing.
+#[derive(clap::Args)]
+#[command(after_help = "\
+--json prints what `set --json` prints. Exit codes: 0 done, 2 not done")]
+pub struct ResumeOptions {
+    /// The process
+    #[arg(long)]
+    pid: u32,
+    /// Print the terms now in force as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn boost(options: &BoostOptions) -> anyhow::Result<ExitCode> {
+    let request = Request::Boost {
+        pid: options.pid,
+        duration_ms: options.duration.as_millis(),
+    };
+    settle(&request, options.json)
+}
+
+pub fn suspend(options: &SuspendOptions) -> anyhow::Result<ExitCode> {
+    let request = Request::Suspend {
+        pid: options.pid,
+        timeout_ms: options.timeout.as_millis(),
+    };
+    settle(&request, options.json)
+}
+
+pub fn resume(options: &ResumeOptions) -> anyhow::Result<ExitCode> {
+    settle(&Request::Resume { pid: options.pid }, options.json)
+}
+
+fn settle(request: &Request, json: bool) -> anyhow::Result<ExitCode> {
+    let settled = client::settle(&run_dir(), request)?;
+    if json {
+        print(&format!("{}\n", serde_json::to_string(&settled)?))?;
+    } else {
+        print(&terms::text(&settled))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
