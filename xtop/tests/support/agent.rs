@@ -88,6 +88,7 @@ fn serve(
             class,
             weight,
             slo_p99_ns,
+            way: _,
         }) => {
             let answer = change(state, pid, |process| {
                 process.class = class.unwrap_or(process.class);
