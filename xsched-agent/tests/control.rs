@@ -5,6 +5,7 @@ mod common;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use common::rival::Rival;
 use common::{Agent, FakeClient, agent_command, connect, set_class, wait_for};
 use rustix::net::{RecvFlags, SendFlags};
 use xsched_common::api::{Request, Response, ShimState};
@@ -12,75 +13,12 @@ use xsched_common::gate::GateMode;
 use xsched_common::join::{Hello, Reply, Verdict};
 use xsched_common::units::{Class, Nanos};
 
-/// A client in a process of its own, since all clients of one process have
-/// one class.
-struct Rival {
-    child: std::process::Child,
-    to_child: std::process::ChildStdin,
-    from_child: std::io::BufReader<std::process::ChildStdout>,
-}
-
-impl Rival {
-    /// Starts this test binary again as a client that obeys its stdin.
-    fn start(agent: &Agent) -> Rival {
-        use std::io::BufRead as _;
-        let mut child = std::process::Command::new(std::env::current_exe().expect("I run"))
-            .args(["--exact", "rival_process", "--nocapture"])
-            .env("XSCHED_RUN_DIR", &agent.run_dir.0)
-            .env("RIVAL", "1")
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::piped())
-            .spawn()
-            .expect("starts");
-        let to_child = child.stdin.take().expect("piped");
-        let mut from_child = std::io::BufReader::new(child.stdout.take().expect("piped"));
-        let mut line = String::new();
-        while !line.contains("rival joined") {
-            line.clear();
-            assert!(
-                from_child.read_line(&mut line).expect("reads") > 0,
-                "the rival died"
-            );
-        }
-        Rival {
-            child,
-            to_child,
-            from_child,
-        }
-    }
-
-    fn tell(&mut self, order: &str) {
-        use std::io::{BufRead as _, Write as _};
-        writeln!(self.to_child, "{order}").expect("writes");
-        let mut line = String::new();
-        while !line.contains("done") {
-            line.clear();
-            assert!(
-                self.from_child.read_line(&mut line).expect("reads") > 0,
-                "the rival died"
-            );
-        }
-    }
-}
-
-impl Drop for Rival {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// Not a test of its own: the process that [`Rival`] starts.
 #[test]
 fn rival_process() {
-    let Some(rival) = std::env::var_os("RIVAL") else {
-        return;
-    };
-    let run_dir = xsched_common::run_dir::RunDir::for_agent(0);
-    let client = FakeClient::join(&run_dir);
-    println!("rival joined");
-    if rival == "forever" {
+    if std::env::var_os("RIVAL").is_some_and(|rival| rival == "forever") {
         // Until the agent is gone: nobody else ends an orphan.
+        let client = FakeClient::join(&xsched_common::run_dir::RunDir::for_agent(0));
         let beat = || client.control().heartbeat.load(Relaxed);
         loop {
             let last = beat();
@@ -90,14 +28,7 @@ fn rival_process() {
             }
         }
     }
-    for order in std::io::stdin().lines() {
-        match order.expect("reads").as_str() {
-            "active" => client.become_active(),
-            "idle" => client.become_idle(),
-            other => panic!("{other}"),
-        }
-        println!("done");
-    }
+    common::rival::obey();
 }
 
 #[test]
@@ -113,7 +44,7 @@ fn strict_priority_closes_caps_and_opens() {
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(low.mode(), GateMode::Open, "nobody else is there");
 
-    let mut high = Rival::start(&agent);
+    let mut high = Rival::start(&agent.run_dir);
     set_class(&agent, high.child.id(), Class::High);
     low.wait_for_mode("capped while the higher class is idle", |m| {
         m == GateMode::Capped(6)
@@ -158,7 +89,7 @@ fn a_stopping_agent_opens_every_gate() {
     let mut agent = Agent::start();
     let low = FakeClient::join(&agent.run_dir);
     set_class(&agent, std::process::id(), Class::Low);
-    let mut high = Rival::start(&agent);
+    let mut high = Rival::start(&agent.run_dir);
     set_class(&agent, high.child.id(), Class::High);
     high.tell("active");
     low.wait_for_mode("closed", |m| m == GateMode::Closed);

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "every test binary uses its own part")]
 
 pub mod machine;
+pub mod rival;
 
 use std::io::{BufRead as _, BufReader, IoSliceMut, Write as _};
 use std::mem::MaybeUninit;
@@ -201,7 +202,7 @@ pub fn connect(run_dir: &RunDir) -> OwnedFd {
 }
 
 impl FakeClient {
-    /// Joins, on a device that only this test's clients share.
+    /// Joins, on the first device of the shim's fake runtime.
     pub fn join(run_dir: &RunDir) -> FakeClient {
         let socket = connect(run_dir);
         let hello = Hello::new(std::process::id());
@@ -234,7 +235,7 @@ impl FakeClient {
         };
         let status = client.status();
         status.devices[0].set_pci(PciAddress {
-            bus: 3,
+            bus: 0xc1,
             ..PciAddress::default()
         });
         status
@@ -292,6 +293,11 @@ impl FakeClient {
         });
     }
 }
+
+// SAFETY: the pages stay mapped and are used through their atomics.
+unsafe impl Send for FakeClient {}
+// SAFETY: as above.
+unsafe impl Sync for FakeClient {}
 
 fn map<T>(fd: &OwnedFd, prot: ProtFlags) -> NonNull<T> {
     // SAFETY: a fresh mapping, never unmapped: tests end soon.

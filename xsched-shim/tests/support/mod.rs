@@ -32,7 +32,7 @@ pub fn bin() -> &'static Path {
 
 fn build() -> TempDir {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../xsched-shim/tests/programs");
     let runtime = dir.path().join("libamdhip64.so.5");
     cc(&[
         "-shared".as_ref(),

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -33,8 +33,14 @@ impl Puppet {
 
     /// Starts one with more environment variables.
     pub fn start_with(preload: Preload, run_dir: &Path, env: &[(&str, &str)]) -> Puppet {
-        let mut child = program("puppet", preload, run_dir)
-            .envs(env.iter().copied())
+        let mut command = program("puppet", preload, run_dir);
+        command.envs(env.iter().copied());
+        Puppet::spawn(&mut command)
+    }
+
+    /// Starts one by a command of one's own that ends in running it.
+    pub fn spawn(command: &mut Command) -> Puppet {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -1,0 +1,64 @@
+//! Old shims and new agents, and the reverse.
+
+use xsched_common::join::{Hello, Verdict};
+
+use crate::common::{Agent, FakeClient};
+use crate::knock;
+use crate::shim::agent::{Agent as FakeAgent, Manner};
+use crate::shim::puppet::Puppet;
+
+/// The minor version grows in reserved space: both ways understand.
+#[test]
+fn minor_versions_understand_each_other() {
+    let _machine = crate::in_company();
+    let agent = Agent::start();
+    let mut old = Hello::new(1);
+    old.abi.minor = 0;
+    // Its pages were no longer than ours.
+    (old.control_size, old.status_size) = (2048, 4096);
+    assert_eq!(knock(&agent.run_dir, &old), Some(Verdict::Accepted));
+    let mut new = Hello::new(1);
+    new.abi.minor += 7;
+    assert_eq!(knock(&agent.run_dir, &new), Some(Verdict::Accepted));
+    // A longer hello is a newer version's, read as far as it is known.
+    let socket = crate::common::connect(&agent.run_dir);
+    let mut bytes = Hello::new(1).encode().to_vec();
+    bytes.extend([7; 40]);
+    rustix::net::send(&socket, &bytes, rustix::net::SendFlags::NOSIGNAL).expect("sends");
+    let mut reply = [0; 64];
+    let (len, _) = rustix::net::recv(&socket, &mut reply[..], rustix::net::RecvFlags::empty())
+        .expect("a reply");
+    let reply = xsched_common::join::Reply::decode(&reply[..len]).expect("a reply");
+    assert_eq!(reply.verdict, Verdict::Accepted);
+}
+
+/// Other layouts refuse each other, and say which.
+#[test]
+fn major_versions_refuse_each_other() {
+    let _machine = crate::in_company();
+    let agent = Agent::start();
+    for (major, control, status) in [(0, 1, 1), (2, 1, 1), (u16::MAX, 1, 1)] {
+        let mut other = Hello::new(1);
+        other.abi.major = major;
+        (other.control_size, other.status_size) = (control, status);
+        assert_eq!(knock(&agent.run_dir, &other), Some(Verdict::AbiMismatch));
+    }
+    // More than this agent's pages have: reading on would be a SIGBUS.
+    let mut longer = Hello::new(1);
+    longer.status_size += 4096;
+    assert_eq!(knock(&agent.run_dir, &longer), Some(Verdict::AbiMismatch));
+    FakeClient::join(&agent.run_dir);
+}
+
+/// A program under a shim that its agent refuses runs as if it were alone.
+#[test]
+fn a_program_whose_shim_is_refused_runs_as_native() {
+    let _machine = crate::in_company();
+    let agent = FakeAgent::start_with(Manner::OtherAbi);
+    let mut puppet = Puppet::start(agent.dir());
+    puppet.run("launch 100 0");
+    puppet.run("sync");
+    assert_eq!(puppet.stat("launches"), 100);
+    assert_eq!(agent.joined(), 0);
+    puppet.quit();
+}
