@@ -8,6 +8,11 @@ pub fn monotonic() -> Nanos {
     read(ClockId::Monotonic)
 }
 
+/// CLOCK_BOOTTIME: as CLOCK_MONOTONIC, and while the machine sleeps.
+pub fn boottime() -> Nanos {
+    read(ClockId::Boottime)
+}
+
 /// Time of day, since 1970.
 pub fn unix() -> Nanos {
     read(ClockId::Realtime)

@@ -12,6 +12,7 @@ pub mod model;
 pub mod observe;
 pub mod policy;
 pub mod process;
+pub mod record;
 pub mod rules;
 pub mod service;
 pub mod shims;

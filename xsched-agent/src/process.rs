@@ -206,6 +206,13 @@ pub fn exe(pid: u32) -> Result<PathBuf, ProcessError> {
     fs::read_link(format!("/proc/{pid}/exe")).map_err(|e| ProcessError::from_io(pid, "exe", e))
 }
 
+/// A thread's name.
+pub fn thread_name(pid: u32, tid: u32) -> Option<String> {
+    let name = fs::read(format!("/proc/{pid}/task/{tid}/comm")).ok()?;
+    let name = name.strip_suffix(b"\n").unwrap_or(&name);
+    Some(String::from_utf8_lossy(name).into_owned())
+}
+
 /// One line of /proc/PID/maps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {

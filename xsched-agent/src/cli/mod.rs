@@ -11,6 +11,7 @@ mod hold;
 mod log;
 mod mode;
 mod ps;
+mod record;
 mod run;
 mod set;
 mod shim_path;
@@ -36,6 +37,7 @@ Examples:
   sudo xsched-agent run --class high -- python serve.py
   xsched-agent ps                                     who uses HIP, and how
   sudo xsched-agent diagnose --pid 4242               why is this process not scheduled?
+  sudo xsched-agent record -o trace.pftrace --duration 10
   sudo xsched-agent set --pid 4242 --class low
   sudo xsched-agent explain --pid 4242                which rule, and why
   xsched-agent config example                         rules in five lines of TOML
@@ -45,7 +47,8 @@ Environment:
                    other users $XDG_RUNTIME_DIR/xsched or /tmp/xsched-UID)
   XSCHED_LOG       what the agent logs, as in `info` or `xsched_agent=debug`
 
-Exit codes: 0 done, 1 findings (diagnose, check), 2 could not do it"
+Exit codes: 0 done, 1 findings (diagnose, check; record: calls
+lost or none), 2 could not do it"
 )]
 struct Cli {
     /// Say more: the causes behind an error
@@ -83,6 +86,8 @@ enum Command {
     Config(config::Options),
     /// Explain why work of a process escapes scheduling
     Diagnose(diagnose::Options),
+    /// Record every call into a trace for ui.perfetto.dev
+    Record(record::Options),
 }
 
 /// Parses the command line and does what it says.
@@ -102,6 +107,7 @@ pub fn main() -> ExitCode {
         Some(Command::Check(options)) => check::run(&options),
         Some(Command::Config(options)) => config::run(&options),
         Some(Command::Diagnose(options)) => diagnose::run(&options),
+        Some(Command::Record(options)) => record::run(&options),
     };
     match done {
         Ok(code) => code,

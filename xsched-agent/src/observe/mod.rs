@@ -34,6 +34,7 @@ pub use counts::{CountsError, Drops, DropsByCpu};
 pub use files::FileId;
 pub use images::ImageKind;
 pub use placed::Watched;
+pub(crate) use sample::effective_stream;
 pub use sample::{CallCount, Sample};
 pub use site::ProbeSet;
 pub use support::{ProbeCost, probe_cost, probe_support};

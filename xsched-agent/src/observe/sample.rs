@@ -89,7 +89,7 @@ pub(super) fn call_count(
 /// The kernel side takes a function without a stream argument for one on the
 /// null stream, and a null handle for the null stream. Two kinds of
 /// functions differ.
-pub(super) fn effective_stream(entry: &EntryPoint, counted: StreamClass) -> StreamClass {
+pub(crate) fn effective_stream(entry: &EntryPoint, counted: StreamClass) -> StreamClass {
     if entry.symbol.ends_with("_spt") && counted == StreamClass::Null {
         // "Stream per thread": what hipcc -fgpu-default-stream=per-thread
         // calls; the null handle means the thread's own stream.

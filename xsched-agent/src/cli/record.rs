@@ -1,0 +1,211 @@
+//! `record`: every call of the runtime, in a file that Perfetto shows.
+
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use xsched_agent::observe::Scope;
+use xsched_agent::process::ProcessId;
+use xsched_agent::record::{Recorder, Summary};
+
+use super::{print, say};
+
+/// Records every launch, copy and wait into a trace.
+///
+/// Open the file at https://ui.perfetto.dev (it stays on your machine): a line
+/// for each stream with the launches on it, a line for each thread with its
+/// waits and its waits at the gate, and its bursts. Click an event for the
+/// calling library. While it records, each call of a recorded process takes
+/// one to four microseconds longer. Needs root; no agent need run.
+///
+/// Ctrl-C ends the recording; the file is complete then. Exit code 0: all
+/// calls recorded, 1: some were lost, or there were none, 2: could not record.
+#[derive(clap::Args)]
+pub struct Options {
+    /// The trace; an existing file is replaced
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// Only this process with its threads [default: all, also those that start]
+    #[arg(long)]
+    pid: Option<u32>,
+    /// Seconds to record [default: until Ctrl-C, or until the process ends]
+    #[arg(long, value_name = "SECS", value_parser = seconds)]
+    duration: Option<Duration>,
+    /// Print a summary as JSON (times in ns, sizes in bytes)
+    #[arg(long)]
+    json: bool,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) if seconds > 0.0 && seconds <= 86_400.0 => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("seconds, more than 0 and up to 86400".to_owned()),
+    }
+}
+
+pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let process = options.pid.map(ProcessId::of).transpose()?;
+    let scope = process.map_or(Scope::All, |process| Scope::Pid(process.pid));
+    let file = create(&options.output)?;
+    let stop = stop_on_signals()?;
+    let mut recorder = match Recorder::start(scope, BufWriter::with_capacity(1 << 20, file)) {
+        Ok(recorder) => recorder,
+        Err(e) => {
+            // Nothing was recorded: an empty file would look like a trace.
+            let _ = std::fs::remove_file(&options.output);
+            return Err(e.into());
+        }
+    };
+    let started = Instant::now();
+    let mut progress = Progress::start();
+    while !stop.load(Relaxed)
+        && options.duration.is_none_or(|most| started.elapsed() < most)
+        && process.is_none_or(ProcessId::is_alive)
+    {
+        recorder.turn()?;
+        progress.show(|| recorder.progress());
+    }
+    progress.end();
+    let (summary, _) = recorder.finish()?;
+    report(options, &summary)?;
+    let whole = summary.lost == 0 && summary.recorded > 0;
+    Ok(ExitCode::from(u8::from(!whole)))
+}
+
+/// Only for its owner: a trace holds other users' arguments.
+fn create(path: &Path) -> anyhow::Result<File> {
+    File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("cannot create {}", path.display()))
+}
+
+/// Set by SIGINT and SIGTERM.
+fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let set = stop.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    let (mut interrupt, mut terminate) = {
+        let _inside = runtime.enter();
+        (
+            signal(SignalKind::interrupt()).context("SIGINT")?,
+            signal(SignalKind::terminate()).context("SIGTERM")?,
+        )
+    };
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+            });
+            set.store(true, Relaxed);
+        })?;
+    Ok(stop)
+}
+
+/// One line on a terminal, once a second.
+struct Progress {
+    next: Instant,
+    shown: bool,
+}
+
+impl Progress {
+    fn start() -> Progress {
+        Progress {
+            next: Instant::now() + Duration::from_secs(1),
+            shown: false,
+        }
+    }
+
+    fn show(&mut self, summary: impl FnOnce() -> Summary) {
+        if Instant::now() < self.next {
+            return;
+        }
+        self.next = Instant::now() + Duration::from_secs(1);
+        let mut stderr = std::io::stderr();
+        if !stderr.is_terminal() {
+            return;
+        }
+        let s = summary();
+        self.shown = true;
+        let _ = write!(
+            stderr,
+            "\r\x1b[Krecording {:.0} s: {} calls of {} processes, {} lost, {} (Ctrl-C ends it)",
+            s.duration_ns.as_secs_f64(),
+            s.recorded,
+            s.processes,
+            s.lost,
+            size(s.bytes)
+        );
+    }
+
+    fn end(&self) {
+        if self.shown {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_048_576 => format!("{} KiB", bytes.div_ceil(1024)),
+        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+    }
+}
+
+fn report(options: &Options, summary: &Summary) -> anyhow::Result<()> {
+    for limit in &summary.limits {
+        say(limit);
+    }
+    if summary.lost > 0 {
+        let reasons: Vec<String> = summary
+            .lost_by_reason
+            .iter()
+            .map(|(reason, count)| format!("{reason} {count}"))
+            .collect();
+        say(&format!(
+            "{} of {} events are missing in the trace ({}): record one process with --pid",
+            summary.lost,
+            summary.events,
+            reasons.join(", ")
+        ));
+    }
+    if summary.recorded == 0 {
+        say(
+            "no call was seen: does anything use HIP just now? `xsched-agent ps` lists the \
+             processes that do",
+        );
+    }
+    if options.json {
+        return print(&format!("{}\n", serde_json::to_string(summary)?));
+    }
+    print(&format!(
+        "{}: {}, {:.1} s, {} launches and {} waits of {} processes ({} threads, {} streams), {} \
+         bursts, {} waits at the gate\nopen it at https://ui.perfetto.dev\n",
+        options.output.display(),
+        size(summary.bytes),
+        summary.duration_ns.as_secs_f64(),
+        summary.launches,
+        summary.waits,
+        summary.processes,
+        summary.threads,
+        summary.streams,
+        summary.bursts,
+        summary.gate_waits
+    ))
+}

@@ -1,0 +1,228 @@
+//! A full trace of every HIP process, or of one, in a file that Perfetto
+//! shows (<https://ui.perfetto.dev>).
+//!
+//! Perfetto's own format rather than Chrome's JSON: a launch takes about 40
+//! bytes instead of 200, times are exact in nanoseconds, and lines for streams
+//! need no tricks.
+
+pub mod perfetto;
+mod scene;
+mod threads;
+mod writer;
+
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use xsched_common::bpf::Drop as Lost;
+use xsched_common::units::Nanos;
+
+use crate::clock;
+use crate::observe::{CountsError, Drops, Observer, Plan, Scope, Unavailable, Watched};
+use perfetto::{CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_REALTIME};
+use scene::Scene;
+use writer::{TraceWriter, Track, Value};
+
+pub use scene::GATE_WAIT;
+
+/// Records that are handled between two looks at anything else.
+const BATCH: usize = 65_536;
+
+/// Time between two looks for new images and for losses.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Time between two looks at an empty ring.
+const NAP: Duration = Duration::from_millis(5);
+
+/// A recording that cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// Probes cannot be set.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The trace cannot be written.
+    #[error("cannot write the trace, which is incomplete: {0}")]
+    Write(#[from] io::Error),
+    /// The kernel does not say what was lost.
+    #[error(transparent)]
+    Counts(#[from] CountsError),
+}
+
+/// What a recording holds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Summary {
+    /// Time recorded.
+    pub duration_ns: Nanos,
+    /// Probe hits, as the kernel counted them.
+    pub events: u64,
+    /// Of these, handed over and written.
+    pub recorded: u64,
+    /// Of these, lost; `events` is `recorded` plus `lost`.
+    pub lost: u64,
+    /// Why, without reasons that did not occur.
+    pub lost_by_reason: std::collections::BTreeMap<&'static str, u64>,
+    /// Processes that called.
+    pub processes: u64,
+    /// Their threads that did.
+    pub threads: u64,
+    /// Streams that were named.
+    pub streams: u64,
+    /// Launches of kernels and graphs.
+    pub launches: u64,
+    /// Waits of the host whose beginning and end were seen.
+    pub waits: u64,
+    /// Bursts of threads: first launch after idle to the return of a wait.
+    pub bursts: u64,
+    /// Launches of processes under the shim that waited at the gate.
+    pub gate_waits: u64,
+    /// Calls of the runtime to its own functions, which are left out.
+    pub nested: u64,
+    /// Size of the trace.
+    pub bytes: u64,
+    /// What is not in the trace, and why.
+    pub limits: Vec<String>,
+}
+
+impl Summary {
+    /// Hits that are neither recorded nor known to be lost: zero, or the
+    /// recorder is wrong.
+    pub fn unaccounted(&self) -> i128 {
+        i128::from(self.events) - i128::from(self.recorded) - i128::from(self.lost)
+    }
+}
+
+/// A recording under way.
+pub struct Recorder<W: Write> {
+    observer: Observer,
+    writer: TraceWriter<W>,
+    scene: Scene,
+    summary: Summary,
+    own: Track,
+    drops: Drops,
+    started: Instant,
+    looked: Instant,
+}
+
+impl<W: Write> Recorder<W> {
+    /// Sets probes and begins the trace.
+    ///
+    /// # Errors
+    /// What this machine lacks, or that `out` cannot be written.
+    pub fn start(scope: Scope, out: W) -> Result<Recorder<W>, RecordError> {
+        let observer = Observer::start(Plan::recording(scope))?;
+        let clocks = [
+            (CLOCK_REALTIME, clock::unix()),
+            (CLOCK_MONOTONIC, clock::monotonic()),
+            (CLOCK_BOOTTIME, clock::boottime()),
+        ];
+        let mut writer = TraceWriter::begin(out, &clocks)?;
+        let own = writer.line(None, "xsched-agent record")?;
+        let now = Instant::now();
+        let (_, drops) = observer.totals()?;
+        Ok(Recorder {
+            observer,
+            writer,
+            scene: Scene::default(),
+            summary: Summary::default(),
+            own,
+            drops,
+            started: now,
+            looked: now,
+        })
+    }
+
+    /// Takes in what has happened; returns within about [`LOOK`].
+    ///
+    /// # Errors
+    /// The trace cannot be written.
+    pub fn turn(&mut self) -> Result<(), RecordError> {
+        if self.looked.elapsed() >= LOOK {
+            self.looked = Instant::now();
+            self.observer.refresh();
+            self.note_losses()?;
+        }
+        if self.drain()? < BATCH {
+            self.observer.wait(NAP);
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self) -> Result<usize, RecordError> {
+        let mut records = Vec::new();
+        let drained = self
+            .observer
+            .drain_records(BATCH, |record| records.push(record));
+        self.summary.recorded += drained as u64;
+        for record in &records {
+            let observer = &mut self.observer;
+            self.scene.take(
+                record,
+                &mut self.writer,
+                &mut self.summary,
+                |pid, address| observer.caller(pid, address),
+            )?;
+        }
+        Ok(drained)
+    }
+
+    /// Losses are in the trace where they happened, not only at its end.
+    fn note_losses(&mut self) -> Result<(), RecordError> {
+        let (_, drops) = self.observer.totals()?;
+        let new = drops.since(&self.drops);
+        self.drops = drops;
+        for reason in Lost::ALL.into_iter().filter(|&reason| new.of(reason) > 0) {
+            let details = [
+                ("reason", Value::Text(reason.name())),
+                ("events", Value::Number(new.of(reason))),
+            ];
+            self.writer
+                .moment(self.own, clock::monotonic(), "lost", &details)?;
+        }
+        Ok(())
+    }
+
+    /// How it goes.
+    pub fn progress(&self) -> Summary {
+        Summary {
+            duration_ns: Nanos(self.started.elapsed().as_nanos() as u64),
+            lost: self.drops.calls(),
+            bytes: self.writer.written(),
+            ..self.summary.clone()
+        }
+    }
+
+    /// Takes the probes away, and ends the trace with what is left.
+    ///
+    /// # Errors
+    /// The trace cannot be written.
+    pub fn finish(mut self) -> Result<(Summary, W), RecordError> {
+        self.summary.duration_ns = Nanos(self.started.elapsed().as_nanos() as u64);
+        self.observer.watch(Watched::nobody());
+        while self.drain()? > 0 {}
+        self.note_losses()?;
+        self.scene.end(clock::monotonic(), &mut self.writer)?;
+        let (events, drops) = self.observer.totals()?;
+        self.summary.events = events;
+        self.summary.lost = drops.calls();
+        self.summary.lost_by_reason = Lost::ALL
+            .into_iter()
+            .filter(|&reason| drops.of(reason) > 0)
+            .map(|reason| (reason.name(), drops.of(reason)))
+            .collect();
+        self.summary.limits = self.observer.limits().map(str::to_owned).collect();
+        let details = [
+            ("events", Value::Number(events)),
+            ("recorded", Value::Number(self.summary.recorded)),
+            ("lost", Value::Number(self.summary.lost)),
+        ];
+        self.writer.moment(
+            self.own,
+            clock::monotonic(),
+            "end of the recording",
+            &details,
+        )?;
+        self.summary.bytes = self.writer.written();
+        let out = self.writer.finish()?;
+        Ok((self.summary, out))
+    }
+}

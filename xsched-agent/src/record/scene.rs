@@ -1,0 +1,305 @@
+//! From records of calls to tracks: who called, on which stream, for how
+//! long.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use xsched_common::bpf::{CallMoment, CallRecord, CallRoute};
+use xsched_common::hip::{ENTRY_POINTS, EntryPoint};
+use xsched_common::units::{Nanos, StreamClass};
+
+use super::Summary;
+use super::threads::{Thread, Wait};
+use super::writer::{TraceWriter, Track, Value};
+use crate::observe::{Caller, ObjectKind, effective_stream};
+use crate::process;
+use crate::text::printable;
+
+/// A shim's own work and two probes take a few microseconds; what takes
+/// longer has waited at the gate.
+pub const GATE_WAIT: Nanos = Nanos::from_micros(20);
+
+/// Streams with a line of their own, per process; further ones share one. A
+/// program can make up handles without end.
+const MAX_STREAMS: usize = 1_024;
+
+/// Call sites that are remembered per process.
+const MAX_CALLERS: usize = 65_536;
+
+/// What of a call is shown with it.
+#[derive(Clone, Debug)]
+struct Call {
+    caller: Arc<str>,
+    stream: String,
+    route: &'static str,
+}
+
+struct KnownThread {
+    track: Track,
+    bursts: Option<Track>,
+    thread: Thread<Call>,
+}
+
+struct KnownProcess {
+    track: Track,
+    threads: HashMap<u32, KnownThread>,
+    streams: HashMap<u64, Track>,
+    others: Option<Track>,
+    callers: HashMap<u64, (Arc<str>, ObjectKind)>,
+}
+
+/// Everybody who was seen in a recording.
+#[derive(Default)]
+pub struct Scene {
+    processes: HashMap<u32, KnownProcess>,
+}
+
+impl Scene {
+    /// Takes in a record. `locate` finds out which library an address of its
+    /// process belongs to.
+    ///
+    /// # Errors
+    /// The trace cannot be written.
+    pub fn take<W: Write>(
+        &mut self,
+        record: &CallRecord,
+        writer: &mut TraceWriter<W>,
+        summary: &mut Summary,
+        locate: impl FnOnce(u32, u64) -> Caller,
+    ) -> io::Result<()> {
+        let (Some(entry), Some(moment)) = (
+            ENTRY_POINTS.get(usize::from(record.api)),
+            CallMoment::from_raw(record.moment),
+        ) else {
+            return Ok(());
+        };
+        let process = match self.processes.entry(record.tgid) {
+            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::hash_map::Entry::Vacant(new) => {
+                summary.processes += 1;
+                new.insert(KnownProcess::introduce(record.tgid, writer)?)
+            }
+        };
+        match moment {
+            CallMoment::Entry => process.entered(record, entry, writer, summary, locate),
+            CallMoment::Return => process.returned(record, entry, writer, summary),
+        }
+    }
+
+    /// The recording has ended: waits that go on are shown up to `now`.
+    ///
+    /// # Errors
+    /// The trace cannot be written.
+    pub fn end<W: Write>(&mut self, now: Nanos, writer: &mut TraceWriter<W>) -> io::Result<()> {
+        for process in self.processes.values_mut() {
+            for known in process.threads.values_mut() {
+                // Inner ones end no later than outer ones.
+                for wait in known.thread.waiting().into_iter().rev() {
+                    let name = ENTRY_POINTS[usize::from(wait.api)].symbol;
+                    let details = [
+                        ("caller", Value::Text(&wait.call.caller)),
+                        ("unfinished", Value::Text("yes")),
+                    ];
+                    writer.slice(known.track, wait.from, now.max(wait.from), name, &details)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl KnownProcess {
+    fn introduce<W: Write>(pid: u32, writer: &mut TraceWriter<W>) -> io::Result<KnownProcess> {
+        let name = process::stat(pid).map_or_else(
+            |_| "(gone too soon to be asked)".to_owned(),
+            |stat| stat.comm,
+        );
+        let arguments = process::arguments(pid).unwrap_or_default();
+        let arguments = arguments
+            .iter()
+            .take(64)
+            .map(|argument| printable(&argument.to_string_lossy()))
+            .collect();
+        Ok(KnownProcess {
+            track: writer.process(pid, &printable(&name), arguments)?,
+            threads: HashMap::new(),
+            streams: HashMap::new(),
+            others: None,
+            callers: HashMap::new(),
+        })
+    }
+
+    fn entered<W: Write>(
+        &mut self,
+        record: &CallRecord,
+        entry: &'static EntryPoint,
+        writer: &mut TraceWriter<W>,
+        summary: &mut Summary,
+        locate: impl FnOnce(u32, u64) -> Caller,
+    ) -> io::Result<()> {
+        let (caller, kind) = self.caller(record, locate);
+        let at = Nanos(record.time_ns);
+        let drains = entry.drains();
+        if kind == ObjectKind::Runtime && !drains {
+            // The inner half of a call that is shown already.
+            summary.nested += 1;
+            return Ok(());
+        }
+        let class = effective_stream(entry, StreamClass::of_handle(record.stream));
+        let through = kind == ObjectKind::Shim || record.route == CallRoute::Shim as u8;
+        let route = match through {
+            true => "through the shim",
+            false => "direct",
+        };
+        let track = self.thread(record, writer, summary)?.track;
+        let waited = Nanos(record.since_shim_ns);
+        if waited >= GATE_WAIT {
+            summary.gate_waits += 1;
+            let entered = Nanos(record.time_ns.saturating_sub(waited.0));
+            let details = [("before", Value::Text(entry.symbol))];
+            writer.slice(track, entered, at, "gate wait", &details)?;
+        }
+        if drains {
+            let stream = match entry.stream_at {
+                xsched_common::hip::StreamAt::Unknown => "all that it waits for".to_owned(),
+                _ => stream_name(record, class),
+            };
+            let call = Call {
+                caller,
+                stream,
+                route,
+            };
+            self.thread(record, writer, summary)?
+                .thread
+                .entered(record.api, at, call);
+            return Ok(());
+        }
+        if entry.is_launch() {
+            summary.launches += 1;
+            self.thread(record, writer, summary)?.thread.launched(at);
+        }
+        let stream = self.stream(record, class, writer, summary)?;
+        let details = [
+            ("caller", Value::Text(&caller)),
+            ("route", Value::Text(route)),
+            ("tid", Value::Number(u64::from(record.tid))),
+        ];
+        writer.moment(stream, at, entry.symbol, &details)
+    }
+
+    fn returned<W: Write>(
+        &mut self,
+        record: &CallRecord,
+        entry: &'static EntryPoint,
+        writer: &mut TraceWriter<W>,
+        summary: &mut Summary,
+    ) -> io::Result<()> {
+        let process = self.track;
+        let at = Nanos(record.time_ns);
+        let known = self.thread(record, writer, summary)?;
+        let (wait, burst) = known.thread.returned(record.api);
+        if let Some(Wait { from, call, .. }) = wait {
+            summary.waits += 1;
+            let details = [
+                ("caller", Value::Text(&call.caller)),
+                ("stream", Value::Text(&call.stream)),
+                ("route", Value::Text(call.route)),
+            ];
+            writer.slice(known.track, from, at.max(from), entry.symbol, &details)?;
+        }
+        if let Some(burst) = burst {
+            summary.bursts += 1;
+            let bursts = match known.bursts {
+                Some(track) => track,
+                None => {
+                    let name = format!("bursts of thread {}", record.tid);
+                    *known.bursts.insert(writer.line(Some(process), &name)?)
+                }
+            };
+            let details = [("launches", Value::Number(burst.launches))];
+            writer.slice(bursts, burst.from, at.max(burst.from), "burst", &details)?;
+        }
+        Ok(())
+    }
+
+    fn caller(
+        &mut self,
+        record: &CallRecord,
+        locate: impl FnOnce(u32, u64) -> Caller,
+    ) -> (Arc<str>, ObjectKind) {
+        if let Some((name, kind)) = self.callers.get(&record.caller) {
+            return (Arc::clone(name), *kind);
+        }
+        if self.callers.len() >= MAX_CALLERS {
+            return (Arc::from("(others)"), ObjectKind::Others);
+        }
+        let caller = locate(record.tgid, record.caller);
+        let known = (Arc::from(caller.object.name.as_str()), caller.object.kind);
+        self.callers
+            .insert(record.caller, (Arc::clone(&known.0), known.1));
+        known
+    }
+
+    fn thread<W: Write>(
+        &mut self,
+        record: &CallRecord,
+        writer: &mut TraceWriter<W>,
+        summary: &mut Summary,
+    ) -> io::Result<&mut KnownThread> {
+        match self.threads.entry(record.tid) {
+            std::collections::hash_map::Entry::Occupied(known) => Ok(known.into_mut()),
+            std::collections::hash_map::Entry::Vacant(new) => {
+                summary.threads += 1;
+                let name = process::thread_name(record.tgid, record.tid);
+                let name = printable(&name.unwrap_or_default());
+                let track = writer.thread(self.track, record.tgid, record.tid, &name)?;
+                Ok(new.insert(KnownThread {
+                    track,
+                    bursts: None,
+                    thread: Thread::default(),
+                }))
+            }
+        }
+    }
+
+    fn stream<W: Write>(
+        &mut self,
+        record: &CallRecord,
+        class: StreamClass,
+        writer: &mut TraceWriter<W>,
+        summary: &mut Summary,
+    ) -> io::Result<Track> {
+        // Each thread has its own stream per thread.
+        let key = match class {
+            StreamClass::PerThread => u64::from(record.tid) << 32 | 2,
+            _ => record.stream,
+        };
+        if let Some(&track) = self.streams.get(&key) {
+            return Ok(track);
+        }
+        if self.streams.len() >= MAX_STREAMS {
+            return match self.others {
+                Some(track) => Ok(track),
+                None => {
+                    let track = writer.line(Some(self.track), "other streams")?;
+                    Ok(*self.others.insert(track))
+                }
+            };
+        }
+        summary.streams += 1;
+        let track = writer.line(Some(self.track), &stream_name(record, class))?;
+        self.streams.insert(key, track);
+        Ok(track)
+    }
+}
+
+fn stream_name(record: &CallRecord, class: StreamClass) -> String {
+    match class {
+        StreamClass::Null => "null stream".to_owned(),
+        StreamClass::Legacy => "legacy stream".to_owned(),
+        StreamClass::PerThread => format!("stream of thread {}", record.tid),
+        StreamClass::Created if record.stream == 0 => "a stream named before".to_owned(),
+        StreamClass::Created => format!("stream {:#x}", record.stream),
+    }
+}

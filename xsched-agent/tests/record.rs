@@ -1,0 +1,356 @@
+//! `record` on hipsim with real BPF: the trace is parsed back.
+//!
+//! Needs what `cargo build` builds, and root with BPF: without, these tests
+//! fail, unless XSCHED_TEST_NO_BPF=1 leaves them out.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use prost::Message as _;
+use serde_json::Value;
+use xsched_agent::record::perfetto::{EventType, Trace, TrackDescriptor};
+
+mod common;
+use common::{Agent, agent_command};
+
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn no_bpf() -> bool {
+    let left_out = std::env::var_os("XSCHED_TEST_NO_BPF").is_some();
+    if left_out {
+        eprintln!("LEFT OUT: this test needs BPF (XSCHED_TEST_NO_BPF is set)");
+    }
+    left_out
+}
+
+fn built(name: &str) -> PathBuf {
+    let file = Path::new(env!("CARGO_BIN_EXE_xsched-agent")).with_file_name(name);
+    assert!(
+        file.exists(),
+        "{} is missing: run `cargo build` first",
+        file.display()
+    );
+    file
+}
+
+/// A device and a runtime of our own.
+struct Machine {
+    dir: tempfile::TempDir,
+}
+
+impl Machine {
+    fn new() -> Machine {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        hipsim::install::install(&built("libhipsim.so"), &dir.path().join("hip"))
+            .expect("installs");
+        Machine { dir }
+    }
+
+    fn start(&self, mut command: Command) -> Program {
+        command
+            .env("XSCHED_SHIM", built("libxsched_shim.so"))
+            .env("HIPSIM_DEVICE", self.dir.path().join("device"))
+            .env("LD_LIBRARY_PATH", self.dir.path().join("hip"))
+            .stdout(Stdio::null());
+        Program(command.spawn().expect("starts"))
+    }
+
+    fn native(&self, program: &str, arguments: &[&str]) -> Program {
+        let mut command = Command::new(built(program));
+        command.args(arguments);
+        self.start(command)
+    }
+
+    fn shimmed(&self, agent: &Agent, class: &str, program: &str, arguments: &[&str]) -> Program {
+        let mut command = agent_command();
+        command
+            .args(["run", "--class", class, "--"])
+            .arg(built(program))
+            .args(arguments)
+            .env("XSCHED_RUN_DIR", &agent.run_dir.0);
+        self.start(command)
+    }
+
+    fn file(&self) -> PathBuf {
+        self.dir.path().join("trace.pftrace")
+    }
+
+    fn record(&self, arguments: &[&str]) -> Output {
+        agent_command()
+            .args(["record", "--json", "-o"])
+            .arg(self.file())
+            .args(arguments)
+            .output()
+            .expect("runs")
+    }
+}
+
+fn summary(out: &Output) -> Value {
+    serde_json::from_slice(&out.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&out.stderr)))
+}
+
+/// A trace as a reader makes it of the packets.
+#[derive(Default)]
+struct Picture {
+    tracks: HashMap<u64, TrackDescriptor>,
+    moments: Vec<Seen>,
+    slices: Vec<Seen>,
+}
+
+struct Seen {
+    track: u64,
+    from: u64,
+    to: u64,
+    name: String,
+    details: BTreeMap<String, String>,
+}
+
+impl Picture {
+    /// Resolves numbers to texts and pairs the ends of slices, as
+    /// Perfetto's reader does; anything that it would complain of panics.
+    fn read(file: &Path) -> Picture {
+        let bytes = std::fs::read(file).expect("the trace");
+        let trace = Trace::decode(bytes.as_slice()).expect("a trace");
+        let mut picture = Picture::default();
+        let (mut names, mut keys, mut values) = (
+            HashMap::new(),
+            HashMap::new(),
+            HashMap::<u64, String>::new(),
+        );
+        let mut events = Vec::new();
+        let mut clocks = BTreeSet::new();
+        for packet in trace.packet {
+            assert_eq!(packet.trusted_packet_sequence_id(), 1);
+            if let Some(snapshot) = packet.clock_snapshot {
+                clocks.extend(snapshot.clocks.iter().map(|clock| clock.clock_id()));
+            }
+            if let Some(new) = packet.interned_data {
+                for (known, new) in [
+                    (&mut names, new.event_names),
+                    (&mut keys, new.debug_annotation_names),
+                    (&mut values, new.debug_annotation_string_values),
+                ] {
+                    known.extend(new.into_iter().map(|t| (t.iid(), t.name().to_owned())));
+                }
+            }
+            if let Some(track) = packet.track_descriptor {
+                let parent = track.parent_uuid;
+                assert!(parent.is_none_or(|parent| picture.tracks.contains_key(&parent)));
+                assert!(picture.tracks.insert(track.uuid(), track).is_none());
+            }
+            if let Some(event) = packet.track_event {
+                assert!(picture.tracks.contains_key(&event.track_uuid()));
+                events.push((packet.timestamp.expect("a time"), event));
+            }
+        }
+        assert_eq!(clocks, BTreeSet::from([1, 3, 6]));
+        // Stable: events of the same time keep their order.
+        events.sort_by_key(|(time, _)| *time);
+        let mut open: HashMap<u64, Vec<Seen>> = HashMap::new();
+        for (time, event) in events {
+            let (track, kind) = (event.track_uuid(), event.kind());
+            let seen = event.name_iid.map(|name| Seen {
+                track,
+                from: time,
+                to: time,
+                name: names[&name].clone(),
+                details: event
+                    .debug_annotations
+                    .iter()
+                    .map(|detail| {
+                        let value = detail.string_value_iid.map(|iid| values[&iid].clone());
+                        let value = value.unwrap_or_else(|| detail.uint_value().to_string());
+                        (keys[&detail.name_iid()].clone(), value)
+                    })
+                    .collect(),
+            });
+            let open = open.entry(track).or_default();
+            match kind {
+                EventType::Instant => picture.moments.push(seen.expect("a name")),
+                EventType::SliceBegin => open.push(seen.expect("a name")),
+                EventType::SliceEnd => {
+                    let mut slice = open.pop().expect("something has begun");
+                    slice.to = time;
+                    picture.slices.push(slice);
+                }
+                EventType::Unspecified => panic!("no kind"),
+            }
+        }
+        assert!(open.values().all(Vec::is_empty), "everything ends");
+        picture
+    }
+
+    /// The process that a track belongs to.
+    fn pid(&self, track: u64) -> Option<i32> {
+        let mut track = &self.tracks[&track];
+        loop {
+            if let Some(process) = &track.process {
+                return process.pid;
+            }
+            track = &self.tracks[&track.parent_uuid?];
+        }
+    }
+
+    fn of<'a>(
+        &'a self,
+        seen: &'a [Seen],
+        pid: u32,
+        name: &'a str,
+    ) -> impl Iterator<Item = &'a Seen> {
+        seen.iter()
+            .filter(move |seen| seen.name == name && self.pid(seen.track) == Some(pid as i32))
+    }
+}
+
+#[test]
+fn a_recording_of_everything_reads_back() {
+    if no_bpf() {
+        return;
+    }
+    let machine = Machine::new();
+    let agent = Agent::start();
+    let native = machine.native("hipsim-nullstream", &[]);
+    let high = machine.shimmed(&agent, "high", "hipsim-batch", &["--kernel-time", "1ms"]);
+    let low = machine.shimmed(&agent, "low", "hipsim-batch", &["--kernel-time", "1ms"]);
+    std::thread::sleep(Duration::from_millis(500));
+    let out = machine.record(&["--duration", "2"]);
+    let summary = summary(&out);
+    let number = |name: &str| summary[name].as_u64().expect("a number");
+    assert_eq!(
+        number("events"),
+        number("recorded") + number("lost"),
+        "{summary}"
+    );
+    assert_eq!(number("lost"), 0, "{summary}");
+    assert_eq!(out.status.code(), Some(0), "{summary}");
+    assert!((2_000_000_000..4_000_000_000).contains(&number("duration_ns")));
+
+    let picture = Picture::read(&machine.file());
+    let launch = "hipModuleLaunchKernel";
+    let launches = picture.moments.iter().filter(|m| m.name == launch).count();
+    assert_eq!(launches as u64, number("launches"), "{summary}");
+    let native_launches: Vec<&Seen> = picture
+        .of(&picture.moments, native.0.id(), launch)
+        .collect();
+    // It launches 1,000 a second.
+    assert!(native_launches.len() > 200, "{}", native_launches.len());
+    for launch in &native_launches {
+        assert_eq!(launch.details["caller"], "hipsim-nullstream");
+        assert_eq!(launch.details["route"], "direct");
+        assert_eq!(picture.tracks[&launch.track].name(), "null stream");
+    }
+    let bursts: Vec<&Seen> = picture
+        .of(&picture.slices, native.0.id(), "burst")
+        .collect();
+    assert!(bursts.len() > 5, "{summary}");
+    for burst in &bursts {
+        assert_eq!(burst.details["launches"], "64");
+        assert!(burst.to - burst.from > 50_000_000);
+    }
+    let waits = picture.of(&picture.slices, native.0.id(), "hipStreamSynchronize");
+    assert!(waits.count() >= bursts.len(), "each burst ends with a wait");
+
+    // The low one waits while the high one works.
+    let routes: BTreeSet<&str> = picture
+        .of(&picture.moments, high.0.id(), launch)
+        .map(|launch| launch.details["route"].as_str())
+        .collect();
+    assert!(routes.contains("through the shim"), "{routes:?}");
+    let held = picture.of(&picture.slices, low.0.id(), "gate wait");
+    let longest = held.map(|wait| wait.to - wait.from).max();
+    assert!(
+        longest.is_some_and(|ns| ns > 5_000_000),
+        "{longest:?}, {summary}"
+    );
+    assert!(
+        picture
+            .moments
+            .iter()
+            .any(|m| m.name == "end of the recording")
+    );
+}
+
+#[test]
+fn an_interrupt_ends_a_recording_of_one_process_cleanly() {
+    if no_bpf() {
+        return;
+    }
+    let machine = Machine::new();
+    let program = machine.native("hipsim-nullstream", &[]);
+    let other = machine.native("hipsim-nullstream", &[]);
+    std::thread::sleep(Duration::from_millis(200));
+    let recording = agent_command()
+        .args([
+            "record",
+            "--json",
+            "--pid",
+            &program.0.id().to_string(),
+            "-o",
+        ])
+        .arg(machine.file())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("runs");
+    std::thread::sleep(Duration::from_millis(1_000));
+    let pid = rustix::process::Pid::from_raw(recording.id() as i32).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("SIGINT");
+    let out = recording.wait_with_output().expect("ends");
+    let summary = summary(&out);
+    assert_eq!(out.status.code(), Some(0), "{summary}");
+    assert_eq!(summary["processes"], 1, "{summary}");
+    let picture = Picture::read(&machine.file());
+    let launch = "hipModuleLaunchKernel";
+    assert!(picture.of(&picture.moments, program.0.id(), launch).count() > 50);
+    assert_eq!(
+        picture.of(&picture.moments, other.0.id(), launch).count(),
+        0
+    );
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(machine.file())
+            .expect("the trace")
+            .permissions(),
+    );
+    assert_eq!(mode & 0o777, 0o600, "others' arguments are in it");
+}
+
+#[test]
+fn what_cannot_be_recorded_is_said_in_one_line() {
+    if no_bpf() {
+        return;
+    }
+    let machine = Machine::new();
+    let out = machine.record(&["--pid", "4194305", "--duration", "1"]);
+    let error = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert_eq!(out.status.code(), Some(2), "{error}");
+    assert!(
+        error.contains("does not exist") && error.lines().count() == 1,
+        "{error}"
+    );
+    let me = std::process::id().to_string();
+    let out = machine.record(&["--pid", &me, "--duration", "0.3"]);
+    let error = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert_eq!(out.status.code(), Some(1), "{error}");
+    assert!(error.contains("no call was seen"), "{error}");
+    Picture::read(&machine.file());
+    let out = agent_command()
+        .args(["record", "-o", "/nonexistent/trace", "--duration", "1"])
+        .output()
+        .expect("runs");
+    let error = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert_eq!(out.status.code(), Some(2), "{error}");
+    assert!(
+        error.contains("cannot create /nonexistent/trace"),
+        "{error}"
+    );
+}
