@@ -9,6 +9,7 @@ use xsched_common::run_dir::RunDir;
 use crate::config::{self, Config};
 use crate::conn::{Endpoint, Proxy};
 use crate::layout::Size;
+use crate::manual;
 use crate::replay::{self, Recording, Writer};
 use crate::state::{Filter, Sort};
 use crate::theme::{self, Charset, Palette, Theme};
@@ -106,6 +107,9 @@ pub struct Args {
     /// Draw with ASCII characters only [default: where the locale is not UTF-8].
     #[arg(long)]
     ascii: bool,
+
+    #[command(flatten)]
+    manual: manual::Options,
 }
 
 /// How a snapshot is printed.
@@ -162,6 +166,11 @@ pub enum Task {
 }
 
 impl Args {
+    /// What is asked about the command line itself.
+    pub fn manual(&self) -> &manual::Options {
+        &self.manual
+    }
+
     /// What is to be done.
     pub fn task(&self) -> Task {
         if let Some(size) = self.picture {

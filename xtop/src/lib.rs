@@ -14,6 +14,7 @@ pub mod conn;
 pub mod format;
 pub mod input;
 pub mod layout;
+pub mod manual;
 pub mod output;
 pub mod replay;
 pub mod state;

@@ -11,6 +11,11 @@ fn main() -> ExitCode {
         eprintln!("xtop: {error}");
         ExitCode::from(2)
     };
+    match args.manual().serve() {
+        Ok(false) => {}
+        Ok(true) => return ExitCode::SUCCESS,
+        Err(error) => return usage(&error),
+    }
     let config = match args.config() {
         Ok(config) => config,
         Err(error) => return usage(&error),

@@ -103,29 +103,76 @@ fn unexpected(run_dir: &RunDir, response: &Response) -> ClientError {
     }
 }
 
-fn ask(run_dir: &RunDir, request: &Request) -> Result<Response, ClientError> {
+/// A connection to the API socket.
+pub fn connect(run_dir: &RunDir) -> Result<UnixStream, ClientError> {
     let path = run_dir.api_socket();
-    let stream = UnixStream::connect(&path).map_err(|source| {
-        let path = path.clone();
-        match source.kind() {
-            io::ErrorKind::NotFound
-            | io::ErrorKind::NotADirectory
-            | io::ErrorKind::ConnectionRefused => ClientError::NoAgent { path, source },
-            _ => ClientError::Unreachable { path, source },
-        }
-    })?;
-    converse(stream, request).map_err(|source| ClientError::NoAnswer { path, source })
+    UnixStream::connect(&path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound
+        | io::ErrorKind::NotADirectory
+        | io::ErrorKind::ConnectionRefused => ClientError::NoAgent { path, source },
+        _ => ClientError::Unreachable { path, source },
+    })
 }
 
-fn converse(mut stream: UnixStream, request: &Request) -> io::Result<Response> {
+/// Snapshots, one every `interval_ms`, until the agent ends.
+pub fn watch(
+    run_dir: &RunDir,
+    interval_ms: u64,
+) -> Result<impl Iterator<Item = Result<Snapshot, ClientError>>, ClientError> {
+    let stream = connect(run_dir)?;
+    let no_answer = {
+        let path = run_dir.api_socket();
+        move |source| ClientError::NoAnswer {
+            path: path.clone(),
+            source,
+        }
+    };
+    // The agent is silent for up to the interval.
+    let patience = TIMEOUT + Duration::from_millis(interval_ms);
+    stream
+        .set_read_timeout(Some(patience))
+        .and_then(|()| send(&stream, &Request::Watch { interval_ms }))
+        .map_err(&no_answer)?;
+    let mut from = BufReader::new(stream);
+    let run_dir = run_dir.clone();
+    Ok(std::iter::from_fn(move || {
+        Some(match receive(&mut from) {
+            Ok(Response::Snapshot(snapshot)) => Ok(*snapshot),
+            Ok(other) => Err(unexpected(&run_dir, &other)),
+            Err(source) => Err(no_answer(source)),
+        })
+    }))
+}
+
+fn ask(run_dir: &RunDir, request: &Request) -> Result<Response, ClientError> {
+    let stream = connect(run_dir)?;
+    converse(stream, request).map_err(|source| ClientError::NoAnswer {
+        path: run_dir.api_socket(),
+        source,
+    })
+}
+
+fn converse(stream: UnixStream, request: &Request) -> io::Result<Response> {
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
+    send(&stream, request)?;
+    receive(&mut BufReader::new(stream))
+}
+
+fn send(mut to: &UnixStream, request: &Request) -> io::Result<()> {
     let mut line = serde_json::to_vec(request).map_err(io::Error::other)?;
     line.push(b'\n');
-    stream.write_all(&line)?;
+    to.write_all(&line)
+}
+
+fn receive(from: &mut impl io::BufRead) -> io::Result<Response> {
     let mut answer = Vec::new();
-    BufReader::new(stream)
-        .take(MAX_LINE as u64)
-        .read_until(b'\n', &mut answer)?;
+    from.take(MAX_LINE as u64).read_until(b'\n', &mut answer)?;
+    if answer.is_empty() {
+        return Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "it ended the connection",
+        ));
+    }
     serde_json::from_slice(&answer).map_err(io::Error::other)
 }

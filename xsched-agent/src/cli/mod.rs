@@ -6,10 +6,13 @@ mod client;
 mod config;
 mod daemon;
 mod diagnose;
+mod events;
 mod explain;
 mod hold;
 mod log;
+mod manual;
 mod mode;
+mod proxy;
 mod ps;
 mod record;
 mod run;
@@ -88,6 +91,14 @@ enum Command {
     Diagnose(diagnose::Options),
     /// Record every call into a trace for ui.perfetto.dev
     Record(record::Options),
+    /// Show what happened lately: joins, ends, changes, refusals, drops
+    Events(events::Options),
+    /// Pass the API socket on over stdin and stdout, for ssh
+    Proxy(proxy::Options),
+    /// Print a script that completes this command line
+    Completions(manual::Completions),
+    #[command(hide = true)]
+    Man(manual::Man),
 }
 
 /// Parses the command line and does what it says.
@@ -108,6 +119,10 @@ pub fn main() -> ExitCode {
         Some(Command::Config(options)) => config::run(&options),
         Some(Command::Diagnose(options)) => diagnose::run(&options),
         Some(Command::Record(options)) => record::run(&options),
+        Some(Command::Events(options)) => events::run(&options),
+        Some(Command::Proxy(options)) => proxy::run(&options),
+        Some(Command::Completions(options)) => manual::completions(&options),
+        Some(Command::Man(options)) => manual::man(&options),
     };
     match done {
         Ok(code) => code,

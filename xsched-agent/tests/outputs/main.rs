@@ -6,3 +6,4 @@ mod common;
 mod fixture;
 mod metrics;
 mod past;
+mod relay;

@@ -1,0 +1,62 @@
+//! Completions and the man page, made from the command line itself.
+
+use std::io;
+use std::path::PathBuf;
+
+use clap::CommandFactory as _;
+use clap_complete::Shell;
+use xsched_manual::Section;
+
+use crate::cli::Args;
+
+/// Options that print something about the options.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// Print a script for this shell that completes xtop's options, and leave.
+    #[arg(long, value_name = "SHELL", exclusive = true)]
+    completions: Option<Shell>,
+
+    /// Write the man page into this directory, and leave.
+    #[arg(long, value_name = "DIR", exclusive = true, hide = true)]
+    man: Option<PathBuf>,
+}
+
+const MORE: &[Section<'_>] = &[
+    Section {
+        title: "EXAMPLES",
+        text: "\
+xtop                                      the screen; ? shows the keys
+xtop --once                               one table
+xtop --batch -n 10 --format csv           ten snapshots for a spreadsheet
+xtop --filter 'class:low !gate:open'      low processes that are held back
+xtop --ssh gpu7 --readonly                another machine, look only
+xtop --record run.xtop; xtop --replay run.xtop",
+    },
+    Section {
+        title: "ENVIRONMENT",
+        text: "\
+XSCHED_RUN_DIR   directory of the agent's sockets
+NO_COLOR         no colours
+XDG_CONFIG_HOME  where xsched/xtop.toml is (default ~/.config)",
+    },
+    Section {
+        title: "SEE ALSO",
+        text: "xsched-agent(1)",
+    },
+];
+
+impl Options {
+    /// Does what is asked for; whether anything was.
+    ///
+    /// # Errors
+    /// What writing brings.
+    pub fn serve(&self) -> io::Result<bool> {
+        if let Some(shell) = self.completions {
+            xsched_manual::completions(Args::command(), shell, &mut io::stdout().lock())?;
+        }
+        if let Some(dir) = &self.man {
+            xsched_manual::man_pages(Args::command(), MORE, dir)?;
+        }
+        Ok(self.completions.is_some() || self.man.is_some())
+    }
+}
