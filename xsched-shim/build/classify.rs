@@ -37,9 +37,15 @@ pub enum Kind {
     Hook(&'static str),
 }
 
-/// Exported although no entry point: the thread's current device is told by
-/// nothing else.
-const EXTRA: &[(&str, Kind)] = &[("hipSetDevice", Kind::Hook("SetDevice"))];
+/// Exported although no entry points: the thread's current device is told or
+/// changed by nothing else.
+const EXTRA: &[(&str, Kind)] = &[
+    ("hipSetDevice", Kind::Hook("SetDevice")),
+    ("hipCtxCreate", Kind::Hook("OtherDevice")),
+    ("hipCtxPopCurrent", Kind::Hook("OtherDevice")),
+    ("hipCtxPushCurrent", Kind::Hook("OtherDevice")),
+    ("hipCtxSetCurrent", Kind::Hook("OtherDevice")),
+];
 
 /// Name a stream, and neither enqueue on it nor wait for it: they prepare or
 /// describe a launch.
@@ -244,6 +250,7 @@ fn other(symbol: &str) -> Kind {
     match base(symbol) {
         "hipGetProcAddress" | "hipGetDriverEntryPoint" => Kind::Hook("ProcAddress"),
         "hipDeviceReset" => Kind::Hook("DeviceReset"),
+        "hipCtxDestroy" => Kind::Hook("OtherDevice"),
         _ => Kind::Forward,
     }
 }

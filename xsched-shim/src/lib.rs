@@ -26,6 +26,7 @@
 )]
 
 mod callers;
+mod captures;
 mod gate;
 mod hip;
 mod inflight;
@@ -38,6 +39,12 @@ mod page;
 mod process;
 mod sys;
 mod tls;
+
+/// The files of the protocols between threads name their atomics by this
+/// path, so that tests can compile them against loom's.
+mod atomic {
+    pub use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+}
 
 use xsched_common::note::{NOTE_LEN, ShimNote};
 

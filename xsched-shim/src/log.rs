@@ -38,11 +38,48 @@ pub fn line(message: fmt::Arguments<'_>) {
     if let Some(end) = line.bytes.get_mut(line.len) {
         *end = b'\n';
     }
-    let unseen = crate::sys::Unseen::new();
-    // SAFETY: the buffer has at least this many bytes. A short or failed
-    // write of a log line has no remedy.
-    unsafe { libc::write(2, line.bytes.as_ptr().cast(), line.len + 1) };
-    drop(unseen);
+    if let Some(bytes) = line.bytes.get(..=line.len) {
+        say(bytes);
+    }
+}
+
+/// Writes to standard error without risk for the program: not when that
+/// would wait (a full pipe that nobody reads), and without the signals that a
+/// closed pipe or a file at its size limit raise.
+fn say(bytes: &[u8]) {
+    let _unseen = crate::sys::Unseen::new();
+    let mut poll = libc::pollfd {
+        fd: libc::STDERR_FILENO,
+        events: libc::POLLOUT,
+        revents: 0,
+    };
+    // SAFETY: one pollfd, no waiting.
+    let ready = unsafe { libc::poll(&raw mut poll, 1, 0) } == 1 && poll.revents == libc::POLLOUT;
+    if !ready {
+        return;
+    }
+    // SAFETY: the sets are initialised by sigemptyset and sigpending, the
+    // buffer is readable. A signal that our write raised is for this thread,
+    // and taken back; one that was pending before is left to the program.
+    unsafe {
+        let mut fatal: libc::sigset_t = std::mem::zeroed();
+        let mut before = fatal;
+        let mut pending = fatal;
+        libc::sigemptyset(&raw mut fatal);
+        libc::sigaddset(&raw mut fatal, libc::SIGPIPE);
+        libc::sigaddset(&raw mut fatal, libc::SIGXFSZ);
+        libc::sigpending(&raw mut pending);
+        for signal in [libc::SIGPIPE, libc::SIGXFSZ] {
+            if libc::sigismember(&raw const pending, signal) == 1 {
+                libc::sigdelset(&raw mut fatal, signal);
+            }
+        }
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const fatal, &raw mut before);
+        libc::write(libc::STDERR_FILENO, bytes.as_ptr().cast(), bytes.len());
+        let at_once: libc::timespec = std::mem::zeroed();
+        libc::sigtimedwait(&raw const fatal, std::ptr::null_mut(), &raw const at_once);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut());
+    }
 }
 
 /// Writes one line if `XSCHED_VERBOSE` asks for it.

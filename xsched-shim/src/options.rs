@@ -1,8 +1,10 @@
 //! Every environment variable of the shim, in one table.
 
 use std::ffi::CStr;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicPtr,
+    Ordering::{AcqRel, Acquire, Relaxed},
+};
 
 use crate::log;
 
@@ -99,19 +101,36 @@ pub enum Power {
     Off,
 }
 
-static OPTIONS: OnceLock<Options> = OnceLock::new();
+/// Made by whoever is first; no lock, because a fork may catch another thread
+/// making it.
+static OPTIONS: AtomicPtr<Options> = AtomicPtr::new(std::ptr::null_mut());
 
 impl Options {
     /// The options; read from the environment by the first call, which is
     /// never on the path of a gated launch.
     pub fn get() -> &'static Options {
-        OPTIONS.get_or_init(|| Options::read(value))
+        if let Some(known) = Options::known() {
+            return known;
+        }
+        let made = Box::into_raw(Box::new(Options::read(value)));
+        match OPTIONS.compare_exchange(std::ptr::null_mut(), made, AcqRel, Acquire) {
+            // SAFETY: just made, and never freed from here on.
+            Ok(_) => unsafe { &*made },
+            Err(first) => {
+                // SAFETY: nobody has seen ours; the first one is never freed.
+                unsafe {
+                    drop(Box::from_raw(made));
+                    &*first
+                }
+            }
+        }
     }
 
     /// The options if they have been read: allocates nothing, for calls that
     /// may come from inside of an allocator.
     pub fn known() -> Option<&'static Options> {
-        OPTIONS.get()
+        // SAFETY: null or options that are never freed.
+        unsafe { OPTIONS.load(Acquire).as_ref() }
     }
 
     fn read(value: impl Fn(&CStr) -> Option<Vec<u8>>) -> Options {

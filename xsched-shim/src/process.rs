@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering::Acquire};
 
 use xsched_common::page::MAX_DEVICES;
 
+use crate::captures::Captures;
 use crate::gate::Line;
 use crate::inflight::{DeviceWork, EventTable, StreamTable};
 use crate::page::Session;
@@ -43,7 +44,11 @@ pub const FENCE_POOL: usize = 32;
 
 static PROCESS: Process = Process {
     session: AtomicPtr::new(std::ptr::null_mut()),
-    captures: Captures::new(),
+    captures: Captures::of(
+        AtomicU32::new(0),
+        AtomicU32::new(0),
+        [const { AtomicU64::new(0) }; _],
+    ),
     state: AtomicU32::new(0),
     next_attempt: AtomicU64::new(0),
     lines: [const { Line::new() }; MAX_DEVICES],
@@ -91,60 +96,21 @@ pub unsafe fn wipe() {
     }
 }
 
-/// The streams that are recording a graph.
-pub struct Captures {
-    /// How many; the hot path's only test.
-    count: AtomicU32,
-    streams: [AtomicU64; Captures::ROOM],
-}
-
-impl Captures {
-    const ROOM: usize = 30;
-
-    const fn new() -> Captures {
-        Captures {
-            count: AtomicU32::new(0),
-            streams: [const { AtomicU64::new(0) }; Captures::ROOM],
-        }
-    }
-
-    /// Whether any capture is active in the process.
-    #[inline(always)]
-    pub fn any(&self) -> bool {
-        self.count.load(Acquire) != 0
-    }
-
-    /// A capture began on this stream.
-    pub fn begin(&self, stream: u64) {
-        let free = |slot: &&AtomicU64| slot.compare_exchange(0, stream, Acquire, Acquire).is_ok();
-        // Without room the capture goes unnoticed only here: the platform
-        // asks the runtime before it records a fence.
-        if stream != 0 && self.streams.iter().find(free).is_some() {
-            self.count.fetch_add(1, Acquire);
-        }
-    }
-
-    /// The capture on this stream ended, or the stream did.
-    pub fn end(&self, stream: u64) {
-        let held = |slot: &&AtomicU64| slot.compare_exchange(stream, 0, Acquire, Acquire).is_ok();
-        if stream != 0 && self.streams.iter().find(held).is_some() {
-            self.count.fetch_sub(1, Acquire);
-        }
-    }
-
-    /// Whether a capture began on this very stream.
-    pub fn holds(&self, stream: u64) -> bool {
-        stream != 0 && self.streams.iter().any(|slot| slot.load(Acquire) == stream)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn captures<const ROOM: usize>() -> Captures<ROOM> {
+        Captures::of(
+            AtomicU32::new(0),
+            AtomicU32::new(0),
+            [const { AtomicU64::new(0) }; ROOM],
+        )
+    }
+
     #[test]
-    fn captures_are_counted_per_stream() {
-        let captures = Captures::new();
+    fn are_counted_per_stream() {
+        let captures = captures::<4>();
         captures.begin(0x10);
         captures.begin(0x20);
         assert!(captures.any() && captures.holds(0x10));
@@ -153,6 +119,30 @@ mod tests {
         assert!(captures.any() && !captures.holds(0x10));
         captures.end(0x20);
         assert!(!captures.any());
+    }
+
+    #[test]
+    fn exclude_fences() {
+        let captures = captures::<4>();
+        let fence = captures.forbid().expect("no capture");
+        captures.begin(0x10);
+        assert!(!captures.is_quiet());
+        drop(fence);
+        assert!(captures.is_quiet());
+        assert!(captures.forbid().is_none());
+        assert!(captures.is_quiet(), "a refusal leaves nothing behind");
+        captures.end(0x10);
+        assert!(captures.forbid().is_some());
+    }
+
+    #[test]
+    fn beyond_the_room_end_fences_for_good() {
+        let captures = captures::<1>();
+        captures.begin(0x10);
+        captures.begin(0x20);
+        captures.end(0x20);
+        captures.end(0x10);
+        assert!(captures.forbid().is_none());
     }
 
     #[test]

@@ -49,6 +49,19 @@ pub fn errno() -> i32 {
     unsafe { *libc::__errno_location() }
 }
 
+/// Whether the allocator has more to give than joining takes. Without memory
+/// Rust's collections end the process, and a program may well go on.
+pub fn has_memory() -> bool {
+    const AMPLE: usize = 64 * 1024;
+    // SAFETY: plain allocation, given back at once. `black_box` keeps the
+    // pair from being optimised away.
+    unsafe {
+        let memory = std::hint::black_box(libc::malloc(AMPLE));
+        libc::free(memory);
+        !memory.is_null()
+    }
+}
+
 /// The monotonic clock (vDSO, no system call).
 pub fn now() -> Nanos {
     clock(libc::CLOCK_MONOTONIC)

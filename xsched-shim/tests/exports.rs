@@ -13,6 +13,15 @@ use xsched_common::note::{NOTE_SECTION, ShimNote};
 /// What the shim exports beside HIP's names.
 const LOADER: [&str; 3] = ["dlclose", "dlsym", "dlvsym"];
 
+/// What changes a thread's current device.
+const DEVICE_CHANGERS: [&str; 5] = [
+    "hipCtxCreate",
+    "hipCtxPopCurrent",
+    "hipCtxPushCurrent",
+    "hipCtxSetCurrent",
+    "hipSetDevice",
+];
+
 struct Exported {
     node: Option<String>,
     hidden: bool,
@@ -86,7 +95,7 @@ fn exactly_the_tables_symbols_under_their_nodes() {
         .filter(|row| !row.starts_with('#') && !row.is_empty())
         .filter_map(required)
         .chain(LOADER)
-        .chain(["hipSetDevice"])
+        .chain(DEVICE_CHANGERS)
         .collect();
     wanted.sort_unstable();
     let got: Vec<&str> = exported

@@ -34,6 +34,15 @@ mod label;
 )]
 mod seqlock;
 
+#[path = "../src/captures.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    reason = "compiled for its protocol"
+)]
+mod captures;
+
 /// What the documentation of `activity` links to.
 #[allow(dead_code, reason = "named in documentation only")]
 struct Edges;
@@ -61,6 +70,9 @@ mod atomic {
                         Ordering::SeqCst => drop(self.0.swap(value, Ordering::SeqCst)),
                         _ => self.0.store(value, order),
                     }
+                }
+                pub fn fetch_sub(&self, value: $word, order: Ordering) -> $word {
+                    self.0.fetch_sub(value, order)
                 }
                 pub fn fetch_add(&self, value: $word, order: Ordering) -> $word {
                     self.0.fetch_add(value, order)
@@ -96,6 +108,7 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use activity::{ActivityWord, Settled};
 use atomic::{AtomicU8, AtomicU32, AtomicU64};
+use captures::Captures;
 use label::{Label, LabelState};
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
@@ -421,4 +434,61 @@ fn two_words_without_a_version_are_torn() {
         }
         writer.join().expect("writes");
     });
+}
+
+/// A capture begins as `hip::hooks` does it, while another thread polls a
+/// fence as `hip::fence` does it.
+fn capture_beside_a_fence(order: MarkOrder) {
+    explore(move || {
+        let captures = Arc::new(Captures::<1>::of(
+            AtomicU32::new(0),
+            AtomicU32::new(0),
+            [AtomicU64::new(0)],
+        ));
+        // The runtime's own state: whether a capture is active there.
+        let active = Arc::new(AtomicU32::new(0));
+        let (theirs, runtime) = (captures.clone(), active.clone());
+        let other = thread::spawn(move || {
+            if let Some(_guard) = theirs.forbid() {
+                // Asking now would invalidate an active capture.
+                assert_eq!(runtime.load(SeqCst), 0, "asked during a capture");
+            }
+        });
+        let begin = || {
+            captures.begin(16);
+            while !captures.is_quiet() {
+                thread::yield_now();
+            }
+        };
+        match order {
+            MarkOrder::BeforeTheCall => {
+                begin();
+                active.store(1, SeqCst);
+            }
+            MarkOrder::AfterTheCall => {
+                active.store(1, SeqCst);
+                begin();
+            }
+        }
+        active.store(0, SeqCst);
+        captures.end(16);
+        other.join().expect("the other thread's assertion holds");
+    });
+}
+
+#[derive(Clone, Copy)]
+enum MarkOrder {
+    BeforeTheCall,
+    AfterTheCall,
+}
+
+#[test]
+fn no_fence_is_asked_about_during_a_capture() {
+    capture_beside_a_fence(MarkOrder::BeforeTheCall);
+}
+
+#[test]
+#[should_panic(expected = "asked during a capture")]
+fn marking_a_capture_after_it_began_is_too_late() {
+    capture_beside_a_fence(MarkOrder::AfterTheCall);
 }

@@ -8,7 +8,7 @@ mod registry;
 
 use std::ops::ControlFlow;
 use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use xsched_common::page::{CALLER_SLOTS, StatusPage};
 
@@ -79,7 +79,8 @@ pub fn of(return_address: u64, is_runtime: fn(&loader::Object<'_>) -> bool) -> C
 
 #[cold]
 fn find(return_address: u64, is_runtime: fn(&loader::Object<'_>) -> bool) -> Caller {
-    let generation = GENERATION.load(Acquire);
+    let _unseen = crate::sys::Unseen::new();
+    let generation = GENERATION.load(SeqCst);
     let mut is_program = true;
     let caller = loader::visit(|object| {
         // The program itself comes first and has no name there.
@@ -98,8 +99,11 @@ fn find(return_address: u64, is_runtime: fn(&loader::Object<'_>) -> bool) -> Cal
     })
     // Generated code, or a namespace of dlmopen.
     .unwrap_or_else(|| named(b"(unknown)"));
-    if GENERATION.load(Acquire) == generation {
-        CACHE.put(return_address, caller.0);
+    CACHE.put(return_address, caller.0);
+    // Looked at after the entry was made: an unmapping either comes later and
+    // empties the cache, or is seen here.
+    if GENERATION.load(SeqCst) != generation {
+        CACHE.clear();
     }
     caller
 }
@@ -148,7 +152,7 @@ pub fn publish(page: &StatusPage) {
 
 /// Forgets all addresses: an object may have been unmapped.
 pub fn invalidate() {
-    GENERATION.fetch_add(1, Release);
+    GENERATION.fetch_add(1, SeqCst);
     PROGRAM.store(UNKNOWN, Relaxed);
     CACHE.clear();
 }

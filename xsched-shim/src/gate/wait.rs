@@ -178,7 +178,8 @@ fn reap(parts: &Parts<'_>, fencing: &impl Fencing) {
 }
 
 fn view(parts: &Parts<'_>, word: GateWord, turn: Turn, now: Nanos) -> GateView {
-    let in_flight = parts.process.streams.in_flight(parts.command.device);
+    let Command { device, stream } = parts.command;
+    let in_flight = parts.process.streams.in_flight_before(device, stream);
     GateView {
         word,
         in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX),

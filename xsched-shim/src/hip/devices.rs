@@ -14,6 +14,12 @@ pub fn set_current(device: i32) {
     tls::with(|thread| thread.device.set(word));
 }
 
+/// The thread's device may have changed (the deprecated contexts): the runtime
+/// is asked when it is needed.
+pub fn forget_current() {
+    tls::with(|thread| thread.device.set(0));
+}
+
 /// The calling thread's device; `None` if the pages have no room for it.
 #[inline(always)]
 pub fn current() -> Option<DeviceIndex> {

@@ -92,6 +92,8 @@ pub enum Hook {
     StreamDestroy,
     /// The calling thread's device is arg 0.
     SetDevice,
+    /// The calling thread's device may be another one now.
+    OtherDevice,
     /// All of the device's streams are gone.
     DeviceReset,
     /// Arg 0 records a graph instead of running.

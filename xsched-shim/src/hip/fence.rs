@@ -10,19 +10,24 @@ use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 
 use xsched_common::units::DeviceIndex;
 
-use super::commands::is_capturing;
 use super::devices::{self, LastError};
 use super::runtime::{self, call};
 use super::streams::PER_THREAD;
 use super::{NOT_READY, SUCCESS};
+use crate::captures::NoCapture;
 use crate::gate::Fencing;
-use crate::inflight::{Fence, StreamSlot};
+use crate::inflight::{Fence, Implied, StreamInfo, StreamKey, StreamOrdering, StreamSlot};
 use crate::process::Process;
 
 /// `hipEventDisableTiming | hipEventDisableSystemFence` (ROCm 5.5 and
 /// later), `hipEventDisableTiming | hipEventReleaseToDevice`,
 /// `hipEventDisableTiming`: the first that the runtime takes.
 const FLAGS: [u32; 3] = [0x2 | 0x2000_0000, 0x2 | 0x4000_0000, 0x2];
+
+/// Commands in flight on a device up to which other streams than the calling
+/// thread's are fenced. A hardware queue holds 16,384 packets, a launch takes
+/// one or two.
+const MOST_AHEAD: u64 = 6_000;
 
 /// Fences made of HIP events, for one passage of the gate.
 pub struct EventFences<'a> {
@@ -41,19 +46,38 @@ impl<'a> EventFences<'a> {
         }
     }
 
-    /// Whether the runtime may be called at all now.
-    fn may_call(&self) -> bool {
-        if self.process.captures.any() {
-            return false;
-        }
+    /// Whether the runtime may be called at all now: not while a capture is
+    /// active, and none begins until the result is dropped.
+    fn may_call(&self) -> Option<NoCapture<'_>> {
+        let guard = self.process.captures.forbid()?;
         let error = self.error.get().unwrap_or_else(LastError::save);
         self.error.set(Some(error));
-        error != LastError::Pending
+        (error != LastError::Pending).then_some(guard)
+    }
+
+    /// How many commands of the device's default stream a fence on the
+    /// stream of `info` stands behind as well: a blocking stream's work waits
+    /// for what the default stream had before.
+    fn implied(&self, info: StreamInfo) -> Implied {
+        if info.ordering != StreamOrdering::Blocking {
+            return Implied::NONE;
+        }
+        let streams = &self.process.streams;
+        streams
+            .find(StreamKey::default_of(info.device))
+            .and_then(|default| Some(Implied::new(streams.index_of(default)?, default.launched())))
+            .unwrap_or(Implied::NONE)
     }
 
     fn record(&self, slot: &StreamSlot, whose: Whose, least: u64) {
         let info = slot.info();
         let handle = match (info.handle, whose) {
+            // An event on the default stream waits for all blocking streams,
+            // and they for it. The thread that is about to launch there
+            // brings that about anyway; on behalf of others it could be a
+            // circle: what runs on one blocking stream may need the very
+            // launch on another that the event would hold up.
+            (_, Whose::Other) if info.ordering == StreamOrdering::Default => return,
             (Some(handle), _) => handle,
             (None, Whose::Own) => PER_THREAD,
             (None, Whose::Other) => return,
@@ -65,18 +89,23 @@ impl<'a> EventFences<'a> {
                 Whose::Own | Whose::Other => 0,
             };
             // An event belongs to the device that is current when it is made.
-            if sequence == 0 || devices::current() != Some(info.device) || !self.may_call() {
+            if sequence == 0 || devices::current() != Some(info.device) {
                 return;
             }
-            if handle > PER_THREAD && is_capturing(self.process, handle) {
+            let Some(_guard) = self.may_call() else {
                 return;
-            }
+            };
             let Some(event) = self.take(info.device) else {
                 return;
             };
+            let implied = self.implied(info);
             let recorded = call!(runtime::EVENT_RECORD, fn(u64, u64) -> i32, event, handle);
             if recorded == Some(SUCCESS) {
-                fences.push(Fence { event, sequence });
+                fences.push(Fence {
+                    event,
+                    sequence,
+                    implied,
+                });
             } else {
                 self.give(info.device, event);
             }
@@ -138,15 +167,20 @@ impl Fencing for EventFences<'_> {
             }
             slot.with_fences(|fences| {
                 while let Some(fence) = fences.oldest() {
-                    if !self.may_call() {
+                    let Some(_guard) = self.may_call() else {
                         return;
-                    }
+                    };
                     match call!(runtime::EVENT_QUERY, fn(u64) -> i32, fence.event) {
                         Some(NOT_READY) => return,
                         // An error is no answer, and will not become one:
                         // the work behind it failed or its stream is gone.
                         _ => {
                             news += slot.complete(fence.sequence);
+                            if let Some((index, sequence)) = fence.implied.get()
+                                && let Some(default) = self.process.streams.slot(index)
+                            {
+                                news += default.complete(sequence);
+                            }
                             fences.remove(fence);
                             self.give(device, fence.event);
                         }
@@ -162,7 +196,13 @@ impl Fencing for EventFences<'_> {
     }
 
     fn fence_all(&self, device: DeviceIndex, own: Option<&StreamSlot>) {
+        // Recording waits for room in the stream's queue, and what makes room
+        // may be the launch at hand.
+        let crowded = self.process.streams.in_flight(device) > MOST_AHEAD;
         for slot in self.process.streams.of(device) {
+            if crowded {
+                break;
+            }
             let is_own = own.is_some_and(|own| std::ptr::eq(own, slot));
             if !is_own {
                 self.record(slot, Whose::Other, 1);

@@ -64,22 +64,34 @@ mod interposed {
             }
         }
 
-        /// Its address: the next definition after ours, which may be
-        /// another interposer's. One that does nothing if there is none.
+        /// Its address: the next definition behind ours in load order, which
+        /// may be another interposer's. One before ours may lead to us and
+        /// would go round in circles; so where the shim was opened behind the
+        /// C library, that one's. A function that does nothing if there is
+        /// none.
         fn address(&self) -> usize {
             let known = self.address.load(Relaxed);
             if known != 0 {
                 return known;
             }
+            let (mut is_behind, mut in_libc) = (false, None);
             let found = loader::visit(|object| {
                 if loader::own_contains(object) {
+                    is_behind = true;
                     return ControlFlow::Continue(());
                 }
+                let is_libc = || loader::basename(object.path).starts_with(b"libc.so");
                 match loader::lookup(object, self.name, Version::Default) {
-                    Some(address) => ControlFlow::Break(address),
-                    None => ControlFlow::Continue(()),
+                    Some(address) if is_behind => ControlFlow::Break(address),
+                    found => {
+                        if found.is_some() && is_libc() {
+                            in_libc = found;
+                        }
+                        ControlFlow::Continue(())
+                    }
                 }
             })
+            .or(in_libc)
             .unwrap_or(nothing as *const () as usize);
             self.address.store(found, Relaxed);
             found

@@ -96,6 +96,7 @@ fn is_about_completion(hook: Hook) -> bool {
         | Hook::StreamCreateWithFlags
         | Hook::StreamDestroy
         | Hook::SetDevice
+        | Hook::OtherDevice
         | Hook::DeviceReset
         | Hook::BeginCapture
         | Hook::EndCapture
@@ -115,11 +116,17 @@ fn plain(process: &Process, export: &Export, hook: Hook, frame: &Frame, real: us
             fence::abandon(process, slot);
         }
     }
+    let captured = Stream::new(first, export.default_stream).handle;
+    if hook == Hook::BeginCapture {
+        let _unseen = sys::Unseen::new();
+        begin_capture(process, captured);
+    }
     let result = invoke(real, frame);
     let _unseen = sys::Unseen::new();
     let succeeded = status(result) == SUCCESS;
     match hook {
         Hook::SetDevice if succeeded => devices::set_current(first as u32 as i32),
+        Hook::OtherDevice => devices::forget_current(),
         Hook::StreamCreate if succeeded => {
             streams::created(process, read_handle(first), StreamOrdering::Blocking);
         }
@@ -144,20 +151,27 @@ fn plain(process: &Process, export: &Export, hook: Hook, frame: &Frame, real: us
                 settle(process, session, device, sys::now());
             }
         }
-        Hook::BeginCapture if succeeded => {
-            process
-                .captures
-                .begin(Stream::new(first, export.default_stream).handle);
-        }
+        Hook::BeginCapture if !succeeded => process.captures.end(captured),
         Hook::EndCapture if !STILL_CAPTURING.contains(&status(result)) => {
-            process
-                .captures
-                .end(Stream::new(first, export.default_stream).handle);
+            process.captures.end(captured);
         }
         Hook::ProcAddress if succeeded => handles::substitute(first, second),
         _ => {}
     }
     result
+}
+
+/// Marks a capture and waits for the fences that are being made: each for one
+/// call of the runtime that does not wait for the device. Bounded all the
+/// same, since a fork or a signal may have ended such a thread.
+fn begin_capture(process: &Process, stream: u64) {
+    process.captures.begin(stream);
+    for _ in 0..10_000 {
+        if process.captures.is_quiet() {
+            return;
+        }
+        std::thread::yield_now();
+    }
 }
 
 /// The handle that a successful creation has written.
@@ -329,9 +343,11 @@ fn event_record(call: &Call<'_>) -> u64 {
     // or for nothing.
     call.process.events.forget(event);
     let result = call.invoke();
-    let captured = call.process.captures.any() && is_capturing(call.process, stream.handle);
+    // Asked only after a success: up to HIP 6 the answer replaces the error
+    // that the program has yet to read.
+    let captured = || call.process.captures.any() && is_capturing(call.process, stream.handle);
     if status(result) == SUCCESS
-        && !captured
+        && !captured()
         && let Some(slot) = place
         && let Some(slot) = call.process.streams.index_of(slot)
     {

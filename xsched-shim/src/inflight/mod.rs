@@ -16,13 +16,7 @@ mod seqlock;
 mod stream;
 mod streams;
 
-/// The files of the protocols between threads name their atomics by this
-/// path, so that tests can compile them against loom's.
-mod atomic {
-    pub use std::sync::atomic::{AtomicU64, Ordering, fence};
-}
-
 pub use device::{Activation, DeviceWork};
 pub use events::{EventMark, EventTable};
-pub use stream::{Fence, Ordering as StreamOrdering, StreamInfo, StreamKey, StreamSlot};
+pub use stream::{Fence, Implied, Ordering as StreamOrdering, StreamInfo, StreamKey, StreamSlot};
 pub use streams::{STREAMS, StreamTable};

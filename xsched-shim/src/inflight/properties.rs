@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 use xsched_common::units::DeviceIndex;
 
-use super::{Fence, STREAMS, StreamInfo, StreamKey, StreamOrdering, StreamTable};
+use super::{Fence, Implied, STREAMS, StreamInfo, StreamKey, StreamOrdering, StreamTable};
 
 const DEVICES: u8 = 2;
 
@@ -128,6 +128,7 @@ fn run(steps: &[Step]) -> Result<(), TestCaseError> {
                             fences.push(Fence {
                                 event: slot.launched(),
                                 sequence: slot.launched(),
+                                implied: Implied::NONE,
                             });
                             expected.fences.push(expected.outstanding);
                         }

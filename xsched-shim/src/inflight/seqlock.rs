@@ -5,7 +5,7 @@
 //!
 //! `tests/protocols.rs` compiles this very file against loom's atomics.
 
-use super::atomic::{
+use crate::atomic::{
     AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
     fence,

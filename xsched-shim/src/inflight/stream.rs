@@ -69,6 +69,28 @@ pub struct Fence {
     pub event: u64,
     /// Commands of the stream that stand before it.
     pub sequence: u64,
+    /// Commands of the device's default stream that do.
+    pub implied: Implied,
+}
+
+/// Another stream's commands that are complete once a fence is: that
+/// stream's slot and how many, packed into one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Implied(u64);
+
+impl Implied {
+    /// None.
+    pub const NONE: Implied = Implied(0);
+
+    /// The first `sequence` of the stream in this slot.
+    pub fn new(slot: u16, sequence: u64) -> Implied {
+        Implied(sequence << 16 | u64::from(slot))
+    }
+
+    /// The slot and the number, unless that is zero.
+    pub fn get(self) -> Option<(u16, u64)> {
+        (self.0 >> 16 != 0).then_some((self.0 as u16, self.0 >> 16))
+    }
 }
 
 /// One stream's counts.
@@ -86,7 +108,7 @@ pub struct StreamSlot {
     fenced: AtomicU64,
     /// What `launched` was when another thread last looked.
     looked: AtomicU64,
-    fences: [[AtomicU64; 2]; FENCES],
+    fences: [[AtomicU64; 3]; FENCES],
 }
 
 /// A slot whose key is being replaced.
@@ -105,7 +127,7 @@ impl StreamSlot {
             fence_lock: AtomicU32::new(0),
             fenced: AtomicU64::new(0),
             looked: AtomicU64::new(0),
-            fences: [const { [const { AtomicU64::new(0) }; 2] }; FENCES],
+            fences: [const { [const { AtomicU64::new(0) }; 3] }; FENCES],
         }
     }
 
@@ -129,6 +151,15 @@ impl StreamSlot {
         // difference negative.
         let completed = self.completed.load(Acquire);
         self.launched().saturating_sub(completed)
+    }
+
+    /// Those of them that somebody may ask about by and by. On a default
+    /// stream only its own thread puts fences: what has none, and is not
+    /// launched upon again, would hold others up for ever.
+    pub fn fenced_in_flight(&self) -> u64 {
+        let completed = self.completed.load(Acquire);
+        let fenced = self.fenced.load(Relaxed).min(self.launched());
+        fenced.saturating_sub(completed)
     }
 
     /// All commands up to `sequence` are complete; how many of them are news.
@@ -228,13 +259,14 @@ impl Fences<'_> {
         self.0
             .fences
             .iter()
-            .any(|[event, _]| event.load(Relaxed) == 0)
+            .any(|[event, ..]| event.load(Relaxed) == 0)
     }
 
     /// Remembers a fence behind everything up to `fence.sequence`.
     pub fn push(&self, fence: Fence) {
-        for [event, sequence] in &self.0.fences {
+        for [event, sequence, implied] in &self.0.fences {
             if event.load(Relaxed) == 0 {
+                implied.store(fence.implied.0, Relaxed);
                 sequence.store(fence.sequence, Relaxed);
                 event.store(fence.event, Relaxed);
                 self.0.fenced.store(fence.sequence, Relaxed);
@@ -248,9 +280,10 @@ impl Fences<'_> {
         self.0
             .fences
             .iter()
-            .map(|[event, sequence]| Fence {
+            .map(|[event, sequence, implied]| Fence {
                 event: event.load(Relaxed),
                 sequence: sequence.load(Relaxed),
+                implied: Implied(implied.load(Relaxed)),
             })
             .filter(|fence| fence.event != 0)
             .min_by_key(|fence| fence.sequence)
@@ -258,7 +291,7 @@ impl Fences<'_> {
 
     /// Forgets a fence.
     pub fn remove(&self, fence: Fence) {
-        for [event, _] in &self.0.fences {
+        for [event, ..] in &self.0.fences {
             if event.load(Relaxed) == fence.event {
                 event.store(0, Relaxed);
             }

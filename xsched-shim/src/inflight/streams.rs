@@ -7,7 +7,7 @@ use std::sync::atomic::{
 
 use xsched_common::units::DeviceIndex;
 
-use super::stream::{CLAIMED, StreamInfo, StreamKey, StreamSlot};
+use super::stream::{CLAIMED, Ordering, StreamInfo, StreamKey, StreamSlot};
 use crate::packed::PackedCache;
 
 /// Streams with incomplete work that can be told apart; those beyond are not
@@ -120,6 +120,18 @@ impl StreamTable {
         self.of(device).map(StreamSlot::in_flight).sum()
     }
 
+    /// Those of them that hold a launch on `own` back at a cap, see
+    /// [`StreamSlot::fenced_in_flight`].
+    pub fn in_flight_before(&self, device: DeviceIndex, own: Option<&StreamSlot>) -> u64 {
+        let is_own = |slot: &StreamSlot| own.is_some_and(|own| std::ptr::eq(own, slot));
+        self.of(device)
+            .map(|slot| match slot.info().ordering {
+                Ordering::Default if !is_own(slot) => slot.fenced_in_flight(),
+                _ => slot.in_flight(),
+            })
+            .sum()
+    }
+
     /// The streams of a device.
     pub fn of(&self, device: DeviceIndex) -> impl Iterator<Item = &StreamSlot> {
         self.slots()
@@ -150,7 +162,7 @@ impl StreamTable {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stream::{Fence, Ordering};
+    use super::super::stream::{Fence, Implied};
     use super::*;
 
     const D0: DeviceIndex = DeviceIndex(0);
@@ -212,7 +224,11 @@ mod tests {
             assert_eq!(fences.unfenced(), 10);
             for (event, sequence) in [(11, 2), (12, 4), (13, 6), (14, 8)] {
                 assert!(fences.has_room());
-                fences.push(Fence { event, sequence });
+                fences.push(Fence {
+                    event,
+                    sequence,
+                    implied: Implied::NONE,
+                });
             }
             assert!(!fences.has_room());
             assert_eq!(fences.unfenced(), 2);

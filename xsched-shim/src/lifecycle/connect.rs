@@ -11,7 +11,7 @@ use xsched_common::run_dir::{RUN_DIR_ENV, RunDir, SYSTEM_RUN_DIR};
 use xsched_common::units::Nanos;
 
 use super::JoinError;
-use crate::page::{Session, move_up};
+use crate::page::{Session, is_doorbell, move_up};
 use crate::sys;
 
 /// How long a launch may be held up by joining.
@@ -50,6 +50,9 @@ pub fn connect() -> Result<Session, JoinError> {
     let [Some(control), Some(status), Some(doorbell)] = descriptors else {
         return Err(JoinError::Malformed);
     };
+    if !is_doorbell(doorbell.as_fd()) {
+        return Err(JoinError::Malformed);
+    }
     let doorbell = move_up(doorbell.as_fd()).unwrap_or(doorbell);
     let socket = move_up(socket.as_fd()).unwrap_or(socket);
     Session::map(&control, &status, doorbell, socket, sys::now()).map_err(JoinError::Page)

@@ -1,15 +1,16 @@
 //! Forks: the child is a process that has not joined.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::Relaxed};
 
+use crate::page::Session;
 use crate::process;
 
 /// Whether the kernel zeroes the state, or the handler must.
 static WIPED_BY_KERNEL: AtomicBool = AtomicBool::new(false);
-/// The session's descriptors: kept outside of the wiped state, because the
-/// child must close them.
-static DESCRIPTORS: [AtomicI32; 2] = [const { AtomicI32::new(-1) }; 2];
+/// Whose descriptors the child must close: kept outside of the wiped state.
+/// Sessions are never freed, so the child's copy of one is whole.
+static SESSION: AtomicPtr<Session> = AtomicPtr::new(std::ptr::null_mut());
 
 /// Where code lies that probes may have changed, as page numbers: first, and
 /// first behind.
@@ -30,22 +31,18 @@ pub fn install(probed: Range<usize>) {
     unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
 }
 
-/// Says which descriptors a child must close; -1 for none.
-pub fn remember(descriptors: [i32; 2]) {
-    for (to, from) in DESCRIPTORS.iter().zip(descriptors) {
-        to.store(from, Relaxed);
-    }
+/// Says whose descriptors a child must close.
+pub fn remember(session: Option<&'static Session>) {
+    let session = session.map_or(std::ptr::null(), std::ptr::from_ref);
+    SESSION.store(session.cast_mut(), Relaxed);
 }
 
-/// Without this the parent's death would not end its connection.
 unsafe extern "C" fn in_child() {
     let _unseen = crate::sys::Unseen::new();
-    for fd in &DESCRIPTORS {
-        let fd = fd.swap(-1, Relaxed);
-        if fd >= 0 {
-            // SAFETY: the child's own copy of a descriptor of ours.
-            unsafe { libc::close(fd) };
-        }
+    let session = SESSION.swap(std::ptr::null_mut(), Relaxed);
+    // SAFETY: null or a session, and sessions are never freed.
+    if let Some(session) = unsafe { session.as_ref() } {
+        session.connection.close_in_child();
     }
     drop_probes();
     if !WIPED_BY_KERNEL.load(Relaxed) {

@@ -87,6 +87,10 @@ impl fmt::Display for JoinError {
 }
 
 const RETRY: Nanos = Nanos::from_secs(1);
+/// Attempts in a row at which an agent took the connection and said nothing;
+/// each doubles the time to the next, up to half a minute.
+static SILENCES: AtomicU32 = AtomicU32::new(0);
+const MOST_SILENCES: u32 = 5;
 
 /// Prepares what must exist before the first launch. Called by the library's
 /// constructor, and by whatever comes before it (other libraries'
@@ -141,18 +145,31 @@ pub fn join(process: &Process, introduce: impl FnOnce(&Session)) {
         return;
     }
     let _unseen = sys::Unseen::new();
-    options::introduce();
     process
         .next_attempt
         .store((sys::now_coarse() + RETRY).0, Relaxed);
+    if !sys::has_memory() {
+        process.state.store(before, Release);
+        return;
+    }
+    options::introduce();
     match connect::connect() {
         Ok(session) => {
+            SILENCES.store(0, Relaxed);
             let session: &'static Session = Box::leak(Box::new(session));
             introduce(session);
             enter(process, session);
         }
         Err(why) => {
             report(&why);
+            if matches!(why, JoinError::Silent) {
+                // Each attempt costs its launch 50 ms: a stopped agent must
+                // not cost the program a twentieth of its time.
+                let silences = SILENCES.fetch_add(1, Relaxed).min(MOST_SILENCES);
+                process
+                    .next_attempt
+                    .store((sys::now_coarse() + RETRY.times(1 << silences)).0, Relaxed);
+            }
             let _ = process
                 .state
                 .compare_exchange(joining, before, AcqRel, Relaxed);
@@ -162,7 +179,7 @@ pub fn join(process: &Process, introduce: impl FnOnce(&Session)) {
 
 fn enter(process: &Process, session: &'static Session) {
     at_exit();
-    fork::remember(session.descriptors());
+    fork::remember(Some(session));
     // A program that exits in another thread meanwhile stays disabled.
     let joined = process.state.compare_exchange(
         State::Joining as u32,
@@ -171,7 +188,7 @@ fn enter(process: &Process, session: &'static Session) {
         Relaxed,
     );
     if joined.is_err() {
-        session.close();
+        session.connection.close();
         return;
     }
     process
@@ -224,8 +241,8 @@ fn leave(session: &Session) {
     process().session.store(std::ptr::null_mut(), Release);
     process().streams.complete_all();
     callers::invalidate();
-    fork::remember([-1, -1]);
-    session.close();
+    fork::remember(None);
+    session.connection.close();
 }
 
 fn report(why: &JoinError) {

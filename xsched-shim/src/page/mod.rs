@@ -1,8 +1,8 @@
 //! The pages of a joined process.
 
-mod doorbell;
+mod connection;
 
-pub use doorbell::Doorbell;
+pub use connection::Connection;
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::AtomicU64;
@@ -20,10 +20,8 @@ use xsched_common::units::Nanos;
 pub struct Session {
     control: *const ControlPage,
     status: *const StatusPage,
-    /// Rings the agent.
-    pub doorbell: Doorbell,
-    /// The joining connection; its end tells the agent that we are gone.
-    socket: std::sync::atomic::AtomicI32,
+    /// Rings the agent; its end tells the agent that we are gone.
+    pub connection: Connection,
     beat: AtomicU64,
     beat_seen: AtomicU64,
 }
@@ -70,7 +68,6 @@ impl Session {
         socket: OwnedFd,
         now: Nanos,
     ) -> Result<Session, PageError> {
-        use std::os::fd::IntoRawFd;
         let control = map_page::<ControlPage>("control", control, libc::PROT_READ, CONTROL_MAGIC)?;
         let status = map_page::<StatusPage>(
             "status",
@@ -81,8 +78,7 @@ impl Session {
         let session = Session {
             control,
             status,
-            doorbell: Doorbell::new(doorbell),
-            socket: socket.into_raw_fd().into(),
+            connection: Connection::new(socket, doorbell),
             beat: AtomicU64::new(0),
             beat_seen: AtomicU64::new(now.0),
         };
@@ -138,30 +134,9 @@ impl Session {
             return;
         };
         if Edges(control.wanted_edges.load(SeqCst)).contains(edge) {
-            self.doorbell.ring();
+            self.connection.ring();
         }
     }
-
-    /// The descriptors that stay open while joined: connection, doorbell.
-    pub fn descriptors(&self) -> [i32; 2] {
-        [self.socket.load(Relaxed), self.doorbell.raw()]
-    }
-
-    /// Ends the session: closes its descriptors, once.
-    pub fn close(&self) {
-        let socket = self.socket.swap(-1, Relaxed);
-        if socket >= 0 && is_socket(socket) {
-            // SAFETY: ours, and taken out just now.
-            unsafe { libc::close(socket) };
-        }
-        self.doorbell.close();
-    }
-}
-
-/// A program that closes descriptors it does not know may have given our
-/// number to a file of its own, which must stay open.
-fn is_socket(fd: i32) -> bool {
-    stat(fd).is_ok_and(|s| s.st_mode & libc::S_IFMT == libc::S_IFSOCK)
 }
 
 fn stat(fd: i32) -> Result<libc::stat, PageError> {
@@ -215,6 +190,17 @@ fn map_page<T>(
         return Err(PageError::Mismatch(name, why));
     }
     Ok(at.cast_const().cast())
+}
+
+/// Whether writing eight bytes to the descriptor can neither wait nor raise a
+/// signal, as with an eventfd of `EFD_NONBLOCK`: an anonymous inode, which has
+/// no file type, and not a pipe or a socket.
+pub fn is_doorbell(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: no memory is passed.
+    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
+    flags >= 0
+        && flags & libc::O_NONBLOCK != 0
+        && stat(fd.as_raw_fd()).is_ok_and(|s| s.st_mode & libc::S_IFMT == 0)
 }
 
 /// Moves a descriptor out of the range that programs count on: shells and
