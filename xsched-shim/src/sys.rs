@@ -110,6 +110,27 @@ pub fn futex_wake_all(word: &AtomicU32) {
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX) };
 }
 
+/// Where the calling function's stack is.
+#[inline(always)]
+pub fn stack_pointer() -> usize {
+    let address: usize;
+    // SAFETY: reads one register.
+    unsafe {
+        std::arch::asm!("mov {}, rsp", out(reg) address, options(nomem, nostack, preserves_flags));
+    }
+    address
+}
+
+/// Whether the thread runs on its alternate signal stack.
+pub fn on_signal_stack() -> bool {
+    // SAFETY: zero is a valid stack_t; asks only.
+    unsafe {
+        let mut stack: libc::stack_t = std::mem::zeroed();
+        libc::sigaltstack(std::ptr::null(), &raw mut stack) == 0
+            && stack.ss_flags & libc::SS_ONSTACK != 0
+    }
+}
+
 /// Which thread of its process calls.
 pub fn thread_kind() -> xsched_common::gate::ThreadKind {
     // SAFETY: no preconditions.

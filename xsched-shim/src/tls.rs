@@ -15,9 +15,9 @@ global_asm!(
     "    .globl xsched_thread",
     "    .hidden xsched_thread",
     "    .type xsched_thread, @object",
-    "    .size xsched_thread, 8",
+    "    .size xsched_thread, 16",
     "xsched_thread:",
-    "    .zero 8",
+    "    .zero 16",
     "    .text",
 );
 
@@ -26,10 +26,13 @@ global_asm!(
 pub struct Thread {
     /// The current device plus one; zero while unknown.
     pub device: Cell<u32>,
-    /// Whether the thread is at the gate: a signal handler that launches
-    /// must not queue behind the very thread that it interrupts.
-    pub at_gate: Cell<u32>,
+    /// Where on its stack the thread waits at the gate, or zero: a signal
+    /// handler that launches must not queue behind the very thread that it
+    /// interrupts.
+    pub at_gate: Cell<usize>,
 }
+
+const _: () = assert!(size_of::<Thread>() == 16 && align_of::<Thread>() == 8);
 
 /// The calling thread's words.
 #[inline(always)]

@@ -7,6 +7,7 @@ mod line;
 mod wait;
 
 pub use line::Line;
+pub use wait::wake;
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
@@ -30,6 +31,11 @@ pub trait Fencing {
     /// Puts a fence on every stream of the device that has work and no
     /// fence; `own` is the calling thread's.
     fn fence_all(&self, device: DeviceIndex, own: Option<&StreamSlot>);
+
+    /// The thread is about to sleep: what the looking has changed for the
+    /// program in this thread is put right, since a signal handler may look,
+    /// or never come back.
+    fn pause(&self);
 }
 
 /// A command at the gate.

@@ -1,6 +1,6 @@
 //! Waiting at a gate that is not open.
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use xsched_common::gate::{
     Decision, Evidence, GateView, GateWord, Guard, Limits, Turn, Waiter, decide, fence_batch,
@@ -43,9 +43,12 @@ pub fn pass(process: &Process, session: &Session, command: Command<'_>, fencing:
     ) else {
         return;
     };
-    if tls::with(|thread| thread.at_gate.replace(1)) != 0 {
+    let here = sys::stack_pointer();
+    let waiting = tls::with(|thread| thread.at_gate.get());
+    if waiting != 0 && is_inside(waiting, here) {
         return;
     }
+    tls::with(|thread| thread.at_gate.set(here));
     let unseen = sys::Unseen::new();
     crate::callers::heed(session);
     wait(
@@ -64,9 +67,16 @@ pub fn pass(process: &Process, session: &Session, command: Command<'_>, fencing:
     tls::with(|thread| thread.at_gate.set(0));
 }
 
+/// Whether a wait that began at `waiting` on this thread's stack goes on while
+/// the thread is `here`: in a signal handler. A handler that jumped out of it
+/// (siglongjmp) has left a mark that means nothing.
+fn is_inside(waiting: usize, here: usize) -> bool {
+    here < waiting || sys::on_signal_stack()
+}
+
 fn wait(parts: &Parts<'_>, fencing: &impl Fencing) {
-    let mut place = parts.line.enter();
     let arrived = sys::now();
+    let mut place = parts.line.enter(arrived, &parts.status.waiting);
     let waiter = Waiter::new(arrived, sys::thread_kind());
     let device = parts.command.device;
     parts.work.begin(parts.session, parts.status, device);
@@ -78,7 +88,13 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing) {
     let mut slept = false;
     let mut watch = Watch::new(arrived);
     loop {
-        let turn = place.turn();
+        // The process has left the agent: it exits, or another thread found
+        // the lease expired.
+        let session = parts.process.session.load(Acquire);
+        if !std::ptr::eq(session, parts.session) {
+            break;
+        }
+        let turn = place.turn(sys::now());
         if turn == Turn::First {
             reap(parts, fencing);
         }
@@ -95,7 +111,7 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing) {
             Decision::Wait { until } => {
                 if !slept {
                     slept = true;
-                    parts.status.waiting.fetch_add(1, SeqCst);
+                    place.sleeps();
                     // Once more, because a drainer that did not see this
                     // thread waiting may have said idle since it arrived.
                     parts.work.begin(parts.session, parts.status, device);
@@ -108,6 +124,7 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing) {
                     }
                     Turn::Behind => timeout = timeout.min(BEHIND_POLL),
                 }
+                fencing.pause();
                 sys::futex_wait(&parts.control.word, word.0, timeout);
             }
         }
@@ -123,7 +140,6 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing) {
         sys::futex_wake_all(&parts.control.word);
     }
     if slept {
-        parts.status.waiting.fetch_sub(1, SeqCst);
         let status = parts.session.status();
         status.waits.fetch_add(1, Relaxed);
         status.gate_waits.record(sys::now().since(arrived));
@@ -204,6 +220,16 @@ fn pass_by(parts: &Parts<'_>, guard: Guard, word: GateWord, now: Nanos) {
             parts.line.double(word);
         }
         Guard::Lease => lifecycle::detach(parts.session),
+    }
+}
+
+/// Wakes whoever waits anywhere, because the process has left the agent.
+pub fn wake(session: &Session) {
+    let (control, status) = (session.control(), session.status());
+    for (control, status) in control.devices.iter().zip(&status.devices) {
+        if status.waiting.load(Relaxed) != 0 {
+            sys::futex_wake_all(&control.word);
+        }
     }
 }
 

@@ -216,14 +216,18 @@ impl Fencing for EventFences<'_> {
             self.record(own, Whose::Own, 1);
         }
     }
+
+    fn pause(&self) {
+        if let Some(error) = self.error.take() {
+            error.restore();
+        }
+    }
 }
 
 impl Drop for EventFences<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        if let Some(error) = self.error.get() {
-            error.restore();
-        }
+        self.pause();
     }
 }
 

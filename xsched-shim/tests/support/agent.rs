@@ -4,7 +4,7 @@ use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -26,12 +26,15 @@ pub enum Manner {
     Mute,
     /// It sends pages that could be shrunk.
     Unsealed,
+    /// Its doorbell is a pipe: full, it would block; closed, it would kill.
+    PipeForDoorbell,
 }
 
 /// A running agent.
 pub struct Agent {
     dir: TempDir,
     clients: Arc<Mutex<Vec<Arc<Client>>>>,
+    accepted: Arc<AtomicUsize>,
     alive: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -69,7 +72,8 @@ impl Agent {
         let listener = listen(&path);
         let clients: Arc<Mutex<Vec<Arc<Client>>>> = Arc::default();
         let alive = Arc::new(AtomicBool::new(true));
-        let (c, a) = (clients.clone(), alive.clone());
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let (c, a, connections) = (clients.clone(), alive.clone(), accepted.clone());
         let acceptor = std::thread::spawn(move || {
             let mut mute = Vec::new();
             while a.load(Relaxed) {
@@ -88,6 +92,7 @@ impl Agent {
                 }
                 // SAFETY: new and owned by nobody else.
                 let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+                connections.fetch_add(1, Relaxed);
                 match manner {
                     Manner::Mute => mute.push(socket),
                     _ => {
@@ -111,6 +116,7 @@ impl Agent {
         Agent {
             dir,
             clients,
+            accepted,
             alive,
             threads: vec![acceptor, heart],
         }
@@ -129,6 +135,11 @@ impl Agent {
             found.is_some()
         });
         found.expect("just found")
+    }
+
+    /// How many connections were made.
+    pub fn accepted(&self) -> usize {
+        self.accepted.load(Relaxed)
     }
 
     /// How many have joined.
@@ -281,8 +292,16 @@ fn serve(socket: OwnedFd, id: u64, manner: Manner) -> Option<Client> {
         }
     }
     // SAFETY: a new descriptor.
-    let doorbell =
-        unsafe { OwnedFd::from_raw_fd(libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)) };
+    let doorbell = unsafe {
+        let mut pipe = [0; 2];
+        OwnedFd::from_raw_fd(if manner == Manner::PipeForDoorbell {
+            assert_eq!(libc::pipe2(pipe.as_mut_ptr(), libc::O_NONBLOCK), 0);
+            libc::close(pipe[0]);
+            pipe[1]
+        } else {
+            libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)
+        })
+    };
     let fds = [&control_fd, &status_fd, &doorbell].map(AsRawFd::as_raw_fd);
     send(&socket, reply, &fds);
     Some(Client {

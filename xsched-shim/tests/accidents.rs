@@ -1,0 +1,279 @@
+//! Programs and surroundings that no shim expects: each case here once hurt,
+//! or would hurt, a program that runs well without the shim.
+
+mod support;
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use support::agent::{Agent, Client, Manner};
+use support::puppet::Puppet;
+use support::{Guard, Preload, eventually, program, shim, stdout_of};
+use xsched_common::gate::GateMode;
+
+/// A program that is spoken to line by line.
+struct Dialogue {
+    child: Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+    _guard: Guard,
+}
+
+impl Dialogue {
+    fn begin(command: &mut Command) -> Dialogue {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let output = child.stdout.take().expect("piped");
+        Dialogue {
+            _guard: Guard::watch(&child),
+            child,
+            lines: BufReader::new(output).lines(),
+        }
+    }
+
+    fn line(&mut self) -> String {
+        let line = self.lines.next().expect("a line, not the end");
+        line.expect("readable")
+    }
+
+    fn number(&mut self) -> u64 {
+        let line = self.line();
+        line.parse().unwrap_or_else(|_| panic!("{line}"))
+    }
+
+    fn go_on(&mut self) {
+        let input = self.child.stdin.as_mut().expect("piped");
+        input.write_all(b"\n").expect("the program reads");
+    }
+
+    fn end(mut self) {
+        drop(self.child.stdin.take());
+        support::succeeded(self.child.wait().expect("the program ends"));
+    }
+}
+
+fn accident(what: &str, dir: &Path) -> Command {
+    let mut command = program("accidents", Preload::Shim, dir);
+    command.arg(what);
+    command
+}
+
+/// The simulated device's runtimes and a program for them.
+fn simulated(dir: &Path, name: &str, agent: &Agent) -> Command {
+    let exe = std::env::current_exe().expect("the test has a path");
+    let hip = dir.join("hip");
+    hipsim::install::install(&exe.with_file_name("libhipsim.so"), &hip).expect("hipsim is built");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let binary: PathBuf = dir.join(name);
+    let made = Command::new("cc")
+        .args(["-O1", "-Wall", "-Werror", "-I"])
+        .arg(root.join("../hipsim/include"))
+        .arg(root.join(format!("tests/programs/simulated/{name}.c")))
+        .arg(hip.join("libamdhip64.so.6"))
+        .arg("-o")
+        .arg(&binary)
+        .status()
+        .expect("a C compiler");
+    assert!(made.success());
+    let mut command = Command::new(binary);
+    command
+        .env("LD_LIBRARY_PATH", &hip)
+        .env("LD_PRELOAD", shim())
+        .env("XSCHED_RUN_DIR", agent.dir())
+        .env("HIPSIM_DEVICE", dir.join("device"));
+    command
+}
+
+fn joined(agent: &Agent, command: &mut Command) -> (Dialogue, std::sync::Arc<Client>) {
+    let mut dialogue = Dialogue::begin(command);
+    assert_eq!(dialogue.line(), "joined");
+    (dialogue, agent.client(0))
+}
+
+#[test]
+fn an_interposer_before_the_shim_is_not_led_in_circles() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let interposer = dir.path().join("libinterposer.so");
+    let made = Command::new("cc")
+        .args(["-shared", "-fPIC", "-DSHARED", "-O2"])
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/interposer.c"))
+        .arg("-o")
+        .arg(&interposer)
+        .status();
+    assert!(made.is_ok_and(|status| status.success()));
+    for order in [[&*interposer, &*shim()], [&*shim(), &*interposer]] {
+        let preload = order.map(|path| path.to_str().expect("UTF-8")).join(":");
+        let mut command = accident("lookup", dir.path());
+        command.arg("libamdhip64.so.5").env("LD_PRELOAD", &preload);
+        assert_eq!(stdout_of(&mut command), "1 1\n", "{preload}");
+    }
+}
+
+#[test]
+fn a_closed_standard_error_kills_nobody() {
+    let agent = Agent::start();
+    let (reader, writer) = pipe();
+    drop(reader);
+    let mut command = accident("launch", agent.dir());
+    command.env("XSCHED_VERBOSE", "1").stderr(writer);
+    let child = command.stdout(Stdio::piped()).spawn().expect("starts");
+    let _guard = Guard::watch(&child);
+    let output = child.wait_with_output().expect("ends");
+    assert!(output.status.success(), "{}", output.status);
+    assert_eq!(output.stdout, b"0\n");
+}
+
+#[test]
+fn a_standard_error_that_nobody_reads_holds_nobody_up() {
+    let agent = Agent::start();
+    let (reader, writer) = pipe();
+    // Full to the last byte.
+    set_flags(&writer, libc::O_NONBLOCK);
+    let mut full = std::fs::File::from(writer.try_clone().expect("dup"));
+    while full.write(&[b'x'; 4096]).is_ok() {}
+    while full.write(b"x").is_ok() {}
+    set_flags(&writer, 0);
+    let begun = Instant::now();
+    let mut command = accident("launch", agent.dir());
+    command.env("XSCHED_VERBOSE", "1").stderr(writer);
+    let child = command.stdout(Stdio::piped()).spawn().expect("starts");
+    let _guard = Guard::watch(&child);
+    let output = child.wait_with_output().expect("ends");
+    drop(reader);
+    assert_eq!(output.stdout, b"0\n");
+    assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn a_program_without_memory_goes_on() {
+    let agent = Agent::start();
+    assert_eq!(stdout_of(&mut accident("memory", agent.dir())), "0 5\n");
+    assert_eq!(agent.joined(), 0, "joining takes memory");
+}
+
+#[test]
+fn a_sandboxed_program_keeps_its_errno() {
+    let agent = Agent::start();
+    assert_eq!(
+        stdout_of(&mut accident("sandbox", agent.dir())),
+        "0 5 4242\n"
+    );
+}
+
+#[test]
+fn a_jump_out_of_the_gate_blocks_nobody_for_ever() {
+    let agent = Agent::start();
+    let (mut program, client) = joined(&agent, &mut accident("jump", agent.dir()));
+    client.set(0, GateMode::Closed);
+    program.go_on();
+    let (first, second) = (program.number(), program.number());
+    // The first launch after the jump finds its thread's own stale place
+    // before it; the second waits as any other.
+    let guards = client.status().guards.each_ref().map(|n| n.load(Relaxed));
+    assert!(
+        (80..8_000).contains(&first),
+        "{first} ms, {second} ms, {guards:?}, {}",
+        client.device(0).in_flight.load(Relaxed)
+    );
+    assert!((80..2_000).contains(&second), "{second} ms");
+    assert_eq!(client.device(0).waiting.load(Relaxed), 0);
+    program.go_on();
+    program.end();
+}
+
+#[test]
+fn exit_frees_who_waits() {
+    let agent = Agent::start();
+    let mut waits: Vec<_> = (0..5)
+        .map(|n| {
+            let mut program = Dialogue::begin(&mut accident("exit", agent.dir()));
+            assert_eq!(program.line(), "joined");
+            agent.client(n).set(0, GateMode::Closed);
+            program.go_on();
+            let waited = program.number();
+            program.end();
+            waited
+        })
+        .collect();
+    waits.sort_unstable();
+    assert!(waits[2] < 60, "the trickle would be 80 ms away: {waits:?}");
+}
+
+#[test]
+fn a_full_queue_is_not_waited_for() {
+    let agent = Agent::start();
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut program = Dialogue::begin(&mut simulated(dir.path(), "crowd", &agent));
+    assert_eq!(program.line(), "full");
+    agent.client(0).set(0, GateMode::Capped(1));
+    program.go_on();
+    assert_eq!(program.line(), "launched");
+    agent.client(0).set(0, GateMode::Open);
+    assert_eq!(program.line(), "0");
+    program.end();
+}
+
+#[test]
+fn contexts_change_the_device() {
+    let agent = Agent::start();
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut command = simulated(dir.path(), "contexts", &agent);
+    let mut program = Dialogue::begin(command.env("HIPSIM_DEVICES", "2"));
+    assert_eq!(program.line(), "0");
+    let client = agent.client(0);
+    let admitted = |device: usize| client.device(device).admitted.load(Relaxed);
+    assert_eq!((admitted(0), admitted(1)), (301, 20));
+    program.go_on();
+    program.end();
+}
+
+#[test]
+fn an_agent_that_is_stopped_costs_less_and_less() {
+    let agent = Agent::start_with(Manner::Mute);
+    let mut puppet = Puppet::start(agent.dir());
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(5_500) {
+        puppet.run("launch 1 0");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // At 0, 1, 3 and 7 s instead of once per second.
+    assert!((2..=3).contains(&agent.accepted()), "{}", agent.accepted());
+    puppet.quit();
+}
+
+#[test]
+fn a_doorbell_that_could_block_or_kill_is_refused() {
+    let agent = Agent::start_with(Manner::PipeForDoorbell);
+    let mut puppet = Puppet::start(agent.dir());
+    eventually("an attempt", || {
+        puppet.run("launch 5 0");
+        agent.accepted() > 0
+    });
+    agent.client(0).set(0, GateMode::Closed);
+    assert!(puppet.run("launch 5 0") < Duration::from_millis(15));
+    assert_eq!(agent.client(0).status().launch_totals().total(), 0);
+    puppet.quit();
+}
+
+fn pipe() -> (OwnedFd, OwnedFd) {
+    let mut ends = [0; 2];
+    // SAFETY: two new descriptors, checked.
+    unsafe {
+        assert_eq!(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC), 0);
+        (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1]))
+    }
+}
+
+fn set_flags(fd: &OwnedFd, flags: i32) {
+    // SAFETY: no memory is passed.
+    assert_eq!(
+        unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags) },
+        0
+    );
+}

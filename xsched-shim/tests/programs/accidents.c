@@ -1,0 +1,144 @@
+/* What programs and their surroundings do that nobody expects of them. */
+#define _GNU_SOURCE
+#include "hip.h"
+#include <dlfcn.h>
+#include <errno.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+static const dim3 one = { 1, 1, 1 };
+
+static int launch(int n) {
+    int error = 0;
+    for (int i = 0; i < n; i++) error |= hipLaunchKernel(NULL, one, one, NULL, 0, NULL);
+    return error;
+}
+
+static long now_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* Overrides the C library's for every library of the process. */
+static int refuse;
+extern void *__libc_malloc(size_t size);
+void *malloc(size_t size) {
+    if (refuse) { errno = ENOMEM; return NULL; }
+    return __libc_malloc(size);
+}
+
+static int without_memory(void) {
+    refuse = 1;
+    int error = launch(5);
+    refuse = 0;
+    return printf("%d %lu\n", error, fake_launches), 0;
+}
+
+/* Look-ups through whatever stands before the shim. */
+static int look_up(const char *runtime) {
+    void *handle = dlopen(runtime, RTLD_NOW | RTLD_NOLOAD);
+    void *by_default = dlsym(RTLD_DEFAULT, "getpid");
+    void *by_handle = handle ? dlsym(handle, "hipLaunchKernel") : NULL;
+    return printf("%d %d\n", by_default != NULL, by_handle == (void *)hipLaunchKernel), 0;
+}
+
+/* No sockets and no links for this program, as in a sandbox; errno is its own. */
+static int in_a_sandbox(void) {
+#define REFUSE(name) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##name, 0, 1), \
+                     BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM)
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        REFUSE(socket), REFUSE(connect), REFUSE(readlink), REFUSE(readlinkat), REFUSE(madvise),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = { sizeof filter / sizeof *filter, filter };
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+        return perror("seccomp"), 1;
+    errno = 4242;
+    int error = launch(5);
+    return printf("%d %lu %d\n", error, fake_launches, errno), 0;
+}
+
+/* A signal handler that jumps out of a wait at the gate. */
+static sigjmp_buf out;
+static void jump(int signal) { (void)signal; siglongjmp(out, 1); }
+
+static void *interrupted(void *data) {
+    (void)data;
+    volatile long begun = now_ms();
+    if (!sigsetjmp(out, 1)) {
+        launch(1);
+        printf("not interrupted\n");
+    }
+    begun = now_ms();
+    launch(1);
+    printf("%ld\n", now_ms() - begun);
+    begun = now_ms();
+    launch(1);
+    printf("%ld\n", now_ms() - begun);
+    fflush(stdout);
+    return NULL;
+}
+
+static int jump_out(void) {
+    pthread_t thread;
+    launch(1); /* joins */
+    printf("joined\n");
+    fflush(stdout);
+    getchar(); /* until the gate is closed */
+    signal(SIGUSR1, jump);
+    pthread_create(&thread, NULL, interrupted, NULL);
+    usleep(30000);
+    pthread_kill(thread, SIGUSR1);
+    pthread_join(thread, NULL);
+    getchar();
+    return 0;
+}
+
+static void *wait_at_gate(void *data) {
+    (void)data;
+    launch(1);
+    return NULL;
+}
+static pthread_t waiter;
+static long exit_begun;
+static void join_waiter(void) {
+    pthread_join(waiter, NULL);
+    printf("%ld\n", now_ms() - exit_begun);
+}
+
+/* A destructor that waits for a thread which waits at the gate. */
+static int exit_beside_a_waiter(void) {
+    atexit(join_waiter);
+    launch(1);
+    printf("joined\n");
+    fflush(stdout);
+    getchar();
+    pthread_create(&waiter, NULL, wait_at_gate, NULL);
+    usleep(20000);
+    exit_begun = now_ms();
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    const char *what = argc > 1 ? argv[1] : "";
+    if (!strcmp(what, "memory")) return without_memory();
+    if (!strcmp(what, "lookup")) return look_up(argv[2]);
+    if (!strcmp(what, "sandbox")) return in_a_sandbox();
+    if (!strcmp(what, "jump")) return jump_out();
+    if (!strcmp(what, "exit")) return exit_beside_a_waiter();
+    if (!strcmp(what, "launch")) return printf("%d\n", launch(5)), 0;
+    return 2;
+}
