@@ -94,6 +94,27 @@ static void spinning_on_results_in_host_memory(void) {
     SHOW(hipStreamSynchronize(s));
 }
 
-CASES(CASE(kernel_needs_a_later_launch), CASE(kernel_needs_another_threads_launches),
+/* A shim's own event on the default stream would wait for the one blocking stream, and hold up the other: natively
+ * nothing is on the default stream any more. */
+static void blocking_streams_need_each_other_after_default_work(void) {
+    hipStream_t a = stream_of(0), b = stream_of(0);
+    uint64_t *p = device(8);
+    for (int round = 0; round < 10; round++) {
+        uint32_t *flag = device(4);
+        for (int i = 0; i < 6; i++) count(p, 1, NULL);
+        while (hipStreamQuery(NULL)) continue;
+        for (int i = 0; i < 6; i++) count(p, 1, NULL);
+        while (__atomic_load_n(p, __ATOMIC_SEQ_CST) != 13u * (unsigned)round + 12) continue;
+        hold(a, flag);
+        count(p, 1, a);
+        fill(flag, 1, 1, b);
+        OK(hipStreamSynchronize(a));
+        TRUE(*p == 13u * ((unsigned)round + 1));
+    }
+    say("counted %lu", (unsigned long)*p);
+    SHOW(hipDeviceSynchronize());
+}
+
+CASES(CASE(kernel_needs_a_later_launch), CASE(blocking_streams_need_each_other_after_default_work), CASE(kernel_needs_another_threads_launches),
       CASE(host_function_frees_another_stream), CASE(values_travel_around_a_ring_of_streams),
       CASE(spinning_on_results_in_host_memory))

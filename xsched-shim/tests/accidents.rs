@@ -272,8 +272,6 @@ fn pipe() -> (OwnedFd, OwnedFd) {
 
 fn set_flags(fd: &OwnedFd, flags: i32) {
     // SAFETY: no memory is passed.
-    assert_eq!(
-        unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags) },
-        0
-    );
+    let set = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags) };
+    assert_eq!(set, 0);
 }

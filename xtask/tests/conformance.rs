@@ -61,6 +61,28 @@ fn programs_behave_under_the_shim_as_without() {
     assert!(waits > 500, "only {waits} launches waited at the gate");
 }
 
+/// The same with the gate in the runtime's own table: a few cases in each of the versions that have one.
+#[test]
+fn strict_mode_behaves_the_same() {
+    for abi in ["6", "7"] {
+        let mut arguments = vec!["--strict", "--abi", abi, "--rounds", "2"];
+        for case in [
+            "dlopen_and_dlsym",
+            "library_opened_with_deepbind",
+            "capture",
+            "event_wait",
+            "later_launch",
+            "bad_",
+            "first_use",
+        ] {
+            arguments.extend(["--case", case]);
+        }
+        let suite = conformance(&arguments);
+        assert_eq!(suite.report["failed"], 0, "{}", suite.progress);
+        assert!(suite.cases().len() >= 12, "{}", suite.progress);
+    }
+}
+
 #[test]
 fn what_goes_wrong_is_reported_as_what_it_is() {
     let folder = sources("faulty");
@@ -93,15 +115,14 @@ fn what_goes_wrong_is_reported_as_what_it_is() {
     );
 }
 
-/// The cases themselves can fail: here with a shim that defers launches.
-#[test]
-fn bad_shims_are_caught() {
+/// A shim from conformance/faulty/shims under some cases.
+fn with_shim(name: &str, cases: &[&str], more: &[&str]) -> Suite {
     let dir = tempfile::tempdir().expect("a directory");
-    let shim = dir.path().join("libdeferring.so");
+    let shim = dir.path().join(format!("lib{name}.so"));
     let compiled = Command::new("cc")
         .args(["-shared", "-fPIC", "-O1", "-pthread", "-I"])
         .arg(sources("../hipsim/include"))
-        .arg(sources("faulty/shims/deferring.c"))
+        .arg(sources(&format!("faulty/shims/{name}.c")))
         .arg("-o")
         .arg(&shim)
         .arg("-ldl")
@@ -109,19 +130,59 @@ fn bad_shims_are_caught() {
     assert!(compiled.is_ok_and(|status| status.success()), "cc");
     let shim = shim.to_str().expect("UTF-8");
     let mut arguments = vec!["--shim", shim, "--watchdog", "3", "--rounds", "1"];
-    for case in [
-        "arguments_reused_at_once",
-        "cross_stream_event_wait",
-        "bad_functions",
-        "host_function_and_2d_copy",
-        "capture_of_20_launches",
-    ] {
+    arguments.extend(more);
+    for case in cases {
         arguments.extend(["--case", case]);
     }
-    let suite = conformance(&arguments);
-    assert_eq!(suite.cases().len(), 6, "{}", suite.progress);
-    assert_eq!(suite.report["failed"], 6, "{}", suite.progress);
+    conformance(&arguments)
+}
+
+/// The cases themselves can fail: here with a shim built like XSched's, and by what is known to go wrong under that.
+#[test]
+fn bad_shims_are_caught() {
+    let cases = [
+        "device_synchronize_after_64_launches",
+        "sync_memcpy_after_launches",
+        "cross_stream_event_wait",
+        "null_stream_and_blocking_streams",
+        "host_function_and_2d_copy_keep_their_place",
+        "capture_of_20_launches",
+        "arguments_reused_at_once_params",
+        "arguments_reused_at_once_extra",
+        "bad_functions",
+    ];
+    let suite = with_shim("deferring", &cases, &[]);
+    for case in cases {
+        let [native, open, _] = suite.outcomes(case);
+        assert_eq!(native, "ok", "{case}: {}", suite.progress);
+        assert_ne!(open, "ok", "{case}: {}", suite.progress);
+    }
+    assert_eq!(suite.report["failed"], cases.len(), "{}", suite.progress);
     assert!(!suite.success);
+}
+
+/// Fences without regard to captures: on the capturing stream itself, and by another thread on its own.
+#[test]
+fn fences_in_captures_are_caught() {
+    let suite = with_shim(
+        "fencing",
+        &[
+            "capture_of_20_launches",
+            "capture_across_streams",
+            "global_capture_beside",
+            "relaxed_capture_beside",
+        ],
+        &[],
+    );
+    for case in [
+        "capture_of_20_launches",
+        "capture_across_streams",
+        "global_capture_beside_another_threads_launches",
+        "relaxed_capture_beside_another_threads_launches",
+    ] {
+        assert_eq!(suite.outcomes(case)[0], "ok", "{}", suite.progress);
+        assert_eq!(suite.outcomes(case)[1], "differs", "{}", suite.progress);
+    }
 }
 
 /// Programs that never meet the gate prove nothing about it, whatever they print.

@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::ffi::CStr;
 
+use super::exports::major_version;
+
 /// An error code the simulator itself returns. `hipSuccess` is `Ok(())`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
@@ -38,6 +40,7 @@ pub enum HipError {
     StreamCaptureIsolation = 905,
     StreamCaptureImplicit = 906,
     CapturedEvent = 907,
+    StreamCaptureWrongThread = 908,
     GraphExecUpdateFailure = 910,
 }
 
@@ -49,26 +52,55 @@ pub type Result<T = ()> = std::result::Result<T, HipError>;
 
 thread_local! {
     static LAST_ERROR: Cell<i32> = const { Cell::new(SUCCESS) };
+    static LAST_RESULT: Cell<i32> = const { Cell::new(SUCCESS) };
 }
 
-/// Turns a result into the code an API returns and remembers a failure for `hipGetLastError`.
-/// `hipErrorNotReady` is an answer, not a failure: polling must not leave an error behind.
-pub fn code(result: Result) -> i32 {
-    let Err(error) = result else { return SUCCESS };
-    if error != HipError::NotReady {
-        LAST_ERROR.set(error as i32);
+/// What a runtime remembers for `hipGetLastError`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Memory {
+    /// What the last call returned, a success too (HIP up to 6; ROCm/clr, HIP_RETURN of `hip_internal.hpp`).
+    Result,
+    /// The last failure, until it is asked for. `hipErrorNotReady` is an answer and no failure (HIP 7).
+    Failure,
+}
+
+impl Memory {
+    fn of(major: u8) -> Memory {
+        if major < 7 {
+            Memory::Result
+        } else {
+            Memory::Failure
+        }
     }
-    error as i32
 }
 
-/// The last failure of this thread; it stays.
+/// Turns a result into the code an API returns and remembers it for `hipGetLastError`.
+pub fn code(result: Result) -> i32 {
+    remember(Memory::of(major_version()), result)
+}
+
+fn remember(memory: Memory, result: Result) -> i32 {
+    let code = result.map_or_else(|error| error as i32, |()| SUCCESS);
+    LAST_RESULT.set(code);
+    if memory == Memory::Result || !matches!(result, Ok(()) | Err(HipError::NotReady)) {
+        LAST_ERROR.set(code);
+    }
+    code
+}
+
+/// The last error of this thread; it stays.
 pub fn peek_last() -> i32 {
     LAST_ERROR.get()
 }
 
-/// The last failure of this thread; it is forgotten.
+/// The last error of this thread; it is forgotten.
 pub fn take_last() -> i32 {
     LAST_ERROR.replace(SUCCESS)
+}
+
+/// What the last call of this thread returned (`hipExtGetLastError` of HIP 7); it is forgotten.
+pub fn take_last_result() -> i32 {
+    LAST_RESULT.replace(SUCCESS)
 }
 
 /// Name and description of any code of the API.
@@ -160,14 +192,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn not_ready_is_no_last_error() {
+    fn hip_7_remembers_failures_until_they_are_read() {
+        let code = |result| remember(Memory::of(7), result);
         take_last();
         assert_eq!(code(Err(HipError::NotReady)), 600);
-        assert_eq!(peek_last(), SUCCESS);
+        assert_eq!(peek_last(), SUCCESS, "not ready is no failure");
         assert_eq!(code(Err(HipError::InvalidValue)), 1);
         assert_eq!(code(Ok(())), SUCCESS);
         assert_eq!(peek_last(), 1, "a success does not clear the last error");
-        assert_eq!(take_last(), 1);
-        assert_eq!(peek_last(), SUCCESS);
+        assert_eq!((take_last(), peek_last()), (1, SUCCESS));
+        code(Err(HipError::NotReady));
+        assert_eq!((take_last_result(), take_last_result()), (600, SUCCESS));
+    }
+
+    #[test]
+    fn hip_up_to_6_remembers_the_last_result() {
+        for major in [5, 6] {
+            let code = |result| remember(Memory::of(major), result);
+            code(Err(HipError::InvalidValue));
+            assert_eq!((peek_last(), take_last(), peek_last()), (1, 1, SUCCESS));
+            code(Err(HipError::NotReady));
+            assert_eq!(peek_last(), 600);
+            code(Ok(()));
+            assert_eq!(peek_last(), SUCCESS, "a success clears the last error");
+        }
     }
 }

@@ -7,7 +7,7 @@ use super::graph_nodes::{NodeHandle, handles};
 use super::support::{DefaultStream, put, run, stream};
 use crate::abi::error::{HipError, Result};
 use crate::abi::types::{GraphHandle, StreamHandle};
-use crate::runtime::capture::Status;
+use crate::runtime::capture::{Mode, Status, exchange_heeded};
 use crate::runtime::streams::LEGACY;
 
 fn begin_on(
@@ -20,9 +20,7 @@ fn begin_on(
     if id == LEGACY {
         return Err(HipError::StreamCaptureUnsupported);
     }
-    if !(0..=2).contains(&mode) {
-        return Err(HipError::InvalidValue);
-    }
+    let mode = Mode::new(mode)?;
     let mut core = runtime.lock();
     if core
         .streams
@@ -33,7 +31,7 @@ fn begin_on(
     {
         return Err(HipError::IllegalState);
     }
-    let capture = core.captures.begin(id, into)?;
+    let capture = core.captures.begin(id, mode, into)?;
     if let Some(stream) = core.streams.get_mut(id) {
         stream.capture = Some(capture);
     }
@@ -50,7 +48,11 @@ fn end_on(of: StreamHandle, default: DefaultStream) -> Result<u64> {
         .capture;
     let capture = capture.ok_or(HipError::IllegalState)?;
     let ended = core.captures.end(capture, id);
-    if ended != Err(HipError::StreamCaptureUnmatched) {
+    let goes_on = [
+        HipError::StreamCaptureUnmatched,
+        HipError::StreamCaptureWrongThread,
+    ];
+    if !ended.is_err_and(|error| goes_on.contains(&error)) {
         // The streams that joined the capture leave it with its origin.
         for stream in core
             .streams
@@ -263,12 +265,15 @@ pub unsafe extern "C" fn update_dependencies(
 }
 
 pub unsafe extern "C" fn exchange_mode(mode: *mut c_int) -> i32 {
-    // Modes only say what other threads may do during a capture, which is not restricted here.
     run(|| {
         if mode.is_null() {
-            Err(HipError::InvalidValue)
-        } else {
-            Ok(())
+            return Err(HipError::InvalidValue);
         }
+        // SAFETY: the program's pointer, not null.
+        unsafe {
+            let before = exchange_heeded(Mode::new(*mode)?);
+            *mode = before as c_int;
+        }
+        Ok(())
     })
 }

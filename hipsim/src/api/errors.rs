@@ -3,10 +3,20 @@
 use std::ffi::c_char;
 
 use super::support::put;
-use crate::abi::error::{HipError, SUCCESS, describe, peek_last, take_last};
+use crate::abi::error::{HipError, SUCCESS, describe, peek_last, take_last, take_last_result};
+use crate::abi::exports::major_version;
 
 pub unsafe extern "C" fn get_last() -> i32 {
     take_last()
+}
+
+/// Before HIP 7 the same as `hipGetLastError`.
+pub unsafe extern "C" fn get_last_result() -> i32 {
+    if major_version() < 7 {
+        take_last()
+    } else {
+        take_last_result()
+    }
 }
 
 pub unsafe extern "C" fn peek() -> i32 {

@@ -6,8 +6,11 @@ use super::support::{DefaultStream, put, run, stream};
 use crate::abi::error::{HipError, Result};
 use crate::abi::types::{EVENT_DISABLE_TIMING, EventHandle, StreamHandle};
 use crate::runtime;
+use crate::runtime::capture::Status;
 use crate::runtime::command::{Command, Executor};
+use crate::runtime::core::Core;
 use crate::runtime::events::{self, EventId, Recorded, Timing};
+use crate::runtime::streams::LEGACY;
 use crate::runtime::wait::Attendance;
 
 /// All flags of the API: blocking sync, no timing, interprocess, and AMD's three for system-scope release.
@@ -70,7 +73,10 @@ pub fn record_event(event: EventHandle, of: StreamHandle, default: DefaultStream
         .capture;
     let event = core.events.get_mut(id).ok_or(HipError::InvalidHandle)?;
     if let Some(capture) = capture {
-        event.recorded = Recorded::Captured { capture };
+        event.recorded = Recorded::Captured {
+            capture,
+            stream: of,
+        };
         core.captures.record_event(capture, of, id);
         return Ok(());
     }
@@ -113,15 +119,27 @@ pub unsafe extern "C" fn record_with_flags(
     })
 }
 
-/// An event of a capture under way cannot be asked about; asking invalidates the capture.
-fn state(core: &mut runtime::core::Core, id: EventId) -> Result<Recorded> {
+/// What a question about an event finds, and what it does to captures: an event whose stream is captured cannot be asked
+/// about, and in other threads' global captures no event can. Asking invalidates the capture. (ROCm/clr `hip_event.cpp`
+/// ihipEventQuery.)
+fn ask(core: &mut Core, id: EventId) -> Result<Recorded> {
     let recorded = core.events.get(id).ok_or(HipError::InvalidHandle)?.recorded;
-    match recorded {
-        Recorded::Captured { capture } => {
+    let stream = match recorded {
+        Recorded::Never => return Ok(recorded),
+        Recorded::At { point, .. } => point.stream,
+        Recorded::Captured { stream, .. } => stream,
+    };
+    let capturing = core.streams.get(stream).and_then(|stream| stream.capture);
+    match capturing.map(|capture| (capture, core.captures.status(capture))) {
+        Some((capture, Status::Active)) => {
             core.captures.invalidate(capture);
             Err(HipError::CapturedEvent)
         }
-        _ => Ok(recorded),
+        Some((_, Status::Invalidated)) => Err(HipError::StreamCaptureUnsupported),
+        Some((_, Status::None)) | None if stream != LEGACY => {
+            core.captures.disturb().map(|()| recorded)
+        }
+        Some((_, Status::None)) | None => Ok(recorded),
     }
 }
 
@@ -129,7 +147,7 @@ pub unsafe extern "C" fn synchronize(event: EventHandle) -> i32 {
     run(|| {
         let (device, id) = events::named(event)?;
         let runtime = runtime::on(device)?;
-        let recorded = state(&mut runtime.lock(), id)?;
+        let recorded = ask(&mut runtime.lock(), id)?;
         if let Recorded::At { point, at: None } = recorded {
             runtime.wait(&point);
         }
@@ -142,7 +160,7 @@ pub unsafe extern "C" fn query(event: EventHandle) -> i32 {
         let (device, id) = events::named(event)?;
         let runtime = runtime::on(device)?;
         let (mut core, _) = runtime.drive(runtime.lock(), Executor::Waiter);
-        match state(&mut core, id)? {
+        match ask(&mut core, id)? {
             Recorded::At { at: None, .. } => Err(HipError::NotReady),
             _ => Ok(()),
         }
@@ -159,12 +177,12 @@ pub unsafe extern "C" fn elapsed(at: *mut f32, from: EventHandle, to: EventHandl
             return Err(HipError::InvalidHandle);
         }
         let runtime = runtime::on(device)?;
-        let (mut core, _) = runtime.drive(runtime.lock(), Executor::Waiter);
-        let mut time = |id| {
+        let (core, _) = runtime.drive(runtime.lock(), Executor::Waiter);
+        let time = |id| {
             if core.events.get(id).ok_or(HipError::InvalidHandle)?.timing == Timing::Disabled {
                 return Err(HipError::InvalidHandle);
             }
-            match state(&mut core, id)? {
+            match core.events.get(id).ok_or(HipError::InvalidHandle)?.recorded {
                 Recorded::At { at, .. } => at.ok_or(HipError::NotReady),
                 _ => Err(HipError::InvalidHandle),
             }

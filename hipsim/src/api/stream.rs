@@ -7,6 +7,7 @@ use crate::abi::error::{HipError, Result};
 use crate::abi::types::{EventHandle, STREAM_NON_BLOCKING, StreamHandle};
 use crate::runtime;
 use crate::runtime::Runtime;
+use crate::runtime::capture::Status;
 use crate::runtime::command::{Command, Executor, External};
 use crate::runtime::devices::DeviceIndex;
 use crate::runtime::events::{self, EventId, Recorded};
@@ -180,7 +181,11 @@ fn wait_for_event(of: StreamHandle, event: EventHandle, default: DefaultStream) 
             Err(HipError::StreamCaptureIsolation)
         }
         Recorded::Never | Recorded::At { at: Some(_), .. } => Ok(()),
-        Recorded::Captured { capture } => {
+        // That capture has ended, and nothing was recorded outside of it.
+        Recorded::Captured { capture, .. } if core.captures.status(capture) == Status::None => {
+            Ok(())
+        }
+        Recorded::Captured { capture, .. } => {
             // The stream joins the capture the event was recorded in.
             let stream = core
                 .streams

@@ -145,7 +145,8 @@ pub fn refuse_capture(runtime: &Runtime, id: StreamId) -> Result {
         None if id == LEGACY && core.captures.any() && blocking_capture(&core.streams) => {
             Err(HipError::StreamCaptureImplicit)
         }
-        None => Ok(()),
+        None if id == LEGACY => Ok(()),
+        None => core.captures.disturb(),
         Some(capture) => {
             core.captures.invalidate(capture);
             Err(HipError::StreamCaptureUnsupported)

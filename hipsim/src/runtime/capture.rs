@@ -1,6 +1,8 @@
 //! Stream capture, and the table of all graphs.
 
+use std::cell::Cell;
 use std::collections::HashMap;
+use std::thread::{self, ThreadId};
 
 use super::command::{Command, External};
 use super::events::EventId;
@@ -8,9 +10,47 @@ use super::graph::{Executable, Graph, Handle, Node, NodeType, Work};
 use super::streams::StreamId;
 use crate::abi::error::{HipError, Result};
 
+/// What a capture forbids others (`hipStreamCaptureMode`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// No thread may make unsafe calls.
+    Global,
+    /// The thread that began it may not.
+    ThreadLocal,
+    /// Anything goes.
+    Relaxed,
+}
+
+impl Mode {
+    /// The mode of this number.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn new(number: i32) -> Result<Mode> {
+        match number {
+            0 => Ok(Mode::Global),
+            1 => Ok(Mode::ThreadLocal),
+            2 => Ok(Mode::Relaxed),
+            _ => Err(HipError::InvalidValue),
+        }
+    }
+}
+
+thread_local! {
+    /// What this thread's own calls pay heed to (`hipThreadExchangeStreamCaptureMode`).
+    static HEEDED: Cell<Mode> = const { Cell::new(Mode::Global) };
+}
+
+/// Sets what the calling thread's calls pay heed to; what it was.
+pub fn exchange_heeded(mode: Mode) -> Mode {
+    HEEDED.replace(mode)
+}
+
 #[derive(Debug)]
 struct Capture {
     origin: StreamId,
+    mode: Mode,
+    thread: ThreadId,
     graph: Graph,
     /// The program's graph that gets the nodes, and how many it had.
     into: Option<(Handle, usize)>,
@@ -66,7 +106,12 @@ impl Captures {
     ///
     /// # Errors
     /// No such graph.
-    pub fn begin(&mut self, origin: StreamId, into: Option<(Handle, Vec<Handle>)>) -> Result<u64> {
+    pub fn begin(
+        &mut self,
+        origin: StreamId,
+        mode: Mode,
+        into: Option<(Handle, Vec<Handle>)>,
+    ) -> Result<u64> {
         let (graph, into, after) = match into {
             Some((handle, after)) => {
                 let graph = self.graph(handle)?.clone();
@@ -78,6 +123,8 @@ impl Captures {
         let id = self.fresh();
         let capture = Capture {
             origin,
+            mode,
+            thread: thread::current().id(),
             graph,
             into,
             valid: true,
@@ -153,6 +200,36 @@ impl Captures {
         }
     }
 
+    /// The calling thread asks about work outside of any capture, which captures may forbid: those are invalidated. As
+    /// Stream::StreamCaptureOngoing of ROCm/clr `hip_stream.cpp`.
+    ///
+    /// # Errors
+    /// A capture forbids it.
+    pub fn disturb(&mut self) -> Result {
+        if HEEDED.get() == Mode::Relaxed {
+            return Ok(());
+        }
+        let me = thread::current().id();
+        let any_global = self
+            .active
+            .values()
+            .any(|capture| capture.mode == Mode::Global);
+        let forbids = |capture: &Capture| match (any_global, capture.mode) {
+            (true, mode) => mode == Mode::Global,
+            (false, mode) => mode == Mode::ThreadLocal && capture.thread == me,
+        };
+        let mut disturbed = false;
+        for capture in self.active.values_mut().filter(|c| forbids(c)) {
+            capture.valid = false;
+            disturbed = true;
+        }
+        if disturbed {
+            Err(HipError::StreamCaptureUnsupported)
+        } else {
+            Ok(())
+        }
+    }
+
     /// State of a capture.
     pub fn status(&self, id: u64) -> Status {
         match self.active.get(&id) {
@@ -170,7 +247,7 @@ impl Captures {
     /// Ends the capture that began on `stream`; the graph's handle.
     ///
     /// # Errors
-    /// It began on another stream (nothing changes); it was invalidated, or another stream's work was not joined (it ends).
+    /// It began on another stream, or in another thread and is not relaxed (nothing changes); it was invalidated, or another stream's work was not joined (it ends).
     pub fn end(&mut self, id: u64, stream: StreamId) -> Result<Handle> {
         if self
             .active
@@ -178,6 +255,11 @@ impl Captures {
             .is_some_and(|capture| capture.origin != stream)
         {
             return Err(HipError::StreamCaptureUnmatched);
+        }
+        if self.active.get(&id).is_some_and(|capture| {
+            capture.mode != Mode::Relaxed && capture.thread != thread::current().id()
+        }) {
+            return Err(HipError::StreamCaptureWrongThread);
         }
         let capture = self.active.remove(&id).ok_or(HipError::IllegalState)?;
         if !capture.valid {

@@ -1,6 +1,6 @@
 //! The state of the process's device under one lock: queues, streams, events and the device clock.
 
-use super::capture::Captures;
+use super::capture::{Captures, Status};
 use super::command::{Command, External};
 use super::events::{EventId, Events, Recorded};
 use super::streams::{LEGACY, Point, StreamId, StreamKind, Streams};
@@ -150,6 +150,9 @@ impl Core {
             .ok_or(HipError::ContextIsDestroyed)?;
         let ring = target.ring;
         if let Some(capture) = target.capture {
+            if self.captures.status(capture) == Status::Invalidated {
+                return Err(HipError::StreamCaptureInvalidated);
+            }
             self.captures.record(capture, stream, command);
             return Ok(Queued::Captured);
         }

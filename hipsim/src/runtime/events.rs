@@ -33,6 +33,7 @@ pub enum Recorded {
     /// In a capture: it names a place in a graph and cannot be waited for.
     Captured {
         capture: u64,
+        stream: StreamId,
     },
 }
 

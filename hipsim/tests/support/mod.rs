@@ -176,7 +176,7 @@ impl Drop for Running {
     }
 }
 
-fn succeed(command: &mut Command, needs: &str) {
+pub fn succeed(command: &mut Command, needs: &str) {
     let output = command
         .output()
         .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}; {needs}"));

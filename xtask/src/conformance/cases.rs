@@ -26,6 +26,8 @@ pub struct Case {
     pub program: PathBuf,
     /// Its argument, and the case's name.
     pub name: String,
+    /// The runtime that the program is linked with.
+    pub abi: Abi,
 }
 
 /// What is compiled, and against what.
@@ -81,7 +83,7 @@ pub fn build(recipe: &Recipe<'_>, bin: &Path) -> anyhow::Result<Vec<Case>> {
         let mut cc = c_compiler(sources);
         cc.arg(&source).arg("-o").arg(&target);
         compile(cc.args(&link))?;
-        programs.push(target);
+        programs.push((target, recipe.abi));
     }
     for source in files(&sources.join("hip"), "hip")? {
         let target = bin.join(format!("{}.co", stem(&source)));
@@ -100,15 +102,16 @@ pub fn build(recipe: &Recipe<'_>, bin: &Path) -> anyhow::Result<Vec<Case>> {
         hipcc.arg(&source).arg("-o").arg(&target);
         let libraries = LIBRARIES.iter().filter(|(name, _)| *name == stem(&source));
         compile(hipcc.args(libraries.map(|(_, library)| library)))?;
-        programs.push(target);
+        // The hipcc of the distribution is of ROCm 5.
+        programs.push((target, Abi::Five));
     }
     list(&programs, runtime)
 }
 
-fn list(programs: &[PathBuf], runtime: &Path) -> anyhow::Result<Vec<Case>> {
+fn list(programs: &[(PathBuf, Abi)], runtime: &Path) -> anyhow::Result<Vec<Case>> {
     let mut cases = Vec::new();
     let mut names = HashSet::new();
-    for program in programs {
+    for (program, abi) in programs {
         let mut command = Command::new(program);
         let ran = exec::run(clean(&mut command).env("LD_LIBRARY_PATH", runtime), LISTING)?;
         ensure!(
@@ -123,6 +126,7 @@ fn list(programs: &[PathBuf], runtime: &Path) -> anyhow::Result<Vec<Case>> {
             cases.push(Case {
                 program: program.clone(),
                 name: name.to_owned(),
+                abi: *abi,
             });
         }
     }

@@ -38,6 +38,9 @@ pub struct Args {
     /// Major version of the runtime that the cases in C are linked with
     #[arg(long, value_enum, default_value_t = Abi::Five)]
     abi: Abi,
+    /// Run the shim in strict mode, in the runtime's dispatch table (with --abi 6 or 7; what hipcc compiled stays on 5)
+    #[arg(long)]
+    strict: bool,
     /// Longest time of one run of a case, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 20.0)]
     watchdog: f64,
@@ -86,6 +89,10 @@ impl Abi {
 /// Builds the parts and the cases, runs them, prints the report; fails when a case does.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let watchdog = Duration::try_from_secs_f64(args.watchdog)?;
+    ensure!(
+        !args.strict || args.abi != Abi::Five,
+        "the runtime of ROCm 5 has no dispatch table: --strict needs --abi 6 or --abi 7"
+    );
     let built = build::packages(Profile::Dev, &["hipsim", "xsched-shim"])?;
     let work = tempfile::tempdir()?;
     let runtime = work.path().join("hip");
@@ -125,6 +132,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 .canonicalize()
                 .with_context(|| format!("no shim at {}", other.display()))?,
             None => built.file("libxsched_shim.so"),
+        },
+        strictness: if args.strict {
+            runner::Strictness::Table
+        } else {
+            runner::Strictness::Interpose
         },
         work: work.path().to_owned(),
         watchdog,

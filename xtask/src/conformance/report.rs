@@ -45,6 +45,9 @@ pub struct CaseResult {
     pub stressed: Outcome,
     /// All three are right.
     pub ok: bool,
+    /// The shim was to be strict, the runtime has a dispatch table, and it was not.
+    #[serde(skip)]
+    pub refused_strict: bool,
     /// What the agent of the open run saw.
     #[serde(skip)]
     pub open_seen: Seen,
@@ -88,6 +91,9 @@ impl Report {
     pub fn new(cases: Vec<CaseResult>, seed: u64, scope: Scope) -> Report {
         let waits = cases.iter().map(|case| case.stressed_seen.waits).sum();
         let mut invalid = Vec::new();
+        if cases.iter().any(|case| case.refused_strict) {
+            invalid.push("strict mode was not in force on a runtime that has a dispatch table");
+        }
         if scope == Scope::Suite {
             if !cases.iter().any(|case| case.open_seen.launches > 0) {
                 invalid.push("with the gate open no launch went through the shim");
@@ -155,6 +161,7 @@ mod tests {
             open: Outcome::Ok,
             stressed,
             ok: stressed == Outcome::Ok,
+            refused_strict: false,
             open_seen: seen,
             stressed_seen: seen,
             took: Duration::ZERO,

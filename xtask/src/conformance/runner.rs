@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use super::Abi;
 use super::agent::{Agent, Manner, Pace, Random, Seen};
 use super::cases::{Case, clean};
 use super::exec::{self, End, Ran};
@@ -17,12 +18,26 @@ const PARALLEL: usize = 2;
 /// Lines of standard error shown of a run that went wrong.
 const MAX_ERRORS: usize = 100;
 
+/// Where the shim is to catch calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strictness {
+    /// Where the dynamic linker leads them.
+    Interpose,
+    /// In the runtime's dispatch table.
+    Table,
+}
+
+/// What the shim says when it cannot.
+const REFUSAL: &str = "strict mode is not in force";
+
 /// What all runs share.
 pub struct Stage {
     /// The folder with the simulated runtime.
     pub runtime: PathBuf,
     /// The shim.
     pub shim: PathBuf,
+    /// Where it is to catch calls.
+    pub strictness: Strictness,
     /// A folder for what the runs need.
     pub work: PathBuf,
     /// Longest time of one run.
@@ -105,6 +120,7 @@ fn judge(stage: &Stage, case: &Case, index: usize) -> anyhow::Result<CaseResult>
         open: open_outcome,
         stressed: stressed_outcome,
         ok: [native_outcome, open_outcome, stressed_outcome] == [Outcome::Ok; 3],
+        refused_strict: case.abi != Abi::Five && open.errors.contains(REFUSAL),
         open_seen,
         stressed_seen,
         took: begun.elapsed(),
@@ -133,6 +149,9 @@ fn shimmed(
     let dir = tempfile::tempdir_in(&stage.work)?;
     let agent = Agent::start(dir.path(), manner)?;
     let mut command = command(stage, case, index);
+    if stage.strictness == Strictness::Table {
+        command.env("XSCHED_STRICT", "1");
+    }
     command
         .env("LD_PRELOAD", &stage.shim)
         .env("XSCHED_RUN_DIR", dir.path());
