@@ -37,6 +37,11 @@ static void sync_memcpy_after_launches(void) {
         say("round %d: %lx", round, checksum(host, sizeof host));
         TRUE(host[0] == 8.0f * (float)(round + 1)); /* x[0] = 1 */
     }
+    /* Waits for the blocking streams as well. */
+    hipStream_t s = stream_of(0);
+    for (int i = 0; i < 16; i++) saxpy(0.25f, x, y, N, s);
+    OK(hipMemcpy(host, y, sizeof host, hipMemcpyDeviceToHost));
+    say("behind a blocking stream %lx", checksum(host, sizeof host));
 }
 
 static void cross_stream_event_wait(void) {
