@@ -34,6 +34,8 @@ pub enum Api {
     CopyAsync = 5,
     StreamWait = 6,
     DeviceWait = 7,
+    /// Takes as many milliseconds as the stream's handle says.
+    SlowWait = 8,
 }
 
 impl Api {
@@ -46,6 +48,7 @@ impl Api {
             Api::CopyAsync => "hipMemcpyAsync",
             Api::StreamWait => "hipStreamSynchronize",
             Api::DeviceWait => "hipDeviceSynchronize",
+            Api::SlowWait => "hipEventSynchronize",
         }
     }
 }
@@ -94,6 +97,7 @@ impl Fixture {
         cc(at, &[], &shared, "shim.c", "libxsched_shim.so", &[]);
         let libraries = ["liba.so", "libb.so", "libamdhip64.so.5", "-lpthread"];
         cc(at, &[], &[], "program.c", "program", &libraries);
+        cc(at, &[], &[], "late.c", "late", &[]);
         Fixture { dir }
     }
 
@@ -112,6 +116,30 @@ impl Fixture {
     /// The program as it is found in another directory.
     pub fn start_in(&self, dir: &Path) -> Program {
         Program::start(Command::new(dir.join("program")))
+    }
+
+    /// The program where its files are in no other process's sight.
+    pub fn start_in_own_mount_namespace(&self) -> Program {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c"]).arg(
+            "mkdir \"$0/own\" && mount -t tmpfs tmpfs \"$0/own\" && \
+             cp \"$0\"/*.so* \"$0/program\" \"$0/own\" && exec \"$0/own/program\"",
+        );
+        command.arg(self.path());
+        Program::start(command)
+    }
+
+    /// The program with a library preloaded that has one of the names that it
+    /// asks for.
+    pub fn start_with_library(&self, library: &Path) -> Program {
+        let mut command = Command::new(self.path().join("program"));
+        command.env("LD_PRELOAD", library);
+        Program::start(command)
+    }
+
+    /// late.c: without a runtime, until it is told which library to open.
+    pub fn start_late(&self) -> Program {
+        Program::start(Command::new(self.path().join("late")))
     }
 
     /// The program with a second runtime preloaded whose symbol tables are
@@ -232,6 +260,13 @@ impl Program {
         let input = self.input.as_mut().expect("still running");
         writeln!(input, "{library} {} {stream:x} {count}", api as u8).expect("told");
         self.answer().parse().expect("ns per call")
+    }
+
+    /// Gives it a line and waits until it has obeyed.
+    pub fn tell(&mut self, line: &str) {
+        let input = self.input.as_mut().expect("still running");
+        writeln!(input, "{line}").expect("told");
+        assert_eq!(self.answer(), "0");
     }
 
     /// Lets it end and reaps it.

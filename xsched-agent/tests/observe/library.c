@@ -14,6 +14,7 @@ int hipLaunchKernelExC(const void *, const void *, void **);
 int hipMemcpyAsync(void *, const void *, size_t, int, void *);
 int hipStreamSynchronize(void *);
 int hipDeviceSynchronize(void);
+int hipEventSynchronize(void *);
 
 /* Arguments that are no stream look like one, so that a probe reading the
  * wrong place is found out. */
@@ -35,5 +36,6 @@ void RUN(int api, void *stream, long count) {
       case 5: hipMemcpyAsync((void *)DECOY, &one, DECOY, 1, stream); break;
       case 6: hipStreamSynchronize(stream); break;
       case 7: hipDeviceSynchronize(); break;
+      case 8: hipEventSynchronize(stream); break;
     }
 }

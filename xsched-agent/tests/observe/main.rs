@@ -1,6 +1,9 @@
 //! The observer against real BPF: programs with known calls, exact counts.
 
+mod bursts;
+mod cost;
 mod fixture;
+mod images;
 mod sites;
 
 use std::io::Write as _;
@@ -351,7 +354,7 @@ fn letting_go_of_many_probes_is_quick() {
     if !bpf_or_left_out() {
         return;
     }
-    // Seven functions each.
+    // Eight functions each, of which some are probed.
     let fixtures: Vec<Fixture> = (0..9).map(|_| Fixture::build()).collect();
     let programs: Vec<_> = fixtures
         .iter()

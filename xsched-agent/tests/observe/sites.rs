@@ -28,7 +28,7 @@ fn sites_follow_the_first_instruction() {
         [0x0f, 0x1f, 0x44, 0x00, 0x00],
         "behind the NOP: a probe on it would kill forked children"
     );
-    assert_eq!(sites.len(), 7);
+    assert_eq!(sites.len(), 8);
     let launches = site::sites(image.as_slice(), ProbeSet::Launches).expect("sites");
     assert_eq!(launches.len(), 4);
     assert!(site::sites(&image[..100], ProbeSet::Work).is_err());

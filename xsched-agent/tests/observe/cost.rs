@@ -1,0 +1,131 @@
+//! Who pays for probes, and that nothing is lost silently.
+
+use std::collections::HashSet;
+use std::io;
+
+use xsched_agent::observe::{Observer, Plan, Scope, Watched};
+use xsched_agent::record::Recorder;
+use xsched_common::bpf::{Drop as Reason, KEYS_PER_PROCESS, OTHER_KEYS_PER_PROCESS};
+
+use crate::fixture::{Api, Fixture, Preload, bpf_or_left_out};
+use crate::{STREAM, total_of, watch_everything};
+
+/// Two processes on one image: the one that is not watched runs without a
+/// single breakpoint.
+#[test]
+fn a_spared_process_pays_nothing_beside_a_watched_one() {
+    if !bpf_or_left_out() {
+        return;
+    }
+    let fixture = Fixture::build();
+    let (mut watched, mut spared) = (
+        fixture.start(Preload::Nothing),
+        fixture.start(Preload::Nothing),
+    );
+    let mut observer = Observer::start(watch_everything()).expect("observer");
+    observer.watch(Watched::AllBut(HashSet::from([spared.pid()])));
+    // The fastest: whatever else runs on the machine only adds.
+    let runs = 0..7;
+    let costs = runs.map(|_| {
+        let with = watched.call('a', Api::ModuleLaunch, STREAM, 20_000);
+        (with, spared.call('a', Api::ModuleLaunch, STREAM, 20_000))
+    });
+    let (with, without) = costs.fold((u64::MAX, u64::MAX), |(a, b), (c, d)| (a.min(c), b.min(d)));
+    eprintln!("{with} ns a call watched, {without} ns spared");
+    assert!(without * 5 < with, "{without} ns spared, {with} ns watched");
+    let sample = observer.sample().expect("sample");
+    assert_eq!(total_of(&sample, spared.pid()), 0);
+    assert_eq!(total_of(&sample, watched.pid()), 140_000);
+    // The other way round, and then nobody.
+    observer.watch(Watched::Only(HashSet::from([spared.pid()])));
+    spared.call('a', Api::Launch, 0, 5);
+    watched.call('a', Api::Launch, 0, 6);
+    observer.watch(Watched::nobody());
+    spared.call('a', Api::Launch, 0, 7);
+    let sample = observer.sample().expect("sample");
+    assert_eq!(total_of(&sample, spared.pid()), 5);
+    assert_eq!(total_of(&sample, watched.pid()), 140_000);
+}
+
+#[test]
+fn generated_code_with_call_sites_without_end_takes_no_more_than_its_share() {
+    if !bpf_or_left_out() {
+        return;
+    }
+    let fixture = Fixture::build();
+    let (mut generated, mut other) = (
+        fixture.start(Preload::Nothing),
+        fixture.start(Preload::Nothing),
+    );
+    let mut observer = Observer::start(Plan {
+        max_keys: KEYS_PER_PROCESS + OTHER_KEYS_PER_PROCESS,
+        ..watch_everything()
+    })
+    .expect("observer");
+    generated.call('j', Api::CopyAsync, STREAM, 5_000);
+    other.call('a', Api::Launch, 0, 7);
+    let sample = observer.sample().expect("sample");
+    assert_eq!(total_of(&sample, generated.pid()), 5_000, "all are counted");
+    assert_eq!(
+        total_of(&sample, other.pid()),
+        7,
+        "there is room for others"
+    );
+    assert_eq!(sample.drops.calls(), 0);
+    let of_it = || {
+        sample
+            .calls
+            .iter()
+            .filter(|c| c.process.pid == generated.pid())
+    };
+    assert!(of_it().count() <= KEYS_PER_PROCESS as usize + 1);
+    let others: u64 = of_it()
+        .filter(|c| c.caller.object.name == "(others)")
+        .map(|c| c.count)
+        .sum();
+    assert_eq!(others, 5_000 - u64::from(KEYS_PER_PROCESS));
+}
+
+#[test]
+fn a_flood_of_calls_is_counted_to_the_last() {
+    if !bpf_or_left_out() {
+        return;
+    }
+    let fixture = Fixture::build();
+    let mut program = fixture.start(Preload::Nothing);
+    let mut observer = Observer::start(Plan::process(program.pid(), Vec::new())).expect("observer");
+    program.call('a', Api::Launch, STREAM, 1_000_000);
+    let sample = observer.sample().expect("sample");
+    let counted = total_of(&sample, program.pid());
+    assert_eq!(sample.events, 1_000_000);
+    assert_eq!(counted + sample.drops.calls(), sample.events);
+    assert_eq!(sample.drops.calls(), 0);
+}
+
+/// With a ring that is too small for the flood: what is not in the trace is
+/// in its count of losses.
+#[test]
+fn a_recording_knows_what_it_lost() {
+    if !bpf_or_left_out() {
+        return;
+    }
+    let fixture = Fixture::build();
+    let mut program = fixture.start(Preload::Nothing);
+    let mut recorder = Recorder::start(Scope::Pid(program.pid()), io::sink()).expect("recorder");
+    // Nobody reads meanwhile: 16 MiB hold about 300,000 calls.
+    program.call('a', Api::Launch, STREAM, 500_000);
+    recorder.turn().expect("turn");
+    program.call('a', Api::Launch, STREAM, 1_000);
+    let (summary, _) = recorder.finish().expect("finished");
+    assert_eq!(summary.events, 501_000, "{summary:?}");
+    assert_eq!(summary.unaccounted(), 0, "{summary:?}");
+    assert!(
+        summary.lost > 100_000 && summary.recorded > 200_000,
+        "{summary:?}"
+    );
+    assert_eq!(
+        summary.lost_by_reason[Reason::RecordFull.name()],
+        summary.lost
+    );
+    assert_eq!(summary.launches, summary.recorded);
+}
