@@ -374,3 +374,67 @@ fn a_client_that_is_killed_at_the_gate_leaves_no_trace() {
         !rows.iter().any(|row| row["pid"] == killed)
     });
 }
+
+/// Two processes give one device different numbers, and different devices
+/// the same one: what counts is the address.
+#[test]
+fn devices_are_told_by_address_and_not_by_number() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    hipsim::install::install(&built("libhipsim.so"), &dir.path().join("hip")).expect("installs");
+    let machine = Machine {
+        agent: Agent::start(),
+        dir,
+    };
+    let start = |class: &str, program: &str, visible: &str, arguments: &[&str]| {
+        let mut command = agent_command();
+        command
+            .args(["run", "--class", class, "--"])
+            .arg(built(program))
+            .args(arguments)
+            .env("HIPSIM_DEVICES", "2")
+            .env("HIP_VISIBLE_DEVICES", visible)
+            .env_remove("ROCR_VISIBLE_DEVICES");
+        Program(machine.at_home(&mut command).spawn().expect("starts"))
+    };
+    let kernels = ["--kernel-time", "200us"];
+    let beside = start("low", "hipsim-batch", "1,0", &kernels);
+    let elsewhere = start("low", "hipsim-batch", "0", &kernels);
+    let busy = [
+        "--kernels",
+        "100",
+        "--kernel-time",
+        "1ms",
+        "--period",
+        "100ms",
+        "--duration",
+        "60s",
+    ];
+    let service = start("high", "hipsim-service", "1", &busy);
+
+    let held = machine.row(
+        "the batch beside the service is held",
+        beside.pid(),
+        |row| row["gate"]["state"] == "closed",
+    );
+    let high = machine.row("the service has joined", service.pid(), |row| {
+        row["device"].is_string()
+    });
+    assert_eq!(
+        held["device"], high["device"],
+        "number 0 of one is number 0 of the other"
+    );
+    let free = machine.row("the other batch is free", elsewhere.pid(), |row| {
+        row["gate"]["state"] == "open" && row["launches_per_s"].as_f64().is_some_and(|n| n > 0.0)
+    });
+    assert_ne!(free["device"], high["device"]);
+    assert_eq!(free["gate"]["reason"], "no higher class on this device");
+
+    let address = high["device"].as_str().expect("an address");
+    let off = machine.agent.cli(&["mode", "--device", address, "off"]);
+    assert!(off.status.success(), "{off:?}");
+    machine.row(
+        "its device is shared by nobody's rules",
+        beside.pid(),
+        |row| row["gate"]["state"] == "open",
+    );
+}

@@ -34,8 +34,9 @@ pub mod units;
 /// peers then refuse each other and the program runs as native); the minor
 /// part when fields are appended in reserved space.
 ///
-/// 1.1: [`page::PassthroughList`] in the control page.
-pub const ABI: Abi = Abi { major: 1, minor: 1 };
+/// 1.1: [`page::PassthroughList`] in the control page. 1.2:
+/// [`page::GateScope`] behind it.
+pub const ABI: Abi = Abi { major: 1, minor: 2 };
 
 /// A version of the binary contracts.
 #[repr(C)]

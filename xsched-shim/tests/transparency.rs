@@ -83,6 +83,53 @@ fn the_agent_may_let_libraries_pass_and_change_its_mind() {
 }
 
 #[test]
+fn the_agent_may_turn_its_lists_round_and_name_functions() {
+    use xsched_common::gate::GateMode;
+    use xsched_common::page::ListMeaning::{OnlyGated, Passes};
+    let agent = Agent::start();
+    let mut puppet = Puppet::start(agent.dir());
+    puppet.run("launch 1 0");
+    let client = agent.client(0);
+    client.set(0, GateMode::Closed);
+    let gated = Duration::from_millis(14);
+    let (list, scope) = (&client.page().passthrough, &client.page().scope);
+    let set_only = |names: &[&str]| {
+        scope.set_libraries(OnlyGated);
+        list.set(names).expect("room");
+    };
+    set_only(&["libtorch"]);
+    puppet.run("launch 1 0");
+    assert!(puppet.run("launch 50 0") < Duration::from_millis(10));
+    set_only(&["pup"]);
+    puppet.run("launch 1 0");
+    assert!(puppet.run("launch 1 0") >= gated);
+    set_only(&[]);
+    assert!(
+        puppet.run("launch 1 0") >= gated,
+        "no list: everything is gated"
+    );
+
+    // Functions are asked about at the gate: no launch is too late or early.
+    scope
+        .set_apis(Passes, &["hipMemsetAsync", "hipLaunchKernel"])
+        .expect("room");
+    assert!(puppet.run("launch 50 0") < Duration::from_millis(10));
+    scope
+        .set_apis(OnlyGated, &["hipMemsetAsync"])
+        .expect("room");
+    assert!(puppet.run("launch 50 0") < Duration::from_millis(10));
+    // Nothing in flight, so that no guard but the trickle lets anything pass.
+    puppet.run("sync");
+    scope
+        .set_apis(OnlyGated, &["hipLaunchKernel"])
+        .expect("room");
+    assert!(puppet.run("launch 1 0") >= gated);
+    scope.set_apis::<&str>(Passes, &[]).expect("room");
+    puppet.run("sync");
+    assert!(puppet.run("launch 1 0") >= gated);
+}
+
+#[test]
 fn bad_agents_are_reported_once_and_ignored() {
     for (manner, words) in [
         (Manner::OtherAbi, "install the same xsched version"),

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::json;
 use xsched_agent::config::{
-    self, ConfigError, Effective, EffectiveSharing, EffectiveTerms, Problem, Severity,
+    self, ConfigError, Effective, EffectivePassthrough, EffectiveSharing, EffectiveTerms, Problem,
+    Severity,
 };
 
 use super::{client, euid, print, run_dir, say};
@@ -158,7 +159,7 @@ fn shown(effective: &Effective) -> String {
         defaults,
         sharing,
         devices,
-        passthrough_libraries,
+        passthrough,
         rules,
     } = effective;
     let mut text = match path {
@@ -177,7 +178,21 @@ fn shown(effective: &Effective) -> String {
     for (address, device) in devices {
         text += &format!("\n[device.\"{address}\"]\n{}", sharing_shown(device));
     }
-    text += &format!("\n[passthrough]\nlibraries = {passthrough_libraries:?}\n");
+    text += "\n[passthrough]\n";
+    let EffectivePassthrough {
+        libraries,
+        gate_only_libraries,
+        apis,
+        gate_only_apis,
+    } = passthrough;
+    for (key, names) in [
+        ("libraries", libraries),
+        ("gate_only_libraries", gate_only_libraries),
+        ("apis", apis),
+        ("gate_only_apis", gate_only_apis),
+    ] {
+        text += &format!("{key} = {names:?}\n");
+    }
     for rule in rules {
         text += &format!(
             "\n[[rule]]   # line {}\nname = {:?}\nmatch = {{ {} }}\n{}",
@@ -255,7 +270,12 @@ mod tests {
             std::fs::write(&file, text).expect("writes");
             config::load(&file).expect("valid").config.effective()
         };
-        for text in ["", config::EXAMPLE, "[sharing]\nlinger = \"1ms 5us\"\n"] {
+        for text in [
+            "",
+            config::EXAMPLE,
+            "[sharing]\nlinger = \"1ms 5us\"\n",
+            "[passthrough]\ngate_only_libraries = [\"libtorch\"]\napis = [\"hipMemsetAsync\"]\n",
+        ] {
             let (first, again) = (load(text), load(&shown(&load(text))));
             let comparable = |mut effective: Effective| {
                 effective.rules.iter_mut().for_each(|rule| rule.line = 0);

@@ -17,7 +17,9 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 use xsched_agent::clock;
 use xsched_agent::config::{self, Observe, OverheadBudget};
-use xsched_agent::control::{Control, Passthrough, RosterEvent, Scheduling, Setup, Vitals};
+use xsched_agent::control::{
+    Control, NameList, Passthrough, RosterEvent, Scheduling, Setup, Vitals,
+};
 use xsched_agent::export::metrics::{MetricsServer, Sources};
 use xsched_agent::export::{self, Served};
 use xsched_agent::live::{self, Live, Presence};
@@ -40,7 +42,7 @@ pub struct Options {
 
     /// The configuration file [default: /etc/xsched/xsched.toml; for other
     /// users $XDG_CONFIG_HOME/xsched/xsched.toml]. SIGHUP reads it again
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = config::CONFIG_ENV, hide_env = true)]
     config: Option<PathBuf>,
 
     /// What probes may cost a program, in percent of its time: beyond that
@@ -91,7 +93,10 @@ impl Options {
     fn sources(&self) -> anyhow::Result<live::Sources> {
         let passthrough = match self.passthrough.as_slice() {
             [] => None,
-            names => Some(Passthrough::new(names.to_vec()).context("--passthrough")?),
+            names => {
+                let libraries = NameList::passing(names.to_vec());
+                Some(Passthrough::new(libraries, NameList::default()).context("--passthrough")?)
+            }
         };
         Ok(live::Sources {
             path: match &self.config {

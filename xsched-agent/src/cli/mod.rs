@@ -48,6 +48,7 @@ Examples:
 Environment:
   XSCHED_RUN_DIR   directory of the agent's sockets (default /run/xsched; for
                    other users $XDG_RUNTIME_DIR/xsched or /tmp/xsched-UID)
+  XSCHED_CONFIG    the configuration file (as --config)
   XSCHED_LOG       what the agent logs, as in `info` or `xsched_agent=debug`
 
 Exit codes: 0 done, 1 findings (diagnose, check; record: calls

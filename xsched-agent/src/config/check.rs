@@ -7,6 +7,7 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::DeTable;
 use xsched_common::api::SharingMode;
+use xsched_common::page::ListMeaning;
 use xsched_common::units::{Class, Nanos};
 
 use super::file::{self, File};
@@ -14,7 +15,7 @@ use super::problems::{Problem, Problems, place};
 use super::schema;
 use super::values::{self, OneOrMany, Time};
 use super::{Config, Observe, OverheadBudget};
-use crate::control::Passthrough;
+use crate::control::{NameList, Passthrough};
 use crate::policy::{DeviceSettings, Linger, Settings, Terms};
 use crate::rules::{self, Conditions, Rule, TermsPatch};
 
@@ -104,11 +105,7 @@ fn convert(text: &str, file: File, problems: &mut Problems<'_>) -> Config {
     };
     warn_of_idle_targets(&rule, &sharing, problems);
     let passthrough = passthrough.map_or_else(Passthrough::default, |given| {
-        let span = given.span();
-        Passthrough::new(given.into_inner().libraries).unwrap_or_else(|e| {
-            problems.error(span, e.to_string());
-            Passthrough::default()
-        })
+        convert_passthrough(&given, problems)
     });
     let overhead_budget = agent.overhead_budget_percent.and_then(|percent| {
         let budget = OverheadBudget::from_percent(*percent.get_ref());
@@ -386,6 +383,43 @@ fn convert_sharing(
         slice,
         active_limit,
     }
+}
+
+fn convert_passthrough(
+    given: &Spanned<file::Passthrough>,
+    problems: &mut Problems<'_>,
+) -> Passthrough {
+    let file::Passthrough {
+        libraries,
+        gate_only_libraries,
+        apis,
+        gate_only_apis,
+    } = given.get_ref();
+    for api in apis.iter().chain(gate_only_apis) {
+        if let Some(message) = schema::not_gated(api.get_ref()) {
+            problems.error(api.span(), message);
+        }
+    }
+    let mut one_of = |passing: Vec<String>, only: Vec<String>, key: &str| {
+        if !passing.is_empty() && !only.is_empty() {
+            let message = format!("{key} and gate_only_{key} exclude each other: keep one");
+            problems.error(given.span(), message);
+        }
+        match only.is_empty() {
+            true => NameList::passing(passing),
+            false => NameList {
+                names: only,
+                meaning: ListMeaning::OnlyGated,
+            },
+        }
+    };
+    let plain = |names: &[Spanned<String>]| names.iter().map(|n| n.get_ref().clone()).collect();
+    let libraries = one_of(libraries.clone(), gate_only_libraries.clone(), "libraries");
+    let apis = one_of(plain(apis), plain(gate_only_apis), "apis");
+    Passthrough::new(libraries, apis).unwrap_or_else(|e| {
+        problems.error(given.span(), e.to_string());
+        Passthrough::default()
+    })
 }
 
 /// A target counts in mode `slo` only.

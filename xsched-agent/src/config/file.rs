@@ -109,6 +109,14 @@ pub struct Sharing {
 pub struct Passthrough {
     /// Libraries whose launches are not gated: beginnings of file names, as "librocfft".
     pub libraries: Vec<String>,
+    /// The reverse: only launches of these libraries are gated.
+    pub gate_only_libraries: Vec<String>,
+    /// Functions that are not gated, as "hipMemsetAsync".
+    #[schemars(with = "Vec<String>")]
+    pub apis: Vec<Spanned<String>>,
+    /// The reverse: only calls of these functions are gated.
+    #[schemars(with = "Vec<String>")]
+    pub gate_only_apis: Vec<Spanned<String>>,
 }
 
 /// A rule: which processes get which terms.

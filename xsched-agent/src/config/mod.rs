@@ -15,13 +15,14 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use xsched_common::api::SharingMode;
+use xsched_common::page::ListMeaning;
 
-pub use places::{SYSTEM_FILE, for_agent};
+pub use places::{CONFIG_ENV, SYSTEM_FILE, for_agent};
 pub use problems::{Problem, Severity};
 pub use schema::schema;
 pub use values::Time;
 
-use crate::control::Passthrough;
+use crate::control::{NameList, Passthrough};
 use crate::policy::{DeviceSettings, Settings, Terms};
 use crate::rules::Rule;
 
@@ -209,8 +210,8 @@ pub struct Effective {
     pub sharing: EffectiveSharing,
     /// By address.
     pub devices: std::collections::BTreeMap<String, EffectiveSharing>,
-    /// Libraries that are not gated.
-    pub passthrough_libraries: Vec<String>,
+    /// Work that is not gated.
+    pub passthrough: EffectivePassthrough,
     /// In the order of the file.
     pub rules: Vec<EffectiveRule>,
 }
@@ -247,6 +248,36 @@ pub struct EffectiveSharing {
     pub slice_ns: u64,
     /// How long a process without progress may hold back others.
     pub active_limit_ns: u64,
+}
+
+/// As in the file: of each pair one list at most has names.
+#[derive(Debug, Default, Serialize)]
+pub struct EffectivePassthrough {
+    /// Beginnings of names of libraries that are not gated.
+    pub libraries: Vec<String>,
+    /// Those that alone are.
+    pub gate_only_libraries: Vec<String>,
+    /// Functions that are not gated.
+    pub apis: Vec<String>,
+    /// Those that alone are.
+    pub gate_only_apis: Vec<String>,
+}
+
+impl EffectivePassthrough {
+    fn of(passthrough: &Passthrough) -> EffectivePassthrough {
+        let split = |list: &NameList| match list.meaning {
+            ListMeaning::Passes => (list.names.clone(), Vec::new()),
+            ListMeaning::OnlyGated => (Vec::new(), list.names.clone()),
+        };
+        let (libraries, gate_only_libraries) = split(passthrough.libraries());
+        let (apis, gate_only_apis) = split(passthrough.apis());
+        EffectivePassthrough {
+            libraries,
+            gate_only_libraries,
+            apis,
+            gate_only_apis,
+        }
+    }
 }
 
 /// A rule in one line.
@@ -293,7 +324,7 @@ impl Config {
                 .iter()
                 .map(|(address, settings)| (address.to_string(), effective_sharing(settings)))
                 .collect(),
-            passthrough_libraries: passthrough.names().to_vec(),
+            passthrough: EffectivePassthrough::of(passthrough),
             rules: rules
                 .iter()
                 .map(|rule| EffectiveRule {

@@ -7,6 +7,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use xsched_common::hip::{ENTRY_POINTS, EntryClass, entry_point};
 
 use super::file::File;
 use super::problems::Problems;
@@ -128,12 +129,7 @@ impl<'s> Search<'s, '_, '_> {
         span: Range<usize>,
         names: impl Iterator<Item = &'n String> + Clone,
     ) {
-        let likeness = |name: &str| strsim::jaro_winkler(key, name);
-        let nearest = names
-            .clone()
-            .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
-            .filter(|name| likeness(name) >= ALIKE);
-        let hint = match nearest {
+        let hint = match nearest(key, names.clone().map(String::as_str)) {
             Some(name) => format!("did you mean `{name}`?"),
             None => {
                 let names: Vec<&str> = names.map(String::as_str).collect();
@@ -142,6 +138,37 @@ impl<'s> Search<'s, '_, '_> {
         };
         self.problems
             .error(span, format!("unknown key `{key}`: {hint}"));
+    }
+}
+
+/// The name that was probably meant.
+fn nearest<'n>(word: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    names
+        .map(|name| (strsim::jaro_winkler(word, name), name))
+        .filter(|(likeness, _)| *likeness >= ALIKE)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, name)| name)
+}
+
+/// Why a function cannot be let past the gate, if it cannot.
+pub(super) fn not_gated(symbol: &str) -> Option<String> {
+    let is_gated = |class| {
+        matches!(
+            class,
+            EntryClass::Launch | EntryClass::Memcpy | EntryClass::Memset | EntryClass::Graph
+        )
+    };
+    match entry_point(symbol) {
+        Some((_, entry)) if is_gated(entry.class) => None,
+        Some(_) => Some(format!("`{symbol}` is never gated: leave it out")),
+        None => {
+            let gated = ENTRY_POINTS.iter().filter(|entry| is_gated(entry.class));
+            let hint = match nearest(symbol, gated.map(|entry| entry.symbol)) {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => "use a name as hipLaunchKernel or hipMemcpyAsync".to_owned(),
+            };
+            Some(format!("no function `{symbol}` is gated: {hint}"))
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
 
 use rustix::event::EventfdFlags;
 use rustix::io;
+use xsched_common::Abi;
 use xsched_common::page::{Activity, ControlPage, Edges, MAX_DEVICES, StatusPage};
 use xsched_common::units::{Class, DeviceIndex, Nanos, PciAddress, Weight};
 
@@ -179,6 +180,15 @@ impl std::fmt::Display for DeviceKey {
     }
 }
 
+/// Who joins.
+pub(super) struct Joiner {
+    pub process: ProcessId,
+    /// Its user when it connected.
+    pub uid: u32,
+    /// What its shim understands.
+    pub abi: Abi,
+}
+
 /// The control thread's own part.
 pub(super) struct Client {
     pub shared: std::sync::Arc<ClientShared>,
@@ -188,6 +198,8 @@ pub(super) struct Client {
     pub pidfd: OwnedFd,
     /// Its user when it connected.
     pub uid: u32,
+    /// What its shim understands.
+    pub abi: Abi,
     /// How often it has rung lately.
     pub rings: Meter,
     tracked: [Tracked; MAX_DEVICES],
@@ -211,11 +223,11 @@ impl Client {
     pub fn new(
         epoch: u64,
         id: ClientId,
-        uid: u32,
-        process: ProcessId,
+        joiner: Joiner,
         connection: OwnedFd,
         pidfd: OwnedFd,
     ) -> io::Result<Client> {
+        let Joiner { process, uid, abi } = joiner;
         let control = SharedPage::control(ControlPage::new(epoch, id.0))?;
         for device in &control.devices {
             // The first launch tells which devices the client uses.
@@ -236,6 +248,7 @@ impl Client {
             connection,
             pidfd,
             uid,
+            abi,
             rings: Meter::default(),
             tracked: [UNSEEN; MAX_DEVICES],
         })

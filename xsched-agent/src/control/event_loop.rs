@@ -13,13 +13,14 @@ use std::sync::mpsc::Receiver;
 
 use rustix::event::{Timespec, epoll};
 use tracing::{debug, info, warn};
+use xsched_common::Abi;
 use xsched_common::gate::GateMode;
 use xsched_common::join::Verdict;
 use xsched_common::units::Nanos;
 
 use super::admission::{Admission, Guest, Guests};
 use super::bells::{Muted, RINGS};
-use super::clients::Client;
+use super::clients::{Client, Joiner};
 use super::gates::{self, Round};
 use super::identity::Visitor;
 use super::join::{self, Knock};
@@ -313,12 +314,12 @@ impl EventLoop {
                         return;
                     }
                 }
-                self.welcome(guest);
+                self.welcome(guest, hello.abi);
             }
         }
     }
 
-    fn welcome(&mut self, guest: Guest) {
+    fn welcome(&mut self, guest: Guest, abi: Abi) {
         let uid = guest.visitor.peer.uid;
         let clients = self
             .clients
@@ -334,14 +335,14 @@ impl EventLoop {
         // The joining fails halfway when descriptors or memory are short; the
         // copy is for the refusal.
         let connection = guest.connection.try_clone();
-        if let Err(e) = self.join(process, guest)
+        if let Err(e) = self.join(process, guest, abi)
             && let Ok(connection) = connection
         {
             self.refuse(connection.as_fd(), &e);
         }
     }
 
-    fn join(&mut self, process: ProcessId, guest: Guest) -> io::Result<()> {
+    fn join(&mut self, process: ProcessId, guest: Guest, abi: Abi) -> io::Result<()> {
         let Guest {
             connection,
             visitor,
@@ -353,14 +354,15 @@ impl EventLoop {
         let client = Client::new(
             self.epoch,
             id,
-            peer.uid,
-            process,
+            Joiner {
+                process,
+                uid: peer.uid,
+                abi,
+            },
             connection,
             visitor.into_pidfd(),
         )?;
-        self.parts
-            .passthrough
-            .write_to(&client.shared.control.passthrough);
+        self.parts.passthrough.write_to(&client.shared.control, abi);
         if let Err(e) = self
             .watch_client(id, &client)
             .and_then(|()| join::welcome(&client, self.epoch))
@@ -427,7 +429,7 @@ impl EventLoop {
                 Command::Configure(settings) => self.parts.settings = settings,
                 Command::Passthrough(passthrough) => {
                     for client in self.clients.values() {
-                        passthrough.write_to(&client.shared.control.passthrough);
+                        passthrough.write_to(&client.shared.control, client.abi);
                     }
                     self.parts.passthrough = passthrough;
                 }

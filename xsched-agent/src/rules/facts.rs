@@ -9,8 +9,9 @@ use crate::process::{self, Credentials, ProcessError};
 /// Whether what lies in the process's own memory may be read.
 ///
 /// The arguments and the environment are read through the process's memory
-/// map. Whoever does that waits for locks that the process's threads hold,
-/// and for pages that a userfaultfd of the process delivers when it likes.
+/// map. Whoever does that waits for the map's lock, which the process's
+/// threads take, for the lock that an exec holds, and for pages that are
+/// swapped out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
     /// Only what the kernel itself keeps: this never waits for the process.

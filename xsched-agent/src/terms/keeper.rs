@@ -347,7 +347,11 @@ impl Keeper {
                 by,
                 reply,
             } => match self.change(process, patch, way, right, by) {
-                Ok(settlements) => self.settle_and(settlements, process, reply),
+                Ok(settlements) => {
+                    // Whoever hears that it is done can rely on it.
+                    self.save();
+                    self.settle_and(settlements, process, reply);
+                }
                 Err(refused) => reply(Err(refused)),
             },
             Order::Hold {
@@ -360,7 +364,11 @@ impl Keeper {
                 Ok(settlements) => self.settle_and(settlements, process, reply),
                 Err(refused) => reply(Err(refused)),
             },
-            Order::Explain { process, reply } => reply(self.explain(process)),
+            Order::Explain { process, reply } => {
+                let explained = self.explain(process);
+                self.save();
+                reply(explained);
+            }
             Order::Configure { config, reply } => {
                 let settlements = self.configure(config);
                 let changed = settlements.len() as u32;

@@ -116,6 +116,8 @@ impl Agent {
         let child = command
             .args(arguments)
             .env("XSCHED_RUN_DIR", &run_dir.0)
+            // An empty file: the machine's own must not matter.
+            .env("XSCHED_CONFIG", "/dev/null")
             .stderr(stderr)
             .spawn()
             .expect("the agent starts");

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
-use super::{CONTROL_MAGIC, MAX_DEVICES, PageHeader, PassthroughList};
+use super::{CONTROL_MAGIC, GateScope, MAX_DEVICES, PageHeader, PassthroughList};
 
 /// Agent-written; mapped read-only by the client.
 #[repr(C, align(64))]
@@ -25,8 +25,10 @@ pub struct ControlPage {
     pub devices: [DeviceControl; MAX_DEVICES],
     /// Libraries that the agent's configuration lets past the gate.
     pub passthrough: PassthroughList,
+    /// Which work the gate is for, beyond `passthrough`.
+    pub scope: GateScope,
     /// Zero: room for hints on single threads.
-    pub reserved1: [u8; 512],
+    pub reserved1: [u8; 256],
 }
 
 /// One device's part of a [`ControlPage`]; a cache line of its own because
@@ -99,7 +101,8 @@ impl ControlPage {
                 }
             }; MAX_DEVICES],
             passthrough: PassthroughList::new(),
-            reserved1: [0; 512],
+            scope: GateScope::new(),
+            reserved1: [0; 256],
         }
     }
 }

@@ -12,6 +12,7 @@ mod control;
 mod hist;
 mod label;
 mod passthrough;
+mod scope;
 mod status;
 
 pub use crate::buckets::{BUCKETS, bucket_bounds, bucket_of};
@@ -21,6 +22,7 @@ pub use control::{ControlPage, DeviceControl, Edges};
 pub use hist::{Histogram, HistogramCounts};
 pub use label::{Label, LabelState};
 pub use passthrough::{PASSTHROUGH_LEN, PassthroughError, PassthroughList};
+pub use scope::{GateScope, ListMeaning, MAX_SCOPE_APIS, TooManyApis, api_hash};
 pub use status::{DeviceStatus, LaunchTotals, Route, StatusPage};
 
 use crate::Abi;

@@ -93,6 +93,11 @@ impl PassthroughList {
         self.generation.load(Acquire)
     }
 
+    /// Whether it names nothing.
+    pub fn is_empty(&self) -> bool {
+        self.names[0].load(Relaxed) == 0
+    }
+
     /// Whether a name in the list is a prefix of `file_name`. Reads any bytes
     /// without harm; an empty name counts for nothing.
     pub fn passes(&self, file_name: &[u8]) -> bool {

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
-use xsched_common::page::{CALLER_SLOTS, StatusPage};
+use xsched_common::page::{CALLER_SLOTS, ListMeaning, StatusPage};
 
 use crate::loader;
 use crate::options::Options;
@@ -109,7 +109,15 @@ fn find(return_address: u64, is_runtime: fn(&loader::Object<'_>) -> bool) -> Cal
 }
 
 fn named(basename: &[u8]) -> Caller {
-    let configured = || session().is_some_and(|s| s.control().passthrough.passes(basename));
+    let configured = || {
+        session().is_some_and(|s| {
+            let list = &s.control().passthrough;
+            match s.control().scope.libraries() {
+                ListMeaning::OnlyGated if !list.is_empty() => !list.passes(basename),
+                ListMeaning::OnlyGated | ListMeaning::Passes => list.passes(basename),
+            }
+        })
+    };
     let treatment = if Options::get().passes(basename) || configured() {
         Treatment::Pass
     } else {

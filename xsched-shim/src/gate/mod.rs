@@ -46,6 +46,8 @@ pub struct Command<'a> {
     /// Its stream; `None` when the table of streams is full: such a command
     /// is gated but not counted.
     pub stream: Option<&'a StreamSlot>,
+    /// The function that it was given to.
+    pub symbol: &'static str,
 }
 
 /// Launches between two publications of a stream's counts: a reader of the

@@ -43,6 +43,10 @@ pub fn pass(process: &Process, session: &Session, command: Command<'_>, fencing:
     ) else {
         return;
     };
+    // Asked here and not at each launch: an open gate has nothing to pass.
+    if session.control().scope.passes_api(command.symbol) {
+        return;
+    }
     let here = sys::stack_pointer();
     let waiting = tls::with(|thread| thread.at_gate.get());
     if waiting != 0 && is_inside(waiting, here) {
@@ -194,7 +198,11 @@ fn reap(parts: &Parts<'_>, fencing: &impl Fencing) {
 }
 
 fn view(parts: &Parts<'_>, word: GateWord, turn: Turn, now: Nanos) -> GateView {
-    let Command { device, stream } = parts.command;
+    let Command {
+        device,
+        stream,
+        symbol: _,
+    } = parts.command;
     let in_flight = parts.process.streams.in_flight_before(device, stream);
     GateView {
         word,

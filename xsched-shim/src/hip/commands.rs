@@ -91,6 +91,7 @@ unsafe fn gated(process: &Process, session: &Session, frame: *const Frame, index
         let command = Command {
             device,
             stream: slot,
+            symbol: export.symbol,
         };
         gate::admit(process, session, command, &EventFences::new(process));
     }

@@ -135,6 +135,18 @@ fn mistakes_have_places() {
             "2:27: a percentage",
         ),
         (
+            "[passthrough]\napis = [\"hipMemsetAsnyc\"]\n",
+            "2:9: no function `hipMemsetAsnyc` is gated: did you mean `hipMemsetAsync`?",
+        ),
+        (
+            "[passthrough]\ngate_only_apis = [\"hipMalloc\"]\n",
+            "2:19: `hipMalloc` is never gated",
+        ),
+        (
+            "[passthrough]\nlibraries = [\"a\"]\ngate_only_libraries = [\"b\"]\n",
+            "1:1: libraries and gate_only_libraries exclude each other",
+        ),
+        (
             "[passthrough]\nlibraries = [\"\"]\n",
             "1:1: a passthrough name is empty",
         ),
