@@ -61,3 +61,12 @@ fn several_devices() {
         assert!(status.success(), "{case}: {status} {err}");
     }
 }
+
+/// What frameworks ask before their first kernel, on every version.
+#[test]
+fn questions_at_start_up_have_answers() {
+    let bench = Bench::new();
+    let program = bench.compile("startup");
+    let (status, _, err) = start(bench.command(&program).env("HIPSIM_DEVICES", "2")).wait();
+    assert!(status.success(), "{status} {err}");
+}

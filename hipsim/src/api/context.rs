@@ -22,9 +22,12 @@ fn check(context: *mut c_void) -> Result<DeviceIndex> {
     if context.is_null() {
         return Ok(DeviceIndex::current());
     }
-    devices::all()
-        .find(|device| handle(*device) == context)
-        .ok_or(HipError::InvalidContext)
+    device_of(context).ok_or(HipError::InvalidContext)
+}
+
+/// The device of a context that is not null.
+pub fn device_of(context: *mut c_void) -> Option<DeviceIndex> {
+    devices::all().find(|device| handle(*device) == context)
 }
 
 unsafe fn give<T>(at: *mut T, value: T) -> i32 {

@@ -221,7 +221,7 @@ pub unsafe extern "C" fn address_range(
 }
 
 /// `hipMemoryType` was renumbered in HIP 6: Host/Device/Managed are 0/1/- before and 1/2/3 since.
-fn type_code(kind: Kind) -> c_int {
+pub fn type_code(kind: Kind) -> c_int {
     let six = major_version() >= 6;
     match kind {
         Kind::Host | Kind::Registered => c_int::from(six),

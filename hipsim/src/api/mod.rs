@@ -1,6 +1,7 @@
 //! The bodies of the exported functions, one file per family of the API. `data/simulated.tsv` says which export runs
 //! which body; all other exports run [`support::not_supported`].
 
+pub mod attributes;
 pub mod capture;
 pub mod context;
 pub mod copy;

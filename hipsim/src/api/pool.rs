@@ -1,18 +1,147 @@
 //! Stream-ordered allocation. Memory is there at once; a free takes effect at its place in the stream.
 
+use std::collections::BTreeMap;
 use std::ffi::{c_int, c_void};
+use std::sync::{Mutex, PoisonError};
 
 use super::memory::malloc;
 use super::support::{DefaultStream, put, run, stream, submit};
-use crate::abi::error::HipError;
+use crate::abi::error::{HipError, Result};
 use crate::abi::types::StreamHandle;
 use crate::runtime;
 use crate::runtime::command::{Address, Command, External};
 use crate::runtime::devices::DeviceIndex;
 use crate::runtime::memory;
 
-/// The one pool's handle: a never mapped address.
+/// The handle of the pool that all devices have by default: a never mapped address. Those of the program's pools follow.
 const POOL: usize = 0x56 << 40;
+
+/// `hipMemPoolAttr`: the three ways of reuse, and what a pool keeps when it trims itself. What it holds (5 to 8) is not
+/// accounted for by pool.
+const REUSE: std::ops::RangeInclusive<usize> = 1..=3;
+const RELEASE_THRESHOLD: usize = 4;
+
+/// A pool's attributes by number.
+type Attributes = [u64; 5];
+const DEFAULTS: Attributes = [0, 1, 1, 1, 0];
+
+/// The pools by handle. The memory of all of them is the device's.
+static POOLS: Mutex<BTreeMap<usize, Attributes>> = Mutex::new(BTreeMap::new());
+
+fn with_pool<T>(pool: *mut c_void, f: impl FnOnce(&mut Attributes) -> Result<T>) -> Result<T> {
+    runtime::get()?;
+    let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+    if pool as usize == POOL {
+        pools.entry(POOL).or_insert(DEFAULTS);
+    }
+    f(pools
+        .get_mut(&(pool as usize))
+        .ok_or(HipError::InvalidValue)?)
+}
+
+pub unsafe extern "C" fn create(at: *mut *mut c_void, properties: *const c_void) -> i32 {
+    run(|| {
+        runtime::get()?;
+        if properties.is_null() {
+            return Err(HipError::InvalidValue);
+        }
+        let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.entry(POOL).or_insert(DEFAULTS);
+        let last = pools.last_key_value().map_or(POOL, |(handle, _)| *handle);
+        // SAFETY: the program's pointer for the result.
+        unsafe { put(at, (last + 16) as *mut c_void) }?;
+        pools.insert(last + 16, DEFAULTS);
+        Ok(())
+    })
+}
+
+/// What was allocated from it stays.
+pub unsafe extern "C" fn destroy(pool: *mut c_void) -> i32 {
+    run(|| {
+        if pool as usize == POOL {
+            return Err(HipError::InvalidValue);
+        }
+        with_pool(pool, |_| Ok(()))?;
+        POOLS
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&(pool as usize));
+        Ok(())
+    })
+}
+
+pub unsafe extern "C" fn get_attribute(pool: *mut c_void, number: c_int, at: *mut c_void) -> i32 {
+    run(|| {
+        let number = usize::try_from(number).map_err(|_| HipError::InvalidValue)?;
+        let value = with_pool(pool, |attributes| match number {
+            1..=4 => Ok(attributes[number]),
+            5..=8 => Err(HipError::NotSupported),
+            _ => Err(HipError::InvalidValue),
+        })?;
+        // SAFETY: the program's pointer for the result, of the attribute's type.
+        unsafe {
+            if REUSE.contains(&number) {
+                put(at.cast::<c_int>(), value as c_int)
+            } else {
+                put(at.cast::<u64>(), value)
+            }
+        }
+    })
+}
+
+pub unsafe extern "C" fn set_attribute(
+    pool: *mut c_void,
+    number: c_int,
+    value: *mut c_void,
+) -> i32 {
+    run(|| {
+        let number = usize::try_from(number).map_err(|_| HipError::InvalidValue)?;
+        if value.is_null() {
+            return Err(HipError::InvalidValue);
+        }
+        // SAFETY: the program's value, not null, of the attribute's type.
+        let value = unsafe {
+            if REUSE.contains(&number) {
+                value.cast::<c_int>().read() as u64
+            } else {
+                value.cast::<u64>().read()
+            }
+        };
+        with_pool(pool, |attributes| match number {
+            1..=RELEASE_THRESHOLD => {
+                attributes[number] = value;
+                Ok(())
+            }
+            // High-water marks can be reset.
+            6 | 8 if value == 0 => Ok(()),
+            _ => Err(HipError::InvalidValue),
+        })
+    })
+}
+
+/// Peers can access each other's memory, pools or not.
+pub unsafe extern "C" fn set_access(
+    pool: *mut c_void,
+    descriptions: *const c_void,
+    count: usize,
+) -> i32 {
+    run(|| {
+        if count > 0 && descriptions.is_null() {
+            return Err(HipError::InvalidValue);
+        }
+        with_pool(pool, |_| Ok(()))
+    })
+}
+
+/// `hipMemAccessFlagsProtReadWrite`.
+pub unsafe extern "C" fn get_access(
+    flags: *mut c_int,
+    pool: *mut c_void,
+    _location: *const c_void,
+) -> i32 {
+    // SAFETY: the program's pointer for the result.
+    run(|| with_pool(pool, |_| unsafe { put(flags, 3) }))
+}
 
 pub unsafe extern "C" fn malloc_async(at: *mut *mut c_void, size: usize, of: StreamHandle) -> i32 {
     let known = run(|| {
@@ -34,9 +163,12 @@ pub unsafe extern "C" fn malloc_async(at: *mut *mut c_void, size: usize, of: Str
 pub unsafe extern "C" fn malloc_from_pool_async(
     at: *mut *mut c_void,
     size: usize,
-    _pool: *mut c_void,
+    pool: *mut c_void,
     of: StreamHandle,
 ) -> i32 {
+    if with_pool(pool, |_| Ok(())).is_err() {
+        return run(|| Err(HipError::InvalidValue));
+    }
     // SAFETY: the same arguments.
     unsafe { malloc_async(at, size, of) }
 }

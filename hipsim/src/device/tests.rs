@@ -159,3 +159,42 @@ fn garbage_in_the_file_does_no_harm() {
         clock.reap(now);
     }
 }
+
+/// The file is any process's to write: whatever it holds, nothing here panics, hangs or leaves the mapping.
+#[test]
+fn a_corrupted_file_is_survived() {
+    use std::os::unix::fs::FileExt as _;
+
+    let dir = device();
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random
+    };
+    for discipline in [Discipline::Amd, Discipline::Fifo] {
+        let path = dir.path().join(format!("{discipline:?}"));
+        let mut clock = Clock::attach(&path, discipline).unwrap();
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        for _ in 0..2_000 {
+            // Behind magic and size; extreme values as often as any.
+            let words = (size_of::<Device>() / 8) as u64 - 2;
+            let at = 16 + next() % words * 8;
+            let value = match next() % 4 {
+                0 => u64::MAX,
+                1 => 0,
+                2 => next() % 256,
+                _ => next(),
+            };
+            file.write_all_at(&value.to_ne_bytes(), at).unwrap();
+            let now = now();
+            let service = clock.service(now);
+            clock.announce(now, service.saturating_add(MS), MS);
+            clock.time_at(service.saturating_add(MS));
+            clock.reserve(MS);
+            clock.contended();
+            clock.reap(now.saturating_add(next() % (2 * REAP_INTERVAL)));
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Attributes of streams, pointers and pairs of devices.
+
+use std::ffi::{c_int, c_uint, c_void};
+
+use super::device::{COMPUTE_UNITS, disable_peer, enable_peer};
+use super::memory::type_code;
+use super::stream::PRIORITIES;
+use super::support::{DefaultStream, put, run, stream};
+use crate::abi::error::{HipError, Result};
+use crate::abi::types::StreamHandle;
+use crate::runtime;
+use crate::runtime::command::Address;
+use crate::runtime::devices::DeviceIndex;
+use crate::runtime::memory::{self, Allocation, Kind};
+
+/// `hipLaunchAttributeSynchronizationPolicy`, `hipLaunchAttributePriority`.
+const SYNCHRONIZATION_POLICY: c_int = 3;
+const PRIORITY: c_int = 8;
+/// `hipSyncPolicyAuto`.
+const POLICY_AUTO: c_int = 1;
+
+pub unsafe extern "C" fn stream_get(of: StreamHandle, attribute: c_int, value: *mut c_int) -> i32 {
+    run(|| {
+        let (runtime, id) = stream(of, DefaultStream::Legacy)?;
+        let core = runtime.lock();
+        let stream = core.streams.get(id).ok_or(HipError::ContextIsDestroyed)?;
+        let found = match attribute {
+            SYNCHRONIZATION_POLICY => POLICY_AUTO,
+            PRIORITY => stream.priority,
+            _ => return Err(HipError::InvalidValue),
+        };
+        // SAFETY: the program's union, whose members begin at its start.
+        unsafe { put(value, found) }
+    })
+}
+
+pub unsafe extern "C" fn stream_set(
+    of: StreamHandle,
+    attribute: c_int,
+    value: *const c_int,
+) -> i32 {
+    run(|| {
+        let (runtime, id) = stream(of, DefaultStream::Legacy)?;
+        if value.is_null() {
+            return Err(HipError::InvalidValue);
+        }
+        // SAFETY: the program's union, not null.
+        let value = unsafe { value.read() };
+        let mut core = runtime.lock();
+        let stream = core
+            .streams
+            .get_mut(id)
+            .ok_or(HipError::ContextIsDestroyed)?;
+        match attribute {
+            SYNCHRONIZATION_POLICY => Ok(()),
+            PRIORITY => {
+                stream.priority = value.clamp(PRIORITIES.0, PRIORITIES.1);
+                Ok(())
+            }
+            _ => Err(HipError::InvalidValue),
+        }
+    })
+}
+
+/// Only the priority could differ.
+pub unsafe extern "C" fn stream_copy(to: StreamHandle, from: StreamHandle) -> i32 {
+    let mut priority = 0;
+    // SAFETY: a local.
+    match unsafe { stream_get(from, PRIORITY, &raw mut priority) } {
+        // SAFETY: as above.
+        crate::abi::error::SUCCESS => unsafe { stream_set(to, PRIORITY, &raw const priority) },
+        failed => failed,
+    }
+}
+
+/// All compute units.
+pub unsafe extern "C" fn stream_mask(of: StreamHandle, words: u32, mask: *mut u32) -> i32 {
+    run(|| {
+        let (runtime, id) = stream(of, DefaultStream::Legacy)?;
+        let known = runtime.lock().streams.get(id).is_some();
+        let needed = COMPUTE_UNITS.unsigned_abs().div_ceil(32);
+        if !known || mask.is_null() || words < needed {
+            return Err(HipError::InvalidValue);
+        }
+        for word in 0..words {
+            let units = COMPUTE_UNITS
+                .unsigned_abs()
+                .saturating_sub(word * 32)
+                .min(32);
+            let bits = (1u64 << units) - 1;
+            // SAFETY: the program's array of `words` words.
+            unsafe { mask.add(word as usize).write(bits as u32) };
+        }
+        Ok(())
+    })
+}
+
+/// Stores one `hipPointer_attribute` of an allocation.
+///
+/// # Safety
+/// `at` is null or valid for the attribute's type.
+unsafe fn tell(at: *mut c_void, attribute: c_int, address: usize, of: &Allocation) -> Result {
+    let on_host = of.kind != Kind::Device;
+    // SAFETY: the caller's promise; each type is that of the attribute in hip_runtime_api.h.
+    unsafe {
+        match attribute {
+            2 => put(at.cast::<c_int>(), type_code(of.kind)),
+            3 => put(at.cast::<usize>(), address),
+            4 if on_host => put(at.cast::<usize>(), address),
+            6 => put(at.cast::<c_uint>(), 0),
+            7 => put(at.cast::<u64>(), of.start.0 as u64),
+            8 => put(at.cast::<c_uint>(), c_uint::from(of.kind == Kind::Managed)),
+            9 => put(at.cast::<c_int>(), of.device.number() as c_int),
+            11 => put(at.cast::<usize>(), of.start.0),
+            12 => put(at.cast::<usize>(), of.size),
+            13 => put(at.cast::<c_uint>(), 1),
+            _ => Err(HipError::InvalidValue),
+        }
+    }
+}
+
+pub unsafe extern "C" fn pointer_get(at: *mut c_void, attribute: c_int, of: *const c_void) -> i32 {
+    run(|| {
+        runtime::get()?;
+        let found = memory::containing(Address::from(of)).ok_or(HipError::InvalidValue)?;
+        // SAFETY: the program's pointer for the result.
+        unsafe { tell(at, attribute, of as usize, &found) }
+    })
+}
+
+/// Of an unknown pointer every attribute is zero, and that is no error.
+pub unsafe extern "C" fn pointer_get_many(
+    count: c_uint,
+    attributes: *const c_int,
+    results: *const *mut c_void,
+    of: *const c_void,
+) -> i32 {
+    run(|| {
+        runtime::get()?;
+        if attributes.is_null() || results.is_null() {
+            return Err(HipError::InvalidValue);
+        }
+        let found = memory::containing(Address::from(of));
+        for i in 0..count as usize {
+            // SAFETY: the program's arrays of `count` elements, and its pointers for the results.
+            unsafe {
+                let (attribute, at) = (attributes.add(i).read(), results.add(i).read());
+                match &found {
+                    Some(found) => tell(at, attribute, of as usize, found)?,
+                    None => put(at.cast::<c_int>(), 0)?,
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// `HIP_POINTER_ATTRIBUTE_SYNC_MEMOPS`, the only one that can be set, changes nothing here.
+pub unsafe extern "C" fn pointer_set(
+    value: *const c_void,
+    attribute: c_int,
+    of: *const c_void,
+) -> i32 {
+    run(|| {
+        runtime::get()?;
+        match memory::containing(Address::from(of)) {
+            Some(_) if attribute == 6 && !value.is_null() => Ok(()),
+            _ => Err(HipError::InvalidValue),
+        }
+    })
+}
+
+fn pair(one: c_int, other: c_int) -> Result {
+    let (one, other) = (DeviceIndex::new(one)?, DeviceIndex::new(other)?);
+    runtime::on(one)?;
+    runtime::on(other)?;
+    if one.number() == other.number() {
+        return Err(HipError::InvalidDevice);
+    }
+    Ok(())
+}
+
+/// Rank 0; access and atomics, no arrays.
+pub unsafe extern "C" fn peer(at: *mut c_int, attribute: c_int, from: c_int, to: c_int) -> i32 {
+    run(|| {
+        pair(from, to)?;
+        let value = match attribute {
+            0 | 3 => 0,
+            1 | 2 => 1,
+            _ => return Err(HipError::InvalidValue),
+        };
+        // SAFETY: the program's pointer for the result.
+        unsafe { put(at, value) }
+    })
+}
+
+/// `HSA_AMD_LINK_INFO_TYPE_XGMI`, one hop.
+pub unsafe extern "C" fn link(one: c_int, other: c_int, kind: *mut u32, hops: *mut u32) -> i32 {
+    run(|| {
+        pair(one, other)?;
+        // SAFETY: the program's pointers for the results.
+        unsafe { put(kind, 4).and_then(|()| put(hops, 1)) }
+    })
+}
+
+pub unsafe extern "C" fn enable_context_peer(context: *mut c_void, flags: c_uint) -> i32 {
+    match super::context::device_of(context) {
+        // SAFETY: no pointers.
+        Some(device) => unsafe { enable_peer(device.number() as c_int, flags) },
+        None => run(|| Err(HipError::InvalidContext)),
+    }
+}
+
+pub unsafe extern "C" fn disable_context_peer(context: *mut c_void) -> i32 {
+    match super::context::device_of(context) {
+        // SAFETY: no pointers.
+        Some(device) => unsafe { disable_peer(device.number() as c_int) },
+        None => run(|| Err(HipError::InvalidContext)),
+    }
+}

@@ -1,0 +1,128 @@
+/* What PyTorch, vLLM and RCCL ask a runtime before their first kernel. */
+#include "case.h"
+
+typedef void *hipMemPool_t, *hipCtx_t;
+hipError_t hipInit(unsigned flags);
+hipError_t hipGetDeviceCount(int *count);
+hipError_t hipDeviceGetStreamPriorityRange(int *least, int *greatest);
+hipError_t hipStreamGetAttribute(hipStream_t stream, int attribute, void *value);
+hipError_t hipStreamSetAttribute(hipStream_t stream, int attribute, const void *value);
+hipError_t hipStreamCopyAttributes(hipStream_t to, hipStream_t from);
+hipError_t hipExtStreamGetCUMask(hipStream_t stream, uint32_t words, uint32_t *mask);
+hipError_t hipPointerGetAttribute(void *data, int attribute, void *pointer);
+hipError_t hipDrvPointerGetAttributes(unsigned count, int *attributes, void **data, void *pointer);
+hipError_t hipPointerSetAttribute(const void *value, int attribute, void *pointer);
+hipError_t hipDeviceGetP2PAttribute(int *value, int attribute, int from, int to);
+hipError_t hipExtGetLinkTypeAndHopCount(int one, int other, uint32_t *type, uint32_t *hops);
+hipError_t hipDeviceGetDefaultMemPool(hipMemPool_t *pool, int device);
+hipError_t hipMemPoolCreate(hipMemPool_t *pool, const void *properties);
+hipError_t hipMemPoolDestroy(hipMemPool_t pool);
+hipError_t hipMemPoolGetAttribute(hipMemPool_t pool, int attribute, void *value);
+hipError_t hipMemPoolSetAttribute(hipMemPool_t pool, int attribute, void *value);
+hipError_t hipMemPoolSetAccess(hipMemPool_t pool, const void *descriptions, size_t count);
+hipError_t hipMallocFromPoolAsync(void **pointer, size_t size, hipMemPool_t pool, hipStream_t stream);
+hipError_t hipFreeAsync(void *pointer, hipStream_t stream);
+hipError_t hipMemGetInfo(size_t *left, size_t *total);
+hipError_t hipDeviceGetPCIBusId(char *id, int length, int device);
+hipError_t hipDevicePrimaryCtxRetain(hipCtx_t *context, int device);
+hipError_t hipCtxEnablePeerAccess(hipCtx_t context, unsigned flags);
+hipError_t hipCtxDisablePeerAccess(hipCtx_t context);
+hipError_t hipHostRegister(void *pointer, size_t size, unsigned flags);
+hipError_t hipHostUnregister(void *pointer);
+
+enum { InvalidValue = 1, InvalidDevice = 101, InvalidContext = 201, Priority = 8 };
+
+static void streams(void) {
+    int least, greatest, value = 77;
+    uint32_t mask[2] = {0, 0};
+    hipStream_t s = stream_of(0), t = stream_of(hipStreamNonBlocking);
+    OK(hipDeviceGetStreamPriorityRange(&least, &greatest));
+    OK(hipStreamGetAttribute(s, Priority, &value));
+    TRUE(value == 0);
+    OK(hipStreamSetAttribute(s, Priority, &greatest));
+    OK(hipStreamCopyAttributes(t, s));
+    OK(hipStreamGetAttribute(t, Priority, &value));
+    TRUE(value == greatest);
+    IS(hipStreamGetAttribute(s, 99, &value), InvalidValue);
+    OK(hipExtStreamGetCUMask(s, 2, mask));
+    TRUE(mask[0] == ~0u && mask[1] == (1u << 28) - 1); /* 60 units */
+}
+
+static void pointers(void) {
+    char *p, host[4096];
+    void *start;
+    int ordinal, managed;
+    size_t size;
+    OK(hipMalloc((void **)&p, 1000));
+    OK(hipPointerGetAttribute(&start, 11, p + 500));
+    OK(hipPointerGetAttribute(&size, 12, p + 500));
+    TRUE(start == p && size == 1000);
+    IS(hipPointerGetAttribute(&size, 12, host), InvalidValue);
+    int attributes[] = {9, 8};
+    void *results[] = {&ordinal, &managed};
+    ordinal = managed = 7;
+    OK(hipDrvPointerGetAttributes(2, attributes, results, p));
+    TRUE(ordinal == 0 && managed == 0);
+    ordinal = 7;
+    OK(hipDrvPointerGetAttributes(1, attributes, results, host));
+    TRUE(ordinal == 0);
+    OK(hipPointerSetAttribute(&managed, 6, p));
+    OK(hipHostRegister(host, sizeof host, 0));
+    OK(hipPointerGetAttribute(&start, 4, host + 1));
+    TRUE(start == host + 1);
+    OK(hipHostUnregister(host));
+    OK(hipFree(p));
+}
+
+static void pools(void) {
+    hipMemPool_t pool, other;
+    uint64_t threshold = ~0ull, found = 0;
+    int reuse = 0;
+    char properties[88] = {0};
+    void *p;
+    OK(hipDeviceGetDefaultMemPool(&pool, 0));
+    OK(hipMemPoolSetAttribute(pool, 4, &threshold));
+    OK(hipMemPoolGetAttribute(pool, 4, &found));
+    OK(hipMemPoolGetAttribute(pool, 1, &reuse));
+    TRUE(found == threshold && reuse == 1);
+    OK(hipMemPoolCreate(&other, properties));
+    OK(hipMemPoolGetAttribute(other, 4, &found));
+    TRUE(other != pool && found == 0);
+    OK(hipMemPoolSetAccess(other, properties, 1));
+    OK(hipMallocFromPoolAsync(&p, 64, other, NULL));
+    OK(hipFreeAsync(p, NULL));
+    OK(hipMemPoolDestroy(other));
+    IS(hipMallocFromPoolAsync(&p, 64, other, NULL), InvalidValue);
+    IS(hipMemPoolDestroy(other), InvalidValue);
+}
+
+static void devices(void) {
+    int count, value;
+    uint32_t type, hops;
+    hipCtx_t peer;
+    char id[32];
+    size_t left, total;
+    OK(hipInit(0));
+    OK(hipGetDeviceCount(&count));
+    TRUE(count == 2);
+    OK(hipDeviceGetPCIBusId(id, sizeof id, 1));
+    OK(hipDeviceGetP2PAttribute(&value, 1, 0, 1));
+    TRUE(value == 1);
+    IS(hipDeviceGetP2PAttribute(&value, 1, 0, 0), InvalidDevice);
+    OK(hipExtGetLinkTypeAndHopCount(0, 1, &type, &hops));
+    TRUE(hops == 1);
+    OK(hipDevicePrimaryCtxRetain(&peer, 1));
+    OK(hipCtxEnablePeerAccess(peer, 0));
+    OK(hipCtxDisablePeerAccess(peer));
+    IS(hipCtxEnablePeerAccess(&value, 0), InvalidContext);
+    OK(hipMemGetInfo(&left, &total));
+    TRUE(left <= total);
+}
+
+int main(void) {
+    devices();
+    streams();
+    pointers();
+    pools();
+    return 0;
+}
