@@ -73,6 +73,8 @@ impl Device {
             (),
             &mut done,
         );
+        // Starts it, if it is the first: the next end is that of what runs.
+        self.processes[process].advance(self.clock.service, &mut done);
         self.clock.active |= 1 << process;
     }
 

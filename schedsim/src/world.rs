@@ -47,6 +47,8 @@ pub struct Client {
     rng: Rng,
     looks: u64,
     launched: u64,
+    /// When its launch came to the gate.
+    came: Nanos,
     /// A wait has ended that shows so many of its kernels complete.
     shown: Option<u64>,
     /// `None` runs natively.
@@ -125,6 +127,7 @@ impl World {
             rng: Rng::new(seed),
             looks: 0,
             launched: 0,
+            came: START,
             shown: None,
             shim: match under {
                 Under::Native => None,
@@ -322,6 +325,7 @@ impl World {
     fn launch(&mut self, number: usize, length: Nanos) {
         let client = &mut self.clients[number];
         client.doing = Doing::AtGate(length);
+        client.came = self.now;
         let (look, bell) = match &mut client.shim {
             None => (Look::Go, Bell::Silent),
             Some(shim) => shim.arrive(self.now),
@@ -359,6 +363,7 @@ impl World {
         let client = &mut self.clients[number];
         client.launched += 1;
         client.doing = Doing::Stepping;
+        client.longest_wait = client.longest_wait.max(self.now.since(client.came));
         let bell = match &mut client.shim {
             None => Bell::Silent,
             Some(shim) => shim.admitted(self.now),

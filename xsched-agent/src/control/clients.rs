@@ -11,7 +11,9 @@ use xsched_common::units::{Class, DeviceIndex, Nanos, PciAddress, Weight};
 
 use super::pages::SharedPage;
 use super::rate::Meter;
-use crate::policy::{ClientId, ClientState, Hold, HoldKind, Presence, Reason, Terms};
+use crate::policy::{
+    BurstLatency, ClientId, ClientState, Hold, HoldKind, LatencyWindow, Presence, Reason, Terms,
+};
 use crate::process::ProcessId;
 
 /// The part of a client that the model reads while the control thread works
@@ -203,6 +205,9 @@ pub(super) struct Client {
     /// How often it has rung lately.
     pub rings: Meter,
     tracked: [Tracked; MAX_DEVICES],
+    /// Of a client with a latency target.
+    window: Option<Box<LatencyWindow>>,
+    latency: Option<BurstLatency>,
 }
 
 #[derive(Clone, Copy)]
@@ -251,6 +256,8 @@ impl Client {
             abi,
             rings: Meter::default(),
             tracked: [UNSEEN; MAX_DEVICES],
+            window: None,
+            latency: None,
         })
     }
 
@@ -258,6 +265,13 @@ impl Client {
     /// changed since the last look.
     pub fn observe(&mut self, now: Nanos) -> bool {
         let mut changed = false;
+        match self.shared.terms().slo_p99 {
+            None => (self.window, self.latency) = (None, None),
+            Some(_) => {
+                let window = self.window.get_or_insert_default();
+                self.latency = window.observe(now, || self.shared.status.bursts.counts());
+            }
+        }
         for (device, status) in self.shared.status.devices() {
             let tracked = &mut self.tracked[device.0 as usize];
             let activity = status.activity();
@@ -306,7 +320,7 @@ impl Client {
                     in_flight: status.in_flight.load(Relaxed),
                     busy: Nanos(counters[1]),
                     bursts: transitions,
-                    latency: None,
+                    latency: self.latency,
                     kernel_time: known(&status.kernel_ns),
                     gap: known(&status.gap_ns),
                     short_gaps: status.short_gaps.load(Relaxed),

@@ -114,7 +114,12 @@ impl EventLoop {
         loop {
             self.beat();
             self.unmute();
-            let deadline = round.run(&self.parts.settings, &mut self.clients, monotonic);
+            let deadline = round.run(
+                &self.parts.settings,
+                &mut self.clients,
+                &self.parts.roster,
+                monotonic,
+            );
             if self.parts.stop.load(Acquire) {
                 break;
             }

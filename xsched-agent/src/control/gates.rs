@@ -8,8 +8,12 @@ use xsched_common::gate::{GateMode, GateWord};
 use xsched_common::page::DeviceControl;
 use xsched_common::units::{DeviceIndex, Nanos};
 
+use super::RosterEvent;
 use super::clients::{Client, DeviceKey};
-use crate::policy::{self, ClientId, ClientState, Decision, DeviceMemory, Settings};
+use crate::policy::{
+    self, ClientId, ClientState, Decision, DeviceMemory, DeviceSettings, Settings, Sharing,
+    SloVerdict,
+};
 
 /// Buffers of a round, kept to spare the allocations.
 #[derive(Default)]
@@ -24,6 +28,26 @@ pub(super) struct Round {
 struct Device {
     members: Vec<(DeviceIndex, ClientState)>,
     memory: DeviceMemory,
+    /// What the model knows of it.
+    told: Option<Sharing>,
+    verdicts: BTreeMap<ClientId, SloVerdict>,
+}
+
+impl Device {
+    /// Tells the model what has changed of the device's numbers and targets.
+    fn tell(&mut self, key: DeviceKey, settings: &DeviceSettings, roster: &dyn Fn(RosterEvent)) {
+        let sharing = self.memory.sharing(settings);
+        if self.told != Some(sharing) {
+            self.told = Some(sharing);
+            roster(RosterEvent::Shared(key, sharing));
+        }
+        self.verdicts.retain(|id, _| self.memory.slo(*id).is_some());
+        for (id, verdict) in self.memory.verdicts() {
+            if self.verdicts.insert(id, verdict) != Some(verdict) {
+                roster(RosterEvent::Target(id, verdict));
+            }
+        }
+    }
 }
 
 /// How often a round is repeated because a client changed its activity while
@@ -38,6 +62,7 @@ impl Round {
         &mut self,
         settings: &Settings,
         clients: &mut BTreeMap<ClientId, Client>,
+        roster: &dyn Fn(RosterEvent),
         clock: impl Fn() -> Nanos,
     ) -> Option<Nanos> {
         let mut again = None;
@@ -56,6 +81,9 @@ impl Round {
             if !changed {
                 break;
             }
+        }
+        for (key, device) in &mut self.devices {
+            device.tell(*key, settings.of(key.pci()), roster);
         }
         again
     }

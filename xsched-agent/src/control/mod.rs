@@ -34,7 +34,7 @@ pub use join::{Peer, peer, peer_groups};
 pub use scheduling::Scheduling;
 pub use vitals::Vitals;
 
-use crate::policy::{ClientId, Hold, Settings, Terms};
+use crate::policy::{ClientId, Hold, Settings, Sharing, SloVerdict, Terms};
 use crate::process::ProcessId;
 
 /// What keeps control from starting.
@@ -172,6 +172,10 @@ pub enum RosterEvent {
     Joined(Arc<ClientShared>),
     /// A client is gone.
     Left(ClientId),
+    /// How a device is shared from now on.
+    Shared(DeviceKey, Sharing),
+    /// How a client's latency target goes.
+    Target(ClientId, SloVerdict),
 }
 
 /// What the control thread starts with.
@@ -185,8 +189,8 @@ pub struct Setup {
     pub listener: Option<OwnedFd>,
     /// How the thread competes for a processor.
     pub scheduling: Scheduling,
-    /// Called on the control thread for every client that comes or goes:
-    /// must not wait.
+    /// Called on the control thread for every client that comes or goes, and
+    /// for what changes of devices and targets: must not wait.
     pub roster: Box<dyn Fn(RosterEvent) + Send>,
 }
 

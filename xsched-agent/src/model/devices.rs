@@ -11,13 +11,14 @@ use xsched_common::units::{Class, DeviceIndex};
 use super::process::Process;
 use super::window::Change;
 use crate::control::{ClientShared, DeviceKey};
-use crate::policy::ClientId;
+use crate::policy::{ClientId, Sharing};
 use crate::process::ProcessId;
 
 /// A row for every device that clients use.
 pub(super) fn rows(
     clients: &BTreeMap<ClientId, Arc<ClientShared>>,
     processes: &HashMap<ProcessId, Process>,
+    sharing: &BTreeMap<DeviceKey, Sharing>,
 ) -> Vec<DeviceRow> {
     let mut devices: BTreeMap<DeviceKey, BTreeMap<Class, ClassRow>> = BTreeMap::new();
     for client in clients.values() {
@@ -70,7 +71,16 @@ pub(super) fn rows(
                     .filter_map(|c| c.busy_ratio)
                     .reduce(|sum, busy| (sum + busy).min(1.0)),
                 classes,
-                ..DeviceRow::default()
+                mode: sharing
+                    .get(&key)
+                    .map(|sharing| sharing.settings.mode)
+                    .unwrap_or_default(),
+                knobs: sharing
+                    .get(&key)
+                    .into_iter()
+                    .flat_map(Sharing::numbers)
+                    .map(|(name, number)| (name.to_owned(), number))
+                    .collect(),
             }
         })
         .collect()

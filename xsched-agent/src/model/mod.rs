@@ -12,13 +12,15 @@ mod past;
 mod process;
 mod rows;
 mod sums;
+mod targets;
 mod window;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use xsched_common::api::{
-    API_VERSION, AgentInfo, BpfState, DropCount, Drops, EventKind, HistoryPoint, Sampling, Snapshot,
+    API_VERSION, AgentInfo, BpfState, DropCount, Drops, EventKind, HistoryPoint, ProcessRow,
+    Sampling, SloRow, SloState, Snapshot,
 };
 use xsched_common::page::HistogramCounts;
 use xsched_common::units::{Class, Nanos};
@@ -28,8 +30,8 @@ pub use observation::{ApiCount, Bypass, CallOwner, DropTotal, LaunchCount, Obser
 pub use past::Past;
 pub use sums::{BOUNDS_NS, ClassSums, SharedSums, Sums, TimeHistogram};
 
-use crate::control::{ClientShared, RosterEvent};
-use crate::policy::ClientId;
+use crate::control::{ClientShared, DeviceKey, RosterEvent};
+use crate::policy::{ClientId, Sharing, SloVerdict};
 use crate::process::ProcessId;
 use crate::terms::TermsHandle;
 use process::Process;
@@ -44,6 +46,8 @@ pub const TICK: Nanos = Nanos::from_millis(500);
 pub struct Model {
     started: Nanos,
     clients: BTreeMap<ClientId, Arc<ClientShared>>,
+    sharing: BTreeMap<DeviceKey, Sharing>,
+    targets: HashMap<ClientId, SloVerdict>,
     terms: TermsHandle,
     processes: HashMap<ProcessId, Process>,
     bpf: BpfState,
@@ -75,6 +79,8 @@ impl Model {
         Model {
             started: now,
             clients: BTreeMap::new(),
+            sharing: BTreeMap::new(),
+            targets: HashMap::new(),
             terms,
             processes: HashMap::new(),
             bpf: BpfState::default(),
@@ -108,6 +114,7 @@ impl Model {
                 self.clients.insert(client.id, client);
             }
             RosterEvent::Left(id) => {
+                self.targets.remove(&id);
                 if let Some(client) = self.clients.remove(&id) {
                     let text = if client.process.is_alive() {
                         "has left and runs unscheduled"
@@ -117,7 +124,30 @@ impl Model {
                     self.note_client(EventKind::Left, &client, text);
                 }
             }
+            RosterEvent::Shared(device, sharing) => {
+                self.sharing.insert(device, sharing);
+            }
+            RosterEvent::Target(id, verdict) => self.note_target(id, verdict),
         }
+    }
+
+    /// An event when a target goes out of reach, and when it is met again.
+    fn note_target(&mut self, id: ClientId, verdict: SloVerdict) {
+        let before = self.targets.insert(id, verdict).map(|before| before.state);
+        let Some(client) = self.clients.get(&id).cloned() else {
+            self.targets.remove(&id);
+            return;
+        };
+        let out_of_reach = |state| state == Some(SloState::Impossible);
+        let text = match (out_of_reach(before), out_of_reach(Some(verdict.state))) {
+            (false, true) => format!(
+                "cannot reach its latency target: {}",
+                targets::reason(&verdict, &self.clients)
+            ),
+            (true, false) => "may reach its latency target again".to_owned(),
+            _ => return,
+        };
+        self.note_client(EventKind::Slo, &client, &text);
     }
 
     fn note_client(&mut self, kind: EventKind, client: &ClientShared, text: &str) {
@@ -286,14 +316,18 @@ impl Model {
             .values()
             .map(|process| {
                 let standing = self.terms.board().standing(process.id);
-                rows::process_row(
+                let row = rows::process_row(
                     process,
                     standing,
                     now,
                     &self.bpf,
                     self.sampling,
                     &self.clients,
-                )
+                );
+                ProcessRow {
+                    slo: self.target_of(process),
+                    ..row
+                }
             })
             .collect();
         processes.sort_by_key(|row| (row.pid, row.start_time));
@@ -311,9 +345,20 @@ impl Model {
                 sampling: self.sampling,
                 limits: self.limits.clone(),
             },
-            devices: devices::rows(&self.clients, &self.processes),
+            devices: devices::rows(&self.clients, &self.processes, &self.sharing),
             processes,
             events: self.events.rows(),
         }
+    }
+
+    fn target_of(&self, process: &Process) -> Option<SloRow> {
+        let client = process.client.as_deref()?;
+        let (device, _) = rows::busiest_device(client)?;
+        Some(targets::row(
+            client.terms().slo_p99?,
+            self.sharing.get(&device),
+            self.targets.get(&client.id),
+            &self.clients,
+        ))
     }
 }

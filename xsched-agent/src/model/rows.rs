@@ -193,7 +193,7 @@ fn buckets(counts: &HistogramCounts) -> Vec<LatencyBucket> {
 }
 
 /// The device that a client has launched on most.
-fn busiest_device(client: &ClientShared) -> Option<(DeviceKey, DeviceIndex)> {
+pub(super) fn busiest_device(client: &ClientShared) -> Option<(DeviceKey, DeviceIndex)> {
     client
         .status
         .devices()

@@ -1,11 +1,12 @@
 //! What is remembered of a device from one decision to the next.
 
+use xsched_common::api::SharingMode;
 use xsched_common::gate::GateMode;
 use xsched_common::units::Nanos;
 
 use super::liveness::{Member, RANKS};
 use super::slo::{SloMemory, SloVerdict};
-use super::{ClientId, ClientState, Knobs};
+use super::{Cap, ClientId, ClientState, DeviceSettings, Knobs};
 
 /// Owned by whoever calls [`super::decide`]; starts empty.
 #[derive(Clone, Debug, Default)]
@@ -62,7 +63,62 @@ pub(super) struct RankMemory {
     pub granted: Option<Nanos>,
 }
 
+/// How a device is shared, with the numbers as they are now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sharing {
+    /// What the configuration says.
+    pub settings: DeviceSettings,
+    /// Cap and linger, which mode `slo` adapts.
+    pub knobs: Knobs,
+}
+
+impl Sharing {
+    /// The numbers behind the mode by name, as users see them.
+    pub fn numbers(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let DeviceSettings { mode, .. } = self.settings;
+        let cap = match self.knobs.cap {
+            Cap::Time(budget) => ("budget_ns", budget.0),
+            Cap::Commands(cap) => ("cap", u64::from(cap)),
+        };
+        let turns = matches!(mode, SharingMode::Share | SharingMode::Slo);
+        let gated = mode != SharingMode::Off;
+        [
+            (gated, cap),
+            (gated, ("linger_min_ns", self.knobs.linger_min.0)),
+            (gated, ("linger_max_ns", self.knobs.linger_max.0)),
+            (
+                gated && self.settings.fence_batch > 0,
+                ("fence_batch", u64::from(self.settings.fence_batch)),
+            ),
+            (
+                gated,
+                (
+                    "min_share_permille",
+                    u64::from(self.settings.min_share_permille),
+                ),
+            ),
+            (turns, ("slice_ns", self.settings.slice.0)),
+            (gated, ("active_limit_ns", self.settings.active_limit.0)),
+        ]
+        .into_iter()
+        .filter_map(|(counts, number)| counts.then_some(number))
+    }
+}
+
 impl DeviceMemory {
+    /// How the device is shared, as of the last decision.
+    pub fn sharing(&self, settings: &DeviceSettings) -> Sharing {
+        Sharing {
+            settings: *settings,
+            knobs: self.knobs,
+        }
+    }
+
+    /// How all targets go.
+    pub fn verdicts(&self) -> impl Iterator<Item = (ClientId, SloVerdict)> {
+        self.slo.verdicts()
+    }
+
     /// Cap and linger as of the last decision.
     pub fn knobs(&self) -> Knobs {
         self.knobs

@@ -28,7 +28,7 @@ mod usage;
 
 pub use knobs::{Cap, Knobs, cap_for};
 pub use latency::LatencyWindow;
-pub use memory::DeviceMemory;
+pub use memory::{DeviceMemory, Sharing};
 pub use settings::{DeviceSettings, Linger, Settings};
 pub use slo::{Blame, SloVerdict};
 pub use strict::linger_for;

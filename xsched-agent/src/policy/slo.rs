@@ -73,6 +73,12 @@ pub enum Blame {
 }
 
 impl SloMemory {
+    pub fn verdicts(&self) -> impl Iterator<Item = (ClientId, SloVerdict)> {
+        self.targets
+            .iter()
+            .map(|target| (target.id, target.verdict))
+    }
+
     pub fn verdict(&self, id: ClientId) -> Option<SloVerdict> {
         let at = self.targets.binary_search_by_key(&id, |target| target.id);
         Some(self.targets.get(at.ok()?)?.verdict)

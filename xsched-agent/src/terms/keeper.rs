@@ -229,7 +229,8 @@ impl Keeper {
             }
             Message::Judged(answer) => self.take_answer(answer),
             Message::Order(order) => self.obey(order),
-            Message::Stop => {}
+            // For the model.
+            Message::Roster(RosterEvent::Shared(..) | RosterEvent::Target(..)) | Message::Stop => {}
         }
     }
 

@@ -55,7 +55,6 @@ impl Metric {
     }
 
     /// A value that must not fall below `bound`.
-    #[allow(dead_code, reason = "bench sched")]
     pub fn at_least(name: &'static str, unit: &'static str, value: f64, bound: f64) -> Metric {
         Metric {
             ok: value >= bound,

@@ -2,11 +2,18 @@
 //! bounds of docs/BENCHMARKS.md.
 
 mod control;
+mod modelled;
+mod realtime;
 
 use super::report::Metric;
 use crate::build::Built;
 
 /// All metrics of the benchmark.
 pub fn measure(built: &Built) -> anyhow::Result<Vec<Metric>> {
-    control::measure(built)
+    eprintln!("the scenarios in virtual time ...");
+    let mut metrics = modelled::measure();
+    metrics.extend(realtime::measure(built, &metrics)?);
+    eprintln!("the control plane ...");
+    metrics.extend(control::measure(built)?);
+    Ok(metrics)
 }

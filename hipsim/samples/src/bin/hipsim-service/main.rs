@@ -151,14 +151,14 @@ fn report(options: &Options, mut latencies: Vec<u64>) {
         let rank = (part * latencies.len() as f64).ceil() as usize;
         latencies.get(rank.saturating_sub(1)).copied().unwrap_or(0)
     };
-    let (p50, p99, max) = (at(0.50), at(0.99), at(1.0));
+    let (p50, p90, p99, max) = (at(0.50), at(0.90), at(0.99), at(1.0));
     let requests = latencies.len() as u64;
     if options.json {
         let mean = latencies.iter().sum::<u64>() / requests.max(1);
         println!(
             "{}",
             serde_json::json!({
-                "p50_ns": p50, "p99_ns": p99, "max_ns": max, "mean_ns": mean, "requests": requests,
+                "p50_ns": p50, "p90_ns": p90, "p99_ns": p99, "max_ns": max, "mean_ns": mean, "requests": requests,
                 "launches": requests * u64::from(options.kernels),
             })
         );

@@ -1,0 +1,194 @@
+//! Figures of the virtual-time model: the real policy and the real gate on
+//! hipsim's arithmetic (`schedsim`), free of this machine's noise.
+
+use schedsim::scenario::{
+    Beside, Cast, Outcome, SERVICE, low_alone, no_linger, preempt_over_kt, shares, three_tenants,
+    video,
+};
+use xsched_agent::policy::DeviceSettings;
+use xsched_common::units::Nanos;
+
+use crate::bench::report::Metric;
+
+/// Virtual time of each run: about 600 requests.
+const TIME: Nanos = Nanos::from_secs(60);
+const SEED: u64 = 1;
+
+/// Kernel times of the low program.
+const KERNELS: [(&str, u64, f64); 3] = [
+    ("prio_p99_t60us", 60, 1.05),
+    ("prio_p99_t500us", 500, 1.10),
+    ("prio_p99_t5ms", 5_000, 1.25),
+];
+
+/// 50 synchronisations per request, with 50 us on the processor after each.
+pub const SYNCS: Beside = Beside {
+    syncs: 50,
+    think: Nanos::from_micros(50),
+    ..SERVICE
+};
+
+/// All of them.
+pub fn measure() -> Vec<Metric> {
+    let mut metrics = Vec::new();
+    let mut leftovers = Vec::new();
+    for (name, kernel, bound) in KERNELS {
+        let runs = Runs::of(Beside {
+            low: Nanos::from_micros(kernel),
+            ..SERVICE
+        });
+        leftovers.push((kernel, runs.scheduled.leftover * 100.0));
+        metrics.push(runs.metric(name, bound));
+    }
+    let syncs = Runs::of(SYNCS);
+    metrics.push(syncs.metric("syncs50_p99", 1.10));
+    let native = syncs.ratio(&syncs.native);
+    metrics.push(
+        Metric::at_most(
+            "syncs50_nolinger_p99",
+            "x",
+            syncs.ratio(&syncs.no_linger),
+            native,
+        )
+        .beside(native),
+    );
+    let least = leftovers
+        .iter()
+        .map(|(_, kept)| *kept)
+        .fold(100.0, f64::min);
+    metrics.push(
+        Metric::at_least("low_leftover_pct", "%", least, 97.0).detail(by_kernel(&leftovers, "%")),
+    );
+    let alone = KERNELS.map(|(_, t, _)| (t, low_alone(SEED, TIME, Nanos::from_micros(t)) * 100.0));
+    let least = alone.iter().map(|(_, kept)| *kept).fold(100.0, f64::min);
+    metrics
+        .push(Metric::at_least("low_alone_pct", "%", least, 99.0).detail(by_kernel(&alone, "%")));
+    let over = KERNELS.map(|(_, t, _)| {
+        let over = preempt_over_kt(SEED, TIME, Nanos::from_micros(t));
+        (t, over.0 as f64 / 1e3)
+    });
+    let most = over.iter().map(|(_, over)| *over).fold(0.0, f64::max);
+    metrics.push(
+        Metric::at_most("preempt_over_kt_us", "us", most, 100.0).detail(by_kernel(&over, "us")),
+    );
+    metrics.extend(sharing());
+    metrics.extend(tenants());
+    metrics
+}
+
+/// One scenario in all its ways.
+struct Runs {
+    alone: Outcome,
+    native: Outcome,
+    scheduled: Outcome,
+    no_linger: Outcome,
+}
+
+impl Runs {
+    fn of(scenario: Beside) -> Runs {
+        Runs {
+            alone: scenario.alone(SEED, TIME),
+            native: scenario.native(SEED, TIME),
+            scheduled: scenario.scheduled(SEED, TIME, DeviceSettings::default()),
+            no_linger: scenario.scheduled(SEED, TIME, no_linger()),
+        }
+    }
+
+    fn ratio(&self, outcome: &Outcome) -> f64 {
+        outcome.p99.0 as f64 / self.alone.p99.0 as f64
+    }
+
+    fn metric(&self, name: &'static str, bound: f64) -> Metric {
+        Metric::at_most(name, "x", self.ratio(&self.scheduled), bound)
+            .beside(self.ratio(&self.native))
+            .detail(format!(
+                "P99 alone {}, native {}, ours {}, without linger {}; the batch keeps {:.1}% of its leftover; {} requests",
+                self.alone.p99,
+                self.native.p99,
+                self.scheduled.p99,
+                self.no_linger.p99,
+                self.scheduled.leftover * 100.0,
+                self.scheduled.requests,
+            ))
+    }
+}
+
+fn by_kernel(values: &[(u64, f64)], unit: &str) -> String {
+    let each = values
+        .iter()
+        .map(|(t, value)| format!("{value:.1} {unit} at T = {} us", t));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+fn sharing() -> Vec<Metric> {
+    let us = Nanos::from_micros;
+    let runs = [
+        ("75/25", shares(SEED, TIME, &[(300, us(60)), (100, us(60))])),
+        (
+            "75/25 of 5 ms and 60 us",
+            shares(SEED, TIME, &[(300, us(5_000)), (100, us(60))]),
+        ),
+        (
+            "75/25 of 60 us and 5 ms",
+            shares(SEED, TIME, &[(300, us(60)), (100, us(5_000))]),
+        ),
+        (
+            "60/30/10 of 300, 60 and 1000 us",
+            shares(SEED, TIME, &[(60, us(300)), (30, us(60)), (10, us(1_000))]),
+        ),
+    ];
+    let worst = runs.iter().map(|(_, run)| run.error).fold(0.0, f64::max);
+    let least = runs.iter().map(|(_, run)| run.sum).fold(1.0, f64::min);
+    let each = runs.iter().map(|(name, run)| {
+        let got = run.got.iter().map(|got| format!("{:.1}", got * 100.0));
+        format!("{name}: {}", got.collect::<Vec<_>>().join("/"))
+    });
+    vec![
+        // Natively both get half.
+        Metric::at_most("share_75_25_err", "points", worst, 2.0)
+            .beside(25.0)
+            .detail(each.collect::<Vec<_>>().join("; ")),
+        Metric::at_least("share_sum_pct", "%", least * 100.0, 97.0),
+    ]
+}
+
+fn tenants() -> Vec<Metric> {
+    let tenants = three_tenants(SEED, TIME);
+    let in_order = tenants.realtime <= tenants.normal && tenants.low >= 0.97;
+    let [alone, native, ours, no_linger] = [
+        Cast::Alone,
+        Cast::Native,
+        Cast::Scheduled(DeviceSettings::default()),
+        Cast::Scheduled(no_linger()),
+    ]
+    .map(|cast| video(SEED, TIME, cast));
+    let ratio = |p99: Nanos| p99.0 as f64 / alone.p99.0 as f64;
+    vec![
+        Metric::at_least(
+            "three_tenants_order_ok",
+            "",
+            f64::from(u8::from(in_order)),
+            1.0,
+        )
+        .detail(format!(
+            "P99 over alone: realtime {:.2}, normal {:.2}; low keeps {:.1}% of the rest",
+            tenants.realtime,
+            tenants.normal,
+            tenants.low * 100.0
+        )),
+        Metric::at_most("video_p99", "x", ratio(ours.p99), 1.05)
+            .beside(ratio(native.p99))
+            .detail(format!(
+                "P99 of a frame alone {}, native {}, ours {}, without linger {}",
+                alone.p99, native.p99, ours.p99, no_linger.p99
+            )),
+        // The call takes 37.5% of the device: 2.4 s is all there is.
+        Metric::at_most(
+            "video_batch_s",
+            "s",
+            ours.job.as_secs_f64(),
+            native.job.as_secs_f64() * 1.03,
+        )
+        .beside(native.job.as_secs_f64()),
+    ]
+}
