@@ -117,7 +117,7 @@ impl EventLoop {
             let deadline = round.run(
                 &self.parts.settings,
                 &mut self.clients,
-                &self.parts.roster,
+                &*self.parts.roster,
                 monotonic,
             );
             if self.parts.stop.load(Acquire) {
