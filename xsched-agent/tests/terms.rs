@@ -405,6 +405,41 @@ fn what_was_given_by_hand_survives_the_agent_and_the_giver() {
     assert_eq!(class, Class::Normal as u32);
 }
 
+/// As docs/POLICIES.md says.
+#[test]
+fn the_directory_and_its_files_have_the_documented_modes() {
+    let configured = Configured::start("");
+    let me = std::process::id();
+    configured.ask(&format!(r#"{{"op":"set","pid":{me},"class":"low"}}"#));
+    let directory = &configured.agent.run_dir.0;
+    let mode = |path: &Path| {
+        let metadata = std::fs::symlink_metadata(path).expect("it is there");
+        std::os::unix::fs::MetadataExt::mode(&metadata) & 0o7777
+    };
+    assert_eq!(mode(directory), 0o755);
+    let mut found: Vec<(String, u32)> = std::fs::read_dir(directory)
+        .expect("lists")
+        .map(|entry| {
+            let path = entry.expect("an entry").path();
+            let name = path
+                .file_name()
+                .expect("a name")
+                .to_string_lossy()
+                .into_owned();
+            (name, mode(&path))
+        })
+        .collect();
+    found.sort();
+    let expected = [
+        ("agent.lock", 0o644),
+        ("agent.sock", 0o666),
+        ("api.sock", 0o666),
+        ("terms.json", 0o600),
+    ];
+    let expected: Vec<(String, u32)> = expected.map(|(name, mode)| (name.into(), mode)).into();
+    assert_eq!(found, expected);
+}
+
 /// A user other than root, in these groups besides its own.
 struct User<'a> {
     agent: &'a Agent,

@@ -12,8 +12,7 @@ use xsched_agent::config::{
 
 use super::{client, euid, print, run_dir, say};
 
-/// The file is /etc/xsched/xsched.toml; for a user's own agent
-/// $XDG_CONFIG_HOME/xsched/xsched.toml (or ~/.config/...).
+/// Options of `config`.
 #[derive(clap::Args)]
 pub struct Options {
     #[command(subcommand)]

@@ -128,6 +128,19 @@ fn serve(options: &Options) -> anyhow::Result<()> {
     if options.lock_memory {
         lock_memory();
     }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    // Before anybody can know that there is an agent: whoever then stops it
+    // stops it in good order.
+    let Signals {
+        mut terminate,
+        mut interrupt,
+        hangup,
+    } = {
+        let _context = runtime.enter();
+        Signals::listen()?
+    };
     let sources = options.sources()?;
     let config = Arc::new(sources.load()?);
     let run_dir = RunDir::for_agent(euid());
@@ -208,9 +221,6 @@ fn serve(options: &Options) -> anyhow::Result<()> {
         })?
     };
 
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
     let sources = Sources {
         snapshots: snapshots.clone(),
         sums,
@@ -226,9 +236,6 @@ fn serve(options: &Options) -> anyhow::Result<()> {
     };
     let vitals = control.vitals();
     let ended = runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
-        let hangup = signal(SignalKind::hangup()).context("SIGHUP")?;
         if let Some(address) = options.metrics {
             let server = MetricsServer::bind(address).await?;
             info!("metrics at http://{}/metrics", server.address()?);
@@ -267,6 +274,23 @@ fn serve(options: &Options) -> anyhow::Result<()> {
     // A failure is in `ended`.
     let _ = modeller.join();
     ended
+}
+
+/// What the agent is told from outside.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate()).context("SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("SIGINT")?,
+            hangup: signal(SignalKind::hangup()).context("SIGHUP")?,
+        })
+    }
 }
 
 /// A bad file changes nothing, and the log says its line.

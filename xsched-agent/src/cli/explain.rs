@@ -7,10 +7,7 @@ use xsched_common::api::{Explanation, Request};
 use super::terms;
 use super::{client, print, run_dir};
 
-/// Lists every source of class, weight and target that was considered,
-/// strongest first: boost or suspension, `set`, `run`, each rule in the order
-/// of the file, ancestors, defaults. For root, the authorised group, and the
-/// process's own user.
+/// Options of `explain`.
 #[derive(clap::Args)]
 #[command(after_help = "\
   +  something of it is in force

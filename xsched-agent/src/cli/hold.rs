@@ -7,8 +7,7 @@ use xsched_common::api::Request;
 use super::terms::{self, Duration};
 use super::{client, print, run_dir};
 
-/// While boosted, a process and its children hold back every class, realtime
-/// too. For root and the authorised group.
+/// Options of `boost`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -29,9 +28,7 @@ pub struct BoostOptions {
     json: bool,
 }
 
-/// The gates of a process and its children close. What is in flight runs to
-/// its end, and about ten launches a second still trickle through, so that
-/// nothing hangs for ever. Users may suspend their own processes.
+/// Options of `suspend`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -53,8 +50,7 @@ pub struct SuspendOptions {
     json: bool,
 }
 
-/// Also ends one that the process inherits from an ancestor, for all whom
-/// that holds. Without any in force it changes nothing.
+/// Options of `resume`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 --json prints what `set --json` prints. Exit codes: 0 done, 2 not done")]

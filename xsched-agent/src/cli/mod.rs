@@ -69,24 +69,55 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Start a program under the shim, with a class
+    ///
+    /// The program replaces this process: same pid, same terminal, its own exit
+    /// code. An LD_PRELOAD that is already set is kept, the shim comes behind it.
+    /// Without an agent the program runs all the same, unscheduled.
     Run(run::Options),
     /// Change class, weight or target of a process and its children to come
+    ///
+    /// The change holds for the process and its children to come, over rules and
+    /// over what `run` said, and survives a restart of the agent. Root and members
+    /// of the authorised group may set anything; other users may lower the class
+    /// and weight of their own processes, and take that back.
     Set(set::Options),
     /// Put a process above all classes for a while
+    ///
+    /// While boosted, a process and its children hold back every class, realtime
+    /// too. For root and the authorised group.
     Boost(hold::BoostOptions),
     /// Close a process's gates for a while
+    ///
+    /// The gates of the process and its children close. What is in flight runs to
+    /// its end, and about ten launches a second still trickle through, so that
+    /// nothing hangs for ever. Users may suspend their own processes.
     Suspend(hold::SuspendOptions),
     /// End a boost or suspension
+    ///
+    /// Also ends one that the process inherits from an ancestor, for all whom that
+    /// holds. Without any in force it changes nothing.
     Resume(hold::ResumeOptions),
     /// Say why a process has its class, weight and target
+    ///
+    /// Lists every source of class, weight and target that was considered,
+    /// strongest first: boost or suspension, `set`, `run`, each rule in the order of
+    /// the file, ancestors, defaults. For root, the authorised group, and the
+    /// process's own user.
     Explain(explain::Options),
     /// Change how devices are shared, for now
+    ///
+    /// Holds until the configuration is read again or the agent restarts; to keep
+    /// it, write it to the file ([sharing] or [device."..."]).
     Mode(mode::Options),
     /// List the processes that use HIP
     Ps(ps::Options),
     /// Say what this machine allows, what is missing, and how to get it
     Check(check::Options),
     /// Check, show and reload the configuration file
+    ///
+    /// The file is /etc/xsched/xsched.toml; for a user's own agent
+    /// $XDG_CONFIG_HOME/xsched/xsched.toml (or ~/.config/...). $XSCHED_CONFIG names
+    /// another.
     Config(config::Options),
     /// Explain why work of a process escapes scheduling
     Diagnose(diagnose::Options),

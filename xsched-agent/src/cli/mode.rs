@@ -7,8 +7,7 @@ use xsched_common::units::PciAddress;
 
 use super::{client, print, run_dir};
 
-/// Holds until the configuration is read again or the agent restarts; to keep
-/// it, write it to the file ([sharing] or [device."..."]).
+/// Options of `mode`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Modes:

@@ -14,8 +14,7 @@ use super::shim_path::{self, Unpreloadable};
 use super::terms::Target;
 use super::{run_dir, say};
 
-/// The program replaces this process: same pid, same terminal, its own exit
-/// code. An LD_PRELOAD that is already set is kept, the shim comes behind it.
+/// Options of `run`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -8,12 +8,7 @@ use xsched_common::units::{Class, Weight};
 use super::terms::{self, Target};
 use super::{client, print, run_dir};
 
-/// The change holds for the process and its children to come, over rules and
-/// over what `run` said, and survives a restart of the agent.
-///
-/// Root and members of the authorised group may set anything; other users may
-/// lower the class and weight of their own processes, and raise them again to
-/// what rules and root give.
+/// Options of `set`.
 #[derive(clap::Args)]
 #[command(
     group = clap::ArgGroup::new("terms").required(true).multiple(true),

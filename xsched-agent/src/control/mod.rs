@@ -332,19 +332,43 @@ struct Claim {
     _lock: std::fs::File,
 }
 
+/// Makes the directory, open to all and writable for the agent alone, whatever
+/// the umask is. One that is there is taken if nobody else can put sockets in
+/// place of ours: in /tmp anybody can make one of any name.
+fn own_directory(directory: &std::path::Path) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    if !directory.exists() {
+        std::fs::create_dir_all(directory)?;
+        std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755))?;
+    }
+    let metadata = std::fs::metadata(directory)?;
+    let euid = rustix::process::geteuid().as_raw();
+    let is_ours = euid == 0 || [0, euid].contains(&metadata.uid());
+    if !is_ours || metadata.mode() & 0o002 != 0 {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "another user owns it or may write to it",
+        ));
+    }
+    Ok(())
+}
+
 fn claim(run_dir: &RunDir) -> Result<Claim, ControlError> {
     use std::io::{Read as _, Write as _};
+    use std::os::unix::fs::OpenOptionsExt as _;
     let path = run_dir.0.join("agent.lock");
     let unservable = |path: &std::path::Path| {
         let path = path.to_owned();
         |source| ControlError::Unservable { path, source }
     };
-    std::fs::create_dir_all(&run_dir.0).map_err(unservable(&run_dir.0))?;
+    own_directory(&run_dir.0).map_err(unservable(&run_dir.0))?;
     let mut lock = std::fs::OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
+        .mode(0o644)
+        .custom_flags(libc::O_NOFOLLOW)
         .open(&path)
         .map_err(unservable(&path))?;
     match lock.try_lock() {
@@ -389,6 +413,26 @@ mod tests {
         passing.write_to(&page, old);
         assert!(page.passthrough.passes(b"libfoo.so"));
         assert_eq!(page.scope.libraries(), ListMeaning::Passes);
+    }
+
+    #[test]
+    fn a_directory_that_others_may_write_is_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().expect("temp dir");
+        let run_dir = RunDir(dir.path().join("run"));
+        std::fs::create_dir(&run_dir.0).expect("creates");
+        let mode = |mode| std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(&run_dir.0, mode(0o1777)).expect("chmod");
+        assert!(matches!(
+            claim(&run_dir),
+            Err(ControlError::Unservable { .. })
+        ));
+        std::fs::set_permissions(&run_dir.0, mode(0o700)).expect("chmod");
+        std::os::unix::fs::symlink("/dev/null", run_dir.0.join("agent.lock")).expect("links");
+        assert!(matches!(
+            claim(&run_dir),
+            Err(ControlError::Unservable { .. })
+        ));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Requests about the configuration.
 
+use std::time::Duration;
+
 use tracing::info;
 use xsched_common::api::{EventKind, Response, SharingMode};
 use xsched_common::units::PciAddress;
@@ -11,6 +13,10 @@ use crate::live::ReloadError;
 use crate::model::Event;
 use crate::process::{self, ProcessId};
 use crate::rules::{Facts, Reach};
+
+/// How often it is asked whether a process has been read, and how far apart.
+const READING: u32 = 20;
+const READING_STEP: Duration = Duration::from_millis(10);
 
 /// Reads the configuration again.
 pub(super) async fn reload(caller: &Caller, served: &Served) -> Response {
@@ -61,12 +67,23 @@ pub(super) async fn explain(caller: &Caller, pid: u32, served: &Served) -> Respo
     if let Err(refusal) = caller.right(Deed::Explain, group, pid, owner) {
         return failure("not_permitted", refusal);
     }
-    let (tell, told) = tokio::sync::oneshot::channel();
-    served.terms.explain(process, move |explained| {
-        let _ = tell.send(explained);
-    });
-    let Ok(explained) = told.await else {
-        return failure("internal", "the agent is stopping: try again when it runs");
+    let mut patience = READING;
+    let explained = loop {
+        let (tell, told) = tokio::sync::oneshot::channel();
+        served.terms.explain(process, move |explained| {
+            let _ = tell.send(explained);
+        });
+        match told.await {
+            // One that was never seen is read on this occasion.
+            Ok(explained) if explained.is_pending() && patience > 0 => {
+                patience -= 1;
+                tokio::time::sleep(READING_STEP).await;
+            }
+            Ok(explained) => break explained,
+            Err(_) => {
+                return failure("internal", "the agent is stopping: try again when it runs");
+            }
+        }
     };
     // The process may take its time to be read; whoever asks has it, too.
     let reading =

@@ -40,6 +40,12 @@ pub struct Ancestor {
 }
 
 impl Explained {
+    /// Whether the process is still to be read before all is known.
+    pub fn is_pending(&self) -> bool {
+        let own = self.lineage.first();
+        own.is_some_and(|own| own.judged == Judged::Pending)
+    }
+
     /// All sources, strongest first. Reads the process for the reasons of
     /// rules, which may take as long as the process likes: not for a thread
     /// that others wait for.
