@@ -301,3 +301,24 @@ fn more_streams_than_the_table_holds() {
     assert_eq!(client.device(0).in_flight.load(Relaxed), 0);
     eventually("idle", || !client.device(0).activity().active);
 }
+
+/// Nobody may put a fence on the default stream for another stream's sake
+/// (`hip/fence.rs`): its work is told complete by the blocking streams.
+#[test]
+fn default_stream_work_holds_no_other_stream_back() {
+    let (_agent, mut puppet, client) = joined();
+    puppet.run("kernel_us 200");
+    puppet.run("create 1");
+    puppet.run("launch 12 0");
+    client.set(0, GateMode::Capped(2));
+    // 32 kernels of 200 us.
+    let took = puppet.run("launch 20 1");
+    assert!(took < 150 * MS, "{took:?}");
+    let stalls = client.status().guards[Guard::Stall as usize].load(Relaxed);
+    assert_eq!(stalls, 0);
+    let in_flight = client.device(0).in_flight.load(Relaxed);
+    assert!(
+        in_flight <= 4,
+        "{in_flight}: the default stream's are known"
+    );
+}
