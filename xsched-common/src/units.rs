@@ -11,6 +11,7 @@ use core::str::FromStr;
 /// hostile or shifted clock value can only make a wait end early.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "api", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[repr(transparent)]
 pub struct Nanos(pub u64);
 
@@ -88,6 +89,7 @@ impl fmt::Display for Nanos {
 /// time that no higher class wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "api", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "api", serde(rename_all = "lowercase"))]
 #[repr(u8)]
 pub enum Class {
@@ -161,6 +163,7 @@ impl FromStr for Class {
 /// busy processes with 300 and 100, the first gets three quarters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "api", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "api", serde(try_from = "u16", into = "u16"))]
 #[repr(transparent)]
 pub struct Weight(u16);
@@ -314,6 +317,7 @@ impl FromStr for PciAddress {
 /// rest of its process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "api", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "api", serde(rename_all = "snake_case"))]
 #[repr(u8)]
 pub enum StreamClass {

@@ -48,6 +48,11 @@ const TESTS: &[Need] = &[
         file: "/usr/bin/promtool",
         what: "promtool checks metrics and alert rules",
     },
+    Need {
+        package: "python3",
+        file: "/usr/bin/python3",
+        what: "runs the example of docs/PROTOCOL.md",
+    },
 ];
 
 const BENCHMARKS: &[Need] = &[

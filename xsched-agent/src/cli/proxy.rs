@@ -19,9 +19,17 @@ Examples:
   xtop --ssh gpu7
 
 Exit codes: 0 stdin or stdout ended, 2 no agent, or it ended the connection")]
-pub struct Options {}
+pub struct Options {
+    /// Print the JSON schema of requests and responses, and leave
+    #[arg(long)]
+    schema: bool,
+}
 
-pub fn run(_: &Options) -> anyhow::Result<ExitCode> {
+pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    if options.schema {
+        super::print(&format!("{:#}\n", xsched_agent::export::schema()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let run_dir = run_dir();
     let stream = client::connect(&run_dir)?;
     let asked_all = Arc::new(AtomicBool::new(false));

@@ -8,10 +8,12 @@ mod diagnosis;
 mod lines;
 pub mod metrics;
 mod places;
+mod schema;
 mod served;
 mod server;
 mod settings;
 
+pub use schema::schema;
 pub use served::Served;
 pub use server::{ApiError, listen, serve};
 

@@ -6,4 +6,5 @@ mod common;
 mod fixture;
 mod metrics;
 mod past;
+mod protocol;
 mod relay;

@@ -6,6 +6,7 @@ use crate::units::{Class, Nanos};
 
 /// What the agent remembers, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct History {
     /// The process; `None` for the machine.
     pub pid: Option<u32>,
@@ -17,6 +18,7 @@ pub struct History {
 
 /// One moment. What was not known then is `null`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HistoryPoint {
     /// Time of day, ns since 1970.
     pub time_unix_ns: u64,

@@ -7,6 +7,7 @@ use crate::units::{Class, Nanos, Weight};
 
 /// A line to the agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum Request {
     /// Who answers, and what it can do: a good first request.
@@ -76,6 +77,7 @@ pub enum Request {
 
 /// What to change of a process's terms; what is `None` stays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Change {
     /// The process, in the agent's pid namespace.
     pub pid: u32,
@@ -95,6 +97,7 @@ pub struct Change {
 
 /// How a change of terms came about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ChangeWay {
     /// Somebody changed a process.
@@ -118,6 +121,7 @@ pub const MAX_OBSERVATION_MS: u64 = 10_000;
 
 /// A line from the agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Response {
     /// To [`Request::Hello`].
@@ -143,6 +147,7 @@ pub enum Response {
 
 /// Who answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Hello {
     /// [`super::API_VERSION`] of the agent.
     pub api_version: u32,
@@ -173,6 +178,7 @@ impl Request {
 
 /// A change that took effect: the terms as they are now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Settled {
     /// The process.
     pub pid: u32,
@@ -193,6 +199,7 @@ pub struct Settled {
 
 /// Where a process's terms come from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Explanation {
     /// The terms in force.
     pub settled: Settled,
@@ -202,6 +209,7 @@ pub struct Explanation {
 
 /// One source of terms that was considered for a process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ExplainStep {
     /// What it is, for people: "rule \"serving\" (/etc/xsched/xsched.toml:12)".
     pub source: String,
@@ -213,6 +221,7 @@ pub struct ExplainStep {
 
 /// A configuration that was read and is in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Reloaded {
     /// The file; `None` if there is none and the defaults are in force.
     pub path: Option<String>,
@@ -224,6 +233,7 @@ pub struct Reloaded {
 
 /// A sharing mode that took effect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ModeSet {
     /// The device's address; `None` for all.
     pub device: Option<String>,
@@ -233,6 +243,7 @@ pub struct ModeSet {
 
 /// What an examination found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Diagnosis {
     /// The process.
     pub pid: u32,
@@ -244,6 +255,7 @@ pub struct Diagnosis {
 
 /// Why a request was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Failure {
     /// Stable code: `malformed`, `not_permitted`, `no_such_process`,
     /// `not_diagnosable`, `bad_value`, `bad_configuration`, `busy`, `internal`.

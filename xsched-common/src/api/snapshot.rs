@@ -8,6 +8,7 @@ use crate::units::{Class, Nanos, StreamClass, Weight};
 /// Everything at one moment. Rates and latencies cover the last
 /// [`Snapshot::window_ns`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Snapshot {
     /// [`super::API_VERSION`] of the agent.
     pub api_version: u32,
@@ -28,6 +29,7 @@ pub struct Snapshot {
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EventRow {
     /// Counts up by one with every event of this agent: a gap means that
     /// events between two snapshots were more than the agent keeps.
@@ -47,6 +49,7 @@ pub struct EventRow {
 
 /// Kinds of [`EventRow`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
     /// A process has joined.
@@ -70,6 +73,7 @@ pub enum EventKind {
 
 /// The agent and the honesty of its numbers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AgentInfo {
     /// Its process.
     pub pid: u32,
@@ -93,6 +97,7 @@ pub struct AgentInfo {
 
 /// The observer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct BpfState {
     /// Whether probes can be set.
     pub available: bool,
@@ -108,6 +113,7 @@ pub struct BpfState {
 
 /// Events that are missing from the counts, by reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Drops {
     /// All of them.
     pub total: u64,
@@ -117,6 +123,7 @@ pub struct Drops {
 
 /// A reason and its count.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DropCount {
     /// [`crate::bpf::Drop::name`].
     pub reason: String,
@@ -129,6 +136,7 @@ pub struct DropCount {
 
 /// How much of the events is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Sampling {
     /// Share of the time that probes are in place; counts are divided by it.
     pub factor: f64,
@@ -142,6 +150,7 @@ impl Default for Sampling {
 
 /// A device that joined processes use.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DeviceRow {
     /// `domain:bus:device.function`.
     pub address: String,
@@ -166,6 +175,7 @@ pub struct DeviceRow {
 
 /// A class on a device.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ClassRow {
     /// Which.
     pub class: Class,
@@ -185,6 +195,7 @@ pub struct ClassRow {
 
 /// A process that uses HIP.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ProcessRow {
     /// In the agent's namespace.
     pub pid: u32,
@@ -276,6 +287,7 @@ pub struct ProcessRow {
 
 /// Calls of one function by kind of stream, as far as they were observed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ApiRow {
     /// The function.
     pub api: String,
@@ -287,6 +299,7 @@ pub struct ApiRow {
 
 /// A latency target and how it goes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SloRow {
     /// The P99 of bursts to reach.
     pub target_p99_ns: Nanos,
@@ -298,6 +311,7 @@ pub struct SloRow {
 
 /// How a latency target goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SloState {
     /// Too few bursts to tell.
@@ -312,6 +326,7 @@ pub enum SloState {
 
 /// What takes precedence over a process's class for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Hold {
     /// Above all classes.
@@ -322,6 +337,7 @@ pub enum Hold {
 
 /// A boost or suspension in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HoldRow {
     /// Which.
     pub hold: Hold,
@@ -331,6 +347,7 @@ pub struct HoldRow {
 
 /// Whether the shim is in a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ShimState {
     /// Not mapped: the process runs unscheduled.
@@ -343,6 +360,7 @@ pub enum ShimState {
 
 /// The state of a gate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GateRow {
     /// What it allows.
     pub state: GateState,
@@ -356,6 +374,7 @@ pub struct GateRow {
 
 /// What a gate allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum GateState {
     /// Everything.
@@ -368,6 +387,7 @@ pub enum GateState {
 
 /// Latencies in the window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Latency {
     /// Values.
     pub count: u64,
@@ -381,6 +401,7 @@ pub struct Latency {
 
 /// Latencies of about the same length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LatencyBucket {
     /// The shortest that it counts.
     pub from_ns: Nanos,
@@ -390,6 +411,7 @@ pub struct LatencyBucket {
 
 /// Times each guard let a launch pass, since the process joined.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Guards {
     /// [`crate::gate::Guard::Trickle`].
     pub trickle: u64,
@@ -401,6 +423,7 @@ pub struct Guards {
 
 /// A library that launches.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CallerRow {
     /// Basename of the file.
     pub library: String,
@@ -412,6 +435,7 @@ pub struct CallerRow {
 
 /// Launches by the way they took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RouteLaunches {
     /// Through the gate.
     pub gated: u64,
