@@ -80,6 +80,24 @@ impl Machine {
         self.start(command)
     }
 
+    /// A copy of the agent that anybody may run, in a folder that anybody may
+    /// write.
+    fn for_everybody(&self) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("mode");
+        };
+        let bin = self.dir.path().join("bin");
+        std::fs::create_dir(&bin).expect("a folder");
+        mode(self.dir.path(), 0o755);
+        mode(&self.dir.path().join("hip"), 0o755);
+        mode(&bin, 0o777);
+        let agent = bin.join("xsched-agent");
+        std::fs::copy(env!("CARGO_BIN_EXE_xsched-agent"), &agent).expect("copied");
+        mode(&agent, 0o755);
+        agent
+    }
+
     fn file(&self) -> PathBuf {
         self.dir.path().join("trace.pftrace")
     }
@@ -353,4 +371,63 @@ fn what_cannot_be_recorded_is_said_in_one_line() {
         error.contains("cannot create /nonexistent/trace"),
         "{error}"
     );
+}
+
+/// Capabilities(7) as a setpriv argument, and what is to be recorded with
+/// them by somebody who is not root, of root's process.
+#[test]
+fn the_fewest_capabilities_that_record() {
+    if no_bpf() {
+        return;
+    }
+    let machine = Machine::new();
+    let agent = machine.for_everybody();
+    let program = machine.native("hipsim-nullstream", &[]);
+    std::thread::sleep(Duration::from_millis(300));
+    let record = |capabilities: &str| {
+        let trace = machine.dir.path().join("bin/trace");
+        let out = Command::new("setpriv")
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(format!("--inh-caps=-all,{capabilities}"))
+            .arg(format!("--ambient-caps=-all,{capabilities}"))
+            .arg(format!("--bounding-set=-all,{capabilities}"))
+            .arg(&agent)
+            .args(["record", "--json", "--duration", "0.3", "--pid"])
+            .arg(program.0.id().to_string())
+            .arg("-o")
+            .arg(trace)
+            .output()
+            .expect("setpriv is there");
+        let summary: Option<Value> = serde_json::from_slice(&out.stdout).ok();
+        let recorded = summary.and_then(|s| s["recorded"].as_u64());
+        (recorded, String::from_utf8_lossy(&out.stderr).into_owned())
+    };
+    let needs = |fewest: &[&str]| {
+        let (recorded, error) = record(&fewest.join(","));
+        assert!(
+            recorded.is_some_and(|calls| calls > 50),
+            "{fewest:?}: {recorded:?} {error}"
+        );
+        for left_out in fewest {
+            let rest: Vec<&str> = fewest.iter().copied().filter(|c| c != left_out).collect();
+            let (recorded, error) = record(&rest.join(","));
+            assert_eq!(recorded.unwrap_or(0), 0, "{fewest:?} without {left_out}");
+            assert!(!error.is_empty(), "without {left_out}: it says why");
+        }
+    };
+    let hip = machine.dir.path().join("hip");
+    needs(&["+bpf", "+perfmon", "+sys_ptrace"]);
+    // A runtime in a folder that is root's own.
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(&hip, private).expect("mode");
+    needs(&["+bpf", "+perfmon", "+sys_ptrace", "+dac_read_search"]);
+    // One that an update has removed.
+    std::fs::remove_dir_all(&hip).expect("removed");
+    needs(&[
+        "+bpf",
+        "+perfmon",
+        "+sys_ptrace",
+        "+dac_read_search",
+        "+checkpoint_restore",
+    ]);
 }

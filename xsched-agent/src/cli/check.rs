@@ -3,11 +3,16 @@
 use std::process::ExitCode;
 
 use serde::Serialize;
-use xsched_agent::observe;
+use xsched_agent::observe::survey::{Capability, Survey, survey};
+use xsched_agent::observe::{Returns, Unavailable};
 
 use super::{client, print, run_dir, shim_path};
 
-/// Exit code 1 when something is missing.
+/// What this machine and these rights allow, what is missing, what that costs
+/// and how to get it.
+///
+/// Each point is found out by doing it. Run it as the agent will run: with
+/// sudo, or in its container. Exit code 1 when something is missing.
 #[derive(clap::Args)]
 pub struct Options {
     /// Print {"checks": [{"name", "state", "found", "costs", "fix"}]}
@@ -33,13 +38,52 @@ struct Check {
     fix: Option<String>,
 }
 
+impl Check {
+    fn ok(name: &'static str, found: impl Into<String>) -> Check {
+        Check {
+            name,
+            state: State::Ok,
+            found: found.into(),
+            costs: None,
+            fix: None,
+        }
+    }
+
+    fn missing(
+        name: &'static str,
+        found: impl Into<String>,
+        costs: &'static str,
+        fix: impl Into<String>,
+    ) -> Check {
+        Check {
+            name,
+            state: State::Missing,
+            found: found.into(),
+            costs: Some(costs),
+            fix: Some(fix.into()),
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Checks {
     checks: Vec<Check>,
 }
 
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let checks = vec![kernel(), probes(), shim(), agent()];
+    let survey = survey();
+    let mut checks = vec![kernel(&survey), capabilities(&survey), probes(&survey)];
+    if survey.probes.is_ok() {
+        checks.extend([links(&survey), returns(&survey), lifecycle(&survey)]);
+    }
+    checks.extend([
+        processes(&survey),
+        files(&survey),
+        overlay(&survey),
+        pids(&survey),
+        shim(),
+        agent(),
+    ]);
     let code = u8::from(checks.iter().any(|c| c.state == State::Missing));
     if options.json {
         print(&format!("{}\n", serde_json::to_string(&Checks { checks })?))?;
@@ -56,92 +100,223 @@ fn text(checks: &[Check]) -> String {
             State::Ok => "ok     ",
             State::Missing => "missing",
         };
-        out += &format!("{mark}  {:<8}  {}\n", check.name, check.found);
+        out += &format!("{mark}  {:<12}  {}\n", check.name, check.found);
         if let Some(costs) = check.costs {
-            out += &format!("                   costs: {costs}\n");
+            out += &format!("                       costs: {costs}\n");
         }
         if let Some(fix) = &check.fix {
-            out += &format!("                   fix:   {fix}\n");
+            out += &format!("                       fix:   {fix}\n");
         }
     }
     out
 }
 
-fn kernel() -> Check {
+const KERNEL: &str = "kernel";
+const CAPABILITIES: &str = "capabilities";
+const PROBES: &str = "probes";
+const LINKS: &str = "links";
+const RETURNS: &str = "returns";
+const LIFECYCLE: &str = "lifecycle";
+const PROCESSES: &str = "processes";
+const FILES: &str = "files";
+const OVERLAYFS: &str = "overlayfs";
+const PIDS: &str = "pids";
+const SHIM: &str = "shim";
+const AGENT: &str = "agent";
+
+fn kernel(survey: &Survey) -> Check {
     let name = rustix::system::uname();
-    let release = name.release().to_string_lossy().into_owned();
-    let mut parts = release
-        .split(|c: char| !c.is_ascii_digit())
-        .map(|n| n.parse::<u32>().unwrap_or(0));
-    let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
-    let enough = version >= (5, 15);
-    Check {
-        name: "kernel",
-        state: if enough { State::Ok } else { State::Missing },
-        found: format!("Linux {release}"),
-        costs: (!enough).then_some("probes need 5.15: only processes under the shim are seen"),
-        fix: (!enough).then(|| "a kernel from 5.15 on".to_owned()),
+    let found = format!("Linux {}", name.release().to_string_lossy());
+    match survey.kernel >= (5, 15) {
+        true => Check::ok(KERNEL, found),
+        false => Check::missing(
+            KERNEL,
+            found,
+            "probes need 5.15: only processes under the shim are seen",
+            "a kernel from 5.15 on",
+        ),
     }
 }
 
-fn probes() -> Check {
-    match observe::probe_support() {
-        Ok(()) => Check {
-            name: "probes",
-            state: State::Ok,
-            found: "BPF programs load and uprobes attach".to_owned(),
-            costs: None,
-            fix: None,
-        },
-        Err(e) => Check {
-            name: "probes",
-            state: State::Missing,
-            found: e.to_string(),
-            costs: Some(
-                "processes without the shim, and calls that go past it, are not seen; diagnose is static",
+/// What suffices for all but files behind overlayfs.
+const FEWEST: [Capability; 5] = [
+    Capability::Bpf,
+    Capability::Perfmon,
+    Capability::SysPtrace,
+    Capability::DacReadSearch,
+    Capability::CheckpointRestore,
+];
+
+fn capabilities(survey: &Survey) -> Check {
+    let names = |which: &[Capability]| {
+        let names: Vec<&str> = which.iter().map(|capability| capability.name()).collect();
+        names.join(" ")
+    };
+    let has = &survey.capabilities;
+    let found = match has.is_empty() {
+        true => "none".to_owned(),
+        false => names(has),
+    };
+    let lacking: Vec<Capability> = FEWEST
+        .into_iter()
+        .filter(|capability| !has.contains(capability))
+        .collect();
+    if lacking.is_empty() || has.contains(&Capability::SysAdmin) {
+        return Check::ok(CAPABILITIES, found);
+    }
+    Check::missing(
+        CAPABILITIES,
+        found,
+        "see the points below",
+        format!(
+            "run as root, or add {} (systemd: AmbientCapabilities=, containers: --cap-add)",
+            names(&lacking)
+        ),
+    )
+}
+
+fn probes(survey: &Survey) -> Check {
+    let costs =
+        "processes without the shim, and calls that go past it, are not seen; diagnose is static";
+    match &survey.probes {
+        Ok(()) => Check::ok(PROBES, "BPF programs load, uprobes attach and fire"),
+        Err(e @ Unavailable::NotPermitted(_)) => Check::missing(
+            PROBES,
+            e.to_string(),
+            costs,
+            format!(
+                "root, or {} and {}; Linux before 6.10, or without multi-uprobe links, wants {} \
+                 for uprobes",
+                Capability::Bpf.name(),
+                Capability::Perfmon.name(),
+                Capability::SysAdmin.name()
             ),
+        ),
+        Err(e) => Check {
             fix: None,
+            ..Check::missing(PROBES, e.to_string(), costs, "")
         },
+    }
+}
+
+fn links(survey: &Survey) -> Check {
+    match survey.quick_links {
+        true => Check::ok(LINKS, "probes come and go in one piece"),
+        false => Check::missing(
+            LINKS,
+            "a perf event for each probe, 0.1 s each to detach",
+            "no sampling within the overhead budget; joined processes pay for probes where others use \
+             the same runtime file; no checks for calls past their shim",
+            "Linux 6.10 or later",
+        ),
+    }
+}
+
+fn returns(survey: &Survey) -> Check {
+    match survey.returns {
+        Returns::OfWaits => Check::ok(RETURNS, "the ends of waits can be probed"),
+        Returns::Leave => Check::missing(
+            RETURNS,
+            "on Linux 6.11 to 6.13 probes on returns kill processes under seccomp, so none is set",
+            "no bursts of processes without the shim, no lengths of waits in recordings",
+            "Linux 6.14 or later",
+        ),
+    }
+}
+
+fn lifecycle(survey: &Survey) -> Check {
+    match &survey.lifecycle {
+        None => Check::ok(LIFECYCLE, "the kernel tells of programs that begin and end"),
+        Some(e) => Check::missing(
+            LIFECYCLE,
+            e.to_string(),
+            "programs that begin are found by sweeps, up to 10 s late",
+            format!(
+                "{} and a kernel with BPF_EVENTS",
+                Capability::Perfmon.name()
+            ),
+        ),
+    }
+}
+
+fn processes(survey: &Survey) -> Check {
+    match survey.others_readable {
+        true => Check::ok(PROCESSES, "other users' processes can be read"),
+        false => Check::missing(
+            PROCESSES,
+            "only this user's processes can be read",
+            "other users' HIP processes are not found, diagnosed or counted",
+            format!("root, or {}", Capability::SysPtrace.name()),
+        ),
+    }
+}
+
+fn files(survey: &Survey) -> Check {
+    match survey.mapped_files {
+        true => Check::ok(FILES, "mapped files open, deleted ones as well"),
+        false => Check::missing(
+            FILES,
+            "mapped files open by their path only",
+            "runtimes that were deleted or replaced, or lie in private folders, carry no probes",
+            format!(
+                "root, or {} for private folders, and {} as well for deleted files",
+                Capability::DacReadSearch.name(),
+                Capability::CheckpointRestore.name()
+            ),
+        ),
+    }
+}
+
+fn overlay(survey: &Survey) -> Check {
+    match survey.capabilities.contains(&Capability::SysAdmin) {
+        true => Check::ok(OVERLAYFS, "files that containers share are told to be one"),
+        false => Check::missing(
+            OVERLAYFS,
+            "files behind overlayfs cannot be compared",
+            "calls into a runtime that several containers share are counted once for each",
+            format!("root, or {} (page frames)", Capability::SysAdmin.name()),
+        ),
+    }
+}
+
+fn pids(survey: &Survey) -> Check {
+    match survey.machine_pids {
+        true => Check::ok(PIDS, "the machine's process numbers"),
+        false => Check::missing(
+            PIDS,
+            "this is a container's pid namespace, the kernel counts by the machine's numbers",
+            "counts cannot be assigned to processes",
+            "start the container with --pid=host (Kubernetes: hostPID: true)",
+        ),
     }
 }
 
 fn shim() -> Check {
     match shim_path::find(None) {
-        Ok(path) => Check {
-            name: "shim",
-            state: State::Ok,
-            found: path.display().to_string(),
-            costs: None,
-            fix: None,
-        },
-        Err(e) => Check {
-            name: "shim",
-            state: State::Missing,
-            found: e.to_string(),
-            costs: Some("programs can be observed, but not scheduled"),
-            fix: Some("cargo build --release -p xsched-shim, or set XSCHED_SHIM".to_owned()),
-        },
+        Ok(path) => Check::ok(SHIM, path.display().to_string()),
+        Err(e) => Check::missing(
+            SHIM,
+            e.to_string(),
+            "programs can be observed, but not scheduled",
+            "cargo build --release -p xsched-shim, or set XSCHED_SHIM",
+        ),
     }
 }
 
 fn agent() -> Check {
     match client::list(&run_dir()) {
-        Ok(snapshot) => Check {
-            name: "agent",
-            state: State::Ok,
-            found: format!(
+        Ok(snapshot) => Check::ok(
+            AGENT,
+            format!(
                 "version {} (pid {})",
                 snapshot.agent.version, snapshot.agent.pid
             ),
-            costs: None,
-            fix: None,
-        },
-        Err(e) => Check {
-            name: "agent",
-            state: State::Missing,
-            found: e.to_string(),
-            costs: Some("nothing is scheduled"),
-            fix: Some("sudo xsched-agent".to_owned()),
-        },
+        ),
+        Err(e) => Check::missing(
+            AGENT,
+            e.to_string(),
+            "nothing is scheduled",
+            "sudo xsched-agent",
+        ),
     }
 }

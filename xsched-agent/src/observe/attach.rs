@@ -171,6 +171,11 @@ impl Programs {
         Ok((programs, maps))
     }
 
+    /// As [`Programs::lifecycle_missing`], for keeps.
+    pub(super) fn into_lifecycle_missing(self) -> Option<Unavailable> {
+        self.lifecycle.err()
+    }
+
     /// Why processes that begin another program or end are found by sweeps
     /// only, if that is so.
     pub fn lifecycle_missing(&self) -> Option<&Unavailable> {
@@ -252,6 +257,21 @@ impl Programs {
         }
     }
 }
+
+/// Helpers that the programs may call: all of them are in Linux 5.15, the
+/// oldest kernel that is supported (include/uapi/linux/bpf.h).
+#[cfg(test)]
+const HELPERS: [(i32, &str); 9] = [
+    (1, "map_lookup_elem"),
+    (2, "map_update_elem"),
+    (3, "map_delete_elem"),
+    (5, "ktime_get_ns"),
+    (14, "get_current_pid_tgid"),
+    (112, "probe_read_user"),
+    (131, "ringbuf_reserve"),
+    (132, "ringbuf_submit"),
+    (174, "get_attach_cookie"),
+];
 
 /// Attaches the programs that tell of processes.
 fn attach_lifecycle(bpf: &mut Ebpf) -> Result<Vec<RawTracePointLink>, ProgramError> {
@@ -346,5 +366,44 @@ impl Drop for Probes {
                 let _ = thread::Builder::new().spawn_scoped(scope, move || drop(chunk));
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// BPF_JMP | BPF_CALL; a source register of 0 means a helper.
+    const CALL: u8 = 0x85;
+
+    #[test]
+    fn the_programs_use_nothing_that_linux_5_15_has_not() {
+        let object = aya_obj::Object::parse(OBJECT).expect("the prebuilt object");
+        let instructions = object
+            .functions
+            .values()
+            .flat_map(|function| &function.instructions);
+        let mut called = 0;
+        for call in instructions.filter(|i| i.code == CALL && i.src_reg() == 0) {
+            let known = HELPERS.iter().any(|(number, _)| *number == call.imm);
+            assert!(known, "helper {} is not on the list", call.imm);
+            called += 1;
+        }
+        assert!(called > 20, "the programs call helpers: {called}");
+        for (name, program) in &object.programs {
+            use aya_obj::ProgramSection::{RawTracePoint, UProbe, URetProbe};
+            assert!(
+                matches!(
+                    program.section,
+                    UProbe { .. } | URetProbe { .. } | RawTracePoint
+                ),
+                "{name}: {:?}",
+                program.section
+            );
+        }
+        // Hash, array, per-CPU hash and array, LRU hash, ring buffer (5.8).
+        for (name, map) in &object.maps {
+            assert!([1, 2, 5, 6, 9, 27].contains(&map.map_type()), "{name}");
+        }
     }
 }

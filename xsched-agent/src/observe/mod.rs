@@ -18,6 +18,7 @@ mod same_file;
 mod sample;
 pub mod site;
 pub mod support;
+pub mod survey;
 mod unavailable;
 
 use std::collections::{BTreeSet, HashMap, HashSet};

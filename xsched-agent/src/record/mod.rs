@@ -1,9 +1,9 @@
 //! A full trace of every HIP process, or of one, in a file that Perfetto
 //! shows (<https://ui.perfetto.dev>).
 //!
-//! Perfetto's own format rather than Chrome's JSON: a launch takes about 40
-//! bytes instead of 200, times are exact in nanoseconds, and lines for streams
-//! need no tricks.
+//! Perfetto's own format rather than Chrome's JSON: names are numbers, so a
+//! launch takes tens of bytes, times are exact in nanoseconds, and lines for
+//! streams need no tricks.
 
 pub mod perfetto;
 mod scene;
