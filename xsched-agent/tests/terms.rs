@@ -203,6 +203,42 @@ fn each_source_outranks_the_next() {
     assert_eq!(configured.ask(&resume)["hold"], Value::Null);
 }
 
+/// `run` replaces itself by the program, so the pid is the child's.
+#[test]
+fn run_gives_terms_to_the_program_that_it_becomes() {
+    let configured = Configured::start(BY_ARGUMENT);
+    // Any library can be preloaded; the shim may not be built.
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("my maps");
+    let mapped = |line: &str| line.split_ascii_whitespace().nth(5).map(str::to_owned);
+    let mut files = maps.lines().filter_map(mapped);
+    let library = files.find(|path| path.contains("libc.so")).expect("libc");
+    let run = |terms: &[&str]| {
+        let mut command = agent_command();
+        command
+            .arg("run")
+            .args(terms)
+            .args(["--shim", &library, "--", "sleep", "600", "1"])
+            .env("XSCHED_RUN_DIR", &configured.agent.run_dir.0);
+        Idle::spawn(&mut command)
+    };
+    let plain = run(&[]);
+    let high = run(&["--class", "high", "--weight", "7", "--slo", "20ms"]);
+    assert_eq!(configured.wait_for_class(high.pid(), Class::High), "run");
+    let settled = configured.explain(high.pid())["settled"].clone();
+    assert_eq!(
+        (&settled["weight"], &settled["slo_p99_ns"]),
+        (&7.into(), &20_000_000.into())
+    );
+    // It is judged as `run` until it has become the program and joins anew,
+    // is reloaded, or, as here, is first looked at.
+    wait_for("it is sleep", || {
+        let comm = std::fs::read_to_string(format!("/proc/{}/comm", plain.pid()));
+        comm.is_ok_and(|comm| comm.trim() == "sleep")
+    });
+    let source = configured.wait_for_class(plain.pid(), Class::Low);
+    assert!(source.starts_with("rule \"first\""), "{source}");
+}
+
 #[test]
 fn children_inherit_until_a_rule_names_them() {
     let configured = Configured::start(BY_ARGUMENT);

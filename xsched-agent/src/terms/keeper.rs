@@ -445,14 +445,16 @@ impl Keeper {
     }
 
     fn make_known(&mut self, process: ProcessId) -> Result<(), Refused> {
-        if !self.known.contains_key(&process) {
-            if self.known.len() >= MAX_KNOWN {
-                return Err(Refused::TooMany);
-            }
-            self.know(process, Vec::new());
-            // It has not joined: control need not hear.
-            self.update(&|at, _| at == process);
+        match self.known.get(&process) {
+            None if self.known.len() >= MAX_KNOWN => return Err(Refused::TooMany),
+            None => self.know(process, Vec::new()),
+            // It may have become another program since: only of those that
+            // have joined the agent would have heard.
+            Some(known) if known.clients == 0 => self.judge(process),
+            Some(_) => return Ok(()),
         }
+        // It has not joined: control need not hear.
+        self.update(&|at, _| at == process);
         Ok(())
     }
 
