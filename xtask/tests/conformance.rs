@@ -35,7 +35,8 @@ impl Suite {
     /// The outcomes of a case: native, open, stressed.
     fn outcomes(&self, name: &str) -> [&str; 3] {
         let mut cases = self.cases().iter();
-        let case = cases.find(|case| case["name"] == name).expect("the case");
+        let case = cases.find(|case| case["name"] == name);
+        let case = case.unwrap_or_else(|| panic!("no case {name}"));
         ["native", "open", "stressed"].map(|run| case[run].as_str().expect("an outcome"))
     }
 }
@@ -74,7 +75,7 @@ const PROMISED: [&str; 43] = [
     "fork_after_use",
     "exec_after_use",
     "library_opened_and_closed",
-    "static_constructors",
+    "static_constructor",
     "library_constructor_under_the_loader_lock",
     "loading_beside_first_use",
     "first_use_by_many_threads",
