@@ -42,7 +42,7 @@ pub fn process(pid: u32, command: &str) -> ProcessRow {
         kernel_ns: None,
         busy_ratio: None,
         apis: Vec::new(),
-        sampling: None,
+        sampling: Some(0.25),
         callers: vec![CallerRow {
             library: "libtorch_hip.so".into(),
             launches: RouteLaunches {
@@ -98,6 +98,7 @@ pub fn service_process() -> ProcessRow {
         guards: Some(Guards::default()),
         in_flight: Some(3),
         kernel_ns: Some(Nanos::from_micros(85)),
+        sampling: None,
         busy_ratio: Some(0.31),
         terms_from: "rule \"serving\"".into(),
         slo: Some(SloRow {

@@ -11,7 +11,7 @@ pub fn header() -> String {
     header
 }
 
-const NAMES: [&str; 41] = [
+const NAMES: [&str; 42] = [
     "time_unix_ns",
     "pid",
     "start_time",
@@ -53,6 +53,7 @@ const NAMES: [&str; 41] = [
     "slo_state",
     "slo_reason",
     "busy_ratio",
+    "sampling_ratio",
 ];
 
 /// The process of `row` as seen at `time_unix_ns`.
@@ -88,7 +89,7 @@ pub fn line(time_unix_ns: u64, row: &Row) -> String {
         hold,
         busy_ratio,
         apis: _,
-        sampling: _,
+        sampling,
     } = &row.process;
     let [burst_count, burst_p50, burst_p99, burst_max] = latency(*burst);
     let [wait_count, wait_p50, wait_p99, wait_max] = latency(*gate_wait);
@@ -149,6 +150,7 @@ pub fn line(time_unix_ns: u64, row: &Row) -> String {
             .map(|slo| quoted(&slo.reason))
             .unwrap_or_default(),
         optional(*busy_ratio),
+        optional(*sampling),
     ];
     let mut line = fields.join(",");
     line.push('\n');

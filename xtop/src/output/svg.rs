@@ -31,7 +31,7 @@ pub fn svg(buffer: &Buffer) -> String {
          height=\"{picture_height:.0}\" viewBox=\"0 0 {picture_width:.0} {picture_height:.0}\">\n\
          <rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"{SCREEN}\"/>\n\
          <g font-family=\"ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace\" \
-         font-size=\"14\" xml:space=\"preserve\">\n"
+         font-size=\"14\" shape-rendering=\"crispEdges\" xml:space=\"preserve\">\n"
     );
     for y in area.top()..area.bottom() {
         let mut x = area.left();
@@ -101,18 +101,22 @@ impl Run {
             );
         }
         if self.is_bars {
-            for (i, symbol) in self.text.chars().enumerate() {
-                let Some((part_x, part_y)) = bar(symbol.encode_utf8(&mut [0; 4])) else {
+            let symbols: Vec<char> = self.text.chars().collect();
+            let mut x = x;
+            // Equal bars are one rectangle, without seams.
+            for equal in symbols.chunk_by(|a, b| a == b) {
+                let Some((part_x, part_y)) = bar(equal[0].encode_utf8(&mut [0; 4])) else {
                     continue;
                 };
-                let x = x + i as f32 * cell_width;
-                let (bar_width, bar_height) = (cell_width * part_x, cell_height * part_y);
+                let full = (equal.len() - 1) as f32 * cell_width;
+                let (bar_width, bar_height) = (full + cell_width * part_x, cell_height * part_y);
                 let y = y + cell_height - bar_height;
                 let _ = writeln!(
                     svg,
                     "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{bar_width:.1}\" \
                      height=\"{bar_height:.1}\" fill=\"{front}\"/>"
                 );
+                x += full + cell_width;
             }
             return;
         }

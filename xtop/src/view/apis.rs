@@ -1,7 +1,7 @@
 //! The functions that a process called, by kind of stream.
 
 use ratatui::text::{Line, Span};
-use xsched_common::api::ApiRow;
+use xsched_common::api::{ApiRow, ProcessRow, ShimState};
 use xsched_common::units::StreamClass;
 
 use crate::format;
@@ -20,7 +20,8 @@ const STREAMS: [(StreamClass, &str); 4] = [
 const NUMBER: usize = 10;
 
 /// The table, busiest function first.
-pub fn lines(apis: &[ApiRow], columns: usize, theme: &Theme) -> Vec<Line<'static>> {
+pub fn lines(process: &ProcessRow, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
+    let apis = &process.apis;
     let name_width = columns.saturating_sub(STREAMS.len() * NUMBER + 1).min(40);
     let mut title = format!("{:<name_width$}", "CALLS BY STREAM");
     for (_, name) in STREAMS {
@@ -28,7 +29,10 @@ pub fn lines(apis: &[ApiRow], columns: usize, theme: &Theme) -> Vec<Line<'static
     }
     let mut lines = vec![Line::styled(title, theme.title)];
     if apis.is_empty() {
-        let text = "none observed: functions and streams are seen by probes alone";
+        let text = match process.shim {
+            ShimState::Joined => "not observed: a joined process carries no probes",
+            _ => "none observed",
+        };
         lines.push(Line::styled(
             fit(text, columns, theme.symbols.cut).into_owned(),
             theme.dim,

@@ -7,17 +7,19 @@ use crate::theme::{Symbols, Theme};
 use ratatui::style::Style;
 use ratatui::text::Span;
 
+/// Heights of bars. The full block is left out, so that lines one above the
+/// other stand apart.
+const LEVELS: usize = 7;
+
 /// A line of bars from zero to the largest value; gaps stay empty. Returns
 /// the largest, too.
 pub fn sparkline(values: &[Option<Nanos>], symbols: &Symbols) -> (String, Option<Nanos>) {
     let max = values.iter().flatten().max().copied();
-    let levels = symbols.levels.len() as u64;
     let bar = |value: &Option<Nanos>| match (value, max) {
         (Some(value), Some(max)) => {
             // Rounded up: only nothing is empty.
-            let level =
-                (u128::from(value.0) * u128::from(levels)).div_ceil(u128::from(max.0.max(1)));
-            symbols.levels[(level as usize).clamp(1, symbols.levels.len()) - 1]
+            let level = (u128::from(value.0) * LEVELS as u128).div_ceil(u128::from(max.0.max(1)));
+            symbols.levels[(level as usize).clamp(1, LEVELS) - 1]
         }
         _ => " ",
     };
@@ -26,12 +28,11 @@ pub fn sparkline(values: &[Option<Nanos>], symbols: &Symbols) -> (String, Option
 
 /// A line of bars from nothing to all; gaps stay empty.
 pub fn shares(values: &[Option<f64>], symbols: &Symbols) -> String {
-    let levels = symbols.levels.len();
     let bar = |value: &Option<f64>| match value {
         // Rounded up: only nothing is empty.
         Some(share) if *share > 0.0 => {
-            let level = (share * levels as f64).ceil() as usize;
-            symbols.levels[level.clamp(1, levels) - 1]
+            let level = (share * LEVELS as f64).ceil() as usize;
+            symbols.levels[level.clamp(1, LEVELS) - 1]
         }
         _ => " ",
     };
@@ -141,16 +142,16 @@ mod tests {
     fn sparklines_begin_at_zero() {
         let values = [Some(0), Some(1), None, Some(50), Some(100)].map(|v| v.map(Nanos));
         let (line, max) = sparkline(&values, &symbols());
-        assert_eq!((line.as_str(), max), ("▁▁ ▄█", Some(Nanos(100))));
+        assert_eq!((line.as_str(), max), ("▁▁ ▄▇", Some(Nanos(100))));
         assert_eq!(sparkline(&[None], &symbols()), (" ".into(), None));
         let all = [Some(Nanos(u64::MAX)); 2];
-        assert_eq!(sparkline(&all, &symbols()).0, "██");
+        assert_eq!(sparkline(&all, &symbols()).0, "▇▇");
     }
 
     #[test]
     fn shares_fill_from_nothing_to_all() {
         let values = [Some(0.0), Some(0.01), None, Some(0.5), Some(1.0), Some(7.0)];
-        assert_eq!(shares(&values, &symbols()), " ▁ ▄██");
+        assert_eq!(shares(&values, &symbols()), " ▁ ▄▇▇");
     }
 
     #[test]

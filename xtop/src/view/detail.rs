@@ -181,6 +181,10 @@ fn load(process: &ProcessRow, columns: usize, theme: &Theme) -> Vec<Line<'static
     }
     let launches = format::count(process.launches);
     numbers.push(format!("{launches} launches in all"));
+    if let Some(share) = process.sampling {
+        let share = format::share(share);
+        numbers.push(format!("counted {share} of the time"));
+    }
     let names = std::iter::once("load").chain(std::iter::repeat(""));
     wrap_items(&numbers, columns.saturating_sub(LABEL))
         .into_iter()

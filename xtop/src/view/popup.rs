@@ -176,6 +176,10 @@ fn agent(state: &State, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
         (Some(reason), false) => format!("bpf off: {reason}"),
         (None, false) => "bpf off, no reason given".to_owned(),
     };
+    let abi = match agent.abi.as_str() {
+        "" => "which shims can join it, it does not say".to_owned(),
+        abi => format!("shims of ABI {abi} join it"),
+    };
     let up = format::age(std::time::Duration::from_nanos(agent.uptime_ns.0));
     let mut paragraphs = vec![
         (
@@ -186,6 +190,7 @@ fn agent(state: &State, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
             theme.text,
         ),
         (bpf, theme.text),
+        (abi, theme.text),
         (
             format!(
                 "probes in place {} of the time",

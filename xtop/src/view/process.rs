@@ -35,7 +35,7 @@ pub fn lines(state: &State, area: Rect, theme: &Theme) -> Vec<Line<'static>> {
         lines.push(Line::default());
         lines.extend(callers(&row.process.callers, columns, theme));
         lines.push(Line::default());
-        lines.extend(apis::lines(&row.process.apis, columns, theme));
+        lines.extend(apis::lines(&row.process, columns, theme));
         lines.extend(terms::lines(state, row, columns, theme));
         lines.extend(findings::lines(state, row.identity(), columns, theme));
         return lines;
@@ -45,7 +45,7 @@ pub fn lines(state: &State, area: Rect, theme: &Theme) -> Vec<Line<'static>> {
     left.extend(latencies(state, focus, half, theme));
     let mut right = callers(&row.process.callers, half, theme);
     right.push(Line::default());
-    right.extend(apis::lines(&row.process.apis, half, theme));
+    right.extend(apis::lines(&row.process, half, theme));
     right.extend(terms::lines(state, row, half, theme));
     right.extend(findings::lines(state, row.identity(), half, theme));
     let rows = left.len().max(right.len());
