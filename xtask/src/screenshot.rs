@@ -41,7 +41,7 @@ pub struct Args {
 /// Builds, plays, records and draws.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     note("building (a minute the first time)");
-    let built = build::all(Profile::Release)?;
+    let built = build::all(Profile::Dev)?;
     let stage = Stage::new(&built, "screenshot")?;
     let recording = match &args.recording {
         Some(path) => path.clone(),

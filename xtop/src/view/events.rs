@@ -20,8 +20,16 @@ pub fn lines(state: &State, area: Rect, theme: &Theme) -> Vec<Line<'static>> {
     let columns: usize = area.width.into();
     let title = format!("{:<10}{:<9}{:>7}  {}", "UTC", "WHAT", "PID", "");
     let mut lines = vec![Line::styled(title, theme.title)];
-    let events = state.events.newest_first();
-    lines.extend(events.map(|event| line(event, columns, theme)));
+    // Of a thousand events, only those on screen are written out.
+    let total = state.events.newest_first().len() + 1;
+    let room = usize::from(area.height);
+    let first = usize::from(state.scroll).min(total.saturating_sub(room));
+    let visible = first..first + room;
+    let events = (1..).zip(state.events.newest_first());
+    lines.extend(events.map(|(index, event)| match visible.contains(&index) {
+        true => line(event, columns, theme),
+        false => Line::default(),
+    }));
     lines
 }
 
