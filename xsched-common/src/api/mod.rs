@@ -5,12 +5,14 @@
 //! nanoseconds (`_ns`), rates per second (`_per_s`), shares from 0 to 1
 //! (`_ratio`); what is not known is `null`, never zero.
 
+mod drops;
 mod finding;
 mod history;
 mod mode;
 mod request;
 mod snapshot;
 
+pub use drops::{DropCount, Drops};
 pub use finding::{Finding, Severity};
 pub use history::{History, HistoryPoint};
 pub use mode::{SharingMode, UnknownMode};
@@ -19,9 +21,9 @@ pub use request::{
     MAX_OVERRIDE_MS, ModeSet, Reloaded, Request, Response, Settled,
 };
 pub use snapshot::{
-    AgentInfo, ApiRow, BpfState, CallerRow, ClassRow, DeviceRow, DropCount, Drops, EventKind,
-    EventRow, GateRow, GateState, Guards, Hold, HoldRow, Latency, LatencyBucket, ProcessRow,
-    RouteLaunches, Sampling, ShimState, SloRow, SloState, Snapshot,
+    AgentInfo, ApiRow, BpfState, CallerRow, ClassRow, DeviceRow, EventKind, EventRow, GateRow,
+    GateState, Guards, Hold, HoldRow, Latency, LatencyBucket, ProcessRow, RouteLaunches, Sampling,
+    ShimState, SloRow, SloState, Snapshot,
 };
 
 /// Version of these messages; a peer that sees a higher one may miss fields.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Severity, SharingMode};
+use super::{Drops, Severity, SharingMode};
 use crate::units::{Class, Nanos, StreamClass, Weight};
 
 /// Everything at one moment. Rates and latencies cover the last
@@ -109,29 +109,6 @@ pub struct BpfState {
     pub probes: u32,
     /// Calls counted since the start.
     pub events: u64,
-}
-
-/// Events that are missing from the counts, by reason.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Drops {
-    /// All of them.
-    pub total: u64,
-    /// By reason; reasons without drops are left out.
-    pub by_reason: Vec<DropCount>,
-}
-
-/// A reason and its count.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct DropCount {
-    /// [`crate::bpf::Drop::name`].
-    pub reason: String,
-    /// Events.
-    pub count: u64,
-    /// The same by CPU; CPUs without are left out.
-    #[serde(default)]
-    pub by_cpu: std::collections::BTreeMap<u32, u64>,
 }
 
 /// How much of the events is looked at.
