@@ -6,6 +6,7 @@ mod build_ebpf;
 mod child;
 mod conformance;
 mod demo;
+mod dist;
 mod provision;
 mod screenshot;
 mod stats;
@@ -33,6 +34,8 @@ enum Task {
     Conformance(conformance::Args),
     /// Measure figures against their bounds
     Bench(bench::Args),
+    /// Build the Debian package
+    Dist(dist::Args),
     /// Draw xtop's screens on a real run into docs/
     Screenshot(screenshot::Args),
     /// Build the BPF programs into xsched-ebpf/prebuilt
@@ -53,6 +56,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Test(args) => test::run(&args),
         Task::Conformance(args) => return conformance::run(&args),
         Task::Bench(args) => return bench::run(&args),
+        Task::Dist(args) => dist::run(&args),
         Task::Screenshot(args) => screenshot::run(&args),
         Task::BuildEbpf(args) => build_ebpf::run(&args),
     };
