@@ -63,6 +63,25 @@ impl Arguments {
         read_user(self.stack_pointer)
     }
 
+    /// The return address and the stream's handle. Where both are on the
+    /// stack, one read fetches them: each costs 40 ns.
+    #[inline(always)]
+    pub fn caller_and_stream(&self, at: StreamAt) -> Result<(u64, u64), Unreadable> {
+        let StreamAt::Stack(offset) = at else {
+            return Ok((self.caller()?, self.stream(at)?));
+        };
+        // SAFETY: the helper checks the address and fails instead of faulting.
+        let top = unsafe { bpf_probe_read_user(self.stack_pointer as *const [u64; 4]) }
+            .map_err(|_| Unreadable)?;
+        let stream = match offset {
+            8 => top[1],
+            16 => top[2],
+            24 => top[3],
+            _ => self.stream(at)?,
+        };
+        Ok((top[0], stream))
+    }
+
     #[inline(always)]
     fn register(&self, register: Register) -> u64 {
         match register {

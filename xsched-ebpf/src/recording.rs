@@ -25,8 +25,7 @@ fn record(ctx: &ProbeContext) -> Result<(), Unreadable> {
     let time_ns = unsafe { bpf_ktime_get_ns() };
     let cookie = entry::cookie(ctx);
     let arguments = Arguments::of(ctx);
-    let caller = arguments.caller()?;
-    let stream = arguments.stream(cookie.stream_at)?;
+    let (caller, stream) = arguments.caller_and_stream(cookie.stream_at)?;
     let pid_tgid = bpf_get_current_pid_tgid();
     let (route, entered) = route::of(pid_tgid, caller, &arguments, cookie.api);
     maps::record(&CallRecord {

@@ -29,8 +29,7 @@ fn count(ctx: &ProbeContext) -> Result<(), Unreadable> {
     if cookie.role == CallRole::Launch {
         bursts::launched(pid_tgid);
     }
-    let caller = arguments.caller()?;
-    let stream = arguments.stream(cookie.stream_at)?;
+    let (caller, stream) = arguments.caller_and_stream(cookie.stream_at)?;
     let (route, _) = route::of(pid_tgid, caller, &arguments, cookie.api);
     maps::call(&CallKey {
         tgid: (pid_tgid >> 32) as u32,

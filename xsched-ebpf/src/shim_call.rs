@@ -11,18 +11,30 @@ use crate::maps::{self, ShimEntry};
 /// nothing: a call that the shim keeps to itself never reached the runtime.
 #[uprobe]
 pub fn shim_call(ctx: ProbeContext) -> u32 {
-    let arguments = Arguments::of(&ctx);
+    note(&ctx, 0);
+    0
+}
+
+/// The same with the time, for a trace.
+#[uprobe]
+pub fn record_shim_call(ctx: ProbeContext) -> u32 {
+    // SAFETY: a helper without arguments.
+    note(&ctx, unsafe { bpf_ktime_get_ns() });
+    0
+}
+
+#[inline(always)]
+fn note(ctx: &ProbeContext, time_ns: u64) {
+    let arguments = Arguments::of(ctx);
     if let Ok(caller) = arguments.caller() {
         maps::note_shim_entry(
             bpf_get_current_pid_tgid(),
             &ShimEntry {
                 caller,
                 stack_pointer: arguments.stack_pointer,
-                api: u64::from(entry::cookie(&ctx).api),
-                // SAFETY: a helper without arguments.
-                time_ns: unsafe { bpf_ktime_get_ns() },
+                api: u64::from(entry::cookie(ctx).api),
+                time_ns,
             },
         );
     }
-    0
 }

@@ -80,11 +80,10 @@ struct ProgramNames {
 
 impl Purpose {
     fn names(self) -> ProgramNames {
-        let (entry, ret) = match self {
-            Purpose::Count => ("runtime_call", "runtime_return"),
-            Purpose::Record { .. } => ("record_call", "record_return"),
+        let (entry, ret, shim) = match self {
+            Purpose::Count => ("runtime_call", "runtime_return", "shim_call"),
+            Purpose::Record { .. } => ("record_call", "record_return", "record_shim_call"),
         };
-        let shim = "shim_call";
         ProgramNames { entry, ret, shim }
     }
 

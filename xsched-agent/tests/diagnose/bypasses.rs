@@ -123,6 +123,15 @@ fn a_launch_function_that_the_shim_lacks_is_not_covered() {
 }
 
 #[test]
+fn a_launch_function_that_the_shim_has_is_covered() {
+    let report = examine(&start(
+        "graphs/libxsched_shim.so",
+        ["./libgraph.so", LAZY, "1"],
+    ));
+    assert_eq!(codes(&report), [], "{report}");
+}
+
+#[test]
 fn a_second_copy_of_the_runtime_is_a_finding_and_the_same_file_is_not() {
     let shim = "libxsched_shim.so";
     let report = examine(&start(shim, ["./copy/libamdhip64.so.5", LAZY, "0"]));

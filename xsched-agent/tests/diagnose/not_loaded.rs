@@ -100,6 +100,13 @@ fn a_static_program_that_should_have_been_preloaded() {
 }
 
 #[test]
+fn a_static_program_that_nobody_wants_scheduled_is_refused() {
+    let process = fixtures().start("static", None, &[]);
+    let refused = diagnose_with(&options(process.pid()), None);
+    assert!(matches!(refused, Err(Error::NotHip(_))));
+}
+
+#[test]
 fn a_set_user_id_program_is_not_preloaded_into() {
     if !is_root("making a set-user-ID file of another user") {
         return;
@@ -113,6 +120,9 @@ fn a_set_user_id_program_is_not_preloaded_into() {
     let report = examine(&set.start("raised", Some(&set.text("libxsched_shim.so")), &[]));
     let evidence = only(&report, "secure-exec", Severity::Error);
     assert!(evidence.contains("AT_SECURE"), "{evidence}");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).expect("root may");
+    let twin = examine(&set.start("raised", Some(&set.text("libxsched_shim.so")), &[]));
+    assert_eq!(codes(&twin), [], "{twin}");
 }
 
 #[test]

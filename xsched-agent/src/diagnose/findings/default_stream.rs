@@ -20,7 +20,11 @@ pub const CHECK: Check = Check {
 pub const MIN_SHARE: f64 = 0.05;
 
 fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
-    let on_default = |call: &ObservedCall| call.stream.is_default();
+    // What never reaches the shim is another finding.
+    let shim = facts.shim();
+    let on_default = |call: &ObservedCall| {
+        call.stream.is_default() && (shim.is_none() || !facts.is_direct(call))
+    };
     let sum = |calls: &mut dyn Iterator<Item = &ObservedCall>| calls.map(|c| c.count).sum::<u64>();
     let total = sum(&mut facts.launches());
     let affected = sum(&mut facts.launches().filter(|c| on_default(c)));
@@ -28,7 +32,7 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
         return None;
     }
     let mut evidence = by_caller(facts);
-    let Some((shim, kind)) = facts.shim() else {
+    let Some((shim, kind)) = shim else {
         evidence.push("libxsched_shim.so would schedule them; XSched's shim would not".into());
         return Some(Details {
             severity: Severity::Info,

@@ -58,7 +58,10 @@ fn how(facts: &Facts, path: &str, api: &str) -> &'static str {
                 if matches!(facts.object(to).role, Role::Shim(_)))
     });
     let object = facts.survey.objects.iter().find(|o| o.path == path);
-    if bound_to_shim {
+    if is_foreign_function_interface(path) {
+        "it calls for an interpreter (Python's ctypes or cffi, and others), which looked the \
+         function up on the runtime's handle"
+    } else if bound_to_shim {
         "its slot leads to the shim, so it uses an address that it got otherwise: dlsym on a \
          handle, or hipGetProcAddress"
     } else if object.is_some_and(|o| o.elf.imports_dlsym()) {
@@ -67,4 +70,12 @@ fn how(facts: &Facts, path: &str, api: &str) -> &'static str {
     } else {
         "it does not import that function: it was given the address by other code"
     }
+}
+
+/// Libraries whose work it is to call functions that were looked up.
+fn is_foreign_function_interface(path: &str) -> bool {
+    let name = super::super::survey::basename(path);
+    ["libffi", "_ctypes.", "_cffi_backend."]
+        .iter()
+        .any(|beginning| name.starts_with(beginning))
 }
