@@ -280,16 +280,14 @@ impl Fixtures {
         library(SHIM, "libmine.so", &[]);
         let with_graphs = format!("{SHIM}int hipGraphLaunch(void *g, void *s) {{ return 0; }}");
         library(&with_graphs, "graphs/libxsched_shim.so", &[]);
-        let only_99 = format!(
-            "LAUNCH(launch_99) {{ return 0; }}\n\
-             __asm__(\".symver launch_99, hipLaunchKernel@@hip_99.0\");"
-        );
+        let only_99 = "LAUNCH(launch_99) { return 0; }
+            __asm__(\".symver launch_99, hipLaunchKernel@@hip_99.0\");";
         set.write(
             "only99.map",
             "hip_99.0 { global: hipLaunchKernel; local: *; };",
         );
         let wrong_node = ["-Wl,--version-script=only99.map"];
-        library(&only_99, "wrong/libshimhip.so", &wrong_node);
+        library(only_99, "wrong/libshimhip.so", &wrong_node);
         // Shims that say their ABI: of this release, and of another.
         let note = |directory: &str, note: ShimNote| {
             let bytes = note.encode().map(|byte| byte.to_string()).join(",");
