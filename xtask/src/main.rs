@@ -40,6 +40,9 @@ enum Task {
     Screenshot(screenshot::Args),
     /// Build the BPF programs into xsched-ebpf/prebuilt
     BuildEbpf(build_ebpf::Args),
+    /// Be a client of an agent: a part of `bench sched`
+    #[command(hide = true)]
+    Puppet(bench::sched::control::puppet::Args),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +62,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Dist(args) => dist::run(&args),
         Task::Screenshot(args) => screenshot::run(&args),
         Task::BuildEbpf(args) => build_ebpf::run(&args),
+        Task::Puppet(args) => bench::sched::control::puppet::run(&args),
     };
     done.map(|()| ExitCode::SUCCESS)
 }

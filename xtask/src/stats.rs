@@ -11,7 +11,7 @@ pub fn spread(values: &[f64]) -> f64 {
 }
 
 /// Linear between the two nearest ranks.
-fn quantile(values: &[f64], q: f64) -> f64 {
+pub fn quantile(values: &[f64], q: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let Some(last) = sorted.len().checked_sub(1) else {

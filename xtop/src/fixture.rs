@@ -287,6 +287,7 @@ pub fn snapshot(processes: Vec<ProcessRow>) -> Snapshot {
         agent: AgentInfo {
             pid: 812,
             version: "0.1.0".into(),
+            control: Default::default(),
             abi: "1.1".into(),
             uptime_ns: Nanos::from_secs(3_600),
             bpf: BpfState {

@@ -168,6 +168,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
             }),
         },
     )?;
+    picture.watch_over(control.vitals());
     let keeper = TermsKeeper::start(
         inbox,
         control.handle(),

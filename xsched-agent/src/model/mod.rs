@@ -6,6 +6,7 @@
 
 mod devices;
 mod events;
+mod health;
 mod observation;
 mod page_reader;
 mod past;
@@ -30,10 +31,11 @@ pub use observation::{ApiCount, Bypass, CallOwner, DropTotal, LaunchCount, Obser
 pub use past::Past;
 pub use sums::{BOUNDS_NS, ClassSums, SharedSums, Sums, TimeHistogram};
 
-use crate::control::{ClientShared, DeviceKey, RosterEvent};
+use crate::control::{ClientShared, DeviceKey, RosterEvent, Vitals};
 use crate::policy::{ClientId, Sharing, SloVerdict};
 use crate::process::ProcessId;
 use crate::terms::TermsHandle;
+use health::Health;
 use process::Process;
 
 /// The time that rates and latencies cover.
@@ -54,6 +56,7 @@ pub struct Model {
     sampling: Sampling,
     drops: Drops,
     limits: Vec<String>,
+    health: Health,
     log: EventLog,
     events: Events,
     drops_noted: DropsNoted,
@@ -87,6 +90,7 @@ impl Model {
             sampling: Sampling::default(),
             drops: Drops::default(),
             limits: Vec::new(),
+            health: Health::default(),
             log,
             events,
             drops_noted: DropsNoted::default(),
@@ -94,6 +98,11 @@ impl Model {
             next_point: now,
             sums: SharedSums::default(),
         }
+    }
+
+    /// Watches over the control thread, too, from now on.
+    pub fn watch_over(&mut self, vitals: Arc<Vitals>) {
+        self.health = Health::of(vitals);
     }
 
     /// Where the parts of the agent note what happens.
@@ -193,6 +202,7 @@ impl Model {
         self.bpf = observation.bpf.clone();
         self.sampling = observation.sampling;
         self.limits.clone_from(&observation.limits);
+        self.health.tick();
         self.drops = Drops {
             total: observation.drops.iter().map(DropTotal::count).sum(),
             by_reason: observation
@@ -344,6 +354,7 @@ impl Model {
                 drops: self.drops.clone(),
                 sampling: self.sampling,
                 limits: self.limits.clone(),
+                control: self.health.info(),
             },
             devices: devices::rows(&self.clients, &self.processes, &self.sharing),
             processes,

@@ -26,6 +26,7 @@ pub fn snapshot() -> Snapshot {
         agent: AgentInfo {
             pid: 1,
             version: "1.2.3".into(),
+            control: Default::default(),
             abi: "1.1".into(),
             uptime_ns: Nanos::from_secs(60),
             bpf: BpfState {

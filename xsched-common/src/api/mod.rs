@@ -21,7 +21,7 @@ pub use request::{
     MAX_OVERRIDE_MS, ModeSet, Reloaded, Request, Response, Settled,
 };
 pub use snapshot::{
-    AgentInfo, ApiRow, BpfState, CallerRow, ClassRow, DeviceRow, EventKind, EventRow, GateRow,
+    AgentInfo, ApiRow, BpfState, CallerRow, ClassRow, ControlInfo, DeviceRow, EventKind, EventRow, GateRow,
     GateState, Guards, Hold, HoldRow, Latency, LatencyBucket, ProcessRow, RouteLaunches, Sampling,
     ShimState, SloRow, SloState, Snapshot,
 };

@@ -93,6 +93,26 @@ pub struct AgentInfo {
     pub sampling: Sampling,
     /// What is missing, one line each, with what it costs and how to get it.
     pub limits: Vec<String>,
+    /// The thread that opens and closes gates.
+    #[serde(default)]
+    pub control: ControlInfo,
+}
+
+/// The thread that joins clients, decides, and writes their gates.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlInfo {
+    /// Clients joined now.
+    pub clients: u64,
+    /// From waking up to having decided and written, median of the window;
+    /// null while unknown.
+    pub round_p50_ns: Option<Nanos>,
+    /// The same, 99th percentile.
+    pub round_p99_ns: Option<Nanos>,
+    /// Times that a client's doorbell was not listened to for a while, because
+    /// it rang too often.
+    pub bells_muted: u64,
+    /// Joins refused for want of a place, or because they came too often.
+    pub joins_refused: u64,
 }
 
 /// The observer.

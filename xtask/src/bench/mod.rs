@@ -6,7 +6,7 @@
 mod gate;
 mod observe;
 mod report;
-mod sched;
+pub mod sched;
 mod workbench;
 
 use std::process::ExitCode;

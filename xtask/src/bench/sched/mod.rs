@@ -1,7 +1,7 @@
 //! `bench sched`: what the policy and the control plane bring, against the
 //! bounds of docs/BENCHMARKS.md.
 
-mod control;
+pub mod control;
 mod modelled;
 mod realtime;
 

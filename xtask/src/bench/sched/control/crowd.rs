@@ -1,0 +1,62 @@
+//! An agent with 1,000 joined processes.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+
+use super::{Talking, ask, doorbell};
+use crate::bench::report::Metric;
+use crate::bench::workbench::Workbench;
+
+const CLIENTS: usize = 1_000;
+/// For what joining costs once, and for the agent's window to pass.
+const SETTLE: Duration = Duration::from_secs(7);
+/// How long the idle agent is watched.
+const IDLE: Duration = Duration::from_secs(10);
+
+pub fn measure(bench: &Workbench<'_>) -> anyhow::Result<Vec<Metric>> {
+    let agent = bench.start_agent(&["--no-bpf"])?;
+    // What the agent needs for itself, the first clients included.
+    drop(doorbell::times(bench, 20)?);
+    std::thread::sleep(Duration::from_secs(1));
+    let before = resident_kib(agent.pid())?;
+    let mut crowd = Talking::puppet(bench, &["crowd", &CLIENTS.to_string()])?;
+    crowd.hear()?;
+    std::thread::sleep(SETTLE);
+    let grown = resident_kib(agent.pid())? - before;
+
+    let (start, from) = (Instant::now(), cpu_seconds(agent.pid())?);
+    std::thread::sleep(IDLE);
+    let idle = (cpu_seconds(agent.pid())? - from) / start.elapsed().as_secs_f64();
+
+    // Rings fill the window with rounds that decide something.
+    doorbell::times(bench, 1_000)?;
+    let snapshot = ask(&bench.run_dir(), r#"{"op":"list"}"#)?;
+    let control = &snapshot["agent"]["control"];
+    let round = control["round_p50_ns"].as_f64().context("no rounds")?;
+    crowd.say("leave")?;
+    crowd.hear()?;
+    Ok(vec![
+        Metric::at_most("clients1000_loop_us", "us", round / 1_000.0, 100.0),
+        Metric::at_most("clients1000_idle_cpu_pct", "%", idle * 100.0, 1.0),
+        Metric::at_most("client_kib", "KiB", grown / CLIENTS as f64, 64.0),
+    ])
+}
+
+fn resident_kib(pid: u32) -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|rest| rest.split_whitespace().next());
+    kib.context("no VmRSS")?.parse().context("VmRSS")
+}
+
+/// Time on a processor, by the scheduler's own count: ticks are too coarse.
+fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
+    let mut total = 0.0;
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let stat = std::fs::read_to_string(task?.path().join("schedstat"))?;
+        let ns = stat.split_whitespace().next().context("schedstat")?;
+        total += ns.parse::<f64>()?;
+    }
+    Ok(total / 1e9)
+}
