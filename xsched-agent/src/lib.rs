@@ -7,6 +7,8 @@ pub mod config;
 pub mod control;
 pub mod diagnose;
 pub mod export;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod live;
 pub mod model;
 pub mod observe;

@@ -347,6 +347,9 @@ until [ -z "$PROBES" ] || "$AGENT" ps --json | grep -q '"available":true'; do
 done
 echo activated
 first=$(pid)
+unit reload xsched-agent.service || fail "no reload"
+sleep 0.2
+[ "$(pid)" = $first ] && "$AGENT" ps > /dev/null || fail "a reload ended it"
 kill -KILL $first
 "$AGENT" ps || fail "a restart is seen"
 another $first

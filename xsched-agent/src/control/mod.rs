@@ -7,6 +7,8 @@ mod admission;
 mod bells;
 mod clients;
 mod event_loop;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gates;
 mod identity;
 mod join;

@@ -8,7 +8,7 @@ mod devices;
 mod events;
 mod health;
 mod observation;
-mod page_reader;
+pub(crate) mod page_reader;
 mod past;
 mod process;
 mod rows;

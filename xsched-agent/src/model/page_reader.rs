@@ -12,7 +12,7 @@ use crate::text::printable;
 
 /// Launches of one calling library, as its page counts them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct PageLaunches {
+pub(crate) struct PageLaunches {
     pub gated: u64,
     pub passthrough: u64,
     pub default_stream: u64,
@@ -40,7 +40,7 @@ impl PageLaunches {
 }
 
 /// What has happened on a page since the last look.
-pub(super) struct PageChange {
+pub(crate) struct PageChange {
     pub callers: BTreeMap<String, PageLaunches>,
     pub bursts: HistogramCounts,
     pub gate_waits: HistogramCounts,
@@ -50,7 +50,7 @@ pub(super) struct PageChange {
 
 /// Remembers the last look at one page.
 #[derive(Default)]
-pub(super) struct PageReader {
+pub(crate) struct PageReader {
     callers: BTreeMap<String, PageLaunches>,
     bursts: HistogramCounts,
     gate_waits: HistogramCounts,

@@ -128,8 +128,9 @@ fn waiters_of_a_killed_agent_run_free_and_join_the_next() {
         took.extend(scene.run_free(died));
         agent = Agent::start_in(dir);
         scene.rejoin(&agent);
+        // Nobody gives them their classes again.
         for puppet in &scene.puppets {
-            set_class(&agent, puppet.pid(), Class::Low);
+            assert_eq!(row(&agent, puppet.pid())["class"], "low");
         }
         scene.rival = hold(&agent);
         scene.probe = probe(&agent);

@@ -1,0 +1,6 @@
+//! A line on the API socket.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| xsched_agent::fuzzing::request(bytes));
