@@ -243,7 +243,9 @@ impl Model {
         for id in seen {
             self.processes.entry(id).or_insert_with(|| Process::new(id));
         }
-        self.processes.retain(|id, _| id.is_alive());
+        // Of those who have joined, the control thread tells when they exit.
+        self.processes
+            .retain(|id, _| joined.contains_key(id) || id.is_alive());
         let board = self.terms.board();
         let unknown = |id: &&ProcessId| board.standing(**id).is_none();
         let unknown: Vec<ProcessId> = self.processes.keys().filter(unknown).copied().collect();

@@ -1,13 +1,14 @@
 //! Sliding windows over counters that only grow.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use xsched_common::gate::Guard;
 use xsched_common::page::{HistogramCounts, MAX_DEVICES};
 use xsched_common::units::Nanos;
 
 /// What is counted of a process since it was first seen.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Totals {
     pub launches: u64,
     pub default_stream: u64,
@@ -22,10 +23,11 @@ pub(super) struct Totals {
     pub busy_ns: [u64; MAX_DEVICES],
 }
 
-/// Samples of [`Totals`] over the last while.
+/// Samples of [`Totals`] over the last while. A sample that equals the one
+/// before shares its memory: most of a thousand processes are idle.
 #[derive(Default)]
 pub(super) struct Window {
-    samples: VecDeque<(Nanos, Totals)>,
+    samples: VecDeque<(Nanos, Arc<Totals>)>,
 }
 
 /// The difference between a window's ends.
@@ -38,6 +40,10 @@ impl Window {
     /// Adds a sample and forgets those that are older than `length`, except
     /// the one that spans it.
     pub fn push(&mut self, now: Nanos, length: Nanos, totals: Totals) {
+        let totals = match self.samples.back() {
+            Some((_, last)) if **last == totals => last.clone(),
+            _ => Arc::new(totals),
+        };
         self.samples.push_back((now, totals));
         while self
             .samples
@@ -67,7 +73,7 @@ impl Window {
         let (_, last) = self.samples.back()?;
         Some(match self.samples.len().checked_sub(2) {
             Some(before) => last.since(&self.samples[before].1),
-            None => last.clone(),
+            None => (**last).clone(),
         })
     }
 }

@@ -41,6 +41,10 @@ pub struct Limits {
     /// The same when the device idles from the next completion until it is
     /// seen.
     pub poll_last: Nanos,
+    /// How often a waiter looks at the heartbeat. A beat counts from when it
+    /// was seen: one that came at the start of a long sleep, just before the
+    /// agent died, would start the lease only at its end.
+    pub look: Nanos,
 }
 
 impl Limits {
@@ -51,6 +55,7 @@ impl Limits {
         stall_floor: Nanos::from_millis(20),
         lease: Nanos::from_millis(250),
         poll: Nanos::from_micros(50),
+        look: Nanos::from_millis(20),
         poll_last: Nanos::from_micros(12),
     };
 }
@@ -203,7 +208,7 @@ pub fn decide(limits: &Limits, view: &GateView, waiter: &Waiter) -> Decision {
     if view.now >= lease_ends {
         return Decision::Pass(Guard::Lease);
     }
-    let mut until = lease_ends;
+    let mut until = lease_ends.min(view.now + limits.look);
 
     if view.turn == Turn::First {
         if view.in_flight > 0 {
@@ -381,11 +386,37 @@ mod tests {
         assert_eq!(
             decide(&L, &v, &w),
             Decision::Wait {
-                until: start + L.lease
+                until: start + L.look
             }
         );
         v.now = start + L.lease;
         assert_eq!(decide(&L, &v, &w), Decision::Pass(Guard::Lease));
+    }
+
+    /// Whenever an agent dies between two beats, whatever the waiter was
+    /// doing, it is free within 300 ms.
+    #[test]
+    fn a_beat_that_is_seen_late_does_not_prolong_the_lease() {
+        for died_ms in 0..200 {
+            let start = Nanos::from_secs(1);
+            let died = start + Nanos::from_millis(died_ms);
+            let w = Waiter::new(start, ThreadKind::Worker);
+            let (mut now, mut beat, mut beat_seen, mut last_trickle) = (start, 0, start, start);
+            loop {
+                let newest = now.min(died).since(start).0 / BEAT;
+                if newest != beat {
+                    (beat, beat_seen) = (newest, now);
+                }
+                let mut v = view(GateMode::Closed, 0, now);
+                (v.beat_seen, v.last_trickle) = (beat_seen, last_trickle);
+                match decide(&L, &v, &w) {
+                    Decision::Wait { until } => now = until,
+                    Decision::Pass(Guard::Lease) => break,
+                    _ => last_trickle = now,
+                }
+            }
+            assert!(now.since(died) <= Nanos::from_millis(280), "{died_ms} ms");
+        }
     }
 
     /// A main thread passes a closed gate every 16 ms; none of these waits is
