@@ -9,7 +9,7 @@ use xsched_common::join::{Hello, Verdict};
 use xsched_common::page::StatusPage;
 use xsched_common::units::{Class, Nanos};
 
-use super::clients::{Client, ClientShared};
+use super::clients::{Client, ClientShared, Joiner};
 use super::gates::Round;
 use super::join;
 use crate::policy::{ClientId, Settings, Terms};
@@ -45,7 +45,12 @@ impl Default for Scribblers {
         };
         let clients = Class::ALL.iter().zip(1..).map(|(class, id)| {
             let id = ClientId(id);
-            let client = Client::new(1, id, 0, process, nothing(), nothing()).expect("memfds");
+            let joiner = Joiner {
+                process,
+                uid: 0,
+                abi: xsched_common::ABI,
+            };
+            let client = Client::new(1, id, joiner, nothing(), nothing()).expect("memfds");
             client.shared.set_terms(Terms::of_class(*class));
             (id, client)
         });
@@ -78,7 +83,10 @@ impl Scribblers {
         rustix::io::pwrite(&client.shared.status, content, at).expect("its own page");
         self.now = self.now + Nanos(1 << (time % 34));
         let now = self.now;
-        let again = self.round.run(&self.settings, &mut self.clients, || now);
+        let nobody = |_| ();
+        let again = self
+            .round
+            .run(&self.settings, &mut self.clients, &nobody, || now);
         assert!(again.is_none_or(|again| again > now));
         for client in self.clients.values() {
             for device in &client.shared.control.devices {
