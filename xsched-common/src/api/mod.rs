@@ -21,9 +21,9 @@ pub use request::{
     MAX_OVERRIDE_MS, ModeSet, Reloaded, Request, Response, Settled,
 };
 pub use snapshot::{
-    AgentInfo, ApiRow, BpfState, CallerRow, ClassRow, ControlInfo, DeviceRow, EventKind, EventRow, GateRow,
-    GateState, Guards, Hold, HoldRow, Latency, LatencyBucket, ProcessRow, RouteLaunches, Sampling,
-    ShimState, SloRow, SloState, Snapshot,
+    AgentInfo, ApiRow, BpfState, CallerRow, ClassRow, ControlInfo, DeviceRow, EventKind, EventRow,
+    GateRow, GateState, Guards, Hold, HoldRow, Latency, LatencyBucket, ProcessRow, RouteLaunches,
+    Sampling, ShimState, SloRow, SloState, Snapshot,
 };
 
 /// Version of these messages; a peer that sees a higher one may miss fields.

@@ -100,6 +100,7 @@ pub struct AgentInfo {
 
 /// The thread that joins clients, decides, and writes their gates.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ControlInfo {
     /// Clients joined now.
     pub clients: u64,
