@@ -46,11 +46,21 @@ pub enum ProcessError {
 impl ProcessError {
     fn from_io(pid: u32, file: &'static str, source: io::Error) -> ProcessError {
         match source.raw_os_error() {
+            Some(libc::ENOENT | libc::ESRCH) if is_hidden(pid) => ProcessError::NotPermitted(pid),
             Some(libc::ENOENT | libc::ESRCH) => ProcessError::Gone(pid),
             Some(libc::EACCES | libc::EPERM) => ProcessError::NotPermitted(pid),
             _ => ProcessError::Unreadable { pid, file, source },
         }
     }
+}
+
+/// Whether it exists although /proc does not show it: mounted with hidepid=2
+/// (proc(5)), /proc leaves other users' processes out.
+fn is_hidden(pid: u32) -> bool {
+    let pid = i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
+    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::PERM))
 }
 
 /// A process's identity: pids are reused, a pid with a start time is not.
@@ -88,6 +98,8 @@ impl ProcessId {
 pub struct Stat {
     /// The command name, as bytes between the outer parentheses.
     pub comm: String,
+    /// Whether a signal (SIGSTOP) or a debugger has stopped it.
+    pub stopped: bool,
     /// Parent process.
     pub parent: u32,
     /// Clock ticks since boot.
@@ -112,10 +124,12 @@ fn parse_stat(raw: &[u8]) -> Option<Stat> {
     let comm = String::from_utf8_lossy(raw.get(open + 1..close)?).into_owned();
     let rest = std::str::from_utf8(raw.get(close + 1..)?).ok()?;
     let mut fields = rest.split_ascii_whitespace();
-    let parent = fields.nth(1)?.parse().ok()?;
+    let stopped = matches!(fields.next()?, "T" | "t");
+    let parent = fields.next()?.parse().ok()?;
     let start_time = fields.nth(17)?.parse().ok()?;
     Some(Stat {
         comm,
+        stopped,
         parent,
         start_time,
     })
@@ -348,6 +362,7 @@ mod tests {
             (stat.comm.as_str(), stat.parent, stat.start_time),
             ("a) b (c", 3, 99)
         );
+        assert!(!stat.stopped);
     }
 
     #[test]

@@ -40,6 +40,10 @@ fn diagnose(machine: &Machine, pid: u32) -> (i32, Value) {
     let code = out.status.code().expect("a code");
     let report = serde_json::from_slice(&out.stdout)
         .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&out.stderr)));
+    // What xtop shows comes over the socket.
+    let request = format!("{{\"op\":\"diagnose\",\"pid\":{pid},\"duration_ms\":1000}}");
+    let over_socket = machine.agent.ask_raw(&request);
+    assert_eq!(codes(&over_socket), codes(&report));
     (code, report)
 }
 
@@ -229,6 +233,17 @@ fn planted_faults_are_proven() {
         (1, vec!["preload-missing"]),
         "{report}"
     );
+    drop(missing);
+
+    // A class above that never rests: what passes are the guards' launches.
+    let busy = machine.run("high", "hipsim-batch", &["--kernel-time", "1ms"]);
+    machine.row("it has joined", busy.pid(), |row| row["shim"] == "joined");
+    let starved = machine.run("low", "hipsim-batch", &["--kernel-time", "1ms"]);
+    machine.row("it trickles", starved.pid(), |row| {
+        row["guards"]["trickle"].as_u64().is_some_and(|n| n > 5)
+    });
+    let (code, report) = diagnose(&machine, starved.pid());
+    assert_eq!((code, codes(&report)), (1, vec!["gate-guards"]), "{report}");
 }
 
 #[test]

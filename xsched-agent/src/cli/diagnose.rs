@@ -59,8 +59,8 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let duration = Duration::from_secs_f64(seconds);
     let found = match options.pid {
         Some(pid) => {
-            let agent = agent_view(pid);
-            let report = diagnose::diagnose_seen(&live(options, pid, duration), agent)?;
+            let subject = live(options, pid, duration);
+            let report = diagnose::diagnose_seen(&subject, || agent_view(pid))?;
             show(options, &report, report.to_string())?;
             !report.is_clean()
         }
@@ -96,7 +96,7 @@ fn agent_view(pid: u32) -> Option<AgentView> {
 
 /// Whether any process has findings.
 fn all(options: &Options, duration: Duration) -> anyhow::Result<bool> {
-    let done = diagnose::diagnose_all(&live(options, 0, duration))?;
+    let done = diagnose::diagnose_all(&live(options, 0, duration), agent_view)?;
     for report in &done.reports {
         show(options, report, report.summary())?;
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::{Error, Options, Report, diagnose};
+use super::{AgentView, Error, Options, Report, diagnose_seen};
 use crate::process::{self, ProcessError};
 
 /// What was found out about all of them.
@@ -23,8 +23,11 @@ const AT_ONCE: usize = 8;
 
 /// Diagnoses every process that uses HIP or was meant to; `options.pid` does
 /// not matter. Processes come and go meanwhile: those that are gone are left
-/// out.
-pub fn diagnose_all(options: &Options) -> std::io::Result<AllReports> {
+/// out. `agent` says what a running agent knows about a process.
+pub fn diagnose_all(
+    options: &Options,
+    agent: impl Fn(u32) -> Option<AgentView> + Sync,
+) -> std::io::Result<AllReports> {
     let started = Instant::now();
     let mut pids = process::all_pids()?;
     pids.sort_unstable();
@@ -44,12 +47,12 @@ pub fn diagnose_all(options: &Options) -> std::io::Result<AllReports> {
             pid,
             ..of_bindings.clone()
         };
-        out.take(pid, diagnose(&of_this));
+        out.take(pid, diagnose_seen(&of_this, || agent(pid)));
     }
     if !options.duration.is_zero() {
         let pids: Vec<u32> = out.reports.drain(..).map(|r| r.pid).collect();
         for batch in pids.chunks(AT_ONCE) {
-            for (pid, result) in observed(options, batch) {
+            for (pid, result) in observed(options, &agent, batch) {
                 out.take(pid, result);
             }
         }
@@ -58,7 +61,11 @@ pub fn diagnose_all(options: &Options) -> std::io::Result<AllReports> {
     Ok(out)
 }
 
-fn observed(options: &Options, pids: &[u32]) -> Vec<(u32, Result<Report, Error>)> {
+fn observed(
+    options: &Options,
+    agent: &(impl Fn(u32) -> Option<AgentView> + Sync),
+    pids: &[u32],
+) -> Vec<(u32, Result<Report, Error>)> {
     std::thread::scope(|scope| {
         let running: Vec<_> = pids
             .iter()
@@ -67,7 +74,8 @@ fn observed(options: &Options, pids: &[u32]) -> Vec<(u32, Result<Report, Error>)
                     pid,
                     ..options.clone()
                 };
-                (pid, scope.spawn(move || diagnose(&options)))
+                let examine = move || diagnose_seen(&options, || agent(pid));
+                (pid, scope.spawn(examine))
             })
             .collect();
         running
@@ -105,7 +113,10 @@ impl fmt::Display for AllReports {
         )?;
         if let Some((pid, reason)) = self.refused.first() {
             let count = self.refused.len();
-            writeln!(f, "Not seen: {count} processes, among them {pid}: {reason}")?;
+            match count {
+                1 => writeln!(f, "Not seen: {reason}")?,
+                _ => writeln!(f, "Not seen: {count} processes, among them {pid}: {reason}")?,
+            }
         }
         Ok(())
     }

@@ -5,7 +5,8 @@
 //! behalf waits for itself: priority inversion. Looked at twice, because
 //! every healthy process waits for a moment.
 
-use std::collections::BTreeSet;
+use std::cell::OnceCell;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::os::linux::fs::MetadataExt as _;
 use std::time::Duration;
@@ -54,23 +55,24 @@ fn waits(pid: u32, holders: &[u32]) -> BTreeSet<Wait> {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
         return out;
     };
+    let shared = Shared::between(pid, holders);
     for task in tasks.take(MAX_THREADS).flatten() {
         let Some(thread) = task.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
         let call = fs::read_to_string(task.path().join("syscall")).unwrap_or_default();
         match Blocked::parse(&call) {
-            Some(Blocked::Read { descriptor }) => out.extend(
-                writers(pid, descriptor, holders).map(|holder| Wait {
+            Some(Blocked::Read { descriptor }) => {
+                out.extend(shared.writers(descriptor).iter().map(|&holder| Wait {
                     holder,
                     evidence: format!(
                         "thread {thread} reads from a pipe (descriptor {descriptor}) whose other end {holder} \
                          has open"
                     ),
-                }),
-            ),
+                }));
+            }
             Some(Blocked::Futex { address, protocol }) => {
-                out.extend(futex_owner(pid, thread, address, protocol, holders));
+                out.extend(shared.futex_owner(thread, address, protocol));
             }
             None => {}
         }
@@ -139,26 +141,102 @@ impl Blocked {
     }
 }
 
-/// Those of `holders` that can write to the pipe.
-fn writers(pid: u32, descriptor: u32, holders: &[u32]) -> impl Iterator<Item = u32> {
-    let pipe = pipe_of(pid, &descriptor.to_string());
-    holders.iter().copied().filter(move |&holder| {
-        let Some(pipe) = pipe else {
-            return false;
+/// What the process and its holders both have. Read once and when first
+/// asked for: a process decides how many of its threads wait.
+struct Shared<'h> {
+    pid: u32,
+    holders: &'h [u32],
+    writers: OnceCell<HashMap<FileId, Vec<u32>>>,
+    memory: OnceCell<Vec<Mapping>>,
+    mappers: OnceCell<HashMap<u32, HashSet<MappedFile>>>,
+}
+
+/// Device and inode of a file, by stat.
+type FileId = (u64, u64);
+/// The same as /proc/PID/maps writes them.
+type MappedFile = ((u32, u32), u64);
+
+impl<'h> Shared<'h> {
+    fn between(pid: u32, holders: &'h [u32]) -> Shared<'h> {
+        Shared {
+            pid,
+            holders,
+            writers: OnceCell::new(),
+            memory: OnceCell::new(),
+            mappers: OnceCell::new(),
+        }
+    }
+
+    /// The holders that can write to the pipe.
+    fn writers(&self, descriptor: u32) -> &[u32] {
+        let Some(pipe) = pipe_of(self.pid, &descriptor.to_string()) else {
+            return &[];
         };
-        let Ok(files) = fs::read_dir(format!("/proc/{holder}/fd")) else {
-            return false;
+        let all = self.writers.get_or_init(|| writable_pipes(self.holders));
+        all.get(&pipe).map_or(&[], Vec::as_slice)
+    }
+
+    /// Who owns a lock in shared memory that a thread waits for.
+    fn futex_owner(&self, thread: u32, address: u64, protocol: Protocol) -> Option<Wait> {
+        let pid = self.pid;
+        let memory = || process::maps(pid).unwrap_or_default();
+        let mut memory = self.memory.get_or_init(memory).iter();
+        let area = memory.find(|m| m.range.contains(&address) && m.shared && m.inode != 0)?;
+        let (at, mask) = match protocol {
+            Protocol::PriorityInheritance => (address, libc::FUTEX_TID_MASK),
+            Protocol::Mutex => (address.checked_add(8)?, u32::MAX),
         };
-        files.take(MAX_FILES).flatten().any(|file| {
-            file.file_name().to_str().is_some_and(|name| {
-                pipe_of(holder, name) == Some(pipe) && is_writable(holder, name)
-            })
+        let bytes = Memory::open(pid).ok()?.bytes(at, 4)?;
+        let owner = u32::from_le_bytes(bytes.try_into().ok()?) & mask;
+        // The lock's bytes are anybody's: the owner must be a thread of a
+        // process that maps the same memory.
+        let is_thread = |holder: u32| fs::metadata(format!("/proc/{holder}/task/{owner}")).is_ok();
+        let mappers = self.mappers.get_or_init(|| shared_files(self.holders));
+        let holder = self.holders.iter().copied().find(|holder| {
+            mappers[holder].contains(&(area.device, area.inode)) && is_thread(*holder)
+        })?;
+        Some(Wait {
+            holder,
+            evidence: format!(
+                "thread {thread} waits for a lock in {} whose owner is thread {owner} of {holder}",
+                area.path
+            ),
         })
-    })
+    }
+}
+
+/// The pipes that any of `holders` can write to, with those who can.
+fn writable_pipes(holders: &[u32]) -> HashMap<FileId, Vec<u32>> {
+    let mut out: HashMap<FileId, Vec<u32>> = HashMap::new();
+    for &holder in holders {
+        let files = fs::read_dir(format!("/proc/{holder}/fd"));
+        for file in files.into_iter().flatten().take(MAX_FILES).flatten() {
+            let name = file.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let Some(pipe) = pipe_of(holder, name) else {
+                continue;
+            };
+            let writers = out.entry(pipe).or_default();
+            if !writers.contains(&holder) && is_writable(holder, name) {
+                writers.push(holder);
+            }
+        }
+    }
+    out
+}
+
+/// The files that each of `holders` shares memory through.
+fn shared_files(holders: &[u32]) -> HashMap<u32, HashSet<MappedFile>> {
+    let of = |holder: u32| {
+        let maps = process::maps(holder).unwrap_or_default();
+        let shared = maps.iter().filter(|m| m.shared);
+        shared.map(|m| (m.device, m.inode)).collect()
+    };
+    holders.iter().map(|&holder| (holder, of(holder))).collect()
 }
 
 /// Device and inode, if the descriptor is a pipe.
-fn pipe_of(pid: u32, descriptor: &str) -> Option<(u64, u64)> {
+fn pipe_of(pid: u32, descriptor: &str) -> Option<FileId> {
     use std::os::unix::fs::FileTypeExt as _;
     let stat = fs::metadata(format!("/proc/{pid}/fd/{descriptor}")).ok()?;
     stat.file_type()
@@ -171,43 +249,6 @@ fn is_writable(pid: u32, descriptor: &str) -> bool {
     let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
     let flags = flags.and_then(|text| i32::from_str_radix(text.trim(), 8).ok());
     flags.is_some_and(|flags| flags & libc::O_ACCMODE != libc::O_RDONLY)
-}
-
-/// Who owns a lock in shared memory that a thread waits for.
-fn futex_owner(
-    pid: u32,
-    thread: u32,
-    address: u64,
-    protocol: Protocol,
-    holders: &[u32],
-) -> Option<Wait> {
-    let maps = process::maps(pid).ok()?;
-    let shared = maps
-        .iter()
-        .find(|m| m.range.contains(&address) && m.shared && m.inode != 0)?;
-    let (at, mask) = match protocol {
-        Protocol::PriorityInheritance => (address, libc::FUTEX_TID_MASK),
-        Protocol::Mutex => (address.checked_add(8)?, u32::MAX),
-    };
-    let bytes = Memory::open(pid).ok()?.bytes(at, 4)?;
-    let owner = u32::from_le_bytes(bytes.try_into().ok()?) & mask;
-    let holder = holders.iter().copied().find(|&holder| {
-        // The lock's bytes are anybody's: the owner must be a thread of a
-        // process that maps the same memory.
-        let is_thread = fs::metadata(format!("/proc/{holder}/task/{owner}")).is_ok();
-        is_thread && process::maps(holder).is_ok_and(|maps| maps.iter().any(|m| same(m, shared)))
-    })?;
-    Some(Wait {
-        holder,
-        evidence: format!(
-            "thread {thread} waits for a lock in {} whose owner is thread {owner} of {holder}",
-            shared.path
-        ),
-    })
-}
-
-fn same(a: &Mapping, b: &Mapping) -> bool {
-    a.shared && (a.device, a.inode) == (b.device, b.inode)
 }
 
 #[cfg(test)]

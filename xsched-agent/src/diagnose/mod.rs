@@ -90,11 +90,15 @@ pub fn codes() -> impl Iterator<Item = &'static str> {
 
 /// Examines a process, its calls included where this machine allows it.
 pub fn diagnose(options: &Options) -> Result<Report, Error> {
-    diagnose_seen(options, None)
+    diagnose_seen(options, || None)
 }
 
-/// The same, with what a running agent says about the process.
-pub fn diagnose_seen(options: &Options, agent: Option<AgentView>) -> Result<Report, Error> {
+/// The same, with what a running agent says about the process: `agent` is
+/// asked after the observation, so that gates are judged as they are then.
+pub fn diagnose_seen(
+    options: &Options,
+    agent: impl FnOnce() -> Option<AgentView>,
+) -> Result<Report, Error> {
     let mut probes = observe::Probes {
         shim_names: options.shim_names.clone(),
     };
@@ -107,14 +111,14 @@ pub fn diagnose_with(
     options: &Options,
     calls: Option<&mut dyn CallSource>,
 ) -> Result<Report, Error> {
-    examine(options, calls, None)
+    examine(options, calls, || None)
 }
 
-/// Examines a process with all that there is to know.
+/// Examines a process with all that there is to know; `agent` is asked last.
 pub fn examine(
     options: &Options,
     calls: Option<&mut dyn CallSource>,
-    agent: Option<AgentView>,
+    agent: impl FnOnce() -> Option<AgentView>,
 ) -> Result<Report, Error> {
     let started = Instant::now();
     let subject = Subject::of(options.pid)?;
@@ -158,8 +162,15 @@ pub fn examine(
         }
     };
     subject.check_unchanged()?;
+    if process::stat(options.pid).is_ok_and(|stat| stat.stopped) {
+        limits.push(format!(
+            "the process is stopped (SIGSTOP, or a debugger) and calls nothing; to continue it: \
+             kill -CONT {}",
+            options.pid
+        ));
+    }
     // A row of an earlier process with this pid says nothing.
-    let agent = agent.map(|mut agent| {
+    let agent = agent().map(|mut agent| {
         let start_time = subject.id.start_time;
         agent.process = agent.process.filter(|row| row.start_time == start_time);
         agent

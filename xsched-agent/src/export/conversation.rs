@@ -64,7 +64,9 @@ async fn answer(caller: &Caller, request: Request, served: &Served) -> Response 
         },
         Request::Set(change) => changes::set(caller, change, served).await,
         Request::Diagnose { pid, duration_ms } => {
-            diagnosis::diagnose(caller.peer, agent_uid(), pid, duration_ms, &served.events)
+            let (snapshots, events) = (&served.snapshots, &served.events);
+            let (peer, uid) = (caller.peer, agent_uid());
+            diagnosis::diagnose(peer, uid, pid, duration_ms, snapshots, events)
                 .await
                 .map_or_else(Response::Error, Response::Diagnosis)
         }

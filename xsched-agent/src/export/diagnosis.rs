@@ -1,26 +1,29 @@
 //! Diagnosis on request.
 
 use std::os::linux::fs::MetadataExt as _;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tracing::info;
-use xsched_common::api::{Diagnosis, EventKind, Failure, MAX_OBSERVATION_MS};
+use xsched_common::api::{Diagnosis, EventKind, Failure, MAX_OBSERVATION_MS, Snapshot};
 
 use crate::control::Peer;
-use crate::diagnose::{self, Error, Options, Report};
+use crate::diagnose::{self, AgentView, Error, Options, Report};
 use crate::model::{Event, EventLog};
 use crate::process::{ProcessError, ProcessId};
 
 /// Diagnoses at once: each reads a whole address space and may set probes.
 static PLACES: Semaphore = Semaphore::const_new(2);
 
-/// Examines process `pid` for `peer`, observing its calls for `duration_ms`.
+/// Examines process `pid` for `peer`, observing its calls for `duration_ms`;
+/// the latest of `snapshots` is what the agent itself knows about it.
 pub(super) async fn diagnose(
     peer: Peer,
     agent_uid: u32,
     pid: u32,
     duration_ms: u64,
+    snapshots: &watch::Receiver<Arc<Snapshot>>,
     events: &EventLog,
 ) -> Result<Diagnosis, Failure> {
     let id = ProcessId::of(pid).map_err(|e| failure("no_such_process", e))?;
@@ -36,10 +39,12 @@ pub(super) async fn diagnose(
         duration: Duration::from_millis(duration_ms.min(MAX_OBSERVATION_MS)),
         shim_names: Vec::new(),
     };
+    let snapshots = snapshots.clone();
     let report = tokio::task::spawn_blocking(move || {
         // The place is free when the work has ended, not when the peer left.
         let _place = place;
-        diagnose::diagnose(&options)
+        let seen = || AgentView::of(Snapshot::clone(&snapshots.borrow()), pid);
+        diagnose::diagnose_seen(&options, || Some(seen()))
     })
     .await
     .map_err(|e| {
@@ -132,13 +137,14 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_hip_process_is_said() {
         let (events, _) = EventLog::new();
+        let (_agent, snapshots) = watch::channel(Arc::default());
         let root = peer(0);
-        let gone = diagnose(root, 0, u32::MAX, 0, &events)
+        let gone = diagnose(root, 0, u32::MAX, 0, &snapshots, &events)
             .await
             .expect_err("no process");
         assert_eq!(gone.code, "no_such_process");
         let me = std::process::id();
-        let not_hip = diagnose(root, 0, me, 0, &events)
+        let not_hip = diagnose(root, 0, me, 0, &snapshots, &events)
             .await
             .expect_err("not HIP");
         assert_eq!(not_hip.code, "not_diagnosable", "{}", not_hip.message);

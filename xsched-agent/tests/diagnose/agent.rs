@@ -33,7 +33,7 @@ fn view(row: Option<ProcessRow>) -> AgentView {
 }
 
 fn with_view(process: &Process, view: AgentView) -> Report {
-    checked(examine_all(&options(process.pid()), None, Some(view)).expect("it can be examined"))
+    checked(examine_all(&options(process.pid()), None, || Some(view)).expect("it can be examined"))
 }
 
 fn seen(change: impl FnOnce(&mut ProcessRow)) -> Report {
@@ -64,6 +64,10 @@ fn guards_that_let_launches_pass() {
         let report = seen(fired);
         let evidence = only(&report, "gate-guards", Severity::Warning);
         assert!(evidence.contains(name), "{evidence}");
+        // Advice on what happened, and on nothing else.
+        let guard = name.rsplit(' ').next().expect("a word");
+        let fix = &report.findings[0].fix;
+        assert!(fix.contains(guard) && !fix.contains(". "), "{fix}");
     }
     // A closed gate is meant to trickle a little.
     assert_eq!(codes(&seen(guards(5, 0, 0))), []);

@@ -13,7 +13,7 @@ fn every_hip_process_has_one_report_and_others_have_none() {
     let healthy = set.start("program", Some(&shim), &[]);
     let bare = set.start("program", None, &[]);
     let plain = set.start("plain", None, &[]);
-    let all = diagnose_all(&options(0)).expect("/proc is there");
+    let all = diagnose_all(&options(0), |_| None).expect("/proc is there");
     let of = |process: &Process| {
         let reports: Vec<&Report> = all
             .reports
@@ -70,11 +70,11 @@ fn the_calls_of_all_are_observed_at_once() {
     let shim = set.text("libxsched_shim.so");
     let healthy = set.start_loop("program", Some(&shim), &[]);
     let bare = set.start_loop("program", None, &[]);
-    let all = diagnose_all(&Options {
+    let watched = Options {
         duration: Duration::from_millis(500),
         ..options(0)
-    })
-    .expect("/proc is there");
+    };
+    let all = diagnose_all(&watched, |_| None).expect("/proc is there");
     for (process, route) in [
         (healthy, xsched_common::bpf::CallRoute::Shim),
         (bare, xsched_common::bpf::CallRoute::Direct),

@@ -110,6 +110,7 @@ void *table[] = { &hipLaunchKernel, &other, &other, &hipLaunchKernel };
 /// `program [LIBRARY HOW CALL]...`: HOW is the flags of dlopen, or -1 for
 /// dlmopen. With LOOP in the environment it calls all libraries a thousand
 /// times a second; with OPEN, it opens the libraries that this file lists;
+/// with MAPPINGS, it makes twice as many of them;
 /// with WAIT, it takes a lock or reads a FIFO at AT, as the first or the second in ROLE. Ends by itself after a minute; executes itself anew on
 /// SIGUSR1.
 const PROGRAM: &str = r#"
@@ -145,6 +146,12 @@ int main(int argc, char **argv) {
     arguments = argv;
     alarm(60);
     signal(SIGUSR1, again);
+    if (getenv("MAPPINGS"))
+        for (int i = 0; i < atoi(getenv("MAPPINGS")); i++) {
+            /* Two that differ, so that the kernel cannot merge them. */
+            char *two = mmap(0, 8192, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            if (two == MAP_FAILED || mprotect(two, 4096, PROT_NONE)) return 1;
+        }
     sigset_t set; sigemptyset(&set); sigprocmask(SIG_SETMASK, &set, 0);
 #ifdef WITH_HIP
     int n;

@@ -6,10 +6,13 @@ mod bindings;
 mod bypasses;
 mod calls;
 mod churn;
+#[path = "../common/mod.rs"]
+mod common;
 mod dispatch_table;
 mod elf_files;
 mod fixtures;
 mod fork;
+mod linker_rules;
 mod live;
 mod not_loaded;
 mod options;
@@ -22,6 +25,7 @@ mod real_shim;
 mod refusals;
 mod schema;
 mod size;
+mod socket;
 
 use std::time::Duration;
 

@@ -97,3 +97,30 @@ fn somebody_elses_process_is_refused_in_one_line() {
     assert!(text.contains("belongs to another user"), "{text}");
     assert_eq!(text.trim_end().lines().count(), 1, "{text}");
 }
+
+#[test]
+fn a_process_that_proc_hides_is_not_said_to_be_gone() {
+    if !is_root("mounting /proc") {
+        return;
+    }
+    fixtures().open_to_all();
+    let process = fixtures().start("program", None, &[]);
+    let run = |pid: u32| {
+        let nobody = as_nobody(&agent());
+        let output = Command::new("unshare")
+            .args(["-m", "sh", "-c"])
+            .arg("mount -t proc -o hidepid=2 proc /proc && exec \"$@\"")
+            .arg("sh")
+            .arg(nobody.get_program())
+            .args(nobody.get_args())
+            .args(["diagnose", "--duration", "0", "--pid", &pid.to_string()])
+            .output()
+            .expect("unshare starts");
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8(output.stderr).expect("text")
+    };
+    let hidden = run(process.pid());
+    assert!(hidden.contains("belongs to another user"), "{hidden}");
+    let gone = run(4_194_305);
+    assert!(gone.contains("does not exist"), "{gone}");
+}

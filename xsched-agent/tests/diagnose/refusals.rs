@@ -100,3 +100,37 @@ fn an_observer_that_fails_leaves_the_bindings() {
     );
     assert!(!report.bindings.is_empty());
 }
+
+#[test]
+fn a_stopped_process_is_examined_and_said_to_be_stopped() {
+    let set = fixtures();
+    let process = set.start("program", Some(&set.text("libxsched_shim.so")), &[]);
+    let stopped = || {
+        let report = examine(&process);
+        assert_eq!(codes(&report), [], "{report}");
+        let said = format!("kill -CONT {}", process.pid());
+        report.limits.iter().any(|limit| limit.contains(&said))
+    };
+    assert!(!stopped());
+    process.signal(libc::SIGSTOP);
+    let deadline = std::time::Instant::now() + Duration::from_secs(5);
+    while !stopped() {
+        assert!(std::time::Instant::now() < deadline, "it says nothing");
+    }
+}
+
+/// As many mappings as the kernel lets a process have, about.
+#[test]
+fn sixty_thousand_mappings_are_read_in_bounded_time() {
+    let set = fixtures();
+    let mut command = std::process::Command::new(set.path("program"));
+    command
+        .env("LD_PRELOAD", set.text("libxsched_shim.so"))
+        .env("MAPPINGS", "30000");
+    let process = set.spawn(command);
+    let started = std::time::Instant::now();
+    let report = examine(&process);
+    assert_eq!(codes(&report), [], "{report}");
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(20), "took {took:?}");
+}

@@ -22,35 +22,48 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
     if guards.stall == 0 && guards.lease == 0 && !trickles {
         return None;
     }
-    let meanings = [
+    let pid = process.pid;
+    let fired: Vec<(u64, &str, String)> = [
         (
             guards.trickle,
             "trickle: the gate was closed for 100 ms (16 ms for the main thread)",
+            format!(
+                "trickle: classes above it are never idle; to see why it is below them: \
+                 xsched-agent explain --pid {pid}; to raise it: xsched-agent set --pid {pid} --class \
+                 CLASS"
+            ),
         ),
         (
             guards.stall,
             "stall: nothing completed for 20 ms or four kernel times",
+            "stall: a kernel waits for another launch of its process, or is longer than the agent \
+             knows"
+                .into(),
         ),
         (
             guards.lease,
             "lease: the agent's heartbeat stood still for 250 ms",
+            "lease: the agent was stopped or starved of processor time; what it says: journalctl \
+             -u xsched-agent"
+                .into(),
         ),
-    ];
-    let evidence = meanings.iter().filter(|(count, _)| *count > 0);
+    ]
+    .into_iter()
+    .filter(|(count, ..)| *count > 0)
+    .collect();
+    let fixes: Vec<&str> = fired.iter().map(|(.., fix)| fix.as_str()).collect();
     Some(Details {
         severity: Severity::Warning,
         title: "launches passed a gate that did not admit them".into(),
-        evidence: evidence
-            .map(|(count, meaning)| format!("{} by {meaning}", grouped(*count)))
+        evidence: fired
+            .iter()
+            .map(|(count, meaning, _)| format!("{} by {meaning}", grouped(*count)))
             .collect(),
         effect: Some(format!(
             "{} of {} launches since the process was first seen",
             grouped(guards.trickle + guards.stall + guards.lease),
             grouped(process.launches)
         )),
-        fix: "trickle: the class above is never idle; stall: a kernel waits for another launch of \
-              its process, or is longer than the agent knows; lease: the agent is stopped or starved \
-              of processor time"
-            .into(),
+        fix: fixes.join(". "),
     })
 }
