@@ -170,7 +170,7 @@ impl Cause {
         match self {
             Cause::Deepbind => {
                 "the library was opened with RTLD_DEEPBIND, which puts its own dependencies before \
-                 the preloaded shim"
+                 the global scope and the shim in it"
             }
             Cause::Namespace => {
                 "the library was opened by dlmopen into a link namespace without the shim \
