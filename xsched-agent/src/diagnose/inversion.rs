@@ -146,6 +146,7 @@ impl Blocked {
 struct Shared<'h> {
     pid: u32,
     holders: &'h [u32],
+    own: OnceCell<HashMap<FileId, Vec<u32>>>,
     writers: OnceCell<HashMap<FileId, Vec<u32>>>,
     memory: OnceCell<Vec<Mapping>>,
     mappers: OnceCell<HashMap<u32, HashSet<MappedFile>>>,
@@ -161,17 +162,23 @@ impl<'h> Shared<'h> {
         Shared {
             pid,
             holders,
+            own: OnceCell::new(),
             writers: OnceCell::new(),
             memory: OnceCell::new(),
             mappers: OnceCell::new(),
         }
     }
 
-    /// The holders that can write to the pipe.
+    /// The holders that can write to the pipe; none if the process can, too:
+    /// children inherit the pipes with which a program wakes itself.
     fn writers(&self, descriptor: u32) -> &[u32] {
         let Some(pipe) = pipe_of(self.pid, &descriptor.to_string()) else {
             return &[];
         };
+        let own = || writable_pipes(&[self.pid]);
+        if self.own.get_or_init(own).contains_key(&pipe) {
+            return &[];
+        }
         let all = self.writers.get_or_init(|| writable_pipes(self.holders));
         all.get(&pipe).map_or(&[], Vec::as_slice)
     }
@@ -216,9 +223,9 @@ fn writable_pipes(holders: &[u32]) -> HashMap<FileId, Vec<u32>> {
             let Some(pipe) = pipe_of(holder, name) else {
                 continue;
             };
-            let writers = out.entry(pipe).or_default();
-            if !writers.contains(&holder) && is_writable(holder, name) {
-                writers.push(holder);
+            let known = out.get(&pipe).is_some_and(|who| who.contains(&holder));
+            if !known && is_writable(holder, name) {
+                out.entry(pipe).or_default().push(holder);
             }
         }
     }

@@ -226,4 +226,7 @@ fn priority_inversion_twins_wait_for_equals_or_for_the_open() {
             assert_eq!(codes(&report), [], "{how}: {report}");
         }
     }
+    // A pipe that the waiting process can itself write to.
+    let report = waiting("ownfifo", Class::Low, GateState::Closed);
+    assert_eq!(codes(&report), [], "{report}");
 }

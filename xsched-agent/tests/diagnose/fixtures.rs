@@ -192,8 +192,10 @@ int main(int argc, char **argv) {
     int first = way && !strcmp(getenv("ROLE"), "first"), fd = -1;
     pthread_mutex_t *mutex = 0;
     if (way) {
-        if (!strcmp(way, "fifo")) mkfifo(getenv("AT"), 0600);
-        fd = open(getenv("AT"), O_RDWR | O_CREAT, 0600);
+        if (strstr("fifo ownfifo", way)) mkfifo(getenv("AT"), 0600);
+        /* Who waits for another cannot write itself. */
+        int reader = !first && !strcmp(way, "fifo");
+        fd = open(getenv("AT"), (reader ? O_RDONLY : O_RDWR) | O_CREAT, 0600);
         if (strstr("mutex inheriting", way)) {
             if (first && ftruncate(fd, 4096)) return 1;
             mutex = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
