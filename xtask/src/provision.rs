@@ -51,7 +51,7 @@ const TESTS: &[Need] = &[
     Need {
         package: "python3",
         file: "/usr/bin/python3",
-        what: "runs the example of docs/PROTOCOL.md",
+        what: "runs the example of docs/PROTOCOL.md, and ctypes for diagnose",
     },
 ];
 

@@ -14,7 +14,9 @@ use crate::model::{Event, EventLog};
 use crate::process::{ProcessError, ProcessId};
 
 /// Diagnoses at once: each reads a whole address space and may set probes.
-static PLACES: Semaphore = Semaphore::const_new(2);
+/// Users who keep theirs taken do not keep root from looking at them.
+static USERS_PLACES: Semaphore = Semaphore::const_new(2);
+static ROOTS_PLACES: Semaphore = Semaphore::const_new(2);
 
 /// Examines process `pid` for `peer`, observing its calls for `duration_ms`;
 /// the latest of `snapshots` is what the agent itself knows about it.
@@ -28,7 +30,11 @@ pub(super) async fn diagnose(
 ) -> Result<Diagnosis, Failure> {
     let id = ProcessId::of(pid).map_err(|e| failure("no_such_process", e))?;
     authorise(peer, agent_uid, pid)?;
-    let Ok(place) = PLACES.try_acquire() else {
+    let places = match sees_all(peer, agent_uid) {
+        true => &ROOTS_PLACES,
+        false => &USERS_PLACES,
+    };
+    let Ok(place) = places.try_acquire() else {
         return Err(failure(
             "busy",
             "others are being diagnosed: try again in a few seconds",
@@ -78,11 +84,16 @@ pub(super) async fn diagnose(
     })
 }
 
+/// Root and the agent's own user.
+fn sees_all(peer: Peer, agent_uid: u32) -> bool {
+    peer.uid == 0 || peer.uid == agent_uid
+}
+
 /// Root and the agent's own user see any process, others what the kernel
 /// would let them see: /proc/PID belongs to root where a process holds
 /// secrets from its own user (PR_SET_DUMPABLE(2const)).
 fn authorise(peer: Peer, agent_uid: u32, pid: u32) -> Result<(), Failure> {
-    if peer.uid == 0 || peer.uid == agent_uid {
+    if sees_all(peer, agent_uid) {
         return Ok(());
     }
     match std::fs::metadata(format!("/proc/{pid}")) {
@@ -144,6 +155,8 @@ mod tests {
             .expect_err("no process");
         assert_eq!(gone.code, "no_such_process");
         let me = std::process::id();
+        // Whatever users do.
+        let _all = USERS_PLACES.try_acquire_many(2).expect("nobody else's");
         let not_hip = diagnose(root, 0, me, 0, &snapshots, &events)
             .await
             .expect_err("not HIP");
