@@ -5,8 +5,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use xsched_agent::diagnose::{self, AgentView, Files, Report};
+use xsched_common::api::Snapshot;
 
-use super::{client, print, run_dir, shim_path};
+use super::client::{self, ClientError};
+use super::{print, run_dir, shim_path};
 
 /// Explains which launches do not pass the gate, and why.
 ///
@@ -60,7 +62,10 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let found = match options.pid {
         Some(pid) => {
             let subject = live(options, pid, duration);
-            let report = diagnose::diagnose_seen(&subject, || agent_view(pid))?;
+            let mut unheard = None;
+            let view = || Some(AgentView::of(snapshot(&mut unheard)?, pid));
+            let mut report = diagnose::diagnose_seen(&subject, view)?;
+            report.limits.extend(unheard);
             show(options, &report, report.to_string())?;
             !report.is_clean()
         }
@@ -89,19 +94,35 @@ fn live(options: &Options, pid: u32, duration: Duration) -> diagnose::Options {
     }
 }
 
-/// What the agent says about the process, if one runs.
-fn agent_view(pid: u32) -> Option<AgentView> {
-    Some(AgentView::of(client::list(&run_dir()).ok()?, pid))
+/// What the agent says, if one runs. Where one does not answer, `unheard`
+/// says so.
+fn snapshot(unheard: &mut Option<String>) -> Option<Snapshot> {
+    match client::list(&run_dir()) {
+        Ok(snapshot) => Some(snapshot),
+        Err(ClientError::NoAgent { .. }) => None,
+        Err(e) => {
+            *unheard = Some(format!("what the agent knows: {e}"));
+            None
+        }
+    }
 }
 
 /// Whether any process has findings.
 fn all(options: &Options, duration: Duration) -> anyhow::Result<bool> {
-    let done = diagnose::diagnose_all(&live(options, 0, duration), agent_view)?;
-    for report in &done.reports {
+    // Asked once: an agent that hangs would keep each of them waiting.
+    let mut unheard = None;
+    let snapshot = snapshot(&mut unheard);
+    let view = |pid| Some(AgentView::of(snapshot.clone()?, pid));
+    let mut done = diagnose::diagnose_all(&live(options, 0, duration), view)?;
+    for report in &mut done.reports {
+        report.limits.extend(unheard.clone());
         show(options, report, report.summary())?;
     }
     if !options.json {
         print(&done.to_string())?;
+        if let Some(unheard) = unheard {
+            print(&format!("Not seen: {unheard}\n"))?;
+        }
     }
     Ok(!done.reports.iter().all(Report::is_clean))
 }

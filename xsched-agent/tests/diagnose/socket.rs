@@ -33,6 +33,34 @@ fn both(agent: &Agent, pid: u32) -> [Value; 2] {
     [of_socket, of_one].map(|mut report| report["findings"].take())
 }
 
+/// It is not the same as no agent.
+#[test]
+fn an_agent_that_says_nothing_is_said_to_say_nothing() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let run_dir = xsched_common::run_dir::RunDir(dir.path().join("run"));
+    std::fs::create_dir(&run_dir.0).expect("made");
+    let socket = std::os::unix::net::UnixListener::bind(run_dir.api_socket()).expect("bound");
+    std::thread::spawn(move || {
+        while let Ok((stream, _)) = socket.accept() {
+            drop(stream);
+        }
+    });
+    let process = fixtures().start("program", None, &[]);
+    let limits = |run_dir: &std::path::Path| {
+        let output = agent_command()
+            .args(["diagnose", "--json", "--duration", "0", "--pid"])
+            .arg(process.pid().to_string())
+            .env("XSCHED_RUN_DIR", run_dir)
+            .output()
+            .expect("it starts");
+        let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
+        report["limits"].to_string()
+    };
+    let said = "what the agent knows";
+    assert!(limits(&run_dir.0).contains(said));
+    assert!(!limits(dir.path()).contains(said), "no agent at all");
+}
+
 #[test]
 fn the_agent_and_the_command_line_find_the_same() {
     let agent = Agent::start();
