@@ -60,11 +60,16 @@ impl Guarded {
         self.child.id()
     }
 
-    /// Asks it to stop, waits, and returns what it printed.
-    pub fn stop(mut self) -> anyhow::Result<String> {
+    /// Asks it to stop.
+    pub fn ask_to_stop(&self) {
         if let Some(pid) = Pid::from_raw(self.child.id().cast_signed()) {
             let _ = kill_process(pid, Signal::TERM);
         }
+    }
+
+    /// Asks it to stop, waits, and returns what it printed.
+    pub fn stop(mut self) -> anyhow::Result<String> {
+        self.ask_to_stop();
         self.output(Duration::from_secs(10))
     }
 

@@ -45,13 +45,17 @@ impl Random {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    /// Exponentially distributed with mean 1.
-    pub fn exponential(&mut self) -> f64 {
+    /// Above 0 and below 1.
+    pub fn uniform(&mut self) -> f64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        let uniform = ((self.0 >> 11) as f64 + 1.0) / ((1u64 << 53) as f64 + 1.0);
-        -uniform.ln()
+        ((self.0 >> 11) as f64 + 1.0) / ((1u64 << 53) as f64 + 1.0)
+    }
+
+    /// Exponentially distributed with mean 1.
+    pub fn exponential(&mut self) -> f64 {
+        -self.uniform().ln()
     }
 }
 

@@ -2,7 +2,7 @@
 //! bounds of docs/BENCHMARKS.md.
 
 pub mod control;
-mod modelled;
+pub mod modelled;
 mod realtime;
 
 use super::report::Metric;

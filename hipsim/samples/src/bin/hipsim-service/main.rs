@@ -43,7 +43,7 @@ struct Options {
     /// How long requests are made before they are measured.
     #[arg(long, default_value = "200ms", value_parser = hipsim_samples::duration)]
     warmup: Duration,
-    /// Seed of the exponential gaps.
+    /// Seed of the gaps that vary.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// File to create when the first request has been served.
@@ -57,6 +57,8 @@ struct Options {
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Gaps {
     Fixed,
+    /// Half to one and a half periods, evenly distributed
+    Jittered,
     Exponential,
 }
 
@@ -137,6 +139,7 @@ impl Service<'_> {
             }
             arrival += match self.options.gaps {
                 Gaps::Fixed => self.options.period,
+                Gaps::Jittered => self.options.period.mul_f64(0.5 + gaps.uniform()),
                 Gaps::Exponential => self.options.period.mul_f64(gaps.exponential()),
             };
         }
