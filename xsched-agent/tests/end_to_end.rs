@@ -104,7 +104,8 @@ fn a_process_without_the_shim_is_seen_too() {
     if no_bpf() {
         return;
     }
-    let machine = Machine::new();
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let machine = Machine::with(Agent::start_in_with(dir, &["--probe-returns"]));
     let program = machine.native("hipsim-nullstream", &[], &[]);
     let row = machine.row("bursts of a native process", program.pid(), |row| {
         row["launches_per_s"].as_f64().is_some_and(|n| n > 10.0)

@@ -24,6 +24,7 @@ use xsched_agent::export::metrics::{MetricsServer, Sources};
 use xsched_agent::export::{self, Served};
 use xsched_agent::live::{self, Live, Presence};
 use xsched_agent::model::{self, Model, Observation};
+use xsched_agent::observe::Returns;
 use xsched_agent::service;
 use xsched_agent::terms::{Inbox, TermsKeeper};
 use xsched_agent::watcher::Watcher;
@@ -50,6 +51,12 @@ pub struct Options {
     /// [default: the file's, or 1]
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     overhead_budget: Option<OverheadBudget>,
+
+    /// Measure bursts of processes without the shim too, by probes on the
+    /// returns of waits. A C++ exception or pthread_cancel that passes a
+    /// probed wait cannot unwind: the program ends, or keeps its locks
+    #[arg(long, conflicts_with = "no_bpf")]
+    probe_returns: bool,
 
     /// Libraries whose launches are not gated, in place of the file's:
     /// beginnings of file names, such as librocfft (librccl.so never is)
@@ -207,7 +214,11 @@ fn serve(options: &Options) -> anyhow::Result<()> {
                 Err("probes are switched off (--no-bpf or observe = false)".to_owned())
             }
             Observe::Probes => {
-                Watcher::start(config.overhead_budget.share()).map_err(|e| e.to_string())
+                let returns = match options.probe_returns {
+                    true => Returns::OfWaits,
+                    false => Returns::Leave,
+                };
+                Watcher::start(config.overhead_budget.share(), returns).map_err(|e| e.to_string())
             }
         };
         match &watcher {

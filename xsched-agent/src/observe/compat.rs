@@ -4,9 +4,17 @@
 //! with its fallback.
 
 /// Which returns are probed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// The kernel catches a return by putting an address of its own in the place
+/// of the return address. Unwinders do not know that address: while a thread
+/// is in a wait whose return is probed, a C++ exception that passes the wait
+/// ends the program (`std::terminate`), pthread_cancel skips destructors, and
+/// backtraces end there. So nobody gets return probes who has not asked for
+/// them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Returns {
     /// None: entries tell enough.
+    #[default]
     Leave,
     /// Those of functions that wait for the device, for the lengths of
     /// bursts and waits.

@@ -106,7 +106,7 @@ impl Plan {
         Plan {
             scope: Scope::All,
             probes: ProbeSet::Bursts,
-            returns: Returns::OfWaits,
+            returns: Returns::Leave,
             purpose: Purpose::Count,
             shims: ShimProbes::Leave,
             links: LinkKind::Best,
@@ -120,6 +120,7 @@ impl Plan {
         Plan {
             scope,
             probes: ProbeSet::Work,
+            returns: Returns::OfWaits,
             purpose: Purpose::Record {
                 ring_bytes: 16 << 20,
             },
@@ -134,7 +135,6 @@ impl Plan {
         Plan {
             scope: Scope::Pid(pid),
             probes: ProbeSet::Work,
-            returns: Returns::Leave,
             shims: ShimProbes::Probe(shims),
             ..Plan::everything()
         }

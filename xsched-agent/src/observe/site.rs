@@ -8,14 +8,10 @@
 //! pushes nothing, and the return address and arguments are still in place
 //! behind it.
 //!
-//! A leading 5-byte NOP is the cheapest place, and yet skipped: fork copies
-//! the patched call to the child, but not the page that it calls into (seen
-//! on Linux 6.18.44), and the child dies of SIGSEGV in its first call. What we
-//! observe must never notice. Only in our own shim, which its note tells
-//! (`xsched_common::note`), is the NOP probed: its fork handler gives children
-//! their code back. A child that was made by the bare system call, without
-//! fork handlers, from a process that had launched, and launches itself, would
-//! still die; HIP does not survive that either.
+//! A leading 5-byte NOP is skipped as well, although it would be the cheapest
+//! place: fork copies the patched call to the child, but not the page that it
+//! calls into (seen on Linux 6.18.44), and the child dies of SIGSEGV in its
+//! first call. What we observe must never notice.
 
 use std::fs::File;
 
@@ -24,7 +20,6 @@ use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
 use object::read::{ReadCache, ReadRef};
 use object::{Endianness, Object as _, ObjectSymbol as _, SymbolKind};
 use xsched_common::hip::{self, EntryClass, EntryPoint};
-use xsched_common::note::ShimNote;
 
 const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
 const NOP5: [u8; 5] = [0x0f, 0x1f, 0x44, 0x00, 0x00];
@@ -81,9 +76,8 @@ pub enum FirstInstruction {
 
 impl FirstInstruction {
     /// Bytes between a function's entry and its probe.
-    fn skipped(self, forks: Forks) -> u64 {
+    fn skipped(self) -> u64 {
         match self {
-            FirstInstruction::Nop5 if forks == Forks::Repaired => 0,
             FirstInstruction::Nop5 => NOP5.len() as u64,
             FirstInstruction::Endbr64 => ENDBR64.len() as u64,
             FirstInstruction::Push | FirstInstruction::Other => 0,
@@ -104,15 +98,6 @@ impl FirstInstruction {
             }
         }
     }
-}
-
-/// What becomes of patched code in a fork's child.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Forks {
-    /// It stays patched.
-    Unrepaired,
-    /// The library drops it.
-    Repaired,
 }
 
 /// A place for a probe.
@@ -164,7 +149,6 @@ pub fn sites<'data, R: ReadRef<'data>>(image: R, set: ProbeSet) -> Result<Vec<Si
     if machine != elf::EM_X86_64 {
         return Err(SiteError::Machine(machine.0));
     }
-    let forks = forks(&file, image);
     let mut sites: Vec<Site> = Vec::new();
     for symbol in file.dynamic_symbols().take(MAX_SYMBOLS) {
         // An indirect function's address is its resolver's: `Text` excludes it.
@@ -181,11 +165,11 @@ pub fn sites<'data, R: ReadRef<'data>>(image: R, set: ProbeSet) -> Result<Vec<Si
             continue;
         };
         let first = FirstInstruction::decode(code);
-        let skipped = first.skipped(forks);
+        let skipped = first.skipped();
         // The instruction behind belongs to the function if the symbol says
         // so, or says nothing (hand-written assembly).
         let behind = symbol.size() == 0 || symbol.size() > skipped;
-        if !behind && first == FirstInstruction::Nop5 && skipped > 0 {
+        if !behind && first == FirstInstruction::Nop5 {
             continue;
         }
         sites.push(Site {
@@ -198,25 +182,6 @@ pub fn sites<'data, R: ReadRef<'data>>(image: R, set: ProbeSet) -> Result<Vec<Si
     sites.sort_by_key(|site| (site.offset, std::cmp::Reverse(site.api)));
     sites.dedup_by_key(|site| site.offset);
     Ok(sites)
-}
-
-/// Our shim has repaired its children since before it had a note.
-fn forks<'data, R: ReadRef<'data>>(file: &ElfFile64<'data, Endianness, R>, image: R) -> Forks {
-    /// Notes are a few hundred bytes.
-    const MAX_NOTES: u64 = 16 << 10;
-    let endian = file.endian();
-    let ours = file.elf_program_headers().iter().any(|header| {
-        let len = header.p_filesz(endian);
-        header.p_type(endian) == elf::PT_NOTE
-            && len <= MAX_NOTES
-            && image
-                .read_bytes_at(header.p_offset(endian), len)
-                .is_ok_and(|notes| ShimNote::find(notes).is_some())
-    });
-    match ours {
-        true => Forks::Repaired,
-        false => Forks::Unrepaired,
-    }
 }
 
 /// The file offset of a virtual address in an executable segment, and up to

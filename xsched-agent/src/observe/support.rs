@@ -44,7 +44,7 @@ const TIMED_CALLS: u32 = 2_000;
 /// # Errors
 /// What is missing, with the next step.
 pub fn probe_support() -> Result<(), Unavailable> {
-    with_probe("hipLaunchKernel", |maps| {
+    with_probe("hipLaunchKernel", Returns::Leave, |maps| {
         black_box(probed(black_box(1)));
         match maps.events() {
             Ok(0) => Err(Unavailable::NeverFires),
@@ -69,9 +69,9 @@ pub struct ProbeCost {
 ///
 /// # Errors
 /// What is missing, with the next step.
-pub fn probe_cost() -> Result<ProbeCost, Unavailable> {
+pub fn probe_cost(returns: Returns) -> Result<ProbeCost, Unavailable> {
     let of = |symbol| {
-        with_probe(symbol, |_| {
+        with_probe(symbol, returns, |_| {
             let mut rounds: [Nanos; 9] = std::array::from_fn(|_| {
                 let start = monotonic();
                 for i in 0..TIMED_CALLS {
@@ -99,10 +99,11 @@ fn broken(why: String) -> Unavailable {
 /// Runs `then` while [`probed`] carries the probes of the function `symbol`.
 fn with_probe<T>(
     symbol: &str,
+    returns: Returns,
     then: impl FnOnce(&Maps) -> Result<T, Unavailable>,
 ) -> Result<T, Unavailable> {
-    let returns = Returns::OfWaits.if_safe();
-    let (mut programs, maps) = Programs::load(64, LinkKind::Best, Purpose::Count, returns)?;
+    let (mut programs, maps) =
+        Programs::load(64, LinkKind::Best, Purpose::Count, returns.if_safe())?;
     let (api, _) = entry_point(symbol).expect("in the table");
     let pid = std::process::id();
     let address = probed as *const () as u64;

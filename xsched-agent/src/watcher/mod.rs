@@ -27,6 +27,7 @@ use scaled::{Scaled, Weight};
 /// Watches every process on the machine.
 pub struct Watcher {
     observer: Observer,
+    returns: Returns,
     duty: DutyCycle,
     cost: ProbeCost,
     phase: Phase,
@@ -52,13 +53,15 @@ enum Phase {
 impl Watcher {
     /// Sets probes on every image of the runtime, and of the shim: whether a
     /// call came through it is counted, not inferred. `budget` is the share
-    /// of a process's time that they may cost.
+    /// of a process's time that they may cost; `returns` says whether bursts
+    /// of processes without the shim are measured.
     ///
     /// # Errors
     /// What this machine lacks, with the next step.
-    pub fn start(budget: f64) -> Result<Watcher, Unavailable> {
-        let cost = probe_cost()?;
+    pub fn start(budget: f64, returns: Returns) -> Result<Watcher, Unavailable> {
+        let cost = probe_cost(returns)?;
         let plan = Plan {
+            returns,
             shims: ShimProbes::Probe(Vec::new()),
             ..Plan::everything()
         };
@@ -66,6 +69,7 @@ impl Watcher {
         let now = monotonic();
         Ok(Watcher {
             observer,
+            returns,
             duty: DutyCycle::new(now, budget),
             cost,
             phase: Phase::Counting { since: now },
@@ -126,7 +130,7 @@ impl Watcher {
                 .chain(self.observer.lifecycle_missing().map(|why| {
                     format!("programs that begin are found by sweeps only, up to 10 s late: {why}")
                 }))
-                .chain((Returns::OfWaits.if_safe() == Returns::Leave).then(|| {
+                .chain((self.returns != self.returns.if_safe()).then(|| {
                     "bursts of processes without the shim are not measured: on Linux 6.11 to 6.13 \
                      probes on returns kill processes under seccomp; 6.14 has that mended"
                         .to_owned()

@@ -1,10 +1,19 @@
 //! Bursts without the shim.
 
-use xsched_agent::observe::{LinkKind, Observer, Plan, Sample, Watched};
+use xsched_agent::observe::{LinkKind, Observer, Plan, Returns, Sample, Scope, Watched};
 use xsched_common::page::HistogramCounts;
 
+use crate::STREAM;
 use crate::fixture::{Api, Fixture, Preload, Program, bpf_or_left_out};
-use crate::{STREAM, watch_everything};
+
+/// One process only: others must not meet return probes.
+fn watch(pid: u32) -> Plan {
+    Plan {
+        scope: Scope::Pid(pid),
+        returns: Returns::OfWaits,
+        ..crate::watch_everything()
+    }
+}
 
 fn bursts(sample: &Sample, pid: u32) -> HistogramCounts {
     let of_it = sample.bursts.iter().find(|(id, _)| id.pid == pid);
@@ -36,7 +45,7 @@ fn count_bursts(links: LinkKind) {
     let pid = program.pid();
     let mut observer = Observer::start(Plan {
         links,
-        ..watch_everything()
+        ..watch(pid)
     })
     .expect("observer");
     let count = |observer: &mut Observer| bursts(&observer.sample().expect("sample"), pid).total();
@@ -83,7 +92,7 @@ fn a_burst_is_as_long_as_its_wait() {
     }
     let fixture = Fixture::build();
     let mut program = fixture.start(Preload::Nothing);
-    let mut observer = Observer::start(watch_everything()).expect("observer");
+    let mut observer = Observer::start(watch(program.pid())).expect("observer");
     program.call('a', Api::DeviceWait, 0, 1);
     for _ in 0..3 {
         program.call('a', Api::Launch, 0, 1);
@@ -104,7 +113,7 @@ fn a_process_under_a_strict_seccomp_filter_survives_probes_on_its_returns() {
     let fixture = Fixture::build();
     let mut program = fixture.start(Preload::Nothing);
     program.call('s', Api::Launch, 0, 1);
-    let mut observer = Observer::start(watch_everything()).expect("observer");
+    let mut observer = Observer::start(watch(program.pid())).expect("observer");
     for _ in 0..3 {
         burst(&mut program);
     }

@@ -98,6 +98,7 @@ impl Fixture {
         let libraries = ["liba.so", "libb.so", "libamdhip64.so.5", "-lpthread"];
         cc(at, &[], &[], "program.c", "program", &libraries);
         cc(at, &[], &[], "late.c", "late", &[]);
+        cc(at, &["-fexceptions"], &[], "odd.c", "odd", &libraries);
         Fixture { dir }
     }
 
@@ -140,6 +141,16 @@ impl Fixture {
     /// late.c: without a runtime, until it is told which library to open.
     pub fn start_late(&self) -> Program {
         Program::start(Command::new(self.path().join("late")))
+    }
+
+    /// odd.c; its first line tells it what to do.
+    pub fn start_odd(&self, preload: Option<&Path>) -> Program {
+        let mut command = Command::new(self.path().join("odd"));
+        if let Some(library) = preload {
+            command.env("LD_PRELOAD", library);
+            command.env("XSCHED_RUN_DIR", self.path().join("nobody"));
+        }
+        Program::start(command)
     }
 
     /// The program with a second runtime preloaded whose symbol tables are
@@ -267,6 +278,13 @@ impl Program {
         let input = self.input.as_mut().expect("still running");
         writeln!(input, "{line}").expect("told");
         assert_eq!(self.answer(), "0");
+    }
+
+    /// Gives it a line; its answer.
+    pub fn ask(&mut self, line: &str) -> String {
+        let input = self.input.as_mut().expect("still running");
+        writeln!(input, "{line}").expect("told");
+        self.answer()
     }
 
     /// Lets it end and reaps it.

@@ -4,6 +4,7 @@ mod bursts;
 mod cost;
 mod fixture;
 mod images;
+mod odd;
 mod sites;
 
 use std::io::Write as _;
