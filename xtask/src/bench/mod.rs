@@ -25,6 +25,9 @@ pub struct Args {
     /// Of sched: the virtual-time model alone, in half a minute
     #[arg(long)]
     model_only: bool,
+    /// Of sched: the control plane alone, in two minutes
+    #[arg(long, conflicts_with = "model_only")]
+    control_only: bool,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -41,6 +44,7 @@ enum Name {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let metrics = match args.name {
         Name::Sched if args.model_only => sched::modelled::measure(),
+        Name::Sched if args.control_only => sched::control::measure(&build_release()?)?,
         name => with_parts(name)?,
     };
     let report = report::Report::of(metrics);
@@ -52,9 +56,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(!report.ok())))
 }
 
-fn with_parts(name: Name) -> anyhow::Result<Vec<report::Metric>> {
+fn build_release() -> anyhow::Result<build::Built> {
     eprintln!("building in release ...");
-    let built = build::all(Profile::Release)?;
+    build::all(Profile::Release)
+}
+
+fn with_parts(name: Name) -> anyhow::Result<Vec<report::Metric>> {
+    let built = build_release()?;
     match name {
         Name::Gate => gate::measure(&built),
         Name::Observe => observe::measure(&built),
