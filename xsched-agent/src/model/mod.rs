@@ -305,7 +305,8 @@ impl Model {
         // Half a tick early is in time: the points must not drift.
         self.next_point = (self.next_point + past::INTERVAL).max(now + past::INTERVAL - TICK);
         let (mut bursts, mut gate_waits) = (HistogramCounts::default(), HistogramCounts::default());
-        for change in self.processes.values().filter_map(|p| p.window.change()) {
+        let moved = self.processes.values().filter(|p| p.window.moved());
+        for change in moved.filter_map(|p| p.window.change()) {
             bursts.add(&change.totals.bursts);
             gate_waits.add(&change.totals.gate_waits);
         }

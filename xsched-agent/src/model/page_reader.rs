@@ -56,10 +56,40 @@ pub(crate) struct PageReader {
     gate_waits: HistogramCounts,
     busy_ns: [u64; MAX_DEVICES],
     guards: [u64; Guard::COUNT],
+    launches: u64,
+}
+
+/// Launches of all libraries that are named. Tells whether any was made
+/// since: a page whose sum stays while its counts change counts backwards.
+fn sum_of_launches(page: &StatusPage) -> u64 {
+    let mut name = [0; CALLER_NAME_LEN];
+    let mut sum = 0u64;
+    for slot in &page.callers {
+        if slot.name(&mut name).is_some() {
+            let counts = slot.launches.iter().flatten();
+            sum = counts.fold(sum, |sum, n| sum.wrapping_add(n.load(Relaxed)));
+        }
+    }
+    sum
 }
 
 impl PageReader {
+    /// Whether there is nothing to read since the last look: the common case
+    /// by far on a machine with many processes.
+    pub fn is_current(&self, page: &StatusPage) -> bool {
+        let guards = page.guards.iter().zip(&self.guards);
+        let busy = page.devices.iter().map(|device| &device.busy_ns);
+        guards
+            .chain(busy.zip(&self.busy_ns))
+            .all(|(now, then)| now.load(Relaxed) == *then)
+            && sum_of_launches(page) == self.launches
+            && page.bursts.equals(&self.bursts)
+            && page.gate_waits.equals(&self.gate_waits)
+    }
+
     pub fn read(&mut self, page: &StatusPage) -> PageChange {
+        // Before the counts: what comes in between is read again.
+        let launches = sum_of_launches(page);
         let mut callers: BTreeMap<String, PageLaunches> = BTreeMap::new();
         let mut name = [0; CALLER_NAME_LEN];
         for slot in &page.callers {
@@ -108,6 +138,7 @@ impl PageReader {
             gate_waits,
             busy_ns,
             guards,
+            launches,
         };
         change
     }
@@ -118,17 +149,44 @@ mod tests {
     use super::*;
     use xsched_common::units::Nanos;
 
+    fn assert_each_count_is_noticed(reader: &mut PageReader, page: &StatusPage) {
+        let created = StreamClass::Created as usize;
+        let counts: [&dyn Fn(); 5] = [
+            &|| page.gate_waits.record(Nanos(1)),
+            &|| page.bursts.record(Nanos(1)),
+            &|| {
+                page.guards[0].fetch_add(1, Relaxed);
+            },
+            &|| {
+                page.devices[MAX_DEVICES - 1].busy_ns.fetch_add(1, Relaxed);
+            },
+            &|| {
+                page.callers[0].launches[0][created].fetch_add(1, Relaxed);
+            },
+        ];
+        for (at, count) in counts.into_iter().enumerate() {
+            count();
+            assert!(!reader.is_current(page), "count {at}");
+            reader.read(page);
+            assert!(reader.is_current(page), "count {at}");
+        }
+    }
+
     #[test]
     fn a_page_is_read_in_steps() {
         let page = StatusPage::new();
         assert!(page.callers[0].claim(b"libtorch_hip.so"));
         let mut reader = PageReader::default();
+        assert!(reader.is_current(&page), "nothing was launched");
         page.callers[0].launches[Route::Gated as usize][StreamClass::Null as usize]
             .store(5, Relaxed);
         page.callers[0].launches[Route::Passthrough as usize][StreamClass::Created as usize]
             .store(2, Relaxed);
         page.bursts.record(Nanos::from_millis(3));
+        assert!(!reader.is_current(&page));
         let change = reader.read(&page);
+        assert!(reader.is_current(&page));
+        assert_each_count_is_noticed(&mut reader, &page);
         let torch = change.callers["libtorch_hip.so"];
         assert_eq!(
             torch,

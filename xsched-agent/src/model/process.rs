@@ -192,6 +192,9 @@ impl Process {
             self.ticks_joined = 0;
         }
         let Some(client) = client else { return };
+        if self.reader.is_current(&client.status) {
+            return;
+        }
         let change = self.reader.read(&client.status);
         for (name, launches) in change.callers {
             caller_row(&mut self.callers, name).page.add(launches);

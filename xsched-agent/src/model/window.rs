@@ -64,17 +64,31 @@ impl Window {
         }
         Some(Change {
             over,
-            totals: last.since(first),
+            totals: match Arc::ptr_eq(first, last) {
+                true => Totals::default(),
+                false => last.since(first),
+            },
         })
     }
 
-    /// What the newest sample added; all of it for the first.
+    /// What the newest sample added, if anything; all of it for the first.
     pub fn latest(&self) -> Option<Totals> {
         let (_, last) = self.samples.back()?;
-        Some(match self.samples.len().checked_sub(2) {
-            Some(before) => last.since(&self.samples[before].1),
-            None => (**last).clone(),
-        })
+        match self.samples.len().checked_sub(2) {
+            Some(before) => {
+                let (_, before) = &self.samples[before];
+                (!Arc::ptr_eq(before, last)).then(|| last.since(before))
+            }
+            None => Some((**last).clone()),
+        }
+    }
+
+    /// Whether anything was counted within the window.
+    pub fn moved(&self) -> bool {
+        match (self.samples.front(), self.samples.back()) {
+            (Some((_, first)), Some((_, last))) => !Arc::ptr_eq(first, last),
+            _ => false,
+        }
     }
 }
 
@@ -114,5 +128,23 @@ mod tests {
         assert_eq!(change.totals.launches, 1_000);
         assert!(window.samples.len() <= 11);
         assert_eq!(window.latest().expect("many").launches, 100);
+        assert!(window.moved());
+    }
+
+    #[test]
+    fn an_idle_window_adds_nothing() {
+        let mut window = Window::default();
+        for tick in 0..20u64 {
+            let totals = Totals {
+                launches: 7,
+                ..Totals::default()
+            };
+            window.push(Nanos::from_millis(500 * tick), Nanos::from_secs(5), totals);
+            let first = tick == 0;
+            assert_eq!(window.latest().map(|new| new.launches), first.then_some(7));
+            assert!(!window.moved());
+        }
+        let change = window.change().expect("many samples");
+        assert_eq!(change.totals, Totals::default());
     }
 }
