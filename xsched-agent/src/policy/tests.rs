@@ -16,10 +16,20 @@ fn client(id: u64, class: Class, presence: Presence) -> ClientState {
 }
 
 fn decide(now: Nanos, clients: &[ClientState]) -> (Vec<Decision>, Option<Nanos>) {
+    decide_in(SharingMode::Priority, now, clients)
+}
+
+fn decide_in(
+    mode: SharingMode,
+    now: Nanos,
+    clients: &[ClientState],
+) -> (Vec<Decision>, Option<Nanos>) {
     let mut out = Vec::new();
     let mut memory = DeviceMemory::default();
-    // The minimum share has tests of its own.
     let settings = DeviceSettings {
+        mode,
+        fixed_cap: 7,
+        // The minimum share has tests of its own.
         min_share_permille: 0,
         ..DeviceSettings::default()
     };
@@ -105,6 +115,50 @@ fn linger_follows_the_holders_own_gaps_within_limits() {
     assert_eq!(linger_for(&knobs, &high, reclaim), Nanos::from_millis(2));
     high.gap = Some(Nanos::MAX);
     assert_eq!(linger_for(&knobs, &high, reclaim), knobs.linger_max);
+}
+
+/// Mode fixed: the cap is the operator's, whatever T is; classes stay strict
+/// and weights mean nothing.
+#[test]
+fn a_fixed_cap_does_not_follow_the_kernel_time() {
+    let idle = Presence::Idle { since: Nanos::ZERO };
+    for kernel_time in [None, Some(Nanos(1)), Some(Nanos::from_millis(50))] {
+        let low = |id| ClientState {
+            kernel_time,
+            ..client(id, Class::Low, Presence::Active)
+        };
+        let clients = [client(1, Class::High, idle), low(2), low(3)];
+        let (out, _) = decide_in(SharingMode::Fixed, NOW, &clients);
+        let modes: Vec<_> = out.iter().map(|d| d.mode).collect();
+        let capped = GateMode::Capped(7);
+        assert_eq!(modes, [GateMode::Open, capped, capped], "{kernel_time:?}");
+    }
+    let clients = [
+        client(1, Class::High, Presence::Active),
+        client(2, Class::Low, Presence::Active),
+    ];
+    let (out, _) = decide_in(SharingMode::Fixed, NOW, &clients);
+    assert_eq!(out[1].mode, GateMode::Closed);
+}
+
+/// Mode off: nobody is held and nobody need say anything, whatever was
+/// decided about them.
+#[test]
+fn off_holds_nobody_even_if_suspended() {
+    let mut clients = [
+        client(1, Class::Realtime, Presence::Active),
+        client(2, Class::Low, Presence::Active),
+        client(3, Class::Normal, Presence::Never),
+    ];
+    clients[1].hold = Some(Hold {
+        kind: HoldKind::Suspended,
+        until: NOW + Nanos::from_secs(1),
+    });
+    let (out, _) = decide_in(SharingMode::Off, NOW, &clients);
+    assert!(
+        out.iter()
+            .all(|d| { (d.mode, d.edges, d.reason) == (GateMode::Open, Edges::NONE, Reason::Off) })
+    );
 }
 
 /// Seconds of heartbeats were lost when this took time in proportion to
