@@ -8,8 +8,8 @@
 //!   more for kernels so long that this would be a share of the device of
 //!   its own), so nothing starves outright;
 //! - **stall escape**: with work in flight and no completion for
-//!   max(20 ms, 4 T), a launch passes: the running kernel may be waiting for
-//!   the very one that the gate holds back;
+//!   max(20 ms, 4 T), at most 5 s, a launch passes: the running kernel may be
+//!   waiting for the very one that the gate holds back;
 //! - **lease**: a heartbeat that stands still for 250 ms of the waiter's own
 //!   clock means the agent is gone, and the process runs free.
 
@@ -34,6 +34,9 @@ pub struct Limits {
     pub trickle_main: Nanos,
     /// Shortest time without a completion that counts as a stall.
     pub stall_floor: Nanos,
+    /// Longest, whatever T was measured to be: T is an upper bound that a
+    /// pause of the program or another tenant's work may have blown up.
+    pub stall_ceiling: Nanos,
     /// A standing heartbeat this old means that the agent is gone.
     pub lease: Nanos,
     /// How often a waiter looks for completions when nobody wakes it.
@@ -53,6 +56,7 @@ impl Limits {
         trickle: Nanos::from_millis(100),
         trickle_main: Nanos::from_millis(16),
         stall_floor: Nanos::from_millis(20),
+        stall_ceiling: Nanos::from_secs(5),
         lease: Nanos::from_millis(250),
         poll: Nanos::from_micros(50),
         look: Nanos::from_millis(20),
@@ -157,9 +161,12 @@ pub enum Decision {
 }
 
 /// How long a process with work in flight may go without a completion before
-/// a launch passes: max(20 ms, 4 T).
+/// a launch passes: max(20 ms, 4 T), at most 5 s.
 pub fn stall_limit(limits: &Limits, kernel_time: Nanos) -> Nanos {
-    limits.stall_floor.max(kernel_time.times(4))
+    limits
+        .stall_floor
+        .max(kernel_time.times(4))
+        .min(limits.stall_ceiling)
 }
 
 /// Time between two launches through a closed gate: never more than
@@ -367,6 +374,18 @@ mod tests {
             stall_limit(&L, Nanos::from_micros(60)),
             Nanos::from_millis(20)
         );
+    }
+
+    /// A pause that was taken for a kernel must not become a hang.
+    #[test]
+    fn no_measured_time_makes_a_wait_endless() {
+        for t in [Nanos::from_secs(60), Nanos(u64::MAX)] {
+            let start = Nanos::from_secs(100);
+            let waiter = Waiter::new(start, ThreadKind::Worker);
+            let mut v = view(GateMode::Capped(1), 1, start + L.stall_ceiling);
+            v.kernel_time = t;
+            assert_eq!(decide(&L, &v, &waiter), Decision::Pass(Guard::Stall));
+        }
     }
 
     #[test]
