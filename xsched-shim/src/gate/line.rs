@@ -28,7 +28,7 @@ pub struct Line {
     next: AtomicU64,
     /// The number above [`SLEEPS`], or zero.
     places: [AtomicU64; PLACES],
-    /// When somebody came, or the first in line last looked.
+    /// When somebody came to the empty line, or the first in it last looked.
     looked: AtomicU64,
     last_trickle: AtomicU64,
     /// Generation of the word (high half) that the doublings of the cap
@@ -66,7 +66,11 @@ impl Line {
 
     /// Queues the calling thread, which counts in `waiting` once it sleeps.
     pub fn enter<'a>(&'a self, now: Nanos, waiting: &'a AtomicU32) -> Place<'a> {
-        self.looked.store(now.0, Relaxed);
+        // Only by the first to come: whoever joins a line must not vouch for
+        // one in it that is gone.
+        if self.places.iter().all(|p| p.load(SeqCst) == 0) {
+            self.looked.store(now.0, Relaxed);
+        }
         let number = (self.next.fetch_add(1, SeqCst) + 1) << 1;
         Place {
             line: self,
@@ -266,6 +270,22 @@ mod tests {
         drop(gone);
         drop(next);
         assert_eq!(waiting.load(SeqCst), 0);
+    }
+
+    /// However many come behind it.
+    #[test]
+    fn newcomers_do_not_keep_one_that_is_gone() {
+        let (line, waiting) = (Line::new(), AtomicU32::new(0));
+        let mut gone = line.enter(NOW, &waiting);
+        assert_eq!(gone.turn(NOW), Turn::First);
+        let mut next = line.enter(NOW, &waiting);
+        let mut others = Vec::new();
+        for ms in (100..=1_000).step_by(100) {
+            let now = NOW + Nanos::from_millis(ms);
+            others.push(line.enter(now, &waiting));
+            assert_eq!(next.turn(now), Turn::Behind);
+        }
+        assert_eq!(next.turn(NOW + GONE), Turn::First);
     }
 
     #[test]
