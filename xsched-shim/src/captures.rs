@@ -61,6 +61,7 @@ impl<const ROOM: usize> Captures<ROOM> {
     /// A capture is about to begin on this stream. It may once
     /// [`Captures::is_quiet`].
     pub fn begin(&self, stream: u64) {
+        let stream = named(stream);
         self.count.fetch_add(1, SeqCst);
         // A capture without room never ends here: there are no fences any
         // more, and the gate's stall guard does what it can.
@@ -76,8 +77,9 @@ impl<const ROOM: usize> Captures<ROOM> {
 
     /// The capture on this stream ended, did not begin, or the stream is gone.
     pub fn end(&self, stream: u64) {
+        let stream = named(stream);
         let held = |slot: &&AtomicU64| slot.compare_exchange(stream, 0, SeqCst, Relaxed).is_ok();
-        if stream != 0 && self.streams.iter().find(held).is_some() {
+        if self.streams.iter().find(held).is_some() {
             self.count.fetch_sub(1, SeqCst);
         }
     }
@@ -86,4 +88,11 @@ impl<const ROOM: usize> Captures<ROOM> {
     pub fn holds(&self, stream: u64) -> bool {
         stream != 0 && self.streams.iter().any(|slot| slot.load(SeqCst) == stream)
     }
+}
+
+/// The default stream is called 0 or 1 (`hipStreamLegacy`), and zero is the
+/// mark of a free slot. No runtime captures it; an attempt must end all the
+/// same, or there would be no fences any more.
+const fn named(stream: u64) -> u64 {
+    if stream == 0 { 1 } else { stream }
 }

@@ -135,6 +135,16 @@ mod tests {
         assert!(captures.forbid().is_some());
     }
 
+    /// The runtime refuses to capture it.
+    #[test]
+    fn an_attempt_on_the_default_stream_ends() {
+        let captures = captures::<4>();
+        captures.begin(0);
+        assert!(captures.any());
+        captures.end(0);
+        assert!(captures.forbid().is_some());
+    }
+
     #[test]
     fn beyond_the_room_end_fences_for_good() {
         let captures = captures::<1>();
