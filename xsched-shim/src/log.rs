@@ -45,7 +45,8 @@ pub fn line(message: fmt::Arguments<'_>) {
 
 /// Writes to standard error without risk for the program: not when that
 /// would wait (a full pipe that nobody reads), and without the signals that a
-/// closed pipe or a file at its size limit raise.
+/// closed pipe, a file at its size limit or, to a program in the background,
+/// the terminal (`stty tostop`) raise.
 fn say(bytes: &[u8]) {
     let _unseen = crate::sys::Unseen::new();
     let mut poll = libc::pollfd {
@@ -74,7 +75,11 @@ fn say(bytes: &[u8]) {
                 libc::sigdelset(&raw mut fatal, signal);
             }
         }
-        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const fatal, &raw mut before);
+        // Blocked, this one is not even raised (Linux, drivers/tty/tty_jobctrl.c),
+        // so it is none of those to take back.
+        let mut blocked = fatal;
+        libc::sigaddset(&raw mut blocked, libc::SIGTTOU);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const blocked, &raw mut before);
         libc::write(libc::STDERR_FILENO, bytes.as_ptr().cast(), bytes.len());
         let at_once: libc::timespec = std::mem::zeroed();
         libc::sigtimedwait(&raw const fatal, std::ptr::null_mut(), &raw const at_once);

@@ -110,6 +110,24 @@ pub fn futex_wake_all(word: &AtomicU32) {
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX) };
 }
 
+/// Asks until there is an answer, letting other threads run in between;
+/// `None` after 50 ms. A time and not a number of attempts: on a busy machine
+/// a single yield may last as long as another thread's time slice.
+pub fn yield_until<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+    const PATIENCE: Nanos = Nanos::from_millis(50);
+    if let Some(answer) = ask() {
+        return Some(answer);
+    }
+    let end = now() + PATIENCE;
+    while now() < end {
+        std::thread::yield_now();
+        if let Some(answer) = ask() {
+            return Some(answer);
+        }
+    }
+    None
+}
+
 /// Where the calling function's stack is.
 #[inline(always)]
 pub fn stack_pointer() -> usize {

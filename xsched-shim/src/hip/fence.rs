@@ -18,6 +18,7 @@ use crate::captures::NoCapture;
 use crate::gate::Fencing;
 use crate::inflight::{Fence, Implied, StreamInfo, StreamKey, StreamOrdering, StreamSlot};
 use crate::process::Process;
+use crate::sys;
 
 /// `hipEventDisableTiming | hipEventDisableSystemFence` (ROCm 5.5 and
 /// later), `hipEventDisableTiming | hipEventReleaseToDevice`,
@@ -236,19 +237,17 @@ impl Drop for EventFences<'_> {
 pub fn abandon(process: &Process, slot: &StreamSlot) {
     let device = slot.info().device;
     let fences = EventFences::new(process);
-    // Bounded: a recorder holds the lock for one call of the runtime.
-    for _ in 0..1_000 {
-        let done = slot.with_fences(|held| {
+    // A recorder holds the lock for one call of the runtime.
+    let done = sys::yield_until(|| {
+        slot.with_fences(|held| {
             while let Some(fence) = held.oldest() {
                 held.remove(fence);
                 fences.give(device, fence.event);
             }
             process.streams.remove(slot);
-        });
-        if done.is_some() {
-            return;
-        }
-        std::thread::yield_now();
+        })
+    });
+    if done.is_none() {
+        process.streams.remove(slot);
     }
-    process.streams.remove(slot);
 }

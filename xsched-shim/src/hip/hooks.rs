@@ -163,15 +163,10 @@ fn plain(process: &Process, export: &Export, hook: Hook, frame: &Frame, real: us
 
 /// Marks a capture and waits for the fences that are being made: each for one
 /// call of the runtime that does not wait for the device. Bounded all the
-/// same, since a fork or a signal may have ended such a thread.
+/// same, since a signal may have ended such a thread.
 fn begin_capture(process: &Process, stream: u64) {
     process.captures.begin(stream);
-    for _ in 0..10_000 {
-        if process.captures.is_quiet() {
-            return;
-        }
-        std::thread::yield_now();
-    }
+    sys::yield_until(|| process.captures.is_quiet().then_some(()));
 }
 
 /// The handle that a successful creation has written.
