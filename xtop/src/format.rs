@@ -82,7 +82,8 @@ pub fn span(time: Nanos) -> String {
 pub fn age(age: Duration) -> String {
     match age.as_secs() {
         0..10 => format!("{:.1} s", age.as_secs_f64()),
-        10..120 => format!("{} s", age.as_secs()),
+        // 30 s that began a moment ago are not 29 s.
+        10..120 => format!("{:.0} s", age.as_secs_f64()),
         120..7_200 => format!("{} min", age.as_secs() / 60),
         7_200..172_800 => format!("{} h", age.as_secs() / 3_600),
         secs => format!("{} d", secs / 86_400),
@@ -145,6 +146,7 @@ mod tests {
     fn ages_read_well() {
         assert_eq!(age(Duration::from_millis(340)), "0.3 s");
         assert_eq!(age(Duration::from_secs(61)), "61 s");
+        assert_eq!(age(Duration::from_millis(29_990)), "30 s");
         assert_eq!(age(Duration::from_secs(7_300)), "2 h");
     }
 }

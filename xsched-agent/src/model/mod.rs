@@ -34,7 +34,7 @@ pub use sums::{BOUNDS_NS, ClassSums, SharedSums, Sums, TimeHistogram};
 use crate::control::{ClientShared, DeviceKey, RosterEvent, Vitals};
 use crate::policy::{ClientId, Sharing, SloVerdict};
 use crate::process::ProcessId;
-use crate::terms::TermsHandle;
+use crate::terms::{Standing, TermsHandle};
 use health::Health;
 use process::Process;
 
@@ -329,6 +329,7 @@ impl Model {
             .values()
             .map(|process| {
                 let standing = self.terms.board().standing(process.id);
+                let target = self.target_of(process, standing.as_ref());
                 let row = rows::process_row(
                     process,
                     standing,
@@ -337,10 +338,7 @@ impl Model {
                     self.sampling,
                     &self.clients,
                 );
-                ProcessRow {
-                    slo: self.target_of(process),
-                    ..row
-                }
+                ProcessRow { slo: target, ..row }
             })
             .collect();
         processes.sort_by_key(|row| (row.pid, row.start_time));
@@ -365,11 +363,18 @@ impl Model {
         }
     }
 
-    fn target_of(&self, process: &Process) -> Option<SloRow> {
-        let client = process.client.as_deref()?;
-        let (device, _) = rows::busiest_device(client)?;
+    /// A target that cannot be followed is shown with the reason.
+    fn target_of(&self, process: &Process, standing: Option<&Standing>) -> Option<SloRow> {
+        let Some(client) = process.client.as_deref() else {
+            let target = standing?.terms.slo_p99?;
+            return Some(targets::unfollowed(target, "it has not joined"));
+        };
+        let target = client.terms().slo_p99?;
+        let Some((device, _)) = rows::busiest_device(client) else {
+            return Some(targets::unfollowed(target, "it has used no device yet"));
+        };
         Some(targets::row(
-            client.terms().slo_p99?,
+            target,
             self.sharing.get(&device),
             self.targets.get(&client.id),
             &self.clients,

@@ -34,6 +34,15 @@ pub(super) fn row(
     }
 }
 
+/// A target that nobody can tell of, and why.
+pub(super) fn unfollowed(target: Nanos, because: &str) -> SloRow {
+    SloRow {
+        target_p99_ns: target,
+        state: SloState::Unknown,
+        reason: because.to_owned(),
+    }
+}
+
 /// Why a target is met or not.
 pub(super) fn reason(verdict: &SloVerdict, clients: &Clients) -> String {
     let who = |id: &ClientId| match clients.get(id) {

@@ -93,6 +93,11 @@ impl Machine {
         Program(self.at_home(&mut command).spawn().expect("starts"))
     }
 
+    /// Any command, at home.
+    pub fn spawn(&self, command: &mut Command) -> Program {
+        Program(self.at_home(command).spawn().expect("starts"))
+    }
+
     /// Without anything of ours.
     pub fn native(&self, program: &str, arguments: &[&str], env: &[(&str, &str)]) -> Program {
         let mut command = Command::new(built(program));

@@ -43,9 +43,13 @@ impl Verdict {
 }
 
 fn judge(process: &ProcessRow) -> (Standing, String) {
-    if let Some(hold) = process.hold.filter(|hold| hold.hold == Hold::Suspended) {
+    let mut boost = None;
+    if let Some(hold) = process.hold {
         let left = format::age(Duration::from_nanos(hold.remaining_ns.0));
-        return (Standing::Held, format!("suspended, {left} left"));
+        match hold.hold {
+            Hold::Suspended => return (Standing::Held, format!("suspended, {left} left")),
+            Hold::Boosted => boost = Some(format!("boosted, {left} left")),
+        }
     }
     if let Some(slo) = &process.slo
         && matches!(slo.state, SloState::Adapting | SloState::Impossible)
@@ -75,7 +79,7 @@ fn judge(process: &ProcessRow) -> (Standing, String) {
             }
             None => {
                 let reason = gate.as_ref().map_or("", |gate| &gate.reason);
-                (Standing::Fine, reason.to_owned())
+                (Standing::Fine, boost.unwrap_or_else(|| reason.to_owned()))
             }
         },
     }
@@ -131,6 +135,11 @@ mod tests {
         let mut service = service_process();
         let fine = (Standing::Fine, "highest active class".to_owned());
         assert_eq!(said(&service), fine);
+        service.hold = Some(HoldRow {
+            hold: Hold::Boosted,
+            remaining_ns: Nanos::from_millis(59_990),
+        });
+        assert_eq!(said(&service).1, "boosted, 60 s left");
         service.bypass_ratio = Some(0.12);
         assert_eq!(said(&service).1, "12% of its launches go past the gate");
         service.slo = Some(SloRow {
