@@ -595,6 +595,58 @@ fn users_lower_their_own_and_the_group_does_anything() {
     });
 }
 
+/// A boost of a launcher is everybody's below it, and a suspension by one
+/// user is not another's to end.
+#[test]
+fn nobody_ends_a_hold_that_is_an_ancestor_s_and_not_their_own() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("LEFT OUT: only root can act as another user");
+        return;
+    }
+    let configured = Configured::start("");
+    let user = User {
+        agent: &configured.agent,
+        groups: "7",
+    };
+    let drop_rights = "setpriv --reuid 65534 --regid 65534 --clear-groups sleep 600";
+    let mut launcher = Idle::spawn(
+        Command::new("sh")
+            .args(["-c", &format!("{drop_rights} & echo $!; wait")])
+            .stdout(Stdio::piped()),
+    );
+    let mut line = String::new();
+    let out = launcher.0.stdout.take().expect("piped");
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line).expect("a line");
+    let child = Orphan(line.trim().parse().expect("a pid"));
+    let (parent, pid) = (launcher.pid(), child.0.to_string());
+    // Known while it still ran as root, it is judged as who it is now.
+    let explain = format!(r#"{{"op":"explain","pid":{pid}}}"#);
+    configured.ask(&explain);
+    wait_for("the child has dropped its rights", || {
+        use std::os::unix::fs::MetadataExt as _;
+        std::fs::metadata(format!("/proc/{pid}")).is_ok_and(|dir| dir.uid() == NOBODY)
+    });
+    user.may(&["set", "--pid", &pid, "--class", "low"]);
+    assert_eq!(configured.ask(&explain)["settled"]["class"], "low");
+
+    let boost = format!(r#"{{"op":"boost","pid":{parent},"duration_ms":60000}}"#);
+    assert_eq!(configured.ask(&boost)["hold"]["hold"], "boosted");
+    let said = user.may_not(&["resume", "--pid", &pid]);
+    assert!(said.contains("boosted by uid 0 (pid "), "{said}");
+    let explain = format!(r#"{{"op":"explain","pid":{parent}}}"#);
+    assert_eq!(
+        configured.ask(&explain)["settled"]["hold"]["hold"],
+        "boosted"
+    );
+    // One's own is one's own, beside that.
+    user.may(&["suspend", "--pid", &pid, "--timeout", "30s"]);
+    user.may(&["resume", "--pid", &pid]);
+    assert_eq!(
+        configured.ask(&explain)["settled"]["hold"]["hold"],
+        "boosted"
+    );
+}
+
 #[test]
 fn holds_end_by_themselves() {
     let configured = Configured::start("");

@@ -64,13 +64,14 @@ pub(super) async fn explain(caller: &Caller, pid: u32, served: &Served) -> Respo
         Err(e) => return failure("no_such_process", e),
     };
     let group = served.live.authorised_group();
-    if let Err(refusal) = caller.right(Deed::Explain, group, pid, owner) {
-        return failure("not_permitted", refusal);
-    }
+    let right = match caller.right(Deed::Explain, group, pid, owner) {
+        Ok(right) => right,
+        Err(refusal) => return failure("not_permitted", refusal),
+    };
     let mut patience = READING;
     let explained = loop {
         let (tell, told) = tokio::sync::oneshot::channel();
-        served.terms.explain(process, move |explained| {
+        served.terms.explain(process, right, move |explained| {
             let _ = tell.send(explained);
         });
         match told.await {

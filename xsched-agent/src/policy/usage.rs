@@ -34,16 +34,16 @@ pub(super) fn charge(memory: &mut DeviceMemory, now: Nanos, members: &[Member]) 
         client.busy = member.state.busy;
         client.charged_last = Nanos::ZERO;
         let ns = |time: Nanos| i64::try_from(time.0).unwrap_or(i64::MAX);
-        client.ahead -= ns(said);
+        client.ahead = client.ahead.saturating_sub(ns(said));
         if client.mode == GateMode::Closed {
             if member.state.in_flight > 0 {
                 // Its kernels still run; what they took is told at their end.
                 client.charged_last = Nanos(dt.0 / 2);
-                client.ahead += ns(dt);
+                client.ahead = client.ahead.saturating_add(ns(dt));
                 draining += client.charged_last.0;
                 continue;
             }
-            let beyond = Nanos(u64::try_from(-client.ahead).unwrap_or(0)).min(dt);
+            let beyond = Nanos(client.ahead.min(0).unsigned_abs()).min(dt);
             client.ahead = client.ahead.max(0);
             client.charged_last = Nanos(beyond.0 / 2);
             draining += client.charged_last.0;

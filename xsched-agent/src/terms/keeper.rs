@@ -34,6 +34,9 @@ const FRESH: Duration = Duration::from_secs(2);
 /// Processes that are known without having joined: more show the defaults.
 const MAX_KNOWN: usize = 16_384;
 
+/// Of these, those of one user without full rights.
+const MAX_OF_USER: usize = 1024;
+
 /// To the keeper.
 pub(super) enum Message {
     /// From control.
@@ -68,6 +71,7 @@ pub(super) enum Order {
     },
     Explain {
         process: ProcessId,
+        right: Right,
         reply: Reply<Explained>,
     },
     Configure {
@@ -365,8 +369,12 @@ impl Keeper {
                 Ok(settlements) => self.settle_and(settlements, process, reply),
                 Err(refused) => reply(Err(refused)),
             },
-            Order::Explain { process, reply } => {
-                let explained = self.explain(process);
+            Order::Explain {
+                process,
+                right,
+                reply,
+            } => {
+                let explained = self.explain(process, right);
                 self.save();
                 reply(explained);
             }
@@ -397,7 +405,7 @@ impl Keeper {
         right: Right,
         by: String,
     ) -> Result<Vec<Settlement>, Refused> {
-        self.make_known(process)?;
+        self.make_known(process, right)?;
         if matches!(right, Right::Lower { .. }) {
             let ceiling = self.resolved(process).ceiling;
             super::within(patch, ceiling)?;
@@ -415,46 +423,70 @@ impl Keeper {
         right: Right,
         by: String,
     ) -> Result<Vec<Settlement>, Refused> {
-        self.make_known(process)?;
+        self.make_known(process, right)?;
         let before = self.hold_of(process);
-        if let Some(before) = &before
+        // Nor may a user end what others of an ancestor's children have, too.
+        if let Some((holder, before)) = &before
             && right != Right::Full
             && before.right == Right::Full
-            && before.hold.kind == HoldKind::Suspended
+            && (before.hold.kind == HoldKind::Suspended || (hold.is_none() && *holder != process))
         {
             return Err(Refused::HeldByOther {
+                kind: before.hold.kind,
                 by: before.by.clone(),
             });
         }
-        match hold {
+        let holder = match hold {
             Some(hold) => {
                 self.holds.insert(process, HoldGiven { hold, right, by });
+                process
             }
             // It may be an ancestor's: everybody whom it holds goes on.
             None => {
-                let lineage = self.known.get(&process).map(|known| &known.lineage);
-                for ancestor in lineage.into_iter().flatten() {
-                    if self.holds.remove(ancestor).is_some() {
-                        let ended = *ancestor;
-                        return Ok(self.update(&|_, lineage| lineage.contains(&ended)));
-                    }
-                }
+                let holder = before.map_or(process, |(holder, _)| holder);
+                self.holds.remove(&holder);
+                holder
             }
-        }
-        Ok(self.update(&|_, lineage| lineage.contains(&process)))
+        };
+        Ok(self.update(&|_, lineage| lineage.contains(&holder)))
     }
 
-    fn make_known(&mut self, process: ProcessId) -> Result<(), Refused> {
-        match self.known.get(&process) {
-            None if self.known.len() >= MAX_KNOWN => return Err(Refused::TooMany),
-            None => self.know(process, Vec::new()),
-            // It may have become another program since: only of those that
-            // have joined the agent would have heard.
-            Some(known) if known.clients == 0 => self.judge(process),
-            Some(_) => return Ok(()),
+    fn make_known(&mut self, process: ProcessId, right: Right) -> Result<(), Refused> {
+        match self.known.get_mut(&process) {
+            None => {
+                self.find_place(right)?;
+                self.know(process, Vec::new());
+            }
+            Some(known) => {
+                // Whoever began as root may run as somebody else by now.
+                known.uid = process::uid(process.pid).ok().or(known.uid);
+                if known.clients > 0 {
+                    return Ok(());
+                }
+                // It may have become another program since: only of those
+                // that have joined the agent would have heard.
+                self.judge(process);
+            }
         }
         // It has not joined: control need not hear.
         self.update(&|at, _| at == process);
+        Ok(())
+    }
+
+    /// Whether one more process that has not joined can be known. Users must
+    /// not take all places by asking about each of their processes.
+    fn find_place(&self, right: Right) -> Result<(), Refused> {
+        let full = self.known.len() >= MAX_KNOWN;
+        let user_full = match right {
+            Right::Full => false,
+            Right::Lower { uid } => {
+                let of_user = |known: &&Known| known.uid == Some(uid) && known.clients == 0;
+                self.known.values().filter(of_user).count() >= MAX_OF_USER
+            }
+        };
+        if full || user_full {
+            return Err(Refused::TooMany);
+        }
         Ok(())
     }
 
@@ -473,11 +505,11 @@ impl Keeper {
         self.update(&|_, _| true)
     }
 
-    fn explain(&mut self, process: ProcessId) -> Explained {
-        if self.make_known(process).is_err() {
+    fn explain(&mut self, process: ProcessId, right: Right) -> Explained {
+        if self.make_known(process, right).is_err() {
             debug!("too many processes are known: {process} is explained without its own entry");
         }
-        let hold = self.hold_of(process);
+        let hold = self.hold_of(process).map(|(_, given)| given);
         let known = self.known.get(&process);
         let own = [process];
         let lineage = known.map_or(&own[..], |known| &known.lineage);
@@ -521,16 +553,18 @@ impl Keeper {
         resolve(&links, known.uid, self.config.defaults)
     }
 
-    /// The nearest hold on a process or its ancestors that counts for it.
-    fn hold_of(&self, process: ProcessId) -> Option<HoldGiven> {
+    /// The nearest hold on a process or its ancestors that counts for it, and
+    /// whose it is.
+    fn hold_of(&self, process: ProcessId) -> Option<(ProcessId, HoldGiven)> {
         let known = self.known.get(&process)?;
         known.lineage.iter().find_map(|ancestor| {
             let given = self.holds.get(ancestor)?;
             match given.right {
-                Right::Full => Some(given.clone()),
+                Right::Full => true,
                 // As with terms: not what sudo started.
-                Right::Lower { uid } => (known.uid == Some(uid)).then(|| given.clone()),
+                Right::Lower { uid } => known.uid == Some(uid),
             }
+            .then(|| (*ancestor, given.clone()))
         })
     }
 
@@ -563,7 +597,7 @@ impl Keeper {
         let mut settlements = Vec::new();
         for process in concerned {
             let resolved = self.resolved(process);
-            let hold = self.hold_of(process).map(|given| given.hold);
+            let hold = self.hold_of(process).map(|(_, given)| given.hold);
             let Some(known) = self.known.get_mut(&process) else {
                 continue;
             };

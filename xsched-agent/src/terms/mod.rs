@@ -31,7 +31,7 @@ pub use store::{Store, StoreError};
 use crate::config::Config;
 use crate::control::{ControlHandle, RosterEvent};
 use crate::model::EventLog;
-use crate::policy::{Hold, Terms};
+use crate::policy::{Hold, HoldKind, Terms};
 use crate::process::ProcessId;
 use crate::rules::{self, Facts, Match, Rule, TermsPatch};
 use keeper::{Keeper, Message, Order, Parts};
@@ -65,15 +65,24 @@ pub enum Refused {
     /// As above: a target holds back others.
     #[error("only root and the authorised group may give a target: use sudo")]
     Target,
-    /// Somebody with more rights has suspended it.
-    #[error("suspended by {by}: only root and the authorised group may change that (sudo)")]
+    /// Somebody with more rights has suspended it, or boosted an ancestor.
+    #[error("{} by {by}: only root and the authorised group may change that (sudo)", held(*.kind))]
     HeldByOther {
+        /// What they have done.
+        kind: HoldKind,
         /// Who.
         by: String,
     },
     /// The keeper's memory is bounded.
-    #[error("too many processes are known: try again when some have ended")]
+    #[error("too many processes (of this user) are known: try again when some have ended")]
     TooMany,
+}
+
+fn held(kind: HoldKind) -> &'static str {
+    match kind {
+        HoldKind::Boosted => "boosted",
+        HoldKind::Suspended => "suspended",
+    }
 }
 
 /// Whether a patch stays below what a process may have.
@@ -256,9 +265,19 @@ impl TermsHandle {
     }
 
     /// Replies with everything that bears on a process's terms.
-    pub fn explain(&self, process: ProcessId, reply: impl FnOnce(Explained) + Send + 'static) {
+    /// `right` is what whoever asks may do to it.
+    pub fn explain(
+        &self,
+        process: ProcessId,
+        right: Right,
+        reply: impl FnOnce(Explained) + Send + 'static,
+    ) {
         let reply = Box::new(reply);
-        self.order(Order::Explain { process, reply });
+        self.order(Order::Explain {
+            process,
+            right,
+            reply,
+        });
     }
 
     /// Judges everybody by this configuration; replies with the number of
