@@ -67,6 +67,17 @@ impl Agent {
         Agent::spawn(dir, &[&["--no-bpf"], arguments].concat())
     }
 
+    /// One without a minimum share: what is held back stays so but for the
+    /// shim's trickle. Launches that take no time slip through by the
+    /// thousand in a grant of the usual one.
+    pub fn start_without_min_share() -> Agent {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let file = dir.path().join("strict.toml");
+        std::fs::write(&file, "[sharing]\nmin_share_percent = 0\n").expect("writes");
+        let file = file.to_str().expect("text").to_owned();
+        Agent::spawn(dir, &["--no-bpf", "--config", &file])
+    }
+
     /// Without probes, in a directory that an earlier agent may have used.
     pub fn start_in(dir: tempfile::TempDir) -> Agent {
         Agent::spawn(dir, &["--no-bpf"])

@@ -58,7 +58,7 @@ fn a_client_killed_while_it_writes_its_page_frees_the_others() {
 #[test]
 fn a_client_killed_at_the_gate_costs_the_others_nothing() {
     let _machine = crate::alone();
-    let agent = Agent::start();
+    let agent = Agent::start_without_min_share();
     let low = |agent: &Agent| {
         let mut puppet = Puppet::start(&agent.run_dir.0);
         puppet.run("launch 1 0");

@@ -83,7 +83,7 @@ fn a_shifted_clock_changes_nothing() {
     if !is_root() {
         return;
     }
-    let agent = Agent::start();
+    let agent = Agent::start_without_min_share();
     let inner = program("puppet", Preload::Shim, &agent.run_dir.0);
     let arguments = ["--time", "--monotonic", "86400", "--boottime", "86400"];
     let mut command = unshared(&arguments, "exec \"$0\" \"$@\"", &inner);
