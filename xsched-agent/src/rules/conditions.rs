@@ -56,7 +56,7 @@ pub enum Verdict {
 impl Conditions {
     /// Whether there is none: such a rule would apply to every process.
     pub fn is_empty(&self) -> bool {
-        self.parts().all(|given| !given)
+        self.parts().iter().all(|(given, _)| !given)
     }
 
     /// Whether anybody can start a process that meets them: programs choose
@@ -70,7 +70,9 @@ impl Conditions {
             && self.container.is_empty()
     }
 
-    fn parts(&self) -> impl Iterator<Item = bool> {
+    /// Each condition: whether it is given, and how a process is asked; first
+    /// those that never wait for it.
+    fn parts(&self) -> [(bool, Ask); 9] {
         let Conditions {
             exe,
             arg,
@@ -83,37 +85,24 @@ impl Conditions {
             env,
         } = self;
         [
-            !exe.is_empty(),
-            !arg.is_empty(),
-            !command_line.is_empty(),
-            !user.is_empty(),
-            !group.is_empty(),
-            !cgroup.is_empty(),
-            !unit.is_empty(),
-            !container.is_empty(),
-            !env.is_empty(),
+            (!user.is_empty(), Conditions::check_user),
+            (!group.is_empty(), Conditions::check_group),
+            (!exe.is_empty(), Conditions::check_exe),
+            (!cgroup.is_empty(), Conditions::check_cgroup),
+            (!unit.is_empty(), Conditions::check_unit),
+            (!container.is_empty(), Conditions::check_container),
+            (!arg.is_empty(), Conditions::check_arg),
+            (!command_line.is_empty(), Conditions::check_command_line),
+            (!env.is_empty(), Conditions::check_env),
         ]
-        .into_iter()
     }
 
-    /// Asks the process, first what never waits for it.
+    /// Asks the process.
     pub fn judge(&self, facts: &Facts) -> Verdict {
         let mut met = Vec::new();
-        let checks: [fn(&Conditions, &Facts) -> Check; 9] = [
-            Conditions::check_user,
-            Conditions::check_group,
-            Conditions::check_exe,
-            Conditions::check_cgroup,
-            Conditions::check_unit,
-            Conditions::check_container,
-            Conditions::check_arg,
-            Conditions::check_command_line,
-            Conditions::check_env,
-        ];
-        for check in checks {
+        for (_, check) in self.parts().into_iter().filter(|(given, _)| *given) {
             match check(self, facts) {
-                Ok(None) => {}
-                Ok(Some(Met(text))) => met.push(text),
+                Ok(text) => met.push(text),
                 Err(Not::Met(text)) => return Verdict::Fails(text),
                 Err(Not::Known(Unknown::NotRead)) => return Verdict::Undecided,
                 Err(Not::Known(Unknown::Unreadable(text))) => return Verdict::Fails(text),
@@ -123,9 +112,6 @@ impl Conditions {
     }
 
     fn check_user(&self, facts: &Facts) -> Check {
-        if self.user.is_empty() {
-            return Ok(None);
-        }
         let uid = facts.credentials()?.uid;
         match self.user.iter().find(|account| account.id == Some(uid)) {
             Some(account) => met(format!("user {}", account.name)),
@@ -134,9 +120,6 @@ impl Conditions {
     }
 
     fn check_group(&self, facts: &Facts) -> Check {
-        if self.group.is_empty() {
-            return Ok(None);
-        }
         let credentials = facts.credentials()?;
         let has = |id| credentials.gid == id || credentials.groups.contains(&id);
         match self
@@ -150,9 +133,6 @@ impl Conditions {
     }
 
     fn check_exe(&self, facts: &Facts) -> Check {
-        if self.exe.is_empty() {
-            return Ok(None);
-        }
         let path = facts.exe()?;
         let matches = |pattern: &&Pattern| {
             let text = if pattern.has_slash() {
@@ -173,9 +153,6 @@ impl Conditions {
     }
 
     fn check_cgroup(&self, facts: &Facts) -> Check {
-        if self.cgroup.is_empty() {
-            return Ok(None);
-        }
         let path = facts.cgroup()?;
         match first(&self.cgroup, OsStr::new(path)) {
             Some(_) => met(format!("control group {path}")),
@@ -187,9 +164,6 @@ impl Conditions {
     }
 
     fn check_unit(&self, facts: &Facts) -> Check {
-        if self.unit.is_empty() {
-            return Ok(None);
-        }
         let path = facts.cgroup()?;
         let found = cgroup::units(path).find(|unit| first(&self.unit, OsStr::new(unit)).is_some());
         match (found, cgroup::units(path).next()) {
@@ -200,9 +174,6 @@ impl Conditions {
     }
 
     fn check_container(&self, facts: &Facts) -> Check {
-        if self.container.is_empty() {
-            return Ok(None);
-        }
         let path = facts.cgroup()?;
         let Some(id) = cgroup::container(path) else {
             return not_met(format!("it is in no container ({path})"));
@@ -222,9 +193,6 @@ impl Conditions {
     }
 
     fn check_arg(&self, facts: &Facts) -> Check {
-        if self.arg.is_empty() {
-            return Ok(None);
-        }
         let arguments = facts.arguments()?;
         let found = arguments.iter().find(|arg| first(&self.arg, arg).is_some());
         match found {
@@ -234,9 +202,6 @@ impl Conditions {
     }
 
     fn check_command_line(&self, facts: &Facts) -> Check {
-        if self.command_line.is_empty() {
-            return Ok(None);
-        }
         let line = facts.arguments()?.join(OsStr::new(" "));
         match first(&self.command_line, &line) {
             Some(pattern) => met(format!("command line is {}", pattern.text())),
@@ -248,9 +213,6 @@ impl Conditions {
     }
 
     fn check_env(&self, facts: &Facts) -> Check {
-        if self.env.is_empty() {
-            return Ok(None);
-        }
         let environ = facts.environ()?;
         for (name, patterns) in &self.env {
             let value = environ.iter().find_map(|entry| value_of(entry, name));
@@ -328,9 +290,11 @@ fn quoted(text: &str) -> String {
 }
 
 /// `None` where nothing is asked.
-type Check = Result<Option<Met>, Not>;
+/// What is met, or why not, for people.
+type Check = Result<String, Not>;
 
-struct Met(String);
+/// How a process is asked about one condition.
+type Ask = fn(&Conditions, &Facts) -> Check;
 
 enum Not {
     Met(String),
@@ -344,7 +308,7 @@ impl From<Unknown> for Not {
 }
 
 fn met(text: String) -> Check {
-    Ok(Some(Met(text)))
+    Ok(text)
 }
 
 fn not_met(text: String) -> Check {
