@@ -1,8 +1,6 @@
 //! Calls of real processes, observed by the BPF programs. Needs root; fails
 //! without.
 
-use xsched_agent::diagnose::diagnose;
-
 use super::*;
 
 /// Observes a program that launches about a thousand times a second from
@@ -17,12 +15,7 @@ fn observe(preload: Option<&str>, arguments: &[&str]) -> Option<Report> {
     let set = fixtures();
     let preload = preload.map(|name| set.text(name));
     let process = set.start_loop("program", preload.as_deref(), arguments);
-    let report = diagnose(&Options {
-        duration: Duration::from_secs(1),
-        ..options(process.pid())
-    })
-    .map(checked)
-    .expect("it can be examined");
+    let report = examine_and_observe(&process);
     assert!(
         !report.limits.iter().any(|l| l.contains("not observed")),
         "these tests need root and BPF: {:?}",

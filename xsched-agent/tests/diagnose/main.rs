@@ -29,7 +29,9 @@ mod socket;
 
 use std::time::Duration;
 
-use xsched_agent::diagnose::{CallSource, Error, Observed, Options, Report, diagnose_with};
+use xsched_agent::diagnose::{
+    CallSource, Error, Observed, Options, Report, diagnose, diagnose_with,
+};
 use xsched_common::api::Severity;
 
 use fixtures::{Process, fixtures};
@@ -54,6 +56,15 @@ fn checked(report: Report) -> Report {
     let json = serde_json::to_value(&report).expect("serializable");
     assert_eq!(schema::check(&json), [""; 0]);
     report
+}
+
+/// Examines bindings, and calls for a second.
+fn examine_and_observe(process: &Process) -> Report {
+    let options = Options {
+        duration: Duration::from_secs(1),
+        ..options(process.pid())
+    };
+    diagnose(&options).map(checked).expect("it can be examined")
 }
 
 /// The findings' codes with their severities, as the report orders them.

@@ -3,7 +3,6 @@
 
 use std::process::Command;
 
-use xsched_agent::diagnose::diagnose;
 use xsched_common::bpf::CallRoute;
 
 use super::*;
@@ -42,13 +41,9 @@ fn observe(preload: Option<String>) -> Option<Report> {
         command.env("LD_PRELOAD", preload);
     }
     let process = set.spawn(command);
-    let options = Options {
-        duration: Duration::from_secs(1),
-        ..options(process.pid())
-    };
-    let report = diagnose(&options).expect("it can be examined");
+    let report = examine_and_observe(&process);
     assert!(!report.calls.is_empty(), "no call was seen: {report}");
-    Some(checked(report))
+    Some(report)
 }
 
 #[test]

@@ -4,8 +4,6 @@
 use std::path::Path;
 use std::process::Command;
 
-use xsched_agent::diagnose::diagnose;
-
 use super::*;
 
 /// Draws numbers for ever; rocRAND launches the kernels.
@@ -78,12 +76,7 @@ fn observe(preload: Option<String>) -> Option<Report> {
         command.env("LD_PRELOAD", preload);
     }
     let process = set.spawn(command);
-    let options = Options {
-        duration: Duration::from_secs(1),
-        ..options(process.pid())
-    };
-    let report = diagnose(&options).expect("it can be examined");
-    Some(checked(report))
+    Some(examine_and_observe(&process))
 }
 
 #[test]
