@@ -63,6 +63,25 @@ fn strict_priority_closes_caps_and_opens() {
     low.wait_for_mode("open when the rival is killed", |m| m == GateMode::Open);
 }
 
+/// A program hands over its whole first queue before anything can be decided
+/// about it.
+#[test]
+fn a_newcomer_beside_a_higher_class_starts_capped() {
+    let agent = Agent::start();
+    let alone = FakeClient::join_silently(&agent.run_dir);
+    assert_eq!(alone.mode(), GateMode::Open);
+    let high = Rival::start(&agent.run_dir);
+    set_class(&agent, high.child.id(), Class::High);
+    // It has said nothing of its devices, so nothing is decided about it.
+    let newcomer = FakeClient::join_silently(&agent.run_dir);
+    assert_eq!(newcomer.mode(), GateMode::Capped(4));
+    assert_eq!(alone.mode(), GateMode::Open);
+    drop(high);
+    newcomer.introduce();
+    newcomer.become_active();
+    newcomer.wait_for_mode("open without a rival", |m| m == GateMode::Open);
+}
+
 #[test]
 fn the_heart_beats_and_stops_with_the_agent() {
     let agent = Agent::start();

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
 use rustix::event::EventfdFlags;
 use rustix::io;
 use xsched_common::Abi;
+use xsched_common::gate::{GateMode, GateWord};
 use xsched_common::page::{Activity, ControlPage, Edges, MAX_DEVICES, StatusPage};
 use xsched_common::units::{Class, DeviceIndex, Nanos, PciAddress, Weight};
 
@@ -189,6 +190,8 @@ pub(super) struct Joiner {
     pub uid: u32,
     /// What its shim understands.
     pub abi: Abi,
+    /// What its gates allow until the first decision about it.
+    pub gate: GateMode,
 }
 
 /// The control thread's own part.
@@ -232,9 +235,15 @@ impl Client {
         connection: OwnedFd,
         pidfd: OwnedFd,
     ) -> io::Result<Client> {
-        let Joiner { process, uid, abi } = joiner;
+        let Joiner {
+            process,
+            uid,
+            abi,
+            gate,
+        } = joiner;
         let control = SharedPage::control(ControlPage::new(epoch, id.0))?;
         for device in &control.devices {
+            device.word.store(GateWord::new(gate, 0).0, Relaxed);
             // The first launch tells which devices the client uses.
             device.wanted_edges.store(Edges::ACTIVE.0, Relaxed);
         }

@@ -30,7 +30,7 @@ use super::token::Token;
 use super::vitals::Vitals;
 use super::{Command, Passthrough, RosterEvent, Settlement};
 use crate::clock::monotonic;
-use crate::policy::{ClientId, Settings};
+use crate::policy::{self, ClientId, Settings, Terms};
 use crate::process::ProcessId;
 
 /// Time between two heartbeats: five fit into a client's lease, so one lost
@@ -363,6 +363,7 @@ impl EventLoop {
                 process,
                 uid: peer.uid,
                 abi,
+                gate: self.first_gate(),
             },
             connection,
             visitor.into_pidfd(),
@@ -380,6 +381,19 @@ impl EventLoop {
         self.clients.insert(id, client);
         self.count_clients();
         Ok(())
+    }
+
+    /// What a newcomer's gates allow until the first round that knows of its
+    /// device. A program hands over its whole queue (256 kernels of 5 ms are
+    /// 1.3 s) sooner than it can be decided about, so beside anybody of a class
+    /// above the usual it starts at the cap of an unknown kernel time.
+    fn first_gate(&self) -> GateMode {
+        let usual = Terms::default().class;
+        let above = |client: &Client| client.shared.terms().class > usual;
+        match self.clients.values().any(above) {
+            true => GateMode::Capped(policy::cap_for(Nanos::ZERO, None)),
+            false => GateMode::Open,
+        }
     }
 
     fn watch_client(&self, id: ClientId, client: &Client) -> io::Result<()> {

@@ -49,6 +49,7 @@ impl Default for Scribblers {
                 process,
                 uid: 0,
                 abi: xsched_common::ABI,
+                gate: GateMode::Open,
             };
             let client = Client::new(1, id, joiner, nothing(), nothing()).expect("memfds");
             client.shared.set_terms(Terms::of_class(*class));

@@ -217,6 +217,13 @@ pub fn connect(run_dir: &RunDir) -> OwnedFd {
 impl FakeClient {
     /// Joins, on the first device of the shim's fake runtime.
     pub fn join(run_dir: &RunDir) -> FakeClient {
+        let client = FakeClient::join_silently(run_dir);
+        client.introduce();
+        client
+    }
+
+    /// Joins, and says nothing of its devices yet.
+    pub fn join_silently(run_dir: &RunDir) -> FakeClient {
         let socket = connect(run_dir);
         let hello = Hello::new(std::process::id());
         rustix::net::send(&socket, &hello.encode(), SendFlags::NOSIGNAL).expect("sends");
@@ -239,14 +246,18 @@ impl FakeClient {
         let reply = Reply::decode(&bytes[..received.bytes]).expect("a reply");
         let [control, status, bell]: [OwnedFd; REPLY_FDS] =
             fds.try_into().expect("three descriptors");
-        let client = FakeClient {
+        FakeClient {
             socket,
             reply,
             bell,
             control: map(&control, ProtFlags::READ),
             status: map(&status, ProtFlags::READ | ProtFlags::WRITE),
-        };
-        let status = client.status();
+        }
+    }
+
+    /// Names its device.
+    pub fn introduce(&self) {
+        let status = self.status();
         status.devices[0].set_pci(PciAddress {
             bus: 0xc1,
             ..PciAddress::default()
@@ -254,7 +265,6 @@ impl FakeClient {
         status
             .device_count
             .store(1, std::sync::atomic::Ordering::Release);
-        client
     }
 
     pub fn control(&self) -> &ControlPage {
