@@ -70,8 +70,11 @@ fn a_newcomer_beside_a_higher_class_starts_capped() {
     let agent = Agent::start();
     let alone = FakeClient::join_silently(&agent.run_dir);
     assert_eq!(alone.mode(), GateMode::Open);
-    let high = Rival::start(&agent.run_dir);
+    let mut high = Rival::start(&agent.run_dir);
     set_class(&agent, high.child.id(), Class::High);
+    // The keeper may hear of the change before it hears of the joining.
+    let class = (Class::High as u32).to_string();
+    wait_for("control has settled it", || high.tell("class") == class);
     // It has said nothing of its devices, so nothing is decided about it.
     let newcomer = FakeClient::join_silently(&agent.run_dir);
     assert_eq!(newcomer.mode(), GateMode::Capped(4));
