@@ -485,8 +485,8 @@ struct User<'a> {
 const NOBODY: u32 = 65_534;
 
 impl User<'_> {
-    /// Runs a subcommand of the agent; its exit code and what it said.
-    fn cli(&self, arguments: &[&str]) -> (Option<i32>, String) {
+    /// A subcommand of the agent, as this user.
+    fn command(&self, arguments: &[&str]) -> Command {
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(self.agent.dir.path(), open).expect("opens the directory");
         // The build folder may be closed to others.
@@ -495,13 +495,19 @@ impl User<'_> {
             std::fs::copy(agent_command().get_program(), &copy).expect("copies");
         }
         let id = NOBODY.to_string();
-        let out: Output = Command::new("setpriv")
+        let mut command = Command::new("setpriv");
+        command
             .args(["--reuid", &id, "--regid", &id, "--groups", self.groups])
             .arg(&copy)
             .args(arguments)
-            .env("XSCHED_RUN_DIR", &self.agent.run_dir.0)
-            .output()
-            .expect("setpriv (util-linux) runs");
+            .env("XSCHED_RUN_DIR", &self.agent.run_dir.0);
+        command
+    }
+
+    /// Runs a subcommand of the agent; its exit code and what it said.
+    fn cli(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let mut command = self.command(arguments);
+        let out: Output = command.output().expect("setpriv (util-linux) runs");
         let text = [out.stdout, out.stderr].concat();
         (
             out.status.code(),
@@ -593,6 +599,59 @@ fn users_lower_their_own_and_the_group_does_anything() {
         };
         by_user("refused") && by_user("changed") && by_user("configuration")
     });
+}
+
+/// A thousand changes at once, then a hundred a second: beyond that a user is
+/// told when to ask again, and nobody else notices.
+#[test]
+fn a_flood_of_changes_is_told_to_wait() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("LEFT OUT: only root can act as another user");
+        return;
+    }
+    let configured = Configured::start("");
+    let user = User {
+        agent: &configured.agent,
+        groups: "7",
+    };
+    let theirs = Idle::spawn(Command::new("sleep").arg("600").uid(NOBODY).gid(NOBODY));
+    let pid = theirs.pid();
+    let mut proxy = user
+        .command(&["proxy"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("setpriv (util-linux) runs");
+    // Nothing to change: what a request costs the agent does not matter here.
+    let empty = format!("{{\"op\":\"set\",\"pid\":{pid}}}\n");
+    let requests = 3000;
+    let mut to = proxy.stdin.take().expect("piped");
+    let writer = std::thread::spawn(move || {
+        std::io::Write::write_all(&mut to, empty.repeat(requests).as_bytes()).expect("writes");
+        to
+    });
+    use std::io::BufRead as _;
+    let out = std::io::BufReader::new(proxy.stdout.take().expect("piped"));
+    let answers: Vec<Value> = out
+        .lines()
+        .take(requests)
+        .map(|line| serde_json::from_str(&line.expect("a line")).expect("JSON"))
+        .collect();
+    assert_eq!(answers.len(), requests);
+    let busy: Vec<&Value> = answers.iter().filter(|a| a["code"] == "busy").collect();
+    let heard = answers.iter().filter(|a| a["code"] == "bad_value").count();
+    assert!(heard >= 1024, "{heard}");
+    assert_eq!(heard + busy.len(), requests);
+    let hint = busy.first().expect("too many")["retry_after_ms"].as_u64();
+    assert!(hint.is_some_and(|ms| (1..=10).contains(&ms)), "{hint:?}");
+    assert!(answers[..1024].iter().all(|a| a["code"] == "bad_value"));
+
+    // Others go on, and so does this user at the pace: its tools wait.
+    configured.ask(&format!(r#"{{"op":"set","pid":{pid},"class":"high"}}"#));
+    user.may(&["set", "--pid", &pid.to_string(), "--class", "low"]);
+    assert_eq!(configured.explain(pid)["settled"]["class"], "low");
+    drop(writer.join().expect("written"));
+    proxy.wait().expect("ends with its input");
 }
 
 /// A boost of a launcher is everybody's below it, and a suspension by one

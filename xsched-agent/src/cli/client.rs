@@ -3,10 +3,10 @@
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use xsched_common::api::{
-    Explanation, MAX_LINE, ModeSet, Reloaded, Request, Response, Settled, Snapshot,
+    Explanation, Failure, MAX_LINE, ModeSet, Reloaded, Request, Response, Settled, Snapshot,
 };
 use xsched_common::run_dir::RunDir;
 
@@ -144,12 +144,26 @@ pub fn watch(
     }))
 }
 
+/// Asks again, for a while, where the agent says that this user only has to
+/// wait: a launcher that starts thousands should not see some of them fail.
 fn ask(run_dir: &RunDir, request: &Request) -> Result<Response, ClientError> {
-    let stream = connect(run_dir)?;
-    converse(stream, request).map_err(|source| ClientError::NoAnswer {
-        path: run_dir.api_socket(),
-        source,
-    })
+    let until = Instant::now() + TIMEOUT;
+    loop {
+        let stream = connect(run_dir)?;
+        let response = converse(stream, request).map_err(|source| ClientError::NoAnswer {
+            path: run_dir.api_socket(),
+            source,
+        })?;
+        match response {
+            Response::Error(Failure {
+                retry_after_ms: Some(wait),
+                ..
+            }) if Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(wait.min(1000)));
+            }
+            response => return Ok(response),
+        }
+    }
 }
 
 fn converse(stream: UnixStream, request: &Request) -> io::Result<Response> {

@@ -33,6 +33,7 @@ use xsched_common::run_dir::RunDir;
 
 pub use clients::{ClientShared, DeviceKey};
 pub use join::{Peer, peer, peer_groups};
+pub(crate) use rate::{Meter, Rate};
 pub use scheduling::Scheduling;
 pub use vitals::Vitals;
 
@@ -52,6 +53,32 @@ pub enum ControlError {
         directory: PathBuf,
         /// The other agent, if it left its number.
         pid: Option<u32>,
+    },
+    /// The directory is somebody else's, who could put sockets in place of ours.
+    #[error(
+        "cannot serve {0}: user {owner} owns it and could answer in the agent's place; `chown {euid} {0}` \
+         if nobody else needs it, or set XSCHED_RUN_DIR to another directory",
+        .directory.display()
+    )]
+    Foreign {
+        /// The directory.
+        directory: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// The agent's user.
+        euid: u32,
+    },
+    /// Others may write to the directory.
+    #[error(
+        "cannot serve {0}: others may write to it (mode {mode:04o}) and could answer in the agent's place; \
+         `chmod go-w {0}`, or set XSCHED_RUN_DIR to another directory",
+        .directory.display()
+    )]
+    Writable {
+        /// The directory.
+        directory: PathBuf,
+        /// Its permissions.
+        mode: u32,
     },
     /// The directory or a socket in it cannot be made.
     #[error("cannot serve {}: {source}; run as root, or set XSCHED_RUN_DIR to a directory you may write (its name at most 96 bytes long)", .path.display())]
@@ -336,21 +363,35 @@ struct Claim {
 
 /// Makes the directory, open to all and writable for the agent alone, whatever
 /// the umask is. One that is there is taken if nobody else can put sockets in
-/// place of ours: in /tmp anybody can make one of any name.
-fn own_directory(directory: &std::path::Path) -> io::Result<()> {
+/// place of ours: in /tmp anybody can make one of any name. Root's agent is no
+/// exception: its clients trust whatever answers there. A user's own agent may
+/// serve a directory of root's, who can do anything to it as it is.
+fn own_directory(directory: &std::path::Path) -> Result<(), ControlError> {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    let unservable = |source| ControlError::Unservable {
+        path: directory.to_owned(),
+        source,
+    };
     if !directory.exists() {
-        std::fs::create_dir_all(directory)?;
-        std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755))?;
+        std::fs::create_dir_all(directory).map_err(unservable)?;
+        let open = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(directory, open).map_err(unservable)?;
     }
-    let metadata = std::fs::metadata(directory)?;
+    let metadata = std::fs::metadata(directory).map_err(unservable)?;
     let euid = rustix::process::geteuid().as_raw();
-    let is_ours = euid == 0 || [0, euid].contains(&metadata.uid());
-    if !is_ours || metadata.mode() & 0o002 != 0 {
-        return Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            "another user owns it or may write to it",
-        ));
+    if ![0, euid].contains(&metadata.uid()) {
+        return Err(ControlError::Foreign {
+            directory: directory.to_owned(),
+            owner: metadata.uid(),
+            euid,
+        });
+    }
+    let mode = metadata.mode() & 0o7777;
+    if mode & 0o022 != 0 {
+        return Err(ControlError::Writable {
+            directory: directory.to_owned(),
+            mode,
+        });
     }
     Ok(())
 }
@@ -363,7 +404,7 @@ fn claim(run_dir: &RunDir) -> Result<Claim, ControlError> {
         let path = path.to_owned();
         |source| ControlError::Unservable { path, source }
     };
-    own_directory(&run_dir.0).map_err(unservable(&run_dir.0))?;
+    own_directory(&run_dir.0)?;
     let mut lock = std::fs::OpenOptions::new()
         .read(true)
         .write(true)
@@ -424,17 +465,41 @@ mod tests {
         let run_dir = RunDir(dir.path().join("run"));
         std::fs::create_dir(&run_dir.0).expect("creates");
         let mode = |mode| std::fs::Permissions::from_mode(mode);
-        std::fs::set_permissions(&run_dir.0, mode(0o1777)).expect("chmod");
-        assert!(matches!(
-            claim(&run_dir),
-            Err(ControlError::Unservable { .. })
-        ));
+        for open in [0o1777, 0o757, 0o2775] {
+            std::fs::set_permissions(&run_dir.0, mode(open)).expect("chmod");
+            let refused = claim(&run_dir).err().expect("refused").to_string();
+            let path = run_dir.0.display();
+            assert!(refused.contains(&format!("(mode {open:04o})")), "{refused}");
+            assert!(
+                refused.contains(&format!("`chmod go-w {path}`")),
+                "{refused}"
+            );
+        }
         std::fs::set_permissions(&run_dir.0, mode(0o700)).expect("chmod");
         std::os::unix::fs::symlink("/dev/null", run_dir.0.join("agent.lock")).expect("links");
         assert!(matches!(
             claim(&run_dir),
             Err(ControlError::Unservable { .. })
         ));
+    }
+
+    #[test]
+    fn a_directory_of_another_user_is_refused_to_root_too() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("LEFT OUT: only root can give a directory away");
+            return;
+        }
+        let dir = tempfile::tempdir().expect("temp dir");
+        let run_dir = RunDir(dir.path().join("run"));
+        std::fs::create_dir(&run_dir.0).expect("creates");
+        std::os::unix::fs::chown(&run_dir.0, Some(65_534), None).expect("chown");
+        let refused = claim(&run_dir).err().expect("refused").to_string();
+        let next = format!("`chown 0 {}`", run_dir.0.display());
+        assert!(
+            refused.contains("user 65534 owns it") && refused.contains(&next),
+            "{refused}"
+        );
+        assert!(!run_dir.0.join("agent.lock").exists());
     }
 
     #[test]

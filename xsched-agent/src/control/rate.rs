@@ -32,6 +32,12 @@ impl Meter {
         allowed
     }
 
+    /// How long until the next may come.
+    pub fn wait(&self, rate: &Rate, now: Nanos) -> Nanos {
+        let bucket = rate.interval.times(u64::from(rate.burst));
+        (self.full_at.max(now) + rate.interval).since(now + bucket)
+    }
+
     /// Whether nothing is used: the meter can be forgotten.
     pub fn is_full(&self, now: Nanos) -> bool {
         self.full_at <= now
@@ -52,7 +58,9 @@ mod tests {
     fn a_burst_then_one_per_interval() {
         let mut meter = Meter::default();
         let mut now = Nanos::from_secs(5);
+        assert_eq!(meter.wait(&RATE, now), Nanos::ZERO);
         assert_eq!((0..100).filter(|_| meter.take(&RATE, now)).count(), 10);
+        assert_eq!(meter.wait(&RATE, now), RATE.interval);
         now = now + Nanos::from_millis(3);
         assert_eq!((0..100).filter(|_| meter.take(&RATE, now)).count(), 3);
         assert!(!meter.is_full(now));

@@ -12,10 +12,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A request that was not carried out.
 pub(super) fn failure(code: &str, message: impl ToString) -> Response {
-    Response::Error(Failure {
-        code: code.to_owned(),
-        message: message.to_string(),
-    })
+    Response::Error(Failure::new(code, message))
 }
 
 pub(super) fn encoded(response: &Response) -> io::Result<Vec<u8>> {

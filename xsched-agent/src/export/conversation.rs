@@ -16,12 +16,19 @@ use super::authorise::Caller;
 use super::changes;
 use super::diagnosis;
 use super::lines::{Line, read_line};
+use super::pace::Pace;
 use super::served::Served;
 use super::settings;
+use crate::clock;
 use crate::control::Peer;
 
 /// Answers `peer` until it closes.
-pub(super) async fn converse(stream: UnixStream, peer: Peer, served: Served) -> io::Result<()> {
+pub(super) async fn converse(
+    stream: UnixStream,
+    peer: Peer,
+    served: Served,
+    pace: Pace,
+) -> io::Result<()> {
     let caller = Caller::of(&stream, peer);
     let (from, mut to) = stream.into_split();
     let mut from = BufReader::new(from);
@@ -40,7 +47,11 @@ pub(super) async fn converse(stream: UnixStream, peer: Peer, served: Served) -> 
                 return watch_until_closed(&mut from, &mut to, served.snapshots, interval).await;
             }
             Ok(request) => {
-                let response = answer(&caller, request, &served).await;
+                let now = clock::monotonic();
+                let response = match pace.allow(&request, peer.uid, agent_uid(), now) {
+                    Ok(()) => answer(&caller, request, &served).await,
+                    Err(failure) => Response::Error(failure),
+                };
                 send(&mut to, &response).await?;
             }
         }

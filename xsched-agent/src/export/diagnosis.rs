@@ -28,14 +28,14 @@ pub(super) async fn diagnose(
     snapshots: &watch::Receiver<Arc<Snapshot>>,
     events: &EventLog,
 ) -> Result<Diagnosis, Failure> {
-    let id = ProcessId::of(pid).map_err(|e| failure("no_such_process", e))?;
+    let id = ProcessId::of(pid).map_err(|e| Failure::new("no_such_process", e))?;
     authorise(peer, agent_uid, pid)?;
     let places = match sees_all(peer, agent_uid) {
         true => &ROOTS_PLACES,
         false => &USERS_PLACES,
     };
     let Ok(place) = places.try_acquire() else {
-        return Err(failure(
+        return Err(Failure::new(
             "busy",
             "others are being diagnosed: try again in a few seconds",
         ));
@@ -54,7 +54,7 @@ pub(super) async fn diagnose(
     })
     .await
     .map_err(|e| {
-        failure(
+        Failure::new(
             "internal",
             format!("the diagnosis failed ({e}): see the agent's log"),
         )
@@ -98,8 +98,11 @@ fn authorise(peer: Peer, agent_uid: u32, pid: u32) -> Result<(), Failure> {
     }
     match std::fs::metadata(format!("/proc/{pid}")) {
         Ok(dir) if dir.st_uid() == peer.uid => Ok(()),
-        Ok(_) => Err(failure("not_permitted", ProcessError::NotPermitted(pid))),
-        Err(_) => Err(failure("no_such_process", ProcessError::Gone(pid))),
+        Ok(_) => Err(Failure::new(
+            "not_permitted",
+            ProcessError::NotPermitted(pid),
+        )),
+        Err(_) => Err(Failure::new("no_such_process", ProcessError::Gone(pid))),
     }
 }
 
@@ -110,14 +113,7 @@ fn refusal(error: Error) -> Failure {
         Error::NoMemory(_) | Error::NotHip(_) | Error::Executed(_) => "not_diagnosable",
         Error::Process(ProcessError::Unreadable { .. }) => "internal",
     };
-    failure(code, error)
-}
-
-fn failure(code: &str, message: impl ToString) -> Failure {
-    Failure {
-        code: code.to_owned(),
-        message: message.to_string(),
-    }
+    Failure::new(code, error)
 }
 
 #[cfg(test)]

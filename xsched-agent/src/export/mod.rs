@@ -7,6 +7,7 @@ mod conversation;
 mod diagnosis;
 mod lines;
 pub mod metrics;
+mod pace;
 mod places;
 mod schema;
 mod served;

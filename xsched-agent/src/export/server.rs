@@ -14,6 +14,7 @@ use xsched_common::api::Response;
 use super::agent_uid;
 use super::answer::{encoded, failure};
 use super::conversation::converse;
+use super::pace::Pace;
 use super::places::Places;
 use super::served::Served;
 use crate::control::{Peer, peer};
@@ -50,7 +51,7 @@ pub fn listen(path: &Path) -> Result<StdListener, ApiError> {
 pub async fn serve(listener: StdListener, served: Served) -> io::Result<Infallible> {
     listener.set_nonblocking(true)?;
     let listener = UnixListener::from_std(listener)?;
-    let places = Places::default();
+    let (places, pace) = (Places::default(), Pace::default());
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -69,9 +70,9 @@ pub async fn serve(listener: StdListener, served: Served) -> io::Result<Infallib
             let _ = encoded(&crowded(peer)).and_then(|line| stream.try_write(&line));
             continue;
         };
-        let served = served.clone();
+        let (served, pace) = (served.clone(), pace.clone());
         tokio::spawn(async move {
-            if let Err(e) = converse(stream, peer, served).await {
+            if let Err(e) = converse(stream, peer, served, pace).await {
                 debug!("API: a connection ended: {e}");
             }
             drop(place);

@@ -262,6 +262,20 @@ pub struct Failure {
     pub code: String,
     /// One line: what, and what to do next.
     pub message: String,
+    /// `busy` because of the pace: the same may be asked again after this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+}
+
+impl Failure {
+    /// With one of the codes, and nothing to wait for.
+    pub fn new(code: &str, message: impl ToString) -> Failure {
+        Failure {
+            code: code.to_owned(),
+            message: message.to_string(),
+            retry_after_ms: None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -192,18 +192,15 @@ fn change(state: &Mutex<Snapshot>, pid: u32, change: impl FnOnce(&mut ProcessRow
     let mut state = state.lock().expect("state");
     match state.processes.iter_mut().find(|p| p.pid == pid) {
         // Stands for another user's process.
-        Some(process) if process.uid == 0 => Response::Error(Failure {
-            code: "not_permitted".into(),
-            message: format!("pid {pid} is root's: run xtop with sudo"),
-        }),
+        Some(process) if process.uid == 0 => Response::Error(Failure::new(
+            "not_permitted",
+            format!("pid {pid} is root's: run xtop with sudo"),
+        )),
         Some(process) => {
             change(process);
             Response::Settled(settled(process))
         }
-        None => Response::Error(Failure {
-            code: "no_such_process".into(),
-            message: format!("no process {pid}"),
-        }),
+        None => Response::Error(Failure::new("no_such_process", format!("no process {pid}"))),
     }
 }
 
