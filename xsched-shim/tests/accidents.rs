@@ -3,90 +3,23 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use support::agent::{Agent, Client, Manner};
+use support::dialogue::Dialogue;
 use support::puppet::Puppet;
-use support::{Guard, Preload, eventually, program, shim, stdout_of};
+use support::simulated::Simulated;
+use support::{Guard, Preload, cc, eventually, program, shim, stdout_of};
 use xsched_common::gate::GateMode;
-
-/// A program that is spoken to line by line.
-struct Dialogue {
-    child: Child,
-    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
-    _guard: Guard,
-}
-
-impl Dialogue {
-    fn begin(command: &mut Command) -> Dialogue {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let output = child.stdout.take().expect("piped");
-        Dialogue {
-            _guard: Guard::watch(&child),
-            child,
-            lines: BufReader::new(output).lines(),
-        }
-    }
-
-    fn line(&mut self) -> String {
-        let line = self.lines.next().expect("a line, not the end");
-        line.expect("readable")
-    }
-
-    fn number(&mut self) -> u64 {
-        let line = self.line();
-        line.parse().unwrap_or_else(|_| panic!("{line}"))
-    }
-
-    fn go_on(&mut self) {
-        let input = self.child.stdin.as_mut().expect("piped");
-        input.write_all(b"\n").expect("the program reads");
-    }
-
-    fn end(mut self) {
-        drop(self.child.stdin.take());
-        support::succeeded(self.child.wait().expect("the program ends"));
-    }
-}
 
 fn accident(what: &str, dir: &Path) -> Command {
     let mut command = program("accidents", Preload::Shim, dir);
     command.arg(what);
-    command
-}
-
-/// The simulated device's runtimes and a program for them.
-fn simulated(dir: &Path, name: &str, agent: &Agent) -> Command {
-    let exe = std::env::current_exe().expect("the test has a path");
-    let hip = dir.join("hip");
-    hipsim::install::install(&exe.with_file_name("libhipsim.so"), &hip).expect("hipsim is built");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let binary: PathBuf = dir.join(name);
-    let made = Command::new("cc")
-        .args(["-O1", "-Wall", "-Werror", "-I"])
-        .arg(root.join("../hipsim/include"))
-        .arg(root.join(format!("tests/programs/simulated/{name}.c")))
-        .arg(hip.join("libamdhip64.so.6"))
-        .arg("-o")
-        .arg(&binary)
-        .status()
-        .expect("a C compiler");
-    assert!(made.success());
-    let mut command = Command::new(binary);
-    command
-        .env("LD_LIBRARY_PATH", &hip)
-        .env("LD_PRELOAD", shim())
-        .env("XSCHED_RUN_DIR", agent.dir())
-        .env("HIPSIM_DEVICE", dir.join("device"));
     command
 }
 
@@ -100,13 +33,15 @@ fn joined(agent: &Agent, command: &mut Command) -> (Dialogue, std::sync::Arc<Cli
 fn an_interposer_before_the_shim_is_not_led_in_circles() {
     let dir = tempfile::tempdir().expect("a directory");
     let interposer = dir.path().join("libinterposer.so");
-    let made = Command::new("cc")
-        .args(["-shared", "-fPIC", "-DSHARED", "-O2"])
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/interposer.c"))
-        .arg("-o")
-        .arg(&interposer)
-        .status();
-    assert!(made.is_ok_and(|status| status.success()));
+    let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs");
+    cc(&[
+        "-shared".as_ref(),
+        "-fPIC".as_ref(),
+        "-DSHARED".as_ref(),
+        programs.join("interposer.c").as_os_str(),
+        "-o".as_ref(),
+        interposer.as_os_str(),
+    ]);
     for order in [[&*interposer, &*shim()], [&*shim(), &*interposer]] {
         let preload = order.map(|path| path.to_str().expect("UTF-8")).join(":");
         let mut command = accident("lookup", dir.path());
@@ -208,8 +143,9 @@ fn exit_frees_who_waits() {
 #[test]
 fn a_full_queue_is_not_waited_for() {
     let agent = Agent::start();
-    let dir = tempfile::tempdir().expect("a directory");
-    let mut program = Dialogue::begin(&mut simulated(dir.path(), "crowd", &agent));
+    let device = Simulated::install();
+    let mut command = device.command(device.compile("crowd"), agent.dir());
+    let mut program = Dialogue::begin(&mut command);
     assert_eq!(program.line(), "full");
     agent.client(0).set(0, GateMode::Capped(1));
     program.go_on();
@@ -222,8 +158,8 @@ fn a_full_queue_is_not_waited_for() {
 #[test]
 fn contexts_change_the_device() {
     let agent = Agent::start();
-    let dir = tempfile::tempdir().expect("a directory");
-    let mut command = simulated(dir.path(), "contexts", &agent);
+    let device = Simulated::install();
+    let mut command = device.command(device.compile("contexts"), agent.dir());
     let mut program = Dialogue::begin(command.env("HIPSIM_DEVICES", "2"));
     assert_eq!(program.line(), "0");
     let client = agent.client(0);

@@ -4,7 +4,9 @@
 #![allow(dead_code, reason = "every test file uses another part")]
 
 pub mod agent;
+pub mod dialogue;
 pub mod puppet;
+pub mod simulated;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -78,9 +80,10 @@ fn build() -> TempDir {
     dir
 }
 
-fn cc(arguments: &[&std::ffi::OsStr]) {
+/// Compiles C.
+pub fn cc(arguments: &[&std::ffi::OsStr]) {
     let status = Command::new("cc")
-        .args(["-O2", "-g", "-Wall"])
+        .args(["-O2", "-g", "-Wall", "-Werror"])
         .args(arguments)
         .status()
         .expect("a C compiler is installed");

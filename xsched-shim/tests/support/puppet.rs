@@ -1,20 +1,14 @@
 //! Driving `programs/puppet.c`.
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::Command;
 use std::time::Duration;
 
-use super::{Guard, Preload, WATCHDOG, program};
+use super::dialogue::Dialogue;
+use super::{Preload, program};
 
 /// A running puppet; killed when dropped.
-pub struct Puppet {
-    child: Child,
-    input: ChildStdin,
-    answers: Receiver<String>,
-    _guard: Guard,
-}
+pub struct Puppet(Dialogue);
 
 /// The answer to one command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,43 +34,22 @@ impl Puppet {
 
     /// Starts one by a command of one's own that ends in running it.
     pub fn spawn(command: &mut Command) -> Puppet {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the puppet starts");
-        let guard = Guard::watch(&child);
-        let input = child.stdin.take().expect("piped");
-        let output = child.stdout.take().expect("piped");
-        let (sender, answers) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(output).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    break;
-                }
-            }
-        });
-        Puppet {
-            child,
-            input,
-            answers,
-            _guard: guard,
-        }
+        Puppet(Dialogue::begin(command))
     }
 
     /// Its process id.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.0.pid()
     }
 
     /// Sends a command without waiting for the answer.
     pub fn begin(&mut self, command: &str) {
-        writeln!(self.input, "{command}").expect("the puppet lives");
+        self.0.say(command);
     }
 
     /// Waits for the next answer.
     pub fn end(&mut self) -> Answer {
-        let line = self.line();
+        let line = self.0.line();
         let (error, took) = line.split_once(' ').expect("two numbers");
         Answer {
             error: error.parse().expect("an error code"),
@@ -86,11 +59,7 @@ impl Puppet {
 
     /// Whether an answer has come already.
     pub fn answers_within(&mut self, time: Duration) -> Option<String> {
-        self.answers.recv_timeout(time).ok()
-    }
-
-    fn line(&mut self) -> String {
-        self.answers.recv_timeout(WATCHDOG).expect("an answer")
+        self.0.line_within(time)
     }
 
     /// Sends a command and waits for the answer.
@@ -109,7 +78,7 @@ impl Puppet {
     /// One of the fake runtime's counters.
     pub fn stat(&mut self, name: &str) -> u64 {
         self.begin("stats");
-        let line = self.line();
+        let line = self.0.line();
         line.split_whitespace()
             .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
             .unwrap_or_else(|| panic!("no {name} in {line}"))
@@ -118,13 +87,6 @@ impl Puppet {
     /// Ends it and checks that it ends well.
     pub fn quit(mut self) {
         self.begin("quit");
-        super::succeeded(self.child.wait().expect("the puppet ends"));
-    }
-}
-
-impl Drop for Puppet {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.0.end();
     }
 }
