@@ -28,11 +28,14 @@ const BURSTS_THAT_TELL: u64 = 32;
 /// its own gaps within a request are (P95), and at least as long as it would
 /// take to get the device back (K T + dispatch), within the limits. A client
 /// whose bursts are whole requests, few of them followed by another soon,
-/// has little to gain from the latter. `reclaim` is the largest K T of the
-/// classes below.
+/// has little to gain from the latter; one that has gaps and does not count
+/// them (an older shim) is not taken for such. `reclaim` is the largest K T of
+/// the classes below.
 pub fn linger_for(knobs: &Knobs, holder: &ClientState, reclaim: Nanos) -> Nanos {
     let gap = holder.gap.unwrap_or(Nanos::ZERO);
-    let whole = holder.bursts >= BURSTS_THAT_TELL && holder.short_gaps < holder.bursts / 4;
+    let counts = holder.short_gaps > 0 || holder.gap.is_none();
+    let whole =
+        counts && holder.bursts >= BURSTS_THAT_TELL && holder.short_gaps < holder.bursts / 4;
     let linger = match whole {
         true => gap,
         false => gap.max(reclaim + DISPATCH),

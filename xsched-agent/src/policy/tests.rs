@@ -117,6 +117,23 @@ fn linger_follows_the_holders_own_gaps_within_limits() {
     assert_eq!(linger_for(&knobs, &high, reclaim), knobs.linger_max);
 }
 
+/// A service whose bursts are whole requests lingers as its gaps say; one
+/// whose shim does not count its gaps may synchronise within requests.
+#[test]
+fn only_who_counts_its_gaps_is_known_to_have_few() {
+    let knobs = Knobs::default();
+    let (reclaim, reclaimed) = (Nanos::from_micros(540), Nanos::from_micros(540 + 50));
+    let mut high = client(1, Class::High, Presence::Active);
+    high.bursts = 1_000;
+    assert_eq!(linger_for(&knobs, &high, reclaim), knobs.linger_min);
+    (high.gap, high.short_gaps) = (Some(Nanos::from_micros(200)), 9);
+    assert_eq!(linger_for(&knobs, &high, reclaim), Nanos::from_micros(200));
+    high.short_gaps = 980;
+    assert_eq!(linger_for(&knobs, &high, reclaim), reclaimed);
+    high.short_gaps = 0;
+    assert_eq!(linger_for(&knobs, &high, reclaim), reclaimed);
+}
+
 /// Mode fixed: the cap is the operator's, whatever T is; classes stay strict
 /// and weights mean nothing.
 #[test]
