@@ -16,7 +16,9 @@ use crate::atomic::{
     Ordering::{Relaxed, Release, SeqCst},
 };
 
-/// The streams that are recording a graph.
+/// The streams that are recording a graph. In this order, so that the count
+/// shares a cache line with what stands before it in the process's state.
+#[repr(C)]
 pub struct Captures<const ROOM: usize = 60> {
     /// How many; the hot path's only test.
     count: AtomicU32,

@@ -47,6 +47,7 @@ pub enum Settled {
 
 impl ActivityWord {
     /// What it says.
+    #[inline]
     pub fn load(&self) -> Activity {
         let raw = self.0.load(SeqCst);
         Activity {

@@ -97,6 +97,7 @@ impl DeviceStatus {
     }
 
     /// The device's activity.
+    #[inline]
     pub fn activity(&self) -> Activity {
         self.activity.load()
     }

@@ -57,8 +57,14 @@ const PUBLISH_EVERY: u64 = 16;
 const CHECK_EVERY: u64 = 4096;
 
 /// Returns when the command may be handed to the runtime, and counts it.
+/// `fencing` is asked for only at a gate that is not open.
 #[inline(always)]
-pub fn admit(process: &Process, session: &Session, command: Command<'_>, fencing: &impl Fencing) {
+pub fn admit<F: Fencing>(
+    process: &'static Process,
+    session: &'static Session,
+    command: Command<'_>,
+    fencing: impl FnOnce(&'static Process) -> F,
+) {
     let device = usize::from(command.device.0);
     let (Some(control), Some(status)) = (
         session.control().devices.get(device),

@@ -33,7 +33,12 @@ struct Parts<'a> {
 /// Returns when the command may go.
 #[cold]
 #[inline(never)]
-pub fn pass(process: &Process, session: &Session, command: Command<'_>, fencing: &impl Fencing) {
+pub fn pass<F: Fencing>(
+    process: &'static Process,
+    session: &'static Session,
+    command: Command<'_>,
+    fencing: impl FnOnce(&'static Process) -> F,
+) {
     let device = usize::from(command.device.0);
     let (Some(control), Some(status), Some(work), Some(line)) = (
         session.control().devices.get(device),
@@ -65,7 +70,7 @@ pub fn pass(process: &Process, session: &Session, command: Command<'_>, fencing:
             line,
             command,
         },
-        fencing,
+        &fencing(process),
     );
     drop(unseen);
     tls::with(|thread| thread.at_gate.set(0));

@@ -46,7 +46,7 @@ pub unsafe extern "C" fn admit(frame: *const Frame) -> usize {
 
 #[cold]
 #[inline(never)]
-unsafe fn join_first(process: &Process, frame: *const Frame, index: usize) {
+unsafe fn join_first(process: &'static Process, frame: *const Frame, index: usize) {
     // SAFETY: the caller's frame.
     let return_address = unsafe { (*frame).return_address };
     // The runtime calling itself may hold its locks, and joining asks it
@@ -64,7 +64,12 @@ unsafe fn join_first(process: &Process, frame: *const Frame, index: usize) {
 }
 
 #[inline(always)]
-unsafe fn gated(process: &Process, session: &Session, frame: *const Frame, index: usize) {
+unsafe fn gated(
+    process: &'static Process,
+    session: &'static Session,
+    frame: *const Frame,
+    index: usize,
+) {
     let Some(export) = of_trampoline(index) else {
         return;
     };
@@ -93,7 +98,7 @@ unsafe fn gated(process: &Process, session: &Session, frame: *const Frame, index
             stream: slot,
             symbol: export.symbol,
         };
-        gate::admit(process, session, command, &EventFences::new(process));
+        gate::admit(process, session, command, EventFences::new);
     }
 }
 

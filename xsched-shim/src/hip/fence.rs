@@ -38,8 +38,7 @@ pub struct EventFences<'a> {
 }
 
 impl<'a> EventFences<'a> {
-    /// Costs nothing until it is used.
-    #[inline(always)]
+    /// Calls nothing until it is used.
     pub fn new(process: &'a Process) -> EventFences<'a> {
         EventFences {
             process,
@@ -226,7 +225,6 @@ impl Fencing for EventFences<'_> {
 }
 
 impl Drop for EventFences<'_> {
-    #[inline(always)]
     fn drop(&mut self) {
         self.pause();
     }
