@@ -95,40 +95,65 @@ pub unsafe extern "C" fn stream_mask(of: StreamHandle, words: u32, mask: *mut u3
     })
 }
 
-/// Stores one `hipPointer_attribute` of an allocation.
+/// Stores one `hipPointer_attribute` of an allocation, or what stands for none.
+///
+/// The types are those of the real runtime (ROCm/clr, hip_memory.cpp, ihipPointerGetAttributes): RCCL passes a `bool` for
+/// the three that are one, so more bytes would be written over its stack.
 ///
 /// # Safety
 /// `at` is null or valid for the attribute's type.
-unsafe fn tell(at: *mut c_void, attribute: c_int, address: usize, of: &Allocation) -> Result {
-    let on_host = of.kind != Kind::Device;
-    // SAFETY: the caller's promise; each type is that of the attribute in hip_runtime_api.h.
+///
+/// # Errors
+/// `InvalidValue` for an attribute that is unknown here or that the memory does not have; the result is cleared for the
+/// latter.
+unsafe fn tell(
+    at: *mut c_void,
+    attribute: c_int,
+    address: usize,
+    of: Option<&Allocation>,
+) -> Result {
+    let on_host = of.is_some_and(|of| of.kind != Kind::Device);
+    let has_it = if attribute == 4 { on_host } else { of.is_some() };
+    let start = of.map_or(0, |of| of.start.0);
+    let address = if has_it { address } else { 0 };
+    // SAFETY: the caller's promise.
     unsafe {
         match attribute {
-            2 => put(at.cast::<c_int>(), type_code(of.kind)),
-            3 => put(at.cast::<usize>(), address),
-            4 if on_host => put(at.cast::<usize>(), address),
-            6 => put(at.cast::<c_uint>(), 0),
-            7 => put(at.cast::<u64>(), of.start.0 as u64),
-            8 => put(at.cast::<c_uint>(), c_uint::from(of.kind == Kind::Managed)),
-            9 => put(at.cast::<c_int>(), of.device.number() as c_int),
-            11 => put(at.cast::<usize>(), of.start.0),
-            12 => put(at.cast::<usize>(), of.size),
-            13 => put(at.cast::<c_uint>(), 1),
+            2 => put(at.cast::<c_int>(), of.map_or(0, |of| type_code(of.kind))),
+            3 | 4 => put(at.cast::<usize>(), address),
+            6 => put(at.cast::<bool>(), false),
+            7 => put(at.cast::<u64>(), start as u64),
+            8 => put(
+                at.cast::<bool>(),
+                of.is_some_and(|of| of.kind == Kind::Managed),
+            ),
+            9 => put(
+                at.cast::<c_int>(),
+                of.map_or(-2, |of| of.device.number() as c_int),
+            ),
+            11 => put(at.cast::<usize>(), start),
+            12 => put(at.cast::<usize>(), of.map_or(0, |of| of.size)),
+            13 => put(at.cast::<bool>(), of.is_some()),
             _ => Err(HipError::InvalidValue),
-        }
+        }?;
+    }
+    if has_it {
+        Ok(())
+    } else {
+        Err(HipError::InvalidValue)
     }
 }
 
 pub unsafe extern "C" fn pointer_get(at: *mut c_void, attribute: c_int, of: *const c_void) -> i32 {
     run(|| {
         runtime::get()?;
-        let found = memory::containing(Address::from(of)).ok_or(HipError::InvalidValue)?;
+        let found = memory::containing(Address::from(of));
         // SAFETY: the program's pointer for the result.
-        unsafe { tell(at, attribute, of as usize, &found) }
+        unsafe { tell(at, attribute, of as usize, found.as_ref()) }
     })
 }
 
-/// Of an unknown pointer every attribute is zero, and that is no error.
+/// What cannot be told is no error.
 pub unsafe extern "C" fn pointer_get_many(
     count: c_uint,
     attributes: *const c_int,
@@ -137,7 +162,7 @@ pub unsafe extern "C" fn pointer_get_many(
 ) -> i32 {
     run(|| {
         runtime::get()?;
-        if attributes.is_null() || results.is_null() {
+        if count == 0 || attributes.is_null() || results.is_null() || of.is_null() {
             return Err(HipError::InvalidValue);
         }
         let found = memory::containing(Address::from(of));
@@ -145,10 +170,7 @@ pub unsafe extern "C" fn pointer_get_many(
             // SAFETY: the program's arrays of `count` elements, and its pointers for the results.
             unsafe {
                 let (attribute, at) = (attributes.add(i).read(), results.add(i).read());
-                match &found {
-                    Some(found) => tell(at, attribute, of as usize, found)?,
-                    None => put(at.cast::<c_int>(), 0)?,
-                }
+                let _ = tell(at, attribute, of as usize, found.as_ref());
             }
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{c_int, c_void};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::memory::malloc;
 use super::support::{DefaultStream, put, run, stream, submit};
@@ -26,14 +26,19 @@ type Attributes = [u64; 5];
 const DEFAULTS: Attributes = [0, 1, 1, 1, 0];
 
 /// The pools by handle. The memory of all of them is the device's.
-static POOLS: Mutex<BTreeMap<usize, Attributes>> = Mutex::new(BTreeMap::new());
+type Pools = BTreeMap<usize, Attributes>;
+static POOLS: Mutex<Pools> = Mutex::new(Pools::new());
 
-fn with_pool<T>(pool: *mut c_void, f: impl FnOnce(&mut Attributes) -> Result<T>) -> Result<T> {
+/// The pools, the default one among them.
+fn pools() -> Result<MutexGuard<'static, Pools>> {
     runtime::get()?;
     let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
-    if pool as usize == POOL {
-        pools.entry(POOL).or_insert(DEFAULTS);
-    }
+    pools.entry(POOL).or_insert(DEFAULTS);
+    Ok(pools)
+}
+
+fn with_pool<T>(pool: *mut c_void, f: impl FnOnce(&mut Attributes) -> Result<T>) -> Result<T> {
+    let mut pools = pools()?;
     f(pools
         .get_mut(&(pool as usize))
         .ok_or(HipError::InvalidValue)?)
@@ -41,12 +46,10 @@ fn with_pool<T>(pool: *mut c_void, f: impl FnOnce(&mut Attributes) -> Result<T>)
 
 pub unsafe extern "C" fn create(at: *mut *mut c_void, properties: *const c_void) -> i32 {
     run(|| {
-        runtime::get()?;
+        let mut pools = pools()?;
         if properties.is_null() {
             return Err(HipError::InvalidValue);
         }
-        let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
-        pools.entry(POOL).or_insert(DEFAULTS);
         let last = pools.last_key_value().map_or(POOL, |(handle, _)| *handle);
         // SAFETY: the program's pointer for the result.
         unsafe { put(at, (last + 16) as *mut c_void) }?;
@@ -58,15 +61,11 @@ pub unsafe extern "C" fn create(at: *mut *mut c_void, properties: *const c_void)
 /// What was allocated from it stays.
 pub unsafe extern "C" fn destroy(pool: *mut c_void) -> i32 {
     run(|| {
-        if pool as usize == POOL {
-            return Err(HipError::InvalidValue);
-        }
-        with_pool(pool, |_| Ok(()))?;
-        POOLS
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&(pool as usize));
-        Ok(())
+        let removed = match pool as usize {
+            POOL => None,
+            pool => pools()?.remove(&pool),
+        };
+        removed.map(|_| ()).ok_or(HipError::InvalidValue)
     })
 }
 

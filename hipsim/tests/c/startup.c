@@ -1,4 +1,8 @@
 /* What PyTorch, vLLM and RCCL ask a runtime before their first kernel. */
+#include <pthread.h>
+#include <sched.h>
+#include <stdbool.h>
+
 #include "case.h"
 
 typedef void *hipMemPool_t, *hipCtx_t;
@@ -27,6 +31,7 @@ hipError_t hipDeviceGetPCIBusId(char *id, int length, int device);
 hipError_t hipDevicePrimaryCtxRetain(hipCtx_t *context, int device);
 hipError_t hipCtxEnablePeerAccess(hipCtx_t context, unsigned flags);
 hipError_t hipCtxDisablePeerAccess(hipCtx_t context);
+hipError_t hipMallocManaged(void **pointer, size_t size, unsigned flags);
 hipError_t hipHostRegister(void *pointer, size_t size, unsigned flags);
 hipError_t hipHostUnregister(void *pointer);
 
@@ -51,7 +56,8 @@ static void streams(void) {
 static void pointers(void) {
     char *p, host[4096];
     void *start;
-    int ordinal, managed;
+    int ordinal;
+    bool managed;
     size_t size;
     OK(hipMalloc((void **)&p, 1000));
     OK(hipPointerGetAttribute(&start, 11, p + 500));
@@ -60,18 +66,46 @@ static void pointers(void) {
     IS(hipPointerGetAttribute(&size, 12, host), InvalidValue);
     int attributes[] = {9, 8};
     void *results[] = {&ordinal, &managed};
-    ordinal = managed = 7;
+    ordinal = 7, managed = true;
     OK(hipDrvPointerGetAttributes(2, attributes, results, p));
-    TRUE(ordinal == 0 && managed == 0);
-    ordinal = 7;
+    TRUE(ordinal == 0 && !managed);
     OK(hipDrvPointerGetAttributes(1, attributes, results, host));
-    TRUE(ordinal == 0);
+    TRUE(ordinal == -2);
+    IS(hipDrvPointerGetAttributes(0, attributes, results, host), InvalidValue);
     OK(hipPointerSetAttribute(&managed, 6, p));
     OK(hipHostRegister(host, sizeof host, 0));
     OK(hipPointerGetAttribute(&start, 4, host + 1));
     TRUE(start == host + 1);
     OK(hipHostUnregister(host));
     OK(hipFree(p));
+    IS(hipPointerGetAttribute(&start, 3, p), InvalidValue);
+    TRUE(!start);
+}
+
+/* RCCL passes a bool, and what lies behind it is its own. */
+static void pointer_flags(void) {
+    enum { SyncMemops = 6, IsManaged = 8, Mapped = 13 };
+    static const int flags[] = {SyncMemops, IsManaged, Mapped};
+    char *managed, *device, host[64];
+    OK(hipMallocManaged((void **)&managed, 1000, 1));
+    OK(hipMalloc((void **)&device, 1000));
+    struct { char *of; hipError_t error; int expected[3]; } cases[] = {
+        {managed, hipSuccess, {0, 1, 1}}, {device, hipSuccess, {0, 0, 1}}, {host, InvalidValue, {0, 0, 0}},
+    };
+    for (int i = 0; i < 3; i++) {
+        for (int k = 0; k < 3; k++) {
+            unsigned char single[8], many[8];
+            void *results[] = {many};
+            memset(single, 0xa5, sizeof single);
+            memset(many, 0xa5, sizeof many);
+            IS(hipPointerGetAttribute(single, flags[k], cases[i].of), cases[i].error);
+            OK(hipDrvPointerGetAttributes(1, (int *)&flags[k], results, cases[i].of));
+            TRUE(single[0] == cases[i].expected[k] && many[0] == cases[i].expected[k]);
+            for (int n = 1; n < 8; n++) TRUE(single[n] == 0xa5 && many[n] == 0xa5);
+        }
+    }
+    OK(hipFree(device));
+    OK(hipFree(managed));
 }
 
 static void pools(void) {
@@ -94,6 +128,36 @@ static void pools(void) {
     OK(hipMemPoolDestroy(other));
     IS(hipMallocFromPoolAsync(&p, 64, other, NULL), InvalidValue);
     IS(hipMemPoolDestroy(other), InvalidValue);
+}
+
+/* Of two threads that destroy the same pool one succeeds. */
+enum { Pools = 20000 };
+static struct destroyer {
+    int at, destroyed;
+    struct destroyer *other;
+} destroyers[2] = {{.other = &destroyers[1]}, {.other = &destroyers[0]}};
+static hipMemPool_t doomed[Pools];
+
+static void *destroy_all(void *of) {
+    struct destroyer *own = of;
+    for (int i = 0; i < Pools; i++) {
+        /* Both at once. */
+        __atomic_store_n(&own->at, i + 1, __ATOMIC_SEQ_CST);
+        while (__atomic_load_n(&own->other->at, __ATOMIC_SEQ_CST) <= i) sched_yield();
+        hipError_t error = hipMemPoolDestroy(doomed[i]);
+        if (error != InvalidValue) OK(error), own->destroyed++;
+    }
+    return NULL;
+}
+
+static void pools_die_once(void) {
+    char properties[88] = {0};
+    pthread_t other;
+    for (int i = 0; i < Pools; i++) OK(hipMemPoolCreate(&doomed[i], properties));
+    TRUE(!pthread_create(&other, NULL, destroy_all, &destroyers[1]));
+    destroy_all(&destroyers[0]);
+    pthread_join(other, NULL);
+    TRUE(destroyers[0].destroyed + destroyers[1].destroyed == Pools);
 }
 
 static void devices(void) {
@@ -123,6 +187,8 @@ int main(void) {
     devices();
     streams();
     pointers();
+    pointer_flags();
     pools();
+    pools_die_once();
     return 0;
 }
