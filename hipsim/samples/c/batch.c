@@ -21,7 +21,7 @@ int main(int argc, char **argv) {
     }
     long most = atol(option(argc, argv, "--kernels", "0"));
     if (most < 0) {
-        fprintf(stderr, "--kernels must be at least 1\n");
+        fprintf(stderr, "--kernels must not be negative (0: no limit)\n");
         return 2;
     }
     stop_on_signals();
