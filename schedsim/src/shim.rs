@@ -4,16 +4,11 @@
 use std::collections::VecDeque;
 
 use xsched_common::gate::{
-    Decision, Evidence, GateView, GateWord, Guard, LONGEST_GAP, Limits, ThreadKind, Turn, Waiter,
-    decide, fence_batch, gap_p95, kernel_time,
+    Decision, Evidence, FENCES, GAPS, GAPS_PER_LOOK, GateView, GateWord, Guard, LONGEST_GAP,
+    Limits, ThreadKind, Turn, Waiter, decide, fence_batch, gap_p95, kernel_time,
 };
 use xsched_common::page::{Edges, Histogram};
 use xsched_common::units::Nanos;
-
-/// Outstanding fences per stream, as in the shim.
-const FENCES: usize = 4;
-/// Gaps that the percentile is taken from, as in the shim.
-const GAPS: usize = 64;
 
 /// A process's pages and what its shim remembers.
 pub struct Shim {
@@ -146,7 +141,7 @@ impl Shim {
         }
         self.gaps[self.gap_count % GAPS] = gap.0 as u32;
         self.gap_count += 1;
-        if self.gap_count.is_multiple_of(8) {
+        if self.gap_count.is_multiple_of(GAPS_PER_LOOK) {
             let mut used = self.gaps[..self.gap_count.min(GAPS)].to_vec();
             self.gap = gap_p95(&mut used).filter(|gap| gap.0 > 0);
         }

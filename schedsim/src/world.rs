@@ -80,7 +80,6 @@ pub struct World {
     next_decision: Nanos,
     agent_alive: bool,
     last_beat: Nanos,
-    decisions: u64,
 }
 
 /// Whether a process runs under the shim.
@@ -110,7 +109,6 @@ impl World {
             next_decision: START,
             agent_alive: true,
             last_beat: START,
-            decisions: 0,
         };
         world.device.advance(START);
         world.push(START, Event::Decide);
@@ -162,11 +160,6 @@ impl World {
         self.now
     }
 
-    /// Decisions of the agent so far.
-    pub fn decisions(&self) -> u64 {
-        self.decisions
-    }
-
     /// Device time that the policy has charged to a process.
     pub fn charged(&self, number: usize) -> Nanos {
         self.memory.charged(id(number)).unwrap_or_default()
@@ -175,11 +168,6 @@ impl World {
     /// How a target goes.
     pub fn slo(&self, number: usize) -> Option<SloVerdict> {
         self.memory.slo(id(number))
-    }
-
-    /// Cap and linger as they are now.
-    pub fn knobs(&self) -> policy::Knobs {
-        self.memory.knobs()
     }
 
     /// What a gate allows now.
@@ -202,13 +190,6 @@ impl World {
     /// Changes how the device is shared.
     pub fn set_settings(&mut self, settings: DeviceSettings) {
         self.settings = settings;
-        self.push(self.now, Event::Decide);
-    }
-
-    /// kill -9 of a process: its kernels in flight run on.
-    pub fn kill(&mut self, number: usize) {
-        self.clients[number].doing = Doing::Gone;
-        self.clients[number].shim = None;
         self.push(self.now, Event::Decide);
     }
 
@@ -377,7 +358,6 @@ impl World {
         if !self.agent_alive {
             return;
         }
-        self.decisions += 1;
         self.last_beat = Nanos(self.now.0 / HEARTBEAT.0 * HEARTBEAT.0);
         let now = self.now;
         let mut states = Vec::with_capacity(self.clients.len());

@@ -8,6 +8,15 @@ use crate::units::Nanos;
 /// request: the longest linger.
 pub const LONGEST_GAP: Nanos = Nanos::from_millis(5);
 
+/// Gaps that the percentile is taken from: the last so many.
+pub const GAPS: usize = 64;
+/// Gaps from one look at the percentile to the next.
+pub const GAPS_PER_LOOK: usize = 8;
+
+/// Outstanding fences per stream. With one behind every quarter of the cap
+/// ([`fence_batch`]) they cover a cap's worth of commands.
+pub const FENCES: usize = 4;
+
 /// How a completion became known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {

@@ -13,5 +13,7 @@ pub use decide::{
     Decision, GateView, Guard, Limits, ThreadKind, Turn, Waiter, decide, stall_limit,
     trickle_interval,
 };
-pub use measure::{Evidence, LONGEST_GAP, fence_batch, gap_p95, kernel_time};
+pub use measure::{
+    Evidence, FENCES, GAPS, GAPS_PER_LOOK, LONGEST_GAP, fence_batch, gap_p95, kernel_time,
+};
 pub use word::{GateMode, GateWord, MAX_CAP};

@@ -5,14 +5,12 @@ use std::sync::atomic::{
     Ordering::{Relaxed, SeqCst},
 };
 
-use xsched_common::gate::{Evidence, LONGEST_GAP, gap_p95, kernel_time};
+use xsched_common::gate::{Evidence, GAPS, GAPS_PER_LOOK, LONGEST_GAP, gap_p95, kernel_time};
 use xsched_common::page::{DeviceStatus, Edges, Settled};
 use xsched_common::units::{DeviceIndex, Nanos};
 
 use crate::page::Session;
 use crate::process::Process;
-
-const GAPS: usize = 64;
 
 /// One device as this process uses it. The times are heuristics that several
 /// threads update without a lock; a lost update costs one sample.
@@ -139,19 +137,19 @@ impl DeviceWork {
         if gap > LONGEST_GAP {
             return;
         }
-        let n = self.gap_count.fetch_add(1, Relaxed);
+        let n = self.gap_count.fetch_add(1, Relaxed) as usize;
         status.short_gaps.fetch_add(1, Relaxed);
-        if let Some(slot) = self.gaps.get(n as usize % GAPS) {
+        if let Some(slot) = self.gaps.get(n % GAPS) {
             slot.store(gap.0 as u32, Relaxed);
         }
-        if n % 8 != 7 {
+        if !(n + 1).is_multiple_of(GAPS_PER_LOOK) {
             return;
         }
         let mut sorted = [0; GAPS];
         for (to, from) in sorted.iter_mut().zip(&self.gaps) {
             *to = from.load(Relaxed);
         }
-        let used = (n as usize + 1).min(GAPS);
+        let used = (n + 1).min(GAPS);
         if let Some(gap) = sorted.get_mut(..used).and_then(gap_p95) {
             status.gap_ns.store(gap.0, Relaxed);
         }

@@ -5,10 +5,8 @@ use std::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release, SeqCst},
 };
 
+use xsched_common::gate::FENCES;
 use xsched_common::units::DeviceIndex;
-
-/// Outstanding fences per stream.
-const FENCES: usize = 4;
 
 /// Names a stream within the process: never zero, below 2^48.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
