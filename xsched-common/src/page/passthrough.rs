@@ -9,6 +9,8 @@ use core::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 
+use super::scope::Listed;
+
 /// Bytes for all names together, a NUL behind each.
 pub const PASSTHROUGH_LEN: usize = 508;
 
@@ -96,6 +98,15 @@ impl PassthroughList {
     /// Whether it names nothing.
     pub fn is_empty(&self) -> bool {
         self.names[0].load(Relaxed) == 0
+    }
+
+    /// Where a library of this file name stands in the list.
+    pub fn listed(&self, file_name: &[u8]) -> Listed {
+        match self.passes(file_name) {
+            true => Listed::Named,
+            false if self.is_empty() => Listed::NoList,
+            false => Listed::NotNamed,
+        }
     }
 
     /// Whether a name in the list is a prefix of `file_name`. Reads any bytes

@@ -20,12 +20,31 @@ pub enum ListMeaning {
     /// What it names passes the gate.
     #[default]
     Passes = 0,
-    /// What it names is gated, all else passes; a list without names is none,
-    /// and everything is gated.
+    /// What it names is gated, all else passes.
     OnlyGated = 1,
 }
 
+/// Where something stands in a list of names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// In it.
+    Named,
+    /// Not in it.
+    NotNamed,
+    /// The list names nothing.
+    NoList,
+}
+
 impl ListMeaning {
+    /// Whether what is listed so passes the gate. Without a list nothing
+    /// does, whatever it is meant as.
+    pub const fn passes(self, listed: Listed) -> bool {
+        matches!(
+            (self, listed),
+            (ListMeaning::Passes, Listed::Named) | (ListMeaning::OnlyGated, Listed::NotNamed)
+        )
+    }
+
     const fn from_raw(raw: u32) -> ListMeaning {
         match raw {
             1 => ListMeaning::OnlyGated,
@@ -116,19 +135,15 @@ impl GateScope {
 
     /// Whether calls of `symbol` pass the gate. Reads any bytes without harm.
     pub fn passes_api(&self, symbol: &str) -> bool {
-        if self.apis[0].load(Relaxed) == 0 {
-            return false;
-        }
         let hash = api_hash(symbol);
-        let mut named = self.apis.iter().map(|api| api.load(Relaxed));
-        let named = named
-            .by_ref()
-            .take_while(|api| *api != 0)
-            .any(|api| api == hash);
-        match ListMeaning::from_raw(self.api_meaning.load(Relaxed)) {
-            ListMeaning::Passes => named,
-            ListMeaning::OnlyGated => !named,
-        }
+        let mut apis = self.apis.iter().map(|api| api.load(Relaxed));
+        let listed = match apis.next() {
+            None | Some(0) => Listed::NoList,
+            Some(first) if first == hash => Listed::Named,
+            Some(_) if apis.take_while(|api| *api != 0).any(|api| api == hash) => Listed::Named,
+            Some(_) => Listed::NotNamed,
+        };
+        ListMeaning::from_raw(self.api_meaning.load(Relaxed)).passes(listed)
     }
 }
 

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
-use xsched_common::page::{CALLER_SLOTS, ListMeaning, StatusPage};
+use xsched_common::page::{CALLER_SLOTS, StatusPage};
 
 use crate::loader;
 use crate::options::Options;
@@ -111,11 +111,8 @@ fn find(return_address: u64, is_runtime: fn(&loader::Object<'_>) -> bool) -> Cal
 fn named(basename: &[u8]) -> Caller {
     let configured = || {
         session().is_some_and(|s| {
-            let list = &s.control().passthrough;
-            match s.control().scope.libraries() {
-                ListMeaning::OnlyGated if !list.is_empty() => !list.passes(basename),
-                ListMeaning::OnlyGated | ListMeaning::Passes => list.passes(basename),
-            }
+            let listed = s.control().passthrough.listed(basename);
+            s.control().scope.libraries().passes(listed)
         })
     };
     let treatment = if Options::get().passes(basename) || configured() {
