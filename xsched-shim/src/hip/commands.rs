@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use xsched_common::page::Route;
 use xsched_common::units::StreamClass;
 
-use super::exports::{Counting, DefaultStream, Export, Kind, Size, of_trampoline};
+use super::exports::{Counting, Export, Kind, Size, of_trampoline};
 use super::fence::EventFences;
 use super::frame::Frame;
 use super::runtime::{self, call};
@@ -136,14 +136,14 @@ fn copies_little(export: &Export, registers: &Frame) -> bool {
 /// Whether a command on the stream is recorded instead of run: such a
 /// command is not device work, and nothing may be put beside it.
 #[inline(always)]
-fn is_captured(process: &Process, stream: Stream) -> bool {
+pub(super) fn is_captured(process: &Process, stream: Stream) -> bool {
     process.captures.any() && ask_captured(process, stream)
 }
 
 /// The runtime knows best: a stream joins a capture also by waiting for an
 /// event of it.
 #[cold]
-pub(super) fn ask_captured(process: &Process, stream: Stream) -> bool {
+fn ask_captured(process: &Process, stream: Stream) -> bool {
     // The default stream cannot be captured, and asking about it while
     // others are is an error.
     if stream.class.is_default() {
@@ -161,9 +161,4 @@ pub(super) fn ask_captured(process: &Process, stream: Stream) -> bool {
         &raw mut status
     );
     asked == Some(SUCCESS) && status != 0
-}
-
-/// Whether the stream with this handle is being captured, whoever began it.
-pub(super) fn is_capturing(process: &Process, handle: u64) -> bool {
-    ask_captured(process, Stream::new(handle, DefaultStream::Legacy))
 }

@@ -7,7 +7,7 @@ use xsched_common::gate::Evidence;
 use xsched_common::hip::Register;
 use xsched_common::units::{DeviceIndex, Nanos};
 
-use super::commands::is_capturing;
+use super::commands::is_captured;
 use super::exports::{DefaultStream, Direction, Export, Hook, Kind, of_trampoline};
 use super::frame::Frame;
 use super::streams::{self, Stream};
@@ -340,9 +340,8 @@ fn event_record(call: &Call<'_>) -> u64 {
     let result = call.invoke();
     // Asked only after a success: up to HIP 6 the answer replaces the error
     // that the program has yet to read.
-    let captured = || call.process.captures.any() && is_capturing(call.process, stream.handle);
     if status(result) == SUCCESS
-        && !captured()
+        && !is_captured(call.process, stream)
         && let Some(slot) = place
         && let Some(slot) = call.process.streams.index_of(slot)
     {
