@@ -203,7 +203,7 @@ impl Fencing for EventFences<'_> {
             if crowded {
                 break;
             }
-            let is_own = own.is_some_and(|own| std::ptr::eq(own, slot));
+            let is_own = own.is_some_and(|own| own.is(slot));
             if !is_own {
                 self.record(slot, Whose::Other, 1);
             }

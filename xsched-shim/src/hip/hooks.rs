@@ -255,8 +255,7 @@ fn drain_stream(call: &Call<'_>, stream: Stream) -> u64 {
     drop(slots);
     let device = slot.info().device;
     if more {
-        let same =
-            move |s: &StreamSlot| streams::slots(call.process, stream).any(|t| std::ptr::eq(s, t));
+        let same = move |s: &StreamSlot| streams::slots(call.process, stream).any(|t| s.is(t));
         return drain(call, Some(device), same);
     }
     let before = slot.launched();

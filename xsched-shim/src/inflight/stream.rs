@@ -216,6 +216,11 @@ impl StreamSlot {
         self.key.load(Acquire) == key.0
     }
 
+    /// Whether this is that very slot.
+    pub fn is(&self, other: &StreamSlot) -> bool {
+        std::ptr::eq(self, other)
+    }
+
     /// Whether any stream is in the slot.
     pub fn in_use(&self) -> bool {
         !matches!(self.key.load(Acquire), 0 | CLAIMED)

@@ -123,7 +123,7 @@ impl StreamTable {
     /// Those of them that hold a launch on `own` back at a cap, see
     /// [`StreamSlot::fenced_in_flight`].
     pub fn in_flight_before(&self, device: DeviceIndex, own: Option<&StreamSlot>) -> u64 {
-        let is_own = |slot: &StreamSlot| own.is_some_and(|own| std::ptr::eq(own, slot));
+        let is_own = |slot: &StreamSlot| own.is_some_and(|own| own.is(slot));
         self.of(device)
             .map(|slot| match slot.info().ordering {
                 Ordering::Default if !is_own(slot) => slot.fenced_in_flight(),
@@ -150,7 +150,7 @@ impl StreamTable {
     pub fn index_of(&self, slot: &StreamSlot) -> Option<u16> {
         self.slots
             .iter()
-            .position(|s| std::ptr::eq(s, slot))
+            .position(|s| s.is(slot))
             .map(|i| i as u16)
     }
 

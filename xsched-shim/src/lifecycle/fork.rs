@@ -42,7 +42,7 @@ unsafe extern "C" fn in_child() {
     let session = SESSION.swap(std::ptr::null_mut(), Relaxed);
     // SAFETY: null or a session, and sessions are never freed.
     if let Some(session) = unsafe { session.as_ref() } {
-        session.connection.close_in_child();
+        session.connection.hang_up();
     }
     drop_probes();
     if !WIPED_BY_KERNEL.load(Relaxed) {

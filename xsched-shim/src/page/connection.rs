@@ -8,7 +8,7 @@
 //! ours only while the connection beside it still is.
 
 use std::os::fd::{IntoRawFd, OwnedFd};
-use std::sync::atomic::{AtomicU32, Ordering::AcqRel};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::AcqRel};
 
 /// Both descriptors, closed when the last ringer is done with them.
 pub struct Connection {
@@ -16,8 +16,8 @@ pub struct Connection {
     doorbell: Descriptor,
     /// Threads ringing, plus [`CLOSED`].
     users: AtomicU32,
-    /// Whose turn it was to close, once.
-    taken: AtomicU32,
+    /// Whether somebody has closed them, or is about to.
+    hung_up: AtomicBool,
 }
 
 const CLOSED: u32 = 1 << 31;
@@ -29,7 +29,7 @@ impl Connection {
             socket: Descriptor::of(socket),
             doorbell: Descriptor::of(doorbell),
             users: AtomicU32::new(0),
-            taken: AtomicU32::new(0),
+            hung_up: AtomicBool::new(false),
         }
     }
 
@@ -56,10 +56,11 @@ impl Connection {
         self.release();
     }
 
-    /// Closes the copies of a fork's child, where nobody rings any more.
-    /// Without this the parent's death would not end its connection.
-    pub fn close_in_child(&self) {
-        if self.taken.swap(1, AcqRel) == 0 && self.socket.is_ours() {
+    /// Closes both at once, for who knows that nobody rings: the child of a
+    /// fork, whose copies would keep the parent's connection alive beyond its
+    /// death.
+    pub fn hang_up(&self) {
+        if !self.hung_up.swap(true, AcqRel) && self.socket.is_ours() {
             if self.doorbell.is_ours() {
                 self.doorbell.close();
             }
@@ -70,7 +71,7 @@ impl Connection {
     fn release(&self) {
         // Only the last user of a closed connection sees exactly this.
         if self.users.fetch_sub(1, AcqRel) == CLOSED | 1 {
-            self.close_in_child();
+            self.hang_up();
         }
     }
 }
