@@ -59,9 +59,12 @@ fn say(bytes: &[u8]) {
     if !ready {
         return;
     }
-    // SAFETY: the sets are initialised by sigemptyset and sigpending, the
-    // buffer is readable. A signal that our write raised is for this thread,
-    // and taken back; one that was pending before is left to the program.
+    // A signal that our write raises is for this thread, and taken back; one
+    // that was pending before is left to the program.
+    //
+    // SAFETY: sets and the timeout are plain integers, for which zero is
+    // valid, and live as long as the calls; `bytes` is readable; the thread's
+    // mask is put back.
     unsafe {
         let mut fatal: libc::sigset_t = std::mem::zeroed();
         let mut before = fatal;

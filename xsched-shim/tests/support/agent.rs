@@ -291,16 +291,12 @@ fn serve(socket: OwnedFd, id: u64, manner: Manner) -> Option<Client> {
             );
         }
     }
-    // SAFETY: a new descriptor.
-    let doorbell = unsafe {
-        let mut pipe = [0; 2];
-        OwnedFd::from_raw_fd(if manner == Manner::PipeForDoorbell {
-            assert_eq!(libc::pipe2(pipe.as_mut_ptr(), libc::O_NONBLOCK), 0);
-            libc::close(pipe[0]);
-            pipe[1]
-        } else {
-            libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)
-        })
+    let doorbell = match manner {
+        Manner::PipeForDoorbell => {
+            let (_closed, writer) = super::pipe(libc::O_NONBLOCK);
+            writer
+        }
+        _ => super::eventfd(),
     };
     let fds = [&control_fd, &status_fd, &doorbell].map(AsRawFd::as_raw_fd);
     send(&socket, reply, &fds);

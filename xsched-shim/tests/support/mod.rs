@@ -8,6 +8,7 @@ pub mod dialogue;
 pub mod puppet;
 pub mod simulated;
 
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
@@ -156,6 +157,25 @@ impl Guard {
         });
         Guard(sender)
     }
+}
+
+/// A new pipe: the end to read and the end to write.
+pub fn pipe(flags: i32) -> (OwnedFd, OwnedFd) {
+    let mut ends = [-1; 2];
+    // SAFETY: room for two descriptors.
+    let made = unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | flags) };
+    assert_eq!(made, 0);
+    // SAFETY: both are new and owned by nobody else.
+    unsafe { ends.map(|end| OwnedFd::from_raw_fd(end)).into() }
+}
+
+/// A new eventfd that does not block.
+pub fn eventfd() -> OwnedFd {
+    // SAFETY: no memory is passed.
+    let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
+    assert!(fd >= 0);
+    // SAFETY: new and owned by nobody else.
+    unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
 /// Waits until `condition` holds, at most 5 s.
