@@ -13,7 +13,7 @@
 //! - **lease**: a heartbeat that stands still for 250 ms of the waiter's own
 //!   clock means the agent is gone, and the process runs free.
 
-use super::{GateMode, GateWord};
+use super::{GateMode, GateWord, MAX_CAP};
 use crate::units::Nanos;
 
 /// Which thread waits at the gate.
@@ -242,9 +242,11 @@ pub fn decide(limits: &Limits, view: &GateView, waiter: &Waiter) -> Decision {
     Decision::Wait { until }
 }
 
-/// The cap after `doublings` stall escapes.
+/// The cap after `doublings` stall escapes. A kernel that waits for the n-th
+/// launch behind it so gets that after log2 n stalls, in less than a second
+/// whatever n is; more than [`MAX_CAP`] commands are in no hardware queue.
 fn effective_cap(cap: u16, doublings: u8) -> u32 {
-    u32::from(cap) << doublings.min(16)
+    (u32::from(cap) << doublings.min(16)).min(u32::from(MAX_CAP))
 }
 
 #[cfg(test)]
@@ -394,6 +396,10 @@ mod tests {
         v.cap_doublings = 1;
         let w = Waiter::new(Nanos(1), ThreadKind::Worker);
         assert_eq!(decide(&L, &v, &w), Decision::Go);
+        (v.cap_doublings, v.in_flight) = (u8::MAX, u32::from(MAX_CAP) - 1);
+        assert_eq!(decide(&L, &v, &w), Decision::Go);
+        v.in_flight += 1;
+        assert!(matches!(decide(&L, &v, &w), Decision::Wait { .. }));
     }
 
     #[test]
