@@ -9,15 +9,17 @@
 use std::arch::{asm, global_asm};
 use std::cell::Cell;
 
+use crate::gate::Mark;
+
 global_asm!(
     "    .section .tbss.xsched_thread,\"awT\",@nobits",
     "    .p2align 3",
     "    .globl xsched_thread",
     "    .hidden xsched_thread",
     "    .type xsched_thread, @object",
-    "    .size xsched_thread, 16",
+    "    .size xsched_thread, 48",
     "xsched_thread:",
-    "    .zero 16",
+    "    .zero 48",
     "    .text",
 );
 
@@ -30,9 +32,11 @@ pub struct Thread {
     /// handler that launches must not queue behind the very thread that it
     /// interrupts.
     pub at_gate: Cell<usize>,
+    /// And its place in line there.
+    pub in_line: Mark,
 }
 
-const _: () = assert!(size_of::<Thread>() == 16 && align_of::<Thread>() == 8);
+const _: () = assert!(size_of::<Thread>() == 48 && align_of::<Thread>() == 8);
 
 /// The calling thread's words.
 #[inline(always)]

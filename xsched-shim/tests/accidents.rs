@@ -4,7 +4,7 @@
 mod support;
 
 use std::io::Write;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering::Relaxed;
@@ -53,7 +53,7 @@ fn an_interposer_before_the_shim_is_not_led_in_circles() {
 #[test]
 fn a_closed_standard_error_kills_nobody() {
     let agent = Agent::start();
-    let (reader, writer) = pipe();
+    let (reader, writer) = support::pipe(0);
     drop(reader);
     let mut command = accident("launch", agent.dir());
     command.env("XSCHED_VERBOSE", "1").stderr(writer);
@@ -67,7 +67,7 @@ fn a_closed_standard_error_kills_nobody() {
 #[test]
 fn a_standard_error_that_nobody_reads_holds_nobody_up() {
     let agent = Agent::start();
-    let (reader, writer) = pipe();
+    let (reader, writer) = support::pipe(0);
     // Full to the last byte.
     set_flags(&writer, libc::O_NONBLOCK);
     let mut full = std::fs::File::from(writer.try_clone().expect("dup"));
@@ -101,22 +101,24 @@ fn a_sandboxed_program_keeps_its_errno() {
     );
 }
 
+/// A launch that is tried again after 30 ms is through when one that waits
+/// would be: its thread does not queue behind itself or begin anew.
 #[test]
-fn a_jump_out_of_the_gate_blocks_nobody_for_ever() {
+fn a_jump_out_of_the_gate_holds_nobody_up() {
     let agent = Agent::start();
     let (mut program, client) = joined(&agent, &mut accident("jump", agent.dir()));
     client.set(0, GateMode::Closed);
     program.go_on();
-    let (first, second) = (program.number(), program.number());
-    // The first launch after the jump finds its thread's own stale place
-    // before it; the second waits as any other.
+    let [first, jumps] = program.numbers()[..] else {
+        panic!("two numbers");
+    };
+    let second = program.number();
     let guards = client.status().guards.each_ref().map(|n| n.load(Relaxed));
     assert!(
-        (80..8_000).contains(&first),
-        "{first} ms, {second} ms, {guards:?}, {}",
-        client.device(0).in_flight.load(Relaxed)
+        (80..800).contains(&first) && (80..800).contains(&second),
+        "{first} ms after {jumps} jumps, {second} ms, {guards:?}"
     );
-    assert!((80..2_000).contains(&second), "{second} ms");
+    assert!(jumps >= 1);
     assert_eq!(client.device(0).waiting.load(Relaxed), 0);
     program.go_on();
     program.end();
@@ -195,15 +197,6 @@ fn a_doorbell_that_could_block_or_kill_is_refused() {
     assert!(puppet.run("launch 5 0") < Duration::from_millis(15));
     assert_eq!(agent.client(0).status().launch_totals().total(), 0);
     puppet.quit();
-}
-
-fn pipe() -> (OwnedFd, OwnedFd) {
-    let mut ends = [0; 2];
-    // SAFETY: two new descriptors, checked.
-    unsafe {
-        assert_eq!(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC), 0);
-        (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1]))
-    }
 }
 
 fn set_flags(fd: &OwnedFd, flags: i32) {

@@ -113,11 +113,18 @@ fn the_agent_may_turn_its_lists_round_and_name_functions() {
     scope
         .set_apis(Passes, &["hipMemsetAsync", "hipLaunchKernel"])
         .expect("room");
+    let routes = || client.status().launch_totals().by_route;
+    let [gated_before, passed_before] = routes();
     assert!(puppet.run("launch 50 0") < Duration::from_millis(10));
     scope
         .set_apis(OnlyGated, &["hipMemsetAsync"])
         .expect("room");
     assert!(puppet.run("launch 50 0") < Duration::from_millis(10));
+    assert_eq!(routes(), [gated_before, passed_before + 100]);
+    client.set(0, GateMode::Open);
+    puppet.run("launch 5 0");
+    assert_eq!(routes(), [gated_before + 5, passed_before + 100]);
+    client.set(0, GateMode::Closed);
     // Nothing in flight, so that no guard but the trickle lets anything pass.
     puppet.run("sync");
     scope

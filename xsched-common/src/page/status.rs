@@ -13,7 +13,8 @@ use crate::units::{DeviceIndex, Nanos, PciAddress};
 pub enum Route {
     /// Through the gate.
     Gated = 0,
-    /// Past it, on purpose: a passthrough library, a collective, a capture.
+    /// Past it, on purpose: a passthrough library, a collective, a capture; a
+    /// passthrough function where the gate was not open.
     Passthrough = 1,
 }
 

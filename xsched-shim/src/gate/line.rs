@@ -1,5 +1,6 @@
 //! Who waits at one device's gate, first come first served.
 
+use std::cell::Cell;
 use std::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, SeqCst},
@@ -13,7 +14,7 @@ const PLACES: usize = 64;
 
 /// A first in line that has not looked for so long is gone: a signal handler
 /// jumped out of its wait (siglongjmp), or ended the thread. A living one
-/// looks at least once per lease.
+/// looks every [`xsched_common::gate::Limits::look`].
 const GONE: Nanos = Nanos::from_secs(1);
 
 /// In a place's word beside its number: its thread is counted as waiting.
@@ -36,20 +37,65 @@ pub struct Line {
     doublings: AtomicU64,
 }
 
-/// A thread's place in a [`Line`], given up when dropped.
-pub struct Place<'a> {
-    line: &'a Line,
-    /// The status page's count of threads that wait.
-    waiting: &'a AtomicU32,
-    number: u64,
-    place: Option<&'a AtomicU64>,
-    sleeps: Sleeps,
+/// Where a thread stands in line, kept with the thread: if a signal handler
+/// jumps out of the wait, its next one finds what it has left behind.
+#[repr(C)]
+pub struct Mark {
+    /// The number above [`SLEEPS`], or zero: it stands nowhere.
+    word: Cell<u64>,
+    /// When it came.
+    arrived: Cell<u64>,
+    /// Where that word stands; `None` beyond the room, or turned out.
+    place: Cell<Option<&'static AtomicU64>>,
+    /// The status page's count of threads that wait there.
+    waiting: Cell<Option<&'static AtomicU32>>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Sleeps {
-    No,
-    Counted,
+/// A thread's place in a [`Line`], given up when dropped.
+pub struct Place<'a> {
+    line: &'static Line,
+    mark: &'a Mark,
+}
+
+impl Mark {
+    /// A thread that stands nowhere; all bytes zero.
+    #[cfg(test)]
+    const NOWHERE: Mark = Mark {
+        word: Cell::new(0),
+        arrived: Cell::new(0),
+        place: Cell::new(None),
+        waiting: Cell::new(None),
+    };
+
+    /// Forgets the place: the thread is the child of a fork, and the place
+    /// its parent's.
+    pub fn forget(&self) {
+        self.word.set(0);
+        self.place.set(None);
+        self.waiting.set(None);
+    }
+
+    /// Gives the place up, if there is one.
+    fn leave(&self) {
+        let word = self.word.replace(0);
+        let turned_out = self
+            .place
+            .take()
+            .is_some_and(|p| p.compare_exchange(word, 0, SeqCst, Relaxed).is_err());
+        if let Some(waiting) = self.waiting.take()
+            && word & SLEEPS != 0
+            && !turned_out
+        {
+            waiting.fetch_sub(1, SeqCst);
+        }
+    }
+
+    /// Since when a wait by the same count goes on that the thread has jumped
+    /// out of.
+    fn left_since(&self, waiting: &AtomicU32) -> Option<Nanos> {
+        let same = self.waiting.get().is_some_and(|w| std::ptr::eq(w, waiting));
+        (self.word.get() != 0 && same).then(|| Nanos(self.arrived.get()))
+    }
 }
 
 impl Line {
@@ -64,21 +110,29 @@ impl Line {
         }
     }
 
-    /// Queues the calling thread, which counts in `waiting` once it sleeps.
-    pub fn enter<'a>(&'a self, now: Nanos, waiting: &'a AtomicU32) -> Place<'a> {
+    /// Queues the thread whose mark this is; it counts in `waiting` once it
+    /// sleeps. What it has left of a wait that it jumped out of is cleared
+    /// first, and the new wait goes on from there: one that is interrupted
+    /// over and over must end as well.
+    pub fn enter<'a>(
+        &'static self,
+        now: Nanos,
+        waiting: &'static AtomicU32,
+        mark: &'a Mark,
+    ) -> Place<'a> {
+        let arrived = mark.left_since(waiting).unwrap_or(now);
+        mark.leave();
         // Only by the first to come: whoever joins a line must not vouch for
         // one in it that is gone.
         if self.places.iter().all(|p| p.load(SeqCst) == 0) {
             self.looked.store(now.0, Relaxed);
         }
-        let number = (self.next.fetch_add(1, SeqCst) + 1) << 1;
-        Place {
-            line: self,
-            waiting,
-            number,
-            place: self.take_place(number),
-            sleeps: Sleeps::No,
-        }
+        let word = (self.next.fetch_add(1, SeqCst) + 1) << 1;
+        mark.arrived.set(arrived.0);
+        mark.waiting.set(Some(waiting));
+        mark.word.set(word);
+        mark.place.set(self.take_place(word));
+        Place { line: self, mark }
     }
 
     fn take_place(&self, word: u64) -> Option<&AtomicU64> {
@@ -91,12 +145,12 @@ impl Line {
     pub fn others_than(&self, place: &Place<'_>) -> bool {
         self.places.iter().any(|p| {
             let number = p.load(SeqCst) & !SLEEPS;
-            number != 0 && number != place.number
+            number != 0 && number != place.number()
         })
     }
 
     /// Takes the first in line away if it is gone.
-    fn turn_out(&self, now: Nanos, waiting: &AtomicU32) {
+    fn turn_out(&self, now: Nanos, waiting: Option<&AtomicU32>) {
         if now.since(Nanos(self.looked.load(Relaxed))) < GONE {
             return;
         }
@@ -110,6 +164,7 @@ impl Line {
         if let Some((word, place)) = first
             && place.compare_exchange(word, 0, SeqCst, Relaxed).is_ok()
             && word & SLEEPS != 0
+            && let Some(waiting) = waiting
         {
             waiting.fetch_sub(1, SeqCst);
         }
@@ -146,17 +201,21 @@ impl Line {
 }
 
 impl Place<'_> {
+    /// When the thread came.
+    pub fn arrived(&self) -> Nanos {
+        Nanos(self.mark.arrived.get())
+    }
+
     /// Whether this thread is the first in line.
-    pub fn turn(&mut self, now: Nanos) -> Turn {
-        if self.place.is_none() {
-            self.place = self.line.take_place(self.word());
+    pub fn turn(&self, now: Nanos) -> Turn {
+        let Mark { place, waiting, .. } = self.mark;
+        if place.get().is_none() {
+            place.set(self.line.take_place(self.mark.word.get()));
         }
-        let ahead = |p: &AtomicU64| {
-            let number = p.load(SeqCst) & !SLEEPS;
-            number != 0 && number < self.number
-        };
-        if self.place.is_none() || self.line.places.iter().any(ahead) {
-            self.line.turn_out(now, self.waiting);
+        let number = self.number();
+        let ahead = |p: &AtomicU64| (1..number).contains(&(p.load(SeqCst) & !SLEEPS));
+        if place.get().is_none() || self.line.places.iter().any(ahead) {
+            self.line.turn_out(now, waiting.get());
             Turn::Behind
         } else {
             self.line.looked.store(now.0, Relaxed);
@@ -165,39 +224,31 @@ impl Place<'_> {
     }
 
     /// The thread is about to sleep: counts it as waiting, once.
-    pub fn sleeps(&mut self) {
-        if self.sleeps == Sleeps::Counted {
+    pub fn sleeps(&self) {
+        let before = self.mark.word.get();
+        let Some(waiting) = self.mark.waiting.get().filter(|_| before & SLEEPS == 0) else {
             return;
-        }
-        self.waiting.fetch_add(1, SeqCst);
-        let before = self.word();
-        self.sleeps = Sleeps::Counted;
-        if let Some(place) = self.place
+        };
+        waiting.fetch_add(1, SeqCst);
+        let word = before | SLEEPS;
+        self.mark.word.set(word);
+        if let Some(place) = self.mark.place.get()
             && place
-                .compare_exchange(before, self.word(), SeqCst, Relaxed)
+                .compare_exchange(before, word, SeqCst, Relaxed)
                 .is_err()
         {
-            self.place = None;
+            self.mark.place.set(None);
         }
     }
 
-    fn word(&self) -> u64 {
-        match self.sleeps {
-            Sleeps::No => self.number,
-            Sleeps::Counted => self.number | SLEEPS,
-        }
+    fn number(&self) -> u64 {
+        self.mark.word.get() & !SLEEPS
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let word = self.word();
-        let turned_out = self
-            .place
-            .is_some_and(|p| p.compare_exchange(word, 0, SeqCst, Relaxed).is_err());
-        if self.sleeps == Sleeps::Counted && !turned_out {
-            self.waiting.fetch_sub(1, SeqCst);
-        }
+        self.mark.leave();
     }
 }
 
@@ -208,15 +259,44 @@ mod tests {
 
     const NOW: Nanos = Nanos::from_secs(100);
 
+    struct Gate {
+        line: &'static Line,
+        waiting: &'static AtomicU32,
+    }
+
+    impl Gate {
+        fn new() -> Gate {
+            Gate {
+                line: Box::leak(Box::new(Line::new())),
+                waiting: Box::leak(Box::new(AtomicU32::new(0))),
+            }
+        }
+
+        /// Another thread comes.
+        fn enter(&self, now: Nanos) -> Place<'static> {
+            self.come_again(now, Box::leak(Box::new(Mark::NOWHERE)))
+        }
+
+        fn come_again<'a>(&self, now: Nanos, mark: &'a Mark) -> Place<'a> {
+            self.line.enter(now, self.waiting, mark)
+        }
+
+        fn waiting(&self) -> u32 {
+            self.waiting.load(SeqCst)
+        }
+
+        fn is_empty(&self) -> bool {
+            self.line.places.iter().all(|p| p.load(SeqCst) == 0)
+        }
+    }
+
     #[test]
     fn first_come_first_served_even_if_some_leave() {
-        let (line, waiting) = (Line::new(), AtomicU32::new(0));
-        let enter = || line.enter(NOW, &waiting);
-        let mut a = enter();
-        assert!(!line.others_than(&a));
-        let mut b = enter();
-        let mut c = enter();
-        assert!(line.others_than(&a));
+        let gate = Gate::new();
+        let a = gate.enter(NOW);
+        assert!(!gate.line.others_than(&a));
+        let (b, c) = (gate.enter(NOW), gate.enter(NOW));
+        assert!(gate.line.others_than(&a));
         assert_eq!(
             (a.turn(NOW), b.turn(NOW), c.turn(NOW)),
             (Turn::First, Turn::Behind, Turn::Behind)
@@ -229,63 +309,116 @@ mod tests {
 
     #[test]
     fn threads_beyond_the_room_get_a_place_later() {
-        let (line, waiting) = (Line::new(), AtomicU32::new(0));
-        let mut placed: Vec<_> = (0..PLACES).map(|_| line.enter(NOW, &waiting)).collect();
-        let mut late = line.enter(NOW, &waiting);
+        let gate = Gate::new();
+        let mut placed: Vec<_> = (0..PLACES).map(|_| gate.enter(NOW)).collect();
+        let late = gate.enter(NOW);
         assert_eq!(late.turn(NOW), Turn::Behind);
         late.sleeps();
         placed.clear();
         assert_eq!(late.turn(NOW), Turn::First);
         drop(late);
-        assert_eq!(waiting.load(SeqCst), 0);
+        assert_eq!(gate.waiting(), 0);
     }
 
     #[test]
     fn who_waits_is_counted_once() {
-        let (line, waiting) = (Line::new(), AtomicU32::new(0));
-        let mut a = line.enter(NOW, &waiting);
-        let b = line.enter(NOW, &waiting);
+        let gate = Gate::new();
+        let (a, b) = (gate.enter(NOW), gate.enter(NOW));
         a.sleeps();
         a.sleeps();
-        assert_eq!(waiting.load(SeqCst), 1);
+        assert_eq!(gate.waiting(), 1);
         drop(b);
         drop(a);
-        assert_eq!(waiting.load(SeqCst), 0);
-        assert!(line.places.iter().all(|p| p.load(SeqCst) == 0));
+        assert!(gate.waiting() == 0 && gate.is_empty());
     }
 
-    /// A thread that was jumped out of its wait never gives its place up.
+    /// A thread that was jumped out of its wait and waits no more.
     #[test]
     fn one_that_is_gone_is_turned_out() {
-        let (line, waiting) = (Line::new(), AtomicU32::new(0));
-        let mut gone = line.enter(NOW, &waiting);
+        let gate = Gate::new();
+        let gone = gate.enter(NOW);
         assert_eq!(gone.turn(NOW), Turn::First);
         gone.sleeps();
-        let mut next = line.enter(NOW, &waiting);
+        let next = gate.enter(NOW);
         assert_eq!(next.turn(NOW + Nanos::from_millis(900)), Turn::Behind);
         assert_eq!(next.turn(NOW + GONE), Turn::Behind, "finds it out");
         assert_eq!(next.turn(NOW + GONE), Turn::First);
-        assert_eq!(waiting.load(SeqCst), 0);
+        assert_eq!(gate.waiting(), 0);
         // It was only late: nothing is counted twice.
         drop(gone);
         drop(next);
-        assert_eq!(waiting.load(SeqCst), 0);
+        assert_eq!(gate.waiting(), 0);
     }
 
     /// However many come behind it.
     #[test]
     fn newcomers_do_not_keep_one_that_is_gone() {
-        let (line, waiting) = (Line::new(), AtomicU32::new(0));
-        let mut gone = line.enter(NOW, &waiting);
+        let gate = Gate::new();
+        let gone = gate.enter(NOW);
         assert_eq!(gone.turn(NOW), Turn::First);
-        let mut next = line.enter(NOW, &waiting);
+        let next = gate.enter(NOW);
         let mut others = Vec::new();
         for ms in (100..=1_000).step_by(100) {
             let now = NOW + Nanos::from_millis(ms);
-            others.push(line.enter(now, &waiting));
+            others.push(gate.enter(now));
             assert_eq!(next.turn(now), Turn::Behind);
         }
         assert_eq!(next.turn(NOW + GONE), Turn::First);
+    }
+
+    /// It neither queues behind itself nor begins its wait anew.
+    #[test]
+    fn one_that_jumped_out_and_comes_again_goes_on_waiting() {
+        let gate = Gate::new();
+        let mark = Mark::NOWHERE;
+        for ms in 0..200 {
+            let now = NOW + Nanos::from_millis(ms);
+            let place = gate.come_again(now, &mark);
+            assert_eq!((place.turn(now), place.arrived()), (Turn::First, NOW));
+            if ms % 3 != 0 {
+                place.sleeps();
+            }
+            assert!(!gate.line.others_than(&place));
+            assert_eq!(gate.waiting(), u32::from(ms % 3 != 0));
+            std::mem::forget(place);
+        }
+        drop(gate.come_again(NOW, &mark));
+        assert!(gate.waiting() == 0 && gate.is_empty());
+        let later = NOW + Nanos::from_secs(9);
+        assert_eq!(gate.come_again(later, &mark).arrived(), later, "it passed");
+    }
+
+    #[test]
+    fn one_that_comes_to_another_gate_leaves_the_first() {
+        let (first, second) = (Gate::new(), Gate::new());
+        let mark = Mark::NOWHERE;
+        let place = first.come_again(NOW, &mark);
+        place.sleeps();
+        std::mem::forget(place);
+        let later = NOW + Nanos::from_millis(5);
+        let place = second.come_again(later, &mark);
+        assert!(first.waiting() == 0 && first.is_empty());
+        assert_eq!((place.turn(later), place.arrived()), (Turn::First, later));
+    }
+
+    /// Others have turned it out long ago.
+    #[test]
+    fn one_that_comes_again_late_is_not_counted_twice() {
+        let gate = Gate::new();
+        let mark = Mark::NOWHERE;
+        let place = gate.come_again(NOW, &mark);
+        place.sleeps();
+        std::mem::forget(place);
+        let other = gate.enter(NOW);
+        other.sleeps();
+        assert_eq!(other.turn(NOW + GONE), Turn::Behind);
+        assert_eq!(other.turn(NOW + GONE), Turn::First);
+        let place = gate.come_again(NOW + GONE, &mark);
+        assert_eq!(place.turn(NOW + GONE), Turn::Behind);
+        assert_eq!(gate.waiting(), 1);
+        drop(other);
+        drop(place);
+        assert!(gate.waiting() == 0 && gate.is_empty());
     }
 
     #[test]

@@ -6,13 +6,13 @@
 mod line;
 mod wait;
 
-pub use line::Line;
+pub use line::{Line, Mark};
 pub use wait::wake;
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use xsched_common::gate::GateWord;
-use xsched_common::page::DeviceStatus;
+use xsched_common::page::{DeviceStatus, Route};
 use xsched_common::units::DeviceIndex;
 
 use crate::inflight::{Activation, StreamSlot};
@@ -56,27 +56,28 @@ const PUBLISH_EVERY: u64 = 16;
 /// Launches between two looks at the heartbeat while the device never idles.
 const CHECK_EVERY: u64 = 4096;
 
-/// Returns when the command may be handed to the runtime, and counts it.
-/// `fencing` is asked for only at a gate that is not open.
+/// Returns when the command may be handed to the runtime, and counts it; how
+/// it went on. `fencing` is asked for only at a gate that is not open.
 #[inline(always)]
 pub fn admit<F: Fencing>(
     process: &'static Process,
     session: &'static Session,
     command: Command<'_>,
     fencing: impl FnOnce(&'static Process) -> F,
-) {
+) -> Route {
     let device = usize::from(command.device.0);
     let (Some(control), Some(status)) = (
         session.control().devices.get(device),
         session.status().devices.get(device),
     ) else {
-        return;
+        return Route::Gated;
     };
+    let mut route = Route::Gated;
     if !GateWord(control.word.load(Acquire)).is_open() {
-        wait::pass(process, session, command, fencing);
+        route = wait::pass(process, session, command, fencing);
     }
     let Some(stream) = command.stream else {
-        return;
+        return route;
     };
     let n = stream.launch();
     if !status.activity().active {
@@ -88,6 +89,7 @@ pub fn admit<F: Fencing>(
             check_lease(session);
         }
     }
+    route
 }
 
 #[cold]

@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use xsched_common::gate::{
     Decision, Evidence, GateView, GateWord, Guard, Limits, Turn, Waiter, decide, fence_batch,
 };
-use xsched_common::page::{DeviceControl, DeviceStatus};
+use xsched_common::page::{DeviceControl, DeviceStatus, Route};
 use xsched_common::units::Nanos;
 
-use super::{Command, Fencing, Line};
+use super::{Command, Fencing, Line, Mark};
 use crate::inflight::DeviceWork;
 use crate::page::Session;
 use crate::process::Process;
@@ -21,16 +21,16 @@ const BEHIND_POLL: Nanos = Nanos::from_millis(1);
 
 /// What belongs to one device.
 struct Parts<'a> {
-    process: &'a Process,
-    session: &'a Session,
-    control: &'a DeviceControl,
-    status: &'a DeviceStatus,
-    work: &'a DeviceWork,
-    line: &'a Line,
+    process: &'static Process,
+    session: &'static Session,
+    control: &'static DeviceControl,
+    status: &'static DeviceStatus,
+    work: &'static DeviceWork,
+    line: &'static Line,
     command: Command<'a>,
 }
 
-/// Returns when the command may go.
+/// Returns when the command may go, and whether it went past the gate.
 #[cold]
 #[inline(never)]
 pub fn pass<F: Fencing>(
@@ -38,7 +38,7 @@ pub fn pass<F: Fencing>(
     session: &'static Session,
     command: Command<'_>,
     fencing: impl FnOnce(&'static Process) -> F,
-) {
+) -> Route {
     let device = usize::from(command.device.0);
     let (Some(control), Some(status), Some(work), Some(line)) = (
         session.control().devices.get(device),
@@ -46,34 +46,38 @@ pub fn pass<F: Fencing>(
         process.devices.get(device),
         process.lines.get(device),
     ) else {
-        return;
+        return Route::Gated;
     };
     // Asked here and not at each launch: an open gate has nothing to pass.
     if session.control().scope.passes_api(command.symbol) {
-        return;
+        return Route::Passthrough;
     }
     let here = sys::stack_pointer();
-    let waiting = tls::with(|thread| thread.at_gate.get());
-    if waiting != 0 && is_inside(waiting, here) {
-        return;
-    }
-    tls::with(|thread| thread.at_gate.set(here));
-    let unseen = sys::Unseen::new();
-    crate::callers::heed(session);
-    wait(
-        &Parts {
-            process,
-            session,
-            control,
-            status,
-            work,
-            line,
-            command,
-        },
-        &fencing(process),
-    );
-    drop(unseen);
-    tls::with(|thread| thread.at_gate.set(0));
+    tls::with(|thread| {
+        let waiting = thread.at_gate.get();
+        if waiting != 0 && is_inside(waiting, here) {
+            return;
+        }
+        thread.at_gate.set(here);
+        let unseen = sys::Unseen::new();
+        crate::callers::heed(session);
+        wait(
+            &Parts {
+                process,
+                session,
+                control,
+                status,
+                work,
+                line,
+                command,
+            },
+            &fencing(process),
+            &thread.in_line,
+        );
+        drop(unseen);
+        thread.at_gate.set(0);
+    });
+    Route::Gated
 }
 
 /// Whether a wait that began at `waiting` on this thread's stack goes on while
@@ -83,10 +87,10 @@ fn is_inside(waiting: usize, here: usize) -> bool {
     here < waiting || sys::on_signal_stack()
 }
 
-fn wait(parts: &Parts<'_>, fencing: &impl Fencing) {
-    let arrived = sys::now();
-    let mut place = parts.line.enter(arrived, &parts.status.waiting);
-    let waiter = Waiter::new(arrived, sys::thread_kind());
+fn wait(parts: &Parts<'_>, fencing: &impl Fencing, mark: &Mark) {
+    let began = sys::now();
+    let place = parts.line.enter(began, &parts.status.waiting, mark);
+    let waiter = Waiter::new(place.arrived(), sys::thread_kind());
     let device = parts.command.device;
     parts.work.begin(parts.session, parts.status, device);
     if let Some(own) = parts.command.stream {
@@ -95,7 +99,7 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing) {
     }
 
     let mut slept = false;
-    let mut watch = Watch::new(arrived);
+    let mut watch = Watch::new(began);
     loop {
         // The process has left the agent: it exits, or another thread found
         // the lease expired.
@@ -151,7 +155,7 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing) {
     if slept {
         let status = parts.session.status();
         status.waits.fetch_add(1, Relaxed);
-        status.gate_waits.record(sys::now().since(arrived));
+        status.gate_waits.record(sys::now().since(began));
     }
 }
 
@@ -160,7 +164,7 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing) {
 /// which a busy machine did not let the thread run, for two looks are needed
 /// before another thread's stream can be fenced.
 struct Watch {
-    arrived: Nanos,
+    began: Nanos,
     looked: Nanos,
     blind_until: Nanos,
 }
@@ -171,9 +175,9 @@ const LATE: Nanos = Nanos::from_millis(2);
 const MOST_BLIND: Nanos = Nanos::from_millis(100);
 
 impl Watch {
-    const fn new(arrived: Nanos) -> Watch {
+    const fn new(began: Nanos) -> Watch {
         Watch {
-            arrived,
+            began,
             looked: Nanos::ZERO,
             blind_until: Nanos::ZERO,
         }
@@ -183,7 +187,7 @@ impl Watch {
     fn blind_until(&mut self, turn: Turn, now: Nanos) -> Nanos {
         if turn == Turn::First {
             if now.since(self.looked) > LATE {
-                self.blind_until = now.min(self.arrived + MOST_BLIND);
+                self.blind_until = now.min(self.began + MOST_BLIND);
             }
             self.looked = now;
         }

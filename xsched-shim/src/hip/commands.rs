@@ -88,18 +88,18 @@ unsafe fn gated(
         callers::heed(session);
         return;
     }
-    count(session, caller, export, Route::Gated, stream.class);
-    if copies_little(export, registers) {
-        return;
-    }
-    if let Some((device, slot)) = streams::place(process, stream) {
+    let mut route = Route::Gated;
+    if !copies_little(export, registers)
+        && let Some((device, slot)) = streams::place(process, stream)
+    {
         let command = Command {
             device,
             stream: slot,
             symbol: export.symbol,
         };
-        gate::admit(process, session, command, EventFences::new);
+        route = gate::admit(process, session, command, EventFences::new);
     }
+    count(session, caller, export, route, stream.class);
 }
 
 #[inline(always)]

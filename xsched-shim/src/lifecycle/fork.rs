@@ -44,6 +44,8 @@ unsafe extern "C" fn in_child() {
     if let Some(session) = unsafe { session.as_ref() } {
         session.connection.hang_up();
     }
+    // A signal handler that forks amid a wait: the place is the parent's.
+    crate::tls::with(|thread| thread.in_line.forget());
     drop_probes();
     if !WIPED_BY_KERNEL.load(Relaxed) {
         // SAFETY: the child's only thread is here.
