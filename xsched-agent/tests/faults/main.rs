@@ -17,6 +17,7 @@ mod hostile;
 mod identity;
 mod limits;
 mod namespaces;
+mod suspended;
 mod versions;
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
