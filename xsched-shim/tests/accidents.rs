@@ -124,6 +124,23 @@ fn a_jump_out_of_the_gate_holds_nobody_up() {
     program.end();
 }
 
+/// The thread is unwound through the wait, which gives its place up.
+#[test]
+fn a_thread_may_end_at_the_gate() {
+    let agent = Agent::start();
+    let (mut program, client) = joined(&agent, &mut accident("end", agent.dir()));
+    client.set(0, GateMode::Closed);
+    program.go_on();
+    let [result, waited] = program.numbers()[..] else {
+        panic!("two numbers");
+    };
+    assert_eq!(result, 7, "what it ended with");
+    assert!((14..500).contains(&waited), "{waited} ms behind nobody");
+    assert_eq!(client.device(0).waiting.load(Relaxed), 0);
+    program.go_on();
+    program.end();
+}
+
 #[test]
 fn exit_frees_who_waits() {
     let agent = Agent::start();

@@ -118,6 +118,32 @@ static void *wait_at_gate(void *data) {
     launch(1);
     return NULL;
 }
+
+/* A signal that ends its thread, which waits at the gate: the way to cancel a
+   thread where pthread_cancel is missing or not trusted. */
+static void end_thread(int signal) { (void)signal; pthread_exit((void *)7); }
+
+static int end_at_the_gate(void) {
+    pthread_t thread;
+    void *result = NULL;
+    launch(1); /* joins */
+    hipDeviceSynchronize();
+    printf("joined\n");
+    fflush(stdout);
+    getchar(); /* until the gate is closed */
+    signal(SIGUSR1, end_thread);
+    pthread_create(&thread, NULL, wait_at_gate, NULL);
+    usleep(30000);
+    pthread_kill(thread, SIGUSR1);
+    pthread_join(thread, &result);
+    long begun = now_ms();
+    launch(1);
+    printf("%d %ld\n", (int)(intptr_t)result, now_ms() - begun);
+    fflush(stdout);
+    getchar();
+    return 0;
+}
+
 static pthread_t waiter;
 static long exit_begun;
 static void join_waiter(void) {
@@ -144,6 +170,7 @@ int main(int argc, char **argv) {
     if (!strcmp(what, "lookup")) return look_up(argv[2]);
     if (!strcmp(what, "sandbox")) return in_a_sandbox();
     if (!strcmp(what, "jump")) return jump_out();
+    if (!strcmp(what, "end")) return end_at_the_gate();
     if (!strcmp(what, "exit")) return exit_beside_a_waiter();
     if (!strcmp(what, "launch")) return printf("%d\n", launch(5)), 0;
     return 2;
