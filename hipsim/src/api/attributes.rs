@@ -113,7 +113,11 @@ unsafe fn tell(
     of: Option<&Allocation>,
 ) -> Result {
     let on_host = of.is_some_and(|of| of.kind != Kind::Device);
-    let has_it = if attribute == 4 { on_host } else { of.is_some() };
+    let has_it = if attribute == 4 {
+        on_host
+    } else {
+        of.is_some()
+    };
     let start = of.map_or(0, |of| of.start.0);
     let address = if has_it { address } else { 0 };
     // SAFETY: the caller's promise.

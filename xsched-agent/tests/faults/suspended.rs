@@ -19,8 +19,9 @@ fn a_suspended_program_trickles_by_thread() {
     puppet.run("launch 1 0");
     puppet.run("sync");
     let pid = puppet.pid();
-    let settled =
-        agent.ask_raw(&format!(r#"{{"op":"suspend","pid":{pid},"timeout_ms":60000}}"#));
+    let settled = agent.ask_raw(&format!(
+        r#"{{"op":"suspend","pid":{pid},"timeout_ms":60000}}"#
+    ));
     assert_eq!(settled["hold"]["hold"], "suspended", "{settled}");
 
     let mut each = |count, command| -> Vec<_> { (0..count).map(|_| puppet.run(command)).collect() };

@@ -148,10 +148,7 @@ impl StreamTable {
 
     /// A slot's number, for marks that must survive the stream.
     pub fn index_of(&self, slot: &StreamSlot) -> Option<u16> {
-        self.slots
-            .iter()
-            .position(|s| s.is(slot))
-            .map(|i| i as u16)
+        self.slots.iter().position(|s| s.is(slot)).map(|i| i as u16)
     }
 
     /// The slot with this number.
