@@ -60,12 +60,14 @@ pub struct Place<'a> {
 impl Mark {
     /// A thread that stands nowhere; all bytes zero.
     #[cfg(test)]
-    const NOWHERE: Mark = Mark {
-        word: Cell::new(0),
-        arrived: Cell::new(0),
-        place: Cell::new(None),
-        waiting: Cell::new(None),
-    };
+    const fn nowhere() -> Mark {
+        Mark {
+            word: Cell::new(0),
+            arrived: Cell::new(0),
+            place: Cell::new(None),
+            waiting: Cell::new(None),
+        }
+    }
 
     /// Forgets the place: the thread is the child of a fork, and the place
     /// its parent's.
@@ -274,7 +276,7 @@ mod tests {
 
         /// Another thread comes.
         fn enter(&self, now: Nanos) -> Place<'static> {
-            self.come_again(now, Box::leak(Box::new(Mark::NOWHERE)))
+            self.come_again(now, Box::leak(Box::new(Mark::nowhere())))
         }
 
         fn come_again<'a>(&self, now: Nanos, mark: &'a Mark) -> Place<'a> {
@@ -370,7 +372,7 @@ mod tests {
     #[test]
     fn one_that_jumped_out_and_comes_again_goes_on_waiting() {
         let gate = Gate::new();
-        let mark = Mark::NOWHERE;
+        let mark = Mark::nowhere();
         for ms in 0..200 {
             let now = NOW + Nanos::from_millis(ms);
             let place = gate.come_again(now, &mark);
@@ -391,7 +393,7 @@ mod tests {
     #[test]
     fn one_that_comes_to_another_gate_leaves_the_first() {
         let (first, second) = (Gate::new(), Gate::new());
-        let mark = Mark::NOWHERE;
+        let mark = Mark::nowhere();
         let place = first.come_again(NOW, &mark);
         place.sleeps();
         std::mem::forget(place);
@@ -405,7 +407,7 @@ mod tests {
     #[test]
     fn one_that_comes_again_late_is_not_counted_twice() {
         let gate = Gate::new();
-        let mark = Mark::NOWHERE;
+        let mark = Mark::nowhere();
         let place = gate.come_again(NOW, &mark);
         place.sleeps();
         std::mem::forget(place);
