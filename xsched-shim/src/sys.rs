@@ -9,6 +9,14 @@ unsafe extern "C" {
     fn pthread_setcancelstate(state: i32, old: *mut i32) -> i32;
 }
 
+unsafe extern "C-unwind" {
+    /// syscall(2) for where a thread waits: a signal handler may end it there
+    /// (pthread_exit), and is then unwound through us. The libc crate's says
+    /// that nothing is, and callers with destructors would end the process.
+    #[link_name = "syscall"]
+    fn syscall_amid_which_threads_end(number: libc::c_long, ...) -> libc::c_long;
+}
+
 const PTHREAD_CANCEL_DISABLE: i32 = 1;
 
 /// What our system calls must not do to the calling thread: change the
@@ -94,7 +102,7 @@ pub fn futex_wait(word: &AtomicU32, expected: u32, timeout: Nanos) {
     };
     // SAFETY: the word is mapped and aligned, the timeout a valid timespec.
     unsafe {
-        libc::syscall(
+        syscall_amid_which_threads_end(
             libc::SYS_futex,
             word.as_ptr(),
             libc::FUTEX_WAIT,

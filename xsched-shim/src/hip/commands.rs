@@ -21,11 +21,12 @@ use crate::{lifecycle, sys};
 /// and programs wait for them.
 const GATED_COPY: u64 = 64 * 1024;
 
-/// Returns, when the command may go, where it goes.
+/// Returns, when the command may go, where it goes. "C-unwind", because a
+/// thread may end at the gate: a signal handler calls `pthread_exit`.
 ///
 /// # Safety
 /// Called by the trampoline only, with the frame it built.
-pub unsafe extern "C" fn admit(frame: *const Frame) -> usize {
+pub unsafe extern "C-unwind" fn admit(frame: *const Frame) -> usize {
     // SAFETY: the trampoline's frame; its stack arguments are read through
     // the pointer.
     let index = unsafe { (*frame).export } as usize;
