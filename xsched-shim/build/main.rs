@@ -23,6 +23,9 @@ fn main() {
         "cargo::rustc-cdylib-link-arg=-Wl,--version-script={}",
         script.display()
     );
+    // Somebody may open and close the library instead of preloading it:
+    // handlers at exit, strict mode's table and threads at the gate are in it.
+    println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
     fs::write(out.join("trampolines.s"), trampolines(&exports)).expect("OUT_DIR is writable");
     fs::write(out.join("exports.rs"), table(&exports)).expect("OUT_DIR is writable");
 }

@@ -153,6 +153,10 @@ fn needs_nothing_that_a_program_lacks() {
     let strings = sections.strings(endian, &*bytes, link).expect("strings");
     let header = file.elf_header();
     assert_eq!(header.e_machine(endian), elf::EM_X86_64);
+    let stays = |entry: &elf::Dyn64<Endianness>| {
+        entry.tag(endian) == elf::DT_FLAGS_1 && entry.d_val(endian) & elf::DF_1_NODELETE.0 != 0
+    };
+    assert!(dynamic.iter().any(stays), "nothing of it may be unmapped");
     for entry in dynamic {
         if entry.tag(endian) == elf::DT_NEEDED {
             let name = entry.string(endian, strings).expect("a name");
