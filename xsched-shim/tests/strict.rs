@@ -91,6 +91,21 @@ fn profilers_in_the_table_stay_in_the_chain() {
     }
 }
 
+/// As many as README says of the real runtimes, whose tables these are.
+#[test]
+fn every_gated_and_watched_function_is_in_force() {
+    let runtimes = Simulated::install();
+    for (major, entries) in [(6, 101), (7, 114)] {
+        let agent = Agent::start();
+        let mut program = deepbind(&runtimes, major, agent.dir(), "1");
+        program.env("XSCHED_VERBOSE", "1").stdin(Stdio::null());
+        let output = support::run(&mut program);
+        let said = String::from_utf8_lossy(&output.stderr);
+        let expected = format!("strict mode: {entries} entries");
+        assert!(said.contains(&expected), "HIP {major}: {said}");
+    }
+}
+
 #[test]
 fn without_strict_mode_or_without_a_table_the_program_runs_as_ever() {
     let runtimes = Simulated::install();

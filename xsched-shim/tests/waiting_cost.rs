@@ -1,0 +1,51 @@
+//! What the processor spends on a thread that waits at a capped gate and
+//! looks for the end of a kernel (`next_look` in `xsched_common::gate`):
+//! `cargo test --release -p xsched-shim --test waiting_cost -- --nocapture`.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::agent::Agent;
+use support::puppet::Puppet;
+use xsched_common::gate::GateMode;
+
+/// Time on a processor that the process's main thread has had.
+fn on_processor(pid: u32) -> Duration {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).expect("schedstat");
+    let first = text.split(' ').next().expect("three numbers");
+    Duration::from_nanos(first.parse().expect("nanoseconds"))
+}
+
+/// Launches kernels for a second at this cap: the part of a core that it
+/// took, and of the time that the kernels did.
+fn launching(kernel_us: u32, cap: u16) -> (f64, f64) {
+    let agent = Agent::start();
+    let mut puppet = Puppet::start(agent.dir());
+    puppet.run("launch 1 0");
+    puppet.run("sync");
+    agent.client(0).set(0, GateMode::Capped(cap));
+    puppet.run(&format!("kernel_us {kernel_us}"));
+    // T settles.
+    puppet.run("launch 50 0");
+    let kernels = 1_000_000 / kernel_us;
+    let (began, before) = (Instant::now(), on_processor(puppet.pid()));
+    puppet.run(&format!("launch {kernels} 0"));
+    let (took, used) = (began.elapsed(), on_processor(puppet.pid()) - before);
+    let kernels = Duration::from_micros(u64::from(kernels * kernel_us));
+    let device = kernels.as_secs_f64() / took.as_secs_f64();
+    (used.as_secs_f64() / took.as_secs_f64(), device)
+}
+
+#[test]
+fn looking_for_the_end_of_a_kernel_takes_little_of_a_core() {
+    for (kernel_us, cap) in [(60, 9), (300, 2), (300, 1), (5_000, 1)] {
+        let (core, device) = launching(kernel_us, cap);
+        println!(
+            "kernels of {kernel_us} us, cap {cap}: {:.1}% of a core, device busy {:.1}%",
+            core * 100.0,
+            device * 100.0
+        );
+        assert!(core < 0.35, "{kernel_us} us, cap {cap}: {core}");
+    }
+}
