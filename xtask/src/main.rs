@@ -1,5 +1,6 @@
 //! Build, test, demo and bench tasks of this repository.
 
+mod agent;
 mod bench;
 mod build;
 mod build_ebpf;

@@ -2,15 +2,14 @@
 //! docs/. The programs are the demo's; xtop records what the agent says of
 //! them and draws its screens from that.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use serde_json::{Value, json};
+use xsched_common::api::{Change, Request, SharingMode};
+use xsched_common::units::{Nanos, Weight};
 
+use crate::agent;
 use crate::build::{self, Profile};
 use crate::child::Guarded;
 use crate::demo::note;
@@ -79,15 +78,24 @@ fn record(stage: &Stage<'_>, seconds: u64, recording: &Path) -> anyhow::Result<(
     let mut broken = stage.sample(&stage.built("hipsim-versioned"), Shim::With, "normal");
     let broken = Guarded::start(&mut broken, "the program that bypasses the shim")?;
 
-    let steps = json!([
-        { "op": "set_mode", "mode": "slo" },
-        { "op": "set", "pid": service.pid(), "slo_p99_ns": 15_000_000 },
-        { "op": "set", "pid": batch.pid(), "weight": 200 },
-    ]);
-    for step in steps.as_array().into_iter().flatten() {
-        let answer = ask(stage, step)?;
-        if answer["type"] == "error" {
-            note(&format!("refused: {step}: {}", answer["message"]));
+    let slo = Change {
+        pid: service.pid(),
+        slo_p99_ns: Some(Nanos::from_millis(15)),
+        ..Change::default()
+    };
+    let weight = Change {
+        pid: batch.pid(),
+        weight: Some(Weight::new(200)?),
+        ..Change::default()
+    };
+    let mode = SharingMode::Slo;
+    for step in [
+        Request::SetMode { device: None, mode },
+        Request::Set(slo),
+        Request::Set(weight),
+    ] {
+        if let Err(refused) = agent::ask(&stage.run_dir(), &step) {
+            note(&format!("{refused:#}"));
         }
     }
     let snapshots = (seconds * 2).to_string();
@@ -104,18 +112,6 @@ fn record(stage: &Stage<'_>, seconds: u64, recording: &Path) -> anyhow::Result<(
     // They run without end: dropping them ends them.
     drop((service, batch, broken));
     Ok(())
-}
-
-/// The agent's answer to one request.
-fn ask(stage: &Stage<'_>, request: &Value) -> anyhow::Result<Value> {
-    let socket = stage.run_dir().join("api.sock");
-    let mut stream = UnixStream::connect(&socket)
-        .with_context(|| format!("cannot connect to {}", socket.display()))?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    writeln!(stream, "{request}")?;
-    let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer)?;
-    Ok(serde_json::from_str(&answer)?)
 }
 
 fn picture(stage: &Stage<'_>, recording: &Path, size: &str, keys: &str) -> anyhow::Result<Vec<u8>> {

@@ -3,6 +3,7 @@
 //! Every benchmark builds in release, measures what it compares in turns, and
 //! prints medians. Exit code 1 when a bound is missed.
 
+mod dialogue;
 mod gate;
 mod observe;
 mod report;

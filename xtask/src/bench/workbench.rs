@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 
+use crate::agent;
 use crate::build::{self, Built};
 use crate::child::Guarded;
 
@@ -58,9 +59,6 @@ impl<'b> Workbench<'b> {
 
     /// An agent that serves this benchmark.
     pub fn start_agent(&self, options: &[&str]) -> anyhow::Result<Guarded> {
-        // An agent that was killed leaves its socket behind.
-        let socket = self.run_dir().join("api.sock");
-        let _ = std::fs::remove_file(&socket);
         let mut command = Command::new(self.built.file("xsched-agent"));
         command
             .args(options)
@@ -68,7 +66,7 @@ impl<'b> Workbench<'b> {
             .stderr(Stdio::null());
         let agent = Guarded::start(&mut command, "the agent")?;
         let deadline = Instant::now() + Duration::from_secs(10);
-        while !socket.exists() {
+        while !agent::serves(&self.run_dir()) {
             ensure!(
                 Instant::now() < deadline,
                 "the agent does not serve {}",

@@ -7,9 +7,9 @@ use anyhow::{Context as _, ensure};
 
 use super::super::report::Metric;
 use super::super::workbench::{Shim, Workbench, null_runtime};
-use super::launcher::Dialogue;
+use super::launcher::launcher;
 use super::progress;
-use crate::child::Guarded;
+use crate::agent;
 use crate::stats::{median, spread};
 
 /// Pairs of the same work without and with the agent.
@@ -24,7 +24,7 @@ const SETTLING: u64 = 15_000;
 /// agent must probe it.
 pub fn steady(bench: &Workbench<'_>) -> anyhow::Result<Metric> {
     let mut costs = Vec::new();
-    let mut program = Dialogue::launcher(bench, "push", Shim::Without, &[])?;
+    let mut program = launcher(bench, "push", Shim::Without, &[])?;
     let rounds = 20_000_000;
     let each: Result<Vec<f64>, _> = (0..5)
         .map(|_| program.number(&format!("spin {rounds}")))
@@ -75,7 +75,7 @@ pub fn agents_time(bench: &Workbench<'_>) -> anyhow::Result<Metric> {
     let agent = bench.start_agent(&[])?;
     let mut programs = Vec::new();
     for _ in 0..PROGRAMS {
-        let mut program = Dialogue::launcher(bench, "endbr64", Shim::Without, &[])?;
+        let mut program = launcher(bench, "endbr64", Shim::Without, &[])?;
         program.ask(&format!("paced {CALLS_PER_MS} 60000"))?;
         programs.push(program);
     }
@@ -107,7 +107,7 @@ fn processor_time(pid: u32) -> anyhow::Result<Duration> {
 }
 
 /// Probes that must at least be in place.
-const PROBES: u64 = 100;
+const PROBES: u32 = 100;
 
 /// From SIGTERM to the agent's end.
 pub fn stop(bench: &Workbench<'_>) -> anyhow::Result<Metric> {
@@ -118,13 +118,13 @@ pub fn stop(bench: &Workbench<'_>) -> anyhow::Result<Metric> {
     while probes < PROBES {
         let name = format!("copy{}", programs.len());
         null_runtime(&bench.dir.join(&name), &[])?;
-        programs.push(Dialogue::launcher(bench, &name, Shim::Without, &[])?);
+        programs.push(launcher(bench, &name, Shim::Without, &[])?);
         let deadline = Instant::now() + Duration::from_secs(10);
         let before = probes;
         while probes == before {
             ensure!(Instant::now() < deadline, "the agent does not probe {name}");
             std::thread::sleep(Duration::from_millis(50));
-            probes = probes_of(bench)?;
+            probes = agent::snapshot(&bench.run_dir())?.agent.bpf.probes;
         }
     }
     progress(&format!("stopping the agent with {probes} probes"));
@@ -133,16 +133,4 @@ pub fn stop(bench: &Workbench<'_>) -> anyhow::Result<Metric> {
     let took = started.elapsed().as_secs_f64();
     Ok(Metric::at_most("stop_100_probes_s", "s", took, 2.0)
         .detail(format!("{probes} probes on {} images", programs.len())))
-}
-
-/// Probes in place, as the agent says.
-fn probes_of(bench: &Workbench<'_>) -> anyhow::Result<u64> {
-    let mut ps = std::process::Command::new(bench.built.file("xsched-agent"));
-    ps.args(["ps", "--json"])
-        .env("XSCHED_RUN_DIR", bench.run_dir());
-    let out = Guarded::start(&mut ps, "xsched-agent ps")?.finish(Duration::from_secs(10))?;
-    let snapshot: serde_json::Value = serde_json::from_str(&out)?;
-    snapshot["agent"]["bpf"]["probes"]
-        .as_u64()
-        .context("the snapshot counts probes")
 }

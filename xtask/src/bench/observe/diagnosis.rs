@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 
 use super::super::report::Metric;
 use super::super::workbench::{Shim, Workbench, cc};
-use super::launcher::Dialogue;
+use super::launcher::launcher;
 use super::progress;
 use crate::stats::{median, spread};
 
@@ -47,7 +47,7 @@ pub fn measure(bench: &Workbench<'_>) -> anyhow::Result<Vec<Metric>> {
         std::fs::copy(&first, &copy)?;
         libraries.push(copy);
     }
-    let mut program = Dialogue::launcher(bench, "push", Shim::With, &libraries)?;
+    let mut program = launcher(bench, "push", Shim::With, &libraries)?;
     program.number("calls 1")?;
     let (mut seconds, mut mebibytes) = (Vec::new(), Vec::new());
     for run in 1..=RUNS {

@@ -3,7 +3,7 @@
 
 use super::super::report::Metric;
 use super::super::workbench::{Shim, Workbench};
-use super::launcher::{Counted, Dialogue, observing};
+use super::launcher::{Counted, launcher, observing};
 use super::progress;
 
 /// Per thread; a multiple of the launcher's 64 places.
@@ -17,7 +17,7 @@ pub fn measure(bench: &Workbench<'_>) -> anyhow::Result<Metric> {
     let mut unaccounted = 0.0;
     let mut details = Vec::new();
     for keys in ROOM {
-        let mut program = Dialogue::launcher(bench, "push", Shim::Without, &[])?;
+        let mut program = launcher(bench, "push", Shim::Without, &[])?;
         let pid = program.pid().to_string();
         let observer = observing(bench, &["count", &pid, keys])?;
         let ns = program.number(&format!("threads {THREADS} {CALLS}"))?;

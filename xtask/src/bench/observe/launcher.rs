@@ -1,12 +1,12 @@
 //! The observed program, and the observers that are set on it.
 
 use std::ffi::OsStr;
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 
+use super::super::dialogue::Dialogue;
 use super::super::workbench::{Shim, Workbench, cc, null_runtime};
 use crate::build;
 
@@ -33,80 +33,15 @@ pub fn compile(bench: &Workbench<'_>) -> anyhow::Result<()> {
     cc(&arguments)
 }
 
-/// A child that is talked to by lines and killed when it goes out of scope.
-pub struct Dialogue {
-    child: Child,
-    input: Option<ChildStdin>,
-    output: BufReader<ChildStdout>,
-    name: String,
-}
-
-impl Drop for Dialogue {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Dialogue {
-    pub fn start(command: &mut Command, name: &str) -> anyhow::Result<Dialogue> {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("cannot start {name}"))?;
-        let output = child.stdout.take().context("its output is piped")?;
-        Ok(Dialogue {
-            input: child.stdin.take(),
-            output: BufReader::new(output),
-            child,
-            name: name.to_owned(),
-        })
-    }
-
-    /// The launcher on a runtime, with further libraries.
-    pub fn launcher(
-        bench: &Workbench<'_>,
-        runtime: &str,
-        shim: Shim,
-        libraries: &[PathBuf],
-    ) -> anyhow::Result<Dialogue> {
-        let mut command = bench.command(&bench.dir.join("launcher"), runtime, shim);
-        Dialogue::start(command.args(libraries), "the launcher")
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Its next line.
-    pub fn line(&mut self) -> anyhow::Result<String> {
-        let mut line = String::new();
-        if self.output.read_line(&mut line)? == 0 {
-            bail!("{} ended early: {}", self.name, self.child.wait()?);
-        }
-        Ok(line.trim().to_owned())
-    }
-
-    pub fn ask(&mut self, command: &str) -> anyhow::Result<String> {
-        let input = self.input.as_mut().context("its input is open")?;
-        writeln!(input, "{command}").with_context(|| format!("{} has ended", self.name))?;
-        self.line()
-    }
-
-    /// The number that answers a command.
-    pub fn number(&mut self, command: &str) -> anyhow::Result<f64> {
-        let answer = self.ask(command)?;
-        answer
-            .parse()
-            .with_context(|| format!("{} answered {answer:?} to {command:?}", self.name))
-    }
-
-    /// Ends its input; its last line.
-    pub fn finish(mut self) -> anyhow::Result<String> {
-        drop(self.input.take());
-        self.line()
-    }
+/// The launcher on a runtime, with further libraries.
+pub fn launcher(
+    bench: &Workbench<'_>,
+    runtime: &str,
+    shim: Shim,
+    libraries: &[PathBuf],
+) -> anyhow::Result<Dialogue> {
+    let mut command = bench.command(&bench.dir.join("launcher"), runtime, shim);
+    Dialogue::start(command.args(libraries), "the launcher")
 }
 
 /// Our observer's parts by themselves (xsched-agent/examples/observing.rs).

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::super::dialogue::Dialogue;
 use super::super::report::Metric;
 use super::super::workbench::{Shim, Workbench};
-use super::launcher::{Counted, Dialogue, observing};
+use super::launcher::{Counted, launcher, observing};
 use super::progress;
 use crate::stats::{median, spread};
 
@@ -41,7 +42,7 @@ pub fn measure(bench: &Workbench<'_>) -> anyhow::Result<Vec<Metric>> {
         };
         entries.push(Entry {
             name,
-            program: Dialogue::launcher(bench, runtime, shim, &[])?,
+            program: launcher(bench, runtime, shim, &[])?,
             file: match shim {
                 Shim::With => bench.built.file("libxsched_shim.so"),
                 Shim::Without => bench.dir.join(runtime).join("libamdhip64.so.5"),

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use super::{Talking, ask, doorbell};
+use super::{doorbell, puppet};
+use crate::agent;
 use crate::bench::report::Metric;
 use crate::bench::workbench::Workbench;
 
@@ -20,8 +21,8 @@ pub fn measure(bench: &Workbench<'_>) -> anyhow::Result<Vec<Metric>> {
     drop(doorbell::times(bench, 20)?);
     std::thread::sleep(Duration::from_secs(1));
     let before = resident_kib(agent.pid())?;
-    let mut crowd = Talking::puppet(bench, &["crowd", &CLIENTS.to_string()])?;
-    crowd.hear()?;
+    let mut crowd = puppet(bench, &["crowd", &CLIENTS.to_string()])?;
+    crowd.line()?;
     std::thread::sleep(SETTLE);
     let grown = resident_kib(agent.pid())? - before;
 
@@ -31,11 +32,9 @@ pub fn measure(bench: &Workbench<'_>) -> anyhow::Result<Vec<Metric>> {
 
     // Rings fill the window with rounds that decide something.
     doorbell::times(bench, 1_000)?;
-    let snapshot = ask(&bench.run_dir(), r#"{"op":"list"}"#)?;
-    let control = &snapshot["agent"]["control"];
-    let round = control["round_p50_ns"].as_f64().context("no rounds")?;
-    crowd.say("leave")?;
-    crowd.hear()?;
+    let control = agent::snapshot(&bench.run_dir())?.agent.control;
+    let round = control.round_p50_ns.context("no rounds")?.0 as f64;
+    crowd.ask("leave")?;
     Ok(vec![
         Metric::at_most("clients1000_loop_us", "us", round / 1_000.0, 100.0),
         Metric::at_most("clients1000_idle_cpu_pct", "%", idle * 100.0, 1.0),

@@ -1,6 +1,8 @@
 //! From a high client's first launch to a low one's closed gate.
 
-use super::{Talking, set_class};
+use xsched_common::units::Class;
+
+use super::{puppet, set_class};
 use crate::bench::report::Metric;
 use crate::bench::workbench::Workbench;
 use crate::stats::{median, quantile, spread};
@@ -10,16 +12,16 @@ const RINGS: usize = 2_000;
 /// The rings' times, us.
 pub fn times(bench: &Workbench<'_>, rings: usize) -> anyhow::Result<Vec<f64>> {
     let run_dir = bench.run_dir();
-    let mut low = Talking::puppet(bench, &["held"])?;
-    let page = low.hear()?;
-    set_class(&run_dir, low.pid(), "low")?;
-    let mut high = Talking::puppet(bench, &["ring", &page, &rings.to_string()])?;
-    high.hear()?;
-    set_class(&run_dir, high.pid(), "high")?;
-    high.say("go")?;
+    let mut low = puppet(bench, &["held"])?;
+    let page = low.line()?;
+    set_class(&run_dir, low.pid(), Class::Low)?;
+    let mut high = puppet(bench, &["ring", &page, &rings.to_string()])?;
+    high.line()?;
+    set_class(&run_dir, high.pid(), Class::High)?;
+    high.tell("go")?;
     let mut times = Vec::with_capacity(rings);
     for _ in 0..rings {
-        times.push(high.hear()?.parse::<f64>()? / 1_000.0);
+        times.push(high.line()?.parse::<f64>()? / 1_000.0);
     }
     Ok(times)
 }

@@ -4,9 +4,13 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
+use xsched_common::api::{GateRow, GateState};
+use xsched_common::units::Class;
 
-use super::{Talking, ask, set_class};
+use super::{puppet, set_class};
+use crate::agent;
+use crate::bench::dialogue::Dialogue;
 use crate::bench::report::Metric;
 use crate::bench::workbench::{Shim, Workbench, cc, null_runtime};
 use crate::build;
@@ -42,37 +46,36 @@ pub fn measure(bench: &Workbench<'_>) -> anyhow::Result<Vec<Metric>> {
 }
 
 /// From the kill to each program's last launch, ms.
-fn kill_an_agent(bench: &Workbench<'_>, puppet: &Path, kill: usize) -> anyhow::Result<Vec<f64>> {
+fn kill_an_agent(bench: &Workbench<'_>, program: &Path, kill: usize) -> anyhow::Result<Vec<f64>> {
     let run_dir = bench.run_dir();
     let agent = bench.start_agent(&["--no-bpf"])?;
     let mut programs = Vec::new();
     for _ in 0..PROGRAMS {
-        let mut command = bench.command(puppet, "failopen", Shim::With);
-        let mut program = Talking::start(&mut command)?;
-        program.say("launch 1 0")?;
-        program.hear()?;
-        set_class(&run_dir, program.pid(), "low")?;
+        let mut command = bench.command(program, "failopen", Shim::With);
+        let mut program = Dialogue::start(&mut command, "a program")?;
+        program.ask("launch 1 0")?;
+        set_class(&run_dir, program.pid(), Class::Low)?;
         programs.push(program);
     }
     // A service that is at work: every ring is a burst of it.
-    let mut low = Talking::puppet(bench, &["held"])?;
-    let page = low.hear()?;
-    set_class(&run_dir, low.pid(), "low")?;
-    let mut high = Talking::puppet(bench, &["work", &page])?;
-    high.hear()?;
-    set_class(&run_dir, high.pid(), "high")?;
-    high.say("go")?;
-    high.hear()?;
+    let mut low = puppet(bench, &["held"])?;
+    let page = low.line()?;
+    set_class(&run_dir, low.pid(), Class::Low)?;
+    let mut high = puppet(bench, &["work", &page])?;
+    high.line()?;
+    set_class(&run_dir, high.pid(), Class::High)?;
+    high.ask("go")?;
     for program in &mut programs {
-        program.say(LAUNCHES)?;
+        program.tell(LAUNCHES)?;
     }
     let deadline = Instant::now() + Duration::from_secs(10);
     let waits = |pid: u32| -> anyhow::Result<bool> {
-        let snapshot = ask(&run_dir, r#"{"op":"list"}"#)?;
-        let rows = snapshot["processes"].as_array().context("no processes")?;
+        let rows = agent::snapshot(&run_dir)?.processes;
+        let closed =
+            |gate: Option<GateRow>| gate.is_some_and(|gate| gate.state == GateState::Closed);
         Ok(rows
-            .iter()
-            .any(|row| row["pid"] == pid && row["gate"]["state"] == "closed"))
+            .into_iter()
+            .any(|row| row.pid == pid && closed(row.gate)))
     };
     for program in &programs {
         while !waits(program.pid())? {
@@ -87,7 +90,7 @@ fn kill_an_agent(bench: &Workbench<'_>, puppet: &Path, kill: usize) -> anyhow::R
     programs
         .iter_mut()
         .map(|program| {
-            program.hear()?;
+            program.line()?;
             Ok(died.elapsed().as_secs_f64() * 1_000.0)
         })
         .collect()
