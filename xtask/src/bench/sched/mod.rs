@@ -17,3 +17,11 @@ pub fn measure(built: &Built) -> anyhow::Result<Vec<Metric>> {
     metrics.extend(control::measure(built)?);
     Ok(metrics)
 }
+
+/// Values by the low program's kernel time in us, for people.
+fn by_kernel(values: &[(u64, f64)], unit: &str) -> String {
+    let each = values
+        .iter()
+        .map(|(t, value)| format!("{value:.1} {unit} at T = {t} us"));
+    each.collect::<Vec<_>>().join(", ")
+}

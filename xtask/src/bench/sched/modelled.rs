@@ -8,6 +8,7 @@ use schedsim::scenario::{
 use xsched_agent::policy::DeviceSettings;
 use xsched_common::units::Nanos;
 
+use super::by_kernel;
 use crate::bench::report::Metric;
 
 /// Virtual time of each run: about 600 requests.
@@ -111,13 +112,6 @@ impl Runs {
                 self.scheduled.requests,
             ))
     }
-}
-
-fn by_kernel(values: &[(u64, f64)], unit: &str) -> String {
-    let each = values
-        .iter()
-        .map(|(t, value)| format!("{value:.1} {unit} at T = {} us", t));
-    each.collect::<Vec<_>>().join(", ")
 }
 
 fn sharing() -> Vec<Metric> {

@@ -7,6 +7,7 @@ use super::stage::{
 };
 use super::{Model, REPETITIONS, ROOM};
 use crate::bench::report::Metric;
+use crate::bench::sched::by_kernel;
 use crate::stats::{median, spread};
 use xsched_agent::policy::{DeviceSettings, cap_for};
 use xsched_common::units::Nanos;
@@ -14,7 +15,6 @@ use xsched_common::units::Nanos;
 /// A scenario, the batch program's T in us, and the synchronisations of a
 /// request.
 struct Scenario {
-    of: &'static str,
     name: &'static str,
     kernel_us: u64,
     syncs: u32,
@@ -22,19 +22,16 @@ struct Scenario {
 
 const KERNELS: [Scenario; 3] = [
     Scenario {
-        of: "prio_p99_t60us",
         name: "prio_p99_t60us_rt",
         kernel_us: 60,
         syncs: 1,
     },
     Scenario {
-        of: "prio_p99_t500us",
         name: "prio_p99_t500us_rt",
         kernel_us: 500,
         syncs: 1,
     },
     Scenario {
-        of: "prio_p99_t5ms",
         name: "prio_p99_t5ms_rt",
         kernel_us: 5_000,
         syncs: 1,
@@ -42,7 +39,6 @@ const KERNELS: [Scenario; 3] = [
 ];
 
 const SYNCS: Scenario = Scenario {
-    of: "syncs50_p99",
     name: "syncs50_p99_rt",
     kernel_us: 60,
     syncs: 50,
@@ -59,7 +55,7 @@ pub fn measure(stage: &Stage<'_>, model: &Model<'_>) -> anyhow::Result<Vec<Metri
             runs.turn(stage, scenario)?;
             beyond.push(over_kt(stage, scenario.kernel_us)?);
         }
-        metrics.push(runs.metric(scenario.name, model.most(scenario.of)?));
+        metrics.push(runs.metric(scenario.name, model)?);
         kept.push((scenario.kernel_us, median(&runs.kept)));
         over.push((scenario.kernel_us, median(&beyond)));
     }
@@ -73,27 +69,19 @@ pub fn measure(stage: &Stage<'_>, model: &Model<'_>) -> anyhow::Result<Vec<Metri
         without.push(latency.p90 / alone.p90);
         stage.share(Sharing::Default)?;
     }
-    metrics.push(runs.metric(SYNCS.name, model.most(SYNCS.of)?));
+    metrics.push(runs.metric(SYNCS.name, model)?);
     metrics.push(
-        Metric::at_most(
-            "syncs50_nolinger_p99_rt",
-            "x",
-            median(&without),
-            model.most("syncs50_nolinger_p99")?,
-        )
-        .beside(median(&runs.native))
-        .spread(spread(&without)),
+        model
+            .at_most("syncs50_nolinger_p99_rt", "x", median(&without))?
+            .beside(median(&runs.native))
+            .spread(spread(&without)),
     );
 
     let least = kept.iter().map(|(_, kept)| *kept).fold(100.0, f64::min);
     metrics.push(
-        Metric::at_least(
-            "low_leftover_pct_rt",
-            "%",
-            least,
-            model.least("low_leftover_pct")?,
-        )
-        .detail(by_kernel(&kept, "%")),
+        model
+            .at_least("low_leftover_pct_rt", "%", least)?
+            .detail(by_kernel(&kept, "%")),
     );
     metrics.push(low_alone(stage, model)?);
     let most = over.iter().map(|(_, over)| *over).fold(f64::MIN, f64::max);
@@ -135,8 +123,9 @@ impl Runs {
         Ok(alone)
     }
 
-    fn metric(&self, name: &'static str, bound: f64) -> Metric {
-        Metric::at_most(name, "x", median(&self.ours), bound)
+    fn metric(&self, name: &'static str, model: &Model<'_>) -> anyhow::Result<Metric> {
+        Ok(model
+            .at_most(name, "x", median(&self.ours))?
             .beside(median(&self.native))
             .spread(spread(&self.ours))
             .detail(format!(
@@ -144,7 +133,7 @@ impl Runs {
                 median(&self.alone_ms),
                 median(&self.typical),
                 median(&self.kept),
-            ))
+            )))
     }
 }
 
@@ -213,18 +202,7 @@ fn low_alone(stage: &Stage<'_>, model: &Model<'_>) -> anyhow::Result<Metric> {
         shimmed.push(stage.batch_alone(&kernel(60), LOW)?.per_s);
     }
     let kept = |rate: f64| rate / median(&native) * 100.0;
-    Ok(Metric::at_least(
-        "low_alone_pct_rt",
-        "%",
-        kept(median(&shimmed)),
-        model.least("low_alone_pct")?,
-    )
-    .spread(kept(spread(&shimmed))))
-}
-
-fn by_kernel(values: &[(u64, f64)], unit: &str) -> String {
-    let each = values
-        .iter()
-        .map(|(t, value)| format!("{value:.1} {unit} at T = {t} us"));
-    each.collect::<Vec<_>>().join(", ")
+    Ok(model
+        .at_least("low_alone_pct_rt", "%", kept(median(&shimmed)))?
+        .spread(kept(spread(&shimmed))))
 }

@@ -31,24 +31,54 @@ pub fn measure(built: &Built, modelled: &[Metric]) -> anyhow::Result<Vec<Metric>
     Ok(metrics)
 }
 
-/// What the model found.
+/// What the model found, under the names without `_rt`.
 struct Model<'m>(&'m [Metric]);
 
 impl Model<'_> {
-    /// The most that the real figure of `name` may be.
-    fn most(&self, name: &str) -> anyhow::Result<f64> {
-        Ok(self.value(name)? * ROOM)
+    /// A real figure that must not exceed the model's and the room.
+    fn at_most(
+        &self,
+        name: &'static str,
+        unit: &'static str,
+        value: f64,
+    ) -> anyhow::Result<Metric> {
+        let bound = self.value(name)? * ROOM;
+        Ok(Metric::at_most(name, unit, value, bound))
     }
 
-    /// The least.
-    fn least(&self, name: &str) -> anyhow::Result<f64> {
-        Ok(self.value(name)? / ROOM)
+    /// One that must not fall below the model's less the room.
+    fn at_least(
+        &self,
+        name: &'static str,
+        unit: &'static str,
+        value: f64,
+    ) -> anyhow::Result<Metric> {
+        let bound = self.value(name)? / ROOM;
+        Ok(Metric::at_least(name, unit, value, bound))
     }
 
     fn value(&self, name: &str) -> anyhow::Result<f64> {
-        let metric = self.0.iter().find(|metric| metric.name == name);
+        let modelled = name.strip_suffix("_rt");
+        let metric = modelled.and_then(|of| self.0.iter().find(|metric| metric.name == of));
         metric
             .map(|metric| metric.value)
-            .with_context(|| format!("the model has no {name}"))
+            .with_context(|| format!("the model has no figure for {name}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_the_models_with_room() {
+        let modelled = [Metric::at_most("a", "x", 2.0, 3.0)];
+        let model = Model(&modelled);
+        let most = model.at_most("a_rt", "x", 2.4).expect("modelled");
+        assert_eq!((most.name, most.bound, most.ok), ("a_rt", 2.5, true));
+        let least = model.at_least("a_rt", "x", 1.5).expect("modelled");
+        assert_eq!((least.bound, least.ok), (1.6, false));
+        assert!(model.at_most("a", "x", 2.0).is_err());
+        assert!(model.at_most("b_rt", "x", 2.0).is_err());
     }
 }

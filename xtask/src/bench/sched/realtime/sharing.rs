@@ -41,21 +41,16 @@ pub fn measure(stage: &Stage<'_>, model: &Model<'_>) -> anyhow::Result<Vec<Metri
     stage.share(Sharing::Default)?;
     let most = |values: &[f64]| values.iter().copied().fold(0.0, f64::max);
     Ok(vec![
-        Metric::at_most(
-            "share_75_25_err_rt",
-            "points",
-            most(&errors),
-            model.most("share_75_25_err")?,
-        )
-        .beside(median(&native))
-        .spread(most(&spreads))
-        .detail(each.join("; ")),
-        Metric::at_least(
+        model
+            .at_most("share_75_25_err_rt", "points", most(&errors))?
+            .beside(median(&native))
+            .spread(most(&spreads))
+            .detail(each.join("; ")),
+        model.at_least(
             "share_sum_pct_rt",
             "%",
             sums.iter().copied().fold(100.0, f64::min),
-            model.least("share_sum_pct")?,
-        ),
+        )?,
     ])
 }
 
