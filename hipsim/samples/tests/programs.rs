@@ -43,6 +43,26 @@ impl Bench {
     fn report(&self, program: &str, arguments: &[&str]) -> Value {
         self.start(program, arguments).report()
     }
+
+    /// The first of ten reports that is as a program at rest makes it: when
+    /// others have the processors, a program comes late with no fault of its
+    /// own.
+    fn report_at_rest(
+        &self,
+        program: &str,
+        arguments: &[&str],
+        at_rest: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let mut reports = (0..10).map(|_| self.report(program, arguments));
+        let mut late = Vec::new();
+        loop {
+            match reports.next() {
+                Some(report) if at_rest(&report) => return report,
+                Some(report) => late.push(report),
+                None => panic!("{program} {arguments:?}: {late:?}"),
+            }
+        }
+    }
 }
 
 /// A program; killed when dropped.
@@ -150,12 +170,14 @@ fn the_service_measures_what_its_kernels_take() {
         &["--stream", "null"],
         &["--launch", "runtime"],
     ] {
-        let report = bench.report("hipsim-service", &[&arguments, extra].concat());
-        let p50 = report["p50_ns"].as_u64().expect("p50_ns") as f64;
-        // 10 kernels of 300 us.
-        assert!((3.0e6..4.5e6).contains(&p50), "{extra:?}: {report}");
-        let requests = report["requests"].as_u64().expect("requests");
-        assert!((55..=61).contains(&requests), "{extra:?}: {report}");
+        let arguments = [&arguments, extra].concat();
+        let report = bench.report_at_rest("hipsim-service", &arguments, |report| {
+            let p50 = report["p50_ns"].as_u64().expect("p50_ns");
+            let requests = report["requests"].as_u64().expect("requests");
+            // 10 kernels of 300 us, every 10 ms.
+            assert!(p50 >= 3_000_000 && requests <= 61, "{extra:?}: {report}");
+            p50 < 4_500_000 && requests >= 55
+        });
         assert!(report["p99_ns"].as_f64() <= report["max_ns"].as_f64());
     }
     let report = bench.report(
@@ -171,13 +193,18 @@ fn the_service_measures_what_its_kernels_take() {
 #[test]
 fn the_programs_in_c_report_their_rates() {
     let bench = Bench::new();
-    let batch = bench.report("hipsim-batch", &["--duration", "500ms"]);
-    let rate = batch["per_s"].as_f64().expect("per_s");
-    assert!((8_000.0..10_200.0).contains(&rate), "{batch}");
+    bench.report_at_rest("hipsim-batch", &["--duration", "500ms"], |batch| {
+        let rate = batch["per_s"].as_f64().expect("per_s");
+        assert!(rate < 10_200.0, "{batch}");
+        rate >= 8_000.0
+    });
     for program in ["hipsim-nullstream", "hipsim-versioned"] {
-        let report = bench.report(program, &["--duration", "300ms", "--period", "2ms"]);
-        let kernels = report["kernels"].as_u64().expect("kernels");
-        assert!((100..=151).contains(&kernels), "{program}: {report}");
+        let arguments = ["--duration", "300ms", "--period", "2ms"];
+        bench.report_at_rest(program, &arguments, |report| {
+            let kernels = report["kernels"].as_u64().expect("kernels");
+            assert!(kernels <= 151, "{program}: {report}");
+            kernels >= 100
+        });
     }
 }
 
