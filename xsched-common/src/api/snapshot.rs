@@ -231,7 +231,7 @@ pub struct ProcessRow {
     pub hold: Option<HoldRow>,
     /// Whether the shim is in it.
     pub shim: ShimState,
-    /// Address of the device it used last, once known.
+    /// Address of the device that it has launched on most, once known.
     pub device: Option<String>,
     /// Its gate on that device, if it has joined.
     pub gate: Option<GateRow>,

@@ -167,7 +167,7 @@ impl Column {
             Column::WaitP99 => "wait at the gate, 99th percentile",
             Column::Bypass => "launches past the gate",
             Column::DefaultStream => "launches on the default stream",
-            Column::Device => "device used last",
+            Column::Device => "device launched on most",
             Column::Shim => "whether the shim is in the process",
             Column::Why => "why it fares so: who holds it back",
         }

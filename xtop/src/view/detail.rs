@@ -193,6 +193,19 @@ fn load(process: &ProcessRow, columns: usize, theme: &Theme) -> Vec<Line<'static
         .collect()
 }
 
+/// Text of any length in lines of its own, from whoever wrote it.
+pub(super) fn wrapped(
+    text: &str,
+    columns: usize,
+    style: Style,
+    theme: &Theme,
+) -> Vec<Line<'static>> {
+    wrap(&clean(text), columns, theme.symbols.cut)
+        .into_iter()
+        .map(|line| Line::styled(line, style))
+        .collect()
+}
+
 /// Text of any length beside its label.
 pub(super) fn paragraph(
     name: &'static str,

@@ -3,20 +3,15 @@
 use ratatui::text::{Line, Span};
 use xsched_common::api::{Diagnosis, Finding, Severity};
 
-use super::detail::paragraph;
+use super::detail::{paragraph, wrapped};
 use crate::state::{Answer, Identity, State};
-use crate::text::{clean, wrap};
+use crate::text::clean;
 use crate::theme::Theme;
 
 /// The examination of `target`, or how to ask for one.
 pub fn lines(state: &State, target: Identity, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
     let mut lines = vec![Line::default(), Line::styled("FINDINGS", theme.title)];
-    let say = |text: &str, style| {
-        let lines = wrap(&clean(text), columns, theme.symbols.cut).into_iter();
-        lines
-            .map(move |line| Line::styled(line, style))
-            .collect::<Vec<_>>()
-    };
+    let say = |text: &str, style| wrapped(text, columns, style, theme);
     match state.examinations.get(target) {
         None => lines.extend(say(
             "not examined: press d, which observes its calls for 2 s",

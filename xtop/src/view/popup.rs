@@ -5,11 +5,12 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Widget};
 
+use super::detail::wrapped;
 use super::{put, question};
 use crate::format;
 use crate::input::{Key, Keymap};
 use crate::state::{Column, Mode, State};
-use crate::text::{clean, wrap};
+use crate::text::wrap;
 use crate::theme::Theme;
 
 /// Draws the popup of the mode, if it has one.
@@ -217,10 +218,6 @@ fn agent(state: &State, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
     }
     paragraphs
         .into_iter()
-        .flat_map(|(text, style)| {
-            wrap(&clean(&text), columns, theme.symbols.cut)
-                .into_iter()
-                .map(move |line| Line::styled(line, style))
-        })
+        .flat_map(|(text, style)| wrapped(&text, columns, style, theme))
         .collect()
 }

@@ -3,6 +3,7 @@
 use ratatui::text::{Line, Span};
 use xsched_common::api::{ExplainStep, Explanation};
 
+use super::detail::wrapped;
 use crate::state::{Answer, Row, State};
 use crate::text::{clean, wrap};
 use crate::theme::Theme;
@@ -11,12 +12,7 @@ use crate::theme::Theme;
 /// asked for.
 pub fn lines(state: &State, row: &Row, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
     let mut lines = vec![Line::default(), Line::styled("TERMS", theme.title)];
-    let say = |text: &str, style| {
-        wrap(&clean(text), columns, theme.symbols.cut)
-            .into_iter()
-            .map(move |line| Line::styled(line, style))
-            .collect::<Vec<_>>()
-    };
+    let say = |text: &str, style| wrapped(text, columns, style, theme);
     match state.explanations.get(row.identity()) {
         None => {
             let from = match row.process.terms_from.as_str() {
