@@ -81,7 +81,6 @@ impl Bench<'_> {
         let programs = root.join("xtask/programs");
         let samples = [root.join("hipsim/samples/c"), root.join("hipsim/include")];
         let (null, hip) = (self.0.dir.join("null"), self.0.dir.join("hip"));
-        std::fs::create_dir_all(&null)?;
         hipsim::install::install(&self.0.built.file("libhipsim.so"), &hip)?;
         let runtime = null_runtime(&null, &[])?;
         let include = samples
