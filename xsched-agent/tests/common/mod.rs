@@ -2,29 +2,23 @@
 //! and a client that joins it as a shim would.
 #![allow(dead_code, reason = "every test binary uses its own part")]
 
+pub mod client;
 pub mod machine;
 pub mod rival;
 
-use std::io::{BufRead as _, BufReader, IoSliceMut, Write as _};
-use std::mem::MaybeUninit;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
-use std::ptr::{self, NonNull};
 use std::time::{Duration, Instant};
 
-use rustix::mm::{MapFlags, ProtFlags};
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketAddrUnix,
-    SocketFlags, SocketType,
-};
 use serde_json::Value;
 use xsched_common::api::{Change, Request, Response};
-use xsched_common::gate::{GateMode, GateWord};
-use xsched_common::join::{Hello, REPLY_FDS, Reply};
-use xsched_common::page::{ControlPage, Edges, StatusPage};
+use xsched_common::gate::GateMode;
 use xsched_common::run_dir::RunDir;
-use xsched_common::units::{Class, PciAddress};
+use xsched_common::units::Class;
+
+pub use client::FakeClient;
 
 /// Nothing here takes this long unless it hangs.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -191,27 +185,9 @@ impl Drop for Agent {
     }
 }
 
-/// A process that has joined: this test, or a child it stands in for.
-pub struct FakeClient {
-    pub socket: OwnedFd,
-    pub reply: Reply,
-    pub bell: OwnedFd,
-    control: NonNull<ControlPage>,
-    status: NonNull<StatusPage>,
-}
-
 /// Connects to an agent's joining socket.
 pub fn connect(run_dir: &RunDir) -> OwnedFd {
-    let socket = rustix::net::socket_with(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-    .expect("a socket");
-    let address = SocketAddrUnix::new(run_dir.join_socket()).expect("an address");
-    rustix::net::connect(&socket, &address).expect("connects");
-    socket
+    client::connect(run_dir).expect("connects")
 }
 
 impl FakeClient {
@@ -224,89 +200,7 @@ impl FakeClient {
 
     /// Joins, and says nothing of its devices yet.
     pub fn join_silently(run_dir: &RunDir) -> FakeClient {
-        let socket = connect(run_dir);
-        let hello = Hello::new(std::process::id());
-        rustix::net::send(&socket, &hello.encode(), SendFlags::NOSIGNAL).expect("sends");
-        let mut bytes = [0; 64];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(REPLY_FDS))];
-        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let received = rustix::net::recvmsg(
-            &socket,
-            &mut [IoSliceMut::new(&mut bytes)],
-            &mut ancillary,
-            RecvFlags::CMSG_CLOEXEC,
-        )
-        .expect("receives");
-        let mut fds = Vec::new();
-        for message in ancillary.drain() {
-            if let RecvAncillaryMessage::ScmRights(rights) = message {
-                fds.extend(rights);
-            }
-        }
-        let reply = Reply::decode(&bytes[..received.bytes]).expect("a reply");
-        let [control, status, bell]: [OwnedFd; REPLY_FDS] =
-            fds.try_into().expect("three descriptors");
-        FakeClient {
-            socket,
-            reply,
-            bell,
-            control: map(&control, ProtFlags::READ),
-            status: map(&status, ProtFlags::READ | ProtFlags::WRITE),
-        }
-    }
-
-    /// Names its device.
-    pub fn introduce(&self) {
-        let status = self.status();
-        status.devices[0].set_pci(PciAddress {
-            bus: 0xc1,
-            ..PciAddress::default()
-        });
-        status
-            .device_count
-            .store(1, std::sync::atomic::Ordering::Release);
-    }
-
-    pub fn control(&self) -> &ControlPage {
-        // SAFETY: mapped for the process's life.
-        unsafe { self.control.as_ref() }
-    }
-
-    pub fn status(&self) -> &StatusPage {
-        // SAFETY: mapped for the process's life.
-        unsafe { self.status.as_ref() }
-    }
-
-    pub fn mode(&self) -> GateMode {
-        GateWord(
-            self.control().devices[0]
-                .word
-                .load(std::sync::atomic::Ordering::SeqCst),
-        )
-        .mode()
-    }
-
-    /// As the shim at its first launch: rings if the agent wants it.
-    pub fn become_active(&self) {
-        if self.status().devices[0].set_active() {
-            self.ring_for(Edges::ACTIVE);
-        }
-    }
-
-    /// As the shim when its work is drained.
-    pub fn become_idle(&self) {
-        if self.status().devices[0].set_idle() {
-            self.ring_for(Edges::IDLE);
-        }
-    }
-
-    fn ring_for(&self, edge: Edges) {
-        let wanted = self.control().devices[0]
-            .wanted_edges
-            .load(std::sync::atomic::Ordering::SeqCst);
-        if Edges(wanted).contains(edge) {
-            rustix::io::write(&self.bell, &1u64.to_ne_bytes()).expect("rings");
-        }
+        FakeClient::try_join(run_dir).expect("joins")
     }
 
     /// Waits until the gate is in a mode that `wanted` accepts.
@@ -315,26 +209,6 @@ impl FakeClient {
             wanted(self.mode())
         });
     }
-}
-
-// SAFETY: the pages stay mapped and are used through their atomics.
-unsafe impl Send for FakeClient {}
-// SAFETY: as above.
-unsafe impl Sync for FakeClient {}
-
-fn map<T>(fd: &OwnedFd, prot: ProtFlags) -> NonNull<T> {
-    // SAFETY: a fresh mapping, never unmapped: tests end soon.
-    let at = unsafe {
-        rustix::mm::mmap(
-            ptr::null_mut(),
-            size_of::<T>(),
-            prot,
-            MapFlags::SHARED,
-            fd,
-            0,
-        )
-    };
-    NonNull::new(at.expect("maps").cast()).expect("not null")
 }
 
 /// Gives a process a class, as root.

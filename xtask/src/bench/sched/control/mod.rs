@@ -1,5 +1,7 @@
 //! The control plane: doorbells, many clients, an agent that is gone.
 
+#[path = "../../../../../xsched-agent/tests/common/client.rs"]
+mod client;
 mod crowd;
 mod doorbell;
 mod failopen;
