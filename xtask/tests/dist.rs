@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 fn dist(out: &Path) -> std::path::PathBuf {
     let out = Command::new(env!("CARGO_BIN_EXE_xtask"))
-        .args(["dist", "--out"])
+        .args(["dist", "--compression", "none", "--out"])
         .arg(out)
         .output()
         .expect("runs");

@@ -21,10 +21,29 @@ pub struct Args {
     /// Where the package goes [default: target/dist]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// How the files are packed; none is for tests, in seconds
+    #[arg(long, value_enum, default_value_t = Compression::Xz)]
+    compression: Compression,
     /// Then install, use, remove and purge it in a minimal root of its own, made
     /// by debootstrap and kept in target/dist for the next time (root, network)
     #[arg(long)]
     verify: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Compression {
+    Xz,
+    None,
+}
+
+impl Compression {
+    /// As dpkg-deb has it.
+    fn option(self) -> &'static str {
+        match self {
+            Compression::Xz => "-Zxz",
+            Compression::None => "-Znone",
+        }
+    }
 }
 
 /// Builds, packs, and prints where the package is.
@@ -49,7 +68,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     ));
     build::run(
         Command::new("dpkg-deb")
-            .args(["--root-owner-group", "-Zxz", "--build"])
+            .args(["--root-owner-group", args.compression.option(), "--build"])
             .arg(tree.path())
             .arg(&package)
             .env("SOURCE_DATE_EPOCH", epoch())
