@@ -14,6 +14,7 @@ pub mod model;
 pub mod observe;
 pub mod policy;
 pub mod process;
+mod readers;
 pub mod record;
 pub mod rules;
 pub mod service;

@@ -6,8 +6,8 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ use xsched_agent::model::{self, Model, Observation};
 use xsched_agent::observe::Returns;
 use xsched_agent::service;
 use xsched_agent::terms::{Inbox, TermsKeeper};
-use xsched_agent::watcher::Watcher;
+use xsched_agent::watcher::{Watcher, WatcherThread};
 use xsched_common::api::{BpfState, Snapshot};
 use xsched_common::run_dir::RunDir;
 
@@ -202,9 +202,8 @@ fn serve(options: &Options) -> anyhow::Result<()> {
     };
     let (publish, snapshots) = watch::channel(Arc::new(Snapshot::default()));
     let mut modelled = snapshots.clone();
-    let stop = Arc::new(AtomicBool::new(false));
+    let (wake, wakes) = channel();
     let modeller = {
-        let stop = stop.clone();
         // The first snapshot must not wait for the first sweep of /proc.
         publish.send_replace(Arc::new(
             picture.snapshot(clock::monotonic(), clock::unix()),
@@ -228,8 +227,17 @@ fn serve(options: &Options) -> anyhow::Result<()> {
             ),
             Err(reason) => warn!("only processes under the shim are seen: {reason}"),
         }
+        let watcher = match watcher {
+            Ok(watcher) => {
+                let wake = wake.clone();
+                // The model is gone only when the agent stops.
+                let publish = move |observation| drop(wake.send(Wake::Observed(observation)));
+                Ok(WatcherThread::start(watcher, publish)?)
+            }
+            Err(reason) => Err(reason),
+        };
         thread::Builder::new().name("model".into()).spawn(move || {
-            keep_modelling(&mut picture, watcher, &roster, &publish, &stop);
+            keep_modelling(&mut picture, watcher, &wakes, &roster, &publish);
         })?
     };
 
@@ -273,7 +281,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
     info!("stopping");
     // A diagnosis on request may take seconds more: nobody waits for it.
     runtime.shutdown_background();
-    stop.store(true, Relaxed);
+    let _ = wake.send(Wake::Stop);
     // The sockets go while the directory is still ours: afterwards they may
     // be those of the next agent.
     if let Some(api) = made {
@@ -359,45 +367,80 @@ fn raise_descriptor_limit() {
     }
 }
 
+/// What the model's thread waits for.
+enum Wake {
+    Observed(Observation),
+    Stop,
+}
+
+/// How late an observation may be before the model goes on without.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// An observer that has said nothing for so long is held up.
+const HELD_UP: Duration = Duration::from_secs(2);
+
 fn keep_modelling(
     picture: &mut Model,
-    mut watcher: Result<Watcher, String>,
+    watcher: Result<WatcherThread, String>,
+    wakes: &Receiver<Wake>,
     roster: &Receiver<RosterEvent>,
     publish: &watch::Sender<Arc<Snapshot>>,
-    stop: &AtomicBool,
 ) {
     let tick = Duration::from_nanos(model::TICK.0);
-    let mut next = Instant::now();
-    'ticks: while !stop.load(Relaxed) {
+    let mut observation = unobserved(match &watcher {
+        Ok(_) => "the observer has not seen everything once yet",
+        Err(reason) => reason,
+    });
+    let mut observed = Instant::now();
+    let mut next = match &watcher {
+        Ok(_) => observed + tick + GRACE,
+        Err(_) => observed,
+    };
+    loop {
+        let mut waiting = next.saturating_duration_since(Instant::now());
+        loop {
+            match wakes.recv_timeout(waiting) {
+                Ok(Wake::Observed(newest)) => {
+                    observation = newest;
+                    observed = Instant::now();
+                    waiting = Duration::ZERO;
+                }
+                Err(RecvTimeoutError::Timeout) => break,
+                Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
         let began = clock::monotonic();
-        let observation = match &mut watcher {
-            Ok(watcher) => watcher.observe(&picture.joined()),
-            Err(reason) => unobserved(reason),
+        next = match &watcher {
+            // It has failed: `publish` goes, too, which ends the agent.
+            Ok(watcher) if watcher.has_ended() => return,
+            Ok(_) => Instant::now() + tick + GRACE,
+            Err(_) => (next + tick).max(Instant::now()),
         };
         loop {
             match roster.try_recv() {
                 Ok(event) => picture.roster(event),
                 Err(TryRecvError::Empty) => break,
-                // The control thread is gone: `publish` goes, too, which
-                // ends the agent.
-                Err(TryRecvError::Disconnected) => break 'ticks,
+                // The control thread is gone: as above.
+                Err(TryRecvError::Disconnected) => return,
             }
         }
         picture.update(clock::monotonic(), &observation);
+        if let Ok(watcher) = &watcher {
+            watcher.spare(picture.joined());
+            let silent = observed.elapsed();
+            if silent >= HELD_UP {
+                picture.limit(format!(
+                    "the observer is held up, by files or memory that somebody does not let it read: \
+                     counts of processes without the shim are {} s old",
+                    silent.as_secs()
+                ));
+            }
+        }
         let now = clock::monotonic();
         let snapshot = picture.snapshot(now, clock::unix());
         picture.remember(now, &snapshot);
         publish.send_replace(Arc::new(snapshot));
         picture.ticked(clock::monotonic().since(began));
-        next = (next + tick).max(Instant::now());
-        // Short naps: a stop must not wait for the end of a tick.
-        while !stop.load(Relaxed) && Instant::now() < next {
-            let nap = Duration::from_millis(20).min(next.saturating_duration_since(Instant::now()));
-            match &mut watcher {
-                Ok(watcher) => watcher.rest(nap),
-                Err(_) => thread::sleep(nap),
-            }
-        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! Every number a user sees about a process is made here and nowhere else;
 //! the socket, `ps` and xtop show the same [`Snapshot`].
 
+mod details;
 mod devices;
 mod events;
 mod health;
@@ -35,6 +36,7 @@ use crate::control::{ClientShared, DeviceKey, RosterEvent, Vitals};
 use crate::policy::{ClientId, Sharing, SloVerdict};
 use crate::process::ProcessId;
 use crate::terms::{Standing, TermsHandle};
+use details::Inquiries;
 use health::Health;
 use process::Process;
 
@@ -52,6 +54,7 @@ pub struct Model {
     targets: HashMap<ClientId, SloVerdict>,
     terms: TermsHandle,
     processes: HashMap<ProcessId, Process>,
+    inquiries: Inquiries,
     bpf: BpfState,
     sampling: Sampling,
     drops: Drops,
@@ -86,6 +89,7 @@ impl Model {
             targets: HashMap::new(),
             terms,
             processes: HashMap::new(),
+            inquiries: Inquiries::default(),
             bpf: BpfState::default(),
             sampling: Sampling::default(),
             drops: Drops::default(),
@@ -197,6 +201,11 @@ impl Model {
         self.clients.values().map(|client| client.process).collect()
     }
 
+    /// Says what cannot be seen just now, until the next tick.
+    pub fn limit(&mut self, limit: String) {
+        self.limits.push(limit);
+    }
+
     /// One tick: takes in what was observed and looks at every page.
     pub fn update(&mut self, now: Nanos, observation: &Observation) {
         self.bpf = observation.bpf.clone();
@@ -230,9 +239,12 @@ impl Model {
         for count in &observation.apis {
             apis.entry(count.process).or_default().push(*count);
         }
+        // Those who have joined are known by their identity.
+        let joined_pids: HashSet<u32> = joined.keys().map(|id| id.pid).collect();
         let users = observation
             .users
             .iter()
+            .filter(|pid| !joined_pids.contains(pid))
             .filter_map(|pid| ProcessId::of(*pid).ok());
         let seen: HashSet<ProcessId> = joined
             .keys()
@@ -262,6 +274,7 @@ impl Model {
             process.bypass = observation.bypass.get(id).copied().unwrap_or_default();
             process.apis = apis.remove(id).unwrap_or_default();
         }
+        self.inquire(now);
         for process in self.processes.values_mut() {
             process.tick(now);
         }
@@ -275,6 +288,27 @@ impl Model {
         }
         sums.events = self.events.counts();
         drop(sums);
+    }
+
+    /// Has the memory read of those whose turn it is.
+    fn inquire(&mut self, now: Nanos) {
+        let Model {
+            processes,
+            inquiries,
+            ..
+        } = self;
+        for (id, process) in &mut *processes {
+            if process.wants_look(now) && inquiries.ask(*id, now) {
+                process.look_asked(now);
+            }
+        }
+        inquiries.take(|id, details| {
+            if let Some(process) = processes.get_mut(&id) {
+                process.take_details(details);
+            }
+        });
+        inquiries.retain(|id| processes.contains_key(&id));
+        self.limits.extend(inquiries.limit(now));
     }
 
     fn class_of(&self, process: &Process) -> Class {

@@ -9,15 +9,12 @@ use xsched_common::page::{HistogramCounts, MAX_DEVICES};
 use xsched_common::units::Nanos;
 
 use super::WINDOW;
+use super::details::{Details, shown};
 use super::observation::{ApiCount, Bypass, CallOwner, LaunchCount};
 use super::page_reader::{PageLaunches, PageReader};
 use super::window::{Totals, Window};
 use crate::control::ClientShared;
 use crate::process::{self, ProcessId};
-use crate::shims;
-
-/// Longest arguments and control group that are kept, bytes.
-const MAX_ARGUMENTS: usize = 256;
 
 /// Calling libraries that are told apart. A process may name any number (its
 /// page is its own to write); more share one row.
@@ -26,8 +23,9 @@ const MAX_CALLERS: usize = 256;
 /// The row they share; a full page uses the same name.
 const OTHERS: &str = "(others)";
 
-/// Time between two looks whether a process maps the shim.
-const SHIM_CHECK: Nanos = Nanos::from_secs(2);
+/// Time between two looks at the memory of a process that has not joined: it
+/// may load the shim, or run another program.
+const LOOK: Nanos = Nanos::from_secs(2);
 
 /// Ticks after a client's joining in which its direct calls are not counted:
 /// the probes on its shim may be younger than its first launches, which then
@@ -54,7 +52,8 @@ pub(super) struct Process {
     gate_waits: HistogramCounts,
     busy_ns: [u64; MAX_DEVICES],
     guards: [u64; Guard::COUNT],
-    shim_checked: Nanos,
+    /// When its memory was last read, or asked for.
+    looked: Option<Nanos>,
     ticks_joined: u32,
 }
 
@@ -82,29 +81,19 @@ fn caller_row(callers: &mut BTreeMap<String, Caller>, name: String) -> &mut Call
 }
 
 impl Process {
+    /// A process of which only is known what the kernel itself keeps.
     pub fn new(id: ProcessId) -> Process {
-        let text = |bytes: &[u8]| {
-            let lossy = String::from_utf8_lossy(bytes);
-            lossy
-                .chars()
-                .map(|c| if c.is_control() { ' ' } else { c })
-                .collect::<String>()
-        };
-        let arguments = process::arguments(id.pid)
-            .unwrap_or_default()
-            .join(std::ffi::OsStr::new(" "));
-        let bytes = arguments.as_encoded_bytes();
         let stat = process::stat(id.pid).ok();
         Process {
             id,
             uid: process::uid(id.pid).unwrap_or(u32::MAX),
             cgroup: process::cgroup(id.pid)
-                .map(|path| text(&path.as_bytes()[..path.len().min(MAX_ARGUMENTS)]))
+                .map(|path| shown(path.as_bytes()))
                 .ok()
                 .filter(|path| path != "/"),
             parent: stat.as_ref().map(|stat| stat.parent),
-            command: stat.map_or_else(String::new, |s| text(s.comm.as_bytes())),
-            arguments: text(&bytes[..bytes.len().min(MAX_ARGUMENTS)]),
+            command: stat.map_or_else(String::new, |s| shown(s.comm.as_bytes())),
+            arguments: String::new(),
             shim_mapped: false,
             client: None,
             callers: BTreeMap::new(),
@@ -118,7 +107,7 @@ impl Process {
             gate_waits: HistogramCounts::default(),
             busy_ns: [0; MAX_DEVICES],
             guards: [0; Guard::COUNT],
-            shim_checked: Nanos::ZERO,
+            looked: None,
             ticks_joined: 0,
         }
     }
@@ -207,15 +196,31 @@ impl Process {
         }
     }
 
+    /// Whether it is time to have its memory read, which has to be done
+    /// elsewhere.
+    pub fn wants_look(&self, now: Nanos) -> bool {
+        match self.looked {
+            None => true,
+            Some(looked) => self.client.is_none() && now.since(looked) >= LOOK,
+        }
+    }
+
+    /// Takes note that its memory is being read.
+    pub fn look_asked(&mut self, now: Nanos) {
+        self.looked = Some(now);
+    }
+
+    /// Takes in what its memory says.
+    pub fn take_details(&mut self, details: Details) {
+        self.arguments = details.arguments;
+        self.shim_mapped = details.shim_mapped;
+    }
+
     /// Closes a tick: a sample for the window.
     pub fn tick(&mut self, now: Nanos) {
         if self.client.is_some() {
             self.shim_mapped = true;
             self.ticks_joined = self.ticks_joined.saturating_add(1);
-        } else if self.shim_checked == Nanos::ZERO || now.since(self.shim_checked) >= SHIM_CHECK {
-            self.shim_checked = now;
-            self.shim_mapped = process::maps(self.id.pid)
-                .is_ok_and(|maps| maps.iter().any(|m| m.basename() == shims::OURS));
         }
         let totals = self.totals();
         self.window.push(now, WINDOW, totals);

@@ -12,7 +12,6 @@ use xsched_common::api::{EventKind, Hold as HoldKind, HoldRow, Settled};
 use super::board::{Board, Standing};
 use super::explain::{Ancestor, Explained};
 use super::given::{Given, Right, Way};
-use super::readers::{Answer, Question, Readers, Tenant};
 use super::resolve::{Judged, Link, Resolved, resolve};
 use super::store::{Kept, Store};
 use super::{Refused, lineage};
@@ -22,6 +21,7 @@ use crate::control::{ControlHandle, RosterEvent, Settlement};
 use crate::model::{Event, EventLog};
 use crate::policy::{ClientId, Hold};
 use crate::process::{self, ProcessId};
+use crate::readers::{Readers, Tenant};
 use crate::rules::{Facts, Reach, TermsPatch};
 
 /// Time between two looks for dead processes and undecided ones.
@@ -105,6 +105,8 @@ pub(super) struct Keeper {
     store: Store,
     events: EventLog,
     readers: Readers,
+    /// For their answers.
+    inbox: Sender<Message>,
     given: HashMap<ProcessId, Given>,
     holds: HashMap<ProcessId, HoldGiven>,
     known: HashMap<ProcessId, Known>,
@@ -125,6 +127,14 @@ struct Known {
     /// Times that it is joined.
     clients: u32,
     standing: Standing,
+}
+
+/// What a reader found.
+pub(super) struct Answer {
+    process: ProcessId,
+    judged: Judged,
+    /// The configuration that it is by.
+    generation: u64,
 }
 
 struct Judgement {
@@ -162,9 +172,8 @@ impl Keeper {
             generation: 0,
             store,
             events,
-            readers: Readers::new(move |answer| {
-                let _ = inbox.send(Message::Judged(answer));
-            }),
+            readers: Readers::default(),
+            inbox,
             given: kept.given,
             holds: HashMap::new(),
             known: HashMap::new(),
@@ -311,13 +320,18 @@ impl Keeper {
                 uid: facts.credentials().map_or(u32::MAX, |c| c.uid),
                 cgroup: facts.cgroup().unwrap_or_default().to_owned(),
             };
-            let question = Question {
-                process,
-                rules: self.config.rules.clone(),
-                generation: self.generation,
-            };
+            let (rules, generation) = (self.config.rules.clone(), self.generation);
+            let inbox = self.inbox.clone();
             // Too many at once: the next prune asks again.
-            let _ = self.readers.ask(tenant, question);
+            let _ = self.readers.ask(tenant, move || {
+                let facts = Facts::of(process.pid, Reach::Memory);
+                // Gone only when the agent stops.
+                let _ = inbox.send(Message::Judged(Answer {
+                    process,
+                    judged: super::judge(process, &rules, &facts),
+                    generation,
+                }));
+            });
             // Until the answer comes, what was found before holds.
             if self.judged.contains_key(&process) {
                 return;

@@ -11,7 +11,6 @@ mod explain;
 mod given;
 mod keeper;
 mod lineage;
-mod readers;
 mod resolve;
 mod store;
 
@@ -306,6 +305,34 @@ impl TermsHandle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::{Conditions, Reach};
+
+    #[test]
+    fn processes_are_judged_by_their_arguments() {
+        let rule = Rule {
+            name: "tests".into(),
+            line: 1,
+            conditions: Conditions {
+                arg: vec!["*xsched_agent*".parse().expect("a pattern")],
+                ..Conditions::default()
+            },
+            terms: TermsPatch {
+                class: Some(Class::Low),
+                ..TermsPatch::default()
+            },
+        };
+        let judged = |process: ProcessId| {
+            let facts = Facts::of(process.pid, Reach::Memory);
+            judge(process, std::slice::from_ref(&rule), &facts)
+        };
+        let me = ProcessId::of(std::process::id()).expect("I exist");
+        assert!(matches!(judged(me), Judged::Rule(_)));
+        let earlier = ProcessId {
+            start_time: me.start_time + 1,
+            ..me
+        };
+        assert_eq!(judged(earlier), Judged::NoRule, "another had my pid");
+    }
 
     #[test]
     fn users_stay_below_their_ceiling() {

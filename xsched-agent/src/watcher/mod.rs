@@ -1,6 +1,7 @@
 //! The daemon's use of the observer: within an overhead budget, and in the
 //! model's terms.
 
+mod apart;
 mod checks;
 mod scaled;
 
@@ -21,6 +22,7 @@ use crate::observe::{
     probe_cost,
 };
 use crate::process::ProcessId;
+pub use apart::WatcherThread;
 use checks::{Checks, Taken};
 use scaled::{Scaled, Weight};
 

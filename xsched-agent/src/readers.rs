@@ -1,0 +1,144 @@
+//! Threads that read what lies in a process's own memory, or its files.
+//!
+//! Such a read waits for as long as the process likes: for the lock of its
+//! memory map, for pages that its own file system never delivers. So
+//! processes are read apart by user and control group: whoever holds up a
+//! reader waits alone, since nobody else's processes are behind it.
+
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use crate::process;
+
+/// Threads at once; a tenant with more control groups waits for its own.
+const MAX_READERS: usize = 64;
+/// Reads that wait for one thread.
+const QUEUE: usize = 512;
+/// A thread without work ends.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// Whose processes one thread reads.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Tenant {
+    pub uid: u32,
+    pub cgroup: String,
+}
+
+impl Tenant {
+    /// Whose process this is. The kernel itself keeps that: asking never
+    /// waits.
+    pub fn of(pid: u32) -> Tenant {
+        Tenant {
+            uid: process::uid(pid).unwrap_or(u32::MAX),
+            cgroup: process::cgroup(pid).unwrap_or_default(),
+        }
+    }
+}
+
+/// No thread can take more now: ask again later.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Busy;
+
+type Read = Box<dyn FnOnce() + Send>;
+
+#[derive(Default)]
+pub(crate) struct Readers {
+    by_tenant: HashMap<Tenant, Reader>,
+}
+
+struct Reader {
+    reads: SyncSender<Read>,
+    alive: Weak<()>,
+}
+
+impl Readers {
+    /// Has `read` done by the thread of `tenant`. Never waits.
+    pub fn ask(
+        &mut self,
+        tenant: Tenant,
+        read: impl FnOnce() + Send + 'static,
+    ) -> Result<(), Busy> {
+        let read: Read = Box::new(read);
+        let read = match self.by_tenant.get(&tenant) {
+            Some(reader) => match reader.reads.try_send(read) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Full(_)) => return Err(Busy),
+                // It had nothing to do for a while.
+                Err(TrySendError::Disconnected(read)) => read,
+            },
+            None => read,
+        };
+        self.by_tenant.remove(&tenant);
+        if self.by_tenant.len() >= MAX_READERS {
+            self.by_tenant
+                .retain(|_, reader| reader.alive.strong_count() > 0);
+        }
+        if self.by_tenant.len() >= MAX_READERS {
+            return Err(Busy);
+        }
+        let (reads, to_read) = sync_channel(QUEUE);
+        let life = Arc::new(());
+        let alive = Arc::downgrade(&life);
+        std::thread::Builder::new()
+            .name("reader".into())
+            .spawn(move || {
+                read_all(&to_read);
+                drop(life);
+            })
+            .map_err(|_| Busy)?;
+        let sent = reads.try_send(read).map_err(|_| Busy);
+        self.by_tenant.insert(tenant, Reader { reads, alive });
+        sent
+    }
+}
+
+fn read_all(reads: &Receiver<Read>) {
+    while let Ok(read) = reads.recv_timeout(IDLE) {
+        read();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    fn tenant(uid: u32) -> Tenant {
+        Tenant {
+            uid,
+            cgroup: "/".into(),
+        }
+    }
+
+    #[test]
+    fn whoever_holds_up_a_reader_waits_alone() {
+        let (release, held) = channel::<()>();
+        let (answers, heard) = channel();
+        let mut readers = Readers::default();
+        readers
+            .ask(tenant(1000), move || {
+                let _ = held.recv();
+            })
+            .expect("the first");
+        let mut taken = 0;
+        while readers.ask(tenant(1000), || {}).is_ok() {
+            taken += 1;
+            assert!(taken <= QUEUE, "bounded");
+        }
+        let other = readers.ask(tenant(1001), move || {
+            let _ = answers.send("another tenant's");
+        });
+        assert_eq!(other, Ok(()));
+        assert_eq!(heard.recv(), Ok("another tenant's"));
+        drop(release);
+    }
+
+    #[test]
+    fn a_process_has_a_tenant() {
+        let own = Tenant::of(std::process::id());
+        assert_eq!(own.uid, rustix::process::geteuid().as_raw());
+        assert_eq!(Tenant::of(u32::MAX).uid, u32::MAX, "nobody's");
+    }
+}
