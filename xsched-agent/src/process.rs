@@ -262,13 +262,41 @@ impl Mapping {
     }
 }
 
+/// What of /proc/PID/maps was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Maps {
+    /// In address order.
+    pub mappings: Vec<Mapping>,
+    /// Whether these are all: a process that maps files of long paths again
+    /// and again can have more than is read (64 MiB).
+    pub whole: bool,
+}
+
+/// The process's mappings, and whether these are all.
+pub fn all_maps(pid: u32) -> Result<Maps, ProcessError> {
+    let raw = read(pid, "maps")?;
+    Ok(parse_maps(&raw, raw.len() as u64 >= MAX_PROC_FILE))
+}
+
 /// The process's mappings, in address order.
 pub fn maps(pid: u32) -> Result<Vec<Mapping>, ProcessError> {
-    let raw = read(pid, "maps")?;
-    Ok(raw
-        .split(|&b| b == b'\n')
-        .filter_map(parse_mapping)
-        .collect())
+    all_maps(pid).map(|maps| maps.mappings)
+}
+
+fn parse_maps(raw: &[u8], cut: bool) -> Maps {
+    // Half a line may name another file than the whole one.
+    let lines = match (cut, raw.iter().rposition(|&b| b == b'\n')) {
+        (true, Some(end)) => &raw[..end],
+        (true, None) => &[],
+        (false, _) => raw,
+    };
+    Maps {
+        mappings: lines
+            .split(|&b| b == b'\n')
+            .filter_map(parse_mapping)
+            .collect(),
+        whole: !cut,
+    }
 }
 
 fn parse_mapping(line: &[u8]) -> Option<Mapping> {
@@ -403,6 +431,20 @@ mod tests {
         assert_eq!(m.basename(), "lib x.so");
         let anonymous = parse_mapping(b"1000-2000 rw-p 00000000 00:00 0 ").expect("parses");
         assert_eq!(anonymous.basename(), "");
+    }
+
+    #[test]
+    fn maps_that_are_cut_end_with_a_whole_line() {
+        let raw = b"1000-2000 r-xp 0 08:01 5 /lib/a.so\n2000-3000 r-xp 0 08:01 6 /lib/b.so.real";
+        let paths = |cut| {
+            let maps = parse_maps(raw, cut);
+            assert_eq!(maps.whole, !cut);
+            let paths = maps.mappings.into_iter().map(|m| m.path);
+            paths.collect::<Vec<_>>()
+        };
+        assert_eq!(paths(false), ["/lib/a.so", "/lib/b.so.real"]);
+        assert_eq!(paths(true), ["/lib/a.so"]);
+        assert_eq!(parse_maps(b"1000-20", true).mappings, []);
     }
 
     proptest! {

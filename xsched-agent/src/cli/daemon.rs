@@ -231,7 +231,9 @@ fn serve(options: &Options) -> anyhow::Result<()> {
             Ok(watcher) => {
                 let wake = wake.clone();
                 // The model is gone only when the agent stops.
-                let publish = move |observation| drop(wake.send(Wake::Observed(observation)));
+                let publish = move |observation| {
+                    drop(wake.send(Wake::Observed(Box::new(observation))));
+                };
                 Ok(WatcherThread::start(watcher, publish)?)
             }
             Err(reason) => Err(reason),
@@ -369,7 +371,7 @@ fn raise_descriptor_limit() {
 
 /// What the model's thread waits for.
 enum Wake {
-    Observed(Observation),
+    Observed(Box<Observation>),
     Stop,
 }
 
@@ -401,7 +403,7 @@ fn keep_modelling(
         loop {
             match wakes.recv_timeout(waiting) {
                 Ok(Wake::Observed(newest)) => {
-                    observation = newest;
+                    observation = *newest;
                     observed = Instant::now();
                     waiting = Duration::ZERO;
                 }

@@ -137,11 +137,11 @@ impl Inquiries {
         pids.sort_unstable();
         let first = pids.first()?;
         Some(format!(
-            "{} whoever reads its memory map: its arguments, and whether it maps the shim, are \
-             unknown or as last read",
+            "the arguments of {}, and whether the shim is mapped there, are unknown or as last read: a \
+             process of the same user and control group holds up whoever reads its memory map",
             match pids.len() {
-                1 => format!("process {first} holds up"),
-                n => format!("each of {n} processes, such as {first}, holds up"),
+                1 => format!("process {first}"),
+                n => format!("{n} processes, such as {first}"),
             }
         ))
     }
@@ -190,10 +190,13 @@ mod tests {
         assert!(began.elapsed() < Duration::from_secs(1), "waits once");
         assert_eq!(inquiries.limit(Nanos::from_millis(1_999)), None);
         let limit = inquiries.limit(HELD_UP).expect("held up");
-        assert!(limit.starts_with("process 4294967295 holds up"), "{limit}");
+        assert!(
+            limit.starts_with("the arguments of process 4294967295,"),
+            "{limit}"
+        );
         assert!(inquiries.ask(hostage(u32::MAX - 1), Nanos::ZERO));
         let limit = inquiries.limit(HELD_UP).expect("held up");
-        assert!(limit.starts_with("each of 2 processes"), "{limit}");
+        assert!(limit.starts_with("the arguments of 2 processes"), "{limit}");
         inquiries.retain(|_| false);
         assert_eq!(inquiries.limit(HELD_UP), None);
     }

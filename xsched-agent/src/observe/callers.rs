@@ -6,6 +6,7 @@ use std::sync::Arc;
 use xsched_common::bpf::OTHER_CALLERS;
 
 use super::images::{ImageKind, Names};
+use super::patience::{HeldUp, Patience};
 use crate::process::{self, Mapping};
 use crate::text::printable;
 
@@ -104,7 +105,12 @@ impl Callers {
 
     /// Maps those of a process's addresses that are not known yet. Reads the
     /// process's mappings at most once.
-    pub fn learn(&mut self, pid: u32, addresses: impl IntoIterator<Item = u64>) {
+    pub(super) fn learn(
+        &mut self,
+        pid: u32,
+        addresses: impl IntoIterator<Item = u64>,
+        patience: &mut Patience,
+    ) {
         let known = self.known.entry(pid).or_default();
         let mut maps: Option<Vec<Mapping>> = None;
         let mut objects: HashMap<usize, Arc<CallerObject>> = HashMap::new();
@@ -115,7 +121,11 @@ impl Callers {
             if settled {
                 continue;
             }
-            let maps = maps.get_or_insert_with(|| process::maps(pid).unwrap_or_default());
+            let maps = maps.get_or_insert_with(|| {
+                let read = patience.read(pid, move || process::maps(pid));
+                // What is not known is asked for again the next time.
+                read.map_or_else(|HeldUp| Vec::new(), Result::unwrap_or_default)
+            });
             if address == OTHER_CALLERS {
                 let caller = Caller {
                     address,
@@ -183,7 +193,7 @@ mod tests {
     fn own_code_is_this_program() {
         let me = std::process::id();
         let mut callers = Callers::new(Names::with_shims(&[]));
-        callers.learn(me, [here(), 0, 1, u64::MAX]);
+        callers.learn(me, [here(), 0, 1, u64::MAX], &mut Patience::default());
         assert_eq!(callers.get(me, 0).object.kind, ObjectKind::Others);
         let caller = callers.get(me, here());
         assert_eq!(caller.object.kind, ObjectKind::Program);
@@ -216,13 +226,13 @@ mod tests {
         }
         let address = code.expect("sleep's code").range.start + 16;
         let mut callers = Callers::new(Names::with_shims(&[]));
-        callers.learn(pid, [address]);
+        callers.learn(pid, [address], &mut Patience::default());
         child.kill().expect("kill");
         child.wait().expect("wait");
-        callers.learn(pid, [address]);
+        callers.learn(pid, [address], &mut Patience::default());
         assert_eq!(callers.get(pid, address).object.name, "sleep");
         callers.forget(pid);
-        callers.learn(pid, [address]);
+        callers.learn(pid, [address], &mut Patience::default());
         assert_eq!(callers.get(pid, address).object.kind, ObjectKind::Unknown);
     }
 }

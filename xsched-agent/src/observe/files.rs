@@ -22,16 +22,6 @@ pub struct FileId {
     pub inode: u64,
 }
 
-impl FileId {
-    fn of(file: &File) -> io::Result<FileId> {
-        let stat = file.metadata()?;
-        Ok(FileId {
-            device: stat.dev(),
-            inode: stat.ino(),
-        })
-    }
-}
-
 /// Files of one owner that are known at once. Everybody can map any number of
 /// files with the runtime's name; this keeps them from taking the descriptors
 /// and the time that the files of others need.
@@ -54,21 +44,21 @@ pub struct Files {
 }
 
 impl Files {
-    /// The file behind a mapping: the identity it goes by, and the file as it
-    /// was opened first.
+    /// The identity that an opened file goes by, and the file as it was opened
+    /// first.
     ///
     /// # Errors
-    /// It cannot be opened or is no regular file.
-    pub fn behind(&mut self, pid: u32, mapping: &Mapping) -> io::Result<(FileId, Arc<File>)> {
-        self.identify(open(pid, mapping)?)
-    }
-
-    fn identify(&mut self, file: File) -> io::Result<(FileId, Arc<File>)> {
-        let id = FileId::of(&file)?;
+    /// Its owner has too many.
+    pub fn identify(&mut self, opened: Opened) -> io::Result<(FileId, Arc<File>)> {
+        let Opened {
+            file,
+            id,
+            owner,
+            on_overlayfs,
+        } = opened;
         if let Some(known) = self.known.iter().find(|known| known.ids.contains(&id)) {
             return Ok((known.ids[0], Arc::clone(&known.file)));
         }
-        let on_overlayfs = same_file::on_overlayfs(&file);
         let same = self.known.iter_mut().find(|known| {
             (on_overlayfs || known.on_overlayfs) && same_file::share_pages(&known.file, &file)
         });
@@ -76,14 +66,8 @@ impl Files {
             known.ids.push(id);
             return Ok((known.ids[0], Arc::clone(&known.file)));
         }
-        let owner = file.metadata()?.uid();
-        if self
-            .known
-            .iter()
-            .filter(|known| known.owner == owner)
-            .count()
-            >= MAX_OF_OWNER
-        {
+        let of_owner = self.known.iter().filter(|known| known.owner == owner);
+        if of_owner.count() >= MAX_OF_OWNER {
             return Err(io::ErrorKind::QuotaExceeded.into());
         }
         let file = Arc::new(file);
@@ -104,23 +88,51 @@ impl Files {
     }
 }
 
-/// Opens the file behind a mapping: through the mapping itself, which works
-/// for deleted files but needs CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE
-/// (proc_pid_map_files(5)), else through the process's root. There the process
-/// may have put anything under the name: opening never waits, and only a
-/// regular file counts.
-fn open(pid: u32, mapping: &Mapping) -> io::Result<File> {
-    let range = &mapping.range;
-    let through_mapping = format!("/proc/{pid}/map_files/{:x}-{:x}", range.start, range.end);
-    let mut options = File::options();
-    options.read(true).custom_flags(libc::O_NONBLOCK);
-    let file = options
-        .open(through_mapping)
-        .or_else(|_| options.open(format!("/proc/{pid}/root{}", mapping.path)))?;
-    if !file.metadata()?.is_file() {
-        return Err(io::ErrorKind::InvalidInput.into());
+/// A file with what its file system says of it.
+#[derive(Debug)]
+pub struct Opened {
+    file: File,
+    id: FileId,
+    owner: u32,
+    on_overlayfs: bool,
+}
+
+impl Opened {
+    /// Opens the file behind a mapping: through the mapping itself, which
+    /// works for deleted files but needs CAP_SYS_ADMIN or
+    /// CAP_CHECKPOINT_RESTORE (proc_pid_map_files(5)), else through the
+    /// process's root. There the process may have put anything under the name:
+    /// opening waits for no fifo, and only a regular file counts. It may wait
+    /// for the process's memory map, and for whoever serves the file system.
+    ///
+    /// # Errors
+    /// It cannot be opened or is no regular file.
+    pub fn behind(pid: u32, mapping: &Mapping) -> io::Result<Opened> {
+        let range = &mapping.range;
+        let through_mapping = format!("/proc/{pid}/map_files/{:x}-{:x}", range.start, range.end);
+        let mut options = File::options();
+        options.read(true).custom_flags(libc::O_NONBLOCK);
+        let file = options
+            .open(through_mapping)
+            .or_else(|_| options.open(format!("/proc/{pid}/root{}", mapping.path)))?;
+        Opened::of(file)
     }
-    Ok(file)
+
+    fn of(file: File) -> io::Result<Opened> {
+        let stat = file.metadata()?;
+        if !stat.is_file() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        Ok(Opened {
+            id: FileId {
+                device: stat.dev(),
+                inode: stat.ino(),
+            },
+            owner: stat.uid(),
+            on_overlayfs: same_file::on_overlayfs(&file),
+            file,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -134,9 +146,13 @@ mod tests {
         let mut held = Vec::new();
         for i in 0..MAX_OF_OWNER {
             let file = File::create(dir.path().join(i.to_string())).expect("file");
-            held.push(files.identify(file).expect("known"));
+            let opened = Opened::of(file).expect("a file");
+            held.push(files.identify(opened).expect("known"));
         }
-        let one_more = || File::create(dir.path().join("one more")).expect("file");
+        let one_more = || {
+            let file = File::create(dir.path().join("one more")).expect("file");
+            Opened::of(file).expect("a file")
+        };
         assert!(files.identify(one_more()).is_err());
         held.pop();
         files.forget_unheld();

@@ -6,7 +6,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::files::{FileId, Files};
+use super::files::{FileId, Files, Opened};
+use super::patience::{HeldUp, Patience};
 use crate::process::{self, ProcessError};
 use crate::shims;
 
@@ -33,7 +34,7 @@ pub enum ImageKind {
 /// Which file names are images.
 #[derive(Clone, Debug)]
 pub struct Names {
-    shims: Vec<String>,
+    shims: Arc<[String]>,
 }
 
 impl Names {
@@ -83,8 +84,44 @@ pub struct Sweep {
     pub images: Vec<Image>,
     /// Processes that could not be read: other users', when this is not root.
     pub unreadable: usize,
+    /// Processes that were not read because somebody holds up whoever does.
+    pub held_up: usize,
+    /// Processes with more mappings than are read.
+    pub cut: usize,
     /// Processes left for the next sweep because the time was up.
     pub postponed: usize,
+}
+
+impl Sweep {
+    /// What it did not see, one line each.
+    pub fn limits(&self) -> Vec<String> {
+        let processes = |n: usize| match n {
+            1 => "1 process".to_owned(),
+            n => format!("{n} processes"),
+        };
+        let line = |n: usize, what: &str| (n > 0).then(|| format!("{} {what}", processes(n)));
+        [
+            line(
+                self.unreadable,
+                "could not be read: if it uses HIP, it is not seen (root reads all but protected \
+                 processes)",
+            ),
+            line(
+                self.held_up,
+                "could not be looked at, because a memory map or file system of the same user and \
+                 control group holds up whoever reads it: what was mapped since is not seen",
+            ),
+            line(
+                self.cut,
+                "with more mappings than are read (64 MiB of /proc/PID/maps): a runtime that lies behind \
+                 them is not seen",
+            ),
+            line(self.postponed, "left for the next look at /proc"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
 }
 
 /// How long a process may go without a look. Reading the mappings of every
@@ -107,7 +144,19 @@ struct Looked {
     first: Instant,
     next: Instant,
     uses: Vec<Use>,
-    unreadable: bool,
+    seen: Seen,
+}
+
+/// How much a look saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Everything,
+    /// More mappings than are read.
+    Start,
+    /// Not all of it could be opened.
+    Unreadable,
+    /// Nothing: what is known is from an earlier look.
+    HeldUp,
 }
 
 #[derive(Debug)]
@@ -116,6 +165,44 @@ struct Use {
     kind: ImageKind,
     path: String,
     file: Arc<File>,
+}
+
+/// What one look found: the images, each with its path.
+struct Look {
+    images: Vec<(ImageKind, String, Opened)>,
+    seen: Seen,
+}
+
+impl Look {
+    /// Waits for the process's memory map, and for the file systems of what it
+    /// maps.
+    fn at(pid: u32, names: &Names) -> Result<Look, ProcessError> {
+        let maps = process::all_maps(pid)?;
+        let mut look = Look {
+            images: Vec::new(),
+            seen: match maps.whole {
+                true => Seen::Everything,
+                false => Seen::Start,
+            },
+        };
+        let mut seen = HashSet::new();
+        for mapping in maps.mappings.iter().filter(|mapping| mapping.executable) {
+            let Some(kind) = names.kind_of(mapping.basename()) else {
+                continue;
+            };
+            // A file is mapped in several pieces. The path belongs to the key
+            // because the numbers alone are not unique on every file system
+            // (btrfs subvolumes).
+            if !seen.insert((mapping.device, mapping.inode, &mapping.path)) {
+                continue;
+            }
+            match Opened::behind(pid, mapping) {
+                Ok(opened) => look.images.push((kind, mapping.path.clone(), opened)),
+                Err(_) => look.seen = Seen::Unreadable,
+            }
+        }
+        Ok(look)
+    }
 }
 
 /// Looks through /proc for images.
@@ -142,7 +229,11 @@ impl Finder {
     ///
     /// # Errors
     /// /proc cannot be listed.
-    pub fn sweep(&mut self, deadline: Instant) -> io::Result<Sweep> {
+    pub(super) fn sweep(
+        &mut self,
+        deadline: Instant,
+        patience: &mut Patience,
+    ) -> io::Result<Sweep> {
         let now = Instant::now();
         let pids = process::all_pids()?;
         let alive: HashSet<u32> = pids.iter().copied().collect();
@@ -161,22 +252,22 @@ impl Finder {
                 postponed = due.len() - done;
                 break;
             }
-            self.look_at(pid, now);
+            self.look_at(pid, now, patience);
         }
         Ok(self.found(postponed))
     }
 
     /// Looks at one process only.
-    pub fn sweep_one(&mut self, pid: u32) -> Sweep {
-        self.look_at(pid, Instant::now());
+    pub(super) fn sweep_one(&mut self, pid: u32, patience: &mut Patience) -> Sweep {
+        self.look_at(pid, Instant::now(), patience);
         self.found(0)
     }
 
     /// The process runs another program: what was known of it is void. It is
     /// looked at at once, and often for a while.
-    pub fn renew(&mut self, pid: u32) {
+    pub(super) fn renew(&mut self, pid: u32, patience: &mut Patience) {
         self.processes.remove(&pid);
-        self.look_at(pid, Instant::now());
+        self.look_at(pid, Instant::now(), patience);
     }
 
     /// What the processes looked at so far use.
@@ -184,43 +275,37 @@ impl Finder {
         self.found(0)
     }
 
-    fn look_at(&mut self, pid: u32, now: Instant) {
-        let first = self.processes.get(&pid).map_or(now, |looked| looked.first);
+    fn look_at(&mut self, pid: u32, now: Instant, patience: &mut Patience) {
+        let before = self.processes.remove(&pid);
+        let first = before.as_ref().map_or(now, |looked| looked.first);
         let mut looked = Looked {
             first,
             next: now + rest(now.duration_since(first)),
             uses: Vec::new(),
-            unreadable: false,
+            seen: Seen::Unreadable,
         };
-        match process::maps(pid) {
-            Ok(maps) => {
-                let mut seen = HashSet::new();
-                for mapping in maps.iter().filter(|mapping| mapping.executable) {
-                    let Some(kind) = self.names.kind_of(mapping.basename()) else {
-                        continue;
-                    };
-                    // A file is mapped in several pieces. The path belongs to
-                    // the key because the numbers alone are not unique on
-                    // every file system (btrfs subvolumes).
-                    if !seen.insert((mapping.device, mapping.inode, &mapping.path)) {
-                        continue;
-                    }
-                    match self.files.behind(pid, mapping) {
+        let names = self.names.clone();
+        match patience.read(pid, move || Look::at(pid, &names)) {
+            Ok(Ok(look)) => {
+                looked.seen = look.seen;
+                for (kind, path, opened) in look.images {
+                    match self.files.identify(opened) {
                         Ok((id, file)) => looked.uses.push(Use {
                             id,
                             kind,
-                            path: mapping.path.clone(),
+                            path,
                             file,
                         }),
-                        Err(_) => looked.unreadable = true,
+                        Err(_) => looked.seen = Seen::Unreadable,
                     }
                 }
             }
-            Err(ProcessError::Gone(_)) => {
-                self.processes.remove(&pid);
-                return;
+            Ok(Err(ProcessError::Gone(_))) => return,
+            Ok(Err(_)) => {}
+            Err(HeldUp) => {
+                looked.seen = Seen::HeldUp;
+                looked.uses = before.map_or_else(Vec::new, |looked| looked.uses);
             }
-            Err(_) => looked.unreadable = true,
         }
         self.processes.insert(pid, looked);
     }
@@ -232,7 +317,12 @@ impl Finder {
             ..Sweep::default()
         };
         for (&pid, looked) in &self.processes {
-            sweep.unreadable += usize::from(looked.unreadable);
+            match looked.seen {
+                Seen::Everything => {}
+                Seen::Start => sweep.cut += 1,
+                Seen::Unreadable => sweep.unreadable += 1,
+                Seen::HeldUp => sweep.held_up += 1,
+            }
             for used in &looked.uses {
                 let image = sweep.images.iter_mut().find(|image| image.id == used.id);
                 match image {
@@ -287,13 +377,31 @@ mod tests {
     }
 
     #[test]
+    fn what_a_sweep_did_not_see_is_said() {
+        assert_eq!(Sweep::default().limits(), [""; 0]);
+        let sweep = Sweep {
+            unreadable: 1,
+            held_up: 2,
+            cut: 1,
+            postponed: 3,
+            ..Sweep::default()
+        };
+        let limits = sweep.limits();
+        assert!(limits[0].starts_with("1 process could not be read"));
+        assert!(limits[1].starts_with("2 processes could not be looked at"));
+        assert!(limits[2].starts_with("1 process with more mappings"));
+        assert_eq!(limits[3], "3 processes left for the next look at /proc");
+    }
+
+    #[test]
     fn a_sweep_ends_in_time_and_the_next_one_goes_on() {
         let mut finder = Finder::new(Names::with_shims(&[]));
-        let first = finder.sweep(Instant::now()).expect("sweep");
+        let patience = &mut Patience::default();
+        let first = finder.sweep(Instant::now(), patience).expect("sweep");
         assert!(first.postponed > 0);
         assert_eq!(finder.processes.len(), 1);
         let soon = Instant::now() + Duration::from_secs(60);
-        assert_eq!(finder.sweep(soon).expect("sweep").postponed, 0);
+        assert_eq!(finder.sweep(soon, patience).expect("sweep").postponed, 0);
         assert!(finder.processes.len() > 2);
         assert!(finder.processes.contains_key(&std::process::id()));
     }
@@ -306,15 +414,16 @@ mod tests {
         assert_eq!(rest(seconds(8)), seconds(2));
         assert_eq!(rest(seconds(100_000)), LONGEST_REST);
         let mut finder = Finder::new(Names::with_shims(&[]));
+        let patience = &mut Patience::default();
         let soon = || Instant::now() + seconds(60);
-        finder.sweep(soon()).expect("sweep");
+        finder.sweep(soon(), patience).expect("sweep");
         let me = std::process::id();
         let resting = Instant::now() + seconds(1_000);
         finder.processes.get_mut(&me).expect("looked at").next = resting;
-        finder.sweep(soon()).expect("sweep");
+        finder.sweep(soon(), patience).expect("sweep");
         assert_eq!(finder.processes[&me].next, resting, "looked at too early");
         finder.processes.get_mut(&me).expect("looked at").next = Instant::now();
-        finder.sweep(soon()).expect("sweep");
+        finder.sweep(soon(), patience).expect("sweep");
         assert_ne!(finder.processes[&me].next, resting);
     }
 }

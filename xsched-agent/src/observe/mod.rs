@@ -12,6 +12,7 @@ pub mod duty;
 mod files;
 pub mod images;
 mod multi;
+mod patience;
 mod perf;
 mod placed;
 mod same_file;
@@ -22,6 +23,7 @@ pub mod survey;
 mod unavailable;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{io, mem, thread};
 
@@ -45,6 +47,7 @@ use attach::{Probes, Programs};
 use callers::Callers;
 use counts::Maps;
 use images::{Finder, Image, Names, Sweep};
+use patience::{HeldUp, Patience};
 use placed::{Attached, Links, Target};
 
 use crate::process::ProcessId;
@@ -145,6 +148,7 @@ impl Plan {
 pub struct Observer {
     plan: Plan,
     finder: Finder,
+    patience: Patience,
     programs: Programs,
     maps: Maps,
     attached: HashMap<FileId, Attached>,
@@ -180,6 +184,7 @@ impl Observer {
         });
         let mut observer = Observer {
             finder: Finder::new(names.clone()),
+            patience: Patience::default(),
             callers: Callers::new(names),
             plan,
             programs,
@@ -202,8 +207,11 @@ impl Observer {
     /// first mapping of an image and the look that finds it are not seen.
     pub fn refresh(&mut self) {
         let sweep = match self.plan.scope {
-            Scope::Pid(pid) => self.finder.sweep_one(pid),
-            Scope::All => match self.finder.sweep(Instant::now() + SWEEP_BUDGET) {
+            Scope::Pid(pid) => self.finder.sweep_one(pid, &mut self.patience),
+            Scope::All => match self
+                .finder
+                .sweep(Instant::now() + SWEEP_BUDGET, &mut self.patience)
+            {
                 Ok(sweep) => sweep,
                 Err(error) => {
                     self.sweep_limits = vec![format!("/proc cannot be listed: {error}")];
@@ -211,24 +219,8 @@ impl Observer {
                 }
             },
         };
-        self.sweep_limits.clear();
-        if sweep.unreadable > 0 {
-            self.sweep_limits.push(format!(
-                "{} could not be read: if it uses HIP, it is not seen (root reads all but \
-                 protected processes)",
-                match sweep.unreadable {
-                    1 => "1 process".to_owned(),
-                    n => format!("{n} processes"),
-                }
-            ));
-        }
+        self.sweep_limits = sweep.limits();
         let complete = sweep.postponed == 0;
-        if !complete {
-            self.sweep_limits.push(format!(
-                "{} processes were left for the next look at /proc",
-                sweep.postponed
-            ));
-        }
         let now = Instant::now();
         if complete {
             let images = &sweep.images;
@@ -260,7 +252,23 @@ impl Observer {
         {
             return;
         }
-        match site::sites_in(&image.file, self.plan.probes) {
+        let (file, probes) = (Arc::clone(&image.file), self.plan.probes);
+        let user = image.pids.first().copied().unwrap_or_default();
+        let read = self
+            .patience
+            .read(user, move || site::sites_in(&file, probes));
+        let sites = match read {
+            Ok(sites) => sites,
+            Err(HeldUp) => {
+                // The next sweep tries again.
+                self.sweep_limits.push(format!(
+                    "{} is not probed: its file system holds up whoever reads it",
+                    printable(&image.path)
+                ));
+                return;
+            }
+        };
+        match sites {
             Ok(sites) => {
                 self.attached
                     .insert(image.id, Attached::new(image, sites, now));
@@ -420,7 +428,7 @@ impl Observer {
             return;
         }
         for (pid, _) in due {
-            self.finder.renew(pid);
+            self.finder.renew(pid, &mut self.patience);
         }
         let sweep = self.finder.known();
         self.take_images(sweep, now);
@@ -434,7 +442,7 @@ impl Observer {
         });
         for (pid, addresses) in new {
             self.identify(pid);
-            self.callers.learn(pid, addresses);
+            self.callers.learn(pid, addresses, &mut self.patience);
         }
     }
 
@@ -446,7 +454,7 @@ impl Observer {
 
     /// Where an address of a process lies.
     pub fn caller(&mut self, pid: u32, address: u64) -> Caller {
-        self.callers.learn(pid, [address]);
+        self.callers.learn(pid, [address], &mut self.patience);
         self.callers.get(pid, address)
     }
 
@@ -490,8 +498,8 @@ impl Observer {
             let alive = process.is_alive();
             let last = !alive || restarted.contains(&pid);
             if alive && !last {
-                self.callers
-                    .learn(pid, calls.iter().map(|(key, _)| key.caller));
+                let addresses = calls.iter().map(|(key, _)| key.caller);
+                self.callers.learn(pid, addresses, &mut self.patience);
             }
             for &(key, count) in &calls {
                 let caller = self.callers.get(pid, key.caller);

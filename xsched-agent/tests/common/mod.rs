@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "every test binary uses its own part")]
 
 pub mod client;
+pub mod holder;
 pub mod machine;
 pub mod rival;
 

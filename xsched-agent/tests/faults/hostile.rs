@@ -10,9 +10,10 @@ use xsched_common::gate::GateMode;
 use xsched_common::join::{Hello, Verdict};
 use xsched_common::units::Class;
 
+use crate::common::holder::Holder;
 use crate::common::rival::Rival;
 use crate::common::{Agent, FakeClient, connect, set_class, wait_for};
-use crate::{assert_prompt, knock, times};
+use crate::{assert_prompt, is_root, knock, times};
 
 fn descriptors(agent: &Agent) -> usize {
     // Once it answers it has opened what it needs for itself.
@@ -175,4 +176,34 @@ fn garbage_in_a_page_harms_only_its_writer() {
         assert_eq!(snapshot["type"], "snapshot", "{snapshot}");
     }
     assert_prompt("heard beside garbage", took, Duration::from_millis(60));
+}
+
+/// A tenant that lets nobody read its memory map, for as long as it likes.
+#[test]
+fn snapshots_keep_their_pace_whoever_holds_up_the_observer() {
+    let _machine = crate::alone();
+    if !is_root() || std::env::var_os("XSCHED_TEST_NO_BPF").is_some_and(|v| v == "1") {
+        return;
+    }
+    let agent = Agent::start_observing();
+    let client = FakeClient::join(&agent.run_dir);
+    let Some(_holder) = Holder::start() else {
+        return;
+    };
+    let snapshot = || agent.ask_raw(r#"{"op":"list"}"#);
+    let mut times = Vec::new();
+    let until = Instant::now() + Duration::from_secs(4);
+    while Instant::now() < until {
+        times.push(snapshot()["time_unix_ns"].as_u64().expect("a time"));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    times.dedup();
+    let mut gaps: Vec<u64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    gaps.sort_unstable();
+    println!("gaps between snapshots, ns: {gaps:?}");
+    assert!(gaps.len() >= 4, "{gaps:?}");
+    assert!(gaps[gaps.len() / 2] < 900_000_000, "{gaps:?}");
+    let limits = snapshot()["agent"]["limits"].to_string();
+    assert!(limits.contains("holds up whoever reads it"), "{limits}");
+    drop(client);
 }

@@ -3,6 +3,9 @@
 mod bursts;
 mod cost;
 mod fixture;
+mod held;
+#[path = "../common/holder.rs"]
+mod holder;
 mod images;
 mod odd;
 mod sites;

@@ -1,0 +1,192 @@
+//! Reads that somebody may hold up, with an end.
+//!
+//! A memory map is read under a lock that its process can hold for ever, and
+//! a file may lie in a file system that its owner serves or does not. One
+//! thread reads for the observer; whoever holds it up for too long keeps it,
+//! and another takes its place. Until it comes back that process is not read
+//! again, and a user's control group can hold up only a few.
+
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel, sync_channel};
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::Duration;
+
+use crate::readers::Tenant;
+
+/// A read that takes longer is held up. The longest honest ones, of 65,530
+/// mappings, take about a tenth of this.
+const LIMIT: Duration = Duration::from_millis(250);
+
+/// Threads that may be held up at once; then nobody is read until one comes
+/// back.
+const MAX_HELD: usize = 64;
+
+/// Of these, those of one user's control group.
+const MAX_OF_TENANT: usize = 4;
+
+/// It was not read, because it, or too many others of its user and control
+/// group, hold up whoever does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HeldUp;
+
+type Read = Box<dyn FnOnce() + Send>;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Patience {
+    limit: Duration,
+    thread: Option<Sender<Read>>,
+    held: Vec<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    pid: u32,
+    tenant: Tenant,
+    reading: Weak<()>,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience {
+            limit: LIMIT,
+            thread: None,
+            held: Vec::new(),
+        }
+    }
+}
+
+impl Patience {
+    /// What `read` says of process `pid`.
+    ///
+    /// # Errors
+    /// It takes too long, or is not even tried.
+    pub fn read<T: Send + 'static>(
+        &mut self,
+        pid: u32,
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, HeldUp> {
+        self.held.retain(|held| held.reading.strong_count() > 0);
+        if !self.held.is_empty() {
+            let tenant = Tenant::of(pid);
+            let of_tenant = self.held.iter().filter(|held| held.tenant == tenant);
+            if self.held.iter().any(|held| held.pid == pid)
+                || of_tenant.count() >= MAX_OF_TENANT
+                || self.held.len() >= MAX_HELD
+            {
+                return Err(HeldUp);
+            }
+        }
+        let life = Arc::new(());
+        let reading = Arc::downgrade(&life);
+        let (answer, answers) = sync_channel(1);
+        let sent = self.give(Box::new(move || {
+            let _life = life;
+            // Nobody waits any more for what took too long.
+            let _ = answer.send(read());
+        }));
+        if !sent {
+            return Err(HeldUp);
+        }
+        answers.recv_timeout(self.limit).map_err(|error| {
+            // The thread ends once it comes back: nothing more is given to it.
+            self.thread = None;
+            if error == RecvTimeoutError::Timeout {
+                let tenant = Tenant::of(pid);
+                self.held.push(Held {
+                    pid,
+                    tenant,
+                    reading,
+                });
+            }
+            HeldUp
+        })
+    }
+
+    fn give(&mut self, read: Read) -> bool {
+        let read = match &self.thread {
+            Some(thread) => match thread.send(read) {
+                Ok(()) => return true,
+                Err(unsent) => unsent.0,
+            },
+            None => read,
+        };
+        let (thread, reads) = channel::<Read>();
+        let spawned = thread::Builder::new()
+            .name("look".into())
+            .spawn(move || reads.into_iter().for_each(|read| read()));
+        let sent = spawned.is_ok() && thread.send(read).is_ok();
+        self.thread = sent.then_some(thread);
+        sent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nobody's process: its tenant is one of its own.
+    const NOBODY: u32 = u32::MAX;
+
+    /// However busy the machine is.
+    fn patient() -> Patience {
+        Patience {
+            limit: Duration::from_secs(60),
+            ..Patience::default()
+        }
+    }
+
+    #[test]
+    fn whoever_holds_up_a_read_is_not_read_until_it_lets_go() {
+        let mut patience = patient();
+        let me = std::process::id();
+        assert_eq!(patience.read(me, || 7), Ok(7));
+        let (release, held) = channel::<()>();
+        let waits = move || held.recv().is_err();
+        patience.limit = Duration::from_millis(50);
+        assert_eq!(patience.read(NOBODY, waits), Err(HeldUp));
+        patience.limit = patient().limit;
+        for _ in 0..100 {
+            let never = || panic!("read all the same");
+            assert_eq!(patience.read::<()>(NOBODY, never), Err(HeldUp));
+            assert_eq!(patience.read(NOBODY - 1, || 8), Ok(8), "others are read");
+        }
+        drop(release);
+        for _ in 0..1_000 {
+            if patience.read(NOBODY, || 9) == Ok(9) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        panic!("it let go");
+    }
+
+    #[test]
+    fn threads_that_are_held_up_are_bounded() {
+        let me = std::process::id();
+        let mut patience = patient();
+        let life = Arc::new(());
+        let held = |tenant| Held {
+            pid: NOBODY - 1,
+            tenant,
+            reading: Arc::downgrade(&life),
+        };
+        for _ in 0..MAX_OF_TENANT {
+            patience.held.push(held(Tenant::of(NOBODY)));
+        }
+        assert_eq!(
+            patience.read(NOBODY, || 1),
+            Err(HeldUp),
+            "its tenant's share"
+        );
+        assert_eq!(patience.read(me, || 2), Ok(2), "another tenant");
+        for n in 0..MAX_HELD - MAX_OF_TENANT {
+            let cgroup = n.to_string();
+            patience.held.push(held(Tenant { uid: 1, cgroup }));
+        }
+        assert_eq!(patience.read(me, || 3), Err(HeldUp), "all in all");
+        drop(life);
+        assert_eq!(patience.read(me, || 4), Ok(4));
+        assert_eq!(patience.read(NOBODY, || 5), Ok(5));
+    }
+}
