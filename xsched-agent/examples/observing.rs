@@ -14,7 +14,7 @@ use std::time::Duration;
 use xsched_agent::observe::attach::Programs;
 use xsched_agent::observe::site::sites_in;
 use xsched_agent::observe::{
-    ImageKind, LinkKind, Observer, Plan, ProbeSet, Purpose, Returns, Scope, ShimProbes,
+    ImageKind, Kernel, LinkKind, Observer, Plan, ProbeSet, Purpose, Returns, Scope, ShimProbes,
 };
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -37,8 +37,13 @@ fn price(kind: &str, file: &str, pid: u32) -> Outcome {
     };
     let file = File::open(file)?;
     let sites = sites_in(&file, ProbeSet::Launches)?;
-    let (mut programs, maps) =
-        Programs::load(16_384, LinkKind::Best, Purpose::Count, Returns::Leave)?;
+    let (mut programs, maps) = Programs::load(
+        16_384,
+        LinkKind::Best,
+        Purpose::Count,
+        Returns::Leave,
+        Kernel::running(),
+    )?;
     let probes = programs.attach(kind, &file, &sites, Scope::Pid(pid));
     if let Some((_, error)) = probes.failed.first() {
         return Err(error.to_string().into());

@@ -20,5 +20,5 @@ pub mod rules;
 pub mod service;
 pub mod shims;
 pub mod terms;
-mod text;
+pub mod text;
 pub mod watcher;

@@ -1,4 +1,5 @@
-//! Text of other processes, made fit for terminals.
+//! Text for people: that of other processes, made fit for terminals, and
+//! numbers of things.
 
 /// Without control characters, which would drive the terminal. File names,
 /// arguments and pages can hold any.
@@ -6,4 +7,27 @@ pub fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '?' } else { c })
         .collect()
+}
+
+/// "1 launch", "2 launches": `one` is what a single one is called.
+pub fn counted(n: u64, one: &str) -> String {
+    let end = match n {
+        1 => "",
+        _ if one.ends_with(['s', 'h']) => "es",
+        _ => "s",
+    };
+    format!("{n} {one}{end}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!(counted(1, "process"), "1 process");
+        assert_eq!(counted(0, "process"), "0 processes");
+        assert_eq!(counted(2, "launch"), "2 launches");
+        assert_eq!(counted(2, "binding"), "2 bindings");
+    }
 }

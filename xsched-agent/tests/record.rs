@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use prost::Message as _;
 use serde_json::Value;
+use xsched_agent::observe::{Kernel, Plan, Scope};
+use xsched_agent::record::Recorder;
 use xsched_agent::record::perfetto::{EventType, Trace, TrackDescriptor};
 
 mod common;
@@ -430,4 +432,40 @@ fn the_fewest_capabilities_that_record() {
         "+dac_read_search",
         "+checkpoint_restore",
     ]);
+}
+
+/// What cannot be measured there is null, and said; not zero, and not a wait
+/// until the end of the recording.
+#[test]
+fn where_returns_would_do_harm_lengths_are_unknown_and_that_is_said() {
+    if no_bpf() {
+        return;
+    }
+    let machine = Machine::new();
+    let service = machine.native("hipsim-service", &["--period", "10ms"]);
+    let plan = Plan {
+        kernel: Kernel(6, 12),
+        ..Plan::recording(Scope::Pid(service.0.id()))
+    };
+    let file = std::fs::File::create(machine.file()).expect("a file");
+    let mut recorder = Recorder::start(plan, file).expect("records");
+    let deadline = std::time::Instant::now() + common::PATIENCE;
+    while recorder.progress().launches < 20 {
+        recorder.turn().expect("goes on");
+        assert!(std::time::Instant::now() < deadline, "no launches");
+    }
+    let (summary, _) = recorder.finish().expect("ends");
+    assert_eq!((summary.waits, summary.bursts), (None, None));
+    let said = |limit: &String| limit.contains("lengths of waits") && limit.contains("6.14");
+    assert!(summary.limits.iter().any(said), "{:?}", summary.limits);
+    let json = serde_json::to_value(&summary).expect("JSON");
+    assert!(
+        json["waits"].is_null() && json["bursts"].is_null(),
+        "{json}"
+    );
+    let picture = Picture::read(&machine.file());
+    let pid = service.0.id();
+    let sync = "hipStreamSynchronize";
+    assert!(picture.of(&picture.moments, pid, sync).count() > 0);
+    assert_eq!(picture.of(&picture.slices, pid, sync).count(), 0);
 }

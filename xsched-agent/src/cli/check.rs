@@ -127,7 +127,7 @@ const AGENT: &str = "agent";
 fn kernel(survey: &Survey) -> Check {
     let name = rustix::system::uname();
     let found = format!("Linux {}", name.release().to_string_lossy());
-    match survey.kernel >= (5, 15) {
+    match survey.kernel.is_new_enough() {
         true => Check::ok(KERNEL, found),
         false => Check::missing(
             KERNEL,

@@ -6,6 +6,8 @@ use xsched_common::api::{GateState, Hold, ProcessRow, ShimState, Snapshot};
 use xsched_common::bpf::Drop;
 use xsched_common::units::Nanos;
 
+use xsched_agent::text::counted;
+
 use super::{client, print, run_dir, table};
 
 /// For a live view use xtop.
@@ -62,7 +64,8 @@ fn text(snapshot: &Snapshot) -> String {
         } else {
             "counts are too low"
         };
-        out += &format!("{} events dropped ({}): {costs}\n", drop.count, drop.reason);
+        let events = counted(drop.count, "event");
+        out += &format!("{events} dropped ({}): {costs}\n", drop.reason);
     }
     let sampling = snapshot.agent.sampling.factor;
     if sampling < 1.0 {

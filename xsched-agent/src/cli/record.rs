@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
-use xsched_agent::observe::Scope;
+use xsched_agent::observe::{Plan, Scope};
 use xsched_agent::process::ProcessId;
 use xsched_agent::record::{Recorder, Summary};
+use xsched_agent::text::counted;
 
 use super::{print, say};
 
@@ -55,7 +56,8 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let scope = process.map_or(Scope::All, |process| Scope::Pid(process.pid));
     let file = create(&options.output)?;
     let stop = stop_on_signals()?;
-    let mut recorder = match Recorder::start(scope, BufWriter::with_capacity(1 << 20, file)) {
+    let out = BufWriter::with_capacity(1 << 20, file);
+    let mut recorder = match Recorder::start(Plan::recording(scope), out) {
         Ok(recorder) => recorder,
         Err(e) => {
             // Nothing was recorded: an empty file would look like a trace.
@@ -145,10 +147,10 @@ impl Progress {
         self.shown = true;
         let _ = write!(
             stderr,
-            "\r\x1b[Krecording {:.0} s: {} calls of {} processes, {} lost, {} (Ctrl-C ends it)",
+            "\r\x1b[Krecording {:.0} s: {} of {}, {} lost, {} (Ctrl-C ends it)",
             s.duration_ns.as_secs_f64(),
-            s.recorded,
-            s.processes,
+            counted(s.recorded, "call"),
+            counted(s.processes, "process"),
             s.lost,
             size(s.bytes)
         );
@@ -179,9 +181,12 @@ fn report(options: &Options, summary: &Summary) -> anyhow::Result<()> {
             .map(|(reason, count)| format!("{reason} {count}"))
             .collect();
         say(&format!(
-            "{} of {} events are missing in the trace ({}): record one process with --pid",
+            "{} of {} missing in the trace ({}): record one process with --pid",
             summary.lost,
-            summary.events,
+            match summary.events {
+                1 => "1 event is".to_owned(),
+                n => format!("{n} events are"),
+            },
             reasons.join(", ")
         ));
     }
@@ -194,18 +199,25 @@ fn report(options: &Options, summary: &Summary) -> anyhow::Result<()> {
     if options.json {
         return print(&format!("{}\n", serde_json::to_string(summary)?));
     }
+    let waits = measured(summary.waits, "wait");
     print(&format!(
-        "{}: {}, {:.1} s, {} launches and {} waits of {} processes ({} threads, {} streams), {} \
-         bursts, {} waits at the gate\nopen it at https://ui.perfetto.dev\n",
+        "{}: {}, {:.1} s, {} and {waits} of {} ({}, {}), {}, {}\nopen it at https://ui.perfetto.dev\n",
         options.output.display(),
         size(summary.bytes),
         summary.duration_ns.as_secs_f64(),
-        summary.launches,
-        summary.waits,
-        summary.processes,
-        summary.threads,
-        summary.streams,
-        summary.bursts,
-        summary.gate_waits
+        counted(summary.launches, "launch"),
+        counted(summary.processes, "process"),
+        counted(summary.threads, "thread"),
+        counted(summary.streams, "stream"),
+        measured(summary.bursts, "burst"),
+        counted(summary.gate_waits, "gate wait"),
     ))
+}
+
+/// What was not measured is not zero.
+fn measured(n: Option<u64>, one: &str) -> String {
+    match n {
+        Some(n) => counted(n, one),
+        None => format!("an unknown number of {one}s"),
+    }
 }

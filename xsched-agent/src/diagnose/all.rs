@@ -106,8 +106,11 @@ impl fmt::Display for AllReports {
         let with = self.reports.iter().filter(|r| !r.is_clean());
         writeln!(
             f,
-            "{} processes use HIP, {} with errors or warnings; took {:.2} s.",
-            self.reports.len(),
+            "{} HIP, {} with errors or warnings; took {:.2} s.",
+            match self.reports.len() {
+                1 => "1 process uses".to_owned(),
+                n => format!("{n} processes use"),
+            },
             with.count(),
             self.took.as_secs_f64()
         )?;

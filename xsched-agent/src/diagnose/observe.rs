@@ -9,6 +9,7 @@ use xsched_common::units::StreamClass;
 use super::calls::{CallSource, Observed, ObservedCall};
 use crate::observe::{CallCount, Observer, Plan, Sample};
 use crate::process::ProcessId;
+use crate::text::counted;
 
 /// Libraries that are opened meanwhile are looked for this often.
 const REFRESH: Duration = Duration::from_millis(250);
@@ -47,7 +48,7 @@ impl CallSource for Probes {
         let mut limits: Vec<String> = observer.limits().map(str::to_owned).collect();
         let lost = after.drops.calls() - before.drops.calls().min(after.drops.calls());
         if lost > 0 {
-            limits.push(format!("{lost} calls could not be counted"));
+            limits.push(format!("{} could not be counted", counted(lost, "call")));
         }
         Ok(Observed {
             duration,

@@ -9,7 +9,7 @@ use xsched_common::api::{Finding, Severity};
 use super::bindings::{Binding, Target};
 use super::calls::ObservedCall;
 use super::facts::Facts;
-use crate::text::printable;
+use crate::text::{counted, printable};
 
 /// The report on one process. Its JSON is stable: fields are only added.
 #[derive(Clone, Debug, Serialize)]
@@ -175,8 +175,8 @@ impl fmt::Display for Report {
         let seen = &self.examined;
         let observed = match seen.observed {
             Some(time) => format!(
-                "{} calls observed in {:.1} s",
-                self.calls.iter().map(|c| c.count).sum::<u64>(),
+                "{} observed in {:.1} s",
+                counted(self.calls.iter().map(|c| c.count).sum(), "call"),
                 time.as_secs_f64()
             ),
             None => "no calls observed".to_owned(),
@@ -185,9 +185,9 @@ impl fmt::Display for Report {
             f,
             "Examined: ",
             &format!(
-                "{} objects, {} bindings, {observed}; took {:.2} s.",
-                seen.objects,
-                seen.slots,
+                "{}, {}, {observed}; took {:.2} s.",
+                counted(seen.objects as u64, "object"),
+                counted(seen.slots as u64, "binding"),
                 seen.took.as_secs_f64()
             ),
         )?;

@@ -192,7 +192,11 @@ impl Model {
             .iter()
             .map(|drop| drop.reason.as_str())
             .collect();
-        let text = format!("{new} events were not counted ({})", reasons.join(", "));
+        let text = match new {
+            1 => "1 event was not counted".to_owned(),
+            n => format!("{n} events were not counted"),
+        };
+        let text = format!("{text} ({})", reasons.join(", "));
         self.log.note(Event::new(EventKind::Dropped, text));
     }
 

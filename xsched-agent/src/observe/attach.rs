@@ -16,7 +16,7 @@ use aya::programs::{ProgramError, RawTracePoint};
 use aya::{Ebpf, EbpfLoader};
 use xsched_common::bpf::{CallRole, Cookie};
 
-use super::compat::Returns;
+use super::compat::{Kernel, Returns};
 use super::counts::Maps;
 use super::images::ImageKind;
 use super::multi;
@@ -116,7 +116,8 @@ enum Loaded {
 }
 
 impl Programs {
-    /// Loads the programs with room for `max_keys` distinct counts.
+    /// Loads the programs with room for `max_keys` distinct counts. `returns`
+    /// is what is wanted; what `kernel` allows is [`Programs::returns`].
     ///
     /// # Errors
     /// What this machine lacks.
@@ -125,18 +126,21 @@ impl Programs {
         links: LinkKind,
         purpose: Purpose,
         returns: Returns,
+        kernel: Kernel,
     ) -> Result<(Programs, Maps), Unavailable> {
+        let returns = kernel.returns(returns);
         if !path::Path::new(UPROBE_PMU).exists() {
             return Err(Unavailable::NoUprobes);
         }
         let names = purpose.names();
-        let uprobes = [names.entry, names.ret, names.shim];
+        let ret = (returns == Returns::OfWaits).then_some(names.ret);
+        let uprobes: Vec<&str> = [names.entry, names.shim].into_iter().chain(ret).collect();
         let mut bpf = EbpfLoader::new()
             .map_max_entries("CALLS", max_keys)
             .map_max_entries("RECORDS", purpose.ring_bytes())
             .load(OBJECT)
             .map_err(|e| Unavailable::from_error("load BPF programs", &e))?;
-        let multi = (links == LinkKind::Best && multi::reliable())
+        let multi = (links == LinkKind::Best && kernel.has_multi_links())
             .then(|| {
                 let maps = bpf.maps().filter_map(|(name, map)| {
                     let data = match map {
@@ -168,6 +172,11 @@ impl Programs {
             lifecycle,
         };
         Ok((programs, maps))
+    }
+
+    /// Which returns are probed.
+    pub fn returns(&self) -> Returns {
+        self.returns
     }
 
     /// As [`Programs::lifecycle_missing`], for keeps.

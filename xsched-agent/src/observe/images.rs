@@ -10,6 +10,7 @@ use super::files::{FileId, Files, Opened};
 use super::patience::{HeldUp, Patience};
 use crate::process::{self, ProcessError};
 use crate::shims;
+use crate::text::counted;
 
 /// What the runtime's file names begin with.
 const RUNTIME: &str = "libamdhip64";
@@ -95,11 +96,9 @@ pub struct Sweep {
 impl Sweep {
     /// What it did not see, one line each.
     pub fn limits(&self) -> Vec<String> {
-        let processes = |n: usize| match n {
-            1 => "1 process".to_owned(),
-            n => format!("{n} processes"),
+        let line = |n: usize, what: &str| {
+            (n > 0).then(|| format!("{} {what}", counted(n as u64, "process")))
         };
-        let line = |n: usize, what: &str| (n > 0).then(|| format!("{} {what}", processes(n)));
         [
             line(
                 self.unreadable,
@@ -304,6 +303,8 @@ impl Finder {
             Ok(Err(_)) => {}
             Err(HeldUp) => {
                 looked.seen = Seen::HeldUp;
+                // Refused at once while it lasts.
+                looked.next = now;
                 looked.uses = before.map_or_else(Vec::new, |looked| looked.uses);
             }
         }

@@ -32,7 +32,7 @@ use xsched_common::bpf::{CallKey, CallRecord, ProcessChange};
 
 pub use attach::{LinkKind, Purpose, Scope};
 pub use callers::{Caller, CallerObject, ObjectKind};
-pub use compat::Returns;
+pub use compat::{Kernel, Returns};
 pub use counts::{CountsError, Drops, DropsByCpu};
 pub use files::FileId;
 pub use images::ImageKind;
@@ -89,6 +89,8 @@ pub struct Plan {
     pub shims: ShimProbes,
     /// How probes are attached.
     pub links: LinkKind,
+    /// What the kernel can do: the running one, or in tests another.
+    pub kernel: Kernel,
     /// How many distinct (process, function, caller, stream class) can be
     /// counted.
     pub max_keys: u32,
@@ -113,6 +115,7 @@ impl Plan {
             purpose: Purpose::Count,
             shims: ShimProbes::Leave,
             links: LinkKind::Best,
+            kernel: Kernel::running(),
             max_keys: 16_384,
         }
     }
@@ -158,6 +161,7 @@ pub struct Observer {
     /// Images that are not worth another try while they are in use, and why.
     hopeless: HashMap<FileId, String>,
     sweep_limits: Vec<String>,
+    returns_missing: Option<String>,
     watched: Watched,
     /// Programs that have begun, and when to look at them.
     begun: Vec<(u32, Instant)>,
@@ -176,8 +180,16 @@ impl Observer {
             plan.max_keys,
             plan.links,
             plan.purpose,
-            plan.returns.if_safe(),
+            plan.returns,
+            plan.kernel,
         )?;
+        let returns_missing = (programs.returns() != plan.returns).then(|| {
+            format!(
+                "the ends of waits are not probed, so the lengths of waits, and of bursts without the \
+                 shim, are not known: {}",
+                compat::HARM
+            )
+        });
         let names = Names::with_shims(match &plan.shims {
             ShimProbes::Leave => &[],
             ShimProbes::Probe(names) => names,
@@ -193,6 +205,7 @@ impl Observer {
             processes: HashMap::new(),
             hopeless: HashMap::new(),
             sweep_limits: Vec::new(),
+            returns_missing,
             watched: Watched::everybody(),
             begun: Vec::new(),
             restarted: HashSet::new(),
@@ -549,10 +562,16 @@ impl Observer {
         })
     }
 
+    /// Which returns are probed; fewer than planned where they would do harm.
+    pub fn returns(&self) -> Returns {
+        self.programs.returns()
+    }
+
     /// What is not observed, and why, in words for the user.
     pub fn limits(&self) -> impl Iterator<Item = &str> {
-        self.hopeless
-            .values()
+        self.returns_missing
+            .iter()
+            .chain(self.hopeless.values())
             .chain(self.attached.values().filter_map(|a| a.limit.as_ref()))
             .chain(&self.sweep_limits)
             .map(String::as_str)

@@ -14,7 +14,6 @@ use std::{io, mem};
 use aya_obj::Object;
 
 use super::attach::End;
-use super::compat::kernel_version;
 use super::site::Site;
 
 const BPF_PROG_LOAD: libc::c_long = 5;
@@ -22,10 +21,6 @@ const BPF_LINK_CREATE: libc::c_long = 28;
 const BPF_PROG_TYPE_KPROBE: u32 = 2;
 const BPF_TRACE_UPROBE_MULTI: u32 = 48;
 const BPF_F_UPROBE_MULTI_RETURN: u32 = 1;
-
-/// The first kernel whose multi links honour their pid filter for processes
-/// with several threads (bpf: Fix multi-uprobe PID filtering logic).
-const FIRST_GOOD_KERNEL: (u32, u32) = (6, 10);
 
 /// `struct { ... } prog_load` of `union bpf_attr`, as far as it is used.
 #[repr(C)]
@@ -83,11 +78,6 @@ unsafe fn bpf<T>(command: libc::c_long, attr: &T) -> io::Result<OwnedFd> {
     }
     // SAFETY: both commands return a new descriptor.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
-}
-
-/// Whether this kernel's multi links can be relied on.
-pub fn reliable() -> bool {
-    kernel_version() >= FIRST_GOOD_KERNEL
 }
 
 /// Loads the programs of these names in `object` for multi links, over maps

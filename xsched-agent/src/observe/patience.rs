@@ -14,8 +14,8 @@ use std::time::Duration;
 use crate::readers::Tenant;
 
 /// A read that takes longer is held up. The longest honest ones, of 65,530
-/// mappings, take about a tenth of this.
-const LIMIT: Duration = Duration::from_millis(250);
+/// mappings, take about a twentieth of this; the rest is for busy machines.
+const LIMIT: Duration = Duration::from_millis(500);
 
 /// Threads that may be held up at once; then nobody is read until one comes
 /// back.

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::hint::black_box;
 
 use super::attach::{LinkKind, Programs, Purpose, Scope};
-use super::compat::Returns;
+use super::compat::{Kernel, Returns};
 use super::counts::Maps;
 use super::images::ImageKind;
 use super::site::{FirstInstruction, Site};
@@ -83,9 +83,13 @@ pub fn probe_cost(returns: Returns) -> Result<ProbeCost, Unavailable> {
             Ok(Nanos(rounds[rounds.len() / 2].0 / u64::from(TIMED_CALLS)))
         })
     };
+    let entry = of("hipLaunchKernel")?;
     Ok(ProbeCost {
-        entry: of("hipLaunchKernel")?,
-        wait: of("hipStreamSynchronize")?,
+        entry,
+        wait: match Kernel::running().returns(returns) {
+            Returns::Leave => entry,
+            Returns::OfWaits => of("hipStreamSynchronize")?,
+        },
     })
 }
 
@@ -102,8 +106,13 @@ fn with_probe<T>(
     returns: Returns,
     then: impl FnOnce(&Maps) -> Result<T, Unavailable>,
 ) -> Result<T, Unavailable> {
-    let (mut programs, maps) =
-        Programs::load(64, LinkKind::Best, Purpose::Count, returns.if_safe())?;
+    let (mut programs, maps) = Programs::load(
+        64,
+        LinkKind::Best,
+        Purpose::Count,
+        returns,
+        Kernel::running(),
+    )?;
     let (api, _) = entry_point(symbol).expect("in the table");
     let pid = std::process::id();
     let address = probed as *const () as u64;

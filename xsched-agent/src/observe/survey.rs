@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 
 use super::attach::{LinkKind, Programs, Purpose};
-use super::compat::{Returns, kernel_version};
+use super::compat::{Kernel, Returns};
 use super::support::probe_support;
 use super::unavailable::Unavailable;
 use crate::process::{self, ProcessError};
@@ -54,8 +54,8 @@ impl Capability {
 /// What this machine offers.
 #[derive(Debug)]
 pub struct Survey {
-    /// Major and minor version.
-    pub kernel: (u32, u32),
+    /// The running one.
+    pub kernel: Kernel,
     /// In effect for this process.
     pub capabilities: Vec<Capability>,
     /// Whether a probe on this very program loads, attaches and fires.
@@ -81,15 +81,17 @@ const MACHINE_PIDS: &str = "pid:[4026531836]";
 
 /// Asks everything once.
 pub fn survey() -> Survey {
-    let loaded = Programs::load(64, LinkKind::Best, Purpose::Count, Returns::Leave).ok();
+    let kernel = Kernel::running();
+    let (links, purpose) = (LinkKind::Best, Purpose::Count);
+    let loaded = Programs::load(64, links, purpose, Returns::Leave, kernel).ok();
     Survey {
-        kernel: kernel_version(),
+        kernel,
         capabilities: capabilities(),
         probes: probe_support(),
         quick_links: loaded
             .as_ref()
             .is_some_and(|(programs, _)| programs.close_quickly()),
-        returns: Returns::OfWaits.if_safe(),
+        returns: kernel.returns(Returns::OfWaits),
         lifecycle: loaded.and_then(|(programs, _)| programs.into_lifecycle_missing()),
         machine_pids: fs::read_link("/proc/self/ns/pid")
             .is_ok_and(|link| link.as_os_str() == MACHINE_PIDS),
@@ -151,7 +153,7 @@ mod tests {
     #[test]
     fn a_survey_never_fails() {
         let survey = survey();
-        assert!(survey.kernel >= (5, 0), "{survey:?}");
+        assert!(survey.kernel.is_new_enough(), "{survey:?}");
         let root = survey.capabilities.contains(&Capability::SysAdmin);
         assert!(
             !root || survey.others_readable && survey.mapped_files,

@@ -18,7 +18,7 @@ use xsched_common::bpf::Drop as Lost;
 use xsched_common::units::Nanos;
 
 use crate::clock;
-use crate::observe::{CountsError, Drops, Observer, Plan, Scope, Unavailable, Watched};
+use crate::observe::{CountsError, Drops, Observer, Plan, Returns, Unavailable, Watched};
 use perfetto::{CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_REALTIME};
 use scene::Scene;
 use writer::{TraceWriter, Track, Value};
@@ -69,10 +69,12 @@ pub struct Summary {
     pub streams: u64,
     /// Launches of kernels and graphs.
     pub launches: u64,
-    /// Waits of the host whose beginning and end were seen.
-    pub waits: u64,
-    /// Bursts of threads: first launch after idle to the return of a wait.
-    pub bursts: u64,
+    /// Waits of the host whose beginning and end were seen; null where ends
+    /// are not probed, which `limits` says.
+    pub waits: Option<u64>,
+    /// Bursts of threads: first launch after idle to the return of a wait;
+    /// null as above.
+    pub bursts: Option<u64>,
     /// Launches of processes under the shim that waited at the gate.
     pub gate_waits: u64,
     /// Calls of the runtime to its own functions, which are left out.
@@ -104,12 +106,14 @@ pub struct Recorder<W: Write> {
 }
 
 impl<W: Write> Recorder<W> {
-    /// Sets probes and begins the trace.
+    /// Sets probes and begins the trace. `plan` is
+    /// [`Plan::recording`], or near to it.
     ///
     /// # Errors
     /// What this machine lacks, or that `out` cannot be written.
-    pub fn start(scope: Scope, out: W) -> Result<Recorder<W>, RecordError> {
-        let observer = Observer::start(Plan::recording(scope))?;
+    pub fn start(plan: Plan, out: W) -> Result<Recorder<W>, RecordError> {
+        let observer = Observer::start(plan)?;
+        let counted = (observer.returns() == Returns::OfWaits).then_some(0);
         let clocks = [
             (CLOCK_REALTIME, clock::unix()),
             (CLOCK_MONOTONIC, clock::monotonic()),
@@ -120,10 +124,14 @@ impl<W: Write> Recorder<W> {
         let now = Instant::now();
         let (_, drops) = observer.totals()?;
         Ok(Recorder {
+            scene: Scene::new(observer.returns()),
             observer,
             writer,
-            scene: Scene::default(),
-            summary: Summary::default(),
+            summary: Summary {
+                waits: counted,
+                bursts: counted,
+                ..Summary::default()
+            },
             own,
             drops,
             started: now,

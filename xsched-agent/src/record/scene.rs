@@ -12,7 +12,7 @@ use xsched_common::units::{Nanos, StreamClass};
 use super::Summary;
 use super::threads::{Thread, Wait};
 use super::writer::{TraceWriter, Track, Value};
-use crate::observe::{Caller, ObjectKind, effective_stream};
+use crate::observe::{Caller, ObjectKind, Returns, effective_stream};
 use crate::process;
 use crate::text::printable;
 
@@ -42,6 +42,7 @@ struct KnownThread {
 }
 
 struct KnownProcess {
+    returns: Returns,
     track: Track,
     threads: HashMap<u32, KnownThread>,
     streams: HashMap<u64, Track>,
@@ -50,12 +51,20 @@ struct KnownProcess {
 }
 
 /// Everybody who was seen in a recording.
-#[derive(Default)]
 pub struct Scene {
+    returns: Returns,
     processes: HashMap<u32, KnownProcess>,
 }
 
 impl Scene {
+    /// Nobody yet. `returns` says whether the ends of waits are told of.
+    pub fn new(returns: Returns) -> Scene {
+        Scene {
+            returns,
+            processes: HashMap::new(),
+        }
+    }
+
     /// Takes in a record. `locate` finds out which library an address of its
     /// process belongs to.
     ///
@@ -78,7 +87,7 @@ impl Scene {
             std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::hash_map::Entry::Vacant(new) => {
                 summary.processes += 1;
-                new.insert(KnownProcess::introduce(record.tgid, writer)?)
+                new.insert(KnownProcess::introduce(record.tgid, self.returns, writer)?)
             }
         };
         match moment {
@@ -110,7 +119,11 @@ impl Scene {
 }
 
 impl KnownProcess {
-    fn introduce<W: Write>(pid: u32, writer: &mut TraceWriter<W>) -> io::Result<KnownProcess> {
+    fn introduce<W: Write>(
+        pid: u32,
+        returns: Returns,
+        writer: &mut TraceWriter<W>,
+    ) -> io::Result<KnownProcess> {
         let name = process::stat(pid).map_or_else(
             |_| "(gone too soon to be asked)".to_owned(),
             |stat| stat.comm,
@@ -122,6 +135,7 @@ impl KnownProcess {
             .map(|argument| printable(&argument.to_string_lossy()))
             .collect();
         Ok(KnownProcess {
+            returns,
             track: writer.process(pid, &printable(&name), arguments)?,
             threads: HashMap::new(),
             streams: HashMap::new(),
@@ -165,6 +179,15 @@ impl KnownProcess {
                 xsched_common::hip::StreamAt::Unknown => "all that it waits for".to_owned(),
                 _ => stream_name(record, class),
             };
+            if self.returns == Returns::Leave {
+                // When it ends nobody tells.
+                let details = [
+                    ("caller", Value::Text(&caller)),
+                    ("stream", Value::Text(&stream)),
+                    ("route", Value::Text(route)),
+                ];
+                return writer.moment(track, at, entry.symbol, &details);
+            }
             let call = Call {
                 caller,
                 stream,
@@ -200,7 +223,7 @@ impl KnownProcess {
         let known = self.thread(record, writer, summary)?;
         let (wait, burst) = known.thread.returned(record.api);
         if let Some(Wait { from, call, .. }) = wait {
-            summary.waits += 1;
+            *summary.waits.get_or_insert(0) += 1;
             let details = [
                 ("caller", Value::Text(&call.caller)),
                 ("stream", Value::Text(&call.stream)),
@@ -209,7 +232,7 @@ impl KnownProcess {
             writer.slice(known.track, from, at.max(from), entry.symbol, &details)?;
         }
         if let Some(burst) = burst {
-            summary.bursts += 1;
+            *summary.bursts.get_or_insert(0) += 1;
             let bursts = match known.bursts {
                 Some(track) => track,
                 None => {

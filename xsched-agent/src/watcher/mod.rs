@@ -29,7 +29,6 @@ use scaled::{Scaled, Weight};
 /// Watches every process on the machine.
 pub struct Watcher {
     observer: Observer,
-    returns: Returns,
     duty: DutyCycle,
     cost: ProbeCost,
     phase: Phase,
@@ -71,7 +70,6 @@ impl Watcher {
         let now = monotonic();
         Ok(Watcher {
             observer,
-            returns,
             duty: DutyCycle::new(now, budget),
             cost,
             phase: Phase::Counting { since: now },
@@ -131,11 +129,6 @@ impl Watcher {
                 .map(str::to_owned)
                 .chain(self.observer.lifecycle_missing().map(|why| {
                     format!("programs that begin are found by sweeps only, up to 10 s late: {why}")
-                }))
-                .chain((self.returns != self.returns.if_safe()).then(|| {
-                    "bursts of processes without the shim are not measured: on Linux 6.11 to 6.13 \
-                     probes on returns kill processes under seccomp; 6.14 has that mended"
-                        .to_owned()
                 }))
                 .chain(self.trouble.clone())
                 .collect(),

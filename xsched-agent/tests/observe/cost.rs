@@ -111,7 +111,8 @@ fn a_recording_knows_what_it_lost() {
     }
     let fixture = Fixture::build();
     let mut program = fixture.start(Preload::Nothing);
-    let mut recorder = Recorder::start(Scope::Pid(program.pid()), io::sink()).expect("recorder");
+    let mut recorder =
+        Recorder::start(Plan::recording(Scope::Pid(program.pid())), io::sink()).expect("recorder");
     // Nobody reads meanwhile: 16 MiB hold about 300,000 calls.
     program.call('a', Api::Launch, STREAM, 500_000);
     recorder.turn().expect("turn");
