@@ -4,10 +4,14 @@
 //! for everybody else's look-ups; an agent run by another user takes
 //! `$XDG_RUNTIME_DIR/xsched` or `/tmp/xsched-UID`.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// The variable that overrides the directory, for agent, shim and tools.
 pub const RUN_DIR_ENV: &str = "XSCHED_RUN_DIR";
+/// The user's directory for sockets and the like (XDG Base Directory
+/// Specification).
+pub const USER_DIR_ENV: &str = "XDG_RUNTIME_DIR";
 /// The directory of the machine's agent.
 pub const SYSTEM_RUN_DIR: &str = "/run/xsched";
 
@@ -15,14 +19,69 @@ pub const SYSTEM_RUN_DIR: &str = "/run/xsched";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunDir(pub PathBuf);
 
+/// The variables that say where the sockets are, as they were at one moment:
+/// who reads them later than at its start may meet another thread's `setenv`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// [`RUN_DIR_ENV`].
+    run_dir: Option<OsString>,
+    /// [`USER_DIR_ENV`].
+    user_dir: Option<OsString>,
+}
+
+impl Surroundings {
+    /// From the values of [`RUN_DIR_ENV`] and [`USER_DIR_ENV`]; an empty one
+    /// counts as none.
+    pub fn new(run_dir: Option<OsString>, user_dir: Option<OsString>) -> Surroundings {
+        let set = |value: Option<OsString>| value.filter(|value| !value.is_empty());
+        Surroundings {
+            run_dir: set(run_dir),
+            user_dir: set(user_dir),
+        }
+    }
+
+    /// As they are now.
+    fn now() -> Surroundings {
+        Surroundings::new(
+            std::env::var_os(RUN_DIR_ENV),
+            std::env::var_os(USER_DIR_ENV),
+        )
+    }
+
+    /// The directory that whoever started the process has named.
+    pub fn chosen(&self) -> Option<RunDir> {
+        Some(RunDir(self.run_dir.as_ref()?.into()))
+    }
+
+    /// See [`RunDir::for_client`].
+    pub fn for_client(&self, uid: u32) -> RunDir {
+        self.chosen().unwrap_or_else(|| {
+            let own = self.of_user(uid);
+            if uid != 0 && own.is_served_by(uid) {
+                own
+            } else {
+                RunDir(SYSTEM_RUN_DIR.into())
+            }
+        })
+    }
+
+    fn of_user(&self, uid: u32) -> RunDir {
+        match &self.user_dir {
+            Some(dir) => RunDir(Path::new(dir).join("xsched")),
+            None => RunDir(format!("/tmp/xsched-{uid}").into()),
+        }
+    }
+}
+
 impl RunDir {
     /// The directory that an agent run by `uid` serves in.
     pub fn for_agent(uid: u32) -> RunDir {
-        from_env().unwrap_or_else(|| {
+        let surroundings = Surroundings::now();
+        surroundings.chosen().unwrap_or_else(|| {
             if uid == 0 {
                 RunDir(SYSTEM_RUN_DIR.into())
             } else {
-                user_dir(uid)
+                surroundings.of_user(uid)
             }
         })
     }
@@ -30,14 +89,7 @@ impl RunDir {
     /// The directory that a client or tool of `uid` looks in: the user's own
     /// agent if it runs, else the machine's.
     pub fn for_client(uid: u32) -> RunDir {
-        from_env().unwrap_or_else(|| {
-            let own = user_dir(uid);
-            if uid != 0 && own.is_served_by(uid) {
-                own
-            } else {
-                RunDir(SYSTEM_RUN_DIR.into())
-            }
-        })
+        Surroundings::now().for_client(uid)
     }
 
     /// Whether there is a socket and the directory is `uid`'s: in /tmp
@@ -60,23 +112,24 @@ impl RunDir {
     }
 }
 
-fn from_env() -> Option<RunDir> {
-    std::env::var_os(RUN_DIR_ENV)
-        .filter(|dir| !dir.is_empty())
-        .map(|dir| RunDir(dir.into()))
-}
-
-fn user_dir(uid: u32) -> RunDir {
-    match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
-        Some(dir) => RunDir(Path::new(&dir).join("xsched")),
-        None => RunDir(format!("/tmp/xsched-{uid}").into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::{MetadataExt as _, symlink};
+
+    #[test]
+    fn a_chosen_directory_comes_before_the_users_and_the_machines() {
+        let set = |value: &str| Some(OsString::from(value));
+        let chosen = Surroundings::new(set("/chosen"), set("/nowhere"));
+        assert_eq!(chosen.for_client(7), RunDir("/chosen".into()));
+        let empty = Surroundings::new(set(""), set("/nowhere"));
+        assert_eq!(empty.chosen(), None);
+        // Nobody serves in the user's.
+        assert_eq!(empty.for_client(7), RunDir(SYSTEM_RUN_DIR.into()));
+        assert_eq!(empty.of_user(7), RunDir("/nowhere/xsched".into()));
+        let none = Surroundings::new(None, set(""));
+        assert_eq!(none.of_user(7), RunDir("/tmp/xsched-7".into()));
+    }
 
     #[test]
     fn another_users_directory_is_not_ones_own() {

@@ -1,12 +1,18 @@
 //! Every environment variable of the shim, in one table.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsString};
+use std::os::unix::ffi::OsStringExt as _;
 use std::sync::atomic::{
     AtomicBool, AtomicPtr,
     Ordering::{AcqRel, Acquire, Relaxed},
 };
 
+use xsched_common::run_dir::Surroundings;
+
 use crate::log;
+
+/// [`xsched_common::run_dir::USER_DIR_ENV`]; not ours, so in no table.
+const USER_DIR: &CStr = c"XDG_RUNTIME_DIR";
 
 /// One variable.
 #[derive(Clone, Copy, Debug)]
@@ -59,10 +65,16 @@ pub const VARIABLES: [Variable; 5] = [
 /// kernels can hang all of them.
 const ALWAYS_PASSED: &[u8] = b"librccl.so";
 
-/// The values, as they were when the shim was first used.
+/// The values, as they were when the shim was first used, which is before
+/// `main`: a program may change its environment in one thread while others
+/// launch, as long as nobody reads it there (setenv(3)).
 #[derive(Debug, Default)]
 pub struct Options {
+    /// As they stand in [`VARIABLES`].
+    values: [Option<Vec<u8>>; VARIABLES.len()],
     passthrough: Vec<Vec<u8>>,
+    /// Where an agent may be.
+    pub surroundings: Surroundings,
     /// Whether to report what the shim does.
     pub verbosity: Verbosity,
     /// Whether the shim does anything.
@@ -134,11 +146,17 @@ impl Options {
     }
 
     fn read(value: impl Fn(&CStr) -> Option<Vec<u8>>) -> Options {
-        let [_, passthrough, verbose, disable, strict] = &VARIABLES;
+        let values = VARIABLES.map(|variable| value(variable.name));
+        let [run_dir, passthrough, verbose, disable, strict] = &values;
         let is_set =
-            |variable: &Variable| value(variable.name).is_some_and(|v| !v.is_empty() && v != b"0");
+            |value: &Option<Vec<u8>>| value.as_ref().is_some_and(|v| !v.is_empty() && v != b"0");
         Options {
-            passthrough: value(passthrough.name)
+            surroundings: Surroundings::new(
+                run_dir.clone().map(OsString::from_vec),
+                value(USER_DIR).map(OsString::from_vec),
+            ),
+            passthrough: passthrough
+                .as_deref()
                 .unwrap_or_default()
                 .split(|&b| b == b',')
                 .map(|name| name.trim_ascii().to_vec())
@@ -159,6 +177,7 @@ impl Options {
             } else {
                 Strictness::Interpose
             },
+            values,
         }
     }
 
@@ -173,9 +192,8 @@ impl Options {
 }
 
 fn value(name: &CStr) -> Option<Vec<u8>> {
-    // SAFETY: a NUL-terminated name; the result is copied at once. Programs
-    // that change their environment while another thread reads it are
-    // already broken (setenv(3)).
+    // SAFETY: a NUL-terminated name; the result is copied at once, and no
+    // thread of the program changes its environment before it runs.
     unsafe {
         let value = libc::getenv(name.as_ptr());
         (!value.is_null()).then(|| CStr::from_ptr(value).to_bytes().to_vec())
@@ -186,15 +204,16 @@ fn value(name: &CStr) -> Option<Vec<u8>> {
 /// it and for the first call only.
 pub fn introduce() {
     static DONE: AtomicBool = AtomicBool::new(false);
-    if Options::get().verbosity == Verbosity::Quiet || DONE.swap(true, Relaxed) {
+    let options = Options::get();
+    if options.verbosity == Verbosity::Quiet || DONE.swap(true, Relaxed) {
         return;
     }
-    for variable in &VARIABLES {
+    for (variable, value) in VARIABLES.iter().zip(&options.values) {
         let name = variable.name.to_str().unwrap_or_default();
-        match value(variable.name) {
+        match value {
             Some(set) => log::line(format_args!(
                 "{name}={} ({}; {})",
-                String::from_utf8_lossy(&set),
+                String::from_utf8_lossy(set),
                 variable.kind,
                 variable.meaning
             )),

@@ -92,6 +92,16 @@ fn a_program_without_memory_goes_on() {
     assert_eq!(agent.joined(), 0, "joining takes memory");
 }
 
+/// One that calls setenv in one thread and launches in others, which is as
+/// it may be natively, must not find the shim reading its environment.
+#[test]
+fn the_environment_is_read_before_main_and_no_more() {
+    let agent = Agent::start_with(Manner::OtherAbi);
+    let mut command = accident("environment", agent.dir());
+    assert_eq!(stdout_of(&mut command), "1 0 10\n");
+    assert_eq!(agent.accepted(), 2, "it has tried again");
+}
+
 #[test]
 fn a_sandboxed_program_keeps_its_errno() {
     let agent = Agent::start();

@@ -7,10 +7,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use xsched_common::join::{Hello, REPLY_FDS, REPLY_LEN, Reply, Verdict};
-use xsched_common::run_dir::{RUN_DIR_ENV, RunDir, SYSTEM_RUN_DIR};
+use xsched_common::run_dir::SYSTEM_RUN_DIR;
 use xsched_common::units::Nanos;
 
 use super::JoinError;
+use crate::options::Options;
 use crate::page::{Session, is_doorbell, move_up};
 use crate::sys;
 
@@ -22,9 +23,12 @@ pub fn connect() -> Result<Session, JoinError> {
     let deadline = sys::now() + PATIENCE;
     // SAFETY: no preconditions.
     let (uid, pid) = unsafe { (libc::geteuid(), libc::getpid()) };
-    let run_dir = RunDir::for_client(uid);
+    let surroundings = &Options::get().surroundings;
+    let run_dir = surroundings.for_client(uid);
     let socket = open(&run_dir.join_socket()).map_err(JoinError::NoAgent)?;
-    if !is_trusted_place(&run_dir) {
+    // Only root writes in the machine's, and the user chose a chosen one.
+    let is_trusted = surroundings.chosen().is_some() || run_dir.0 == Path::new(SYSTEM_RUN_DIR);
+    if !is_trusted {
         check_peer(&socket, uid)?;
     }
     let hello = Hello::new(pid.unsigned_abs()).encode();
@@ -56,12 +60,6 @@ pub fn connect() -> Result<Session, JoinError> {
     let doorbell = move_up(doorbell.as_fd()).unwrap_or(doorbell);
     let socket = move_up(socket.as_fd()).unwrap_or(socket);
     Session::map(&control, &status, doorbell, socket, sys::now()).map_err(JoinError::Page)
-}
-
-/// Only root writes there, or the user chose the directory.
-fn is_trusted_place(run_dir: &RunDir) -> bool {
-    run_dir.0 == Path::new(SYSTEM_RUN_DIR)
-        || std::env::var_os(RUN_DIR_ENV).is_some_and(|dir| !dir.is_empty())
 }
 
 fn open(path: &Path) -> io::Result<OwnedFd> {

@@ -39,6 +39,27 @@ void *malloc(size_t size) {
     return __libc_malloc(size);
 }
 
+/* The same. Another thread may be changing the environment. */
+static volatile int counting, reads;
+char *getenv(const char *name) {
+    extern char **environ;
+    size_t n = strlen(name);
+    if (counting) reads++;
+    for (char **at = environ; at && *at; at++)
+        if (!strncmp(*at, name, n) && (*at)[n] == '=') return *at + n + 1;
+    return NULL;
+}
+
+/* Two attempts to join. */
+static int in_its_environment(void) {
+    int before = getenv("XSCHED_RUN_DIR") != NULL;
+    counting = 1;
+    launch(5);
+    usleep(1200000);
+    launch(5);
+    return printf("%d %d %lu\n", before, reads, fake_launches), 0;
+}
+
 static int without_memory(void) {
     refuse = 1;
     int error = launch(5);
@@ -167,6 +188,7 @@ static int exit_beside_a_waiter(void) {
 int main(int argc, char **argv) {
     const char *what = argc > 1 ? argv[1] : "";
     if (!strcmp(what, "memory")) return without_memory();
+    if (!strcmp(what, "environment")) return in_its_environment();
     if (!strcmp(what, "lookup")) return look_up(argv[2]);
     if (!strcmp(what, "sandbox")) return in_a_sandbox();
     if (!strcmp(what, "jump")) return jump_out();
