@@ -212,6 +212,34 @@ fn an_agent_that_is_stopped_costs_less_and_less() {
     puppet.quit();
 }
 
+/// Modes, edges, batches, lists, its own heartbeat: nothing in the page is
+/// more than a delay.
+#[test]
+fn garbage_in_the_control_page_is_survived() {
+    let agent = Agent::start();
+    let mut puppet = Puppet::start(agent.dir());
+    puppet.run("launch 1 0");
+    let client = agent.client(0);
+    puppet.run("kernel_us 20");
+    puppet.begin("threads 4 150");
+    let mut seed = 7u64;
+    let mut answer = None;
+    while answer.is_none() {
+        client.scribble(|| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (seed >> 32) as u32
+        });
+        answer = puppet.answers_within(Duration::from_millis(1));
+    }
+    client.scribble(|| 0);
+    client.set(0, GateMode::Open);
+    puppet.run("sync");
+    assert!(puppet.run("launch 1000 0") < Duration::from_secs(1));
+    assert_eq!(puppet.stat("launches"), 1 + 4 * 150 + 1000);
+    assert_eq!(client.device(0).waiting.load(Relaxed), 0);
+    puppet.quit();
+}
+
 #[test]
 fn a_doorbell_that_could_block_or_kill_is_refused() {
     let agent = Agent::start_with(Manner::PipeForDoorbell);

@@ -1,10 +1,10 @@
 //! An agent that does what the test says.
 
 use std::io;
-use std::mem::size_of;
+use std::mem::{offset_of, size_of};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -193,6 +193,16 @@ impl Client {
         word.store(next.0, std::sync::atomic::Ordering::SeqCst);
         // SAFETY: the word is mapped.
         unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX) };
+    }
+
+    /// Fills what may change of the control page, as an agent that has lost
+    /// its mind.
+    pub fn scribble(&self, mut next: impl FnMut() -> u32) {
+        let words = self.control.cast::<AtomicU32>();
+        for i in offset_of!(ControlPage, heartbeat) / 4..size_of::<ControlPage>() / 4 {
+            // SAFETY: inside of the page, which is mapped until the test ends.
+            unsafe { &*words.add(i) }.store(next(), Relaxed);
+        }
     }
 
     /// Asks for the doorbell.
