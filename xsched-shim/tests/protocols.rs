@@ -104,10 +104,10 @@ mod atomic {
 }
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
 
 use activity::{ActivityWord, Settled};
-use atomic::{AtomicU8, AtomicU32, AtomicU64};
+use atomic::{AtomicU8, AtomicU32, AtomicU64, fence};
 use captures::Captures;
 use label::{Label, LabelState};
 use loom::sync::{Condvar, Mutex};
@@ -132,6 +132,8 @@ fn explore_up_to(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
 /// sleeps for ever, and loom reports the deadlock.
 struct Futex {
     word: AtomicU32,
+    /// The status page's count.
+    waiting: AtomicU32,
     queue: Mutex<()>,
     sleepers: Condvar,
 }
@@ -146,6 +148,7 @@ impl Futex {
     fn new(word: GateWord) -> Futex {
         Futex {
             word: AtomicU32::new(word.0),
+            waiting: AtomicU32::new(0),
             queue: Mutex::new(()),
             sleepers: Condvar::new(),
         }
@@ -158,27 +161,54 @@ impl Futex {
         }
     }
 
-    /// The agent's `set_mode` (control/gates.rs).
-    fn set(&self, mode: GateMode) {
+    /// The agent's `set_word` and `wake` (control/device.rs).
+    fn set(&self, mode: GateMode, count: Count) {
+        let before = self.waiting.load(SeqCst);
         let word = GateWord(self.word.load(Relaxed));
+        // The agent's release store and the fence behind it, as one step:
+        // loom orders a plain store and this model's loads only by chance.
         self.word.store(word.next(mode).0, SeqCst);
-        drop(self.queue.lock().expect("not poisoned"));
-        self.sleepers.notify_all();
+        if !word.mode().allows_less_than(mode) {
+            return;
+        }
+        let waiting = match count {
+            Count::AfterTheWord => self.waiting.load(SeqCst),
+            Count::BeforeTheWord => before,
+        };
+        if waiting != 0 {
+            drop(self.queue.lock().expect("not poisoned"));
+            self.sleepers.notify_all();
+        }
     }
 
     /// `gate::wait::wait`, without its guards.
     fn pass(&self, compare: Compare) {
+        let mut counted = false;
         loop {
             let word = GateWord(self.word.load(SeqCst));
             if word.is_open() {
-                return;
+                break;
+            }
+            if !counted {
+                counted = true;
+                self.waiting.fetch_add(1, SeqCst);
             }
             self.wait(word.0, compare);
+        }
+        if counted {
+            self.waiting.fetch_sub(1, SeqCst);
         }
     }
 }
 
-fn gate(compare: Compare) {
+/// When the agent looks whether anybody waits.
+#[derive(Clone, Copy, PartialEq)]
+enum Count {
+    AfterTheWord,
+    BeforeTheWord,
+}
+
+fn gate(compare: Compare, count: Count) {
     explore(move || {
         let futex = Arc::new(Futex::new(GateWord::new(GateMode::Capped(1), 7)));
         let waiters: Vec<_> = (0..2)
@@ -187,8 +217,8 @@ fn gate(compare: Compare) {
                 thread::spawn(move || futex.pass(compare))
             })
             .collect();
-        futex.set(GateMode::Closed);
-        futex.set(GateMode::Open);
+        futex.set(GateMode::Closed, count);
+        futex.set(GateMode::Open, count);
         for waiter in waiters {
             waiter.join().expect("passes");
         }
@@ -197,13 +227,19 @@ fn gate(compare: Compare) {
 
 #[test]
 fn no_wake_is_lost_between_look_and_sleep() {
-    gate(Compare::Word);
+    gate(Compare::Word, Count::AfterTheWord);
 }
 
 #[test]
 #[should_panic(expected = "deadlock")]
 fn a_sleep_without_comparison_loses_wakes() {
-    gate(Compare::Nothing);
+    gate(Compare::Nothing, Count::AfterTheWord);
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn an_agent_that_counts_before_it_opens_loses_wakes() {
+    gate(Compare::Word, Count::BeforeTheWord);
 }
 
 /// What the doorbell and the page say to the agent.
@@ -258,7 +294,8 @@ impl Device {
 
     /// The agent arms the edge and then looks; whether it knows of the work.
     fn arm_and_look(&self) -> bool {
-        self.wanted.store(1, SeqCst);
+        self.wanted.store(1, Release);
+        fence(SeqCst);
         self.activity.load().active
     }
 }

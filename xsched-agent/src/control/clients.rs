@@ -270,10 +270,8 @@ impl Client {
         })
     }
 
-    /// Looks at the client's page; whether its activity on any device has
-    /// changed since the last look.
-    pub fn observe(&mut self, now: Nanos) -> bool {
-        let mut changed = false;
+    /// Looks at the client's page.
+    pub fn observe(&mut self, now: Nanos) {
         match self.shared.terms().slo_p99 {
             None => (self.window, self.latency) = (None, None),
             Some(_) => {
@@ -293,48 +291,61 @@ impl Client {
             } else {
                 Presence::Idle { since: now }
             };
-            changed = true;
         }
-        changed
+    }
+
+    /// Whether its activity on any device has changed since it was looked at.
+    pub fn has_changed(&self) -> bool {
+        let mut devices = self.shared.status.devices();
+        devices.any(|(device, status)| status.activity() != self.tracked[device.0 as usize].seen)
     }
 
     /// The devices on which the client counts. One that it has never
     /// launched on does not, unless it is the only one it can use: a process
     /// that sees eight devices and works on one must not hold back others on
     /// the remaining seven.
-    pub fn states(&self) -> impl Iterator<Item = (DeviceKey, DeviceIndex, ClientState)> {
-        let only_one = self.shared.status.devices().count() == 1;
-        self.shared
-            .status
-            .devices()
-            .filter_map(move |(device, status)| {
-                let presence = self.tracked[device.0 as usize].presence;
-                if presence == Presence::Never && !only_one {
-                    return None;
-                }
-                let key = status
-                    .pci()
-                    .map_or(DeviceKey::Unnamed(device), DeviceKey::Pci);
-                let known = |raw: &AtomicU64| Some(Nanos(raw.load(Relaxed))).filter(|t| t.0 > 0);
-                let transitions = self.tracked[device.0 as usize].seen.transitions;
-                let counters = [&status.admitted, &status.busy_ns].map(|raw| raw.load(Relaxed));
-                let state = ClientState {
-                    id: self.shared.id,
-                    terms: self.shared.terms(),
-                    hold: self.shared.terms.load_hold(),
-                    presence,
-                    progress: counters
-                        .iter()
-                        .fold(transitions, |sum, n| sum.wrapping_add(*n)),
-                    in_flight: status.in_flight.load(Relaxed),
-                    busy: Nanos(counters[1]),
-                    bursts: transitions,
-                    latency: self.latency,
-                    kernel_time: known(&status.kernel_ns),
-                    gap: known(&status.gap_ns),
-                    short_gaps: status.short_gaps.load(Relaxed),
-                };
-                Some((key, device, state))
+    pub fn counts_on(&self) -> impl Iterator<Item = (DeviceKey, DeviceIndex)> {
+        let devices = || self.shared.status.devices();
+        let only_one = devices().count() == 1;
+        let never = move |device: DeviceIndex| {
+            self.tracked[device.0 as usize].presence == Presence::Never && !only_one
+        };
+        devices()
+            .filter(move |(device, _)| !never(*device))
+            .map(move |(device, status)| {
+                // Partitions of a device may share its address: the numbers
+                // tell them apart then.
+                let known = status.pci().filter(|pci| {
+                    let mut before = devices().take_while(|(other, _)| *other != device);
+                    !before.any(|(_, other)| other.pci() == Some(*pci))
+                });
+                let key = known.map_or(DeviceKey::Unnamed(device), DeviceKey::Pci);
+                (key, device)
             })
+    }
+
+    /// What its page says of a device, by the last look at its activity.
+    pub fn state(&self, device: DeviceIndex) -> ClientState {
+        let at = device.0 as usize;
+        let (status, tracked) = (&self.shared.status.devices[at], &self.tracked[at]);
+        let known = |raw: &AtomicU64| Some(Nanos(raw.load(Relaxed))).filter(|t| t.0 > 0);
+        let transitions = tracked.seen.transitions;
+        let counters = [&status.admitted, &status.busy_ns].map(|raw| raw.load(Relaxed));
+        ClientState {
+            id: self.shared.id,
+            terms: self.shared.terms(),
+            hold: self.shared.terms.load_hold(),
+            presence: tracked.presence,
+            progress: counters
+                .iter()
+                .fold(transitions, |sum, n| sum.wrapping_add(*n)),
+            in_flight: status.in_flight.load(Relaxed),
+            busy: Nanos(counters[1]),
+            bursts: transitions,
+            latency: self.latency,
+            kernel_time: known(&status.kernel_ns),
+            gap: known(&status.gap_ns),
+            short_gaps: status.short_gaps.load(Relaxed),
+        }
     }
 }

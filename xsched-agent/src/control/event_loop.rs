@@ -21,7 +21,8 @@ use xsched_common::units::Nanos;
 use super::admission::{Admission, Guest, Guests};
 use super::bells::{Muted, RINGS};
 use super::clients::{Client, Joiner};
-use super::gates::{self, Round};
+use super::device;
+use super::gates::{News, Round};
 use super::identity::Visitor;
 use super::join::{self, Knock};
 use super::rate::{Meter, Rate};
@@ -67,6 +68,8 @@ pub(super) struct EventLoop {
     epoch: u64,
     next_id: u64,
     clients: BTreeMap<ClientId, Client>,
+    /// What has happened since the last round.
+    news: News,
     guests: Guests,
     admission: Admission,
     muted: Muted,
@@ -89,6 +92,7 @@ impl EventLoop {
             epoch: now.0.max(1),
             next_id: 1,
             clients: BTreeMap::new(),
+            news: News::OfAll,
             guests: Guests::default(),
             admission: Admission::new(rustix::process::geteuid().as_raw()),
             muted: Muted::default(),
@@ -115,6 +119,7 @@ impl EventLoop {
             self.beat();
             self.unmute();
             let deadline = round.run(
+                std::mem::replace(&mut self.news, News::NONE),
                 &self.parts.settings,
                 &mut self.clients,
                 &*self.parts.roster,
@@ -146,14 +151,15 @@ impl EventLoop {
                 Err(e) => warn!("epoll: {e}"),
             }
             woken = monotonic();
+            if woken >= until {
+                self.news = News::OfAll;
+            }
             for event in &events {
                 self.handle(Token::unpack(event.data));
             }
         }
         for client in self.clients.values() {
-            for control in &client.shared.control.devices {
-                gates::set_mode(control, GateMode::Open);
-            }
+            device::open_all(&client.shared);
         }
     }
 
@@ -162,6 +168,12 @@ impl EventLoop {
     }
 
     fn handle(&mut self, token: Token) {
+        match token {
+            Token::Bell(id) => self.news.add(id),
+            // Not one that only says hello: the heartbeat finds it.
+            Token::Listener | Token::Guest(_) => {}
+            Token::Orders | Token::Connection(_) | Token::Death(_) => self.news = News::OfAll,
+        }
         match token {
             Token::Listener => self.admit_guests(),
             Token::Orders => self.obey(),

@@ -10,7 +10,7 @@ use xsched_common::page::StatusPage;
 use xsched_common::units::{Class, Nanos};
 
 use super::clients::{Client, ClientShared, Joiner};
-use super::gates::Round;
+use super::gates::{News, Round};
 use super::join;
 use crate::policy::{ClientId, Settings, Terms};
 use crate::process::ProcessId;
@@ -73,9 +73,9 @@ impl Scribblers {
             return;
         };
         let at = usize::from(u16::from_le_bytes([*at_low, *at_high]));
-        let client = self
+        let (&id, client) = self
             .clients
-            .values()
+            .iter()
             .nth(usize::from(*which) % self.clients.len())
             .expect("four clients");
         let room = size_of::<StatusPage>() - at % size_of::<StatusPage>();
@@ -85,9 +85,14 @@ impl Scribblers {
         self.now = self.now + Nanos(1 << (time % 34));
         let now = self.now;
         let nobody = |_| ();
+        // Whoever has written has rung, but for some.
+        let news = match time % 2 {
+            0 => News::OfAll,
+            _ => News::Of([id].into()),
+        };
         let again = self
             .round
-            .run(&self.settings, &mut self.clients, &nobody, || now);
+            .run(news, &self.settings, &mut self.clients, &nobody, || now);
         assert!(again.is_none_or(|again| again > now));
         for client in self.clients.values() {
             for device in &client.shared.control.devices {

@@ -1,53 +1,50 @@
 //! From pages to policy and back: one round of decisions.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::collections::{BTreeMap, BTreeSet};
 
-use rustix::thread::futex;
-use xsched_common::gate::{GateMode, GateWord};
-use xsched_common::page::DeviceControl;
-use xsched_common::units::{DeviceIndex, Nanos};
+use xsched_common::units::Nanos;
 
 use super::RosterEvent;
 use super::clients::{Client, DeviceKey};
-use crate::policy::{
-    self, ClientId, ClientState, Decision, DeviceMemory, DeviceSettings, Settings, Sharing,
-    SloVerdict,
-};
+use super::device::Device;
+use crate::policy::{ClientId, Settings};
 
-/// Buffers of a round, kept to spare the allocations.
+/// Whose pages a round must look at.
+///
+/// Whoever changes in a way that the last round asked to hear of has rung.
+/// What others do changes no decision before the time that it said; the
+/// heartbeat looks at everybody because a bell may be muted, a client may
+/// lie, and clients come and go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// Of these, which have rung; with nobody in it a round does nothing.
+    Of(BTreeSet<ClientId>),
+    /// Of anybody.
+    OfAll,
+}
+
+impl News {
+    /// Nothing has happened.
+    pub const NONE: News = News::Of(BTreeSet::new());
+
+    /// This one has rung, too.
+    pub fn add(&mut self, id: ClientId) {
+        match self {
+            News::Of(ids) => {
+                ids.insert(id);
+            }
+            News::OfAll => {}
+        }
+    }
+}
+
+/// What the rounds know of the devices.
 #[derive(Default)]
 pub(super) struct Round {
     devices: BTreeMap<DeviceKey, Device>,
-    states: Vec<ClientState>,
-    decisions: Vec<Decision>,
-}
-
-/// One device as this round and those before saw it.
-#[derive(Default)]
-struct Device {
-    members: Vec<(DeviceIndex, ClientState)>,
-    memory: DeviceMemory,
-    /// What the model knows of it.
-    told: Option<Sharing>,
-    verdicts: BTreeMap<ClientId, SloVerdict>,
-}
-
-impl Device {
-    /// Tells the model what has changed of the device's numbers and targets.
-    fn tell(&mut self, key: DeviceKey, settings: &DeviceSettings, roster: &dyn Fn(RosterEvent)) {
-        let sharing = self.memory.sharing(settings);
-        if self.told != Some(sharing) {
-            self.told = Some(sharing);
-            roster(RosterEvent::Shared(key, sharing));
-        }
-        self.verdicts.retain(|id, _| self.memory.slo(*id).is_some());
-        for (id, verdict) in self.memory.verdicts() {
-            if self.verdicts.insert(id, verdict) != Some(verdict) {
-                roster(RosterEvent::Target(id, verdict));
-            }
-        }
-    }
+    /// Buffers, kept to spare the allocations.
+    due: Vec<DeviceKey>,
+    asked: Vec<ClientId>,
 }
 
 /// How often a round is repeated because a client changed its activity while
@@ -57,131 +54,250 @@ const MAX_ROUNDS: usize = 4;
 
 impl Round {
     /// Decides and writes until the pages stand still. Returns when to
-    /// decide again even if nobody rings.
+    /// decide again, with news of all, even if nobody rings.
     pub fn run(
         &mut self,
+        mut news: News,
         settings: &Settings,
         clients: &mut BTreeMap<ClientId, Client>,
         roster: &dyn Fn(RosterEvent),
         clock: impl Fn() -> Nanos,
     ) -> Option<Nanos> {
-        let mut again = None;
         for _ in 0..MAX_ROUNDS {
             let now = clock();
-            for client in clients.values_mut() {
-                client.observe(now);
+            self.due.clear();
+            self.asked.clear();
+            match &news {
+                News::Of(ids) if self.look_at(ids, clients, now) => {}
+                _ => self.look_at_all(clients, now),
             }
-            again = self.decide(settings, clients, now);
+            for key in &self.due {
+                if let Some(device) = self.devices.get_mut(key) {
+                    let settings = settings.of(key.pci());
+                    device.decide(settings, clients, now, &mut self.asked);
+                    device.tell(*key, settings, roster);
+                }
+            }
             // The edges are written; whoever changed before that did not
             // ring, so look once more (see DeviceStatus::activity).
-            let mut changed = false;
-            for client in clients.values_mut() {
-                changed |= client.observe(now);
-            }
-            if !changed {
+            let changed = |id: &ClientId| clients.get(id).is_some_and(Client::has_changed);
+            let again: BTreeSet<ClientId> = self.asked.iter().copied().filter(changed).collect();
+            if again.is_empty() {
                 break;
             }
+            news = News::Of(again);
         }
-        for (key, device) in &mut self.devices {
-            device.tell(*key, settings.of(key.pci()), roster);
-        }
-        again
+        self.devices.values().filter_map(Device::due).min()
     }
 
-    fn decide(
-        &mut self,
-        settings: &Settings,
-        clients: &BTreeMap<ClientId, Client>,
-        now: Nanos,
-    ) -> Option<Nanos> {
+    /// Looks at everybody, and learns who counts where.
+    fn look_at_all(&mut self, clients: &mut BTreeMap<ClientId, Client>, now: Nanos) {
         for device in self.devices.values_mut() {
-            device.members.clear();
+            device.clear();
         }
-        for client in clients.values() {
-            for (key, index, state) in client.states() {
+        for client in clients.values_mut() {
+            client.observe(now);
+            for (key, index) in client.counts_on() {
                 let device = self.devices.entry(key).or_default();
-                device.members.push((index, state));
+                device.push(index, client.state(index));
             }
         }
-        self.devices.retain(|_, device| !device.members.is_empty());
-        let mut again: Option<Nanos> = None;
-        for (key, device) in &mut self.devices {
-            self.states.clear();
-            self.states
-                .extend(device.members.iter().map(|(_, state)| *state));
-            self.decisions.clear();
-            let of_device = settings.of(key.pci());
-            let next = policy::decide(
-                of_device,
-                &mut device.memory,
-                now,
-                &self.states,
-                &mut self.decisions,
-            );
-            again = match (again, next) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
+        self.devices.retain(|_, device| !device.is_empty());
+        self.due.clear();
+        self.due.extend(self.devices.keys());
+    }
+
+    /// Looks at some, and at whoever is at work where they are. Whether that
+    /// is enough: one of them may count on a device where it did not.
+    fn look_at(
+        &mut self,
+        ids: &BTreeSet<ClientId>,
+        clients: &mut BTreeMap<ClientId, Client>,
+        now: Nanos,
+    ) -> bool {
+        for id in ids {
+            let Some(client) = clients.get_mut(id) else {
+                continue;
             };
-            for (&(index, state), decision) in device.members.iter().zip(&self.decisions) {
-                debug_assert_eq!(state.id, decision.id);
-                if let Some(client) = clients.get(&decision.id) {
-                    apply(client, index, decision, of_device.fence_batch);
+            client.observe(now);
+            for (key, index) in client.counts_on() {
+                let Some(device) = self.devices.get_mut(&key) else {
+                    return false;
+                };
+                if !device.renew(index, client.state(index)) {
+                    return false;
+                }
+                if !self.due.contains(&key) {
+                    self.due.push(key);
                 }
             }
         }
-        again
+        for key in &self.due {
+            if let Some(device) = self.devices.get_mut(key) {
+                device.renew_active(clients);
+            }
+        }
+        true
     }
-}
-
-fn apply(client: &Client, device: DeviceIndex, decision: &Decision, fence_batch: u32) {
-    let control = &client.shared.control.devices[device.0 as usize];
-    control.fence_batch.store(fence_batch, Relaxed);
-    client.shared.set_reason(device, decision.reason);
-    set_mode(control, decision.mode);
-    if control.wanted_edges.load(Relaxed) != decision.edges.0 {
-        control.wanted_edges.store(decision.edges.0, SeqCst);
-    }
-}
-
-/// Writes the word if what it allows changes, and wakes its waiters.
-pub(super) fn set_mode(control: &DeviceControl, mode: GateMode) {
-    let word = GateWord(control.word.load(Relaxed));
-    if !policy::worth_writing(word.mode(), mode) {
-        return;
-    }
-    control.word.store(word.next(mode).0, SeqCst);
-    // Shared, not private: the waiters are in another process. No process
-    // waits on more than the word's own page, so this cannot block.
-    let _ = futex::wake(&control.word, futex::Flags::empty(), i32::MAX as u32);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use xsched_common::page::ControlPage;
+    use std::os::fd::OwnedFd;
+    use std::sync::atomic::Ordering::Relaxed;
+    use xsched_common::gate::{GateMode, GateWord};
+    use xsched_common::page::{DeviceStatus, Edges};
+    use xsched_common::units::Class;
+
+    use crate::control::clients::Joiner;
+    use crate::policy::Terms;
+    use crate::process::ProcessId;
+
+    /// Clients of these classes, numbered from one, each with one device.
+    struct World {
+        clients: BTreeMap<ClientId, Client>,
+        round: Round,
+        now: Nanos,
+    }
+
+    const LOW: ClientId = ClientId(1);
+    const HIGH: ClientId = ClientId(2);
+
+    impl World {
+        fn new(classes: &[Class]) -> World {
+            let clients = classes.iter().zip(1..).map(|(class, id)| {
+                let nothing = || OwnedFd::from(std::fs::File::open("/dev/null").expect("is there"));
+                let joiner = Joiner {
+                    process: ProcessId {
+                        pid: id,
+                        start_time: 1,
+                    },
+                    uid: 0,
+                    abi: xsched_common::ABI,
+                    gate: GateMode::Open,
+                };
+                let id = ClientId(u64::from(id));
+                let client = Client::new(1, id, joiner, nothing(), nothing()).expect("memfds");
+                client.shared.set_terms(Terms::of_class(*class));
+                let page = client.shared.status.of_client();
+                page.device_count.store(1, Relaxed);
+                (id, client)
+            });
+            World {
+                clients: clients.collect(),
+                round: Round::default(),
+                now: Nanos::from_secs(1),
+            }
+        }
+
+        fn status(&self, id: ClientId) -> &'static DeviceStatus {
+            &self.clients[&id].shared.status.of_client().devices[0]
+        }
+
+        fn mode(&self, id: ClientId) -> GateMode {
+            let control = &self.clients[&id].shared.control.devices[0];
+            GateWord(control.word.load(Relaxed)).mode()
+        }
+
+        fn edges(&self, id: ClientId) -> Edges {
+            let control = &self.clients[&id].shared.control.devices[0];
+            Edges(control.wanted_edges.load(Relaxed))
+        }
+
+        fn run(&mut self, news: News) -> Option<Nanos> {
+            self.now = self.now + Nanos::from_millis(1);
+            let now = self.now;
+            let settings = Settings::default();
+            let nobody = |_| ();
+            self.round
+                .run(news, &settings, &mut self.clients, &nobody, || now)
+        }
+
+        fn hear(&mut self, id: ClientId) -> Option<Nanos> {
+            self.run(News::Of(BTreeSet::from([id])))
+        }
+    }
 
     #[test]
-    fn only_changes_are_written() {
-        let page = ControlPage::new(1, 1);
-        let control = &page.devices[0];
-        set_mode(control, GateMode::Open);
-        assert_eq!(GateWord(control.word.load(Relaxed)).generation(), 0);
-        set_mode(control, GateMode::Closed);
-        assert_eq!(
-            GateWord(control.word.load(Relaxed)),
-            GateWord::new(GateMode::Closed, 1)
-        );
-        set_mode(control, GateMode::Capped(100));
-        set_mode(control, GateMode::Capped(104));
-        assert_eq!(
-            GateWord(control.word.load(Relaxed)).mode(),
-            GateMode::Capped(100)
-        );
-        set_mode(control, GateMode::Capped(1));
-        set_mode(control, GateMode::Capped(2));
-        assert_eq!(
-            GateWord(control.word.load(Relaxed)).mode(),
-            GateMode::Capped(2)
-        );
+    fn a_ring_is_enough_to_close_and_its_end_opens() {
+        let mut world = World::new(&[Class::Low, Class::High]);
+        world.run(News::OfAll);
+        assert_eq!(world.edges(HIGH), Edges::ACTIVE);
+        world.status(HIGH).set_active();
+        world.hear(HIGH);
+        assert_eq!(world.mode(LOW), GateMode::Closed);
+        assert_eq!(world.edges(HIGH), Edges::IDLE);
+        world.status(HIGH).set_idle();
+        let linger_ends = world.hear(HIGH).expect("it lingers");
+        assert_eq!(world.mode(LOW), GateMode::Closed);
+        world.now = linger_ends;
+        world.run(News::OfAll);
+        assert_eq!(world.mode(LOW), GateMode::Capped(4));
+    }
+
+    /// The page of one that has not rung is not looked at.
+    #[test]
+    fn who_has_not_rung_is_as_before() {
+        let mut world = World::new(&[Class::Low, Class::High, Class::Low]);
+        world.run(News::OfAll);
+        world.status(HIGH).set_active();
+        world.hear(ClientId(3));
+        assert_eq!(world.mode(LOW), GateMode::Capped(4));
+        world.run(News::OfAll);
+        assert_eq!(world.mode(LOW), GateMode::Closed);
+    }
+
+    /// It drains between the look at its page and the writing of the edges, so
+    /// it does not ring.
+    #[test]
+    fn who_is_asked_for_other_edges_is_looked_at_again() {
+        let mut world = World::new(&[Class::Low, Class::High]);
+        world.run(News::OfAll);
+        let high = world.status(HIGH);
+        high.set_active();
+        // The model is told of new numbers right after the decision.
+        let mut settings = Settings::default();
+        settings.default.fence_batch = 7;
+        let meanwhile = |event| {
+            if matches!(event, RosterEvent::Shared(..)) {
+                high.set_idle();
+            }
+        };
+        let now = world.now + Nanos(1);
+        let news = News::Of([HIGH].into());
+        let due = world
+            .round
+            .run(news, &settings, &mut world.clients, &meanwhile, || now);
+        assert_eq!(world.mode(LOW), GateMode::Closed);
+        assert_eq!(world.edges(HIGH), Edges::NONE, "it lingers");
+        assert!(due.is_some(), "the linger ends");
+    }
+
+    #[test]
+    fn one_that_comes_to_a_device_is_found_there() {
+        let mut world = World::new(&[Class::Low, Class::High]);
+        let high = world.clients.remove(&HIGH).expect("is there");
+        world.run(News::OfAll);
+        assert_eq!(world.mode(LOW), GateMode::Open);
+        world.clients.insert(HIGH, high);
+        world.status(HIGH).set_active();
+        world.hear(HIGH);
+        assert_eq!(world.mode(LOW), GateMode::Closed);
+        // And when it goes, a round about all sees that.
+        world.clients.remove(&HIGH);
+        world.run(News::OfAll);
+        assert_eq!(world.mode(LOW), GateMode::Open);
+    }
+
+    #[test]
+    fn nothing_is_written_twice() {
+        let mut world = World::new(&[Class::Low, Class::High]);
+        world.run(News::OfAll);
+        let control = &world.clients[&LOW].shared.control.devices[0];
+        // Nobody but the agent writes here: it would not notice.
+        control.wanted_edges.store(77, Relaxed);
+        world.run(News::OfAll);
+        assert_eq!(world.edges(LOW), Edges(77));
     }
 }

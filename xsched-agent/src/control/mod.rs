@@ -6,6 +6,7 @@
 mod admission;
 mod bells;
 mod clients;
+mod device;
 mod event_loop;
 #[doc(hidden)]
 pub mod fuzzing;

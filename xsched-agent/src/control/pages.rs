@@ -52,6 +52,27 @@ impl SharedPage<StatusPage> {
     }
 }
 
+#[cfg(test)]
+impl SharedPage<StatusPage> {
+    /// The page as its client has it, writable; never unmapped.
+    pub fn of_client(&self) -> &'static StatusPage {
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        let size = size_of::<StatusPage>();
+        // SAFETY: a fresh mapping of an initialised page of atomics.
+        unsafe {
+            let at = rustix::mm::mmap(
+                ptr::null_mut(),
+                size,
+                protection,
+                MapFlags::SHARED,
+                &self.fd,
+                0,
+            );
+            &*at.expect("maps").cast::<StatusPage>()
+        }
+    }
+}
+
 impl<T> SharedPage<T> {
     fn create(name: &str, page: T) -> io::Result<Self> {
         let fd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;

@@ -28,7 +28,7 @@ pub(super) fn decide(
     settings: &DeviceSettings,
     memory: &mut DeviceMemory,
     now: Nanos,
-    members: &[Member],
+    members: &[Member<'_>],
     decisions: &mut [Decision],
     again: &mut Again,
 ) {

@@ -12,8 +12,8 @@ pub(super) const RANKS: usize = Class::ALL.len() + 1;
 
 /// A client as the rest of the policy sees it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Member {
-    pub state: ClientState,
+pub(super) struct Member<'a> {
+    pub state: &'a ClientState,
     /// Its class, or the rank above all of them; `None` while suspended.
     pub rank: Option<usize>,
     /// Whether it has work, as far as that is believed.
@@ -22,7 +22,7 @@ pub(super) struct Member {
     pub stuck: bool,
 }
 
-impl Member {
+impl Member<'_> {
     pub fn active(&self) -> bool {
         self.presence == Presence::Active
     }
@@ -37,12 +37,12 @@ const MOST_LIMITS: u64 = 10;
 /// lower classes for ever: without any progress on its page for the limit,
 /// or for 8 of its own kernels if they are longer, it counts as idle. Time
 /// behind a closed gate is no lack of progress.
-pub(super) fn judge(
+pub(super) fn judge<'a>(
     settings: &DeviceSettings,
     now: Nanos,
-    state: &ClientState,
+    state: &'a ClientState,
     remembered: &mut Remembered,
-) -> Member {
+) -> Member<'a> {
     let claims = state.presence == Presence::Active;
     let moved = state.progress != remembered.progress || remembered.progress_at == Nanos::ZERO;
     if !claims || moved || remembered.mode == GateMode::Closed {
@@ -60,7 +60,7 @@ pub(super) fn judge(
         None => Some(state.terms.class as usize),
     };
     Member {
-        state: *state,
+        state,
         rank,
         presence: match state.presence {
             Presence::Active if stuck => Presence::Never,

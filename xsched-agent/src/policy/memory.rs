@@ -4,7 +4,7 @@ use xsched_common::api::SharingMode;
 use xsched_common::gate::GateMode;
 use xsched_common::units::Nanos;
 
-use super::liveness::{Member, RANKS};
+use super::liveness::RANKS;
 use super::slo::{SloMemory, SloVerdict};
 use super::{Cap, ClientId, ClientState, DeviceSettings, Knobs};
 
@@ -21,7 +21,6 @@ pub struct DeviceMemory {
     pub(super) slo: SloMemory,
     pub(super) knobs: Knobs,
     /// A buffer, kept to spare the allocation.
-    pub(super) members: Vec<Member>,
     spare: Vec<Remembered>,
 }
 

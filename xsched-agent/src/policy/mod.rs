@@ -174,14 +174,11 @@ pub fn decide(
 ) -> Option<Nanos> {
     let first = out.len();
     memory.meet(clients);
-    let mut members = std::mem::take(&mut memory.members);
-    members.clear();
-    members.extend(
-        clients
-            .iter()
-            .zip(&mut memory.clients)
-            .map(|(state, remembered)| liveness::judge(settings, now, state, remembered)),
-    );
+    let members: Vec<_> = clients
+        .iter()
+        .zip(&mut memory.clients)
+        .map(|(state, remembered)| liveness::judge(settings, now, state, remembered))
+        .collect();
     usage::charge(memory, now, &members);
 
     let mut again = Again::after(now);
@@ -218,7 +215,6 @@ pub fn decide(
         }
         remembered.mode = decision.mode;
     }
-    memory.members = members;
     again.earliest
 }
 

@@ -22,7 +22,7 @@ use super::{Again, ClientId, Decision, DeviceMemory, DeviceSettings, Knobs, Reas
 const SCALE: u128 = xsched_common::units::Weight::MAX.get() as u128;
 
 /// What `charge` moves the pass of a client by.
-fn stride(charge: Nanos, member: &Member) -> u128 {
+fn stride(charge: Nanos, member: &Member<'_>) -> u128 {
     u128::from(charge.0) * SCALE / u128::from(member.state.terms.weight.get())
 }
 
@@ -31,7 +31,7 @@ pub(super) fn decide(
     knobs: &Knobs,
     memory: &mut DeviceMemory,
     now: Nanos,
-    members: &[Member],
+    members: &[Member<'_>],
     decisions: &mut [Decision],
     again: &mut Again,
 ) {
@@ -49,7 +49,7 @@ pub(super) fn decide(
             memory.ranks[rank].holder = None;
             continue;
         }
-        let of_rank = move |member: &Member| member.rank == Some(rank);
+        let of_rank = move |member: &Member<'_>| member.rank == Some(rank);
         let state = &mut memory.ranks[rank];
         advance(settings, state, &mut memory.clients, members, of_rank);
         let holder = choose(settings, state, &memory.clients, members, of_rank);
@@ -87,8 +87,8 @@ fn advance(
     settings: &DeviceSettings,
     rank: &mut RankMemory,
     clients: &mut [Remembered],
-    members: &[Member],
-    of_rank: impl Fn(&Member) -> bool,
+    members: &[Member<'_>],
+    of_rank: impl Fn(&Member<'_>) -> bool,
 ) {
     let mut least: Option<u128> = None;
     for (client, member) in clients.iter_mut().zip(members) {
@@ -113,11 +113,11 @@ fn choose(
     settings: &DeviceSettings,
     rank: &mut RankMemory,
     clients: &[Remembered],
-    members: &[Member],
-    of_rank: impl Fn(&Member) -> bool,
+    members: &[Member<'_>],
+    of_rank: impl Fn(&Member<'_>) -> bool,
 ) -> Option<ClientId> {
-    let mut least: Option<(u128, &Member)> = None;
-    let mut holder: Option<(u128, &Member)> = None;
+    let mut least: Option<(u128, &Member<'_>)> = None;
+    let mut holder: Option<(u128, &Member<'_>)> = None;
     for (client, member) in clients.iter().zip(members) {
         if !of_rank(member) || !member.active() {
             continue;

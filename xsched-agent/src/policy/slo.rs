@@ -89,7 +89,7 @@ impl SloMemory {
 pub(super) fn adapt(
     settings: &DeviceSettings,
     memory: &mut SloMemory,
-    members: &[Member],
+    members: &[Member<'_>],
 ) -> Knobs {
     let (linger_min, linger_max) = settings.linger.limits();
     let mut adapted = memory
@@ -180,7 +180,7 @@ impl SloMemory {
 
 /// What keeps `member` from `goal`: bursts of its own that are too long,
 /// whoever is not below it, or the longest kernel of those who are.
-fn blame(member: &Member, p50: Nanos, goal: Nanos, members: &[Member]) -> Option<Blame> {
+fn blame(member: &Member<'_>, p50: Nanos, goal: Nanos, members: &[Member<'_>]) -> Option<Blame> {
     let others = members
         .iter()
         .filter(|other| other.state.id != member.state.id);

@@ -68,7 +68,7 @@ struct Strict<'a> {
 }
 
 impl<'a> Strict<'a> {
-    fn new(knobs: &'a Knobs, now: Nanos, members: &[Member]) -> Strict<'a> {
+    fn new(knobs: &'a Knobs, now: Nanos, members: &[Member<'_>]) -> Strict<'a> {
         let mut strict = Strict {
             knobs,
             now,
@@ -99,14 +99,14 @@ impl<'a> Strict<'a> {
     }
 
     /// Until when a member keeps lower ranks out; `None` if it does not.
-    fn holds_until(&self, member: &Member, rank: usize) -> Option<Nanos> {
+    fn holds_until(&self, member: &Member<'_>, rank: usize) -> Option<Nanos> {
         match member.presence {
             Presence::Active => Some(Nanos::MAX),
             Presence::Idle { since } => {
                 let below = self.ranks[..rank].iter();
                 let reclaim = below.map(|rank| rank.in_flight).max();
                 let reclaim = reclaim.unwrap_or(Nanos::ZERO);
-                let end = since + linger_for(self.knobs, &member.state, reclaim);
+                let end = since + linger_for(self.knobs, member.state, reclaim);
                 (end > self.now).then_some(end)
             }
             Presence::Never => None,
@@ -116,7 +116,7 @@ impl<'a> Strict<'a> {
     /// A client without anybody below it never rings. During the linger it
     /// does not ring either: the timer that ends the linger looks at its
     /// page, so 50 short gaps cost no system call.
-    fn edges(&self, member: &Member, rank: usize) -> Edges {
+    fn edges(&self, member: &Member<'_>, rank: usize) -> Edges {
         if !self.ranks[..rank].iter().any(|rank| rank.present) {
             return Edges::NONE;
         }
@@ -130,7 +130,7 @@ impl<'a> Strict<'a> {
         }
     }
 
-    fn gate(&self, member: &Member, rank: usize, again: &mut Again) -> (GateMode, Reason) {
+    fn gate(&self, member: &Member<'_>, rank: usize, again: &mut Again) -> (GateMode, Reason) {
         let above = &self.ranks[rank + 1..];
         let holder = above
             .iter()
@@ -156,7 +156,7 @@ impl<'a> Strict<'a> {
 pub(super) fn decide(
     knobs: &Knobs,
     now: Nanos,
-    members: &[Member],
+    members: &[Member<'_>],
     out: &mut Vec<Decision>,
     again: &mut Again,
 ) {

@@ -20,7 +20,7 @@ const LONGEST: Nanos = Nanos::from_secs(1);
 
 /// Charges the time since the last decision, by what gates and clients were
 /// then. The sum of all charges is the time in which anybody had work.
-pub(super) fn charge(memory: &mut DeviceMemory, now: Nanos, members: &[Member]) {
+pub(super) fn charge(memory: &mut DeviceMemory, now: Nanos, members: &[Member<'_>]) {
     let since = std::mem::replace(&mut memory.charged_to, now);
     let dt = match since {
         Nanos::ZERO => Nanos::ZERO,

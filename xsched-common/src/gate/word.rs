@@ -14,6 +14,22 @@ pub enum GateMode {
     Closed,
 }
 
+impl GateMode {
+    /// Whether `other` lets a launch through that this one may hold back.
+    pub const fn allows_less_than(self, other: GateMode) -> bool {
+        self.most() < other.most()
+    }
+
+    /// Commands in flight that it allows.
+    const fn most(self) -> u32 {
+        match self {
+            GateMode::Open => u32::MAX,
+            GateMode::Capped(cap) => cap as u32,
+            GateMode::Closed => 0,
+        }
+    }
+}
+
 /// `mode:2 | cap:14 | generation:16` in one `u32`, so that a single atomic
 /// load is a consistent view and the word itself can be a futex.
 ///

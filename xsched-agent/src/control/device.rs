@@ -1,0 +1,256 @@
+//! One physical device as the rounds of decisions see it: who counts on it,
+//! what was decided, and what of that stands in the pages.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{
+    Ordering::{Relaxed, Release, SeqCst},
+    fence,
+};
+
+use rustix::thread::futex;
+use xsched_common::gate::{GateMode, GateWord};
+use xsched_common::page::{DeviceControl, DeviceStatus};
+use xsched_common::units::{DeviceIndex, Nanos};
+
+use super::RosterEvent;
+use super::clients::{Client, ClientShared, DeviceKey};
+use crate::policy::{
+    self, ClientId, ClientState, Decision, DeviceMemory, DeviceSettings, Presence, Sharing,
+    SloVerdict,
+};
+
+/// The vectors run parallel, in ascending order of the clients' ids.
+#[derive(Default)]
+pub(super) struct Device {
+    states: Vec<ClientState>,
+    /// The clients' own numbers for the device.
+    indices: Vec<DeviceIndex>,
+    decisions: Vec<Decision>,
+    /// What the last round left in the pages: pages of a thousand clients
+    /// take longer to look at than to decide about.
+    written: Vec<(DeviceIndex, Decision)>,
+    fence_batch: u32,
+    /// A buffer: whose words allow more than before.
+    let_through: Vec<(ClientId, DeviceIndex)>,
+    /// When to decide again even if nobody rings.
+    due: Option<Nanos>,
+    memory: DeviceMemory,
+    /// What the model knows of it.
+    told: Option<Sharing>,
+    verdicts: BTreeMap<ClientId, SloVerdict>,
+}
+
+impl Device {
+    /// Forgets who counts; what was written stays known.
+    pub fn clear(&mut self) {
+        self.states.clear();
+        self.indices.clear();
+    }
+
+    /// One that counts; its id is above those of the others.
+    pub fn push(&mut self, index: DeviceIndex, state: ClientState) {
+        self.states.push(state);
+        self.indices.push(index);
+    }
+
+    /// Whether nobody counts on it.
+    pub fn is_empty(&self) -> bool {
+        self.states.is_empty()
+    }
+
+    /// When to decide again even if nobody rings.
+    pub fn due(&self) -> Option<Nanos> {
+        self.due
+    }
+
+    /// Puts a new state of a client in the place of the old one; whether it
+    /// had one.
+    pub fn renew(&mut self, index: DeviceIndex, state: ClientState) -> bool {
+        let Ok(at) = self.states.binary_search_by_key(&state.id, |s| s.id) else {
+            return false;
+        };
+        self.states[at] = state;
+        self.indices[at] == index
+    }
+
+    /// Reads the counters of all that are at work: time is charged by them.
+    pub fn renew_active(&mut self, clients: &BTreeMap<ClientId, Client>) {
+        for (state, index) in self.states.iter_mut().zip(&self.indices) {
+            if state.presence == Presence::Active
+                && let Some(client) = clients.get(&state.id)
+            {
+                *state = client.state(*index);
+            }
+        }
+    }
+
+    /// Decides about all that count, and writes what is new. Appends to
+    /// `asked` who is asked for other edges than before.
+    pub fn decide(
+        &mut self,
+        settings: &DeviceSettings,
+        clients: &BTreeMap<ClientId, Client>,
+        now: Nanos,
+        asked: &mut Vec<ClientId>,
+    ) {
+        self.decisions.clear();
+        self.due = policy::decide(
+            settings,
+            &mut self.memory,
+            now,
+            &self.states,
+            &mut self.decisions,
+        );
+        let everybody =
+            std::mem::replace(&mut self.fence_batch, settings.fence_batch) != settings.fence_batch;
+        let mut written = self.written.iter().peekable();
+        let mut found = clients.iter();
+        for (decision, &index) in self.decisions.iter().zip(&self.indices) {
+            while written.next_if(|(_, w)| w.id < decision.id).is_some() {}
+            let stands = written.next_if(|w| **w == (index, *decision)).is_some();
+            // Both come in the order of their ids.
+            if (!stands || everybody)
+                && let Some((_, client)) = found.find(|(id, _)| **id == decision.id)
+            {
+                let wrote = write(&client.shared, index, decision, settings.fence_batch);
+                if wrote.edges {
+                    asked.push(decision.id);
+                }
+                if wrote.more {
+                    self.let_through.push((decision.id, index));
+                }
+            }
+        }
+        // One fence for all: a thousand ordered stores would wait for a
+        // thousand cache misses, one after the other.
+        fence(SeqCst);
+        let mut found = clients.iter();
+        for (opened, index) in self.let_through.drain(..) {
+            if let Some((_, client)) = found.find(|(id, _)| **id == opened) {
+                let at = index.0 as usize;
+                let shared = &client.shared;
+                wake(&shared.control.devices[at], &shared.status.devices[at]);
+            }
+        }
+        self.written.clear();
+        let indices = self.indices.iter().copied();
+        self.written
+            .extend(indices.zip(self.decisions.iter().copied()));
+    }
+
+    /// Tells the model what has changed of the device's numbers and targets.
+    pub fn tell(
+        &mut self,
+        key: DeviceKey,
+        settings: &DeviceSettings,
+        roster: &dyn Fn(RosterEvent),
+    ) {
+        let sharing = self.memory.sharing(settings);
+        if self.told != Some(sharing) {
+            self.told = Some(sharing);
+            roster(RosterEvent::Shared(key, sharing));
+        }
+        self.verdicts.retain(|id, _| self.memory.slo(*id).is_some());
+        for (id, verdict) in self.memory.verdicts() {
+            if self.verdicts.insert(id, verdict) != Some(verdict) {
+                roster(RosterEvent::Target(id, verdict));
+            }
+        }
+    }
+}
+
+/// What was new to a page.
+#[derive(Default)]
+struct Wrote {
+    /// Other edges: the client may have changed its activity without a ring
+    /// meanwhile.
+    edges: bool,
+    /// A word that allows more: it may have waiters.
+    more: bool,
+}
+
+/// Writes what is new; the caller's fence comes before whatever is concluded
+/// from the client's page.
+fn write(
+    shared: &ClientShared,
+    index: DeviceIndex,
+    decision: &Decision,
+    fence_batch: u32,
+) -> Wrote {
+    let Some(control) = shared.control.devices.get(index.0 as usize) else {
+        return Wrote::default();
+    };
+    // Every launch reads this cache line.
+    if control.fence_batch.load(Relaxed) != fence_batch {
+        control.fence_batch.store(fence_batch, Relaxed);
+    }
+    shared.set_reason(index, decision.reason);
+    let edges = control.wanted_edges.load(Relaxed) != decision.edges.0;
+    if edges {
+        control.wanted_edges.store(decision.edges.0, Release);
+    }
+    Wrote {
+        edges,
+        more: set_word(control, decision.mode),
+    }
+}
+
+/// Writes the word if what it allows changes; whether that is more than
+/// before.
+fn set_word(control: &DeviceControl, mode: GateMode) -> bool {
+    let word = GateWord(control.word.load(Relaxed));
+    if !policy::worth_writing(word.mode(), mode) {
+        return false;
+    }
+    control.word.store(word.next(mode).0, Release);
+    word.mode().allows_less_than(mode)
+}
+
+/// Wakes whoever waits on a word that was written before a fence.
+///
+/// A waiter counts itself in its page before it sleeps on the word, and the
+/// count is read here after the word was written: one of the two sees the
+/// other. A count that lies costs its own process up to 20 ms, after which
+/// every waiter looks by itself.
+fn wake(control: &DeviceControl, status: &DeviceStatus) {
+    if status.waiting.load(SeqCst) != 0 {
+        // Shared, not private: the waiters are in another process. No process
+        // waits on more than the word's own page, so this cannot block.
+        let _ = futex::wake(&control.word, futex::Flags::empty(), i32::MAX as u32);
+    }
+}
+
+/// Opens every gate of a client.
+pub(super) fn open_all(shared: &ClientShared) {
+    let controls = &shared.control.devices;
+    for (control, status) in controls.iter().zip(&shared.status.devices) {
+        if set_word(control, GateMode::Open) {
+            fence(SeqCst);
+            wake(control, status);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xsched_common::page::ControlPage;
+
+    #[test]
+    fn only_changes_are_written() {
+        let page = ControlPage::new(1, 1);
+        let control = &page.devices[0];
+        let set = |mode| set_word(control, mode);
+        let word = || GateWord(control.word.load(Relaxed));
+        assert!(!set(GateMode::Open));
+        assert_eq!(word().generation(), 0);
+        assert!(!set(GateMode::Closed), "nobody can go on");
+        assert_eq!(word(), GateWord::new(GateMode::Closed, 1));
+        assert!(set(GateMode::Capped(100)));
+        assert!(!set(GateMode::Capped(104)));
+        assert_eq!(word().mode(), GateMode::Capped(100));
+        assert!(!set(GateMode::Capped(1)));
+        assert!(set(GateMode::Capped(2)));
+        assert_eq!(word().mode(), GateMode::Capped(2));
+    }
+}
