@@ -208,6 +208,7 @@ impl Shim {
             word: self.word,
             in_flight: (self.launched - self.known) as u32,
             last_completion: self.last_completion,
+            blind_until: Nanos::ZERO,
             last_trickle: self.last_trickle,
             kernel_time: self.kernel_time,
             beat_seen: beat,

@@ -73,6 +73,9 @@ pub struct GateView {
     pub in_flight: u32,
     /// When a completion was last seen on this device.
     pub last_completion: Nanos,
+    /// Until when the waiter could not look for one: it stood behind others,
+    /// or the machine did not let it run. That time is no stall.
+    pub blind_until: Nanos,
     /// When a launch last passed this gate while it was closed.
     pub last_trickle: Nanos,
     /// The measured kernel time T; zero while unknown.
@@ -221,6 +224,7 @@ pub fn decide(limits: &Limits, view: &GateView, waiter: &Waiter) -> Decision {
         if view.in_flight > 0 {
             let stalled_at = view
                 .last_completion
+                .max(view.blind_until)
                 .max(view.last_trickle)
                 .max(waiter.arrived)
                 + stall_limit(limits, view.kernel_time);
@@ -263,6 +267,7 @@ mod tests {
             word: GateWord::new(mode, 1),
             in_flight,
             last_completion: Nanos::ZERO,
+            blind_until: Nanos::ZERO,
             last_trickle: Nanos::ZERO,
             kernel_time: Nanos::ZERO,
             beat_seen: Nanos(now.0 / BEAT * BEAT),
@@ -355,6 +360,21 @@ mod tests {
         v.in_flight = 2;
         v.word = GateWord::new(GateMode::Capped(2), 1);
         assert_eq!(look(&v), v.now + L.poll);
+    }
+
+    /// Who could not look has seen no stall, and the kernel runs on all the
+    /// same: the end is not later for that.
+    #[test]
+    fn blindness_postpones_a_stall_and_no_look() {
+        let start = Nanos::from_secs(1);
+        let waiter = Waiter::new(start, ThreadKind::Worker);
+        let mut v = view(GateMode::Capped(1), 1, start + Nanos::from_millis(25));
+        (v.beat_seen, v.blind_until) = (v.now, v.now);
+        v.kernel_time = Nanos::from_millis(4);
+        let soon = v.now + L.poll_last;
+        assert_eq!(decide(&L, &v, &waiter), Decision::Wait { until: soon });
+        v.blind_until = start;
+        assert_eq!(decide(&L, &v, &waiter), Decision::Pass(Guard::Stall));
     }
 
     #[test]
@@ -482,13 +502,13 @@ mod tests {
         /// lies in the future.
         #[test]
         fn any_view_has_a_decision(
-            raw: u32, in_flight: u32, completion: u64, trickle: u64, t: u64, beat: u64,
+            raw: u32, in_flight: u32, completion: u64, blind: u64, trickle: u64, t: u64, beat: u64,
             now in 0..u64::MAX - 1, doublings: u8, arrived: u64,
         ) {
             let v = GateView {
                 word: GateWord(raw), in_flight, last_completion: Nanos(completion),
-                last_trickle: Nanos(trickle), kernel_time: Nanos(t), beat_seen: Nanos(beat),
-                now: Nanos(now), cap_doublings: doublings, turn: Turn::First,
+                blind_until: Nanos(blind), last_trickle: Nanos(trickle), kernel_time: Nanos(t),
+                beat_seen: Nanos(beat), now: Nanos(now), cap_doublings: doublings, turn: Turn::First,
             };
             let w = Waiter::new(Nanos(arrived), ThreadKind::Main);
             if let Decision::Wait { until } = decide(&L, &v, &w) {

@@ -113,8 +113,10 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing, mark: &Mark) {
         }
         let now = sys::now();
         let word = GateWord(parts.control.word.load(Acquire));
-        let mut view = view(parts, word, turn, now);
-        view.last_completion = view.last_completion.max(watch.blind_until(turn, now));
+        let view = GateView {
+            blind_until: watch.blind_until(turn, now),
+            ..view(parts, word, turn, now)
+        };
         match decide(&Limits::DEFAULT, &view, &waiter) {
             Decision::Go => break,
             Decision::Pass(guard) => {
@@ -122,6 +124,7 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing, mark: &Mark) {
                 break;
             }
             Decision::Wait { until } => {
+                watch.sleeps_until(turn, until);
                 if !slept {
                     slept = true;
                     place.sleeps();
@@ -165,11 +168,13 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing, mark: &Mark) {
 /// before another thread's stream can be fenced.
 struct Watch {
     began: Nanos,
-    looked: Nanos,
+    /// When it meant to look again; zero: it was not looking.
+    due: Nanos,
     blind_until: Nanos,
 }
 
-/// Two looks further apart are a thread that could not run.
+/// A look so much later than it was meant to be is by a thread that could not
+/// run.
 const LATE: Nanos = Nanos::from_millis(2);
 /// Longest time by which blindness postpones a stall: waits stay bounded.
 const MOST_BLIND: Nanos = Nanos::from_millis(100);
@@ -178,20 +183,28 @@ impl Watch {
     const fn new(began: Nanos) -> Watch {
         Watch {
             began,
-            looked: Nanos::ZERO,
+            due: Nanos::ZERO,
             blind_until: Nanos::ZERO,
         }
     }
 
-    /// The waiter looks now; until when it was blind.
+    /// The waiter looks now if it is first; until when it was blind.
     fn blind_until(&mut self, turn: Turn, now: Nanos) -> Nanos {
-        if turn == Turn::First {
-            if now.since(self.looked) > LATE {
+        match turn {
+            Turn::First if now.since(self.due) > LATE => {
                 self.blind_until = now.min(self.began + MOST_BLIND);
             }
-            self.looked = now;
+            Turn::First => {}
+            Turn::Behind => self.due = Nanos::ZERO,
         }
         self.blind_until
+    }
+
+    /// It sleeps; if it was first, the next look is then.
+    fn sleeps_until(&mut self, turn: Turn, until: Nanos) {
+        if turn == Turn::First {
+            self.due = until;
+        }
     }
 }
 
@@ -217,6 +230,7 @@ fn view(parts: &Parts<'_>, word: GateWord, turn: Turn, now: Nanos) -> GateView {
         word,
         in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX),
         last_completion: parts.work.last_completion(),
+        blind_until: Nanos::ZERO,
         last_trickle: parts.line.last_trickle(),
         kernel_time: parts.work.kernel_time(),
         beat_seen: parts.session.beat_seen(now),
@@ -262,16 +276,20 @@ mod tests {
     fn blindness_postpones_a_stall_but_not_for_ever() {
         let at = |ms: u64| Nanos::from_millis(1_000 + ms);
         let mut watch = Watch::new(at(0));
-        assert_eq!(watch.blind_until(Turn::Behind, at(30)), Nanos::ZERO);
-        assert_eq!(watch.blind_until(Turn::First, at(40)), at(40));
-        assert_eq!(watch.blind_until(Turn::First, at(41)), at(40), "looks on");
-        assert_eq!(
-            watch.blind_until(Turn::First, at(70)),
-            at(70),
-            "was not run"
-        );
+        let mut look = |turn, ms, next| {
+            let blind = watch.blind_until(turn, at(ms));
+            watch.sleeps_until(turn, at(next));
+            blind
+        };
+        assert_eq!(look(Turn::Behind, 30, 31), Nanos::ZERO);
+        assert_eq!(look(Turn::First, 40, 41), at(40));
+        assert_eq!(look(Turn::First, 41, 60), at(40), "looks on");
+        assert_eq!(look(Turn::First, 61, 62), at(40), "it meant to sleep");
+        assert_eq!(look(Turn::First, 70, 71), at(70), "was not run");
+        assert_eq!(look(Turn::Behind, 71, 72), at(70));
+        assert_eq!(look(Turn::First, 72, 73), at(72), "was behind");
         for ms in (90..500).step_by(20) {
-            assert!(watch.blind_until(Turn::First, at(ms)) <= at(0) + MOST_BLIND);
+            assert!(look(Turn::First, ms, ms + 1) <= at(0) + MOST_BLIND);
         }
     }
 }
