@@ -4,7 +4,7 @@ use xsched_agent::observe::{LinkKind, Observer, Plan, Returns, Sample, Scope, Wa
 use xsched_common::page::HistogramCounts;
 
 use crate::STREAM;
-use crate::fixture::{Api, Fixture, Preload, Program, bpf_or_left_out};
+use crate::fixture::{Api, Fixture, Preload, Program, bpf_or_left_out, observe};
 
 /// One process only: others must not meet return probes.
 fn watch(pid: u32) -> Plan {
@@ -43,11 +43,10 @@ fn count_bursts(links: LinkKind) {
     let fixture = Fixture::build();
     let mut program = fixture.start(Preload::Nothing);
     let pid = program.pid();
-    let mut observer = Observer::start(Plan {
+    let mut observer = observe(Plan {
         links,
         ..watch(pid)
-    })
-    .expect("observer");
+    });
     let count = |observer: &mut Observer| bursts(&observer.sample().expect("sample"), pid).total();
     burst(&mut program);
     assert_eq!(
@@ -92,7 +91,7 @@ fn a_burst_is_as_long_as_its_wait() {
     }
     let fixture = Fixture::build();
     let mut program = fixture.start(Preload::Nothing);
-    let mut observer = Observer::start(watch(program.pid())).expect("observer");
+    let mut observer = observe(watch(program.pid()));
     program.call('a', Api::DeviceWait, 0, 1);
     for _ in 0..3 {
         program.call('a', Api::Launch, 0, 1);
@@ -113,7 +112,7 @@ fn a_process_under_a_strict_seccomp_filter_survives_probes_on_its_returns() {
     let fixture = Fixture::build();
     let mut program = fixture.start(Preload::Nothing);
     program.call('s', Api::Launch, 0, 1);
-    let mut observer = Observer::start(watch(program.pid())).expect("observer");
+    let mut observer = observe(watch(program.pid()));
     for _ in 0..3 {
         burst(&mut program);
     }

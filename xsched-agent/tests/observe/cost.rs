@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 use std::io;
 
-use xsched_agent::observe::{Observer, Plan, Scope, Watched};
+use xsched_agent::observe::{Plan, Scope, Watched};
 use xsched_agent::record::Recorder;
 use xsched_common::bpf::{Drop as Reason, KEYS_PER_PROCESS, OTHER_KEYS_PER_PROCESS};
 
-use crate::fixture::{Api, Fixture, Preload, bpf_or_left_out};
+use crate::fixture::{Api, Fixture, Preload, bpf_or_left_out, observe};
 use crate::{STREAM, total_of, watch_everything};
 
 /// Two processes on one image: the one that is not watched runs without a
@@ -22,7 +22,7 @@ fn a_spared_process_pays_nothing_beside_a_watched_one() {
         fixture.start(Preload::Nothing),
         fixture.start(Preload::Nothing),
     );
-    let mut observer = Observer::start(watch_everything()).expect("observer");
+    let mut observer = observe(watch_everything());
     observer.watch(Watched::AllBut(HashSet::from([spared.pid()])));
     // The fastest: whatever else runs on the machine only adds.
     let runs = 0..7;
@@ -57,11 +57,10 @@ fn generated_code_with_call_sites_without_end_takes_no_more_than_its_share() {
         fixture.start(Preload::Nothing),
         fixture.start(Preload::Nothing),
     );
-    let mut observer = Observer::start(Plan {
+    let mut observer = observe(Plan {
         max_keys: KEYS_PER_PROCESS + OTHER_KEYS_PER_PROCESS,
         ..watch_everything()
-    })
-    .expect("observer");
+    });
     generated.call('j', Api::CopyAsync, STREAM, 5_000);
     other.call('a', Api::Launch, 0, 7);
     let sample = observer.sample().expect("sample");
@@ -93,7 +92,7 @@ fn a_flood_of_calls_is_counted_to_the_last() {
     }
     let fixture = Fixture::build();
     let mut program = fixture.start(Preload::Nothing);
-    let mut observer = Observer::start(Plan::process(program.pid(), Vec::new())).expect("observer");
+    let mut observer = observe(Plan::process(program.pid(), Vec::new()));
     program.call('a', Api::Launch, STREAM, 1_000_000);
     let sample = observer.sample().expect("sample");
     let counted = total_of(&sample, program.pid());

@@ -5,9 +5,10 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use xsched_agent::observe::probe_support;
+use xsched_agent::observe::{Observer, Plan, probe_support};
 
 /// Whether BPF tests are to run. They fail where BPF is missing, unless the
 /// environment says to leave them out.
@@ -20,6 +21,32 @@ pub fn bpf_or_left_out() -> bool {
         panic!("{reason}. XSCHED_TEST_NO_BPF=1 leaves the tests out that need BPF");
     }
     true
+}
+
+/// An observer that has looked at every process.
+pub fn observe(plan: Plan) -> Observer {
+    let mut observer = Observer::start(plan).expect("observer");
+    finish_looking(&mut observer);
+    observer
+}
+
+/// Has it look at every process again.
+pub fn look(observer: &mut Observer) {
+    observer.refresh();
+    finish_looking(observer);
+}
+
+/// A look ends after a quarter of a second, wherever it is: beside others that
+/// have the processors that may be before a test's program.
+fn finish_looking(observer: &mut Observer) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while observer
+        .limits()
+        .any(|l| l.contains("left for the next look"))
+    {
+        assert!(Instant::now() < deadline, "/proc is never seen whole");
+        observer.refresh();
+    }
 }
 
 /// Functions that library.c can call, by its numbers.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use xsched_agent::observe::{ImageKind, Observer};
 
-use crate::fixture::{Api, Fixture, Preload, bpf_or_left_out};
+use crate::fixture::{Api, Fixture, Preload, bpf_or_left_out, look, observe};
 use crate::{total_of, watch_everything};
 
 fn counted_after(observer: &mut Observer, pid: u32) -> u64 {
@@ -20,7 +20,7 @@ fn an_image_that_was_deleted_while_mapped_is_probed() {
     let fixture = Fixture::build();
     let mut program = fixture.start(Preload::Nothing);
     fs::remove_file(fixture.path().join("libamdhip64.so.5")).expect("deleted");
-    let mut observer = Observer::start(watch_everything()).expect("observer");
+    let mut observer = observe(watch_everything());
     program.call('a', Api::Launch, 0, 7);
     assert_eq!(counted_after(&mut observer, program.pid()), 7);
 }
@@ -40,7 +40,7 @@ fn an_update_that_replaces_the_image_leaves_two() {
     fs::copy(&file, &new).expect("copied");
     fs::rename(&new, &file).expect("replaced");
     let mut after = fixture.start(Preload::Nothing);
-    let mut observer = Observer::start(watch_everything()).expect("observer");
+    let mut observer = observe(watch_everything());
     before.call('a', Api::Launch, 0, 7);
     after.call('a', Api::Launch, 0, 8);
     let sample = observer.sample().expect("sample");
@@ -61,7 +61,7 @@ fn an_image_in_another_mount_namespace_is_probed() {
     }
     let fixture = Fixture::build();
     let mut program = fixture.start_in_own_mount_namespace();
-    let mut observer = Observer::start(watch_everything()).expect("observer");
+    let mut observer = observe(watch_everything());
     program.call('a', Api::Launch, 0, 7);
     let sample = observer.sample().expect("sample");
     assert_eq!(total_of(&sample, program.pid()), 7);
@@ -82,7 +82,7 @@ fn a_wheels_own_copy_is_probed_under_its_changed_name() {
     let wheel = fixture.path().join("libamdhip64-9d2a17b9.so.5.2.21153");
     fs::rename(fixture.path().join("libamdhip64.so.5"), &wheel).expect("renamed");
     let mut program = fixture.start_with_library(&wheel);
-    let mut observer = Observer::start(watch_everything()).expect("observer");
+    let mut observer = observe(watch_everything());
     program.call('a', Api::Launch, 0, 7);
     assert_eq!(counted_after(&mut observer, program.pid()), 7);
 }
@@ -94,10 +94,10 @@ fn a_library_that_is_opened_late_is_found_by_a_sweep() {
     }
     let fixture = Fixture::build();
     let mut program = fixture.start_late();
-    let mut observer = Observer::start(watch_everything()).expect("observer");
+    let mut observer = observe(watch_everything());
     let before = observer.images().count();
     program.tell(&fixture.path().join("liba.so").to_string_lossy());
-    observer.refresh();
+    look(&mut observer);
     assert_eq!(observer.images().count(), before + 1);
     program.tell("call");
     assert_eq!(counted_after(&mut observer, program.pid()), 5);
@@ -110,7 +110,7 @@ fn a_program_that_begins_is_found_by_its_exec() {
         return;
     }
     let fixture = Fixture::build();
-    let mut observer = Observer::start(watch_everything()).expect("observer");
+    let mut observer = observe(watch_everything());
     assert!(observer.lifecycle_missing().is_none());
     let mut program = fixture.start(Preload::Nothing);
     observer.wait(Duration::from_millis(300));

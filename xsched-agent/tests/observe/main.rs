@@ -13,9 +13,9 @@ mod sites;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use fixture::{Api, Fixture, Overlay, Preload, bpf_or_left_out};
+use fixture::{Api, Fixture, Overlay, Preload, bpf_or_left_out, look, observe};
 use xsched_agent::observe::{
-    CallCount, ImageKind, LinkKind, ObjectKind, Observer, Plan, ProbeSet, Sample, Scope,
+    CallCount, ImageKind, LinkKind, ObjectKind, Plan, ProbeSet, Sample, Scope,
 };
 use xsched_common::bpf::{CallRoute, Drop as Reason};
 use xsched_common::units::StreamClass::{self, Created, Legacy, Null, PerThread};
@@ -69,11 +69,10 @@ fn exact_counts(links: LinkKind) {
     }
     let fixture = Fixture::build();
     let mut program = fixture.start(Preload::Nothing);
-    let mut observer = Observer::start(Plan {
+    let mut observer = observe(Plan {
         links,
         ..watch_everything()
-    })
-    .expect("observer");
+    });
     let script = [
         ('a', Api::Launch, 0, 11),
         ('a', Api::Launch, STREAM, 22),
@@ -128,7 +127,7 @@ fn calls_through_a_shim_are_told_from_those_past_it() {
     let fixture = Fixture::build();
     let mut program = fixture.start(Preload::Shim);
     let plan = Plan::process(program.pid(), Vec::new());
-    let mut observer = Observer::start(plan).expect("observer");
+    let mut observer = observe(plan);
     assert_eq!(observer.probed(ImageKind::Shim), (1, 2));
     program.call('a', Api::Launch, 0, 10);
     program.call('b', Api::Launch, STREAM, 20);
@@ -155,10 +154,10 @@ fn a_process_that_exits_is_counted_once_more_and_then_forgotten() {
         return;
     }
     let fixture = Fixture::build();
-    let mut observer = Observer::start(watch_everything()).expect("observer");
+    let mut observer = observe(watch_everything());
     let mut program = fixture.start(Preload::Nothing);
     let pid = program.pid();
-    observer.refresh();
+    look(&mut observer);
     program.call('a', Api::Launch, 0, 3);
     // As the daemon does it: callers are learnt while their process lives.
     observer.wait(Duration::from_millis(50));
@@ -195,15 +194,15 @@ fn a_process_that_dies_while_examined_harms_nothing() {
             program.call('b', Api::Launch, 2, 100);
             drop(program);
         });
-        let mut observer = Observer::start(Plan::process(pid, Vec::new())).expect("observer");
+        let mut observer = observe(Plan::process(pid, Vec::new()));
         observer.wait(Duration::from_millis(10));
         observer.sample().expect("sample");
         killer.join().expect("killer");
-        observer.refresh();
+        look(&mut observer);
         let sample = observer.sample().expect("sample");
         assert!(total_of(&sample, pid) <= 100);
     }
-    let gone = Observer::start(Plan::process(u32::MAX, Vec::new())).expect("observer");
+    let gone = observe(Plan::process(u32::MAX, Vec::new()));
     assert_eq!(gone.probed(ImageKind::Runtime), (0, 0));
 }
 
@@ -214,9 +213,9 @@ fn images_are_found_when_they_appear_and_kept_apart() {
     }
     let (first, second) = (Fixture::build(), Fixture::build());
     let mut one = first.start(Preload::Nothing);
-    let mut observer = Observer::start(watch_everything()).expect("observer");
+    let mut observer = observe(watch_everything());
     let mut two = second.start(Preload::Nothing);
-    observer.refresh();
+    look(&mut observer);
     // A third process of a known image needs no refresh.
     let mut three = first.start(Preload::Nothing);
     one.call('a', Api::Launch, 0, 5);
@@ -226,7 +225,7 @@ fn images_are_found_when_they_appear_and_kept_apart() {
     for (program, count) in [(&one, 5), (&two, 6), (&three, 7)] {
         assert_eq!(total_of(&sample, program.pid()), count);
     }
-    observer.refresh();
+    look(&mut observer);
     for (fixture, users) in [
         (&first, vec![one.pid(), three.pid()]),
         (&second, vec![two.pid()]),
@@ -254,9 +253,9 @@ fn one_file_in_two_containers_is_probed_once() {
         .iter()
         .map(|overlay| fixture.start_in(&overlay.merged()))
         .collect();
-    let mut observer = Observer::start(watch_everything()).expect("observer");
+    let mut observer = observe(watch_everything());
     programs.push(fixture.start(Preload::Nothing));
-    observer.refresh();
+    look(&mut observer);
     for (program, count) in programs.iter_mut().zip([5, 6, 7]) {
         program.call('a', Api::Launch, 0, count);
     }
@@ -287,11 +286,10 @@ fn watch_one(links: LinkKind) {
         fixture.start(Preload::Nothing),
         fixture.start(Preload::Nothing),
     );
-    let mut observer = Observer::start(Plan {
+    let mut observer = observe(Plan {
         links,
         ..Plan::process(watched.pid(), Vec::new())
-    })
-    .expect("observer");
+    });
     watched.call('a', Api::Launch, 0, 5);
     watched.call('t', Api::Launch, 0, 6);
     other.call('a', Api::Launch, 0, 7);
@@ -299,7 +297,7 @@ fn watch_one(links: LinkKind) {
     assert_eq!(total_of(&sample, watched.pid()), 11);
     assert_eq!(total_of(&sample, other.pid()), 0);
     // Two observers do not count twice.
-    let mut second = Observer::start(watch_everything()).expect("observer");
+    let mut second = observe(watch_everything());
     watched.call('b', Api::Launch, 0, 9);
     let both = observer.sample().expect("sample");
     assert_eq!(total_of(&both, watched.pid()), 20);
@@ -314,11 +312,10 @@ fn what_could_not_be_counted_is_reported() {
     }
     let fixture = Fixture::build();
     let mut program = fixture.start(Preload::Nothing);
-    let mut observer = Observer::start(Plan {
+    let mut observer = observe(Plan {
         max_keys: 2,
         ..Plan::process(program.pid(), Vec::new())
-    })
-    .expect("observer");
+    });
     for (stream, count) in [(0, 10), (1, 20), (2, 30), (STREAM, 40)] {
         program.call('a', Api::Launch, stream, count);
     }
@@ -343,8 +340,8 @@ fn a_file_that_only_has_the_name_is_reported_and_left_alone() {
     }
     let fixture = Fixture::build();
     let mut program = fixture.start_with_garbage_runtime();
-    let mut observer = Observer::start(Plan::process(program.pid(), Vec::new())).expect("observer");
-    observer.refresh();
+    let mut observer = observe(Plan::process(program.pid(), Vec::new()));
+    look(&mut observer);
     let complaints: Vec<&str> = observer.limits().collect();
     assert_eq!(complaints.len(), 1, "{complaints:?}");
     assert!(complaints[0].contains("libamdhip64.so.9"), "{complaints:?}");
@@ -365,7 +362,7 @@ fn letting_go_of_many_probes_is_quick() {
         .map(|fixture| fixture.start(Preload::Nothing))
         .collect();
     let started = Instant::now();
-    let observer = Observer::start(watch_everything()).expect("observer");
+    let observer = observe(watch_everything());
     let attached_in = started.elapsed();
     let (images, probes) = observer.probed(ImageKind::Runtime);
     assert!(
@@ -409,7 +406,7 @@ fn the_price_of_a_probe_follows_the_first_instruction() {
         ("nop5; jmp, probed at the jmp", Api::ExtLaunch),
     ];
     let bare = entries.map(|(_, api)| cost(api));
-    let observer = Observer::start(watch_everything()).expect("observer");
+    let observer = observe(watch_everything());
     let probed = entries.map(|(_, api)| cost(api));
     drop(observer);
     for (i, (entry, _)) in entries.iter().enumerate() {

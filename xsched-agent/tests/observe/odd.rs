@@ -5,15 +5,14 @@ use std::path::Path;
 
 use xsched_agent::observe::{Observer, Plan, ShimProbes};
 
-use crate::fixture::{Fixture, Program, bpf_or_left_out};
+use crate::fixture::{Fixture, Program, bpf_or_left_out, observe};
 
 /// As the daemon sets probes.
 fn as_the_daemon() -> Observer {
-    Observer::start(Plan {
+    observe(Plan {
         shims: ShimProbes::Probe(Vec::new()),
         ..Plan::everything()
     })
-    .expect("observer")
 }
 
 /// Whether the program is well before we look: other observers on the machine
