@@ -231,12 +231,18 @@ fn run_gives_terms_to_the_program_that_it_becomes() {
     );
     // It is judged as `run` until it has become the program and joins anew,
     // is reloaded, or, as here, is first looked at.
-    wait_for("it is sleep", || {
-        let comm = std::fs::read_to_string(format!("/proc/{}/comm", plain.pid()));
-        comm.is_ok_and(|comm| comm.trim() == "sleep")
-    });
+    wait_until_asleep(plain.pid());
     let source = configured.wait_for_class(plain.pid(), Class::Low);
     assert!(source.starts_with("rule \"first\""), "{source}");
+}
+
+/// Waits until the process has become sleep(1): before that it is a copy of
+/// its parent, arguments and all.
+fn wait_until_asleep(pid: u32) {
+    wait_for("it is sleep", || {
+        let comm = std::fs::read_to_string(format!("/proc/{pid}/comm"));
+        comm.is_ok_and(|comm| comm.trim() == "sleep")
+    });
 }
 
 #[test]
@@ -261,6 +267,9 @@ fn children_inherit_until_a_rule_names_them() {
             .collect()
     };
     let _children: Vec<Orphan> = pids.iter().copied().map(Orphan).collect();
+    for &pid in &pids {
+        wait_until_asleep(pid);
+    }
     let shell = parent.pid();
     let source = configured.wait_for_class(pids[0], Class::Low);
     assert_eq!(source, format!("inherited from {shell} (rule \"shells\")"));
