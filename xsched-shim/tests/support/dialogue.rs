@@ -12,7 +12,7 @@ pub struct Dialogue {
     child: Child,
     input: Option<ChildStdin>,
     lines: Receiver<String>,
-    _guard: Guard,
+    guard: Guard,
 }
 
 impl Dialogue {
@@ -38,7 +38,7 @@ impl Dialogue {
             child,
             input,
             lines,
-            _guard: guard,
+            guard,
         }
     }
 
@@ -49,6 +49,7 @@ impl Dialogue {
 
     /// Writes a line.
     pub fn say(&mut self, line: &str) {
+        self.guard.renew();
         let input = self.input.as_mut().expect("piped");
         writeln!(input, "{line}").expect("the program reads");
     }

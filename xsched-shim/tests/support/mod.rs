@@ -140,7 +140,8 @@ pub fn stdout_of(command: &mut Command) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// Kills a process that outlives [`WATCHDOG`].
+/// Kills a process that goes on for longer than [`WATCHDOG`] after it was
+/// started or last given something to do.
 pub struct Guard(std::sync::mpsc::Sender<()>);
 
 impl Guard {
@@ -150,12 +151,25 @@ impl Guard {
         let pid = child.id() as i32;
         std::thread::spawn(move || {
             use std::sync::mpsc::RecvTimeoutError;
-            if receiver.recv_timeout(WATCHDOG) == Err(RecvTimeoutError::Timeout) {
-                // SAFETY: the child is not reaped while the guard lives.
-                unsafe { libc::kill(pid, libc::SIGKILL) };
+            loop {
+                match receiver.recv_timeout(WATCHDOG) {
+                    Ok(()) => {}
+                    Err(RecvTimeoutError::Disconnected) => return,
+                    // SAFETY: the child is not reaped while the guard lives.
+                    Err(RecvTimeoutError::Timeout) => unsafe {
+                        libc::kill(pid, libc::SIGKILL);
+                        return;
+                    },
+                }
             }
         });
         Guard(sender)
+    }
+
+    /// It has something new to do.
+    pub fn renew(&self) {
+        // Fails once the process was killed, which shows soon enough.
+        let _ = self.0.send(());
     }
 }
 
