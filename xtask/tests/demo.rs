@@ -32,24 +32,22 @@ fn the_demo_reaches_its_numbers() {
 }
 
 fn bounds(report: &Value) -> Result<(), String> {
-    let p99 = |phase: &str| {
-        report["service"][phase]["p99_ns"]
-            .as_f64()
-            .expect("a number")
+    let over_alone = |phase: &str, figure: &str| {
+        let ns = |phase: &str| report["service"][phase][figure].as_f64().expect("ns");
+        ns(phase) / ns("alone")
     };
-    let (native, scheduled) = (
-        p99("native") / p99("alone"),
-        p99("scheduled") / p99("alone"),
-    );
+    // A busy machine stretches the P99 alone as well, but no median.
+    let native = over_alone("native", "p50_ns");
+    let scheduled = ["p50_ns", "p99_ns"].map(|figure| over_alone("scheduled", figure));
     let kept = report["batch"]["leftover_kept"].as_f64().expect("a number");
     let check = |holds: bool, what: String| if holds { Ok(()) } else { Err(what) };
     check(
         native >= 1.5,
-        format!("native P99 is {native:.2}x of alone: the load is too light"),
+        format!("the native median is {native:.2}x of alone: the load is too light"),
     )?;
     check(
-        scheduled <= 1.25,
-        format!("scheduled P99 is {scheduled:.2}x of alone, not <= 1.25x"),
+        scheduled.iter().all(|ratio| *ratio <= 1.25),
+        format!("scheduled median and P99 are {scheduled:.2?}x of alone, not <= 1.25x"),
     )?;
     check(
         kept >= 0.9,
