@@ -36,16 +36,29 @@ pub fn look(observer: &mut Observer) {
     finish_looking(observer);
 }
 
-/// A look ends after a quarter of a second, wherever it is: beside others that
-/// have the processors that may be before a test's program.
+/// A look ends after a quarter of a second, wherever it is, and waits for a
+/// process for a moment only: beside others that have the processors it may
+/// not come to a test's program.
 fn finish_looking(observer: &mut Observer) {
+    let late = ["left for the next look", "could not be looked at"];
+    let is_late = |limit: &str| late.iter().any(|late| limit.contains(late));
+    until("/proc is seen whole", || {
+        let done = !observer.limits().any(is_late);
+        if !done {
+            observer.refresh();
+        }
+        done
+    });
+    for limit in observer.limits() {
+        eprintln!("not seen: {limit}");
+    }
+}
+
+/// Waits, at most 20 s, until `condition` holds.
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
-    while observer
-        .limits()
-        .any(|l| l.contains("left for the next look"))
-    {
-        assert!(Instant::now() < deadline, "/proc is never seen whole");
-        observer.refresh();
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
     }
 }
 

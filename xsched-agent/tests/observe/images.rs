@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use xsched_agent::observe::{ImageKind, Observer};
 
-use crate::fixture::{Api, Fixture, Preload, bpf_or_left_out, look, observe};
+use crate::fixture::{Api, Fixture, Preload, bpf_or_left_out, look, observe, until};
 use crate::{total_of, watch_everything};
 
 fn counted_after(observer: &mut Observer, pid: u32) -> u64 {
@@ -95,10 +95,15 @@ fn a_library_that_is_opened_late_is_found_by_a_sweep() {
     let fixture = Fixture::build();
     let mut program = fixture.start_late();
     let mut observer = observe(watch_everything());
-    let before = observer.images().count();
+    let pid = program.pid();
+    let found = |observer: &Observer| observer.images().any(|(.., pids)| pids.contains(&pid));
+    assert!(!found(&observer));
     program.tell(&fixture.path().join("liba.so").to_string_lossy());
-    look(&mut observer);
-    assert_eq!(observer.images().count(), before + 1);
+    // A process that has been known for seconds is looked at now and then.
+    until("a sweep finds it", || {
+        look(&mut observer);
+        found(&observer)
+    });
     program.tell("call");
     assert_eq!(counted_after(&mut observer, program.pid()), 5);
 }
@@ -113,7 +118,11 @@ fn a_program_that_begins_is_found_by_its_exec() {
     let mut observer = observe(watch_everything());
     assert!(observer.lifecycle_missing().is_none());
     let mut program = fixture.start(Preload::Nothing);
-    observer.wait(Duration::from_millis(300));
+    let pid = program.pid();
+    until("its exec was told", || {
+        observer.wait(Duration::from_millis(50));
+        observer.images().any(|(.., pids)| pids.contains(&pid))
+    });
     program.call('a', Api::Launch, 0, 7);
     assert_eq!(counted_after(&mut observer, program.pid()), 7);
 }
