@@ -30,7 +30,8 @@ fn noise_on_the_joining_socket_harms_nobody() {
     drop(silent);
     wait_for("others can join", || {
         let socket = connect(&agent.run_dir);
-        rustix::net::send(&socket, &Hello::new(1).encode(), SendFlags::NOSIGNAL).expect("sends");
+        // Until the silent ones have gone the agent may hang up at once.
+        let _ = rustix::net::send(&socket, &Hello::new(1).encode(), SendFlags::NOSIGNAL);
         let mut bytes = [0; 64];
         match rustix::net::recv(socket.as_fd(), &mut bytes[..], RecvFlags::empty()) {
             Ok((len, _)) if len > 0 => {

@@ -92,6 +92,18 @@ impl Agent {
         Agent::spawn_as(command, dir, &["--no-bpf"], Stdio::null())
     }
 
+    /// One whose heap has room to spare: a small allocation that fails ends
+    /// any program in Rust, so only what is mapped can be refused to it.
+    pub fn start_with_heap() -> Agent {
+        let mut command = agent_command();
+        command.env(
+            "GLIBC_TUNABLES",
+            "glibc.malloc.arena_max=1:glibc.malloc.top_pad=16777216",
+        );
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        Agent::spawn_as(command, dir, &["--no-bpf"], Stdio::null())
+    }
+
     /// One whose log goes into a pipe that nobody reads: `child.stderr`.
     pub fn start_unread() -> Agent {
         let dir = tempfile::tempdir().expect("a temporary directory");

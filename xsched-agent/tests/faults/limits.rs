@@ -50,8 +50,13 @@ fn an_agent_without_memory_refuses_and_goes_on() {
     if !is_root() {
         return;
     }
-    let agent = Agent::start();
+    let agent = Agent::start_with_heap();
     let client = FakeClient::join(&agent.run_dir);
+    // Threads that are still starting would need memory, too.
+    wait_for("it is at work", || {
+        let snapshot = agent.ask_raw(r#"{"op":"list"}"#);
+        snapshot["processes"][0]["shim"] == "joined"
+    });
     let before = limit(&agent, Resource::As, address_space(&agent));
     let refused =
         (0..6).filter(|_| knock(&agent.run_dir, &Hello::new(1)) != Some(Verdict::Accepted));
