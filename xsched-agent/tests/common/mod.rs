@@ -66,7 +66,11 @@ impl Agent {
     /// shim's trickle. Launches that take no time slip through by the
     /// thousand in a grant of the usual one.
     pub fn start_without_min_share() -> Agent {
-        let dir = tempfile::tempdir().expect("a temporary directory");
+        Agent::start_in_without_min_share(tempfile::tempdir().expect("a temporary directory"))
+    }
+
+    /// The same in a directory that an earlier agent may have used.
+    pub fn start_in_without_min_share(dir: tempfile::TempDir) -> Agent {
         let file = dir.path().join("strict.toml");
         std::fs::write(&file, "[sharing]\nmin_share_percent = 0\n").expect("writes");
         let file = file.to_str().expect("text").to_owned();

@@ -15,8 +15,8 @@ use crate::{assert_prompt, times};
 /// When the last waiter of a dead agent runs free, at the latest.
 const FREE: Duration = Duration::from_millis(300);
 
-/// Launches that take most of a minute at a closed gate (trickle, minimum
-/// share) and a few milliseconds at an open one.
+/// Launches that take most of a minute at a closed gate (trickle) and a few
+/// milliseconds at an open one.
 const LAUNCHES: &str = "worker 2000";
 
 /// Programs under the real shim that wait at their gates, and what holds
@@ -117,7 +117,7 @@ fn random_pause(most: Duration) {
 #[test]
 fn waiters_of_a_killed_agent_run_free_and_join_the_next() {
     let _machine = crate::alone();
-    let mut agent = Agent::start();
+    let mut agent = Agent::start_without_min_share();
     let mut scene = Scene::new(&agent, 3);
     let mut took = Vec::new();
     for _ in 0..times(4, 100) {
@@ -126,7 +126,7 @@ fn waiters_of_a_killed_agent_run_free_and_join_the_next() {
         let died = Instant::now();
         let dir = agent.kill();
         took.extend(scene.run_free(died));
-        agent = Agent::start_in(dir);
+        agent = Agent::start_in_without_min_share(dir);
         scene.rejoin(&agent);
         // Nobody gives them their classes again.
         for puppet in &scene.puppets {
@@ -146,7 +146,7 @@ fn waiters_of_a_killed_agent_run_free_and_join_the_next() {
 #[test]
 fn waiters_of_a_stopped_agent_run_free_and_come_back() {
     let _machine = crate::alone();
-    let agent = Agent::start();
+    let agent = Agent::start_without_min_share();
     let mut scene = Scene::new(&agent, 2);
     let pid = Pid::from_raw(agent.child.id().cast_signed()).expect("a pid");
     let mut took = Vec::new();
