@@ -138,6 +138,10 @@ fn contents(package: &Path) {
             "-rw-r--r-- root/root",
         ),
         ("./usr/share/doc/xsched/copyright", "-rw-r--r-- root/root"),
+        (
+            "./usr/share/doc/xsched/changelog.gz",
+            "-rw-r--r-- root/root",
+        ),
         ("./usr/share/doc/xsched/PROTOCOL.md", "-rw-r--r-- root/root"),
     ] {
         let line = files

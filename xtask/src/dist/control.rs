@@ -11,6 +11,9 @@ use super::stage::write as write_file;
 /// The workspace's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// Who answers for the package.
+pub const MAINTAINER: &str = "The xsched authors <xsched@example.invalid>";
+
 /// Debian's name of this machine's architecture.
 pub fn architecture() -> anyhow::Result<&'static str> {
     match std::env::consts::ARCH {
@@ -37,7 +40,7 @@ pub fn write(tree: &Path) -> anyhow::Result<()> {
 Package: xsched
 Version: {VERSION}
 Architecture: {}
-Maintainer: The xsched authors <xsched@example.invalid>
+Maintainer: {MAINTAINER}
 Installed-Size: {size}
 Depends: libc6 (>= {major}.{minor}), libgcc-s1
 Recommends: openssh-client

@@ -59,7 +59,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     std::fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
     eprintln!("== packing");
     let tree = tempfile::tempdir_in(&out)?;
-    stage::tree(&built, tree.path())?;
+    let epoch = epoch();
+    stage::tree(&built, &epoch, tree.path())?;
     control::write(tree.path())?;
     let package = out.join(format!(
         "xsched_{}_{}.deb",
@@ -71,7 +72,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             .args(["--root-owner-group", args.compression.option(), "--build"])
             .arg(tree.path())
             .arg(&package)
-            .env("SOURCE_DATE_EPOCH", epoch())
+            .env("SOURCE_DATE_EPOCH", epoch)
             .stdout(std::process::Stdio::null()),
     )?;
     drop(tree);
@@ -83,7 +84,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The time that files in the package carry: that of the last commit.
+/// The time that files in the package carry, s since 1970: that of the last
+/// commit.
 fn epoch() -> String {
     let of_commit = || {
         let out = Command::new("git")

@@ -7,10 +7,12 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
+use super::control::{MAINTAINER, VERSION};
 use crate::build::{self, Built, root};
 
-/// Lays the package's files out below `tree`.
-pub fn tree(built: &Built, tree: &Path) -> anyhow::Result<()> {
+/// Lays the package's files out below `tree`; `epoch` is its time, s since
+/// 1970.
+pub fn tree(built: &Built, epoch: &str, tree: &Path) -> anyhow::Result<()> {
     // tempfile's own are for their owner only.
     fs::set_permissions(tree, fs::Permissions::from_mode(0o755))?;
     for name in ["xsched-agent", "xtop"] {
@@ -54,7 +56,29 @@ pub fn tree(built: &Built, tree: &Path) -> anyhow::Result<()> {
     copy(&root().join("README.md"), &doc)?;
     copy(&root().join("config/xsched.toml"), &doc.join("examples"))?;
     write(&doc.join("copyright"), COPYRIGHT)?;
+    changelog(epoch, &doc)?;
+    let overrides = tree.join("usr/share/lintian/overrides/xsched");
+    write(&overrides, LINTIAN_OVERRIDES)?;
     generated(built, tree)
+}
+
+/// What Debian wants to have changed in this version.
+fn changelog(epoch: &str, doc: &Path) -> anyhow::Result<()> {
+    let mut date = Command::new("date");
+    date.args(["--utc", "--rfc-email", "--date"])
+        .arg(format!("@{epoch}"))
+        .env("LC_ALL", "C");
+    let out = date.output().with_context(|| format!("{date:?}"))?;
+    anyhow::ensure!(out.status.success(), "{date:?} failed");
+    let date = String::from_utf8(out.stdout)?;
+    let text = format!(
+        "xsched ({VERSION}) unstable; urgency=medium\n\n  * Built from the sources of this time.\n\n \
+         -- {MAINTAINER}  {}\n",
+        date.trim()
+    );
+    let file = doc.join("changelog");
+    write(&file, &text)?;
+    build::run(Command::new("gzip").args(["-9", "-n"]).arg(file))
 }
 
 /// Man pages and completions, by the programs themselves.
@@ -114,11 +138,17 @@ Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: xsched
 
 Files: *
-Copyright: The xsched authors
+Copyright: 2026 The xsched authors
 License: Apache-2.0
  On Debian systems, the full text of the Apache License, Version 2.0 is in
  /usr/share/common-licenses/Apache-2.0.
 Comment: The BPF programs inside xsched-agent are \"Dual MIT/GPL\".
+";
+
+const LINTIAN_OVERRIDES: &str = "\
+# Removal stops the units that an administrator has enabled; without
+# debhelper's scripts, which the package is built without, that is systemctl.
+xsched: maintainer-script-calls-systemctl
 ";
 
 fn stripped(from: &Path, to: &Path, mode: u32) -> anyhow::Result<()> {
