@@ -42,7 +42,8 @@ pub struct Limits {
     /// How often a waiter looks for completions when nobody wakes it.
     pub poll: Nanos,
     /// The same when the device idles from the next completion until it is
-    /// seen.
+    /// seen. Half a percent of a core more than with [`Limits::poll`], for one
+    /// of the device (docs/BENCHMARKS.md).
     pub poll_last: Nanos,
     /// How often a waiter looks at the heartbeat. A beat counts from when it
     /// was seen: one that came at the start of a long sleep, just before the
