@@ -90,37 +90,10 @@ impl EventLog {
 /// Events since the start, by kind; those that were lost are in `lost` only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EventCounts {
-    /// In the order of [`kind_names`].
+    /// In the order of [`EventKind::NAMES`].
     pub by_kind: [u64; 8],
     /// Too many to be noted.
     pub lost: u64,
-}
-
-/// The kinds' names, as metrics have them.
-pub const fn kind_names() -> [&'static str; 8] {
-    [
-        "joined",
-        "left",
-        "changed",
-        "refused",
-        "configuration",
-        "finding",
-        "dropped",
-        "slo",
-    ]
-}
-
-fn kind_index(kind: EventKind) -> usize {
-    match kind {
-        EventKind::Joined => 0,
-        EventKind::Left => 1,
-        EventKind::Changed => 2,
-        EventKind::Refused => 3,
-        EventKind::Configuration => 4,
-        EventKind::Finding(_) => 5,
-        EventKind::Dropped => 6,
-        EventKind::Slo => 7,
-    }
 }
 
 /// The keeper of a log: numbers events and forgets old ones.
@@ -152,7 +125,7 @@ impl Events {
             kind,
             text,
         } = event;
-        self.counts.by_kind[kind_index(kind)] += 1;
+        self.counts.by_kind[kind.index()] += 1;
         if self.kept.len() == KEPT {
             self.kept.pop_front();
         }

@@ -27,7 +27,7 @@ use xsched_common::api::{
 use xsched_common::page::HistogramCounts;
 use xsched_common::units::{Class, Nanos};
 
-pub use events::{Event, EventCounts, EventLog, Events, kind_names};
+pub use events::{Event, EventCounts, EventLog, Events};
 pub use observation::{ApiCount, Bypass, CallOwner, DropTotal, LaunchCount, Observation};
 pub use past::Past;
 pub use sums::{BOUNDS_NS, ClassSums, SharedSums, Sums, TimeHistogram};

@@ -71,6 +71,39 @@ pub enum EventKind {
     Slo,
 }
 
+impl EventKind {
+    /// Every kind's name, [`EventKind::index`] by index.
+    pub const NAMES: [&str; 8] = [
+        "joined",
+        "left",
+        "changed",
+        "refused",
+        "configuration",
+        "finding",
+        "dropped",
+        "slo",
+    ];
+
+    /// Its place among the kinds, whatever else it carries.
+    pub const fn index(self) -> usize {
+        match self {
+            EventKind::Joined => 0,
+            EventKind::Left => 1,
+            EventKind::Changed => 2,
+            EventKind::Refused => 3,
+            EventKind::Configuration => 4,
+            EventKind::Finding(_) => 5,
+            EventKind::Dropped => 6,
+            EventKind::Slo => 7,
+        }
+    }
+
+    /// As in JSON; a finding is one of any severity.
+    pub const fn name(self) -> &'static str {
+        EventKind::NAMES[self.index()]
+    }
+}
+
 /// The agent and the honesty of its numbers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -331,6 +364,16 @@ pub enum Hold {
     Boosted,
     /// Gates closed.
     Suspended,
+}
+
+impl Hold {
+    /// As in JSON, and for people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Hold::Boosted => "boosted",
+            Hold::Suspended => "suspended",
+        }
+    }
 }
 
 /// A boost or suspension in force.

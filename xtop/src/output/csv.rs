@@ -1,6 +1,6 @@
 //! Comma-separated values (RFC 4180): raw numbers, unknown is empty.
 
-use xsched_common::api::{GateState, Hold, Latency, ProcessRow, ShimState};
+use xsched_common::api::{GateState, Latency, ProcessRow, ShimState};
 
 use crate::state::{Row, slo_name};
 
@@ -139,10 +139,7 @@ pub fn line(time_unix_ns: u64, row: &Row) -> String {
         cgroup.as_deref().map(quoted).unwrap_or_default(),
         optional(row.weight()),
         quoted(terms_from),
-        optional(hold.map(|hold| match hold.hold {
-            Hold::Boosted => "boosted",
-            Hold::Suspended => "suspended",
-        })),
+        optional(hold.map(|hold| hold.hold.name())),
         optional(hold.map(|hold| hold.remaining_ns.0)),
         optional(slo.as_ref().map(|slo| slo.target_p99_ns.0)),
         optional(slo.as_ref().map(|slo| slo_name(slo.state))),

@@ -78,13 +78,18 @@ fn heading(device: &DeviceRow, columns: usize, theme: &Theme) -> Vec<Line<'stati
     lines
 }
 
-/// `budget 500 us`: names that end with `_ns` are times.
+/// `budget 500 us`, `min share 1%`: names that end with `_ns` are times, those
+/// with `_permille` shares.
 fn knob((name, value): (&String, &u64)) -> String {
     let name = clean(name);
-    match name.strip_suffix("_ns") {
-        Some(name) => format!("{} {}", name.replace('_', " "), format::span(Nanos(*value))),
-        None => format!("{} {value}", name.replace('_', " ")),
-    }
+    let (name, value) = if let Some(name) = name.strip_suffix("_ns") {
+        (name, format::span(Nanos(*value)).to_string())
+    } else if let Some(name) = name.strip_suffix("_permille") {
+        (name, format!("{}%", *value as f64 / 10.0))
+    } else {
+        (name.as_ref(), value.to_string())
+    };
+    format!("{} {value}", name.replace('_', " "))
 }
 
 fn classes(state: &State, device: &DeviceRow, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
@@ -269,4 +274,21 @@ fn strips(
     }
     lines.push(Line::from(top));
     (before.len(), lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knobs_have_the_units_of_their_names() {
+        for (name, value, text) in [
+            ("budget_ns", 500_000, "budget 500 us"),
+            ("min_share_permille", 10, "min share 1%"),
+            ("min_share_permille", 15, "min share 1.5%"),
+            ("cap", 4, "cap 4"),
+        ] {
+            assert_eq!(knob((&name.to_owned(), &value)), text);
+        }
+    }
 }

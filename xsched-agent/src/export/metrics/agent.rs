@@ -2,11 +2,11 @@
 
 use std::fmt;
 
+use xsched_common::api::EventKind;
 use xsched_common::bpf::Drop;
 
 use super::Scrape;
 use super::families::{Families, In};
-use crate::model::kind_names;
 
 pub(super) fn collect(scrape: &Scrape, to: &mut Families<'_>) -> fmt::Result {
     let Scrape {
@@ -127,7 +127,10 @@ pub(super) fn collect(scrape: &Scrape, to: &mut Families<'_>) -> fmt::Result {
         In::Number,
         agent.limits.len() as f64,
     )?;
-    let kinds: Vec<(&str, u64)> = kind_names().into_iter().zip(sums.events.by_kind).collect();
+    let kinds: Vec<(&str, u64)> = EventKind::NAMES
+        .into_iter()
+        .zip(sums.events.by_kind)
+        .collect();
     to.counters(
         "events",
         "Events by kind (xsched-agent events).",
