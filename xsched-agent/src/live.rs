@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 use xsched_common::api::{EventKind, ModeSet, Reloaded, SharingMode};
 use xsched_common::units::PciAddress;
 
-use crate::config::{self, Checked, Config, ConfigError, OverheadBudget};
+use crate::config::{self, AgentOverrides, AgentSettings, Checked, Config, ConfigError};
 use crate::control::{ControlHandle, Passthrough};
 use crate::model::{Event, EventLog};
 use crate::policy::Settings;
@@ -23,10 +23,8 @@ pub struct Sources {
     pub presence: Presence,
     /// In place of the file's, if any.
     pub passthrough: Option<Passthrough>,
-    /// As above.
-    pub observe: Option<config::Observe>,
-    /// As above.
-    pub overhead_budget: Option<OverheadBudget>,
+    /// As above, key by key.
+    pub agent: AgentOverrides,
 }
 
 /// Whether a file has to be there.
@@ -57,8 +55,7 @@ impl Sources {
         if let Some(passthrough) = &self.passthrough {
             config.passthrough = passthrough.clone();
         }
-        config.observe = self.observe.unwrap_or(config.observe);
-        config.overhead_budget = self.overhead_budget.unwrap_or(config.overhead_budget);
+        config.agent = self.agent.over(&config.agent);
         Ok(config)
     }
 }
@@ -71,6 +68,8 @@ pub struct Live {
 
 struct Inner {
     sources: Sources,
+    /// As the agent was started.
+    agent: AgentSettings,
     control: ControlHandle,
     terms: TermsHandle,
     events: EventLog,
@@ -109,6 +108,7 @@ impl Live {
         Live {
             inner: Arc::new(Inner {
                 sources,
+                agent: config.agent.clone(),
                 control,
                 terms,
                 events,
@@ -163,15 +163,25 @@ impl Live {
             path: config.path.as_ref().map(|path| path.display().to_string()),
             rules: config.rules.len() as u32,
             changed,
+            needs_restart: {
+                let keys = self.inner.agent.differences(&config.agent);
+                keys.into_iter().map(str::to_owned).collect()
+            },
         };
         let from = reloaded
             .path
             .as_deref()
             .unwrap_or("no file, so the defaults");
-        let text = format!(
+        let mut text = format!(
             "reloaded {from}: {} rules, terms of {changed} processes changed",
             reloaded.rules
         );
+        if !reloaded.needs_restart.is_empty() {
+            text += &format!(
+                "; restart the agent for [agent] {}",
+                reloaded.needs_restart.join(", ")
+            );
+        }
         info!("{text} ({actor})");
         self.note(text, actor);
         Ok(reloaded)

@@ -6,7 +6,7 @@ use serde::Serialize;
 use xsched_agent::observe::survey::{Capability, Survey, survey};
 use xsched_agent::observe::{Returns, Unavailable};
 
-use super::{client, print, run_dir, shim_path};
+use super::{client, print, print_json, run_dir, shim_path};
 
 /// What this machine and these rights allow, what is missing, what that costs
 /// and how to get it.
@@ -86,7 +86,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     ]);
     let code = u8::from(checks.iter().any(|c| c.state == State::Missing));
     if options.json {
-        print(&format!("{}\n", serde_json::to_string(&Checks { checks })?))?;
+        print_json(&Checks { checks })?;
     } else {
         print(&text(&checks))?;
     }

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::json;
 use xsched_agent::config::{
-    self, ConfigError, Effective, EffectivePassthrough, EffectiveSharing, EffectiveTerms, Problem,
-    Severity,
+    self, ConfigError, Effective, EffectivePassthrough, EffectiveSharing, EffectiveTerms,
+    MetricsAt, Problem, Severity,
 };
 
-use super::{client, euid, print, run_dir, say};
+use super::{client, euid, print, print_json, run_dir, say};
 
 /// Options of `config`.
 #[derive(clap::Args)]
@@ -41,8 +41,9 @@ All of it applies at once; if anything in it is wrong, nothing does. As SIGHUP
 to the agent, but says here what came of it. What [agent] says holds from the
 agent's next start.
 
---json prints {\"path\", \"rules\", \"changed\"}: the file, its rules, and the
-joined processes whose terms it changed")]
+--json prints {\"path\", \"rules\", \"changed\", \"needs_restart\"}: the file, its
+rules, the joined processes whose terms it changed, and the keys of [agent] that
+differ from what the running agent was started with")]
     Reload(ReloadOptions),
 }
 
@@ -101,7 +102,7 @@ fn check(options: &CheckOptions) -> anyhow::Result<ExitCode> {
         let report = json!({
             "path": path, "ok": rules.is_some(), "rules": rules, "problems": problems,
         });
-        print(&format!("{report}\n"))?;
+        print_json(&report)?;
     } else {
         print(&listed(&path, rules, &problems))?;
     }
@@ -141,7 +142,7 @@ fn show(options: &ShowOptions) -> anyhow::Result<ExitCode> {
     .config;
     let effective = config.effective();
     if options.json {
-        print(&format!("{}\n", serde_json::to_string(&effective)?))?;
+        print_json(&effective)?;
     } else {
         print(&shown(&effective))?;
     }
@@ -154,6 +155,9 @@ fn shown(effective: &Effective) -> String {
         path,
         observe,
         overhead_budget_percent,
+        probe_returns,
+        metrics,
+        metrics_processes,
         authorised_gid,
         defaults,
         sharing,
@@ -165,8 +169,11 @@ fn shown(effective: &Effective) -> String {
         Some(path) => format!("# {}\n", path.display()),
         None => "# there is no file: the defaults\n".to_owned(),
     };
+    let metrics = metrics.map_or(MetricsAt::Off, MetricsAt::Address);
     text += &format!(
-        "\n[agent]\nobserve = {observe}\noverhead_budget_percent = {overhead_budget_percent:?}\n"
+        "\n[agent]\nobserve = {observe}\noverhead_budget_percent = {overhead_budget_percent:?}\n\
+         probe_returns = {probe_returns}\nmetrics = \"{metrics}\"\n\
+         metrics_processes = {metrics_processes}\n"
     );
     text += &match authorised_gid {
         Some(gid) => format!("\n# besides root: members of group {gid}\n"),
@@ -239,7 +246,7 @@ fn time(ns: u64) -> String {
 fn reload(options: &ReloadOptions) -> anyhow::Result<ExitCode> {
     let reloaded = client::reload(&run_dir())?;
     if options.json {
-        print(&format!("{}\n", serde_json::to_string(&reloaded)?))?;
+        print_json(&reloaded)?;
         return Ok(ExitCode::SUCCESS);
     }
     let from = match &reloaded.path {
@@ -253,6 +260,12 @@ fn reload(options: &ReloadOptions) -> anyhow::Result<ExitCode> {
         "{from}: in force, {} rules; terms of {} joined processes changed\n",
         reloaded.rules, reloaded.changed
     ))?;
+    if !reloaded.needs_restart.is_empty() {
+        say(&format!(
+            "[agent] {}: in force from the agent's next start",
+            reloaded.needs_restart.join(", ")
+        ));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -273,6 +286,7 @@ mod tests {
             "",
             config::EXAMPLE,
             "[sharing]\nlinger = \"1ms 5us\"\n",
+            "[agent]\nprobe_returns = true\nmetrics = \"[::1]:9464\"\nmetrics_processes = 3\n",
             "[passthrough]\ngate_only_libraries = [\"libtorch\"]\napis = [\"hipMemsetAsync\"]\n",
         ] {
             let (first, again) = (load(text), load(&shown(&load(text))));

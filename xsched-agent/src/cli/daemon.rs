@@ -1,7 +1,6 @@
 //! The agent itself: control, observer, model and API, wired together.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,7 +15,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
 use xsched_agent::clock;
-use xsched_agent::config::{self, Observe, OverheadBudget};
+use xsched_agent::config::{
+    self, AgentOverrides, AgentSettings, MetricsAt, Observe, OverheadBudget,
+};
 use xsched_agent::control::{
     Control, NameList, Passthrough, RosterEvent, Scheduling, Setup, Vitals,
 };
@@ -55,8 +56,16 @@ pub struct Options {
     /// Measure bursts of processes without the shim too, by probes on the
     /// returns of waits. A C++ exception or pthread_cancel that passes a
     /// probed wait cannot unwind: the program ends, or keeps its locks
-    #[arg(long, conflicts_with = "no_bpf")]
-    probe_returns: bool,
+    /// [default: the file's, or false]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        conflicts_with = "no_bpf"
+    )]
+    probe_returns: Option<bool>,
 
     /// Libraries whose launches are not gated, in place of the file's:
     /// beginnings of file names, such as librocfft (librccl.so never is)
@@ -73,7 +82,8 @@ pub struct Options {
     lock_memory: bool,
 
     /// Serve metrics for Prometheus at http://ADDRESS:PORT/metrics; without an
-    /// address at 127.0.0.1:9464, where this machine alone can read them
+    /// address at 127.0.0.1:9464, where this machine alone can read them; off
+    /// serves none [default: the file's, or off]
     #[arg(
         long,
         value_name = "ADDRESS:PORT",
@@ -81,13 +91,16 @@ pub struct Options {
         require_equals = true,
         default_missing_value = "127.0.0.1:9464"
     )]
-    metrics: Option<SocketAddr>,
+    metrics: Option<MetricsAt>,
 
     /// The busiest so many processes have metrics of their own, the rest is
-    /// summed up
-    #[arg(long, value_name = "N", default_value_t = 20, requires = "metrics")]
-    #[arg(value_parser = clap::value_parser!(u16).range(0..=1000))]
-    metrics_processes: u16,
+    /// summed up [default: the file's, or 20]
+    #[arg(long, value_name = "N", value_parser = metrics_processes())]
+    metrics_processes: Option<u16>,
+}
+
+fn metrics_processes() -> impl clap::builder::TypedValueParser<Value = u16> {
+    clap::value_parser!(u16).range(0..=i64::from(AgentSettings::MAX_METRICS_PROCESSES))
 }
 
 fn percent(text: &str) -> Result<OverheadBudget, String> {
@@ -115,8 +128,16 @@ impl Options {
                 None => Presence::Optional,
             },
             passthrough,
-            observe: self.no_bpf.then_some(Observe::PagesOnly),
-            overhead_budget: self.overhead_budget,
+            agent: AgentOverrides {
+                observe: self.no_bpf.then_some(Observe::PagesOnly),
+                overhead_budget: self.overhead_budget,
+                returns: self.probe_returns.map(|wanted| match wanted {
+                    true => Returns::OfWaits,
+                    false => Returns::Leave,
+                }),
+                metrics: self.metrics,
+                metrics_processes: self.metrics_processes,
+            },
         })
     }
 }
@@ -208,16 +229,13 @@ fn serve(options: &Options) -> anyhow::Result<()> {
         publish.send_replace(Arc::new(
             picture.snapshot(clock::monotonic(), clock::unix()),
         ));
-        let watcher = match config.observe {
+        let watcher = match config.agent.observe {
             Observe::PagesOnly => {
                 Err("probes are switched off (--no-bpf or observe = false)".to_owned())
             }
             Observe::Probes => {
-                let returns = match options.probe_returns {
-                    true => Returns::OfWaits,
-                    false => Returns::Leave,
-                };
-                Watcher::start(config.overhead_budget.share(), returns).map_err(|e| e.to_string())
+                let budget = config.agent.overhead_budget.share();
+                Watcher::start(budget, config.agent.returns).map_err(|e| e.to_string())
             }
         };
         match &watcher {
@@ -247,7 +265,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
         snapshots: snapshots.clone(),
         sums,
         control: control.vitals(),
-        processes: options.metrics_processes.into(),
+        processes: config.agent.metrics_processes.into(),
     };
     let served = Served {
         terms,
@@ -258,7 +276,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
     };
     let vitals = control.vitals();
     let ended = runtime.block_on(async {
-        if let Some(address) = options.metrics {
+        if let Some(address) = config.agent.metrics {
             let server = MetricsServer::bind(address).await?;
             info!("metrics at http://{}/metrics", server.address()?);
             tokio::spawn(server.serve(sources));

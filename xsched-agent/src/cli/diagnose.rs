@@ -8,7 +8,7 @@ use xsched_agent::diagnose::{self, AgentView, Files, Report};
 use xsched_common::api::Snapshot;
 
 use super::client::{self, ClientError};
-use super::{print, run_dir, shim_path};
+use super::{print, print_json, run_dir, shim_path};
 
 /// Explains which launches do not pass the gate, and why.
 ///
@@ -81,7 +81,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
 
 fn show(options: &Options, report: &Report, text: String) -> anyhow::Result<()> {
     match options.json {
-        true => print(&format!("{}\n", serde_json::to_string(report)?)),
+        true => print_json(report),
         false => print(&text),
     }
 }

@@ -67,14 +67,8 @@ fn text(event: &EventRow) -> String {
         text,
     } = event;
     let kind = match kind {
-        EventKind::Joined => "joined",
-        EventKind::Left => "left",
-        EventKind::Changed => "changed",
-        EventKind::Refused => "refused",
-        EventKind::Configuration => "configuration",
         EventKind::Finding(severity) => severity.name(),
-        EventKind::Dropped => "dropped",
-        EventKind::Slo => "slo",
+        kind => kind.name(),
     };
     let time = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_nanos(*time_unix_ns));
     let mut line = format!("{time}  {kind:<13}  ");

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use xsched_common::api::{Explanation, Request};
 
 use super::terms;
-use super::{client, print, run_dir};
+use super::{client, print, print_json, run_dir};
 
 /// Options of `explain`.
 #[derive(clap::Args)]
@@ -27,7 +27,7 @@ pub struct Options {
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let explanation = client::explain(&run_dir(), &Request::Explain { pid: options.pid })?;
     if options.json {
-        print(&format!("{}\n", serde_json::to_string(&explanation)?))?;
+        print_json(&explanation)?;
     } else {
         print(&text(&explanation))?;
     }

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use xsched_common::api::Request;
 
 use super::terms::{self, Duration};
-use super::{client, print, run_dir};
 
 /// Options of `boost`.
 #[derive(clap::Args)]
@@ -68,7 +67,7 @@ pub fn boost(options: &BoostOptions) -> anyhow::Result<ExitCode> {
         pid: options.pid,
         duration_ms: options.duration.as_millis(),
     };
-    settle(&request, options.json)
+    terms::settle(&request, options.json)
 }
 
 pub fn suspend(options: &SuspendOptions) -> anyhow::Result<ExitCode> {
@@ -76,19 +75,9 @@ pub fn suspend(options: &SuspendOptions) -> anyhow::Result<ExitCode> {
         pid: options.pid,
         timeout_ms: options.timeout.as_millis(),
     };
-    settle(&request, options.json)
+    terms::settle(&request, options.json)
 }
 
 pub fn resume(options: &ResumeOptions) -> anyhow::Result<ExitCode> {
-    settle(&Request::Resume { pid: options.pid }, options.json)
-}
-
-fn settle(request: &Request, json: bool) -> anyhow::Result<ExitCode> {
-    let settled = client::settle(&run_dir(), request)?;
-    if json {
-        print(&format!("{}\n", serde_json::to_string(&settled)?))?;
-    } else {
-        print(&terms::text(&settled))?;
-    }
-    Ok(ExitCode::SUCCESS)
+    terms::settle(&Request::Resume { pid: options.pid }, options.json)
 }

@@ -195,6 +195,11 @@ fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Prints one JSON value as a line.
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    print(&format!("{}\n", serde_json::to_string(value)?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use xsched_common::api::{Request, SharingMode};
 use xsched_common::units::PciAddress;
 
-use super::{client, print, run_dir};
+use super::{client, print, print_json, run_dir};
 
 /// Options of `mode`.
 #[derive(clap::Args)]
@@ -42,7 +42,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     };
     let set = client::set_mode(&run_dir(), &request)?;
     if options.json {
-        print(&format!("{}\n", serde_json::to_string(&set)?))?;
+        print_json(&set)?;
     } else {
         let device = set.device.as_deref().unwrap_or("all devices");
         print(&format!(

@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
-use xsched_common::api::{GateState, Hold, ProcessRow, ShimState, Snapshot};
+use xsched_common::api::{GateState, HoldRow, ProcessRow, ShimState, Snapshot};
 use xsched_common::bpf::Drop;
 use xsched_common::units::Nanos;
 
 use xsched_agent::text::counted;
 
-use super::{client, print, run_dir, table};
+use super::{client, print, print_json, run_dir, table};
 
 /// For a live view use xtop.
 #[derive(clap::Args)]
@@ -28,7 +28,7 @@ pub struct Options {
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let snapshot = client::list(&run_dir())?;
     if options.json {
-        print(&format!("{}\n", serde_json::to_string(&snapshot)?))?;
+        print_json(&snapshot)?;
     } else {
         print(&text(&snapshot))?;
     }
@@ -127,11 +127,8 @@ fn class(process: &ProcessRow) -> String {
     match process.hold {
         None => process.class.to_string(),
         Some(row) => {
-            let what = match row.hold {
-                Hold::Boosted => "boosted",
-                Hold::Suspended => "suspended",
-            };
-            format!("{} ({what}, {})", process.class, row.remaining_ns)
+            let HoldRow { hold, remaining_ns } = row;
+            format!("{} ({}, {remaining_ns})", process.class, hold.name())
         }
     }
 }

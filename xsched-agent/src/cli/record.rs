@@ -16,7 +16,7 @@ use xsched_agent::process::ProcessId;
 use xsched_agent::record::{Recorder, Summary};
 use xsched_agent::text::counted;
 
-use super::{print, say};
+use super::{print, print_json, say};
 
 /// Records every launch, copy and wait into a trace.
 ///
@@ -197,7 +197,7 @@ fn report(options: &Options, summary: &Summary) -> anyhow::Result<()> {
         );
     }
     if options.json {
-        return print(&format!("{}\n", serde_json::to_string(summary)?));
+        return print_json(summary);
     }
     let waits = measured(summary.waits, "wait");
     print(&format!(

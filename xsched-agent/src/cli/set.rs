@@ -6,7 +6,6 @@ use xsched_common::api::{Change, Request};
 use xsched_common::units::{Class, Weight};
 
 use super::terms::{self, Target};
-use super::{client, print, run_dir};
 
 /// Options of `set`.
 #[derive(clap::Args)]
@@ -51,11 +50,5 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         slo_p99_ns: options.slo.map(|target| target.0),
         ..Change::default()
     });
-    let settled = client::settle(&run_dir(), &request)?;
-    if options.json {
-        print(&format!("{}\n", serde_json::to_string(&settled)?))?;
-    } else {
-        print(&terms::text(&settled))?;
-    }
-    Ok(ExitCode::SUCCESS)
+    terms::settle(&request, options.json)
 }

@@ -1,8 +1,12 @@
 //! Terms on the command line and on the screen.
 
+use std::process::ExitCode;
+
 use xsched_agent::config::Time;
-use xsched_common::api::{Hold, Settled};
+use xsched_common::api::{Hold, Request, Settled};
 use xsched_common::units::{Nanos, Weight};
+
+use super::{client, print, print_json, run_dir};
 
 /// A latency target; zero for none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +49,17 @@ impl std::str::FromStr for Duration {
         }
         Ok(Duration(time))
     }
+}
+
+/// Has a process's terms changed and prints those now in force.
+pub fn settle(request: &Request, json: bool) -> anyhow::Result<ExitCode> {
+    let settled = client::settle(&run_dir(), request)?;
+    if json {
+        print_json(&settled)?;
+    } else {
+        print(&text(&settled))?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// One or two lines about terms in force.

@@ -14,8 +14,9 @@ use super::file::{self, File};
 use super::problems::{Problem, Problems, place};
 use super::schema;
 use super::values::{self, OneOrMany, Time};
-use super::{Config, Observe, OverheadBudget};
+use super::{AgentOverrides, AgentSettings, Config, Observe, OverheadBudget};
 use crate::control::{NameList, Passthrough};
+use crate::observe::Returns;
 use crate::policy::{DeviceSettings, Linger, Settings, Terms};
 use crate::rules::{self, Conditions, Rule, TermsPatch};
 
@@ -38,10 +39,10 @@ pub(super) fn check(text: &str) -> Result<(Config, Vec<Problem>), Vec<Problem>> 
     if problems.has_errors() {
         return Err(problems.into_sorted());
     }
-    schema::unknown_keys(table.get_ref(), &mut problems);
     let file = match toml::from_str::<File>(text) {
         Ok(file) => file,
         Err(error) => {
+            schema::unknown_keys(table.get_ref(), &mut problems);
             // An unknown key was found already, with a better hint.
             if !problems.has_errors() || !error.message().starts_with("unknown field") {
                 problems.error(error.span().unwrap_or(0..0), error.message());
@@ -107,26 +108,63 @@ fn convert(text: &str, file: File, problems: &mut Problems<'_>) -> Config {
     let passthrough = passthrough.map_or_else(Passthrough::default, |given| {
         convert_passthrough(&given, problems)
     });
-    let overhead_budget = agent.overhead_budget_percent.and_then(|percent| {
-        let budget = OverheadBudget::from_percent(*percent.get_ref());
-        if budget.is_none() {
-            problems.error(percent.span(), "a percentage from 0.1 to 100");
-        }
-        budget
-    });
     Config {
         path: None,
-        observe: match agent.observe {
-            Some(false) => Observe::PagesOnly,
-            Some(true) | None => Observe::Probes,
-        },
-        overhead_budget: overhead_budget.unwrap_or_default(),
+        agent: convert_agent(agent, problems),
         authorised_group: group(authorise.group, problems),
         defaults,
         sharing,
         passthrough,
         rules: Arc::from(rules),
     }
+}
+
+fn convert_agent(agent: file::Agent, problems: &mut Problems<'_>) -> AgentSettings {
+    let file::Agent {
+        observe,
+        overhead_budget_percent,
+        probe_returns,
+        metrics,
+        metrics_processes,
+    } = agent;
+    let overhead_budget = overhead_budget_percent.and_then(|percent| {
+        let budget = OverheadBudget::from_percent(*percent.get_ref());
+        if budget.is_none() {
+            problems.error(percent.span(), "a percentage from 0.1 to 100");
+        }
+        budget
+    });
+    let most = AgentSettings::MAX_METRICS_PROCESSES;
+    if let Some(processes) = &metrics_processes
+        && *processes.get_ref() > most
+    {
+        problems.error(processes.span(), format!("a number from 0 to {most}"));
+    }
+    let observe = match observe {
+        Some(false) => Observe::PagesOnly,
+        Some(true) | None => Observe::Probes,
+    };
+    let returns = match &probe_returns {
+        Some(wanted) if *wanted.get_ref() => {
+            if observe == Observe::PagesOnly {
+                problems.warning(
+                    wanted.span(),
+                    "without probes nothing is measured: observe = false takes them all away",
+                );
+            }
+            Returns::OfWaits
+        }
+        _ => Returns::Leave,
+    };
+    let defaults = AgentSettings::default();
+    let file = AgentOverrides {
+        observe: Some(observe),
+        overhead_budget,
+        returns: Some(returns),
+        metrics: metrics.map(|metrics| metrics.0),
+        metrics_processes: metrics_processes.map(Spanned::into_inner),
+    };
+    file.over(&defaults)
 }
 
 fn group(named: Option<Spanned<String>>, problems: &mut Problems<'_>) -> Option<u32> {

@@ -44,6 +44,14 @@ pub struct Agent {
     /// What probes may cost a program, in percent of its time: 0.1 to 100. Default: 1.
     #[schemars(with = "f64", range(min = 0.1, max = 100.0))]
     pub overhead_budget_percent: Option<Spanned<f64>>,
+    /// Whether to measure bursts of processes without the shim too, by probes on the returns of waits. A C++ exception or pthread_cancel that passes a probed wait cannot unwind: the program ends, or keeps its locks. Default: false.
+    #[schemars(with = "bool")]
+    pub probe_returns: Option<Spanned<bool>>,
+    /// Serve metrics for Prometheus at http://ADDRESS:PORT/metrics, as "127.0.0.1:9464"; beyond loopback whoever can reach it can read them. Default: "off".
+    pub metrics: Option<values::Metrics>,
+    /// So many processes, the busiest, have metrics of their own; the rest is summed up: 0 to 1000. Default: 20.
+    #[schemars(with = "u16", range(min = 0, max = 1000))]
+    pub metrics_processes: Option<Spanned<u16>>,
 }
 
 /// Who may change classes besides root.

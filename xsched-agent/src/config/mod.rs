@@ -3,6 +3,7 @@
 //! A text becomes a [`Config`] whole or not at all, so that a reload can
 //! apply it at once and a bad file changes nothing.
 
+mod agent;
 mod check;
 mod file;
 mod places;
@@ -10,6 +11,7 @@ mod problems;
 mod schema;
 mod values;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,12 +19,14 @@ use serde::Serialize;
 use xsched_common::api::SharingMode;
 use xsched_common::page::ListMeaning;
 
+pub use agent::{AgentOverrides, AgentSettings, MetricsAt, Observe, OverheadBudget};
 pub use places::{CONFIG_ENV, SYSTEM_FILE, for_agent};
 pub use problems::{Problem, Severity};
 pub use schema::schema;
 pub use values::Time;
 
 use crate::control::{NameList, Passthrough};
+use crate::observe::Returns;
 use crate::policy::{DeviceSettings, Settings, Terms};
 use crate::rules::Rule;
 
@@ -37,10 +41,8 @@ const MAX_FILE: u64 = 1 << 20;
 pub struct Config {
     /// The file; `None` if there is none and the defaults hold.
     pub path: Option<PathBuf>,
-    /// Whether probes are set.
-    pub observe: Observe,
-    /// What probes may cost a program, as a share of its time.
-    pub overhead_budget: OverheadBudget,
+    /// What holds from the agent's start.
+    pub agent: AgentSettings,
     /// Members of this group may do what root may.
     pub authorised_group: Option<u32>,
     /// The terms of processes that nothing else applies to.
@@ -51,40 +53,6 @@ pub struct Config {
     pub passthrough: Passthrough,
     /// In the order of the file.
     pub rules: Arc<[Rule]>,
-}
-
-/// Whether to observe by eBPF.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Observe {
-    /// Set probes.
-    #[default]
-    Probes,
-    /// Read the pages of joined processes only.
-    PagesOnly,
-}
-
-/// A share of a program's time, from 0.001 to 1.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct OverheadBudget(f64);
-
-impl OverheadBudget {
-    /// `None` outside of 0.1 to 100.
-    pub fn from_percent(percent: f64) -> Option<OverheadBudget> {
-        (0.1..=100.0)
-            .contains(&percent)
-            .then_some(OverheadBudget(percent / 100.0))
-    }
-
-    /// From 0.001 to 1.
-    pub fn share(self) -> f64 {
-        self.0
-    }
-}
-
-impl Default for OverheadBudget {
-    fn default() -> OverheadBudget {
-        OverheadBudget(0.01)
-    }
 }
 
 /// No configuration could be made of a file.
@@ -202,6 +170,12 @@ pub struct Effective {
     pub observe: bool,
     /// Percent of a program's time.
     pub overhead_budget_percent: f64,
+    /// Whether returns of waits carry probes.
+    pub probe_returns: bool,
+    /// Where metrics are served; `None` if nowhere.
+    pub metrics: Option<SocketAddr>,
+    /// Processes with metrics of their own.
+    pub metrics_processes: u16,
     /// The group that may do what root may.
     pub authorised_gid: Option<u32>,
     /// Terms of everybody else.
@@ -300,8 +274,7 @@ impl Config {
     pub fn effective(&self) -> Effective {
         let Config {
             path,
-            observe,
-            overhead_budget,
+            agent,
             authorised_group,
             defaults,
             sharing,
@@ -310,8 +283,11 @@ impl Config {
         } = self;
         Effective {
             path: path.clone(),
-            observe: *observe == Observe::Probes,
-            overhead_budget_percent: overhead_budget.share() * 100.0,
+            observe: agent.observe == Observe::Probes,
+            overhead_budget_percent: agent.overhead_budget.share() * 100.0,
+            probe_returns: agent.returns == Returns::OfWaits,
+            metrics: agent.metrics,
+            metrics_processes: agent.metrics_processes,
             authorised_gid: *authorised_group,
             defaults: EffectiveTerms {
                 class: Some(defaults.class.name()),

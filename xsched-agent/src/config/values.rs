@@ -10,6 +10,7 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 use xsched_common::api::SharingMode;
 use xsched_common::units::{Class, Nanos, PciAddress, Weight};
 
+use super::agent::MetricsAt;
 use crate::rules;
 
 /// A time with its unit: `"30ms"`, `"500us"`, `"1s 500ms"`.
@@ -246,6 +247,34 @@ impl JsonSchema for Address {
             "type": "string",
             "pattern": "^([0-9a-fA-F]{4,8}:)?[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\\.[0-7]$"
         })
+    }
+}
+
+/// A [`MetricsAt`].
+#[derive(Clone, Copy, Debug)]
+pub struct Metrics(pub MetricsAt);
+
+impl<'de> Deserialize<'de> for Metrics {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Metrics, D::Error> {
+        parsed(
+            deserializer,
+            "an address, as \"127.0.0.1:9464\", or \"off\"",
+        )
+        .map(Metrics)
+    }
+}
+
+impl JsonSchema for Metrics {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Metrics".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "examples": ["127.0.0.1:9464", "off"] })
     }
 }
 

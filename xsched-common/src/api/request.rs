@@ -100,7 +100,8 @@ pub struct Change {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ChangeWay {
-    /// Somebody changed a process.
+    /// Somebody changed a process, by `set` or in xtop: meant to replace what
+    /// was.
     #[default]
     Set,
     /// The process is being started with these terms.
@@ -229,6 +230,10 @@ pub struct Reloaded {
     pub rules: u32,
     /// Joined processes whose terms it changed.
     pub changed: u32,
+    /// Keys of `[agent]` that differ from what the agent was started with: it
+    /// must be started again for them.
+    #[serde(default)]
+    pub needs_restart: Vec<String>,
 }
 
 /// A sharing mode that took effect.

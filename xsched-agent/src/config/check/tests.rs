@@ -48,7 +48,7 @@ fn nothing_is_the_defaults() {
     assert_eq!(config.sharing, Settings::default());
     assert_eq!(config.defaults, Terms::default());
     assert!(config.rules.is_empty());
-    assert_eq!(config.observe, Observe::Probes);
+    assert_eq!(config.agent, AgentSettings::default());
 }
 
 /// Every key of the example is there, with its default where it is one.
@@ -62,9 +62,40 @@ fn the_example_is_valid_and_shows_the_defaults() {
     };
     assert_eq!(config.sharing.default, expected);
     assert_eq!(config.defaults, Terms::default());
-    assert_eq!(config.overhead_budget, OverheadBudget::default());
+    assert_eq!(config.agent, AgentSettings::default());
     assert_eq!(config.sharing.devices.len(), 1);
     assert!(warnings(EXAMPLE).is_empty(), "{:?}", warnings(EXAMPLE));
+}
+
+#[test]
+fn the_agent_s_own_keys_are_checked() {
+    let agent = good(
+        "[agent]\nobserve = true\nprobe_returns = true\nmetrics = \"0.0.0.0:9999\"\n\
+         metrics_processes = 0\noverhead_budget_percent = 2.5\n",
+    )
+    .agent;
+    let expected = AgentSettings {
+        observe: Observe::Probes,
+        overhead_budget: OverheadBudget::from_percent(2.5).expect("a percentage"),
+        returns: Returns::OfWaits,
+        metrics: "0.0.0.0:9999".parse().ok(),
+        metrics_processes: 0,
+    };
+    assert_eq!(agent, expected);
+    assert_eq!(good("[agent]\nmetrics = \"off\"\n").agent.metrics, None);
+    assert_eq!(
+        errors("[agent]\nmetrics = \"localhost\"\n"),
+        [
+            "2:11: \"localhost\" is no address with a port: write it as \"127.0.0.1:9464\" or \
+          \"[::]:9464\", or \"off\""
+        ]
+    );
+    assert_eq!(
+        errors("[agent]\nmetrics_processes = 1001\n"),
+        ["2:21: a number from 0 to 1000"]
+    );
+    let idle = warnings("[agent]\nobserve = false\nprobe_returns = true\n");
+    assert!(idle[0].starts_with("without probes nothing is measured"));
 }
 
 #[test]
