@@ -2,9 +2,7 @@
 
 use tokio::sync::oneshot;
 use tracing::info;
-use xsched_common::api::{
-    Change, ChangeWay, EventKind, Hold as HoldKind, MAX_OVERRIDE_MS, Response, Settled,
-};
+use xsched_common::api::{Change, EventKind, Hold as HoldKind, MAX_OVERRIDE_MS, Response, Settled};
 use xsched_common::units::Nanos;
 
 use super::answer::failure;
@@ -15,7 +13,7 @@ use crate::model::Event;
 use crate::policy::Hold;
 use crate::process::{self, ProcessId};
 use crate::rules::TermsPatch;
-use crate::terms::{Ordered, Refused, Way};
+use crate::terms::{Ordered, Refused};
 
 /// The longest target that is one.
 const MAX_TARGET: Nanos = Nanos::from_secs(3600);
@@ -65,14 +63,8 @@ pub(super) async fn set(caller: &Caller, change: Change, served: &Served) -> Res
         deed: Deed::Change,
         what: patch.to_string(),
     };
-    wish.carry_out(|ordered, reply| {
-        let way = match way {
-            ChangeWay::Set => Way::Set,
-            ChangeWay::Run => Way::Run,
-        };
-        served.terms.change(ordered, patch, way, reply);
-    })
-    .await
+    wish.carry_out(|ordered, reply| served.terms.change(ordered, patch, way, reply))
+        .await
 }
 
 /// Begins a boost or suspension.

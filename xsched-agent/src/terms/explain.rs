@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use xsched_common::api::{ExplainStep, Explanation, Hold as HoldKind, Settled};
+use xsched_common::api::{ChangeWay, ExplainStep, Explanation, Hold as HoldKind, Settled};
 
-use super::given::{Given, Way};
+use super::given::Given;
 use super::keeper::HoldGiven;
 use super::resolve::{Judged, Link, Source, SourceKind, resolve, sources};
 use crate::config::Config;
@@ -62,9 +62,9 @@ impl Explained {
         let counted = counted(&links);
         let mut steps = vec![self.hold_step()];
         let given = self.lineage.first().and_then(|own| own.given.as_ref());
-        steps.push(hand_step("set by hand", Way::Set, given, &counted));
+        steps.push(hand_step("set by hand", ChangeWay::Set, given, &counted));
         steps.extend(self.lowered_step(&links));
-        steps.push(hand_step("run", Way::Run, given, &counted));
+        steps.push(hand_step("run", ChangeWay::Run, given, &counted));
         steps.extend(self.rule_steps(facts, &counted));
         steps.extend(
             counted
@@ -232,7 +232,7 @@ fn counted<'a>(links: &'a [Link<'a>]) -> Vec<(Source<'a>, TermsPatch)> {
 
 fn hand_step(
     name: &str,
-    way: Way,
+    way: ChangeWay,
     given: Option<&Given>,
     counted: &[(Source<'_>, TermsPatch)],
 ) -> ExplainStep {
@@ -249,8 +249,8 @@ fn hand_step(
             source: name.to_owned(),
             applied: false,
             because: match way {
-                Way::Set => "nobody with full rights has set anything".to_owned(),
-                Way::Run => "it was not started with a class, weight or target".to_owned(),
+                ChangeWay::Set => "nobody with full rights has set anything".to_owned(),
+                ChangeWay::Run => "it was not started with a class, weight or target".to_owned(),
             },
         },
     }

@@ -1,6 +1,7 @@
 //! What was given to a process by hand.
 
 use serde::{Deserialize, Serialize};
+use xsched_common::api::ChangeWay;
 
 use crate::rules::TermsPatch;
 
@@ -14,15 +15,6 @@ pub enum Right {
         /// The user.
         uid: u32,
     },
-}
-
-/// By which way a change came: one outranks the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// `set`, xtop: afterwards, so meant to replace what was.
-    Set,
-    /// `run`: when the process was started.
-    Run,
 }
 
 /// Everything that was given to one process by hand.
@@ -50,10 +42,10 @@ pub struct Lowered {
 
 impl Given {
     /// Takes in a change.
-    pub fn change(&mut self, patch: TermsPatch, way: Way, right: Right, by: String) {
+    pub fn change(&mut self, patch: TermsPatch, way: ChangeWay, right: Right, by: String) {
         match (right, way) {
-            (Right::Full, Way::Set) => self.set = patch.or(self.set),
-            (Right::Full, Way::Run) => self.run = patch.or(self.run),
+            (Right::Full, ChangeWay::Set) => self.set = patch.or(self.set),
+            (Right::Full, ChangeWay::Run) => self.run = patch.or(self.run),
             (Right::Lower { uid }, _) => {
                 let before = self.lowered.filter(|lowered| lowered.uid == uid);
                 let terms = patch.or(before.map(|lowered| lowered.terms).unwrap_or_default());
@@ -85,14 +77,19 @@ mod tests {
             weight: Some(Weight::MIN),
             ..class(Class::Low)
         };
-        given.change(low, Way::Set, user, "ann".into());
+        given.change(low, ChangeWay::Set, user, "ann".into());
         assert_eq!(given.lowered.expect("lowered").terms, low);
-        given.change(class(Class::High), Way::Set, Right::Full, "root".into());
+        given.change(
+            class(Class::High),
+            ChangeWay::Set,
+            Right::Full,
+            "root".into(),
+        );
         let lowered = given.lowered.expect("the weight is left").terms;
         assert_eq!((lowered.class, lowered.weight), (None, Some(Weight::MIN)));
         assert_eq!(given.set, class(Class::High));
         let other = Right::Lower { uid: 7 };
-        given.change(class(Class::Low), Way::Run, other, "eve".into());
+        given.change(class(Class::Low), ChangeWay::Run, other, "eve".into());
         assert_eq!(given.lowered.expect("eve's").terms, class(Class::Low));
     }
 }

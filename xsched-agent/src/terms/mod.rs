@@ -19,12 +19,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use xsched_common::api::Settled;
+use xsched_common::api::{ChangeWay, Settled};
 use xsched_common::units::{Class, Nanos, Weight};
 
 pub use board::{Board, Standing};
 pub use explain::{Ancestor, Explained};
-pub use given::{Given, Right, Way};
+pub use given::{Given, Right};
 pub use store::{Store, StoreError};
 
 use crate::config::Config;
@@ -65,7 +65,7 @@ pub enum Refused {
     #[error("only root and the authorised group may give a target: use sudo")]
     Target,
     /// Somebody with more rights has suspended it, or boosted an ancestor.
-    #[error("{} by {by}: only root and the authorised group may change that (sudo)", held(*.kind))]
+    #[error("{} by {by}: only root and the authorised group may change that (sudo)", .kind.name())]
     HeldByOther {
         /// What they have done.
         kind: HoldKind,
@@ -75,13 +75,6 @@ pub enum Refused {
     /// The keeper's memory is bounded.
     #[error("too many processes (of this user) are known: try again when some have ended")]
     TooMany,
-}
-
-fn held(kind: HoldKind) -> &'static str {
-    match kind {
-        HoldKind::Boosted => "boosted",
-        HoldKind::Suspended => "suspended",
-    }
 }
 
 /// Whether a patch stays below what a process may have.
@@ -229,17 +222,14 @@ impl TermsHandle {
         &self,
         ordered: Ordered,
         patch: TermsPatch,
-        way: Way,
+        way: ChangeWay,
         reply: impl FnOnce(Result<Settled, Refused>) + Send + 'static,
     ) {
-        let Ordered { process, right, by } = ordered;
         let reply = Box::new(reply);
         self.order(Order::Change {
-            process,
+            ordered,
             patch,
             way,
-            right,
-            by,
             reply,
         });
     }
@@ -252,13 +242,10 @@ impl TermsHandle {
         hold: Option<Hold>,
         reply: impl FnOnce(Result<Settled, Refused>) + Send + 'static,
     ) {
-        let Ordered { process, right, by } = ordered;
         let reply = Box::new(reply);
         self.order(Order::Hold {
-            process,
+            ordered,
             hold,
-            right,
-            by,
             reply,
         });
     }

@@ -7,9 +7,10 @@
 
 use std::sync::Arc;
 
+use xsched_common::api::ChangeWay;
 use xsched_common::units::Nanos;
 
-use super::given::{Given, Way};
+use super::given::Given;
 use crate::policy::Terms;
 use crate::process::ProcessId;
 use crate::rules::TermsPatch;
@@ -75,7 +76,7 @@ pub struct Source<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceKind<'a> {
     /// By hand.
-    Given(Way, &'a Given),
+    Given(ChangeWay, &'a Given),
     /// By a rule.
     Rule(&'a RuleApplied),
 }
@@ -84,8 +85,8 @@ impl Source<'_> {
     /// For people.
     pub fn label(&self) -> String {
         let what = match self.kind {
-            SourceKind::Given(Way::Set, _) => "set by hand".to_owned(),
-            SourceKind::Given(Way::Run, _) => "run".to_owned(),
+            SourceKind::Given(ChangeWay::Set, _) => "set by hand".to_owned(),
+            SourceKind::Given(ChangeWay::Run, _) => "run".to_owned(),
             SourceKind::Rule(rule) => format!("rule \"{}\"", rule.name),
         };
         match self.generation {
@@ -98,7 +99,7 @@ impl Source<'_> {
 /// All sources that give something, strongest first.
 pub fn sources<'a>(lineage: &'a [Link<'a>]) -> impl Iterator<Item = Source<'a>> {
     lineage.iter().enumerate().flat_map(|(generation, link)| {
-        let given = |way: Way, of: fn(&Given) -> TermsPatch| {
+        let given = |way: ChangeWay, of: fn(&Given) -> TermsPatch| {
             link.given
                 .map(|given| (SourceKind::Given(way, given), of(given)))
         };
@@ -107,8 +108,8 @@ pub fn sources<'a>(lineage: &'a [Link<'a>]) -> impl Iterator<Item = Source<'a>> 
             Judged::Pending | Judged::NoRule => None,
         };
         [
-            given(Way::Set, |given| given.set),
-            given(Way::Run, |given| given.run),
+            given(ChangeWay::Set, |given| given.set),
+            given(ChangeWay::Run, |given| given.run),
             rule,
         ]
         .into_iter()
@@ -202,9 +203,9 @@ mod tests {
     fn given(set: Option<Class>, run: Option<Class>, lowered: Option<Class>) -> Given {
         let mut given = Given::default();
         for (patch, way, right) in [
-            (set, Way::Set, Right::Full),
-            (run, Way::Run, Right::Full),
-            (lowered, Way::Set, Right::Lower { uid: 1000 }),
+            (set, ChangeWay::Set, Right::Full),
+            (run, ChangeWay::Run, Right::Full),
+            (lowered, ChangeWay::Set, Right::Lower { uid: 1000 }),
         ] {
             if let Some(patch) = patch {
                 given.change(class(patch), way, right, String::new());

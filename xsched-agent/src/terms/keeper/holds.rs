@@ -1,0 +1,97 @@
+//! Boosts and suspensions: whose counts for whom, who may end it, and that
+//! each ends by itself.
+
+use tracing::info;
+use xsched_common::api::{EventKind, Hold as HoldKind};
+use xsched_common::units::Nanos;
+
+use super::Keeper;
+use crate::clock::monotonic;
+use crate::model::Event;
+use crate::policy::Hold;
+use crate::process::ProcessId;
+use crate::terms::given::Right;
+use crate::terms::{Ordered, Refused};
+
+/// A boost or suspension, and who began it.
+#[derive(Clone, Debug)]
+pub(in crate::terms) struct HoldGiven {
+    pub hold: Hold,
+    pub right: Right,
+    pub by: String,
+}
+
+impl Keeper {
+    pub(super) fn hold(&mut self, ordered: Ordered, hold: Option<Hold>) -> Result<(), Refused> {
+        let Ordered { process, right, by } = ordered;
+        self.make_known(process, right)?;
+        let before = self.hold_of(process);
+        // Nor may a user end what others of an ancestor's children have, too.
+        if let Some((holder, before)) = &before
+            && right != Right::Full
+            && before.right == Right::Full
+            && (before.hold.kind == HoldKind::Suspended || (hold.is_none() && *holder != process))
+        {
+            return Err(Refused::HeldByOther {
+                kind: before.hold.kind,
+                by: before.by.clone(),
+            });
+        }
+        let holder = match hold {
+            Some(hold) => {
+                self.holds.insert(process, HoldGiven { hold, right, by });
+                process
+            }
+            // It may be an ancestor's: everybody whom it holds goes on.
+            None => {
+                let holder = before.map_or(process, |(holder, _)| holder);
+                self.holds.remove(&holder);
+                holder
+            }
+        };
+        self.update(|lineage| lineage.contains(&holder));
+        Ok(())
+    }
+
+    /// The nearest hold on a process or its ancestors that counts for it, and
+    /// whose it is.
+    pub(super) fn hold_of(&self, process: ProcessId) -> Option<(ProcessId, HoldGiven)> {
+        let known = self.known.get(&process)?;
+        known.lineage.iter().find_map(|ancestor| {
+            let given = self.holds.get(ancestor)?;
+            match given.right {
+                Right::Full => true,
+                // As with terms: not what sudo started.
+                Right::Lower { uid } => known.uid == Some(uid),
+            }
+            .then(|| (*ancestor, given.clone()))
+        })
+    }
+
+    /// When the next one ends by itself.
+    pub(super) fn next_end(&self) -> Option<Nanos> {
+        self.holds.values().map(|given| given.hold.until).min()
+    }
+
+    pub(super) fn end_holds(&mut self) {
+        let now = monotonic();
+        let ended: Vec<(ProcessId, HoldKind)> = self
+            .holds
+            .iter()
+            .filter(|(_, given)| given.hold.until <= now)
+            .map(|(process, given)| (*process, given.hold.kind))
+            .collect();
+        for (process, kind) in ended {
+            self.holds.remove(&process);
+            let what = match kind {
+                HoldKind::Boosted => "the boost has ended",
+                HoldKind::Suspended => "the suspension has ended",
+            };
+            info!("process {process}: {what} by itself");
+            self.events.note(
+                Event::new(EventKind::Changed, format!("{what} by itself")).about(process.pid),
+            );
+            self.update(|lineage| lineage.contains(&process));
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! The keeper: the thread that knows what was given to whom, judges
+//! processes by the rules, and tells control the terms of joined ones.
+//!
+//! Messages are handled in order and change what is known at once. What they
+//! mean for the file and for control is gathered and goes out when none is
+//! waiting: a launcher that starts a thousand processes costs one file.
+
+mod holds;
+mod judging;
+mod messages;
+mod orders;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use tracing::{debug, info, warn};
+
+pub(super) use holds::HoldGiven;
+pub(super) use messages::{Message, Order};
+
+use self::judging::Judgement;
+use super::board::{Board, Standing};
+use super::given::Given;
+use super::lineage;
+use super::resolve::{Link, Resolved, resolve};
+use super::store::{Kept, Store};
+use crate::clock::monotonic;
+use crate::config::Config;
+use crate::control::{ControlHandle, RosterEvent, Settlement};
+use crate::model::EventLog;
+use crate::policy::ClientId;
+use crate::process::{self, ProcessId};
+use crate::readers::Readers;
+
+/// Time between two looks for dead processes and undecided ones.
+const PRUNE: Duration = Duration::from_secs(10);
+
+/// Processes that are known without having joined: more show the defaults.
+const MAX_KNOWN: usize = 16_384;
+
+/// Messages that are handled before what they mean goes out, although more
+/// are waiting: nobody may keep others from their replies.
+const BATCH: u32 = 256;
+
+/// What the keeper works with.
+pub(super) struct Parts {
+    pub messages: Receiver<Message>,
+    pub control: ControlHandle,
+    pub board: Arc<Board>,
+    pub config: Arc<Config>,
+    pub store: Store,
+    pub events: EventLog,
+    /// For the readers' answers.
+    pub inbox: Sender<Message>,
+}
+
+pub(super) struct Keeper {
+    messages: Receiver<Message>,
+    /// Messages handled since the outbox went out.
+    handled: u32,
+    outbox: Outbox,
+    control: ControlHandle,
+    board: Arc<Board>,
+    config: Arc<Config>,
+    /// Counts configurations: answers of readers to an earlier one are void.
+    generation: u64,
+    store: Store,
+    events: EventLog,
+    readers: Readers,
+    /// For their answers.
+    inbox: Sender<Message>,
+    given: HashMap<ProcessId, Given>,
+    holds: HashMap<ProcessId, HoldGiven>,
+    known: HashMap<ProcessId, Known>,
+    clients: HashMap<ClientId, ProcessId>,
+    judged: HashMap<ProcessId, Judgement>,
+    unsaved: bool,
+    /// Whether the last saving failed; said once.
+    cannot_save: bool,
+    next_prune: Instant,
+}
+
+/// What control is to be told, and who is to be told afterwards.
+#[derive(Default)]
+struct Outbox {
+    settlements: Vec<Settlement>,
+    replies: Vec<Box<dyn FnOnce() + Send>>,
+}
+
+/// A process whose terms somebody may want.
+struct Known {
+    /// It and its ancestors when it was first seen or last joined: an
+    /// ancestor that exits later takes nothing away.
+    lineage: Vec<ProcessId>,
+    uid: Option<u32>,
+    /// Times that it is joined.
+    clients: u32,
+    standing: Standing,
+}
+
+impl Keeper {
+    pub fn new(parts: Parts) -> Keeper {
+        let Parts {
+            messages,
+            control,
+            board,
+            config,
+            store,
+            events,
+            inbox,
+        } = parts;
+        let kept = store.load().unwrap_or_else(|e| {
+            warn!("what was given before is lost: {e}");
+            Kept::default()
+        });
+        let mut keeper = Keeper {
+            messages,
+            handled: 0,
+            outbox: Outbox::default(),
+            control,
+            board,
+            config,
+            generation: 0,
+            store,
+            events,
+            readers: Readers::default(),
+            inbox,
+            given: kept.given,
+            holds: HashMap::new(),
+            known: HashMap::new(),
+            clients: HashMap::new(),
+            judged: HashMap::new(),
+            unsaved: false,
+            cannot_save: false,
+            next_prune: Instant::now(),
+        };
+        for lineage in kept.lineages {
+            let Some(&process) = lineage.first() else {
+                continue;
+            };
+            if process.is_alive() {
+                keeper.know(process, lineage);
+                keeper.update_one(process);
+            }
+        }
+        keeper.prune();
+        if !keeper.given.is_empty() {
+            info!("{} processes have terms from before", keeper.given.len());
+        }
+        keeper
+    }
+
+    pub fn run(mut self) {
+        loop {
+            match self.next() {
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(message) => self.handle(message),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+        self.send_out();
+    }
+
+    /// The next message. Where none is waiting, what is due is done first.
+    fn next(&mut self) -> Result<Message, RecvTimeoutError> {
+        if self.handled < BATCH
+            && let Ok(message) = self.messages.try_recv()
+        {
+            self.handled += 1;
+            return Ok(message);
+        }
+        self.handled = 0;
+        self.end_holds();
+        if Instant::now() >= self.next_prune {
+            self.prune();
+        }
+        self.send_out();
+        self.messages.recv_timeout(self.rest())
+    }
+
+    /// How long nothing is due.
+    fn rest(&self) -> Duration {
+        let until_prune = self.next_prune.saturating_duration_since(Instant::now());
+        let now = monotonic();
+        let until_end = self.next_end();
+        let until_end = until_end.map(|end| Duration::from_nanos(end.since(now).0));
+        until_end.map_or(until_prune, |end| end.min(until_prune))
+    }
+
+    fn handle(&mut self, message: Message) {
+        match message {
+            Message::Roster(RosterEvent::Joined(client)) => {
+                self.clients.insert(client.id, client.process);
+                self.joined(client.process);
+            }
+            Message::Roster(RosterEvent::Left(id)) => {
+                if let Some(process) = self.clients.remove(&id)
+                    && let Some(known) = self.known.get_mut(&process)
+                {
+                    known.clients = known.clients.saturating_sub(1);
+                }
+            }
+            Message::Seen(processes) => {
+                for process in processes {
+                    if !self.known.contains_key(&process) && self.known.len() < MAX_KNOWN {
+                        self.know(process, Vec::new());
+                        self.update_one(process);
+                    }
+                }
+            }
+            Message::Judged(answer) => self.take_answer(answer),
+            Message::Order(order) => self.obey(order),
+            // For the model.
+            Message::Roster(RosterEvent::Shared(..) | RosterEvent::Target(..)) | Message::Stop => {}
+        }
+    }
+
+    fn joined(&mut self, process: ProcessId) {
+        // exec makes another program of a process: judge it anew.
+        self.judged.remove(&process);
+        self.know(process, Vec::new());
+        self.update_one(process);
+        // Its new page has the defaults, even if nothing has changed.
+        if let Some(known) = self.known.get_mut(&process) {
+            known.clients += 1;
+            let Standing { terms, from, hold } = &known.standing;
+            debug!("process {process}: class {} ({from})", terms.class);
+            self.outbox.settlements.push(Settlement {
+                process,
+                terms: *terms,
+                hold: *hold,
+            });
+        }
+    }
+
+    /// Learns a process's ancestors and judges them all.
+    fn know(&mut self, process: ProcessId, earlier: Vec<ProcessId>) {
+        let before = self.known.remove(&process);
+        let remembered = before
+            .as_ref()
+            .map_or(earlier.as_slice(), |known| &known.lineage);
+        let mut ancestors: Vec<ProcessId> = lineage::of(process).collect();
+        for ancestor in remembered {
+            if !ancestors.contains(ancestor) {
+                ancestors.push(*ancestor);
+            }
+        }
+        // What is inherited must outlive the ancestor and the agent.
+        let given = |ancestor: &ProcessId| self.given.contains_key(ancestor);
+        self.unsaved |= ancestors != remembered && ancestors.iter().skip(1).any(given);
+        for ancestor in &ancestors {
+            self.judge(*ancestor);
+        }
+        let known = Known {
+            lineage: ancestors,
+            uid: process::uid(process.pid).ok(),
+            clients: before.as_ref().map_or(0, |known| known.clients),
+            standing: before.map_or_else(|| self.nothing_known(), |known| known.standing),
+        };
+        self.known.insert(process, known);
+    }
+
+    fn nothing_known(&self) -> Standing {
+        Standing {
+            terms: self.config.defaults,
+            from: Arc::from(""),
+            hold: None,
+        }
+    }
+
+    fn resolved(&self, process: ProcessId) -> Resolved {
+        let Some(known) = self.known.get(&process) else {
+            return resolve(&[], None, self.config.defaults);
+        };
+        let links: Vec<Link<'_>> = known
+            .lineage
+            .iter()
+            .map(|ancestor| Link {
+                process: *ancestor,
+                given: self.given.get(ancestor),
+                judged: self.judged_of(*ancestor),
+            })
+            .collect();
+        resolve(&links, known.uid, self.config.defaults)
+    }
+
+    /// Works out anew the terms of all known processes whose lineage
+    /// `concerned` accepts; returns of how many joined ones they are others.
+    fn update(&mut self, concerned: impl Fn(&[ProcessId]) -> bool) -> u32 {
+        let concerned: Vec<ProcessId> = self
+            .known
+            .iter()
+            .filter(|(_, known)| concerned(&known.lineage))
+            .map(|(process, _)| *process)
+            .collect();
+        let before = self.outbox.settlements.len();
+        for process in concerned {
+            self.update_one(process);
+        }
+        (self.outbox.settlements.len() - before) as u32
+    }
+
+    /// Works out anew the terms of one; control hears what is new of a joined
+    /// process.
+    fn update_one(&mut self, process: ProcessId) {
+        let resolved = self.resolved(process);
+        let hold = self.hold_of(process).map(|(_, given)| given.hold);
+        let Some(known) = self.known.get_mut(&process) else {
+            return;
+        };
+        let standing = Standing {
+            terms: resolved.terms,
+            from: Arc::from(resolved.from),
+            hold,
+        };
+        if known.standing == standing {
+            return;
+        }
+        let changed = (known.standing.terms, known.standing.hold) != (standing.terms, hold);
+        if known.clients > 0 && changed {
+            info!(
+                "process {process}: class {}, weight {} ({})",
+                standing.terms.class, standing.terms.weight, standing.from
+            );
+            self.outbox.settlements.push(Settlement {
+                process,
+                terms: standing.terms,
+                hold,
+            });
+        }
+        known.standing = standing.clone();
+        self.board.put(process, standing);
+    }
+
+    /// Forgets the dead, and asks again for those who are undecided.
+    fn prune(&mut self) {
+        self.next_prune = Instant::now() + PRUNE;
+        self.known
+            .retain(|process, known| known.clients > 0 || process.is_alive());
+        let known = &self.known;
+        self.board.retain(|process| known.contains_key(&process));
+        let needed = self.needed();
+        let before = self.given.len();
+        self.given
+            .retain(|process, _| needed.contains(process) || process.is_alive());
+        self.unsaved |= self.given.len() != before || self.cannot_save;
+        self.holds.retain(|process, _| needed.contains(process));
+        self.judged.retain(|process, _| needed.contains(process));
+        self.judge_the_undecided();
+    }
+
+    /// All known processes and their ancestors.
+    fn needed(&self) -> HashSet<ProcessId> {
+        let lineages = self.known.values().flat_map(|known| &known.lineage);
+        lineages.copied().collect()
+    }
+
+    /// Keeps what was given, has control take in what is new, and then tells
+    /// everybody who waits for that.
+    fn send_out(&mut self) {
+        self.save();
+        let Outbox {
+            settlements,
+            replies,
+        } = std::mem::take(&mut self.outbox);
+        if !settlements.is_empty() || !replies.is_empty() {
+            self.control.settle(settlements, move || {
+                for reply in replies {
+                    reply();
+                }
+            });
+        }
+    }
+
+    fn save(&mut self) {
+        if !self.unsaved {
+            return;
+        }
+        let inherits = |known: &&Known| {
+            let mut ancestors = known.lineage.iter().skip(1);
+            ancestors.any(|ancestor| self.given.contains_key(ancestor))
+        };
+        let kept = Kept {
+            given: self.given.clone(),
+            lineages: self
+                .known
+                .values()
+                .filter(inherits)
+                .map(|known| known.lineage.clone())
+                .collect(),
+        };
+        match self.store.save(&kept) {
+            Ok(()) => (self.unsaved, self.cannot_save) = (false, false),
+            Err(e) => {
+                if !self.cannot_save {
+                    warn!("terms given by hand will not survive a restart of the agent: {e}");
+                }
+                // The next change or prune tries again.
+                (self.unsaved, self.cannot_save) = (false, true);
+            }
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! What the API asks for: changes of terms, explanations, a new
+//! configuration.
+
+use std::sync::Arc;
+
+use tracing::debug;
+use xsched_common::api::{ChangeWay, HoldRow, Settled};
+
+use super::messages::{Order, Reply};
+use super::{Keeper, MAX_KNOWN};
+use crate::clock::monotonic;
+use crate::config::Config;
+use crate::policy::Hold;
+use crate::process::{self, ProcessId};
+use crate::rules::TermsPatch;
+use crate::terms::explain::{Ancestor, Explained};
+use crate::terms::given::Right;
+use crate::terms::{Ordered, Refused};
+
+/// Of the processes that are known without having joined, those of one user
+/// without full rights.
+const MAX_OF_USER: usize = 1024;
+
+impl Keeper {
+    pub(super) fn obey(&mut self, order: Order) {
+        match order {
+            Order::Change {
+                ordered,
+                patch,
+                way,
+                reply,
+            } => {
+                let process = ordered.process;
+                let changed = self.change(ordered, patch, way);
+                self.answer(process, changed, reply);
+            }
+            Order::Hold {
+                ordered,
+                hold,
+                reply,
+            } => {
+                let process = ordered.process;
+                let held = self.hold(ordered, hold);
+                self.answer(process, held, reply);
+            }
+            Order::Explain {
+                process,
+                right,
+                reply,
+            } => {
+                let explained = self.explain(process, right);
+                self.outbox.replies.push(Box::new(move || reply(explained)));
+            }
+            Order::Configure { config, reply } => {
+                let changed = self.configure(config);
+                self.outbox.replies.push(Box::new(move || reply(changed)));
+            }
+        }
+    }
+
+    /// Whoever hears that it is done can rely on it: replies once it is kept
+    /// and control has taken it in.
+    fn answer(
+        &mut self,
+        process: ProcessId,
+        done: Result<(), Refused>,
+        reply: Reply<Result<Settled, Refused>>,
+    ) {
+        match done {
+            Ok(()) => {
+                let settled = self.settled(process);
+                self.outbox
+                    .replies
+                    .push(Box::new(move || reply(Ok(settled))));
+            }
+            Err(refused) => reply(Err(refused)),
+        }
+    }
+
+    fn change(
+        &mut self,
+        ordered: Ordered,
+        patch: TermsPatch,
+        way: ChangeWay,
+    ) -> Result<(), Refused> {
+        let Ordered { process, right, by } = ordered;
+        self.make_known(process, right)?;
+        if matches!(right, Right::Lower { .. }) {
+            let ceiling = self.resolved(process).ceiling;
+            crate::terms::within(patch, ceiling)?;
+        }
+        let given = self.given.entry(process).or_default();
+        given.change(patch, way, right, by);
+        self.unsaved = true;
+        self.update(|lineage| lineage.contains(&process));
+        Ok(())
+    }
+
+    pub(super) fn make_known(&mut self, process: ProcessId, right: Right) -> Result<(), Refused> {
+        match self.known.get_mut(&process) {
+            None => {
+                self.find_place(right)?;
+                self.know(process, Vec::new());
+            }
+            Some(known) => {
+                // Whoever began as root may run as somebody else by now.
+                known.uid = process::uid(process.pid).ok().or(known.uid);
+                if known.clients > 0 {
+                    return Ok(());
+                }
+                // It may have become another program since: only of those
+                // that have joined the agent would have heard.
+                self.judge(process);
+            }
+        }
+        self.update_one(process);
+        Ok(())
+    }
+
+    /// Whether one more process that has not joined can be known. Users must
+    /// not take all places by asking about each of their processes.
+    fn find_place(&self, right: Right) -> Result<(), Refused> {
+        let full = self.known.len() >= MAX_KNOWN;
+        let user_full = match right {
+            Right::Full => false,
+            Right::Lower { uid } => {
+                let of_user = |known: &&super::Known| known.uid == Some(uid) && known.clients == 0;
+                self.known.values().filter(of_user).count() >= MAX_OF_USER
+            }
+        };
+        if full || user_full {
+            return Err(Refused::TooMany);
+        }
+        Ok(())
+    }
+
+    /// Returns how many joined processes have other terms now.
+    fn configure(&mut self, config: Arc<Config>) -> u32 {
+        self.config = config;
+        self.generation += 1;
+        self.judged.clear();
+        for process in self.needed() {
+            self.judge(process);
+        }
+        self.update(|_| true)
+    }
+
+    fn explain(&mut self, process: ProcessId, right: Right) -> Explained {
+        if self.make_known(process, right).is_err() {
+            debug!("too many processes are known: {process} is explained without its own entry");
+        }
+        let hold = self.hold_of(process).map(|(_, given)| given);
+        let known = self.known.get(&process);
+        let own = [process];
+        let lineage = known.map_or(&own[..], |known| &known.lineage);
+        Explained {
+            settled: self.settled(process),
+            uid: known.and_then(|known| known.uid),
+            hold,
+            lineage: lineage
+                .iter()
+                .map(|ancestor| Ancestor {
+                    process: *ancestor,
+                    command: process::stat(ancestor.pid).ok().map(|stat| stat.comm),
+                    given: self.given.get(ancestor).cloned(),
+                    judged: self.judged_of(*ancestor).clone(),
+                })
+                .collect(),
+            config: self.config.clone(),
+        }
+    }
+
+    fn settled(&self, process: ProcessId) -> Settled {
+        let known = self.known.get(&process);
+        let standing = known.map_or_else(|| self.nothing_known(), |known| known.standing.clone());
+        let now = monotonic();
+        Settled {
+            pid: process.pid,
+            class: standing.terms.class,
+            weight: standing.terms.weight,
+            slo_p99_ns: standing.terms.slo_p99,
+            hold: Hold::in_force(standing.hold, now).map(|hold| HoldRow {
+                hold: hold.kind,
+                remaining_ns: hold.until.since(now),
+            }),
+            joined: known.is_some_and(|known| known.clients > 0),
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The keeper on its own: a control thread without clients, a directory of
+//! its own.
+
+use std::sync::mpsc::{Receiver, channel};
+
+use tempfile::TempDir;
+use xsched_common::api::{ChangeWay, Settled};
+use xsched_common::run_dir::RunDir;
+use xsched_common::units::Class;
+
+use super::*;
+use crate::control::{Control, Passthrough, Scheduling, Setup};
+use crate::policy::Settings;
+use crate::rules::{Conditions, Rule, TermsPatch};
+use crate::terms::given::Right;
+use crate::terms::{Inbox, Ordered, Refused, TermsHandle, TermsKeeper};
+
+/// A child that does nothing; killed at the end.
+struct Idle(std::process::Child);
+
+impl Idle {
+    fn start() -> Idle {
+        let child = std::process::Command::new("sleep").arg("600").spawn();
+        Idle(child.expect("sleep"))
+    }
+
+    fn id(&self) -> ProcessId {
+        ProcessId::of(self.0.id()).expect("it runs")
+    }
+}
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn me() -> ProcessId {
+    ProcessId::of(std::process::id()).expect("I exist")
+}
+
+fn control(dir: &TempDir) -> Control {
+    let setup = Setup {
+        settings: Settings::default(),
+        passthrough: Passthrough::default(),
+        listener: None,
+        scheduling: Scheduling::Normal,
+        roster: Box::new(|_| {}),
+    };
+    Control::start(&RunDir(dir.path().join("run")), setup).expect("starts")
+}
+
+/// A keeper that handles what is in `inbox` already, too.
+fn keep(dir: &TempDir, control: &Control, inbox: Inbox) -> TermsKeeper {
+    let (events, _) = EventLog::new();
+    let directory = dir.path().join("run");
+    TermsKeeper::start(inbox, control.handle(), Arc::default(), &directory, events).expect("starts")
+}
+
+fn order(
+    terms: &TermsHandle,
+    process: ProcessId,
+    class: Class,
+) -> Receiver<Result<Settled, Refused>> {
+    let (tell, told) = channel();
+    let ordered = Ordered {
+        process,
+        right: Right::Full,
+        by: "a test".to_owned(),
+    };
+    let patch = TermsPatch {
+        class: Some(class),
+        ..TermsPatch::default()
+    };
+    terms.change(ordered, patch, ChangeWay::Set, move |outcome| {
+        let _ = tell.send(outcome);
+    });
+    told
+}
+
+#[test]
+fn terms_from_before_are_on_the_board_at_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let control = control(&dir);
+    let (child, inbox) = (Idle::start(), Inbox::default());
+    let terms = inbox.handle();
+    let keeper = keep(&dir, &control, inbox);
+    order(&terms, me(), Class::Low)
+        .recv()
+        .expect("an answer")
+        .expect("done");
+    // So that its lineage is kept.
+    let (tell, told) = channel();
+    terms.explain(child.id(), Right::Full, move |explained| {
+        let _ = tell.send(explained.settled.class);
+    });
+    assert_eq!(told.recv(), Ok(Class::Low));
+    drop(keeper);
+
+    let inbox = Inbox::default();
+    let terms = inbox.handle();
+    let _keeper = keep(&dir, &control, inbox);
+    // An answer: by then the keeper has read what was kept.
+    order(&terms, me(), Class::Low)
+        .recv()
+        .expect("an answer")
+        .expect("done");
+    let standing = terms.board().standing(child.id()).expect("on the board");
+    assert_eq!(standing.terms.class, Class::Low);
+    assert!(
+        standing.from.starts_with("inherited from"),
+        "{}",
+        standing.from
+    );
+}
+
+#[test]
+fn orders_that_wait_together_are_kept_before_anybody_hears_of_them() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let control = control(&dir);
+    let inbox = Inbox::default();
+    let terms = inbox.handle();
+    let store = Store::in_directory(&dir.path().join("run"));
+    let children: Vec<Idle> = (0..4).map(|_| Idle::start()).collect();
+    // More than one batch; the last class of each process counts.
+    let told: Vec<_> = (0..=BATCH as usize / 2)
+        .flat_map(|n| {
+            let class = Class::ALL[n % Class::ALL.len()];
+            let terms = &terms;
+            children
+                .iter()
+                .map(move |child| (child.id(), class, order(terms, child.id(), class)))
+        })
+        .collect();
+    let _keeper = keep(&dir, &control, inbox);
+    for (process, class, told) in told {
+        let settled = told.recv().expect("an answer").expect("done");
+        assert_eq!(
+            settled.class, class,
+            "as it was when it was this one's turn"
+        );
+        let kept = store.load().expect("kept");
+        assert!(kept.given.contains_key(&process), "{process}");
+    }
+    let kept = store.load().expect("kept");
+    let last = Class::ALL[(BATCH as usize / 2) % Class::ALL.len()];
+    for child in &children {
+        assert_eq!(kept.given[&child.id()].set.class, Some(last));
+    }
+}
+
+/// A keeper that is not running.
+fn still(dir: &TempDir, control: &Control, rules: Vec<Rule>) -> Keeper {
+    let (inbox, messages) = channel();
+    let (events, _) = EventLog::new();
+    Keeper::new(Parts {
+        messages,
+        control: control.handle(),
+        board: Arc::default(),
+        config: Arc::new(Config {
+            rules: rules.into(),
+            ..Config::default()
+        }),
+        store: Store::in_directory(dir.path()),
+        events,
+        inbox,
+    })
+}
+
+#[test]
+fn a_pending_ancestor_is_asked_about_once_for_all_its_children() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let control = control(&dir);
+    let by_argument = Rule {
+        name: "by argument".into(),
+        line: 1,
+        conditions: Conditions {
+            arg: vec!["nothing has this".parse().expect("a pattern")],
+            ..Conditions::default()
+        },
+        terms: TermsPatch::default(),
+    };
+    let mut keeper = still(&dir, &control, vec![by_argument]);
+    let children: Vec<Idle> = (0..20).map(|_| Idle::start()).collect();
+    let mut answers = Vec::new();
+    for child in &children {
+        keeper.know(child.id(), Vec::new());
+    }
+    // Every child and every ancestor has one answer; more would come at once.
+    while let Ok(message) = keeper.messages.recv_timeout(Duration::from_millis(500)) {
+        if let Message::Judged(answer) = message {
+            answers.push(answer.process);
+        }
+    }
+    let of_me = answers.iter().filter(|process| **process == me()).count();
+    assert_eq!(of_me, 1, "{answers:?}");
+    let of_children = children
+        .iter()
+        .filter(|child| answers.contains(&child.id()));
+    assert_eq!(of_children.count(), children.len());
+}
+
+#[test]
+fn only_a_lineage_that_is_news_is_kept() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let control = control(&dir);
+    let mut keeper = still(&dir, &control, Vec::new());
+    let child = Idle::start();
+    keeper.given.insert(me(), Given::default());
+    keeper.know(child.id(), Vec::new());
+    assert!(keeper.unsaved, "it inherits");
+    keeper.save();
+    keeper.joined(child.id());
+    assert!(!keeper.unsaved, "known already");
+    let remembered = keeper.known[&child.id()].lineage.clone();
+    keeper.known.clear();
+    keeper.know(child.id(), remembered);
+    assert!(!keeper.unsaved, "remembered from the file");
+}
