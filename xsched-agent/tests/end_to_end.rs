@@ -12,16 +12,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use common::machine::{Machine, Program, built};
-use common::{Agent, agent_command, wait_for};
+use common::{Agent, agent_command, no_bpf, wait_for};
 use serde_json::Value;
-
-fn no_bpf() -> bool {
-    let left_out = std::env::var_os("XSCHED_TEST_NO_BPF").is_some();
-    if left_out {
-        eprintln!("LEFT OUT: this test needs BPF (XSCHED_TEST_NO_BPF is set)");
-    }
-    left_out
-}
 
 /// `diagnose --pid` and its exit code.
 fn diagnose(machine: &Machine, pid: u32) -> (i32, Value) {
@@ -409,9 +401,7 @@ fn a_client_that_is_killed_at_the_gate_leaves_no_trace() {
         row["gate"]["state"] == "open" && row["launches_per_s"].as_f64().is_some_and(|n| n > 1000.0)
     });
     wait_for("the killed one is gone", || {
-        let snapshot = machine.agent.ask_raw(r#"{"op":"list"}"#);
-        let rows = snapshot["processes"].as_array().expect("rows").clone();
-        !rows.iter().any(|row| row["pid"] == killed)
+        machine.agent.row(killed).is_null()
     });
 }
 

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use common::{Agent, FakeClient, connect, set_class, wait_for};
+use common::{Agent, FakeClient, connect, cpu_ticks, set_class, wait_for};
 use rustix::net::{RecvFlags, SendFlags};
 use xsched_common::api::{Request, Response};
 use xsched_common::join::{Hello, Reply, Verdict};
@@ -40,18 +40,6 @@ fn noise_on_the_joining_socket_harms_nobody() {
             _ => false,
         }
     });
-}
-
-/// CPU time of a process, in clock ticks.
-fn cpu_ticks(pid: u32) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
-    let fields = stat.rsplit(')').next().expect("a command name");
-    fields
-        .split_ascii_whitespace()
-        .skip(11)
-        .take(2)
-        .map(|ticks| ticks.parse::<u64>().expect("a number"))
-        .sum()
 }
 
 fn assert_quiet(agent: &Agent) {

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use prost::Message as _;
@@ -15,34 +15,8 @@ use xsched_agent::record::Recorder;
 use xsched_agent::record::perfetto::{EventType, Trace, TrackDescriptor};
 
 mod common;
-use common::{Agent, agent_command};
-
-struct Program(Child);
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn no_bpf() -> bool {
-    let left_out = std::env::var_os("XSCHED_TEST_NO_BPF").is_some();
-    if left_out {
-        eprintln!("LEFT OUT: this test needs BPF (XSCHED_TEST_NO_BPF is set)");
-    }
-    left_out
-}
-
-fn built(name: &str) -> PathBuf {
-    let file = Path::new(env!("CARGO_BIN_EXE_xsched-agent")).with_file_name(name);
-    assert!(
-        file.exists(),
-        "{} is missing: run `cargo build` first",
-        file.display()
-    );
-    file
-}
+use common::machine::{Program, built};
+use common::{Agent, agent_command, no_bpf};
 
 /// A device and a runtime of our own.
 struct Machine {
@@ -259,9 +233,7 @@ fn a_recording_of_everything_reads_back() {
     let launch = "hipModuleLaunchKernel";
     let launches = picture.moments.iter().filter(|m| m.name == launch).count();
     assert_eq!(launches as u64, number("launches"), "{summary}");
-    let native_launches: Vec<&Seen> = picture
-        .of(&picture.moments, native.0.id(), launch)
-        .collect();
+    let native_launches: Vec<&Seen> = picture.of(&picture.moments, native.pid(), launch).collect();
     // It launches 1,000 a second.
     assert!(native_launches.len() > 200, "{}", native_launches.len());
     for launch in &native_launches {
@@ -269,24 +241,22 @@ fn a_recording_of_everything_reads_back() {
         assert_eq!(launch.details["route"], "direct");
         assert_eq!(picture.tracks[&launch.track].name(), "null stream");
     }
-    let bursts: Vec<&Seen> = picture
-        .of(&picture.slices, native.0.id(), "burst")
-        .collect();
+    let bursts: Vec<&Seen> = picture.of(&picture.slices, native.pid(), "burst").collect();
     assert!(bursts.len() > 5, "{summary}");
     for burst in &bursts {
         assert_eq!(burst.details["launches"], "64");
         assert!(burst.to - burst.from > 50_000_000);
     }
-    let waits = picture.of(&picture.slices, native.0.id(), "hipStreamSynchronize");
+    let waits = picture.of(&picture.slices, native.pid(), "hipStreamSynchronize");
     assert!(waits.count() >= bursts.len(), "each burst ends with a wait");
 
     // The low one waits while the high one works.
     let routes: BTreeSet<&str> = picture
-        .of(&picture.moments, high.0.id(), launch)
+        .of(&picture.moments, high.pid(), launch)
         .map(|launch| launch.details["route"].as_str())
         .collect();
     assert!(routes.contains("through the shim"), "{routes:?}");
-    let held = picture.of(&picture.slices, low.0.id(), "gate wait");
+    let held = picture.of(&picture.slices, low.pid(), "gate wait");
     let longest = held.map(|wait| wait.to - wait.from).max();
     assert!(
         longest.is_some_and(|ns| ns > 5_000_000),
@@ -314,7 +284,7 @@ fn an_interrupt_ends_a_recording_of_one_process_cleanly() {
             "record",
             "--json",
             "--pid",
-            &program.0.id().to_string(),
+            &program.pid().to_string(),
             "-o",
         ])
         .arg(machine.file())
@@ -331,11 +301,8 @@ fn an_interrupt_ends_a_recording_of_one_process_cleanly() {
     assert_eq!(summary["processes"], 1, "{summary}");
     let picture = Picture::read(&machine.file());
     let launch = "hipModuleLaunchKernel";
-    assert!(picture.of(&picture.moments, program.0.id(), launch).count() > 50);
-    assert_eq!(
-        picture.of(&picture.moments, other.0.id(), launch).count(),
-        0
-    );
+    assert!(picture.of(&picture.moments, program.pid(), launch).count() > 50);
+    assert_eq!(picture.of(&picture.moments, other.pid(), launch).count(), 0);
     let mode = std::os::unix::fs::PermissionsExt::mode(
         &std::fs::metadata(machine.file())
             .expect("the trace")
@@ -395,7 +362,7 @@ fn the_fewest_capabilities_that_record() {
             .arg(format!("--bounding-set=-all,{capabilities}"))
             .arg(&agent)
             .args(["record", "--json", "--duration", "0.3", "--pid"])
-            .arg(program.0.id().to_string())
+            .arg(program.pid().to_string())
             .arg("-o")
             .arg(trace)
             .output()

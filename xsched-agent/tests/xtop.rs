@@ -81,8 +81,7 @@ fn xtop_shows_a_joined_process_and_changes_its_class() {
 
 #[test]
 fn a_target_of_a_process_without_the_shim_says_that_nobody_follows_it() {
-    if std::env::var_os("XSCHED_TEST_NO_BPF").is_some() {
-        eprintln!("LEFT OUT: this test needs BPF (XSCHED_TEST_NO_BPF is set)");
+    if common::no_bpf() {
         return;
     }
     let machine = Machine::new();

@@ -110,12 +110,8 @@ impl Machine {
         let mut last = Value::Null;
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let snapshot = self.agent.ask_raw(r#"{"op":"list"}"#);
-            let rows = snapshot["processes"]
-                .as_array()
-                .cloned()
-                .unwrap_or_default();
-            if let Some(row) = rows.into_iter().find(|row| row["pid"] == pid) {
+            let row = self.agent.row(pid);
+            if row.is_object() {
                 if ready(&row) {
                     return row;
                 }

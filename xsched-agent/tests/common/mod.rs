@@ -29,6 +29,25 @@ pub fn agent_command() -> Command {
     Command::new(env!("CARGO_BIN_EXE_xsched-agent"))
 }
 
+/// Whether tests that need BPF are left out, which is said.
+pub fn no_bpf() -> bool {
+    let left_out = std::env::var_os("XSCHED_TEST_NO_BPF").is_some_and(|v| v == "1");
+    if left_out {
+        eprintln!("LEFT OUT: this test needs BPF (XSCHED_TEST_NO_BPF=1)");
+    }
+    left_out
+}
+
+/// CPU time of a process, in clock ticks of 10 ms.
+pub fn cpu_ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+    let fields = stat.rsplit(')').next().expect("a command name");
+    let times = fields.split_ascii_whitespace().skip(11).take(2);
+    times
+        .map(|ticks| ticks.parse::<u64>().expect("a number"))
+        .sum()
+}
+
 /// A running agent; killed when it goes out of scope.
 pub struct Agent {
     pub child: Child,
@@ -172,6 +191,28 @@ impl Agent {
             .read_line(&mut answer)
             .expect("answers");
         serde_json::from_str(&answer).expect("JSON")
+    }
+
+    /// The processes of the latest snapshot.
+    pub fn rows(&self) -> Vec<Value> {
+        match self.ask_raw(r#"{"op":"list"}"#)["processes"].take() {
+            Value::Array(rows) => rows,
+            other => panic!("no rows: {other}"),
+        }
+    }
+
+    /// A process's row; null while it has none.
+    pub fn row(&self, pid: u32) -> Value {
+        let mut rows = self.rows().into_iter();
+        rows.find(|row| row["pid"] == pid).unwrap_or_default()
+    }
+
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        // Once it answers it has opened what it needs for itself.
+        self.ask_raw(r#"{"op":"list"}"#);
+        let fds = format!("/proc/{}/fd", self.child.id());
+        std::fs::read_dir(fds).expect("it runs").count()
     }
 
     /// Runs a subcommand against this agent.

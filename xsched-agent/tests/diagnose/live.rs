@@ -8,8 +8,7 @@ use super::*;
 ///
 /// `None` when tests that need BPF are left out on request.
 fn observe(preload: Option<&str>, arguments: &[&str]) -> Option<Report> {
-    if std::env::var_os("XSCHED_TEST_NO_BPF").is_some_and(|v| v == "1") {
-        eprintln!("LEFT OUT: a test that needs BPF (XSCHED_TEST_NO_BPF=1)");
+    if crate::common::no_bpf() {
         return None;
     }
     let set = fixtures();

@@ -23,8 +23,7 @@ for i in range(60000):
 /// What a second of its calls shows; `None` when such tests are left out.
 fn observe(preload: Option<String>) -> Option<Report> {
     const PYTHON: &str = "/usr/bin/python3";
-    if std::env::var_os("XSCHED_TEST_NO_BPF").is_some_and(|v| v == "1") {
-        eprintln!("LEFT OUT: a test that needs BPF (XSCHED_TEST_NO_BPF=1)");
+    if crate::common::no_bpf() {
         return None;
     }
     if !std::path::Path::new(PYTHON).exists() {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::*;
+use crate::common::machine::built;
 
 /// Draws numbers for ever; rocRAND launches the kernels.
 const PROGRAM: &str = r#"
@@ -33,26 +34,14 @@ int main(void) {
 
 const RANDOM: &str = "/usr/lib/x86_64-linux-gnu/librocrand.so.1";
 
-/// A file that `cargo build` made.
-fn built(name: &str) -> String {
-    let file = Path::new(env!("CARGO_BIN_EXE_xsched-agent")).with_file_name(name);
-    assert!(
-        file.exists(),
-        "{} is missing: run `cargo build` first",
-        file.display()
-    );
-    file.display().to_string()
-}
-
 /// The built shim.
 pub fn ours() -> String {
-    built("libxsched_shim.so")
+    built("libxsched_shim.so").display().to_string()
 }
 
 /// What a second of the program's calls shows; `None` when it is left out.
 fn observe(preload: Option<String>) -> Option<Report> {
-    if std::env::var_os("XSCHED_TEST_NO_BPF").is_some_and(|v| v == "1") {
-        eprintln!("LEFT OUT: a test that needs BPF (XSCHED_TEST_NO_BPF=1)");
+    if crate::common::no_bpf() {
         return None;
     }
     if !Path::new(RANDOM).exists() {
@@ -63,7 +52,7 @@ fn observe(preload: Option<String>) -> Option<Report> {
     let set = fixtures();
     let hip = set.path("hip");
     INSTALLED.call_once(|| {
-        hipsim::install::install(Path::new(&built("libhipsim.so")), &hip).expect("installed");
+        hipsim::install::install(&built("libhipsim.so"), &hip).expect("installed");
         let runtime = format!("{}/libamdhip64.so.5", hip.display());
         set.cc(PROGRAM, "random", &[RANDOM, &runtime]);
     });

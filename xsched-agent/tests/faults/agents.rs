@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 use xsched_common::gate::GateMode;
 use xsched_common::units::Class;
 
@@ -26,17 +25,6 @@ struct Scene {
     rival: Rival,
     /// A client of this process, to look at.
     probe: FakeClient,
-}
-
-fn row(agent: &Agent, pid: u32) -> Value {
-    let snapshot = agent.ask_raw(r#"{"op":"list"}"#);
-    let rows = snapshot["processes"]
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
-    rows.into_iter()
-        .find(|row| row["pid"] == pid)
-        .unwrap_or(Value::Null)
 }
 
 impl Scene {
@@ -63,7 +51,7 @@ impl Scene {
         for puppet in &self.puppets {
             let pid = puppet.pid();
             wait_for("a puppet waits at its gate", || {
-                let row = row(agent, pid);
+                let row = agent.row(pid);
                 row["shim"] == "joined" && row["gate"]["state"] == "closed"
             });
         }
@@ -87,7 +75,7 @@ impl Scene {
             wait_for("a puppet has joined again", || {
                 puppet.run("launch 1 0");
                 puppet.run("sync");
-                row(agent, pid)["shim"] == "joined"
+                agent.row(pid)["shim"] == "joined"
             });
         }
     }
@@ -130,7 +118,7 @@ fn waiters_of_a_killed_agent_run_free_and_join_the_next() {
         scene.rejoin(&agent);
         // Nobody gives them their classes again.
         for puppet in &scene.puppets {
-            assert_eq!(row(&agent, puppet.pid())["class"], "low");
+            assert_eq!(agent.row(puppet.pid())["class"], "low");
         }
         scene.rival = hold(&agent);
         scene.probe = probe(&agent);
@@ -160,7 +148,7 @@ fn waiters_of_a_stopped_agent_run_free_and_come_back() {
         scene.rejoin(&agent);
         // The classes are the agent's, not the connection's.
         for puppet in &scene.puppets {
-            assert_eq!(row(&agent, puppet.pid())["class"], "low");
+            assert_eq!(agent.row(puppet.pid())["class"], "low");
         }
         scene
             .probe
@@ -179,7 +167,7 @@ fn a_hiccup_of_the_agent_costs_nobody_its_place() {
     let agent = Agent::start();
     let scene = Scene::new(&agent, 1);
     let pid = Pid::from_raw(agent.child.id().cast_signed()).expect("a pid");
-    let joined = || row(&agent, scene.puppets[0].pid());
+    let joined = || agent.row(scene.puppets[0].pid());
     wait_for("it is shown", || joined()["shim"] == "joined");
     let before = joined();
     for _ in 0..3 {

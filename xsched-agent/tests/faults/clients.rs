@@ -75,15 +75,7 @@ fn a_client_killed_at_the_gate_costs_the_others_nothing() {
         let mut victim = low(&agent);
         victim.begin("worker 2000");
         survivor.begin("worker 2000");
-        let waits = |pid: u32| {
-            let snapshot = agent.ask_raw(r#"{"op":"list"}"#);
-            let rows = snapshot["processes"]
-                .as_array()
-                .cloned()
-                .unwrap_or_default();
-            rows.iter()
-                .any(|row| row["pid"] == pid && row["gate"]["state"] == "closed")
-        };
+        let waits = |pid: u32| agent.row(pid)["gate"]["state"] == "closed";
         wait_for("both wait", || waits(victim.pid()) && waits(survivor.pid()));
         drop(victim);
         assert!(
@@ -129,12 +121,7 @@ fn a_client_that_is_always_active_is_not_believed_for_ever() {
 fn a_bomb_of_forks_leaves_nothing_behind() {
     let _machine = crate::alone();
     let agent = Agent::start();
-    let descriptors = || {
-        agent.ask_raw(r#"{"op":"list"}"#);
-        let fds = format!("/proc/{}/fd", agent.child.id());
-        std::fs::read_dir(fds).expect("it runs").count()
-    };
-    let before = descriptors();
+    let before = agent.descriptors();
     let puppets: Vec<Puppet> = (0..4).map(|_| Puppet::start(&agent.run_dir.0)).collect();
     let rounds = times(15, 250);
     std::thread::scope(|scope| {
@@ -148,7 +135,7 @@ fn a_bomb_of_forks_leaves_nothing_behind() {
         }
     });
     wait_for("every descriptor is returned", || {
-        descriptors() <= before + 2
+        agent.descriptors() <= before + 2
     });
     let client = FakeClient::join(&agent.run_dir);
     assert_eq!(client.mode(), GateMode::Open);

@@ -12,15 +12,8 @@ use xsched_common::units::Class;
 
 use crate::common::holder::Holder;
 use crate::common::rival::Rival;
-use crate::common::{Agent, FakeClient, connect, set_class, wait_for};
+use crate::common::{Agent, FakeClient, connect, cpu_ticks, set_class, wait_for};
 use crate::{assert_prompt, is_root, knock, times};
-
-fn descriptors(agent: &Agent) -> usize {
-    // Once it answers it has opened what it needs for itself.
-    agent.ask_raw(r#"{"op":"list"}"#);
-    let fds = format!("/proc/{}/fd", agent.child.id());
-    std::fs::read_dir(fds).expect("it runs").count()
-}
 
 /// Resident memory, KiB.
 fn resident(agent: &Agent) -> u64 {
@@ -43,7 +36,7 @@ fn joining_ten_thousand_times_leaves_nothing_behind() {
             .count()
     };
     join(50);
-    let left = |agent: &Agent| descriptors(agent) <= 40;
+    let left = |agent: &Agent| agent.descriptors() <= 40;
     wait_for("the first have left", || left(&agent));
     let (before, start) = (resident(&agent), Instant::now());
     let n = times(600, 10_000);
@@ -68,7 +61,7 @@ fn joining_ten_thousand_times_leaves_nothing_behind() {
 fn noise_and_half_messages_are_dropped_with_their_descriptors() {
     let _machine = crate::in_company();
     let agent = Agent::start();
-    let before = descriptors(&agent);
+    let before = agent.descriptors();
     let file = std::fs::File::open("/dev/null").expect("opens");
     let fds: Vec<BorrowedFd<'_>> = (0..200).map(|_| file.as_fd()).collect();
     let hello = Hello::new(1).encode();
@@ -86,7 +79,7 @@ fn noise_and_half_messages_are_dropped_with_their_descriptors() {
             SendFlags::NOSIGNAL,
         );
     }
-    wait_for("nothing is kept", || descriptors(&agent) <= before + 2);
+    wait_for("nothing is kept", || agent.descriptors() <= before + 2);
     assert_eq!(
         knock(&agent.run_dir, &Hello::new(1)),
         Some(Verdict::Accepted)
@@ -147,9 +140,9 @@ fn a_flood_of_rings_does_not_starve_the_others() {
     // Both processors are taken by the flood: this is the machine's share
     // for an honest process, not the agent's doing.
     assert_prompt("heard beside a flood", took, Duration::from_millis(60));
-    let ticks = crate::limits::cpu_ticks(agent.child.id());
+    let ticks = cpu_ticks(agent.child.id());
     std::thread::sleep(Duration::from_secs(1));
-    let ticks = crate::limits::cpu_ticks(agent.child.id()) - ticks;
+    let ticks = cpu_ticks(agent.child.id()) - ticks;
     println!("the agent took {ticks}% of a processor beside a flood");
     assert!(ticks < 60, "{ticks}% of a processor");
 }

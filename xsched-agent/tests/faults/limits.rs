@@ -11,16 +11,6 @@ use xsched_common::run_dir::RunDir;
 use crate::common::{Agent, FakeClient, connect, wait_for};
 use crate::{is_root, knock};
 
-/// CPU time of a process, in clock ticks of 10 ms.
-pub fn cpu_ticks(pid: u32) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
-    let fields = stat.rsplit(')').next().expect("a command name");
-    let times = fields.split_ascii_whitespace().skip(11).take(2);
-    times
-        .map(|ticks| ticks.parse::<u64>().expect("a number"))
-        .sum()
-}
-
 fn limit(agent: &Agent, resource: Resource, to: u64) -> Rlimit {
     let pid = Pid::from_raw(agent.child.id().cast_signed()).expect("a pid");
     let new = Rlimit {

@@ -49,14 +49,7 @@ fn a_client_in_a_container_is_known_by_its_number_outside() {
     let arguments = ["--mount", "--pid", "--mount-proc"];
     let mut contained = Rival::spawn(&mut unshared(&arguments, &script, &inner));
     assert_eq!(contained.own_pid, 1, "it is alone in there");
-    let row = || {
-        let snapshot = agent.ask_raw(r#"{"op":"list"}"#);
-        let rows = snapshot["processes"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        rows.first().cloned().unwrap_or_default()
-    };
+    let row = || agent.rows().first().cloned().unwrap_or_default();
     wait_for("its row", || row()["shim"] == "joined");
     let pid = u32::try_from(row()["pid"].as_u64().expect("a number")).expect("a pid");
     let seen = std::fs::read_link(format!("/proc/{pid}/exe")).expect("it runs");
