@@ -214,11 +214,15 @@ fn links(survey: &Survey) -> Check {
 
 fn returns(survey: &Survey) -> Check {
     match survey.returns {
-        Returns::OfWaits => Check::ok(RETURNS, "the ends of waits can be probed"),
+        Returns::OfWaits => Check::ok(
+            RETURNS,
+            "the ends of waits can be probed (record, --probe-returns)",
+        ),
         Returns::Leave => Check::missing(
             RETURNS,
             "on Linux 6.11 to 6.13 probes on returns kill processes under seccomp, so none is set",
-            "no bursts of processes without the shim, no lengths of waits in recordings",
+            "--probe-returns measures no bursts of processes without the shim; recordings have no lengths \
+             of waits",
             "Linux 6.14 or later",
         ),
     }

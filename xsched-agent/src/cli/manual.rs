@@ -34,7 +34,7 @@ const MORE: &[Section<'_>] = &[
         text: "\
 /etc/xsched/xsched.toml          configuration; $XDG_CONFIG_HOME/xsched/xsched.toml for a user's own agent
 /run/xsched/agent.sock           where programs under the shim join
-/run/xsched/api.sock             where tools ask (docs/PROTOCOL.md)
+/run/xsched/api.sock             where tools ask (/usr/share/doc/xsched/PROTOCOL.md)
 /usr/lib/xsched/libxsched_shim.so  the shim, for LD_PRELOAD
 /usr/share/xsched/               alert rules for Prometheus, a dashboard for Grafana",
     },

@@ -49,9 +49,10 @@ Environment:
   XSCHED_RUN_DIR   directory of the agent's sockets (default /run/xsched; for
                    other users $XDG_RUNTIME_DIR/xsched or /tmp/xsched-UID)
   XSCHED_CONFIG    the configuration file (as --config)
+  XSCHED_SHIM      the shim that `run` loads (as its --shim)
   XSCHED_LOG       what the agent logs, as in `info` or `xsched_agent=debug`
 
-Exit codes: 0 done, 1 findings (diagnose, check; record: calls
+Exit codes: 0 done, 1 findings (diagnose, check, config check; record: calls
 lost or none), 2 could not do it"
 )]
 struct Cli {
@@ -89,13 +90,16 @@ enum Command {
     /// Close a process's gates for a while
     ///
     /// The gates of the process and its children close. What is in flight runs to
-    /// its end, and about ten launches a second still trickle through, so that
-    /// nothing hangs for ever. Users may suspend their own processes.
+    /// its end, and about ten launches a second of each process still trickle
+    /// through, up to 60 while its main thread is at the gate, so that nothing
+    /// hangs for ever. Users may suspend their own processes.
     Suspend(hold::SuspendOptions),
     /// End a boost or suspension
     ///
     /// Also ends one that the process inherits from an ancestor, for all whom that
-    /// holds. Without any in force it changes nothing.
+    /// holds. Without any in force it changes nothing. Users cannot end a
+    /// suspension by root or the authorised group, nor a boost that those gave an
+    /// ancestor.
     Resume(hold::ResumeOptions),
     /// Say why a process has its class, weight and target
     ///

@@ -17,6 +17,8 @@ CLASS       with a boost or suspension in force and its remaining time
 WEIGHT      the share within the class
 TERMS FROM  where class and weight come from; `xsched-agent explain` tells all
 SHIM        joined: scheduled; mapped: not joined; absent: runs unscheduled
+BURST       from the first launch after idle until drained; of programs without
+            the shim only where the agent has --probe-returns
 GATE        what it allows now: open, cap N (commands in flight) or closed
 BYPASS      share of launches that do not pass the gate")]
 pub struct Options {

@@ -26,6 +26,10 @@ use super::{print, print_json, say};
 /// calling library. While it records, each call of a recorded process takes
 /// one to four microseconds longer. Needs root; no agent need run.
 ///
+/// Waits carry probes on their returns while it records: a C++ exception that
+/// passes such a wait ends the program, and pthread_cancel skips its
+/// destructors. Do not record programs that do that.
+///
 /// Ctrl-C ends the recording; the file is complete then. Exit code 0: all
 /// calls recorded, 1: some were lost, or there were none, 2: could not record.
 #[derive(clap::Args)]

@@ -36,7 +36,8 @@ pub struct Options {
     /// The P99 of its bursts to reach, as 30ms (mode slo)
     #[arg(long, value_name = "TIME")]
     slo: Option<Target>,
-    /// The shim [default: found beside this program or in /usr/lib/xsched]
+    /// The shim [default: $XSCHED_SHIM, else found beside this program or in
+    /// /usr/lib/xsched]
     #[arg(long, value_name = "FILE")]
     shim: Option<PathBuf>,
     /// The program and its arguments

@@ -2,7 +2,9 @@
 
 use tokio::sync::oneshot;
 use tracing::info;
-use xsched_common::api::{Change, EventKind, Hold as HoldKind, MAX_OVERRIDE_MS, Response, Settled};
+use xsched_common::api::{
+    Change, EventKind, Hold as HoldKind, MAX_OVERRIDE_MS, MIN_OVERRIDE_MS, Response, Settled,
+};
 use xsched_common::units::Nanos;
 
 use super::answer::failure;
@@ -17,9 +19,6 @@ use crate::terms::{Ordered, Refused};
 
 /// The longest target that is one.
 const MAX_TARGET: Nanos = Nanos::from_secs(3600);
-
-/// The shortest boost or suspension, ms: a shorter one is a slip of units.
-const MIN_HOLD_MS: u64 = 10;
 
 /// What is wanted of one process, said in the log whatever comes of it.
 struct Wish<'a> {
@@ -75,10 +74,10 @@ pub(super) async fn hold(
     duration_ms: u64,
     served: &Served,
 ) -> Response {
-    if !(MIN_HOLD_MS..=MAX_OVERRIDE_MS).contains(&duration_ms) {
+    if !(MIN_OVERRIDE_MS..=MAX_OVERRIDE_MS).contains(&duration_ms) {
         return failure(
             "bad_value",
-            format!("a time from {MIN_HOLD_MS} ms to 1 hour ({MAX_OVERRIDE_MS} ms)"),
+            format!("a time from {MIN_OVERRIDE_MS} ms to 1 hour ({MAX_OVERRIDE_MS} ms)"),
         );
     }
     let duration = Nanos::from_millis(duration_ms);

@@ -18,7 +18,7 @@ pub use history::{History, HistoryPoint};
 pub use mode::{SharingMode, UnknownMode};
 pub use request::{
     Change, ChangeWay, Diagnosis, ExplainStep, Explanation, Failure, Hello, MAX_OBSERVATION_MS,
-    MAX_OVERRIDE_MS, ModeSet, Reloaded, Request, Response, Settled,
+    MAX_OVERRIDE_MS, MIN_OVERRIDE_MS, ModeSet, Reloaded, Request, Response, Settled,
 };
 pub use snapshot::{
     AgentInfo, ApiRow, BpfState, CallerRow, ClassRow, ControlInfo, DeviceRow, EventKind, EventRow,

@@ -32,7 +32,7 @@ pub enum Request {
     Boost {
         /// The process, in the agent's pid namespace.
         pid: u32,
-        /// How long, at most [`MAX_OVERRIDE_MS`].
+        /// How long, from [`MIN_OVERRIDE_MS`] to [`MAX_OVERRIDE_MS`].
         duration_ms: u64,
     },
     /// Closes a process's gates for a while; what is at a closed gate still
@@ -40,7 +40,8 @@ pub enum Request {
     Suspend {
         /// The process, in the agent's pid namespace.
         pid: u32,
-        /// When it ends by itself, at most [`MAX_OVERRIDE_MS`].
+        /// When it ends by itself, from [`MIN_OVERRIDE_MS`] to
+        /// [`MAX_OVERRIDE_MS`].
         timeout_ms: u64,
     },
     /// Ends a boost or a suspension.
@@ -113,6 +114,9 @@ impl ChangeWay {
         *self == ChangeWay::Set
     }
 }
+
+/// The shortest boost or suspension, ms: a shorter one is a slip of units.
+pub const MIN_OVERRIDE_MS: u64 = 10;
 
 /// The longest boost or suspension, ms: an hour.
 pub const MAX_OVERRIDE_MS: u64 = 3_600_000;
@@ -204,7 +208,9 @@ pub struct Settled {
 pub struct Explanation {
     /// The terms in force.
     pub settled: Settled,
-    /// What was considered, strongest first; the first with `applied` won.
+    /// What was considered, strongest first: of each of class, weight and
+    /// target the first that gives one is in force, so several can be
+    /// `applied`.
     pub steps: Vec<ExplainStep>,
 }
 

@@ -280,11 +280,12 @@ pub struct ProcessRow {
     /// Share of launches in the window on the default stream.
     pub default_stream_ratio: Option<f64>,
     /// First launch after idle until drained. For a joined process from its
-    /// page, complete. For others as its threads see it, by probes: from a
-    /// thread's first launch after idle to the return of the wait or copy
-    /// that ends it; only those that lie whole in a time in which probes were
-    /// in place ([`ProcessRow::sampling`]), so long ones are seen less often;
-    /// null if none was.
+    /// page, complete. For others only where the agent runs with
+    /// `--probe-returns` (else null), and as its threads see it, by probes:
+    /// from a thread's first launch after idle to the return of the wait or
+    /// copy that ends it; only those that lie whole in a time in which probes
+    /// were in place ([`ProcessRow::sampling`]), so long ones are seen less
+    /// often; null if none was.
     pub burst: Option<Latency>,
     /// Bursts in the window by length, shortest first, four buckets to a power
     /// of two; empty ones are left out.
@@ -407,7 +408,7 @@ pub struct GateRow {
     pub state: GateState,
     /// The cap, when capped.
     pub cap: Option<u16>,
-    /// Why, for people: "high (pid 17) is active".
+    /// Why, for people: "high (pid 17) has work".
     pub reason: String,
     /// Threads waiting.
     pub waiting: u32,

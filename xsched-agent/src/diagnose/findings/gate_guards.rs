@@ -26,7 +26,8 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
     let fired: Vec<(u64, &str, String)> = [
         (
             guards.trickle,
-            "trickle: the gate was closed for 100 ms (16 ms for the main thread)",
+            "trickle: the gate was closed for 100 ms (the main thread: 16 ms, or 32 kernel times if those \
+             are longer)",
             format!(
                 "trickle: classes above it are never idle; to see why it is below them: \
                  xsched-agent explain --pid {pid}; to raise it: xsched-agent set --pid {pid} --class \
@@ -35,7 +36,7 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
         ),
         (
             guards.stall,
-            "stall: nothing completed for 20 ms or four kernel times",
+            "stall: nothing completed for 20 ms, or four kernel times if those are longer, or 5 s",
             "stall: a kernel waits for another launch of its process, or is longer than the agent \
              knows"
                 .into(),
