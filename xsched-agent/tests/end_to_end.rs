@@ -373,7 +373,7 @@ fn copy_for_all(machine: &Machine) -> PathBuf {
     }
     let copy = dir.join("xsched-agent");
     if !copy.exists() {
-        std::fs::copy(env!("CARGO_BIN_EXE_xsched-agent"), &copy).expect("copies");
+        common::copy_program(env!("CARGO_BIN_EXE_xsched-agent"), &copy);
     }
     copy
 }

@@ -69,7 +69,7 @@ impl Machine {
         mode(&self.dir.path().join("hip"), 0o755);
         mode(&bin, 0o777);
         let agent = bin.join("xsched-agent");
-        std::fs::copy(env!("CARGO_BIN_EXE_xsched-agent"), &agent).expect("copied");
+        common::copy_program(env!("CARGO_BIN_EXE_xsched-agent"), &agent);
         mode(&agent, 0o755);
         agent
     }

@@ -185,18 +185,7 @@ fn shown(effective: &Effective) -> String {
         text += &format!("\n[device.\"{address}\"]\n{}", sharing_shown(device));
     }
     text += "\n[passthrough]\n";
-    let EffectivePassthrough {
-        libraries,
-        gate_only_libraries,
-        apis,
-        gate_only_apis,
-    } = passthrough;
-    for (key, names) in [
-        ("libraries", libraries),
-        ("gate_only_libraries", gate_only_libraries),
-        ("apis", apis),
-        ("gate_only_apis", gate_only_apis),
-    ] {
+    for (key, names) in lists(passthrough) {
         text += &format!("{key} = {names:?}\n");
     }
     for rule in rules {
@@ -207,8 +196,32 @@ fn shown(effective: &Effective) -> String {
             rule.conditions,
             terms(&rule.terms)
         );
+        if let Some(passthrough) = &rule.passthrough {
+            let given = lists(passthrough).filter(|(_, names)| !names.is_empty());
+            let given: Vec<String> = given
+                .map(|(key, names)| format!("{key} = {names:?}"))
+                .collect();
+            text += &format!("passthrough = {{ {} }}\n", given.join(", "));
+        }
     }
     text
+}
+
+/// Its keys in the file.
+fn lists(passthrough: &EffectivePassthrough) -> impl Iterator<Item = (&'static str, &[String])> {
+    let EffectivePassthrough {
+        libraries,
+        gate_only_libraries,
+        apis,
+        gate_only_apis,
+    } = passthrough;
+    [
+        ("libraries", libraries.as_slice()),
+        ("gate_only_libraries", gate_only_libraries),
+        ("apis", apis),
+        ("gate_only_apis", gate_only_apis),
+    ]
+    .into_iter()
 }
 
 fn terms(terms: &EffectiveTerms) -> String {
@@ -287,6 +300,9 @@ mod tests {
             config::EXAMPLE,
             "[sharing]\nlinger = \"1ms 5us\"\n",
             "[agent]\nprobe_returns = true\nmetrics = \"[::1]:9464\"\nmetrics_processes = 3\n",
+            "[[rule]]\nname = \"a\"\nmatch = { user = 0 }\n\
+             passthrough = { libraries = [\"librocfft\"], gate_only_apis = [\"hipLaunchKernel\"] }\n\
+             [[rule]]\nname = \"b\"\nmatch = { user = 1 }\npassthrough = {}\n",
             "[passthrough]\ngate_only_libraries = [\"libtorch\"]\napis = [\"hipMemsetAsync\"]\n",
         ] {
             let (first, again) = (load(text), load(&shown(&load(text))));

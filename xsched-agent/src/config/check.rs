@@ -209,6 +209,7 @@ fn convert_rule(
         weight,
         p99_ms,
         p99,
+        passthrough,
     } = rule.get_ref();
     if name.get_ref().trim().is_empty() || name.get_ref().chars().any(char::is_control) {
         problems.error(name.span(), "a rule needs a name of visible characters");
@@ -219,10 +220,13 @@ fn convert_rule(
         weight: *weight,
         slo_p99,
     };
-    if terms.is_empty() && !problems.has_errors() {
+    let passthrough = passthrough
+        .as_ref()
+        .map(|given| Arc::new(convert_passthrough(given, problems)));
+    if terms.is_empty() && passthrough.is_none() && !problems.has_errors() {
         problems.error(
             span.clone(),
-            "this rule gives nothing: add class, weight or p99_ms",
+            "this rule gives nothing: add class, weight, p99_ms or passthrough",
         );
     }
     let conditions = convert_conditions(written.get_ref(), &written.span(), problems);
@@ -248,6 +252,7 @@ fn convert_rule(
         line: place(text, span.start).0,
         conditions,
         terms,
+        passthrough,
     })
 }
 

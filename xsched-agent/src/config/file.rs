@@ -154,6 +154,10 @@ pub struct Rule {
     #[serde(default)]
     #[schemars(with = "Time")]
     pub p99: Option<Spanned<Time>>,
+    /// Work of these processes that no gate holds back, in place of [passthrough]; {} gates everything.
+    #[serde(default)]
+    #[schemars(with = "Passthrough")]
+    pub passthrough: Option<Spanned<Passthrough>>,
 }
 
 /// When a rule applies.

@@ -267,6 +267,8 @@ pub struct EffectiveRule {
     /// What it gives.
     #[serde(flatten)]
     pub terms: EffectiveTerms,
+    /// In place of [`Effective::passthrough`].
+    pub passthrough: Option<EffectivePassthrough>,
 }
 
 impl Config {
@@ -312,6 +314,7 @@ impl Config {
                         weight: rule.terms.weight.map(|weight| weight.get()),
                         slo_p99_ns: rule.terms.slo_p99.map(|p99| p99.0),
                     },
+                    passthrough: rule.passthrough.as_deref().map(EffectivePassthrough::of),
                 })
                 .collect(),
         }

@@ -10,6 +10,7 @@ use xsched_common::gate::{GateMode, GateWord};
 use xsched_common::page::{Activity, ControlPage, Edges, MAX_DEVICES, StatusPage};
 use xsched_common::units::{Class, DeviceIndex, Nanos, PciAddress, Weight};
 
+use super::Passthrough;
 use super::pages::SharedPage;
 use super::rate::Meter;
 use crate::policy::{
@@ -205,6 +206,8 @@ pub(super) struct Client {
     pub uid: u32,
     /// What its shim understands.
     pub abi: Abi,
+    /// What it is told in place of what every client is.
+    pub passthrough: Option<std::sync::Arc<Passthrough>>,
     /// How often it has rung lately.
     pub rings: Meter,
     tracked: [Tracked; MAX_DEVICES],
@@ -263,6 +266,7 @@ impl Client {
             pidfd,
             uid,
             abi,
+            passthrough: None,
             rings: Meter::default(),
             tracked: [UNSEEN; MAX_DEVICES],
             window: None,

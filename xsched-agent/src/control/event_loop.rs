@@ -459,7 +459,8 @@ impl EventLoop {
                 }
                 Command::Configure(settings) => self.parts.settings = settings,
                 Command::Passthrough(passthrough) => {
-                    for client in self.clients.values() {
+                    let common = |client: &&Client| client.passthrough.is_none();
+                    for client in self.clients.values().filter(common) {
                         passthrough.write_to(&client.shared.control, client.abi);
                     }
                     self.parts.passthrough = passthrough;
@@ -468,15 +469,23 @@ impl EventLoop {
         }
     }
 
-    fn settle(&self, settlements: &[Settlement]) {
+    fn settle(&mut self, settlements: &[Settlement]) {
         let by_process: HashMap<ProcessId, &Settlement> = settlements
             .iter()
             .map(|settlement| (settlement.process, settlement))
             .collect();
-        for client in self.clients.values() {
-            if let Some(settlement) = by_process.get(&client.shared.process) {
-                client.shared.set_terms(settlement.terms);
-                client.shared.set_hold(settlement.hold);
+        for client in self.clients.values_mut() {
+            let Some(settlement) = by_process.get(&client.shared.process) else {
+                continue;
+            };
+            client.shared.set_terms(settlement.terms);
+            client.shared.set_hold(settlement.hold);
+            if client.passthrough != settlement.passthrough {
+                client.passthrough = settlement.passthrough.clone();
+                let passthrough = client.passthrough.as_deref();
+                passthrough
+                    .unwrap_or(&self.parts.passthrough)
+                    .write_to(&client.shared.control, client.abi);
             }
         }
     }

@@ -19,6 +19,7 @@ mod scheduling;
 mod token;
 mod vitals;
 
+use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -104,12 +105,12 @@ pub(crate) enum Command {
     },
     /// Shares devices by these settings from the next round on.
     Configure(Settings),
-    /// Tells every client of these libraries.
+    /// Tells every client of these libraries that has none of its own.
     Passthrough(Passthrough),
 }
 
 /// The terms of one process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settlement {
     /// Which; one that has not joined is not concerned.
     pub process: ProcessId,
@@ -117,9 +118,11 @@ pub struct Settlement {
     pub terms: Terms,
     /// A boost or suspension in place of the one before.
     pub hold: Option<Hold>,
+    /// In place of what every client is told.
+    pub passthrough: Option<Arc<Passthrough>>,
 }
 
-/// Which work no gate holds back, as every client is told.
+/// Which work no gate holds back, as every client is told, or those of a rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Passthrough {
     libraries: NameList,
@@ -178,6 +181,11 @@ impl Passthrough {
         &self.apis
     }
 
+    /// Whether all is gated that can be.
+    pub fn is_empty(&self) -> bool {
+        *self == Passthrough::default()
+    }
+
     /// Tells a shim of version `abi`. One that would take a list for its
     /// contrary gets none, and gates everything.
     fn write_to(&self, page: &ControlPage, abi: Abi) {
@@ -192,6 +200,28 @@ impl Passthrough {
         debug_assert!(written.is_ok(), "checked when it was made");
         let written = page.scope.set_apis(apis.meaning, &apis.names);
         debug_assert!(written.is_ok(), "checked when it was made");
+    }
+}
+
+impl fmt::Display for Passthrough {
+    /// For people: `libraries librocfft pass; only functions hipLaunchKernel
+    /// are gated`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Passthrough { libraries, apis } = self;
+        let part = |what: &str, list: &NameList| {
+            let names = list.names.join(", ");
+            match list.meaning {
+                ListMeaning::Passes if list.names.is_empty() => None,
+                ListMeaning::Passes => Some(format!("{what} {names} pass")),
+                ListMeaning::OnlyGated => Some(format!("only {what} {names} are gated")),
+            }
+        };
+        let parts = [part("libraries", libraries), part("functions", apis)];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        match parts.is_empty() {
+            true => f.write_str("everything is gated"),
+            false => f.write_str(&parts.join("; ")),
+        }
     }
 }
 
@@ -253,7 +283,8 @@ impl ControlHandle {
         self.ring();
     }
 
-    /// Tells every client of these libraries in place of those before.
+    /// Tells every client that has no list of its own of these libraries in
+    /// place of those before.
     pub fn pass_through(&self, passthrough: Passthrough) {
         // As above.
         let _ = self.commands.send(Command::Passthrough(passthrough));

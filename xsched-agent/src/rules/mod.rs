@@ -9,6 +9,7 @@ mod facts;
 mod pattern;
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use xsched_common::units::{Class, Nanos, Weight};
@@ -16,6 +17,8 @@ use xsched_common::units::{Class, Nanos, Weight};
 pub use conditions::{Account, Conditions, Verdict};
 pub use facts::{Facts, Reach};
 pub use pattern::{BadPattern, Pattern};
+
+use crate::control::Passthrough;
 
 /// Terms that one source gives; what is `None` is left to weaker sources.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +81,9 @@ pub struct Rule {
     pub conditions: Conditions,
     /// What it gives.
     pub terms: TermsPatch,
+    /// Which work of its processes is not gated, in place of the file's own
+    /// list.
+    pub passthrough: Option<Arc<Passthrough>>,
 }
 
 /// What the rules say of a process.

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::control::Passthrough;
 use crate::policy::{Hold, Terms};
 use crate::process::ProcessId;
 
@@ -17,6 +18,8 @@ pub struct Standing {
     pub from: Arc<str>,
     /// A boost or suspension, perhaps over by now.
     pub hold: Option<Hold>,
+    /// Which work is not gated, where a rule says so.
+    pub passthrough: Option<Arc<Passthrough>>,
 }
 
 /// All of them.

@@ -6,7 +6,7 @@ use xsched_common::api::{ChangeWay, ExplainStep, Explanation, Hold as HoldKind, 
 
 use super::given::Given;
 use super::keeper::HoldGiven;
-use super::resolve::{Judged, Link, Source, SourceKind, resolve, sources};
+use super::resolve::{Judged, Link, Source, SourceKind, passthrough, resolve, sources};
 use crate::config::Config;
 use crate::process::ProcessId;
 use crate::rules::{Facts, Rule, TermsPatch, Verdict};
@@ -86,6 +86,7 @@ impl Explained {
                 }),
         );
         steps.push(self.default_step(&counted));
+        steps.push(self.passthrough_step(&links));
         Explanation {
             settled: self.settled,
             steps,
@@ -159,6 +160,9 @@ impl Explained {
             let is_it = applied_name.as_deref() == Some(rule.name.as_str());
             let verdict = rule.conditions.judge(facts);
             let because = match (&verdict, &earlier) {
+                (Verdict::Holds(met), None) if is_it && rule.terms.is_empty() => {
+                    format!("matches ({met}); it gives passthrough alone")
+                }
                 (Verdict::Holds(met), None) if is_it && new.is_empty() => {
                     format!("matches ({met}), but all it gives is given above")
                 }
@@ -213,6 +217,21 @@ impl Explained {
             } else {
                 left.to_string()
             },
+        }
+    }
+
+    fn passthrough_step(&self, links: &[Link<'_>]) -> ExplainStep {
+        let (source, passthrough) = match passthrough(links) {
+            Some((source, passthrough)) => (
+                format!("passthrough: {}", source.label()),
+                passthrough.as_ref(),
+            ),
+            None => ("passthrough".to_owned(), &self.config.passthrough),
+        };
+        ExplainStep {
+            source,
+            applied: !passthrough.is_empty(),
+            because: passthrough.to_string(),
         }
     }
 }

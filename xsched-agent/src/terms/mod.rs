@@ -107,6 +107,7 @@ fn judge(process: ProcessId, rules: &[Rule], facts: &Facts) -> Judged {
             name: rule.name.as_str().into(),
             line: rule.line,
             terms: rule.terms,
+            passthrough: rule.passthrough.clone(),
         }),
     };
     // After the reading: it may have met another process.
@@ -307,6 +308,7 @@ mod tests {
                 class: Some(Class::Low),
                 ..TermsPatch::default()
             },
+            passthrough: None,
         };
         let judged = |process: ProcessId| {
             let facts = Facts::of(process.pid, Reach::Memory);

@@ -11,6 +11,7 @@ use xsched_common::api::ChangeWay;
 use xsched_common::units::Nanos;
 
 use super::given::Given;
+use crate::control::Passthrough;
 use crate::policy::Terms;
 use crate::process::ProcessId;
 use crate::rules::TermsPatch;
@@ -36,6 +37,8 @@ pub struct RuleApplied {
     pub line: usize,
     /// What it gives.
     pub terms: TermsPatch,
+    /// Which work is not gated, if it says so.
+    pub passthrough: Option<Arc<Passthrough>>,
 }
 
 /// A process or one of its ancestors, and what was said about it.
@@ -58,6 +61,8 @@ pub struct Resolved {
     pub ceiling: Terms,
     /// Where they come from, for people.
     pub from: String,
+    /// By the nearest rule that says so; else the file's own list holds.
+    pub passthrough: Option<Arc<Passthrough>>,
 }
 
 /// What a source is, and what it gives.
@@ -168,7 +173,25 @@ pub fn resolve(lineage: &[Link<'_>], uid: Option<u32>, defaults: Terms) -> Resol
         terms,
         ceiling,
         from,
+        passthrough: passthrough(lineage).map(|(_, passthrough)| passthrough.clone()),
     }
+}
+
+/// Which work of a process is not gated, and by which rule of whom: the
+/// nearest that says so.
+pub fn passthrough<'a>(lineage: &'a [Link<'a>]) -> Option<(Source<'a>, &'a Arc<Passthrough>)> {
+    lineage.iter().enumerate().find_map(|(generation, link)| {
+        let Judged::Rule(rule) = link.judged else {
+            return None;
+        };
+        let source = Source {
+            generation,
+            process: link.process,
+            kind: SourceKind::Rule(rule),
+            terms: rule.terms,
+        };
+        Some((source, rule.passthrough.as_ref()?))
+    })
 }
 
 /// What the user who runs the process took from it or its ancestors.
@@ -185,6 +208,7 @@ fn lowered(lineage: &[Link<'_>], uid: Option<u32>) -> TermsPatch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::NameList;
     use crate::terms::given::Right;
     use proptest::prelude::*;
     use xsched_common::units::{Class, Weight};
@@ -219,7 +243,30 @@ mod tests {
             name: name.into(),
             line: 1,
             terms,
+            passthrough: None,
         })
+    }
+
+    #[test]
+    fn the_nearest_rule_that_names_work_lets_it_pass() {
+        let passing = |name: &str| {
+            let names = NameList::passing(vec![name.to_owned()]);
+            let passing = Passthrough::new(names, NameList::default());
+            Some(Arc::new(passing.expect("fits")))
+        };
+        let with = |passthrough| {
+            Judged::Rule(RuleApplied {
+                name: "r".into(),
+                line: 1,
+                terms: TermsPatch::default(),
+                passthrough,
+            })
+        };
+        let (silent, fft, rand) = (with(None), with(passing("fft")), with(passing("rand")));
+        let resolved = of(&[(None, &silent), (None, &fft), (None, &rand)]);
+        assert_eq!(resolved.passthrough, passing("fft"));
+        assert_eq!(resolved.from, "default", "it is no term");
+        assert_eq!(of(&[(None, &silent)]).passthrough, None);
     }
 
     fn of(links: &[(Option<&Given>, &Judged)]) -> Resolved {

@@ -10,6 +10,7 @@ pub mod rival;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,16 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// The built `xsched-agent`.
 pub fn agent_command() -> Command {
     Command::new(env!("CARGO_BIN_EXE_xsched-agent"))
+}
+
+/// Copies a program that is to be run. Not by this process: a child that
+/// another test's thread forks meanwhile would hold the copy open for writing
+/// until it executes, and execve fails for as long (ETXTBSY).
+pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    let mut copy = Command::new("cp");
+    copy.arg(from.as_ref()).arg(to.as_ref());
+    let copied = copy.status().expect("cp runs");
+    assert!(copied.success(), "{}", from.as_ref().display());
 }
 
 /// Whether tests that need BPF are left out, which is said.

@@ -113,7 +113,7 @@ fn a_set_user_id_program_is_not_preloaded_into() {
     }
     let set = fixtures();
     let file = set.path("raised");
-    std::fs::copy(set.path("program"), &file).expect("writable");
+    crate::common::copy_program(set.path("program"), &file);
     std::os::unix::fs::chown(&file, Some(65_534), None).expect("root may");
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o4755)).expect("root may");
     set.open_to_all();

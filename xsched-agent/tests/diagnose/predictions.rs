@@ -206,7 +206,7 @@ fn programs_that_nothing_can_be_preloaded_into() {
     let report = predicted(&program("static", &["libxsched_shim.so"], &[]));
     only(&report, "static-binary", Severity::Error);
     use std::os::unix::fs::PermissionsExt as _;
-    std::fs::copy(set.path("program"), set.path("setgid")).expect("writable");
+    crate::common::copy_program(set.path("program"), set.path("setgid"));
     let raised = std::fs::Permissions::from_mode(0o2755);
     std::fs::set_permissions(set.path("setgid"), raised).expect("ours");
     let report = predicted(&program("setgid", &["libxsched_shim.so"], &[]));

@@ -108,7 +108,7 @@ fn who_runs_it_is_who_asks() {
     let client = FakeClient::join(&agent.run_dir);
     let me = std::process::id();
     let copy = agent.dir.path().join("xsched-agent");
-    std::fs::copy(env!("CARGO_BIN_EXE_xsched-agent"), &copy).expect("copies");
+    crate::common::copy_program(env!("CARGO_BIN_EXE_xsched-agent"), &copy);
     use std::os::unix::fs::PermissionsExt as _;
     for open in [agent.dir.path(), &agent.run_dir.0] {
         std::fs::set_permissions(open, std::fs::Permissions::from_mode(0o755)).expect("opens");

@@ -6,7 +6,7 @@ use serde_json::Value;
 use xsched_common::units::Class;
 
 use crate::common::{Agent, FakeClient, agent_command, wait_for};
-use crate::fixture::{Configured, Idle};
+use crate::fixture::{Configured, Idle, step};
 
 #[test]
 fn a_joined_process_follows_the_file_and_a_bad_one_changes_nothing() {
@@ -96,6 +96,38 @@ fn environment_and_reload_reach_modes_and_passthrough() {
     );
     let bad = configured.ask_any(r#"{"op":"set_mode","device":"device 0","mode":"off"}"#);
     assert_eq!(bad["code"], "bad_value");
+}
+
+/// A rule's own list is in place of the file's, for its processes and their
+/// children only.
+#[test]
+fn a_rule_s_passthrough_is_over_the_file_s() {
+    let common = "[passthrough]\nlibraries = [\"librocfft\"]\n";
+    let own = "[[rule]]\nname = \"me\"\nmatch = { exe = \"terms-*\" }\n\
+               passthrough = { libraries = [\"librocrand\"] }\n";
+    let configured = Configured::start(&format!("{common}{own}"));
+    let client = FakeClient::join(&configured.agent.run_dir);
+    let passes = || {
+        let list = &client.control().passthrough;
+        ["librocfft.so.0", "librocrand.so.1"].map(|library| list.passes(library.as_bytes()))
+    };
+    wait_for("its own list", || passes() == [false, true]);
+    let me = std::process::id();
+    let explained = configured.explain(me);
+    let because = &step(&explained, "passthrough: rule \"me\"")["because"];
+    assert_eq!(because, "libraries librocrand pass");
+    let child = Idle::start("1");
+    let inherited = format!("passthrough: inherited from {me} (rule \"me\")");
+    let explained = configured.explain(child.pid());
+    assert_eq!(step(&explained, &inherited)["applied"], true);
+
+    // The file's list changes, and its own does not.
+    configured.write(&format!("[passthrough]\nlibraries = []\n{own}"));
+    configured.ask(r#"{"op":"reload"}"#);
+    assert_eq!(passes(), [false, true]);
+    configured.write(common);
+    configured.ask(r#"{"op":"reload"}"#);
+    assert_eq!(passes(), [true, false], "the file's again");
 }
 
 #[test]

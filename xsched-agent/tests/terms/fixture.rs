@@ -43,6 +43,15 @@ impl Drop for Orphan {
     }
 }
 
+/// Waits until a process has executed its program: until then it is judged as
+/// whoever started it.
+pub fn wait_until_it_is(pid: u32, command: &str) {
+    wait_for(&format!("process {pid} is {command}"), || {
+        let comm = std::fs::read_to_string(format!("/proc/{pid}/comm"));
+        comm.is_ok_and(|comm| comm.trim() == command)
+    });
+}
+
 /// An agent with a file of its own.
 pub struct Configured {
     pub agent: Agent,

@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use xsched_common::units::{Class, Nanos};
 
-use crate::common::{agent_command, wait_for};
-use crate::fixture::{Configured, Idle, Orphan, applied, step};
+use crate::common::agent_command;
+use crate::fixture::{Configured, Idle, Orphan, applied, step, wait_until_it_is};
 
 const BY_ARGUMENT: &str = r#"
 [[rule]]
@@ -119,10 +119,7 @@ fn run_gives_terms_to_the_program_that_it_becomes() {
     );
     // It is judged as `run` until it has become the program and joins anew,
     // is reloaded, or, as here, is first looked at.
-    wait_for("it is sleep", || {
-        let comm = std::fs::read_to_string(format!("/proc/{}/comm", plain.pid()));
-        comm.is_ok_and(|comm| comm.trim() == "sleep")
-    });
+    wait_until_it_is(plain.pid(), "sleep");
     let source = configured.wait_for_class(plain.pid(), Class::Low);
     assert!(source.starts_with("rule \"first\""), "{source}");
 }
@@ -149,6 +146,9 @@ fn children_inherit_until_a_rule_names_them() {
             .collect()
     };
     let _children: Vec<Orphan> = pids.iter().copied().map(Orphan).collect();
+    for child in &pids {
+        wait_until_it_is(*child, "sleep");
+    }
     let shell = parent.pid();
     let source = configured.wait_for_class(pids[0], Class::Low);
     assert_eq!(source, format!("inherited from {shell} (rule \"shells\")"));

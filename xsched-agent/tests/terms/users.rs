@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use crate::common::{Agent, agent_command, wait_for};
+use crate::common::{Agent, agent_command, copy_program, wait_for};
 use crate::fixture::{Configured, Idle, Orphan};
 
 /// A user other than root, in these groups besides its own.
@@ -24,7 +24,7 @@ impl User<'_> {
         // The build folder may be closed to others.
         let copy = self.agent.dir.path().join("xsched-agent");
         if !copy.exists() {
-            std::fs::copy(agent_command().get_program(), &copy).expect("copies");
+            copy_program(agent_command().get_program(), &copy);
         }
         let id = NOBODY.to_string();
         let mut command = Command::new("setpriv");

@@ -68,6 +68,27 @@ fn the_example_is_valid_and_shows_the_defaults() {
 }
 
 #[test]
+fn a_rule_may_have_a_passthrough_of_its_own() {
+    let rule = |given: &str| {
+        format!("[[rule]]\nname = \"a\"\nmatch = {{ user = 0 }}\npassthrough = {given}\n")
+    };
+    let own = |text: &str| good(text).rules[0].passthrough.clone();
+    let shown = |given: &str| own(&rule(given)).expect("its own").to_string();
+    assert_eq!(shown("{}"), "everything is gated");
+    assert_eq!(
+        shown("{ libraries = [\"libfoo\"], gate_only_apis = [\"hipLaunchKernel\"] }"),
+        "libraries libfoo pass; only functions hipLaunchKernel are gated"
+    );
+    let without = "[[rule]]\nname = \"a\"\nmatch = { user = 0 }\nweight = 1\n";
+    assert!(own(without).is_none());
+    let bad = errors(&rule("{ apis = [\"hipLaunchKernal\"] }"));
+    assert!(
+        bad[0].contains("did you mean `hipLaunchKernel`?"),
+        "{bad:?}"
+    );
+}
+
+#[test]
 fn the_agent_s_own_keys_are_checked() {
     let agent = good(
         "[agent]\nobserve = true\nprobe_returns = true\nmetrics = \"0.0.0.0:9999\"\n\

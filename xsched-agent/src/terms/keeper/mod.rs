@@ -227,13 +227,14 @@ impl Keeper {
         // Its new page has the defaults, even if nothing has changed.
         if let Some(known) = self.known.get_mut(&process) {
             known.clients += 1;
-            let Standing { terms, from, hold } = &known.standing;
-            debug!("process {process}: class {} ({from})", terms.class);
-            self.outbox.settlements.push(Settlement {
-                process,
-                terms: *terms,
-                hold: *hold,
-            });
+            let standing = &known.standing;
+            debug!(
+                "process {process}: class {} ({})",
+                standing.terms.class, standing.from
+            );
+            self.outbox
+                .settlements
+                .push(settlement(process, &known.standing));
         }
     }
 
@@ -269,6 +270,7 @@ impl Keeper {
             terms: self.config.defaults,
             from: Arc::from(""),
             hold: None,
+            passthrough: None,
         }
     }
 
@@ -316,21 +318,18 @@ impl Keeper {
             terms: resolved.terms,
             from: Arc::from(resolved.from),
             hold,
+            passthrough: resolved.passthrough,
         };
         if known.standing == standing {
             return;
         }
-        let changed = (known.standing.terms, known.standing.hold) != (standing.terms, hold);
-        if known.clients > 0 && changed {
+        let settled = settlement(process, &standing);
+        if known.clients > 0 && settled != settlement(process, &known.standing) {
             info!(
                 "process {process}: class {}, weight {} ({})",
                 standing.terms.class, standing.terms.weight, standing.from
             );
-            self.outbox.settlements.push(Settlement {
-                process,
-                terms: standing.terms,
-                hold,
-            });
+            self.outbox.settlements.push(settled);
         }
         known.standing = standing.clone();
         self.board.put(process, standing);
@@ -403,5 +402,21 @@ impl Keeper {
                 (self.unsaved, self.cannot_save) = (false, true);
             }
         }
+    }
+}
+
+/// What control must know of a process's standing.
+fn settlement(process: ProcessId, standing: &Standing) -> Settlement {
+    let Standing {
+        terms,
+        from: _,
+        hold,
+        passthrough,
+    } = standing;
+    Settlement {
+        process,
+        terms: *terms,
+        hold: *hold,
+        passthrough: passthrough.clone(),
     }
 }
