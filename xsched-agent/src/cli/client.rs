@@ -169,8 +169,11 @@ fn ask(run_dir: &RunDir, request: &Request) -> Result<Response, ClientError> {
 fn converse(stream: UnixStream, request: &Request) -> io::Result<Response> {
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    send(&stream, request)?;
-    receive(&mut BufReader::new(stream))
+    // Whoever is turned away is told why and hung up on, perhaps before this
+    // is sent: the answer is there all the same.
+    let sent = send(&stream, request);
+    let received = receive(&mut BufReader::new(stream));
+    received.or_else(|e| sent.and(Err(e)))
 }
 
 fn send(mut to: &UnixStream, request: &Request) -> io::Result<()> {
