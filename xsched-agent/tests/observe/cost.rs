@@ -7,7 +7,7 @@ use xsched_agent::observe::{Plan, Scope, Watched};
 use xsched_agent::record::Recorder;
 use xsched_common::bpf::{Drop as Reason, KEYS_PER_PROCESS, OTHER_KEYS_PER_PROCESS};
 
-use crate::fixture::{Api, Fixture, Preload, bpf_or_left_out, observe};
+use crate::fixture::{Api, Fixture, Preload, bpf_or_left_out, observe, until};
 use crate::{STREAM, total_of, watch_everything};
 
 /// Two processes on one image: the one that is not watched runs without a
@@ -24,18 +24,19 @@ fn a_spared_process_pays_nothing_beside_a_watched_one() {
     );
     let mut observer = observe(watch_everything());
     observer.watch(Watched::AllBut(HashSet::from([spared.pid()])));
-    // The fastest: whatever else runs on the machine only adds.
-    let runs = 0..7;
-    let costs = runs.map(|_| {
-        let with = watched.call('a', Api::ModuleLaunch, STREAM, 20_000);
-        (with, spared.call('a', Api::ModuleLaunch, STREAM, 20_000))
+    // The fastest: whatever else runs on the machine only adds. Observers of
+    // other tests may watch both, and go again.
+    let (mut with, mut without, mut calls) = (u64::MAX, u64::MAX, 0);
+    until("what is spared costs a fifth at most", || {
+        with = with.min(watched.call('a', Api::ModuleLaunch, STREAM, 20_000));
+        without = without.min(spared.call('a', Api::ModuleLaunch, STREAM, 20_000));
+        calls += 20_000;
+        eprintln!("{with} ns a call watched, {without} ns spared");
+        calls >= 140_000 && without * 5 < with
     });
-    let (with, without) = costs.fold((u64::MAX, u64::MAX), |(a, b), (c, d)| (a.min(c), b.min(d)));
-    eprintln!("{with} ns a call watched, {without} ns spared");
-    assert!(without * 5 < with, "{without} ns spared, {with} ns watched");
     let sample = observer.sample().expect("sample");
     assert_eq!(total_of(&sample, spared.pid()), 0);
-    assert_eq!(total_of(&sample, watched.pid()), 140_000);
+    assert_eq!(total_of(&sample, watched.pid()), calls);
     // The other way round, and then nobody.
     observer.watch(Watched::Only(HashSet::from([spared.pid()])));
     spared.call('a', Api::Launch, 0, 5);
@@ -44,7 +45,7 @@ fn a_spared_process_pays_nothing_beside_a_watched_one() {
     spared.call('a', Api::Launch, 0, 7);
     let sample = observer.sample().expect("sample");
     assert_eq!(total_of(&sample, spared.pid()), 5);
-    assert_eq!(total_of(&sample, watched.pid()), 140_000);
+    assert_eq!(total_of(&sample, watched.pid()), calls);
 }
 
 #[test]

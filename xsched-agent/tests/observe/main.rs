@@ -13,7 +13,7 @@ mod sites;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use fixture::{Api, Fixture, Overlay, Preload, bpf_or_left_out, look, observe};
+use fixture::{Api, Fixture, Overlay, Preload, bpf_or_left_out, look, observe, until};
 use xsched_agent::observe::{
     CallCount, ImageKind, LinkKind, ObjectKind, Plan, ProbeSet, Sample, Scope,
 };
@@ -405,7 +405,12 @@ fn the_price_of_a_probe_follows_the_first_instruction() {
         ("push", Api::ModuleLaunch),
         ("nop5; jmp, probed at the jmp", Api::ExtLaunch),
     ];
-    let bare = entries.map(|(_, api)| cost(api));
+    // Observers of other tests may probe it as well, and go again.
+    let mut bare = [u64::MAX; 3];
+    until("nobody probes it", || {
+        bare = entries.map(|(_, api)| cost(api));
+        bare.iter().all(|&ns| ns < 500)
+    });
     let observer = observe(watch_everything());
     let probed = entries.map(|(_, api)| cost(api));
     drop(observer);
