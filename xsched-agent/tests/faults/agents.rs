@@ -11,12 +11,17 @@ use crate::common::{Agent, FakeClient, set_class, wait_for};
 use crate::shim::puppet::Puppet;
 use crate::{assert_prompt, times};
 
-/// When the last waiter of a dead agent runs free, at the latest.
-const FREE: Duration = Duration::from_millis(300);
+/// When the waiters of a dead agent run free: within the lease of 250 ms and
+/// a heartbeat of 50, and as much as half of them may be late by on a machine
+/// whose processors others have. `cargo xtask bench sched` holds them to 300.
+const FREE: Duration = Duration::from_millis(400);
 
 /// Launches that take most of a minute at a closed gate (trickle) and a few
 /// milliseconds at an open one.
 const LAUNCHES: &str = "worker 2000";
+
+/// One that has not come through after so long is held.
+const HELD: Duration = Duration::from_millis(60);
 
 /// Programs under the real shim that wait at their gates, and what holds
 /// them there.
@@ -43,16 +48,19 @@ impl Scene {
         }
     }
 
-    /// Sends every puppet to its gate and waits until it is held there.
+    /// Sends every puppet to its gate and waits until it is held there. A
+    /// row alone does not say so: it may be that of a connection which the
+    /// agent has not yet seen end.
     fn wait_at_the_gate(&mut self, agent: &Agent) {
         for puppet in &mut self.puppets {
-            puppet.begin(LAUNCHES);
-        }
-        for puppet in &self.puppets {
             let pid = puppet.pid();
+            let mut held = false;
             wait_for("a puppet waits at its gate", || {
-                let row = agent.row(pid);
-                row["shim"] == "joined" && row["gate"]["state"] == "closed"
+                if !held {
+                    puppet.begin(LAUNCHES);
+                }
+                held = puppet.answers_within(HELD).is_none();
+                held && agent.row(pid)["gate"]["state"] == "closed"
             });
         }
     }
@@ -118,7 +126,9 @@ fn waiters_of_a_killed_agent_run_free_and_join_the_next() {
         scene.rejoin(&agent);
         // Nobody gives them their classes again.
         for puppet in &scene.puppets {
-            assert_eq!(agent.row(puppet.pid())["class"], "low");
+            wait_for("its class is as it was", || {
+                agent.row(puppet.pid())["class"] == "low"
+            });
         }
         scene.rival = hold(&agent);
         scene.probe = probe(&agent);
@@ -148,7 +158,9 @@ fn waiters_of_a_stopped_agent_run_free_and_come_back() {
         scene.rejoin(&agent);
         // The classes are the agent's, not the connection's.
         for puppet in &scene.puppets {
-            assert_eq!(agent.row(puppet.pid())["class"], "low");
+            wait_for("its class is as it was", || {
+                agent.row(puppet.pid())["class"] == "low"
+            });
         }
         scene
             .probe
