@@ -34,6 +34,8 @@ pub struct Scribblers {
     round: Round,
     settings: Settings,
     now: Nanos,
+    /// When the last round wanted to decide again, with news of all.
+    due: Option<Nanos>,
 }
 
 impl Default for Scribblers {
@@ -60,6 +62,7 @@ impl Default for Scribblers {
             round: Round::default(),
             settings: Settings::default(),
             now: Nanos::from_secs(1),
+            due: None,
         }
     }
 }
@@ -85,15 +88,16 @@ impl Scribblers {
         self.now = self.now + Nanos(1 << (time % 34));
         let now = self.now;
         let nobody = |_| ();
-        // Whoever has written has rung, but for some.
+        // Whoever has written has rung, but for some; what is due comes first.
+        let overdue = self.due.is_some_and(|due| due <= now);
         let news = match time % 2 {
-            0 => News::OfAll,
-            _ => News::Of([id].into()),
+            1 if !overdue => News::Of([id].into()),
+            _ => News::OfAll,
         };
-        let again = self
+        self.due = self
             .round
             .run(news, &self.settings, &mut self.clients, &nobody, || now);
-        assert!(again.is_none_or(|again| again > now));
+        assert!(self.due.is_none_or(|due| due > now));
         for client in self.clients.values() {
             for device in &client.shared.control.devices {
                 if let GateMode::Capped(cap) = GateWord(device.word.load(Relaxed)).mode() {
