@@ -37,8 +37,13 @@ pub fn request(line: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use std::ptr;
+    use std::sync::atomic::Ordering::Relaxed;
+
     use super::*;
     use proptest::prelude::*;
+    use xsched_common::page::StatusPage;
+    use xsched_common::units::PciAddress;
 
     /// Objects that look like requests, with values that need not fit.
     fn like_a_request() -> impl Strategy<Value = String> {
@@ -69,6 +74,39 @@ mod tests {
                 .collect();
             format!("{{\"op\":\"{op}\"{fields}}}")
         })
+    }
+
+    /// What writes all of `page` into the first client's.
+    fn writes_of(page: &StatusPage) -> Vec<u8> {
+        // SAFETY: a page has no padding that is not initialised, and nobody
+        // writes to this one.
+        let bytes = unsafe {
+            std::slice::from_raw_parts(ptr::from_ref(page).cast::<u8>(), size_of::<StatusPage>())
+        };
+        let mut writes = Vec::new();
+        for (part, at) in bytes.chunks(60).zip((0u16..).step_by(60)) {
+            writes.push(0);
+            writes.extend(at.to_le_bytes());
+            writes.push(20);
+            writes.extend(part);
+        }
+        writes
+    }
+
+    /// Partitions of a device may share its address, and a hostile page may
+    /// say so of all: each client counts once on every device.
+    #[test]
+    fn two_devices_of_one_address_are_told_apart() {
+        let page = StatusPage::new();
+        page.device_count.store(2, Relaxed);
+        for device in &page.devices[..2] {
+            device.set_pci(PciAddress {
+                bus: 0xc1,
+                ..PciAddress::default()
+            });
+            device.set_active();
+        }
+        pages(&writes_of(&page));
     }
 
     proptest! {
