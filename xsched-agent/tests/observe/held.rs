@@ -11,7 +11,7 @@ use crate::holder::Holder;
 use crate::{total, total_of, watch_everything};
 
 /// Without an end to reads it would wait for ever.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// The one is waited for once and for a moment only, and everybody else is
 /// counted to the call.
