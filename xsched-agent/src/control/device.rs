@@ -47,8 +47,12 @@ impl Device {
         self.indices.clear();
     }
 
-    /// One that counts; its id is above those of the others.
+    /// One that counts; its id is above those of the others. A client counts
+    /// once, whatever its page says while it is read.
     pub fn push(&mut self, index: DeviceIndex, state: ClientState) {
+        if self.states.last().is_some_and(|last| last.id == state.id) {
+            return;
+        }
         self.states.push(state);
         self.indices.push(index);
     }
