@@ -88,7 +88,8 @@ pub(super) fn rows(
 
 /// The share of a device's time that a client has used within its window.
 pub(super) fn busy_ratio(change: &Change, device: DeviceIndex) -> f64 {
-    let busy = change.totals.busy_ns[device.0 as usize];
+    let counted = change.counted.as_deref();
+    let busy = counted.map_or(0, |totals| totals.busy_ns[device.0 as usize]);
     (busy as f64 / change.over.0.max(1) as f64).min(1.0)
 }
 

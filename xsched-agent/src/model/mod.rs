@@ -28,7 +28,7 @@ use xsched_common::page::HistogramCounts;
 use xsched_common::units::{Class, Nanos};
 
 pub use events::{Event, EventCounts, EventLog, Events};
-pub use observation::{ApiCount, Bypass, CallOwner, DropTotal, LaunchCount, Observation};
+pub use observation::{ApiCount, Bypass, DropTotal, LaunchCount, Observation};
 pub use past::Past;
 pub use sums::{BOUNDS_NS, ClassSums, SharedSums, Sums, TimeHistogram};
 
@@ -343,10 +343,10 @@ impl Model {
         // Half a tick early is in time: the points must not drift.
         self.next_point = (self.next_point + past::INTERVAL).max(now + past::INTERVAL - TICK);
         let (mut bursts, mut gate_waits) = (HistogramCounts::default(), HistogramCounts::default());
-        let moved = self.processes.values().filter(|p| p.window.moved());
-        for change in moved.filter_map(|p| p.window.change()) {
-            bursts.add(&change.totals.bursts);
-            gate_waits.add(&change.totals.gate_waits);
+        let changes = self.processes.values().filter_map(|p| p.window.change());
+        for counted in changes.filter_map(|change| change.counted) {
+            bursts.add(&counted.bursts);
+            gate_waits.add(&counted.gate_waits);
         }
         let machine = HistoryPoint {
             time_unix_ns: snapshot.time_unix_ns,

@@ -83,23 +83,10 @@ pub struct LaunchCount {
     pub process: ProcessId,
     /// Basename of the calling object.
     pub caller: String,
-    /// What kind of object that is.
-    pub owner: CallOwner,
     /// The stream's class.
     pub stream: StreamClass,
     /// Whether the call came through the shim's function.
     pub route: CallRoute,
     /// Calls since the observer's start.
     pub total: u64,
-}
-
-/// What kind of object a call came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CallOwner {
-    /// The program or one of its libraries.
-    Program,
-    /// The runtime itself, which calls its own exports: no launch of its own.
-    Runtime,
-    /// A shim that calls through.
-    Shim,
 }

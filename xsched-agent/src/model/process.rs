@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use xsched_common::bpf::CallRoute;
-use xsched_common::gate::Guard;
-use xsched_common::page::{HistogramCounts, MAX_DEVICES};
-use xsched_common::units::Nanos;
+use xsched_common::page::HistogramCounts;
+use xsched_common::units::{Nanos, StreamClass};
 
 use super::WINDOW;
 use super::details::{Details, shown};
-use super::observation::{ApiCount, Bypass, CallOwner, LaunchCount};
+use super::observation::{ApiCount, Bypass, LaunchCount};
 use super::page_reader::{PageLaunches, PageReader};
 use super::window::{Totals, Window};
 use crate::control::ClientShared;
@@ -48,10 +47,8 @@ pub(super) struct Process {
     reader: PageReader,
     observed: BTreeMap<(String, u8, u8), u64>,
     observed_bursts: HistogramCounts,
-    bursts: HistogramCounts,
-    gate_waits: HistogramCounts,
-    busy_ns: [u64; MAX_DEVICES],
-    guards: [u64; Guard::COUNT],
+    /// Sums since the process was first seen, shared with the window.
+    totals: Arc<Totals>,
     /// When its memory was last read, or asked for.
     looked: Option<Nanos>,
     ticks_joined: u32,
@@ -103,10 +100,7 @@ impl Process {
             reader: PageReader::default(),
             observed: BTreeMap::new(),
             observed_bursts: HistogramCounts::default(),
-            bursts: HistogramCounts::default(),
-            gate_waits: HistogramCounts::default(),
-            busy_ns: [0; MAX_DEVICES],
-            guards: [0; Guard::COUNT],
+            totals: Arc::default(),
             looked: None,
             ticks_joined: 0,
         }
@@ -117,16 +111,7 @@ impl Process {
         // Call sites of one library are separate counts: sum, then compare.
         let mut now: BTreeMap<(String, u8, u8), u64> = BTreeMap::new();
         for count in counts {
-            // The runtime's calls of its own exports are the inner half of a
-            // call that was counted already.
-            if count.owner == CallOwner::Runtime {
-                continue;
-            }
-            let route = match count.owner {
-                CallOwner::Shim => CallRoute::Shim,
-                _ => count.route,
-            };
-            let key = (count.caller.clone(), count.stream as u8, route as u8);
+            let key = (count.caller.clone(), count.stream as u8, count.route as u8);
             *now.entry(key).or_default() += count.total;
         }
         for ((caller, stream, route), total) in now {
@@ -142,11 +127,13 @@ impl Process {
                 continue;
             }
             let caller = caller_row(&mut self.callers, caller);
-            caller.direct += new;
-            let default = xsched_common::units::StreamClass::from_raw(stream)
-                .is_some_and(xsched_common::units::StreamClass::is_default);
-            if default {
-                caller.direct_default += new;
+            let stream = StreamClass::from_raw(stream).unwrap_or(StreamClass::Created);
+            if new > 0 {
+                caller.direct += new;
+                if stream.is_default() {
+                    caller.direct_default += new;
+                }
+                Arc::make_mut(&mut self.totals).add_direct(new, stream);
             }
         }
     }
@@ -162,8 +149,8 @@ impl Process {
             false => counts.since(&self.observed_bursts),
         };
         self.observed_bursts = counts.clone();
-        if self.client.is_none() {
-            self.bursts.add(&new);
+        if self.client.is_none() && new.total() > 0 {
+            Arc::make_mut(&mut self.totals).bursts.add(&new);
         }
     }
 
@@ -185,14 +172,9 @@ impl Process {
             return;
         }
         let change = self.reader.read(&client.status);
+        Arc::make_mut(&mut self.totals).add_page(&change);
         for (name, launches) in change.callers {
             caller_row(&mut self.callers, name).page.add(launches);
-        }
-        self.bursts.add(&change.bursts);
-        self.gate_waits.add(&change.gate_waits);
-        let busy = self.busy_ns.iter_mut().zip(change.busy_ns);
-        for (to, more) in busy.chain(self.guards.iter_mut().zip(change.guards)) {
-            *to = to.saturating_add(more);
         }
     }
 
@@ -222,29 +204,12 @@ impl Process {
             self.shim_mapped = true;
             self.ticks_joined = self.ticks_joined.saturating_add(1);
         }
-        let totals = self.totals();
-        self.window.push(now, WINDOW, totals);
+        self.window.push(now, WINDOW, &self.totals);
     }
 
-    /// Sums since the process was first seen.
-    pub fn totals(&self) -> Totals {
-        let mut totals = Totals {
-            bursts: self.bursts.clone(),
-            gate_waits: self.gate_waits.clone(),
-            busy_ns: self.busy_ns,
-            guards: self.guards,
-            ..Totals::default()
-        };
-        for caller in self.callers.values() {
-            let add = |to: &mut u64, more: u64| *to = to.saturating_add(more);
-            add(&mut totals.launches, caller.page.total());
-            add(&mut totals.launches, caller.direct);
-            add(&mut totals.default_stream, caller.default_stream());
-            add(&mut totals.bypass, caller.direct);
-            add(&mut totals.bypass, caller.page.passthrough);
-            add(&mut totals.passthrough, caller.page.passthrough);
-        }
-        totals
+    /// Launches since the process was first seen.
+    pub fn launches(&self) -> u64 {
+        self.totals.launches
     }
 }
 

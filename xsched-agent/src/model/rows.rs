@@ -42,19 +42,17 @@ pub(super) fn process_row(
     };
     let device = client.and_then(busiest_device);
     let change = process.window.change();
-    let launches = change.as_ref().map_or(0, |c| c.totals.launches);
+    let launches = change.as_ref().map_or(0, |c| c.of(|t| t.launches));
     let share = |part: u64| (launches > 0).then(|| part as f64 / launches as f64);
     let bypass_ratio = match client {
         None => share(launches),
         // Without probes nobody knows what went past the shim.
         Some(_) if !bpf.available || process.bypass == Bypass::Unknown => None,
-        Some(_) => change.as_ref().and_then(|c| share(c.totals.bypass)),
+        Some(_) => change.as_ref().and_then(|c| share(c.of(|t| t.bypass))),
     };
+    let counted = change.as_ref().and_then(|c| c.counted.as_deref());
     let latency = |pick: fn(&super::window::Totals) -> &HistogramCounts| {
-        change
-            .as_ref()
-            .map(|c| latency(pick(&c.totals)))
-            .unwrap_or_default()
+        counted.map_or_else(Latency::default, |totals| latency(pick(totals)))
     };
     // Without the shim only bursts that were seen are known, so none seen is
     // none known.
@@ -84,17 +82,16 @@ pub(super) fn process_row(
         gate: client
             .zip(device)
             .map(|(client, (_, device))| gate_row(client, device, clients)),
-        launches: process.totals().launches,
+        launches: process.launches(),
         launches_per_s: change
             .as_ref()
             .map_or(0.0, |c| launches as f64 / c.over.as_secs_f64()),
         bypass_ratio,
-        default_stream_ratio: change.as_ref().and_then(|c| share(c.totals.default_stream)),
-        burst: (client.is_some() || burst.count > 0).then_some(burst),
-        burst_histogram: change
+        default_stream_ratio: change
             .as_ref()
-            .map(|c| buckets(&c.totals.bursts))
-            .unwrap_or_default(),
+            .and_then(|c| share(c.of(|t| t.default_stream))),
+        burst: (client.is_some() || burst.count > 0).then_some(burst),
+        burst_histogram: counted.map_or_else(Vec::new, |totals| buckets(&totals.bursts)),
         gate_wait: client.map(|_| latency(|t| &t.gate_waits)),
         guards: client.map(|client| {
             let count = |guard: Guard| client.status.guards[guard as usize].load(Relaxed);

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use xsched_common::gate::Guard;
 use xsched_common::page::{HistogramCounts, MAX_DEVICES};
-use xsched_common::units::Nanos;
+use xsched_common::units::{Nanos, StreamClass};
+
+use super::page_reader::PageChange;
 
 /// What is counted of a process since it was first seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,8 +25,8 @@ pub(super) struct Totals {
     pub busy_ns: [u64; MAX_DEVICES],
 }
 
-/// Samples of [`Totals`] over the last while. A sample that equals the one
-/// before shares its memory: most of a thousand processes are idle.
+/// Samples of [`Totals`] over the last while. Those between which nothing was
+/// counted share their memory.
 #[derive(Default)]
 pub(super) struct Window {
     samples: VecDeque<(Nanos, Arc<Totals>)>,
@@ -33,18 +35,16 @@ pub(super) struct Window {
 /// The difference between a window's ends.
 pub(super) struct Change {
     pub over: Nanos,
-    pub totals: Totals,
+    /// `None` for nothing at all, which is what most of a thousand processes
+    /// do.
+    pub counted: Option<Box<Totals>>,
 }
 
 impl Window {
     /// Adds a sample and forgets those that are older than `length`, except
     /// the one that spans it.
-    pub fn push(&mut self, now: Nanos, length: Nanos, totals: Totals) {
-        let totals = match self.samples.back() {
-            Some((_, last)) if **last == totals => last.clone(),
-            _ => Arc::new(totals),
-        };
-        self.samples.push_back((now, totals));
+    pub fn push(&mut self, now: Nanos, length: Nanos, totals: &Arc<Totals>) {
+        self.samples.push_back((now, totals.clone()));
         while self
             .samples
             .get(1)
@@ -64,10 +64,7 @@ impl Window {
         }
         Some(Change {
             over,
-            totals: match Arc::ptr_eq(first, last) {
-                true => Totals::default(),
-                false => last.since(first),
-            },
+            counted: (!Arc::ptr_eq(first, last)).then(|| Box::new(last.since(first))),
         })
     }
 
@@ -82,17 +79,41 @@ impl Window {
             None => Some((**last).clone()),
         }
     }
+}
 
-    /// Whether anything was counted within the window.
-    pub fn moved(&self) -> bool {
-        match (self.samples.front(), self.samples.back()) {
-            (Some((_, first)), Some((_, last))) => !Arc::ptr_eq(first, last),
-            _ => false,
-        }
+impl Change {
+    /// What of something was counted.
+    pub fn of(&self, pick: fn(&Totals) -> u64) -> u64 {
+        self.counted.as_deref().map_or(0, pick)
     }
 }
 
 impl Totals {
+    /// Adds what a page counted.
+    pub fn add_page(&mut self, change: &PageChange) {
+        for launches in change.callers.values() {
+            add(&mut self.launches, launches.total());
+            add(&mut self.default_stream, launches.default_stream);
+            add(&mut self.bypass, launches.passthrough);
+            add(&mut self.passthrough, launches.passthrough);
+        }
+        self.bursts.add(&change.bursts);
+        self.gate_waits.add(&change.gate_waits);
+        let busy = self.busy_ns.iter_mut().zip(change.busy_ns);
+        for (to, more) in busy.chain(self.guards.iter_mut().zip(change.guards)) {
+            add(to, more);
+        }
+    }
+
+    /// Adds launches that did not come through the shim.
+    pub fn add_direct(&mut self, launches: u64, stream: StreamClass) {
+        add(&mut self.launches, launches);
+        add(&mut self.bypass, launches);
+        if stream.is_default() {
+            add(&mut self.default_stream, launches);
+        }
+    }
+
     fn since(&self, earlier: &Totals) -> Totals {
         let less = |now: u64, before: u64| now.saturating_sub(before);
         Totals {
@@ -108,8 +129,13 @@ impl Totals {
     }
 }
 
+fn add(to: &mut u64, more: u64) {
+    *to = to.saturating_add(more);
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::page_reader::PageLaunches;
     use super::*;
 
     #[test]
@@ -121,30 +147,58 @@ mod tests {
                 launches: tick * 100,
                 ..Totals::default()
             };
-            window.push(Nanos::from_millis(500 * tick), Nanos::from_secs(5), totals);
+            let now = Nanos::from_millis(500 * tick);
+            window.push(now, Nanos::from_secs(5), &Arc::new(totals));
         }
         let change = window.change().expect("many samples");
         assert_eq!(change.over, Nanos::from_secs(5));
-        assert_eq!(change.totals.launches, 1_000);
+        assert_eq!(change.of(|totals| totals.launches), 1_000);
         assert!(window.samples.len() <= 11);
         assert_eq!(window.latest().expect("many").launches, 100);
-        assert!(window.moved());
     }
 
     #[test]
     fn an_idle_window_adds_nothing() {
         let mut window = Window::default();
+        let totals = Arc::new(Totals {
+            launches: 7,
+            ..Totals::default()
+        });
         for tick in 0..20u64 {
-            let totals = Totals {
-                launches: 7,
-                ..Totals::default()
-            };
-            window.push(Nanos::from_millis(500 * tick), Nanos::from_secs(5), totals);
+            let now = Nanos::from_millis(500 * tick);
+            window.push(now, Nanos::from_secs(5), &totals);
             let first = tick == 0;
             assert_eq!(window.latest().map(|new| new.launches), first.then_some(7));
-            assert!(!window.moved());
+            assert!(
+                window
+                    .change()
+                    .is_none_or(|change| change.counted.is_none())
+            );
         }
         let change = window.change().expect("many samples");
-        assert_eq!(change.totals, Totals::default());
+        assert_eq!(change.counted, None);
+    }
+
+    #[test]
+    fn past_the_shim_is_past_the_gate() {
+        let mut totals = Totals::default();
+        totals.add_direct(3, StreamClass::Created);
+        totals.add_direct(2, StreamClass::Null);
+        let page = PageLaunches {
+            gated: 10,
+            passthrough: 4,
+            default_stream: 1,
+        };
+        totals.add_page(&PageChange {
+            callers: [("liba.so".to_owned(), page)].into(),
+            bursts: HistogramCounts::default(),
+            gate_waits: HistogramCounts::default(),
+            busy_ns: [5; MAX_DEVICES],
+            guards: [u64::MAX; Guard::COUNT],
+        });
+        assert_eq!((totals.launches, totals.default_stream), (19, 3));
+        assert_eq!((totals.bypass, totals.passthrough), (9, 4));
+        totals.add_direct(u64::MAX, StreamClass::Null);
+        assert_eq!(totals.launches, u64::MAX, "pages may say anything");
     }
 }

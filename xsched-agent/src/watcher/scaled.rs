@@ -7,8 +7,8 @@ use xsched_common::hip::ENTRY_POINTS;
 use xsched_common::units::{Nanos, StreamClass};
 
 use super::checks::Launches;
-use crate::model::{ApiCount, CallOwner, LaunchCount};
-use crate::observe::{CallCount, ObjectKind, ProbeCost, Sample};
+use crate::model::{ApiCount, LaunchCount};
+use crate::observe::{CallCount, ProbeCost, Sample};
 use crate::process::ProcessId;
 
 /// What one counted call stands for.
@@ -27,7 +27,6 @@ struct Key {
     process: ProcessId,
     api: u16,
     caller: String,
-    owner: CallOwner,
     stream: StreamClass,
     route: CallRoute,
 }
@@ -72,7 +71,12 @@ impl Scaled {
             let cost = self.cost_of(call);
             let spent = self.spent.entry(call.process).or_default();
             *spent = *spent + cost;
-            if call.entry().is_launch() && !call.is_nested() {
+            // The runtime's calls of its own exports are the inner half of a
+            // call that is counted already; they cost all the same.
+            if call.is_nested() {
+                continue;
+            }
+            if call.entry().is_launch() {
                 let launches = self.launches.entry(call.process).or_default();
                 match call.route {
                     CallRoute::Direct => launches.direct += call.count,
@@ -161,7 +165,6 @@ impl Scaled {
             .map(|(key, count)| LaunchCount {
                 process: key.process,
                 caller: key.caller.clone(),
-                owner: key.owner,
                 stream: key.stream,
                 route: key.route,
                 total: count.scaled.round() as u64,
@@ -169,14 +172,11 @@ impl Scaled {
             .collect()
     }
 
-    /// The scaled totals of all functions, whoever called them but the
-    /// runtime itself.
+    /// The scaled totals of all functions.
     pub fn apis(&self) -> Vec<ApiCount> {
         let mut apis: HashMap<(ProcessId, u16, StreamClass), f64> = HashMap::new();
         for (key, count) in &self.counts {
-            if key.owner != CallOwner::Runtime {
-                *apis.entry((key.process, key.api, key.stream)).or_default() += count.scaled;
-            }
+            *apis.entry((key.process, key.api, key.stream)).or_default() += count.scaled;
         }
         apis.into_iter()
             .map(|((process, api, stream), total)| ApiCount {
@@ -194,14 +194,6 @@ fn key(call: &CallCount) -> Key {
         process: call.process,
         api: call.api,
         caller: call.caller.object.name.clone(),
-        owner: match call.caller.object.kind {
-            ObjectKind::Program
-            | ObjectKind::Anonymous
-            | ObjectKind::Others
-            | ObjectKind::Unknown => CallOwner::Program,
-            ObjectKind::Runtime => CallOwner::Runtime,
-            ObjectKind::Shim => CallOwner::Shim,
-        },
         stream: call.stream,
         route: call.route,
     }
