@@ -63,7 +63,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Some(pid) => {
             let subject = live(options, pid, duration);
             let mut unheard = None;
-            let view = || Some(AgentView::of(snapshot(&mut unheard)?, pid));
+            let view = || Some(AgentView::of(&snapshot(&mut unheard)?, pid));
             let mut report = diagnose::diagnose_seen(&subject, view)?;
             report.limits.extend(unheard);
             show(options, &report, report.to_string())?;
@@ -112,7 +112,7 @@ fn all(options: &Options, duration: Duration) -> anyhow::Result<bool> {
     // Asked once: an agent that hangs would keep each of them waiting.
     let mut unheard = None;
     let snapshot = snapshot(&mut unheard);
-    let view = |pid| Some(AgentView::of(snapshot.clone()?, pid));
+    let view = |pid| Some(AgentView::of(snapshot.as_ref()?, pid));
     let mut done = diagnose::diagnose_all(&live(options, 0, duration), view)?;
     for report in &mut done.reports {
         report.limits.extend(unheard.clone());

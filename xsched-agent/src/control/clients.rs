@@ -7,7 +7,7 @@ use rustix::event::EventfdFlags;
 use rustix::io;
 use xsched_common::Abi;
 use xsched_common::gate::{GateMode, GateWord};
-use xsched_common::page::{Activity, ControlPage, Edges, MAX_DEVICES, StatusPage};
+use xsched_common::page::{Activity, ControlPage, DeviceStatus, Edges, MAX_DEVICES, StatusPage};
 use xsched_common::units::{Class, DeviceIndex, Nanos, PciAddress, Weight};
 
 use super::Passthrough;
@@ -166,6 +166,13 @@ pub enum DeviceKey {
 }
 
 impl DeviceKey {
+    /// That of a client's device `index`, as its page says.
+    pub fn of(index: DeviceIndex, status: &DeviceStatus) -> DeviceKey {
+        status
+            .pci()
+            .map_or(DeviceKey::Unnamed(index), DeviceKey::Pci)
+    }
+
     /// Its bus address, if known.
     pub fn pci(self) -> Option<PciAddress> {
         match self {

@@ -23,13 +23,11 @@ pub struct AgentView {
 
 impl AgentView {
     /// What a snapshot says about process `pid`.
-    pub fn of(snapshot: Snapshot, pid: u32) -> AgentView {
-        let (mut own, others): (Vec<_>, Vec<_>) = snapshot
-            .processes
-            .into_iter()
-            .partition(|row| row.pid == pid);
+    pub fn of(snapshot: &Snapshot, pid: u32) -> AgentView {
+        let rows = snapshot.processes.iter();
+        let (mut own, others): (Vec<_>, Vec<_>) = rows.cloned().partition(|row| row.pid == pid);
         AgentView {
-            version: snapshot.agent.version,
+            version: snapshot.agent.version.clone(),
             abi: snapshot.agent.abi.parse().ok(),
             uptime: Duration::from_nanos(snapshot.agent.uptime_ns.0),
             process: own.pop(),

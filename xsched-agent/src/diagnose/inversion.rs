@@ -196,20 +196,51 @@ impl<'h> Shared<'h> {
         let bytes = Memory::open(pid).ok()?.bytes(at, 4)?;
         let owner = u32::from_le_bytes(bytes.try_into().ok()?) & mask;
         // The lock's bytes are anybody's: the owner must be a thread of a
-        // process that maps the same memory.
-        let is_thread = |holder: u32| fs::metadata(format!("/proc/{holder}/task/{owner}")).is_ok();
+        // process that maps the same memory. Its number is that of its own pid
+        // namespace, where another process of another namespace may have the
+        // same: then nobody is named.
         let mappers = self.mappers.get_or_init(|| shared_files(self.holders));
-        let holder = self.holders.iter().copied().find(|holder| {
-            mappers[holder].contains(&(area.device, area.inode)) && is_thread(*holder)
-        })?;
+        let file = (area.device, area.inode);
+        let candidates = self.holders.iter().filter(|h| mappers[h].contains(&file));
+        let mut owners = candidates
+            .chain([&pid])
+            .filter_map(|&process| Some((process, thread_that_calls_itself(process, owner)?)));
+        let (holder, thread_there) = owners.next()?;
+        if holder == pid || owners.next().is_some() {
+            return None;
+        }
+        let number = match thread_there == owner {
+            true => owner.to_string(),
+            false => format!("{thread_there} ({owner} in its pid namespace)"),
+        };
         Some(Wait {
             holder,
             evidence: format!(
-                "thread {thread} waits for a lock in {} whose owner is thread {owner} of {holder}",
+                "thread {thread} waits for a lock in {} whose owner is thread {number} of {holder}",
                 area.path
             ),
         })
     }
+}
+
+/// The thread of a process that has this number in the process's own pid
+/// namespace, by its number in ours.
+fn thread_that_calls_itself(pid: u32, number: u32) -> Option<u32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    tasks.take(MAX_THREADS).flatten().find_map(|task| {
+        let thread: u32 = task.file_name().to_str()?.parse().ok()?;
+        let status = fs::read_to_string(task.path().join("status")).ok()?;
+        (own_number(&status)? == number).then_some(thread)
+    })
+}
+
+/// `NSpid:` lists a thread's numbers from our pid namespace to its own
+/// (proc_pid_status(5)).
+fn own_number(status: &str) -> Option<u32> {
+    let numbers = status
+        .lines()
+        .find_map(|line| line.strip_prefix("NSpid:"))?;
+    numbers.split_ascii_whitespace().last()?.parse().ok()
 }
 
 /// The pipes that any of `holders` can write to, with those who can.
@@ -274,6 +305,23 @@ mod tests {
         assert_eq!(of(20), [(10, "POSIX"), (30, "FLOCK")]);
         assert_eq!(of(10), []);
         assert_eq!(file_locks("nonsense: ->", 1).count(), 0);
+    }
+
+    #[test]
+    fn a_thread_in_a_container_has_a_number_of_its_own() {
+        assert_eq!(
+            own_number("Name:\tx\nNSpid:\t4242\t17\t3\nNSsid:\t1\n"),
+            Some(3)
+        );
+        assert_eq!(own_number("NSpid:\t4242\n"), Some(4242));
+        assert_eq!(own_number("Name:\tx\n"), None);
+        let me = std::process::id();
+        let own = own_number(&fs::read_to_string("/proc/self/status").expect("mine"));
+        assert_eq!(
+            thread_that_calls_itself(me, own.expect("a number")),
+            Some(me)
+        );
+        assert_eq!(thread_that_calls_itself(me, u32::MAX), None);
     }
 
     #[test]

@@ -97,7 +97,9 @@ async fn answer(caller: &Caller, request: Request, served: &Served) -> Response 
 }
 
 fn snapshot(snapshots: &watch::Receiver<Arc<Snapshot>>) -> Response {
-    Response::Snapshot(Box::new(Snapshot::clone(&snapshots.borrow())))
+    // The model must not wait for the copy.
+    let latest = Arc::clone(&snapshots.borrow());
+    Response::Snapshot(Box::new(Snapshot::clone(&latest)))
 }
 
 /// Sends a snapshot at once and then every `interval`. Whatever the peer

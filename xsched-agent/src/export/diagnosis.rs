@@ -49,8 +49,10 @@ pub(super) async fn diagnose(
     let report = tokio::task::spawn_blocking(move || {
         // The place is free when the work has ended, not when the peer left.
         let _place = place;
-        let seen = || AgentView::of(Snapshot::clone(&snapshots.borrow()), pid);
-        diagnose::diagnose_seen(&options, || Some(seen()))
+        diagnose::diagnose_seen(&options, || {
+            let latest = Arc::clone(&snapshots.borrow());
+            Some(AgentView::of(&latest, pid))
+        })
     })
     .await
     .map_err(|e| {

@@ -1,22 +1,22 @@
 //! Devices: who is on them, and how much of their time is used.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use xsched_common::api::{ClassRow, DeviceRow};
 use xsched_common::gate::{GateMode, GateWord};
 use xsched_common::units::{Class, DeviceIndex};
 
+use super::Clients;
 use super::process::Process;
 use super::window::Change;
-use crate::control::{ClientShared, DeviceKey};
-use crate::policy::{ClientId, Sharing};
+use crate::control::DeviceKey;
+use crate::policy::Sharing;
 use crate::process::ProcessId;
 
 /// A row for every device that clients use.
 pub(super) fn rows(
-    clients: &BTreeMap<ClientId, Arc<ClientShared>>,
+    clients: &Clients,
     processes: &HashMap<ProcessId, Process>,
     sharing: &BTreeMap<DeviceKey, Sharing>,
 ) -> Vec<DeviceRow> {
@@ -27,9 +27,7 @@ pub(super) fn rows(
         let process = process.filter(|p| p.client.as_ref().is_some_and(|c| c.id == client.id));
         let change = process.and_then(|process| process.window.change());
         for (index, status) in client.status.devices() {
-            let key = status
-                .pci()
-                .map_or(DeviceKey::Unnamed(index), DeviceKey::Pci);
+            let key = DeviceKey::of(index, status);
             let class = client.class();
             let row = devices
                 .entry(key)

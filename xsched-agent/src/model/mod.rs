@@ -46,10 +46,13 @@ pub const WINDOW: Nanos = Nanos::from_secs(5);
 /// Time between two looks at the counts.
 pub const TICK: Nanos = Nanos::from_millis(500);
 
+/// Who has joined.
+type Clients = BTreeMap<ClientId, Arc<ClientShared>>;
+
 /// What the agent knows.
 pub struct Model {
     started: Nanos,
-    clients: BTreeMap<ClientId, Arc<ClientShared>>,
+    clients: Clients,
     sharing: BTreeMap<DeviceKey, Sharing>,
     targets: HashMap<ClientId, SloVerdict>,
     terms: TermsHandle,

@@ -1,7 +1,5 @@
 //! From the model to the rows that users see.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use xsched_common::api::{
@@ -13,14 +11,13 @@ use xsched_common::hip::ENTRY_POINTS;
 use xsched_common::page::{HistogramCounts, bucket_bounds};
 use xsched_common::units::{DeviceIndex, Nanos};
 
+use super::Clients;
 use super::devices::busy_ratio;
 use super::observation::Bypass;
 use super::process::Process;
 use crate::control::{ClientShared, DeviceKey};
-use crate::policy::{ClientId, Hold, Reason, Terms};
+use crate::policy::{Hold, Reason, Terms};
 use crate::terms::Standing;
-
-type Clients = BTreeMap<ClientId, Arc<ClientShared>>;
 
 pub(super) fn process_row(
     process: &Process,
@@ -195,14 +192,7 @@ pub(super) fn busiest_device(client: &ClientShared) -> Option<(DeviceKey, Device
         .status
         .devices()
         .max_by_key(|(index, status)| (status.admitted.load(Relaxed), std::cmp::Reverse(*index)))
-        .map(|(index, status)| {
-            (
-                status
-                    .pci()
-                    .map_or(DeviceKey::Unnamed(index), DeviceKey::Pci),
-                index,
-            )
-        })
+        .map(|(index, status)| (DeviceKey::of(index, status), index))
 }
 
 fn gate_row(client: &ClientShared, device: DeviceIndex, clients: &Clients) -> GateRow {

@@ -1,15 +1,10 @@
 //! Latency targets, for people.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use xsched_common::api::{SharingMode, SloRow, SloState};
 use xsched_common::units::Nanos;
 
-use crate::control::ClientShared;
+use super::Clients;
 use crate::policy::{Blame, ClientId, Sharing, SloVerdict};
-
-type Clients = BTreeMap<ClientId, Arc<ClientShared>>;
 
 /// A client's target and how it goes on a device that is shared so.
 pub(super) fn row(

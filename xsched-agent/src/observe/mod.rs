@@ -68,9 +68,13 @@ const NOTICE_PAUSE: Duration = Duration::from_millis(5);
 /// The dynamic linker has mapped a program's libraries this long after exec.
 const LINKED_AFTER: Duration = Duration::from_millis(30);
 
-/// Programs that have just begun and await their look. More wait for the
-/// next sweep: on a build machine thousands begin every second.
-const MAX_BEGUN: usize = 64;
+/// The kernel has unmapped a process so long after it tells of its end.
+const UNMAPPED_AFTER: Duration = Duration::from_millis(10);
+
+/// Processes that have just begun a program, or ended, and await their look.
+/// More wait for the next sweep: on a build machine thousands begin every
+/// second.
+const MAX_AWAITED: usize = 64;
 
 /// What to observe.
 #[derive(Clone, Debug)]
@@ -163,8 +167,9 @@ pub struct Observer {
     sweep_limits: Vec<String>,
     returns_missing: Option<String>,
     watched: Watched,
-    /// Programs that have begun, and when to look at them.
-    begun: Vec<(u32, Instant)>,
+    /// Processes that have begun a program, or ended, and when to look at
+    /// them.
+    awaited: Vec<(u32, Instant)>,
     /// Counted processes that run another program since the last sample.
     restarted: HashSet<u32>,
 }
@@ -207,7 +212,7 @@ impl Observer {
             sweep_limits: Vec::new(),
             returns_missing,
             watched: Watched::everybody(),
-            begun: Vec::new(),
+            awaited: Vec::new(),
             restarted: HashSet::new(),
         };
         observer.refresh();
@@ -308,11 +313,6 @@ impl Observer {
         }
     }
 
-    /// Whether nothing that this process does costs it anything.
-    pub fn spares(&self, pid: u32) -> bool {
-        !self.watched.includes(pid)
-    }
-
     /// Makes the probes what is wanted. A call that has passed the shim's
     /// probe must not meet the runtime's alone: so the runtimes' go first and
     /// come last.
@@ -375,13 +375,13 @@ impl Observer {
     pub fn wait(&mut self, timeout: Duration) {
         let deadline = Instant::now() + timeout;
         loop {
-            self.look_at_begun();
+            self.look_at_awaited();
             let now = Instant::now();
             let left = deadline.saturating_duration_since(now);
             if left.is_zero() {
                 return;
             }
-            let next = self.begun.iter().map(|(_, due)| *due).min();
+            let next = self.awaited.iter().map(|(_, due)| *due).min();
             let nap = next.map_or(left, |due| left.min(due.saturating_duration_since(now)));
             let ready = Timespec::try_from(nap)
                 .map_err(io::Error::other)
@@ -414,8 +414,9 @@ impl Observer {
                     self.identify(event.tgid);
                 }
                 // Its counts are read, and it is forgotten, at the next
-                // sample.
-                Some(ProcessChange::Exit) | None => {}
+                // sample; its probes go now.
+                Some(ProcessChange::Exit) => self.look_soon(event.tgid, UNMAPPED_AFTER),
+                None => {}
             }
         }
         self.learn_callers();
@@ -425,18 +426,25 @@ impl Observer {
         if self.processes.contains_key(&pid) {
             self.restarted.insert(pid);
         }
+        self.look_soon(pid, LINKED_AFTER);
+    }
+
+    fn look_soon(&mut self, pid: u32, after: Duration) {
         let wanted = match self.plan.scope {
-            Scope::All => self.begun.len() < MAX_BEGUN,
+            Scope::All => self.awaited.len() < MAX_AWAITED,
             Scope::Pid(watched) => watched == pid,
         };
-        if wanted && !self.begun.iter().any(|(begun, _)| *begun == pid) {
-            self.begun.push((pid, Instant::now() + LINKED_AFTER));
+        if wanted && !self.awaited.iter().any(|(awaited, _)| *awaited == pid) {
+            self.awaited.push((pid, Instant::now() + after));
         }
     }
 
-    fn look_at_begun(&mut self) {
+    fn look_at_awaited(&mut self) {
         let now = Instant::now();
-        let due: Vec<(u32, Instant)> = self.begun.extract_if(.., |(_, due)| *due <= now).collect();
+        let due: Vec<(u32, Instant)> = self
+            .awaited
+            .extract_if(.., |(_, due)| *due <= now)
+            .collect();
         if due.is_empty() {
             return;
         }
@@ -445,6 +453,7 @@ impl Observer {
         }
         let sweep = self.finder.known();
         self.take_images(sweep, now);
+        self.detach_unused(now);
         self.place();
     }
 

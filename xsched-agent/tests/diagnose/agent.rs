@@ -230,3 +230,86 @@ fn priority_inversion_twins_wait_for_equals_or_for_the_open() {
     let report = waiting("ownfifo", Class::Low, GateState::Closed);
     assert_eq!(codes(&report), [], "{report}");
 }
+
+/// A program in a pid namespace of its own, where it is number 1.
+struct Contained {
+    _unshare: Process,
+    pid: u32,
+}
+
+impl Contained {
+    fn waiting(role: &str, at: &str) -> Contained {
+        let set = fixtures();
+        let mut command = std::process::Command::new("unshare");
+        command
+            .args(["--pid", "--fork", "--kill-child"])
+            .arg(set.path("program"))
+            .env("LD_PRELOAD", set.text("libxsched_shim.so"))
+            .envs([("WAIT", "mutex"), ("ROLE", role), ("AT", at)]);
+        let unshare = set.spawn(command);
+        let of = unshare.pid();
+        let children = std::fs::read_to_string(format!("/proc/{of}/task/{of}/children"));
+        let pid = children.expect("a list").trim().parse().expect("one child");
+        Contained {
+            _unshare: unshare,
+            pid,
+        }
+    }
+}
+
+/// The lock's owner is written in it as number 1, which outside is init. With
+/// a second container in which somebody is number 1, nothing is proven.
+#[test]
+fn priority_inversion_by_a_container_is_proven_if_its_thread_is_the_only_one_of_that_number() {
+    if !is_root("a pid namespace") {
+        return;
+    }
+    let set = fixtures();
+    let at = set.text("mutex-contained");
+    let first = Contained::waiting("first", &at);
+    let mut command = std::process::Command::new(set.path("program"));
+    command
+        .env("LD_PRELOAD", set.text("libxsched_shim.so"))
+        .envs([("WAIT", "mutex"), ("ROLE", "second"), ("AT", &at)]);
+    let second = set.spawn(command);
+    let waits = |process: u32| {
+        let call = std::fs::read_to_string(format!("/proc/{process}/syscall"));
+        call.is_ok_and(|call| call.starts_with("202 "))
+    };
+    let until = |process: u32| {
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while !waits(process) {
+            assert!(std::time::Instant::now() < deadline, "it does not wait");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    until(second.pid());
+    let on_the_device = |pid, class, state| ProcessRow {
+        class,
+        device: Some("0000:c1:00.0".into()),
+        gate: Some(GateRow {
+            state,
+            cap: None,
+            reason: "high is active".into(),
+            waiting: 1,
+        }),
+        ..row(pid)
+    };
+    let mut seen = view(Some(on_the_device(
+        second.pid(),
+        Class::High,
+        GateState::Open,
+    )));
+    let closed = |pid| on_the_device(pid, Class::Low, GateState::Closed);
+    seen.others.push(closed(first.pid));
+    let report = with_view(&second, seen.clone());
+    let evidence = only(&report, "priority-inversion", Severity::Warning);
+    let owner = format!("thread {0} (1 in its pid namespace) of {0}", first.pid);
+    assert!(evidence.contains(&owner), "{evidence}");
+
+    let third = Contained::waiting("third", &at);
+    until(third.pid);
+    seen.others.push(closed(third.pid));
+    let report = with_view(&second, seen);
+    assert_eq!(codes(&report), [], "{report}");
+}

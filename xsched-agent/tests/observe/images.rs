@@ -1,11 +1,11 @@
 //! Every image of the runtime is found, however it is mapped.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use xsched_agent::observe::{ImageKind, Observer};
 
-use crate::fixture::{Api, Fixture, Preload, bpf_or_left_out, look, observe, until};
+use crate::fixture::{Api, Fixture, Preload, Program, bpf_or_left_out, look, observe, until};
 use crate::{total_of, watch_everything};
 
 fn counted_after(observer: &mut Observer, pid: u32) -> u64 {
@@ -106,6 +106,40 @@ fn a_library_that_is_opened_late_is_found_by_a_sweep() {
     });
     program.tell("call");
     assert_eq!(counted_after(&mut observer, program.pid()), 5);
+}
+
+/// Nobody sweeps here: the kernel tells that a process has ended.
+#[test]
+fn a_process_that_ends_leaves_its_image_at_once() {
+    if !bpf_or_left_out() {
+        return;
+    }
+    let fixture = Fixture::build();
+    let (mut one, mut other) = (
+        fixture.start(Preload::Nothing),
+        fixture.start(Preload::Nothing),
+    );
+    let mut observer = Observer::start(watch_everything()).expect("observer");
+    let pids = [one.pid(), other.pid()];
+    let users = |observer: &Observer| {
+        let users = observer.images().flat_map(|(_, _, users)| users.to_vec());
+        users.filter(|pid| pids.contains(pid)).collect::<Vec<_>>()
+    };
+    let counted = |observer: &mut Observer, program: &mut Program| {
+        program.call('a', Api::Launch, 0, 7);
+        assert_eq!(counted_after(observer, program.pid()), 7);
+    };
+    counted(&mut observer, &mut one);
+    counted(&mut observer, &mut other);
+    assert_eq!(users(&observer).len(), 2);
+    for (mut ending, left) in [(one, 1), (other, 0)] {
+        ending.end();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while users(&observer).len() > left {
+            observer.wait(Duration::from_millis(20));
+            assert!(Instant::now() < deadline, "it is still a user");
+        }
+    }
 }
 
 /// Nobody sweeps here: the kernel tells that a program has begun.

@@ -60,8 +60,7 @@ pub(super) fn collect(scrape: &Scrape, to: &mut Families<'_>) -> fmt::Result {
     let guards: Vec<(Class, &str, u64)> = classes
         .iter()
         .flat_map(|(class, sums)| {
-            [Guard::Trickle, Guard::Stall, Guard::Lease]
-                .map(|guard| (*class, name(guard), sums.guards[guard as usize]))
+            Guard::ALL.map(|guard| (*class, guard.name(), sums.guards[guard as usize]))
         })
         .collect();
     to.counters(
@@ -105,12 +104,4 @@ pub(super) fn collect(scrape: &Scrape, to: &mut Families<'_>) -> fmt::Result {
         |(_, _, count)| Some(*count as f64),
         |(class, shim, _)| vec![("class", class.name()), ("shim", shim)],
     )
-}
-
-const fn name(guard: Guard) -> &'static str {
-    match guard {
-        Guard::Trickle => "trickle",
-        Guard::Stall => "stall",
-        Guard::Lease => "lease",
-    }
 }
