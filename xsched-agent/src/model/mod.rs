@@ -266,7 +266,7 @@ impl Model {
         self.processes
             .retain(|id, _| joined.contains_key(id) || id.is_alive());
         let board = self.terms.board();
-        let unknown = |id: &&ProcessId| board.standing(**id).is_none();
+        let unknown = |id: &&ProcessId| !board.knows(**id);
         let unknown: Vec<ProcessId> = self.processes.keys().filter(unknown).copied().collect();
         if !unknown.is_empty() {
             self.terms.seen(unknown);

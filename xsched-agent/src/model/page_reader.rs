@@ -57,6 +57,22 @@ pub(crate) struct PageReader {
     busy_ns: [u64; MAX_DEVICES],
     guards: [u64; Guard::COUNT],
     launches: u64,
+    glance: u64,
+    /// Looks since something was new.
+    quiet: u32,
+}
+
+/// A page on which so many looks found nothing is read in full only at every
+/// [`FULL_LOOKS`]th: a thousand idle pages are more than a cache holds.
+const QUIET: u32 = 10;
+const FULL_LOOKS: u32 = 4;
+
+/// The counts that change with whatever goes through the gate; launches past
+/// it on purpose are in none of them.
+fn glance(page: &StatusPage) -> u64 {
+    let admitted = page.devices.iter().map(|device| &device.admitted);
+    let counts = admitted.chain(&page.guards).chain([&page.waits]);
+    counts.fold(0, |sum, n| sum.wrapping_add(n.load(Relaxed)))
 }
 
 /// Launches of all libraries that are named. Tells whether any was made
@@ -75,8 +91,22 @@ fn sum_of_launches(page: &StatusPage) -> u64 {
 
 impl PageReader {
     /// Whether there is nothing to read since the last look: the common case
-    /// by far on a machine with many processes.
-    pub fn is_current(&self, page: &StatusPage) -> bool {
+    /// by far on a machine with many processes. What goes on past the gate is
+    /// noticed a few looks late after a silence.
+    pub fn is_current(&mut self, page: &StatusPage) -> bool {
+        let resting = self.quiet >= QUIET && !self.quiet.is_multiple_of(FULL_LOOKS);
+        let current = match resting && glance(page) == self.glance {
+            true => true,
+            false => self.nothing_new(page),
+        };
+        self.quiet = match current {
+            true => self.quiet.wrapping_add(1),
+            false => 0,
+        };
+        current
+    }
+
+    fn nothing_new(&self, page: &StatusPage) -> bool {
         let guards = page.guards.iter().zip(&self.guards);
         let busy = page.devices.iter().map(|device| &device.busy_ns);
         guards
@@ -89,7 +119,7 @@ impl PageReader {
 
     pub fn read(&mut self, page: &StatusPage) -> PageChange {
         // Before the counts: what comes in between is read again.
-        let launches = sum_of_launches(page);
+        let (launches, glance) = (sum_of_launches(page), glance(page));
         let mut callers: BTreeMap<String, PageLaunches> = BTreeMap::new();
         let mut name = [0; CALLER_NAME_LEN];
         for slot in &page.callers {
@@ -139,6 +169,8 @@ impl PageReader {
             busy_ns,
             guards,
             launches,
+            glance,
+            quiet: 0,
         };
         change
     }
@@ -205,6 +237,28 @@ mod tests {
         );
         assert_eq!(change.callers["libtorch_hip.so"].total(), 0);
         assert_eq!(change.bursts.total(), 0);
+    }
+
+    #[test]
+    fn a_silent_page_is_read_seldom_and_never_missed() {
+        let page = StatusPage::new();
+        assert!(page.callers[0].claim(b"liba.so"));
+        let mut reader = PageReader::default();
+        let rest = |reader: &mut PageReader| {
+            for _ in 0..4 * QUIET {
+                assert!(reader.is_current(&page));
+            }
+        };
+        rest(&mut reader);
+        page.devices[0].admitted.fetch_add(1, Relaxed);
+        page.callers[0].launches[0][0].fetch_add(1, Relaxed);
+        assert!(!reader.is_current(&page), "through the gate: at once");
+        reader.read(&page);
+        rest(&mut reader);
+        page.callers[0].launches[1][0].fetch_add(1, Relaxed);
+        let looks = (1..).take(FULL_LOOKS as usize);
+        let noticed = looks.filter(|_| !reader.is_current(&page)).count();
+        assert!(noticed > 0, "past the gate: soon");
     }
 
     #[test]

@@ -183,6 +183,7 @@ impl Callers {
 
 #[cfg(test)]
 mod tests {
+    use super::super::attach::Scope;
     use super::*;
 
     fn here() -> u64 {
@@ -193,7 +194,11 @@ mod tests {
     fn own_code_is_this_program() {
         let me = std::process::id();
         let mut callers = Callers::new(Names::with_shims(&[]));
-        callers.learn(me, [here(), 0, 1, u64::MAX], &mut Patience::default());
+        callers.learn(
+            me,
+            [here(), 0, 1, u64::MAX],
+            &mut Patience::with(Scope::All),
+        );
         assert_eq!(callers.get(me, 0).object.kind, ObjectKind::Others);
         let caller = callers.get(me, here());
         assert_eq!(caller.object.kind, ObjectKind::Program);
@@ -226,13 +231,13 @@ mod tests {
         }
         let address = code.expect("sleep's code").range.start + 16;
         let mut callers = Callers::new(Names::with_shims(&[]));
-        callers.learn(pid, [address], &mut Patience::default());
+        callers.learn(pid, [address], &mut Patience::with(Scope::All));
         child.kill().expect("kill");
         child.wait().expect("wait");
-        callers.learn(pid, [address], &mut Patience::default());
+        callers.learn(pid, [address], &mut Patience::with(Scope::All));
         assert_eq!(callers.get(pid, address).object.name, "sleep");
         callers.forget(pid);
-        callers.learn(pid, [address], &mut Patience::default());
+        callers.learn(pid, [address], &mut Patience::with(Scope::All));
         assert_eq!(callers.get(pid, address).object.kind, ObjectKind::Unknown);
     }
 }

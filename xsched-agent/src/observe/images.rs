@@ -349,6 +349,7 @@ impl Finder {
 
 #[cfg(test)]
 mod tests {
+    use super::super::attach::Scope;
     use super::*;
 
     #[test]
@@ -397,7 +398,7 @@ mod tests {
     #[test]
     fn a_sweep_ends_in_time_and_the_next_one_goes_on() {
         let mut finder = Finder::new(Names::with_shims(&[]));
-        let patience = &mut Patience::default();
+        let patience = &mut Patience::with(Scope::All);
         let first = finder.sweep(Instant::now(), patience).expect("sweep");
         assert!(first.postponed > 0);
         assert_eq!(finder.processes.len(), 1);
@@ -415,7 +416,7 @@ mod tests {
         assert_eq!(rest(seconds(8)), seconds(2));
         assert_eq!(rest(seconds(100_000)), LONGEST_REST);
         let mut finder = Finder::new(Names::with_shims(&[]));
-        let patience = &mut Patience::default();
+        let patience = &mut Patience::with(Scope::All);
         let soon = || Instant::now() + seconds(60);
         finder.sweep(soon(), patience).expect("sweep");
         let me = std::process::id();

@@ -201,7 +201,7 @@ impl Observer {
         });
         let mut observer = Observer {
             finder: Finder::new(names.clone()),
-            patience: Patience::default(),
+            patience: Patience::with(plan.scope),
             callers: Callers::new(names),
             plan,
             programs,

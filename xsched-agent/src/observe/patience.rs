@@ -11,12 +11,16 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
+use super::attach::Scope;
 use crate::readers::Tenant;
 
 /// A read that takes longer is held up. The longest honest ones, of 65,530
 /// mappings, take some ten milliseconds; the rest is for machines so busy that
 /// the thread itself comes late.
 const LIMIT: Duration = Duration::from_secs(5);
+
+/// Where a process was asked for by name, and nobody else is to be read.
+const LIMIT_FOR_ONE: Duration = Duration::from_secs(10);
 
 /// Threads that may be held up at once; then nobody is read until one comes
 /// back.
@@ -47,17 +51,19 @@ struct Held {
     reading: Weak<()>,
 }
 
-impl Default for Patience {
-    fn default() -> Patience {
+impl Patience {
+    /// As much as the readers of `scope` have.
+    pub fn with(scope: Scope) -> Patience {
         Patience {
-            limit: LIMIT,
+            limit: match scope {
+                Scope::All => LIMIT,
+                Scope::Pid(_) => LIMIT_FOR_ONE,
+            },
             thread: None,
             held: Vec::new(),
         }
     }
-}
 
-impl Patience {
     /// What `read` says of process `pid`.
     ///
     /// # Errors
@@ -133,7 +139,7 @@ mod tests {
     fn patient() -> Patience {
         Patience {
             limit: Duration::from_secs(60),
-            ..Patience::default()
+            ..Patience::with(Scope::All)
         }
     }
 

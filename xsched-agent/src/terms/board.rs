@@ -38,6 +38,14 @@ impl Board {
             .cloned()
     }
 
+    /// Whether it is known.
+    pub fn knows(&self, process: ProcessId) -> bool {
+        let standings = self.standings.read();
+        standings
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains_key(&process)
+    }
+
     pub(super) fn put(&self, process: ProcessId, standing: Standing) {
         let standings = self.standings.write();
         standings
