@@ -71,9 +71,8 @@ const LINKED_AFTER: Duration = Duration::from_millis(30);
 /// The kernel has unmapped a process so long after it tells of its end.
 const UNMAPPED_AFTER: Duration = Duration::from_millis(10);
 
-/// Processes that have just begun a program, or ended, and await their look.
-/// More wait for the next sweep: on a build machine thousands begin every
-/// second.
+/// Programs that have just begun wait for the next sweep if so many processes
+/// await their look: on a build machine thousands begin every second.
 const MAX_AWAITED: usize = 64;
 
 /// What to observe.
@@ -414,7 +413,8 @@ impl Observer {
                     self.identify(event.tgid);
                 }
                 // Its counts are read, and it is forgotten, at the next
-                // sample; its probes go now.
+                // sample; its probes go now. Told of counted processes only,
+                // so there is room for all.
                 Some(ProcessChange::Exit) => self.look_soon(event.tgid, UNMAPPED_AFTER),
                 None => {}
             }
@@ -426,15 +426,17 @@ impl Observer {
         if self.processes.contains_key(&pid) {
             self.restarted.insert(pid);
         }
-        self.look_soon(pid, LINKED_AFTER);
-    }
-
-    fn look_soon(&mut self, pid: u32, after: Duration) {
         let wanted = match self.plan.scope {
             Scope::All => self.awaited.len() < MAX_AWAITED,
             Scope::Pid(watched) => watched == pid,
         };
-        if wanted && !self.awaited.iter().any(|(awaited, _)| *awaited == pid) {
+        if wanted {
+            self.look_soon(pid, LINKED_AFTER);
+        }
+    }
+
+    fn look_soon(&mut self, pid: u32, after: Duration) {
+        if !self.awaited.iter().any(|(awaited, _)| *awaited == pid) {
             self.awaited.push((pid, Instant::now() + after));
         }
     }
