@@ -4,7 +4,7 @@
 //! a file may lie in a file system that its owner serves or does not. One
 //! thread reads for the observer; whoever holds it up for too long keeps it,
 //! and another takes its place. Until it comes back that process is not read
-//! again, and a user's control group can hold up only a few.
+//! again, and a user's control group can hold up two.
 
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel, sync_channel};
 use std::sync::{Arc, Weak};
@@ -15,9 +15,9 @@ use super::attach::Scope;
 use crate::readers::Tenant;
 
 /// A read that takes longer is held up. The longest honest ones, of 65,530
-/// mappings, take some ten milliseconds; the rest is for machines so busy that
-/// the thread itself comes late.
-const LIMIT: Duration = Duration::from_secs(5);
+/// mappings, take about a hundredth of this; the rest is for machines so busy
+/// that the thread itself comes late.
+const LIMIT: Duration = Duration::from_secs(2);
 
 /// Where a process was asked for by name, and nobody else is to be read.
 const LIMIT_FOR_ONE: Duration = Duration::from_secs(10);
