@@ -15,9 +15,9 @@ use super::attach::Scope;
 use crate::readers::Tenant;
 
 /// A read that takes longer is held up. The longest honest ones, of 65,530
-/// mappings, take about a hundredth of this; the rest is for machines so busy
+/// mappings, take some ten milliseconds; the rest is for machines so busy
 /// that the thread itself comes late.
-const LIMIT: Duration = Duration::from_secs(2);
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// Where a process was asked for by name, and nobody else is to be read.
 const LIMIT_FOR_ONE: Duration = Duration::from_secs(10);
