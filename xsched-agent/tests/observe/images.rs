@@ -119,7 +119,7 @@ fn a_process_that_ends_leaves_its_image_at_once() {
         fixture.start(Preload::Nothing),
         fixture.start(Preload::Nothing),
     );
-    let mut observer = Observer::start(watch_everything()).expect("observer");
+    let mut observer = observe(watch_everything());
     let pids = [one.pid(), other.pid()];
     let users = |observer: &Observer| {
         let users = observer.images().flat_map(|(_, _, users)| users.to_vec());
