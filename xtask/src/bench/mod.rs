@@ -4,6 +4,7 @@
 //! prints medians. Exit code 1 when a bound is missed.
 
 mod dialogue;
+mod faults;
 mod gate;
 mod observe;
 mod report;
@@ -33,6 +34,8 @@ pub struct Args {
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Name {
+    /// What hostile neighbours and odd programs cost the others; root
+    Faults,
     /// What the shim costs while the gate is open
     Gate,
     /// What observing costs, beside bpftrace; root, about seven minutes
@@ -65,6 +68,7 @@ fn build_release() -> anyhow::Result<build::Built> {
 fn with_parts(name: Name) -> anyhow::Result<Vec<report::Metric>> {
     let built = build_release()?;
     match name {
+        Name::Faults => faults::measure(&built),
         Name::Gate => gate::measure(&built),
         Name::Observe => observe::measure(&built),
         Name::Sched => sched::measure(&built),

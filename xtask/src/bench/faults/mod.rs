@@ -1,0 +1,19 @@
+//! `cargo xtask bench faults`: what hostile neighbours and odd programs cost
+//! those beside them.
+
+use super::report::Metric;
+use crate::build::Built;
+
+type Part = fn(&Built) -> anyhow::Result<Vec<Metric>>;
+
+/// One file each, in the order in which they are measured.
+const PARTS: &[Part] = &[];
+
+/// Measures all parts.
+pub fn measure(built: &Built) -> anyhow::Result<Vec<Metric>> {
+    let mut metrics = Vec::new();
+    for part in PARTS {
+        metrics.extend(part(built)?);
+    }
+    Ok(metrics)
+}
