@@ -1,7 +1,8 @@
 //! A screen as an SVG picture, for documents.
 //!
-//! Text is stretched to its columns, so that the picture is aligned whichever
-//! font shows it; bars are drawn as rectangles, which have no seams.
+//! Each word has its place and width, so that the picture is aligned whichever
+//! font shows it. No text holds a space: browsers collapse runs of spaces and
+//! then stretch what is left. Bars are rectangles, which have no seams.
 
 use std::fmt::Write as _;
 
@@ -31,7 +32,7 @@ pub fn svg(buffer: &Buffer) -> String {
          height=\"{picture_height:.0}\" viewBox=\"0 0 {picture_width:.0} {picture_height:.0}\">\n\
          <rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"{SCREEN}\"/>\n\
          <g font-family=\"ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace\" \
-         font-size=\"14\" shape-rendering=\"crispEdges\" xml:space=\"preserve\">\n"
+         font-size=\"14\" shape-rendering=\"crispEdges\">\n"
     );
     for y in area.top()..area.bottom() {
         let mut x = area.left();
@@ -120,24 +121,30 @@ impl Run {
             }
             return;
         }
-        if self.text.trim().is_empty() {
-            return;
-        }
         let weight = match modifiers.contains(Modifier::BOLD) {
             true => " font-weight=\"bold\"",
             false => "",
         };
         let base = y + cell_height * 0.76;
-        let text = self
-            .text
-            .replace('&', "&amp;")
-            .replace('<', "&lt;")
-            .replace('>', "&gt;");
-        let _ = writeln!(
-            svg,
-            "<text x=\"{x:.1}\" y=\"{base:.1}\" textLength=\"{length:.1}\" \
-             lengthAdjust=\"spacingAndGlyphs\" fill=\"{front}\"{weight}>{text}</text>"
-        );
+        let mut column = self.x;
+        for word in self.text.split(' ') {
+            let columns = width(word) as u16;
+            let x = MARGIN + f32::from(column) * cell_width;
+            let length = f32::from(columns) * cell_width;
+            column += columns + 1;
+            if word.is_empty() {
+                continue;
+            }
+            let word = word
+                .replace('&', "&amp;")
+                .replace('<', "&lt;")
+                .replace('>', "&gt;");
+            let _ = writeln!(
+                svg,
+                "<text x=\"{x:.1}\" y=\"{base:.1}\" textLength=\"{length:.1}\" \
+                 lengthAdjust=\"spacingAndGlyphs\" fill=\"{front}\"{weight}>{word}</text>"
+            );
+        }
     }
 }
 
@@ -200,5 +207,20 @@ mod tests {
         assert!(picture.contains("#ff5f5f") && picture.contains("#444444"));
         assert_eq!(picture.matches("fill=\"#010203\"").count(), 3);
         assert_eq!(picture.matches("<text").count(), 1, "blanks are not drawn");
+    }
+
+    /// Browsers collapse runs of spaces inside a text.
+    #[test]
+    fn words_stand_in_their_columns_and_no_text_holds_a_space() {
+        let mut buffer = Buffer::empty(Rect::new(0, 0, 20, 1));
+        buffer.set_string(1, 0, "PID  COMMAND", Style::new());
+        let picture = svg(&buffer);
+        let place = |column: f32| format!("<text x=\"{:.1}\"", MARGIN + column * CELL.0);
+        assert!(picture.contains(&place(1.0)), "{picture}");
+        assert!(picture.contains(&place(6.0)), "{picture}");
+        for text in picture.split("<text ").skip(1) {
+            let shown = text.split(['>', '<']).nth(1);
+            assert!(shown.is_some_and(|shown| !shown.contains(' ')), "{text}");
+        }
     }
 }
