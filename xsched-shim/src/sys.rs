@@ -1,6 +1,6 @@
 //! The few system services that the gate needs, straight from the kernel.
 
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use xsched_common::units::Nanos;
 
@@ -116,6 +116,33 @@ pub fn futex_wait(word: &AtomicU32, expected: u32, timeout: Nanos) {
 pub fn futex_wake_all(word: &AtomicU32) {
     // SAFETY: waking only reads the address.
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX) };
+}
+
+/// Sleeps while the low half of `*word` is `expected`, at most `timeout`. Woken
+/// by this process only.
+pub fn futex_wait_private(word: &AtomicU64, expected: u32, timeout: Nanos) {
+    let timeout = libc::timespec {
+        tv_sec: (timeout.0 / 1_000_000_000) as i64,
+        tv_nsec: (timeout.0 % 1_000_000_000) as i64,
+    };
+    // SAFETY: the word is mapped and aligned, the timeout a valid timespec. The
+    // low half comes first (x86-64).
+    unsafe {
+        syscall_amid_which_threads_end(
+            libc::SYS_futex,
+            word.as_ptr(),
+            libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
+            expected,
+            &raw const timeout,
+        );
+    }
+}
+
+/// Wakes all threads of this process that sleep on the low half of `word`.
+pub fn futex_wake_private(word: &AtomicU64) {
+    const WAKE: i32 = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
+    // SAFETY: waking only reads the address.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), WAKE, i32::MAX) };
 }
 
 /// Asks until there is an answer, letting other threads run in between;

@@ -43,6 +43,9 @@ mod seqlock;
 )]
 mod captures;
 
+#[path = "protocols/queue.rs"]
+mod queue;
+
 /// What the documentation of `activity` links to.
 #[allow(dead_code, reason = "named in documentation only")]
 struct Edges;

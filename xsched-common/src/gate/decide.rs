@@ -164,6 +164,16 @@ pub enum Decision {
     },
 }
 
+/// How many launches a capped gate admits now.
+pub fn room(view: &GateView) -> u32 {
+    match view.word.mode() {
+        GateMode::Capped(cap) => {
+            effective_cap(cap, view.cap_doublings).saturating_sub(view.in_flight)
+        }
+        _ => 0,
+    }
+}
+
 /// How long a process with work in flight may go without a completion before
 /// a launch passes: max(20 ms, 4 T), at most 5 s.
 pub fn stall_limit(limits: &Limits, kernel_time: Nanos) -> Nanos {
@@ -206,12 +216,7 @@ pub fn decide(limits: &Limits, view: &GateView, waiter: &Waiter) -> Decision {
     let mode = view.word.mode();
     match mode {
         GateMode::Open => return Decision::Go,
-        GateMode::Capped(cap)
-            if view.turn == Turn::First
-                && view.in_flight < effective_cap(cap, view.cap_doublings) =>
-        {
-            return Decision::Go;
-        }
+        GateMode::Capped(_) if view.turn == Turn::First && room(view) > 0 => return Decision::Go,
         GateMode::Capped(_) | GateMode::Closed => {}
     }
 

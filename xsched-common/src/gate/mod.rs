@@ -10,7 +10,7 @@ mod measure;
 mod word;
 
 pub use decide::{
-    Decision, GateView, Guard, Limits, ThreadKind, Turn, Waiter, decide, stall_limit,
+    Decision, GateView, Guard, Limits, ThreadKind, Turn, Waiter, decide, room, stall_limit,
     trickle_interval,
 };
 pub use measure::{

@@ -35,8 +35,12 @@ pub struct ControlPage {
 /// every launch on the device reads it.
 #[repr(C, align(64))]
 pub struct DeviceControl {
-    /// A [`crate::gate::GateWord`]; also the futex that waiters sleep on
-    /// (shared, not private, flag).
+    /// A [`crate::gate::GateWord`]; also the futex (shared, not private, flag)
+    /// that the first in line of the process's waiting threads sleeps on. It
+    /// wakes those behind it, so one woken thread is enough. More than one
+    /// sleeps here only where a first was taken for gone and was not, in a
+    /// function that the runtime calls, and in shims before ABI 1.3; those that
+    /// are not woken look at the word within 20 ms.
     pub word: AtomicU32,
     /// An [`Edges`] set: which changes of activity ring the doorbell.
     pub wanted_edges: AtomicU32,

@@ -55,8 +55,10 @@ pub struct DeviceStatus {
     activity: ActivityWord,
     /// Gated commands handed over and not known to be complete.
     pub in_flight: AtomicU32,
-    /// Threads waiting at the gate. A thread counts itself before it sleeps on
-    /// the control word: the agent wakes nobody where this is zero.
+    /// Threads waiting at the gate, the first in line and those behind it. A
+    /// thread counts itself before it sleeps on the control word: the agent
+    /// wakes nobody where this is zero, and need not wake more than one
+    /// elsewhere ([`super::DeviceControl::word`]).
     pub waiting: AtomicU32,
     /// The measured kernel time T, ns; 0 while unknown.
     pub kernel_ns: AtomicU64,

@@ -1,4 +1,4 @@
-//! Who waits at one device's gate, first come first served.
+//! Who waits at one device's gate, and what its guards remember.
 
 use std::cell::Cell;
 use std::sync::atomic::{
@@ -9,28 +9,37 @@ use std::sync::atomic::{
 use xsched_common::gate::{GateWord, Turn};
 use xsched_common::units::Nanos;
 
-/// Threads that can stand in line; those beyond wait for a place.
-const PLACES: usize = 64;
+use super::queue::{Left, Queue, Ticket};
+use crate::sys;
+
+/// Threads that can stand in line. The line lies in memory that is not there
+/// until it is used; those beyond look every [`OUTSIDE`] whether there is room,
+/// in no order.
+const ROOM: usize = 8192;
+const OUTSIDE: Nanos = Nanos::from_millis(200);
 
 /// A first in line that has not looked for so long is gone: a signal handler
 /// jumped out of its wait (siglongjmp), or ended the thread. A living one
-/// looks every [`xsched_common::gate::Limits::look`].
-const GONE: Nanos = Nanos::from_secs(1);
+/// looks every [`xsched_common::gate::Limits::look`]; one that could not run
+/// on a busy machine goes on as one of two that are first.
+const GONE: Nanos = Nanos::from_millis(100);
 
-/// In a place's word beside its number: its thread is counted as waiting.
-const SLEEPS: u64 = 1;
+/// Longest sleep behind others, by how many are ahead: the second sees to it
+/// that the first is there, the third that these two are, and so on. Nobody
+/// sleeps longer than the line would need to come to him if each of those
+/// ahead were gone, and a line of a thousand is not a thousand timers.
+const MOST_AHEAD: u64 = 100;
 
 /// One device's line, and what its guards remember.
-///
-/// A thread holds a place marked with its number; the lowest number is
-/// first. A place is given up by one exchange, in any order, so a thread that
-/// leaves early (the gate opened, the agent died) cannot block the others.
 pub struct Line {
-    next: AtomicU64,
-    /// The number above [`SLEEPS`], or zero.
-    places: [AtomicU64; PLACES],
+    queue: Queue<ROOM>,
     /// When somebody came to the empty line, or the first in it last looked.
     looked: AtomicU64,
+    /// Threads that were let pass and have not passed yet: the marks in the
+    /// queue's cells.
+    granted: AtomicU64,
+    /// When a first in line last asked about fences.
+    reaped: AtomicU64,
     last_trickle: AtomicU64,
     /// Generation of the word (high half) that the doublings of the cap
     /// (low half) belong to: a new word starts afresh.
@@ -38,15 +47,15 @@ pub struct Line {
 }
 
 /// Where a thread stands in line, kept with the thread: if a signal handler
-/// jumps out of the wait, its next one finds what it has left behind.
+/// jumps out of the wait, its next one goes on from there.
 #[repr(C)]
 pub struct Mark {
-    /// The number above [`SLEEPS`], or zero: it stands nowhere.
-    word: Cell<u64>,
+    /// Its ticket plus one, or zero: it has none.
+    ticket: Cell<u64>,
     /// When it came.
     arrived: Cell<u64>,
-    /// Where that word stands; `None` beyond the room, or turned out.
-    place: Cell<Option<&'static AtomicU64>>,
+    /// Where it came to; `None` if it stands nowhere.
+    line: Cell<Option<&'static Line>>,
     /// The status page's count of threads that wait there.
     waiting: Cell<Option<&'static AtomicU32>>,
 }
@@ -57,14 +66,27 @@ pub struct Place<'a> {
     mark: &'a Mark,
 }
 
+/// Where a thread behind others sleeps.
+pub struct Bed<'a> {
+    word: &'a AtomicU64,
+    seen: u64,
+}
+
+impl Bed<'_> {
+    /// Sleeps until the thread is called, at most `timeout`; less at will.
+    pub fn sleep(&self, timeout: Nanos) {
+        sys::futex_wait_private(self.word, self.seen as u32, timeout);
+    }
+}
+
 impl Mark {
     /// A thread that stands nowhere; all bytes zero.
     #[cfg(test)]
     const fn nowhere() -> Mark {
         Mark {
-            word: Cell::new(0),
+            ticket: Cell::new(0),
             arrived: Cell::new(0),
-            place: Cell::new(None),
+            line: Cell::new(None),
             waiting: Cell::new(None),
         }
     }
@@ -72,104 +94,114 @@ impl Mark {
     /// Forgets the place: the thread is the child of a fork, and the place
     /// its parent's.
     pub fn forget(&self) {
-        self.word.set(0);
-        self.place.set(None);
+        self.ticket.set(0);
+        self.line.set(None);
         self.waiting.set(None);
+    }
+
+    fn ticket(&self) -> Option<Ticket> {
+        self.ticket.get().checked_sub(1).map(Ticket)
     }
 
     /// Gives the place up, if there is one.
     fn leave(&self) {
-        let word = self.word.replace(0);
-        let turned_out = self
-            .place
-            .take()
-            .is_some_and(|p| p.compare_exchange(word, 0, SeqCst, Relaxed).is_err());
-        if let Some(waiting) = self.waiting.take()
-            && word & SLEEPS != 0
-            && !turned_out
-        {
-            waiting.fetch_sub(1, SeqCst);
+        if let (Some(line), Some(ticket)) = (self.line.get(), self.ticket()) {
+            let left = line.queue.leave(ticket, wake);
+            line.settle(left, self.waiting.get());
         }
+        self.forget();
     }
+}
 
-    /// Since when a wait by the same count goes on that the thread has jumped
-    /// out of.
-    fn left_since(&self, waiting: &AtomicU32) -> Option<Nanos> {
-        let same = self.waiting.get().is_some_and(|w| std::ptr::eq(w, waiting));
-        (self.word.get() != 0 && same).then(|| Nanos(self.arrived.get()))
-    }
+/// Wakes all that sleep on the word: one thread, or none.
+fn wake(cell: &AtomicU64) {
+    sys::futex_wake_private(cell);
 }
 
 impl Line {
     /// An empty line; all bytes zero.
     pub const fn new() -> Line {
         Line {
-            next: AtomicU64::new(0),
-            places: [const { AtomicU64::new(0) }; PLACES],
+            queue: Queue::of(
+                [const { AtomicU64::new(0) }; _],
+                [const { AtomicU64::new(0) }; ROOM],
+            ),
             looked: AtomicU64::new(0),
+            granted: AtomicU64::new(0),
+            reaped: AtomicU64::new(0),
             last_trickle: AtomicU64::new(0),
             doublings: AtomicU64::new(0),
         }
     }
 
     /// Queues the thread whose mark this is; it counts in `waiting` once it
-    /// sleeps. What it has left of a wait that it jumped out of is cleared
-    /// first, and the new wait goes on from there: one that is interrupted
-    /// over and over must end as well.
+    /// sleeps. A wait at this gate that it was jumped out of goes on: one that
+    /// is interrupted over and over must end as well. A place at another gate
+    /// is given up.
     pub fn enter<'a>(
         &'static self,
         now: Nanos,
         waiting: &'static AtomicU32,
         mark: &'a Mark,
     ) -> Place<'a> {
-        let arrived = mark.left_since(waiting).unwrap_or(now);
-        mark.leave();
-        // Only by the first to come: whoever joins a line must not vouch for
-        // one in it that is gone.
-        if self.places.iter().all(|p| p.load(SeqCst) == 0) {
-            self.looked.store(now.0, Relaxed);
+        let place = Place { line: self, mark };
+        let goes_on = mark.line.get().is_some_and(|line| std::ptr::eq(line, self))
+            && mark.waiting.get().is_some_and(|w| std::ptr::eq(w, waiting));
+        if goes_on && mark.ticket().is_some_and(|t| self.queue.holds(t)) {
+            return place;
         }
-        let word = (self.next.fetch_add(1, SeqCst) + 1) << 1;
-        mark.arrived.set(arrived.0);
+        let arrived = if goes_on { mark.arrived.get() } else { now.0 };
+        mark.leave();
+        mark.arrived.set(arrived);
         mark.waiting.set(Some(waiting));
-        mark.word.set(word);
-        mark.place.set(self.take_place(word));
-        Place { line: self, mark }
-    }
-
-    fn take_place(&self, word: u64) -> Option<&AtomicU64> {
-        self.places
-            .iter()
-            .find(|p| p.load(Relaxed) == 0 && p.compare_exchange(0, word, SeqCst, Relaxed).is_ok())
-    }
-
-    /// Whether anybody else stands in line.
-    pub fn others_than(&self, place: &Place<'_>) -> bool {
-        self.places.iter().any(|p| {
-            let number = p.load(SeqCst) & !SLEEPS;
-            number != 0 && number != place.number()
-        })
+        mark.line.set(Some(self));
+        place.stand(now);
+        place
     }
 
     /// Takes the first in line away if it is gone.
     fn turn_out(&self, now: Nanos, waiting: Option<&AtomicU32>) {
-        if now.since(Nanos(self.looked.load(Relaxed))) < GONE {
+        let first = self.queue.first();
+        // In this order: whoever passes the turn on has looked before.
+        let looked = Nanos(self.looked.load(SeqCst));
+        let Some(first) = first.filter(|_| now.since(looked) >= GONE) else {
             return;
+        };
+        self.looked.store(now.0, SeqCst);
+        self.settle(self.queue.turn_out(first, wake), waiting);
+    }
+
+    /// Gives back what a thread that has left or was turned out had.
+    fn settle(&self, left: Option<Left>, waiting: Option<&AtomicU32>) {
+        let Some(left) = left else {
+            return;
+        };
+        if left.was_granted() {
+            self.granted.fetch_sub(1, SeqCst);
         }
-        self.looked.store(now.0, Relaxed);
-        let first = self
-            .places
-            .iter()
-            .map(|p| (p.load(SeqCst), p))
-            .filter(|(word, _)| *word != 0)
-            .min_by_key(|(word, _)| *word);
-        if let Some((word, place)) = first
-            && place.compare_exchange(word, 0, SeqCst, Relaxed).is_ok()
-            && word & SLEEPS != 0
-            && let Some(waiting) = waiting
-        {
+        if let Some(waiting) = waiting.filter(|_| left.was_counted()) {
             waiting.fetch_sub(1, SeqCst);
         }
+    }
+
+    /// Threads that were let pass and have not passed yet.
+    pub fn granted(&self) -> u64 {
+        self.granted.load(SeqCst)
+    }
+
+    /// Wakes everybody; what they are to notice has been written before.
+    pub fn call_all(&self) {
+        self.queue.call_all(wake);
+    }
+
+    /// When a first in line last asked about fences.
+    pub fn last_reap(&self) -> Nanos {
+        Nanos(self.reaped.load(Relaxed))
+    }
+
+    /// One does now.
+    pub fn reaped(&self, now: Nanos) {
+        self.reaped.store(now.0, Relaxed);
     }
 
     /// When a launch last passed by a guard.
@@ -208,43 +240,108 @@ impl Place<'_> {
         Nanos(self.mark.arrived.get())
     }
 
-    /// Whether this thread is the first in line.
-    pub fn turn(&self, now: Nanos) -> Turn {
-        let Mark { place, waiting, .. } = self.mark;
-        if place.get().is_none() {
-            place.set(self.line.take_place(self.mark.word.get()));
+    fn stand(&self, now: Nanos) {
+        // Only by the first to come: whoever joins a line must not vouch for
+        // one in it that is gone.
+        if self.line.queue.is_empty() {
+            self.line.looked.store(now.0, SeqCst);
         }
-        let number = self.number();
-        let ahead = |p: &AtomicU64| (1..number).contains(&(p.load(SeqCst) & !SLEEPS));
-        if place.get().is_none() || self.line.places.iter().any(ahead) {
-            self.line.turn_out(now, waiting.get());
-            Turn::Behind
-        } else {
-            self.line.looked.store(now.0, Relaxed);
-            Turn::First
+        if let Some(ticket) = self.line.queue.take() {
+            self.mark.ticket.set(ticket.0 + 1);
+            self.line.queue.stand(ticket);
+        }
+    }
+
+    /// Whether this thread is the first in line; takes one away that is gone.
+    pub fn turn(&self, now: Nanos) -> Turn {
+        if self.mark.ticket().is_none() {
+            self.stand(now);
+        }
+        let turn = self.place_in_line();
+        match turn {
+            Turn::First => self.line.looked.store(now.0, SeqCst),
+            Turn::Behind => self.line.turn_out(now, self.mark.waiting.get()),
+        }
+        turn
+    }
+
+    /// One that was turned out had been the first: it was late, not gone.
+    fn place_in_line(&self) -> Turn {
+        let queue = &self.line.queue;
+        match self.mark.ticket() {
+            Some(ticket) if queue.is_turn_of(ticket) || !queue.holds(ticket) => Turn::First,
+            _ => Turn::Behind,
         }
     }
 
     /// The thread is about to sleep: counts it as waiting, once.
     pub fn sleeps(&self) {
-        let before = self.mark.word.get();
-        let Some(waiting) = self.mark.waiting.get().filter(|_| before & SLEEPS == 0) else {
+        let (Some(waiting), Some(ticket)) = (self.mark.waiting.get(), self.mark.ticket()) else {
             return;
         };
         waiting.fetch_add(1, SeqCst);
-        let word = before | SLEEPS;
-        self.mark.word.set(word);
-        if let Some(place) = self.mark.place.get()
-            && place
-                .compare_exchange(before, word, SeqCst, Relaxed)
-                .is_err()
-        {
-            self.mark.place.set(None);
+        if !self.line.queue.count(ticket) {
+            waiting.fetch_sub(1, SeqCst);
         }
     }
 
-    fn number(&self) -> u64 {
-        self.mark.word.get() & !SLEEPS
+    /// Where it sleeps behind others, once it is counted; `None` if it is not
+    /// behind others any more, or has a grant. What else it may be called for is to be looked at
+    /// after this.
+    pub fn bed(&self) -> Option<Bed<'_>> {
+        let queue = &self.line.queue;
+        let (word, seen) = match self.mark.ticket() {
+            Some(ticket) => queue.bed(ticket)?,
+            None => queue.outside(),
+        };
+        (self.place_in_line() == Turn::Behind).then_some(Bed { word, seen })
+    }
+
+    /// Lets up to `most` of those behind this thread pass along with it, each
+    /// woken from here: one that wakes the next takes as long per launch as a
+    /// processor needs to wake, and short kernels do not.
+    pub fn grant(&self, most: u32) {
+        let Some(ticket) = self.mark.ticket() else {
+            return;
+        };
+        let mut left = most;
+        for next in self.line.queue.behind(ticket) {
+            if left == 0 {
+                break;
+            }
+            // Before the mark: whoever has the mark takes it off again.
+            self.line.granted.fetch_add(1, SeqCst);
+            if self.line.queue.grant(next, wake) {
+                left -= 1;
+            } else {
+                self.line.granted.fetch_sub(1, SeqCst);
+            }
+        }
+    }
+
+    /// Takes the thread's grant, if it has one.
+    pub fn take_grant(&self) -> bool {
+        let ticket = self.mark.ticket();
+        let taken = ticket.is_some_and(|ticket| self.line.queue.take_grant(ticket));
+        if taken {
+            self.line.granted.fetch_sub(1, SeqCst);
+        }
+        taken
+    }
+
+    /// The gate is open: whoever stands behind may go as well.
+    pub fn call_more(&self) {
+        if let Some(ticket) = self.mark.ticket() {
+            self.line.queue.call_more(ticket, wake);
+        }
+    }
+
+    /// How long it may sleep there.
+    pub fn patience(&self) -> Nanos {
+        match self.mark.ticket() {
+            Some(ticket) => GONE.times(self.line.queue.ahead_of(ticket).clamp(1, MOST_AHEAD)),
+            None => OUTSIDE,
+        }
     }
 }
 
@@ -255,181 +352,4 @@ impl Drop for Place<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use xsched_common::gate::GateMode;
-
-    const NOW: Nanos = Nanos::from_secs(100);
-
-    struct Gate {
-        line: &'static Line,
-        waiting: &'static AtomicU32,
-    }
-
-    impl Gate {
-        fn new() -> Gate {
-            Gate {
-                line: Box::leak(Box::new(Line::new())),
-                waiting: Box::leak(Box::new(AtomicU32::new(0))),
-            }
-        }
-
-        /// Another thread comes.
-        fn enter(&self, now: Nanos) -> Place<'static> {
-            self.come_again(now, Box::leak(Box::new(Mark::nowhere())))
-        }
-
-        fn come_again<'a>(&self, now: Nanos, mark: &'a Mark) -> Place<'a> {
-            self.line.enter(now, self.waiting, mark)
-        }
-
-        fn waiting(&self) -> u32 {
-            self.waiting.load(SeqCst)
-        }
-
-        fn is_empty(&self) -> bool {
-            self.line.places.iter().all(|p| p.load(SeqCst) == 0)
-        }
-    }
-
-    #[test]
-    fn first_come_first_served_even_if_some_leave() {
-        let gate = Gate::new();
-        let a = gate.enter(NOW);
-        assert!(!gate.line.others_than(&a));
-        let (b, c) = (gate.enter(NOW), gate.enter(NOW));
-        assert!(gate.line.others_than(&a));
-        assert_eq!(
-            (a.turn(NOW), b.turn(NOW), c.turn(NOW)),
-            (Turn::First, Turn::Behind, Turn::Behind)
-        );
-        drop(b);
-        assert_eq!(c.turn(NOW), Turn::Behind);
-        drop(a);
-        assert_eq!(c.turn(NOW), Turn::First);
-    }
-
-    #[test]
-    fn threads_beyond_the_room_get_a_place_later() {
-        let gate = Gate::new();
-        let mut placed: Vec<_> = (0..PLACES).map(|_| gate.enter(NOW)).collect();
-        let late = gate.enter(NOW);
-        assert_eq!(late.turn(NOW), Turn::Behind);
-        late.sleeps();
-        placed.clear();
-        assert_eq!(late.turn(NOW), Turn::First);
-        drop(late);
-        assert_eq!(gate.waiting(), 0);
-    }
-
-    #[test]
-    fn who_waits_is_counted_once() {
-        let gate = Gate::new();
-        let (a, b) = (gate.enter(NOW), gate.enter(NOW));
-        a.sleeps();
-        a.sleeps();
-        assert_eq!(gate.waiting(), 1);
-        drop(b);
-        drop(a);
-        assert!(gate.waiting() == 0 && gate.is_empty());
-    }
-
-    /// A thread that was jumped out of its wait and waits no more.
-    #[test]
-    fn one_that_is_gone_is_turned_out() {
-        let gate = Gate::new();
-        let gone = gate.enter(NOW);
-        assert_eq!(gone.turn(NOW), Turn::First);
-        gone.sleeps();
-        let next = gate.enter(NOW);
-        assert_eq!(next.turn(NOW + Nanos::from_millis(900)), Turn::Behind);
-        assert_eq!(next.turn(NOW + GONE), Turn::Behind, "finds it out");
-        assert_eq!(next.turn(NOW + GONE), Turn::First);
-        assert_eq!(gate.waiting(), 0);
-        // It was only late: nothing is counted twice.
-        drop(gone);
-        drop(next);
-        assert_eq!(gate.waiting(), 0);
-    }
-
-    /// However many come behind it.
-    #[test]
-    fn newcomers_do_not_keep_one_that_is_gone() {
-        let gate = Gate::new();
-        let gone = gate.enter(NOW);
-        assert_eq!(gone.turn(NOW), Turn::First);
-        let next = gate.enter(NOW);
-        let mut others = Vec::new();
-        for ms in (100..=1_000).step_by(100) {
-            let now = NOW + Nanos::from_millis(ms);
-            others.push(gate.enter(now));
-            assert_eq!(next.turn(now), Turn::Behind);
-        }
-        assert_eq!(next.turn(NOW + GONE), Turn::First);
-    }
-
-    /// It neither queues behind itself nor begins its wait anew.
-    #[test]
-    fn one_that_jumped_out_and_comes_again_goes_on_waiting() {
-        let gate = Gate::new();
-        let mark = Mark::nowhere();
-        for ms in 0..200 {
-            let now = NOW + Nanos::from_millis(ms);
-            let place = gate.come_again(now, &mark);
-            assert_eq!((place.turn(now), place.arrived()), (Turn::First, NOW));
-            if ms % 3 != 0 {
-                place.sleeps();
-            }
-            assert!(!gate.line.others_than(&place));
-            assert_eq!(gate.waiting(), u32::from(ms % 3 != 0));
-            std::mem::forget(place);
-        }
-        drop(gate.come_again(NOW, &mark));
-        assert!(gate.waiting() == 0 && gate.is_empty());
-        let later = NOW + Nanos::from_secs(9);
-        assert_eq!(gate.come_again(later, &mark).arrived(), later, "it passed");
-    }
-
-    #[test]
-    fn one_that_comes_to_another_gate_leaves_the_first() {
-        let (first, second) = (Gate::new(), Gate::new());
-        let mark = Mark::nowhere();
-        let place = first.come_again(NOW, &mark);
-        place.sleeps();
-        std::mem::forget(place);
-        let later = NOW + Nanos::from_millis(5);
-        let place = second.come_again(later, &mark);
-        assert!(first.waiting() == 0 && first.is_empty());
-        assert_eq!((place.turn(later), place.arrived()), (Turn::First, later));
-    }
-
-    /// Others have turned it out long ago.
-    #[test]
-    fn one_that_comes_again_late_is_not_counted_twice() {
-        let gate = Gate::new();
-        let mark = Mark::nowhere();
-        let place = gate.come_again(NOW, &mark);
-        place.sleeps();
-        std::mem::forget(place);
-        let other = gate.enter(NOW);
-        other.sleeps();
-        assert_eq!(other.turn(NOW + GONE), Turn::Behind);
-        assert_eq!(other.turn(NOW + GONE), Turn::First);
-        let place = gate.come_again(NOW + GONE, &mark);
-        assert_eq!(place.turn(NOW + GONE), Turn::Behind);
-        assert_eq!(gate.waiting(), 1);
-        drop(other);
-        drop(place);
-        assert!(gate.waiting() == 0 && gate.is_empty());
-    }
-
-    #[test]
-    fn a_new_word_forgets_the_doublings() {
-        let line = Line::new();
-        let word = GateWord::new(GateMode::Capped(4), 7);
-        line.double(word);
-        line.double(word);
-        assert_eq!(line.doublings(word), 2);
-        assert_eq!(line.doublings(word.next(GateMode::Capped(4))), 0);
-    }
-}
+mod tests;

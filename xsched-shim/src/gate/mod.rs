@@ -4,6 +4,7 @@
 //! counter. Whatever else happens is in [`wait`].
 
 mod line;
+mod queue;
 mod wait;
 
 pub use line::{Line, Mark};

@@ -1,23 +1,21 @@
 //! Waiting at a gate that is not open.
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
+use std::sync::atomic::fence;
 
 use xsched_common::gate::{
-    Decision, Evidence, GateView, GateWord, Guard, Limits, Turn, Waiter, decide, fence_batch,
+    self, Decision, Evidence, GateMode, GateView, GateWord, Guard, Limits, Turn, Waiter, decide,
+    fence_batch,
 };
 use xsched_common::page::{DeviceControl, DeviceStatus, Route};
 use xsched_common::units::Nanos;
 
+use super::line::Place;
 use super::{Command, Fencing, Line, Mark};
 use crate::inflight::DeviceWork;
 use crate::page::Session;
 use crate::process::Process;
 use crate::{lifecycle, sys, tls};
-
-/// Longest sleep of a thread behind others. The first wakes them when it
-/// leaves, but a futex cannot tell a thread that is just about to sleep on
-/// an unchanged word.
-const BEHIND_POLL: Nanos = Nanos::from_millis(1);
 
 /// What belongs to one device.
 struct Parts<'a> {
@@ -103,22 +101,29 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing, mark: &Mark) {
     loop {
         // The process has left the agent: it exits, or another thread found
         // the lease expired.
-        let session = parts.process.session.load(Acquire);
-        if !std::ptr::eq(session, parts.session) {
+        if has_left(parts) {
+            place.call_more();
             break;
         }
         let turn = place.turn(sys::now());
-        if turn == Turn::First {
-            reap(parts, fencing);
-        }
-        let now = sys::now();
         let word = GateWord(parts.control.word.load(Acquire));
-        let view = GateView {
-            blind_until: watch.blind_until(turn, now),
-            ..view(parts, word, turn, now)
-        };
-        match decide(&Limits::DEFAULT, &view, &waiter) {
-            Decision::Go => break,
+        // One that comes late to a gate that has closed meanwhile gives it back.
+        if place.take_grant() && matches!(word.mode(), GateMode::Capped(_)) {
+            break;
+        }
+        let Answer {
+            decision,
+            room,
+            now,
+        } = ask(parts, fencing, &waiter, &mut watch, word, turn);
+        match decision {
+            Decision::Go => {
+                match word.mode() {
+                    GateMode::Capped(_) => place.grant(room.saturating_sub(1)),
+                    _ => place.call_more(),
+                }
+                break;
+            }
             Decision::Pass(guard) => {
                 pass_by(parts, guard, word, now);
                 break;
@@ -133,15 +138,14 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing, mark: &Mark) {
                     parts.work.begin(parts.session, parts.status, device);
                     super::publish(parts.process, parts.session, device);
                 }
-                let mut timeout = until.since(now);
-                match turn {
-                    Turn::First => {
-                        fencing.fence_all(device, parts.command.stream);
-                    }
-                    Turn::Behind => timeout = timeout.min(BEHIND_POLL),
+                if turn == Turn::First {
+                    fencing.fence_all(device, parts.command.stream);
                 }
                 fencing.pause();
-                sys::futex_wait(&parts.control.word, word.0, timeout);
+                match turn {
+                    Turn::First => sys::futex_wait(&parts.control.word, word.0, until.since(now)),
+                    Turn::Behind => sleep_behind(parts, &place),
+                }
             }
         }
     }
@@ -150,15 +154,68 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing, mark: &Mark) {
         // The device did nothing for this process while it waited here.
         parts.work.resumed(sys::now());
     }
-    let others = parts.line.others_than(&place);
     drop(place);
-    if others {
-        sys::futex_wake_all(&parts.control.word);
-    }
     if slept {
         let status = parts.session.status();
         status.waits.fetch_add(1, Relaxed);
         status.gate_waits.record(sys::now().since(began));
+    }
+}
+
+fn has_left(parts: &Parts<'_>) -> bool {
+    !std::ptr::eq(parts.process.session.load(SeqCst), parts.session)
+}
+
+/// What a waiter is to do.
+struct Answer {
+    decision: Decision,
+    /// Launches that the gate admits, if this one may pass by its turn.
+    room: u32,
+    now: Nanos,
+}
+
+/// Only the first in line looks for completions, and only if it cannot go
+/// without: in a crowd each of them would ask about all of the others' fences.
+fn ask(
+    parts: &Parts<'_>,
+    fencing: &impl Fencing,
+    waiter: &Waiter,
+    watch: &mut Watch,
+    word: GateWord,
+    turn: Turn,
+) -> Answer {
+    let mut decide_now = || {
+        let now = sys::now();
+        let view = GateView {
+            blind_until: watch.blind_until(turn, now),
+            ..view(parts, word, turn, now)
+        };
+        Answer {
+            decision: decide(&Limits::DEFAULT, &view, waiter),
+            room: gate::room(&view),
+            now,
+        }
+    };
+    if turn == Turn::First {
+        let fresh = sys::now().since(parts.line.last_reap()) < Limits::DEFAULT.poll_last;
+        if fresh {
+            let answer = decide_now();
+            if answer.decision == Decision::Go {
+                return answer;
+            }
+        }
+        reap(parts, fencing);
+    }
+    decide_now()
+}
+
+/// Sleeps behind others until it is called: its turn has come, the gate is open,
+/// or the process has left the agent. The agent wakes the first in line only.
+fn sleep_behind(parts: &Parts<'_>, place: &Place<'_>) {
+    if let Some(bed) = place.bed()
+        && !has_left(parts)
+    {
+        bed.sleep(place.patience());
     }
 }
 
@@ -214,9 +271,11 @@ fn reap(parts: &Parts<'_>, fencing: &impl Fencing) {
         // The agent charges a closed gate for what is still in flight.
         super::publish_in_flight(parts.process, parts.status, parts.command.device);
     }
+    let now = sys::now();
+    parts.line.reaped(now);
     parts
         .work
-        .completed(parts.status, commands, sys::now(), Evidence::Fence);
+        .completed(parts.status, commands, now, Evidence::Fence);
 }
 
 fn view(parts: &Parts<'_>, word: GateWord, turn: Turn, now: Nanos) -> GateView {
@@ -225,7 +284,13 @@ fn view(parts: &Parts<'_>, word: GateWord, turn: Turn, now: Nanos) -> GateView {
         stream,
         symbol: _,
     } = parts.command;
-    let in_flight = parts.process.streams.in_flight_before(device, stream);
+    // Whoever stands behind passes only where nothing depends on it.
+    let in_flight = match turn {
+        Turn::First => {
+            parts.process.streams.in_flight_before(device, stream) + parts.line.granted()
+        }
+        Turn::Behind => 0,
+    };
     GateView {
         word,
         in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX),
@@ -255,12 +320,21 @@ fn pass_by(parts: &Parts<'_>, guard: Guard, word: GateWord, now: Nanos) {
 }
 
 /// Wakes whoever waits anywhere, because the process has left the agent.
-pub fn wake(session: &Session) {
+pub fn wake(process: &Process, session: &Session) {
+    // Whoever has made its bed before this is called, and whoever does after it
+    // sees that the session is gone.
+    fence(SeqCst);
     let (control, status) = (session.control(), session.status());
-    for (control, status) in control.devices.iter().zip(&status.devices) {
-        if status.waiting.load(Relaxed) != 0 {
+    for ((control, status), line) in control
+        .devices
+        .iter()
+        .zip(&status.devices)
+        .zip(&process.lines)
+    {
+        if status.waiting.load(SeqCst) != 0 {
             sys::futex_wake_all(&control.word);
         }
+        line.call_all();
     }
 }
 

@@ -239,7 +239,7 @@ pub fn detach(session: &Session) {
 fn leave(session: &Session) {
     let _unseen = sys::Unseen::new();
     process().session.store(std::ptr::null_mut(), Release);
-    crate::gate::wake(session);
+    crate::gate::wake(process(), session);
     process().streams.complete_all();
     callers::invalidate();
     fork::remember(None);

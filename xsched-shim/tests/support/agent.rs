@@ -195,6 +195,15 @@ impl Client {
         unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX) };
     }
 
+    /// Opens a device's gate and wakes one thread, as the agent does.
+    pub fn open_for_one(&self, device: usize) {
+        let word = &self.page().devices[device].word;
+        let next = GateWord(word.load(Relaxed)).next(GateMode::Open);
+        word.store(next.0, std::sync::atomic::Ordering::SeqCst);
+        // SAFETY: the word is mapped.
+        unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, 1) };
+    }
+
     /// Fills what may change of the control page, as an agent that has lost
     /// its mind.
     pub fn scribble(&self, mut next: impl FnMut() -> u32) {

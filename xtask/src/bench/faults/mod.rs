@@ -1,13 +1,15 @@
 //! `cargo xtask bench faults`: what hostile neighbours and odd programs cost
 //! those beside them.
 
+mod herd;
+
 use super::report::Metric;
 use crate::build::Built;
 
 type Part = fn(&Built) -> anyhow::Result<Vec<Metric>>;
 
 /// One file each, in the order in which they are measured.
-const PARTS: &[Part] = &[];
+const PARTS: &[Part] = &[herd::measure];
 
 /// Measures all parts.
 pub fn measure(built: &Built) -> anyhow::Result<Vec<Metric>> {

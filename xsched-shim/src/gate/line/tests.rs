@@ -1,0 +1,257 @@
+//! Threads come, leave, are jumped out of their waits, and come again.
+
+use super::*;
+use xsched_common::gate::GateMode;
+
+const NOW: Nanos = Nanos::from_secs(100);
+
+struct Gate {
+    line: &'static Line,
+    waiting: &'static AtomicU32,
+}
+
+impl Gate {
+    fn new() -> Gate {
+        Gate {
+            line: Box::leak(Box::new(Line::new())),
+            waiting: Box::leak(Box::new(AtomicU32::new(0))),
+        }
+    }
+
+    /// Another thread comes.
+    fn enter(&self, now: Nanos) -> Place<'static> {
+        self.come_again(now, Box::leak(Box::new(Mark::nowhere())))
+    }
+
+    fn come_again<'a>(&self, now: Nanos, mark: &'a Mark) -> Place<'a> {
+        self.line.enter(now, self.waiting, mark)
+    }
+
+    fn waiting(&self) -> u32 {
+        self.waiting.load(SeqCst)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.line.queue.is_empty()
+    }
+}
+
+#[test]
+fn first_come_first_served_even_if_some_leave() {
+    let gate = Gate::new();
+    let [a, b, c] = [NOW; 3].map(|now| gate.enter(now));
+    let turns = || [&a, &c].map(|place| place.turn(NOW));
+    assert_eq!(
+        (turns(), b.turn(NOW)),
+        ([Turn::First, Turn::Behind], Turn::Behind)
+    );
+    drop(b);
+    assert_eq!(turns(), [Turn::First, Turn::Behind]);
+    drop(a);
+    assert_eq!(c.turn(NOW), Turn::First);
+    drop(c);
+    assert!(gate.is_empty());
+    assert_eq!(gate.enter(NOW).turn(NOW), Turn::First);
+}
+
+/// More than once around the cells, with a thread that leaves amid.
+#[test]
+fn a_line_of_any_length_keeps_its_order() {
+    let gate = Gate::new();
+    for length in [1, 64, 256, 1_000, 4_000, 4_000, ROOM] {
+        let mut line: std::collections::VecDeque<_> =
+            (0..length).map(|_| gate.enter(NOW)).collect();
+        line.iter().for_each(Place::sleeps);
+        assert_eq!(gate.waiting() as usize, length);
+        line.remove(length / 2);
+        while let Some(first) = line.pop_front() {
+            assert_eq!(first.turn(NOW), Turn::First);
+            assert!(line.front().is_none_or(|p| p.turn(NOW) == Turn::Behind));
+            assert!(line.back().is_none_or(|p| p.turn(NOW) == Turn::Behind));
+        }
+        assert!(gate.waiting() == 0 && gate.is_empty());
+    }
+}
+
+#[test]
+fn threads_beyond_the_room_get_a_place_later() {
+    let gate = Gate::new();
+    let mut placed: Vec<_> = (0..ROOM).map(|_| gate.enter(NOW)).collect();
+    let late = gate.enter(NOW);
+    assert_eq!(late.turn(NOW), Turn::Behind);
+    late.sleeps();
+    assert!(late.bed().is_some());
+    assert_eq!(late.patience(), OUTSIDE);
+    placed.clear();
+    assert_eq!(late.turn(NOW), Turn::First);
+    drop(late);
+    assert!(gate.waiting() == 0 && gate.is_empty());
+}
+
+#[test]
+fn who_waits_is_counted_once() {
+    let gate = Gate::new();
+    let (a, b) = (gate.enter(NOW), gate.enter(NOW));
+    a.sleeps();
+    a.sleeps();
+    assert_eq!(gate.waiting(), 1);
+    drop(b);
+    drop(a);
+    assert!(gate.waiting() == 0 && gate.is_empty());
+}
+
+/// The word that a thread is to sleep on is another once its turn has come.
+#[test]
+fn a_call_between_the_look_and_the_sleep_is_not_lost() {
+    let gate = Gate::new();
+    let (a, b, c) = (gate.enter(NOW), gate.enter(NOW), gate.enter(NOW));
+    b.sleeps();
+    let bed = b.bed().expect("behind a");
+    assert_eq!(bed.word.load(SeqCst), bed.seen);
+    drop(a);
+    assert_ne!(bed.word.load(SeqCst) as u32, bed.seen as u32);
+    let begun = sys::now();
+    bed.sleep(Nanos::from_secs(5));
+    assert!(sys::now().since(begun) < Nanos::from_secs(1));
+    assert!(b.bed().is_none(), "it is the first");
+    // A call for something else is heard once and leaves no trace.
+    c.sleeps();
+    let bed = c.bed().expect("behind b");
+    gate.line.call_all();
+    assert_ne!(bed.word.load(SeqCst), bed.seen);
+    let bed = c.bed().expect("behind b as before");
+    assert_eq!(bed.word.load(SeqCst), bed.seen);
+}
+
+#[test]
+fn the_farther_behind_the_longer_the_sleep() {
+    let gate = Gate::new();
+    let line: Vec<_> = (0..200).map(|_| gate.enter(NOW)).collect();
+    assert_eq!(line[1].patience(), GONE);
+    assert_eq!(line[50].patience(), GONE.times(50));
+    assert_eq!(line[199].patience(), GONE.times(MOST_AHEAD));
+}
+
+/// A thread that was jumped out of its wait and waits no more.
+#[test]
+fn one_that_is_gone_is_turned_out() {
+    let gate = Gate::new();
+    let gone = gate.enter(NOW);
+    assert_eq!(gone.turn(NOW), Turn::First);
+    gone.sleeps();
+    let next = gate.enter(NOW);
+    let almost = NOW + Nanos(GONE.0 - 1);
+    assert_eq!(next.turn(almost), Turn::Behind);
+    assert_eq!(next.turn(NOW + GONE), Turn::Behind, "finds it out");
+    assert_eq!(next.turn(NOW + GONE), Turn::First);
+    assert_eq!(gate.waiting(), 0);
+    // It was only late: it goes on as the first that it was, and nothing is
+    // counted twice.
+    assert_eq!(gone.turn(NOW + GONE), Turn::First);
+    gone.sleeps();
+    assert_eq!(gate.waiting(), 0);
+    drop(gone);
+    assert_eq!(next.turn(NOW + GONE), Turn::First);
+    drop(next);
+    assert!(gate.waiting() == 0 && gate.is_empty());
+}
+
+/// Ended between its ticket and its cell, or between leaving and passing on.
+#[test]
+fn a_ticket_without_a_thread_is_turned_out() {
+    let gate = Gate::new();
+    for _ in 0..2 * ROOM {
+        drop(gate.enter(NOW));
+    }
+    let lost = gate.line.queue.take().expect("room");
+    let next = gate.enter(NOW);
+    assert_eq!(next.turn(NOW), Turn::Behind);
+    assert_eq!(next.turn(NOW + GONE), Turn::Behind);
+    assert_eq!(next.turn(NOW + GONE), Turn::First);
+    gate.line.queue.stand(lost);
+    assert!(!gate.line.queue.holds(lost), "it has come too late");
+    assert_eq!(next.turn(NOW + GONE), Turn::First);
+}
+
+/// However many come behind it.
+#[test]
+fn newcomers_do_not_keep_one_that_is_gone() {
+    let gate = Gate::new();
+    let gone = gate.enter(NOW);
+    assert_eq!(gone.turn(NOW), Turn::First);
+    let next = gate.enter(NOW);
+    let mut others = Vec::new();
+    for ms in (10..=100).step_by(10) {
+        let now = NOW + Nanos::from_millis(ms);
+        others.push(gate.enter(now));
+        assert_eq!(next.turn(now), Turn::Behind);
+    }
+    assert_eq!(next.turn(NOW + GONE), Turn::First);
+}
+
+/// It neither queues behind itself or those that came later, nor begins
+/// its wait anew.
+#[test]
+fn one_that_jumped_out_and_comes_again_goes_on_waiting() {
+    let gate = Gate::new();
+    let mark = Mark::nowhere();
+    let mut later = Vec::new();
+    for ms in 0..200 {
+        let now = NOW + Nanos::from_millis(ms);
+        let place = gate.come_again(now, &mark);
+        assert_eq!((place.turn(now), place.arrived()), (Turn::First, NOW));
+        place.sleeps();
+        assert_eq!(gate.waiting(), 1);
+        std::mem::forget(place);
+        later.push(gate.enter(now));
+    }
+    later.clear();
+    drop(gate.come_again(NOW, &mark));
+    assert!(gate.waiting() == 0 && gate.is_empty());
+    let later = NOW + Nanos::from_secs(9);
+    assert_eq!(gate.come_again(later, &mark).arrived(), later, "it passed");
+}
+
+#[test]
+fn one_that_comes_to_another_gate_leaves_the_first() {
+    let (first, second) = (Gate::new(), Gate::new());
+    let mark = Mark::nowhere();
+    let place = first.come_again(NOW, &mark);
+    place.sleeps();
+    std::mem::forget(place);
+    let later = NOW + Nanos::from_millis(5);
+    let place = second.come_again(later, &mark);
+    assert!(first.waiting() == 0 && first.is_empty());
+    assert_eq!((place.turn(later), place.arrived()), (Turn::First, later));
+}
+
+/// Others have turned it out long ago.
+#[test]
+fn one_that_comes_again_late_is_not_counted_twice() {
+    let gate = Gate::new();
+    let mark = Mark::nowhere();
+    let place = gate.come_again(NOW, &mark);
+    place.sleeps();
+    std::mem::forget(place);
+    let other = gate.enter(NOW);
+    other.sleeps();
+    assert_eq!(other.turn(NOW + GONE), Turn::Behind);
+    assert_eq!(other.turn(NOW + GONE), Turn::First);
+    let place = gate.come_again(NOW + GONE, &mark);
+    assert_eq!(place.turn(NOW + GONE), Turn::Behind);
+    assert_eq!(place.arrived(), NOW);
+    assert_eq!(gate.waiting(), 1);
+    drop(other);
+    drop(place);
+    assert!(gate.waiting() == 0 && gate.is_empty());
+}
+
+#[test]
+fn a_new_word_forgets_the_doublings() {
+    let line = Box::new(Line::new());
+    let word = GateWord::new(GateMode::Capped(4), 7);
+    line.double(word);
+    line.double(word);
+    assert_eq!(line.doublings(word), 2);
+    assert_eq!(line.doublings(word.next(GateMode::Capped(4))), 0);
+}
