@@ -127,7 +127,8 @@ const AGENT: &str = "agent";
 fn kernel(survey: &Survey) -> Check {
     let name = rustix::system::uname();
     let found = format!("Linux {}", name.release().to_string_lossy());
-    match survey.kernel.is_new_enough() {
+    // Distributions bring what probes need to older kernels.
+    match survey.kernel.is_new_enough() || survey.probes.is_ok() {
         true => Check::ok(KERNEL, found),
         false => Check::missing(
             KERNEL,
@@ -192,6 +193,9 @@ fn probes(survey: &Survey) -> Check {
                 Capability::SysAdmin.name()
             ),
         ),
+        Err(e @ Unavailable::OldKernel(_)) => {
+            Check::missing(PROBES, e.to_string(), costs, "Linux 5.15 or later")
+        }
         Err(e) => Check {
             fix: None,
             ..Check::missing(PROBES, e.to_string(), costs, "")

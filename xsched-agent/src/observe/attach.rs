@@ -139,7 +139,7 @@ impl Programs {
             .map_max_entries("CALLS", max_keys)
             .map_max_entries("RECORDS", purpose.ring_bytes())
             .load(OBJECT)
-            .map_err(|e| Unavailable::from_error("load BPF programs", &e))?;
+            .map_err(|e| Unavailable::on_kernel(kernel, "load BPF programs", &e))?;
         let multi = (links == LinkKind::Best && kernel.has_multi_links())
             .then(|| {
                 let maps = bpf.maps().filter_map(|(name, map)| {
@@ -163,7 +163,7 @@ impl Programs {
             .map_err(|e| Unavailable::from_error("follow processes by tracepoints", &e));
         let loaded = match multi {
             Some(multi) => multi,
-            None => Loaded::Perf(PerfPrograms::load(bpf, &uprobes)?),
+            None => Loaded::Perf(PerfPrograms::load(bpf, &uprobes, kernel)?),
         };
         let programs = Programs {
             loaded,

@@ -9,11 +9,13 @@ use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeScope
 use aya::programs::{ProgramError, UProbe};
 
 use super::attach::Scope;
+use super::compat::Kernel;
 use super::unavailable::Unavailable;
 
 /// The programs, loaded for perf events.
 pub struct PerfPrograms {
     pub(super) bpf: Ebpf,
+    kernel: Kernel,
 }
 
 impl PerfPrograms {
@@ -21,15 +23,19 @@ impl PerfPrograms {
     ///
     /// # Errors
     /// What the kernel refuses.
-    pub fn load(mut bpf: Ebpf, names: &[&str]) -> Result<PerfPrograms, Unavailable> {
+    pub fn load(
+        mut bpf: Ebpf,
+        names: &[&str],
+        kernel: Kernel,
+    ) -> Result<PerfPrograms, Unavailable> {
         let wanted = bpf.programs_mut().filter(|(name, _)| names.contains(name));
         for (_, program) in wanted {
             let program: Result<&mut UProbe, ProgramError> = program.try_into();
             program
                 .and_then(UProbe::load)
-                .map_err(|e| Unavailable::from_error("load BPF programs", &e))?;
+                .map_err(|e| Unavailable::on_kernel(kernel, "load BPF programs", &e))?;
         }
-        Ok(PerfPrograms { bpf })
+        Ok(PerfPrograms { bpf, kernel })
     }
 
     /// Attaches the program called `name` at a file offset; the program says
@@ -55,8 +61,9 @@ impl PerfPrograms {
             location: UProbeAttachLocation::AbsoluteOffset(offset),
             cookie: Some(cookie),
         };
+        let kernel = self.kernel;
         let failed = |e: ProgramError| match e {
-            ProgramError::AttachCookieNotSupported => Unavailable::OldKernel,
+            ProgramError::AttachCookieNotSupported => Unavailable::OldKernel(kernel),
             e => Unavailable::from_error("attach a uprobe", &e),
         };
         let program: &mut UProbe = self

@@ -2,6 +2,8 @@
 
 use std::{error, io};
 
+use super::compat::Kernel;
+
 /// Where the kernel says that it has uprobes.
 pub(super) const UPROBE_PMU: &str = "/sys/bus/event_source/devices/uprobe/type";
 
@@ -21,8 +23,11 @@ pub enum Unavailable {
     )]
     NoUprobes,
     /// No attach cookies.
-    #[error("this kernel's BPF has no attach cookies: Linux 5.15 or later is needed")]
-    OldKernel,
+    #[error(
+        "Linux {0} is too old for probes (BPF has attach cookies since 5.15): use Linux 5.15 or later; \
+         programs under the shim are scheduled all the same"
+    )]
+    OldKernel(Kernel),
     /// The kernel said something else.
     #[error("cannot {what}: {why}; `xsched-agent check` shows what this machine offers")]
     Kernel {
@@ -43,6 +48,19 @@ impl Unavailable {
     /// Whether it only was too late.
     pub(super) fn is_gone(&self) -> bool {
         matches!(self, Unavailable::Gone(_))
+    }
+
+    /// As [`Unavailable::from_error`], where what `kernel` lacks may be the
+    /// cause: its own words for that are a verifier's log.
+    pub(super) fn on_kernel(
+        kernel: Kernel,
+        what: &'static str,
+        error: &(dyn error::Error + 'static),
+    ) -> Unavailable {
+        match Unavailable::from_error(what, error) {
+            Unavailable::Kernel { .. } if !kernel.is_new_enough() => Unavailable::OldKernel(kernel),
+            other => other,
+        }
     }
 
     pub(super) fn from_error(
@@ -80,4 +98,22 @@ fn chain(error: &(dyn error::Error + 'static)) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_kernel_is_blamed_for_what_it_lacks_only() {
+        let of = |kernel, errno| {
+            let error = io::Error::from_raw_os_error(errno);
+            Unavailable::on_kernel(kernel, "load BPF programs", &error).to_string()
+        };
+        let (old, new) = (Kernel(5, 10), Kernel(5, 15));
+        let said = of(old, libc::EINVAL);
+        assert!(said.starts_with("Linux 5.10 is too old"), "{said}");
+        assert!(of(old, libc::EPERM).contains("run as root"));
+        assert!(!of(new, libc::EINVAL).contains("too old"));
+    }
 }
