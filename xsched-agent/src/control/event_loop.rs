@@ -29,6 +29,7 @@ use super::rate::{Meter, Rate};
 use super::scheduling::{self, Scheduling};
 use super::token::Token;
 use super::vitals::Vitals;
+use super::waiting;
 use super::{Command, Passthrough, RosterEvent, Settlement};
 use crate::clock::monotonic;
 use crate::policy::{self, ClientId, Settings, Terms};
@@ -141,13 +142,9 @@ impl EventLoop {
                 tv_nsec: (timeout.0 % 1_000_000_000) as i64,
             };
             events.clear();
-            let waited = epoll::wait(
-                &self.epoll,
-                rustix::buffer::spare_capacity(&mut events),
-                Some(&timeout),
-            );
-            match waited {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            match waiting::wait(&self.epoll, &mut events, &timeout) {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => warn!("epoll: {e}"),
             }
             woken = monotonic();

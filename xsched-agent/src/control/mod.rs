@@ -18,6 +18,7 @@ mod rate;
 mod scheduling;
 mod token;
 mod vitals;
+mod waiting;
 
 use std::fmt;
 use std::io;
