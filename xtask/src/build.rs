@@ -68,8 +68,13 @@ pub fn packages(profile: Profile, names: &[&str]) -> anyhow::Result<Built> {
         }
     };
     run(&mut command)?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
     Ok(Built {
-        dir: root().join(target).join(dir),
+        dir: target().join(dir),
     })
+}
+
+/// Cargo's target folder.
+pub fn target() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    root().join(target)
 }

@@ -8,6 +8,8 @@ mod child;
 mod conformance;
 mod demo;
 mod dist;
+mod kernels;
+mod left_out;
 mod provision;
 mod screenshot;
 mod stats;
@@ -44,6 +46,9 @@ enum Task {
     /// Be a client of an agent: a part of `bench sched`
     #[command(hide = true)]
     Puppet(bench::sched::control::puppet::Args),
+    /// Be the first program of a virtual machine: a part of `test --kernels`
+    #[command(hide = true)]
+    KernelGuest,
 }
 
 fn main() -> ExitCode {
@@ -57,13 +62,14 @@ fn main() -> ExitCode {
 fn run(task: Task) -> anyhow::Result<ExitCode> {
     let done = match task {
         Task::Demo(args) => demo::run(&args),
-        Task::Test(args) => test::run(&args),
+        Task::Test(args) => return test::run(&args),
         Task::Conformance(args) => return conformance::run(&args),
         Task::Bench(args) => return bench::run(&args),
         Task::Dist(args) => dist::run(&args),
         Task::Screenshot(args) => screenshot::run(&args),
         Task::BuildEbpf(args) => build_ebpf::run(&args),
         Task::Puppet(args) => bench::sched::control::puppet::run(&args),
+        Task::KernelGuest => kernels::guest::run(),
     };
     done.map(|()| ExitCode::SUCCESS)
 }

@@ -64,6 +64,15 @@ const BENCHMARKS: &[Need] = &[
     },
 ];
 
+const KERNELS: &[Need] = &[
+    COMPILER,
+    Need {
+        package: "qemu-system-x86",
+        file: "/usr/bin/qemu-system-x86_64",
+        what: "runs other kernels",
+    },
+];
+
 /// Provides what the tests need.
 pub fn ensure() -> anyhow::Result<()> {
     provide(TESTS, "the tests")
@@ -72,6 +81,11 @@ pub fn ensure() -> anyhow::Result<()> {
 /// Provides what the benchmarks need that compare us with others.
 pub fn ensure_benchmarks() -> anyhow::Result<()> {
     provide(BENCHMARKS, "the benchmark")
+}
+
+/// Provides what the test of other kernels needs.
+pub fn ensure_kernels() -> anyhow::Result<()> {
+    provide(KERNELS, "the test of other kernels")
 }
 
 /// Installs what is missing if we may, else says how.
