@@ -14,6 +14,7 @@ pub enum HipError {
     InvalidConfiguration = 9,
     InvalidPitchValue = 12,
     InvalidSymbol = 13,
+    InvalidDevicePointer = 17,
     InvalidMemcpyDirection = 21,
     MissingConfiguration = 52,
     InvalidDeviceFunction = 98,

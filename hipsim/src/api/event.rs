@@ -1,38 +1,74 @@
 //! Events: create, record, wait, query, elapsed time.
 
 use std::ffi::c_uint;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::support::{DefaultStream, put, run, stream};
 use crate::abi::error::{HipError, Result};
 use crate::abi::types::{EVENT_DISABLE_TIMING, EventHandle, StreamHandle};
-use crate::runtime;
 use crate::runtime::capture::Status;
 use crate::runtime::command::{Command, Executor};
 use crate::runtime::core::Core;
 use crate::runtime::events::{self, EventId, Recorded, Timing};
+use crate::runtime::shared_event::{Mark, SharedEvent};
 use crate::runtime::streams::LEGACY;
 use crate::runtime::wait::Attendance;
+use crate::runtime::{self, Runtime};
 
-/// All flags of the API: blocking sync, no timing, interprocess, and AMD's three for system-scope release.
-const KNOWN_FLAGS: c_uint = 0x7 | 0x2000_0000 | 0x4000_0000 | 0x8000_0000;
+/// `hipEventInterprocess`.
+const INTERPROCESS: c_uint = 4;
+/// AMD's three for the scope of the release, of which a program chooses one.
+const RELEASE_FLAGS: c_uint = 0x2000_0000 | 0x4000_0000 | 0x8000_0000;
+/// All flags of the API: those, blocking sync, no timing, interprocess.
+const KNOWN_FLAGS: c_uint = 0x7 | RELEASE_FLAGS;
 
-unsafe fn create_event(at: *mut EventHandle, flags: c_uint) -> Result {
-    if at.is_null() || flags & !KNOWN_FLAGS != 0 {
+/// What ROCm/clr refuses (`hip_event.cpp`, ihipEventCreateWithFlags): two releases, times between processes.
+fn check_flags(flags: c_uint) -> Result {
+    let releases = (flags & RELEASE_FLAGS).count_ones();
+    let timed = flags & EVENT_DISABLE_TIMING == 0;
+    if flags & !KNOWN_FLAGS != 0 || releases > 1 || (flags & INTERPROCESS != 0 && timed) {
         return Err(HipError::InvalidValue);
     }
+    Ok(())
+}
+
+unsafe fn create_event(at: *mut EventHandle, flags: c_uint) -> Result {
+    if at.is_null() {
+        return Err(HipError::InvalidValue);
+    }
+    check_flags(flags)?;
     let timing = if flags & EVENT_DISABLE_TIMING != 0 {
         Timing::Disabled
     } else {
         Timing::Kept
     };
     let runtime = runtime::get()?;
-    let created = runtime
-        .lock()
-        .events
-        .create(timing)
-        .ok_or(HipError::OutOfMemory)?;
+    let shared = if flags & INTERPROCESS != 0 {
+        runtime.lock().clock.note_export();
+        Some(SharedEvent::create(runtime.device)?)
+    } else {
+        None
+    };
     // SAFETY: the program's pointer for the result.
-    unsafe { put(at, events::handle(runtime.device, created)) }
+    unsafe { put(at, add(runtime, timing, shared)?) }
+}
+
+/// A new event.
+///
+/// # Errors
+/// There are too many.
+pub fn add(
+    runtime: &Runtime,
+    timing: Timing,
+    shared: Option<Arc<SharedEvent>>,
+) -> Result<EventHandle> {
+    let mut core = runtime.lock();
+    let id = core.events.create(timing).ok_or(HipError::OutOfMemory)?;
+    if let Some(event) = core.events.get_mut(id) {
+        event.shared = shared;
+    }
+    Ok(events::handle(runtime.device, id))
 }
 
 pub unsafe extern "C" fn create(at: *mut EventHandle) -> i32 {
@@ -143,13 +179,29 @@ fn ask(core: &mut Core, id: EventId) -> Result<Recorded> {
     }
 }
 
+/// How soon a thread looks again for what another process does.
+const LOOK_AGAIN: Duration = Duration::from_micros(50);
+
+/// The last record that any process made of an event they share.
+pub fn last_mark(core: &Core, id: EventId) -> Option<Mark> {
+    core.events.get(id)?.shared.as_ref()?.last()
+}
+
 pub unsafe extern "C" fn synchronize(event: EventHandle) -> i32 {
     run(|| {
         let (device, id) = events::named(event)?;
         let runtime = runtime::on(device)?;
-        let recorded = ask(&mut runtime.lock(), id)?;
+        let (recorded, mark) = {
+            let mut core = runtime.lock();
+            (ask(&mut core, id)?, last_mark(&core, id))
+        };
         if let Recorded::At { point, at: None } = recorded {
             runtime.wait(&point);
+        }
+        if let Some(mark) = mark {
+            while !mark.is_reached() {
+                std::thread::sleep(LOOK_AGAIN);
+            }
         }
         Ok(())
     })
@@ -160,8 +212,12 @@ pub unsafe extern "C" fn query(event: EventHandle) -> i32 {
         let (device, id) = events::named(event)?;
         let runtime = runtime::on(device)?;
         let (mut core, _) = runtime.drive(runtime.lock(), Executor::Waiter);
-        match ask(&mut core, id)? {
-            Recorded::At { at: None, .. } => Err(HipError::NotReady),
+        let recorded = ask(&mut core, id)?;
+        let mark = last_mark(&core, id);
+        drop(core);
+        match (recorded, mark) {
+            (Recorded::At { at: None, .. }, _) => Err(HipError::NotReady),
+            (_, Some(mark)) if !mark.is_reached() => Err(HipError::NotReady),
             _ => Ok(()),
         }
     })

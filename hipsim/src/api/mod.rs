@@ -16,6 +16,7 @@ pub mod graph;
 pub mod graph_edges;
 pub mod graph_nodes;
 pub mod host_function;
+pub mod ipc;
 pub mod launch;
 pub mod launch_forms;
 pub mod lookup;

@@ -2,6 +2,7 @@
 
 use std::ffi::{c_int, c_uint, c_void};
 
+use super::event::last_mark;
 use super::support::{DefaultStream, put, refuse_capture, run, stream};
 use crate::abi::error::{HipError, Result};
 use crate::abi::types::{EventHandle, STREAM_NON_BLOCKING, StreamHandle};
@@ -174,6 +175,15 @@ fn wait_for_event(of: StreamHandle, event: EventHandle, default: DefaultStream) 
         .get(id)
         .ok_or(HipError::ContextIsDestroyed)?
         .capture;
+    if let Some(mark) = last_mark(&core, event)
+        && capture.is_none()
+        && !matches!(recorded, Recorded::Captured { .. })
+    {
+        drop(core);
+        let wait = Command::External(External::WaitForProcess(mark));
+        runtime.submit(id, &wait, Attendance::Unattended)?;
+        return Ok(());
+    }
     match recorded {
         // A graph cannot wait for work outside of it.
         Recorded::At { .. } if capture.is_some() => {

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 
 use super::file::{DeviceError, DeviceFile, owner_word};
+use super::ipc;
 use super::layout::SNAPSHOTS;
+pub use super::time::now;
 use crate::model::fifo;
 use crate::model::share::{MAX_PROCESSES, Snapshot};
 use crate::options::Discipline;
@@ -12,16 +14,8 @@ use crate::options::Discipline;
 /// How often a process that waits looks for dead neighbours, in ns. Their kernels stop counting this soon.
 pub const REAP_INTERVAL: u64 = 2_000_000;
 
-/// Real time, CLOCK_MONOTONIC, in ns.
-pub fn now() -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: writes one timespec; CLOCK_MONOTONIC always exists.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-}
+/// A snapshot this far ahead of our own clock, in ns, is not believed: nobody's clock is.
+const IMPOSSIBLY_AHEAD: u64 = 1_000_000_000;
 
 /// An attached process. Used under the runtime's lock, so one thread at a time publishes.
 pub struct Clock {
@@ -31,6 +25,8 @@ pub struct Clock {
     discipline: Discipline,
     /// The service clock never goes back for us, even when a stalled neighbour announces work late.
     last: u64,
+    /// Real time of the last question.
+    last_now: u64,
     last_reap: u64,
 }
 
@@ -49,9 +45,12 @@ impl Clock {
             slot,
             discipline,
             last: 0,
+            last_now: now(),
             last_reap: 0,
         };
         clock.occupy();
+        // What the killed left must not wait until somebody contends: their shared memory takes room.
+        clock.bury(now());
         Ok(clock)
     }
 
@@ -82,8 +81,24 @@ impl Clock {
         self.discipline
     }
 
+    /// Notes that this process shares memory by name.
+    pub fn note_export(&self) {
+        self.device.slot(self.slot).exports.fetch_add(1, SeqCst);
+    }
+
+    /// This process's place on the device, for [`Self::lives`].
+    pub fn slot(&self) -> usize {
+        self.slot
+    }
+
+    /// Whether the process with this word still has that slot and lives.
+    pub fn lives(&self, slot: usize, owner: u64) -> bool {
+        self.device.slot(slot).owner.load(Acquire) == owner && self.device.alive(slot)
+    }
+
     /// The service clock at real time `now`.
     pub fn service(&mut self, now: u64) -> u64 {
+        self.last_now = self.last_now.max(now);
         let service = match self.discipline {
             Discipline::Amd => {
                 self.snapshot()
@@ -170,6 +185,10 @@ impl Clock {
             return;
         }
         self.last_reap = now;
+        self.bury(now);
+    }
+
+    fn bury(&self, now: u64) {
         for slot in 0..MAX_PROCESSES {
             if slot != self.slot
                 && self.device.slot(slot).owner.load(Acquire) != 0
@@ -207,6 +226,9 @@ impl Clock {
                 }
             },
         }
+        if dead.exports.swap(0, SeqCst) > 0 && owner != owner_word() {
+            ipc::remove_all_of(&self.path, owner);
+        }
         // A failed exchange means somebody else freed it, or a new owner already has it.
         let _ = dead.owner.compare_exchange(owner, 0, SeqCst, Relaxed);
     }
@@ -228,9 +250,21 @@ impl Clock {
                 active: shared.active.load(SeqCst),
             };
             if current.load(SeqCst) == word {
-                return (word, snapshot);
+                return (word, self.plausible(snapshot));
             }
         }
+    }
+
+    /// A snapshot of a process whose clock is not ours (its time namespace's, without /proc to tell) would stop the service
+    /// clock of everybody until that time comes. Service goes on from now instead.
+    fn plausible(&self, mut snapshot: Snapshot) -> Snapshot {
+        if snapshot.at > self.last_now.saturating_add(IMPOSSIBLY_AHEAD) {
+            let now = now();
+            if snapshot.at > now.saturating_add(IMPOSSIBLY_AHEAD) {
+                snapshot.at = now;
+            }
+        }
+        snapshot
     }
 
     /// Makes `snapshot` the current one if `word` still is; false when somebody else was first.

@@ -9,6 +9,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
@@ -59,6 +60,9 @@ unsafe impl Sync for DeviceFile {}
 
 /// Byte whose lock serialises attaching. The kernel releases it when the holder dies.
 const ATTACH_BYTE: i64 = 0;
+/// Attaching takes some 100 us. Who holds the lock for longer is stopped or frozen and is not waited for: without the lock
+/// two first processes could only disagree about the discipline.
+const ATTACH_PATIENCE: Duration = Duration::from_secs(1);
 
 fn slot_byte(slot: usize) -> i64 {
     1 + slot as i64
@@ -85,7 +89,16 @@ impl DeviceFile {
             .mode(0o600)
             .open(path)
             .map_err(error("open"))?;
-        lock(&file, ATTACH_BYTE, Wait::Yes).map_err(error("lock"))?;
+        let deadline = Instant::now() + ATTACH_PATIENCE;
+        while let Err(source) = lock(&file, ATTACH_BYTE) {
+            if !matches!(source.raw_os_error(), Some(libc::EACCES | libc::EAGAIN)) {
+                return Err(error("lock")(source));
+            }
+            if Instant::now() >= deadline {
+                break;
+            }
+            std::thread::sleep(Duration::from_micros(100));
+        }
         let size = size_of::<Device>() as u64;
         let metadata = file.metadata().map_err(error("stat"))?;
         let (found, identity) = (metadata.len(), (metadata.dev(), metadata.ino()));
@@ -196,7 +209,7 @@ impl DeviceFile {
         let own = owner_word();
         (0..MAX_PROCESSES)
             .filter(|slot| self.slot(*slot).owner.load(Acquire) != own)
-            .find(|slot| lock(&self.file, slot_byte(*slot), Wait::No).is_ok())
+            .find(|slot| lock(&self.file, slot_byte(*slot)).is_ok())
     }
 }
 
@@ -222,12 +235,6 @@ fn encode(discipline: Discipline) -> u32 {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Wait {
-    Yes,
-    No,
-}
-
 fn request(kind: libc::c_int, byte: i64) -> libc::flock {
     // SAFETY: flock is plain data; zero is a valid value of every field.
     let mut request: libc::flock = unsafe { std::mem::zeroed() };
@@ -238,21 +245,13 @@ fn request(kind: libc::c_int, byte: i64) -> libc::flock {
     request
 }
 
-fn lock(file: &File, byte: i64, wait: Wait) -> io::Result<()> {
-    let command = match wait {
-        Wait::Yes => libc::F_SETLKW,
-        Wait::No => libc::F_SETLK,
-    };
-    loop {
-        let request = request(libc::F_WRLCK, byte);
-        // SAFETY: a valid descriptor and flock structure.
-        if unsafe { libc::fcntl(file.as_raw_fd(), command, &raw const request) } == 0 {
-            return Ok(());
-        }
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
-        }
+/// Locks a byte, or fails at once when another process has it.
+fn lock(file: &File, byte: i64) -> io::Result<()> {
+    let request = request(libc::F_WRLCK, byte);
+    // SAFETY: a valid descriptor and flock structure.
+    match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &raw const request) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use crate::model::share::MAX_PROCESSES;
 
 /// First word of a device file.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"HIPSIM\0\x01");
+pub const MAGIC: u64 = u64::from_le_bytes(*b"HIPSIM\0\x02");
 /// Snapshots each process can publish; two would do, the others make overwriting a just-read one rarer.
 pub const SNAPSHOTS: usize = 4;
 
 /// One published snapshot of the service clock.
 #[repr(C)]
 pub struct SharedSnapshot {
-    /// Real time, CLOCK_MONOTONIC ns.
+    /// Real time in ns, see [`super::time`].
     pub at: AtomicU64,
     /// Service clock, ns.
     pub service: AtomicU64,
@@ -29,6 +29,8 @@ pub struct Slot {
     pub end: AtomicU64,
     /// Its snapshots. Only the owner writes them, and never the one the header names.
     pub snapshots: [SharedSnapshot; SNAPSHOTS],
+    /// Pieces of memory the owner has shared by name ([`super::ipc`]), which are to be removed after its death.
+    pub exports: AtomicU64,
 }
 
 /// The file.

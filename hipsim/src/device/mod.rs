@@ -5,7 +5,9 @@
 
 pub mod clock;
 pub mod file;
+pub mod ipc;
 pub mod layout;
+mod time;
 
 #[cfg(test)]
 mod tests;

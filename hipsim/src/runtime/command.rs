@@ -7,6 +7,7 @@ use super::devices::DeviceIndex;
 use super::events::EventId;
 use super::known::KnownCall;
 use super::memory;
+use super::shared_event::Mark;
 use super::streams::Point;
 use crate::abi::types::{HostFunction, StreamCallback, StreamHandle};
 
@@ -109,6 +110,10 @@ pub enum External {
         width: Width,
         compare: Compare,
     },
+    /// Tells other processes that an event they share was reached.
+    Reach(Mark),
+    /// Waits for another process to reach an event.
+    WaitForProcess(Mark),
     /// Waits for a place in the order of another device.
     WaitForDevice {
         device: DeviceIndex,
@@ -149,7 +154,12 @@ pub enum Outcome {
 impl External {
     /// Program code runs only on the engine's thread: a waiting thread may hold the program's locks.
     pub fn may_run_on(&self, executor: Executor) -> bool {
-        executor == Executor::Engine || !matches!(self, Self::Host { .. } | Self::Callback { .. })
+        executor == Executor::Engine || self.is_quick()
+    }
+
+    /// Whether it is done at once whatever the program does; the others run code of the program.
+    pub fn is_quick(&self) -> bool {
+        !matches!(self, Self::Host { .. } | Self::Callback { .. })
     }
 
     /// Least time between reaching the head of the ring and the effect, in ns.
@@ -209,6 +219,12 @@ impl External {
                         Width::Eight => (*at.pointer::<AtomicU64>()).load(Ordering::SeqCst),
                     };
                     if !holds(*compare, found & mask, *value, *width) {
+                        return Outcome::Retry;
+                    }
+                }
+                Self::Reach(mark) => mark.reach(),
+                Self::WaitForProcess(mark) => {
+                    if !mark.is_reached() {
                         return Outcome::Retry;
                     }
                 }

@@ -54,6 +54,8 @@ pub struct Core {
     pub clock: Clock,
     rings: Rings<Item>,
     random: u64,
+    /// Items taken from their rings that use memory.
+    executing: usize,
     /// What was announced last: end and work.
     announced: (u64, u64),
 }
@@ -104,6 +106,7 @@ impl Core {
             clock,
             rings: Rings::new(sharing),
             random: options::get().seed | 1,
+            executing: 0,
             announced: (0, 0),
         }
     }
@@ -190,10 +193,19 @@ impl Core {
             }
             Command::Record(event) => {
                 let point = self.push(stream, Work::Service(0), waits_for, Action::Stamp(*event));
-                if let Some(event) = self.events.get_mut(*event) {
+                let slot = self.clock.slot();
+                let mark = self.events.get_mut(*event).and_then(|event| {
                     event.recorded = Recorded::At { point, at: None };
+                    event.shared.as_ref().map(|shared| shared.record(slot))
+                });
+                match mark {
+                    Some(mark) => {
+                        let work = Some(Box::new(External::Reach(mark)));
+                        let action = Action::External { work, due: None };
+                        self.push(stream, Work::External, None, action)
+                    }
+                    None => point,
                 }
-                point
             }
             Command::WaitFor(_) => self.push(stream, Work::Service(0), waits_for, Action::Nothing),
         };
@@ -305,27 +317,35 @@ impl Core {
         };
         let work = work.take()?;
         self.rings.take_external(ring);
+        self.executing += usize::from(work.is_quick());
         Some(Taken { ring, work })
     }
 
-    /// The item taken from this ring has had its effect.
-    pub fn complete(&mut self, ring: usize, now: u64) {
+    /// The item taken has had its effect.
+    pub fn complete(&mut self, taken: &Taken, now: u64) {
+        self.executing -= usize::from(taken.work.is_quick());
         let service = self.clock.service(now);
         let (rings, mut hooks) = self.parts();
         rings.advance(service, &mut hooks);
-        rings.complete_external(ring, &mut hooks);
+        rings.complete_external(taken.ring, &mut hooks);
         rings.advance(service, &mut hooks);
         self.announce(now);
     }
 
-    /// The item taken from this ring must be tried again at `due`.
+    /// The item taken must be tried again at `retry_at`.
     pub fn put_back(&mut self, taken: Taken, retry_at: u64) {
+        self.executing -= usize::from(taken.work.is_quick());
         if let Some(item) = self.rings.untake_external(taken.ring) {
             item.action = Action::External {
                 work: Some(taken.work),
                 due: Some(retry_at),
             };
         }
+    }
+
+    /// Whether no work of the device uses memory just now. Nothing can begin to while the core is locked.
+    pub fn is_quiet(&self) -> bool {
+        self.executing == 0
     }
 
     /// External items queued or being executed.

@@ -1,8 +1,10 @@
 //! Events: a recorded point of a stream and, once reached, its time.
 
 use std::ffi::c_void;
+use std::sync::Arc;
 
 use super::devices::DeviceIndex;
+use super::shared_event::SharedEvent;
 use super::streams::{Point, StreamId};
 use crate::abi::error::{HipError, Result};
 use crate::abi::types::EventHandle;
@@ -44,6 +46,8 @@ pub struct Event {
     live: bool,
     pub timing: Timing,
     pub recorded: Recorded,
+    /// Set for an event of several processes. Its records are asked about there, this process's own too.
+    pub shared: Option<Arc<SharedEvent>>,
 }
 
 /// All events of the process.
@@ -73,6 +77,7 @@ impl Events {
             live: true,
             timing,
             recorded: Recorded::Never,
+            shared: None,
         };
         match self.all.get_mut(index as usize) {
             Some(old) => *old = event,
@@ -85,6 +90,7 @@ impl Events {
     pub fn destroy(&mut self, id: EventId) {
         if let Some(event) = self.get_mut(id) {
             event.live = false;
+            event.shared = None;
             event.generation = (event.generation + 1) & GENERATIONS;
             self.free.push(id.index);
         }

@@ -11,6 +11,7 @@ pub mod graph;
 pub mod kernels;
 pub mod known;
 pub mod memory;
+pub mod shared_event;
 pub mod streams;
 pub mod wait;
 
@@ -70,6 +71,24 @@ pub fn on(device: DeviceIndex) -> Result<&'static Runtime> {
         .get_or_init(|| Runtime::start(device))
         .as_ref()
         .ok_or(HipError::NoDevice)
+}
+
+/// Does something while no work of this process uses memory, on any device. Not for code that waits for such work.
+pub fn quietly<T>(then: impl FnOnce() -> T) -> T {
+    loop {
+        let started = || {
+            RUNTIMES
+                .iter()
+                .filter_map(|runtime| runtime.get()?.as_ref())
+        };
+        // Always in the same order; nothing else holds two.
+        let cores: Vec<_> = started().map(Runtime::lock).collect();
+        if cores.iter().all(|core| core.is_quiet()) {
+            return then();
+        }
+        drop(cores);
+        std::thread::sleep(std::time::Duration::from_micros(50));
+    }
 }
 
 impl Runtime {

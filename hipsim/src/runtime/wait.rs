@@ -130,7 +130,7 @@ impl Runtime {
             let now = clock::now();
             match outcome {
                 Outcome::Done => {
-                    core.complete(taken.ring, now);
+                    core.complete(&taken, now);
                     self.announce_progress();
                     if executor == Executor::Waiter && core.externals() > 0 {
                         // The engine may sleep without a deadline because this item was being executed, and what comes

@@ -67,7 +67,7 @@ impl Bench {
             .arg(&program)
             .arg("-L")
             .arg(self.library())
-            .args(["-lamdhip64", "-ldl", "-lm"]);
+            .args(["-l:libamdhip64.so.5", "-ldl", "-lm"]);
         succeed(
             &mut compiler,
             "a C compiler is needed: apt-get install gcc libc6-dev",

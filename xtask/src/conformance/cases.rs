@@ -108,6 +108,35 @@ pub fn build(recipe: &Recipe<'_>, bin: &Path) -> anyhow::Result<Vec<Case>> {
     list(&programs, runtime)
 }
 
+/// How the cases of `random.c` are named: `random_SEEDxOPERATIONSxTHREADS`. Any such name is a case, whether listed or not.
+const RANDOM: &str = "random_";
+/// Operations of each thread. Under a random gate a program of this length takes a second or two.
+const OPERATIONS: u64 = 200;
+
+/// Adds `count` programs of random work, every fourth with several threads.
+///
+/// # Errors
+/// The folder of sources has no program that makes them.
+pub fn add_random(cases: &mut Vec<Case>, count: u64, seed: u64) -> anyhow::Result<()> {
+    if count == 0 {
+        return Ok(());
+    }
+    let listed = cases.iter().find(|case| case.name.starts_with(RANDOM));
+    let model = listed.context("no case is random work")?.clone();
+    cases.extend((0..count).map(|index| {
+        let (operations, threads) = match index % 4 {
+            3 => (OPERATIONS / 2, 3),
+            _ => (OPERATIONS, 1),
+        };
+        let seed = seed.wrapping_add(index);
+        Case {
+            name: format!("{RANDOM}{seed}x{operations}x{threads}"),
+            ..model.clone()
+        }
+    }));
+    Ok(())
+}
+
 fn list(programs: &[(PathBuf, Abi)], runtime: &Path) -> anyhow::Result<Vec<Case>> {
     let mut cases = Vec::new();
     let mut names = HashSet::new();

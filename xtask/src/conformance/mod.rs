@@ -32,6 +32,9 @@ pub struct Args {
     /// Runs of each case under the random gate
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
+    /// Also run this many programs of random work, whose seeds follow --seed; with --case random_ nothing else
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    random: u64,
     /// What to run: `full` adds the cases that need librocsparse (a package of 1.3 GB)
     #[arg(long, value_enum, default_value_t = Tier::Standard)]
     tier: Tier,
@@ -112,6 +115,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.tier == Tier::Standard && sources.join("full").is_dir() {
         eprintln!("LEFT OUT: the cases that need librocsparse (--tier full runs them)");
     }
+    let seed = args.seed.unwrap_or_else(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        now.map_or(1, |now| u64::from(now.subsec_nanos()) ^ now.as_secs())
+    });
+    cases::add_random(&mut all, args.random, seed)?;
     if !args.case.is_empty() {
         all.retain(|case| args.case.iter().any(|part| case.name.contains(part)));
         ensure!(
@@ -121,10 +129,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         );
     }
 
-    let seed = args.seed.unwrap_or_else(|| {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        now.map_or(1, |now| u64::from(now.subsec_nanos()) ^ now.as_secs())
-    });
     let stage = runner::Stage {
         runtime,
         shim: match &args.shim {
