@@ -37,6 +37,7 @@ fn main() {
         println!("cargo::rerun-if-changed={}", root.join(table).display());
     }
     let symbols = pairs(&root.join(SYMBOLS));
+    let seen = last_majors(&root.join(SYMBOLS));
     let extra = pairs(&root.join(EXTRA));
     let bodies: BTreeMap<String, String> = pairs(&root.join(SIMULATED)).into_iter().collect();
     for name in bodies.keys() {
@@ -55,7 +56,7 @@ fn main() {
     };
     fs::write(
         out.join("exports.rs"),
-        exports(&symbols, &extra, &bodies, &rows),
+        exports(&symbols, &extra, &bodies, &rows) + &seen,
     )
     .expect("write the exports");
     println!(
@@ -81,6 +82,34 @@ fn pairs(path: &Path) -> Vec<(String, String)> {
             }
         })
         .collect()
+}
+
+/// The newest major version of each symbol's real builds, from the table's third column; 255 for what only a source map
+/// names, which no build has yet.
+fn last_majors(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let rows = text
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.trim().is_empty());
+    let majors = rows.map(|line| {
+        let builds = line
+            .split('\t')
+            .nth(2)
+            .unwrap_or_else(|| panic!("no builds in {line:?}"));
+        let major = |build: &str| match build.split_once('.') {
+            Some((major, _)) if !build.ends_with("-map") => major.parse::<u8>().ok(),
+            _ => Some(u8::MAX),
+        };
+        let newest = builds.split(',').filter_map(major).max();
+        newest
+            .unwrap_or_else(|| panic!("no builds in {line:?}"))
+            .to_string()
+    });
+    format!(
+        "\n/// The newest major version that has each of them.\n\
+         pub(crate) static LAST_MAJORS: [u8; COUNT] = [{}];\n",
+        majors.collect::<Vec<_>>().join(", ")
+    )
 }
 
 /// Symbols of the two dispatch tables in row order.

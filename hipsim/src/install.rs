@@ -1,8 +1,8 @@
 //! Lays out the built library as a ROCm installation does: `libamdhip64.so.5`, `.so.6`, `.so.7` and `libamdhip64.so`.
 //!
-//! The copies differ in three places of equal length: the SONAME, the mark of the ABI's major version, and the code of each
-//! export, which in the newer two goes through a dispatch table in the way the real runtimes do (tools that attach probes
-//! behave differently on it, and some read the table's layout from it).
+//! The copies differ in places of equal length: the SONAME, the mark of the ABI's major version, the code of each export,
+//! which in the newer two goes through a dispatch table in the way the real runtimes do (tools that attach probes behave
+//! differently on it, and some read the table's layout from it), and the exports that the real runtimes have dropped by then.
 
 use std::fs;
 use std::io;
@@ -13,6 +13,8 @@ use object::elf;
 use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
 use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _};
 use thiserror::Error;
+
+use crate::abi::exports;
 
 /// Why the library could not be installed.
 #[derive(Debug, Error)]
@@ -69,11 +71,12 @@ pub fn install(built: &Path, dir: &Path) -> Result<(), InstallError> {
         fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755)).map_err(io(&fresh))?;
         fs::rename(&fresh, &target).map_err(io(&target))?;
     }
+    // As on a machine with several of them: the name without a version is the newest's.
     let link = dir.join("libamdhip64.so");
     let fresh = dir.join(format!(".libamdhip64.so.{}", std::process::id()));
     // Left over only when a former install with this pid was interrupted.
     let _ = fs::remove_file(&fresh);
-    std::os::unix::fs::symlink("libamdhip64.so.5", &fresh).map_err(io(&fresh))?;
+    std::os::unix::fs::symlink("libamdhip64.so.7", &fresh).map_err(io(&fresh))?;
     fs::rename(&fresh, &link).map_err(io(&link))
 }
 
@@ -115,7 +118,46 @@ fn version(image: &[u8], major: u8) -> Result<Vec<u8>, &'static str> {
             return Err("no export entries");
         }
     }
+    hide(&elf, &mut copy, |name| !exports::has(major, name))?;
     Ok(copy)
+}
+
+/// Empties the entries of symbols in the dynamic symbol table. The hash table still leads there; the linker compares the name,
+/// which is no symbol's, and goes on.
+fn hide(
+    elf: &ElfFile64<'_, Endianness>,
+    copy: &mut [u8],
+    hidden: impl Fn(&str) -> bool,
+) -> Result<(), &'static str> {
+    let range = |name| {
+        let section = elf.section_by_name(name)?;
+        let (start, size) = section.file_range()?;
+        Some((start as usize, size as usize))
+    };
+    let (symbols, _) = range(".dynsym").ok_or("no .dynsym")?;
+    let (versions, _) = range(".gnu.version").ok_or("no .gnu.version")?;
+    let symbol_size = size_of::<elf::Sym64<Endianness>>();
+    for symbol in elf
+        .dynamic_symbols()
+        .filter(|symbol| symbol.is_definition())
+    {
+        let name = symbol.name().map_err(|_| "a symbol without a name")?;
+        if !is_own(name) || !hidden(name) {
+            continue;
+        }
+        for (table, size) in [(symbols, symbol_size), (versions, 2)] {
+            let at = table + symbol.index().0 * size;
+            copy.get_mut(at..at + size)
+                .ok_or("a symbol outside the file")?
+                .fill(0);
+        }
+    }
+    Ok(())
+}
+
+/// Whether it is one of the runtime's functions; the version nodes are symbols too.
+fn is_own(name: &str) -> bool {
+    exports::NAMES.contains(&name)
 }
 
 /// Moves an export's second form over its first. Both instructions that refer to other places do so relative to themselves.

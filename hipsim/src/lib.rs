@@ -16,3 +16,4 @@ pub mod install;
 pub mod model;
 pub mod options;
 mod runtime;
+pub mod target;

@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use crate::abi::exports::major_version;
+use crate::target::Target;
+
 /// One variable.
 #[derive(Debug)]
 pub struct Variable {
@@ -67,10 +70,16 @@ pub const VARIABLES: &[Variable] = &[
         meaning: "least time of a copy; bandwidth is that of the CPU",
     },
     Variable {
+        name: "HIPSIM_ARCHITECTURE",
+        format: "gfx906, gfx90a:xnack+, ...",
+        default: "gfx906",
+        meaning: "the device's processor; code objects for others are refused",
+    },
+    Variable {
         name: "HIPSIM_RUNTIME_VERSION",
         format: "major.minor",
-        default: "6.4",
-        meaning: "version that hipRuntimeGetVersion and hipDriverGetVersion report",
+        default: "5.7, 6.4 or 7.2",
+        meaning: "version that hipRuntimeGetVersion and hipDriverGetVersion report; by default that of the copy (.so.5, .6, .7)",
     },
     Variable {
         name: "HIPSIM_TRACE",
@@ -121,6 +130,20 @@ pub struct Options {
     pub copy_latency: u64,
     /// Version in the runtime's coding: 60400000 for 6.4.
     pub version: i32,
+    /// The device's processor with its features.
+    pub architecture: Target,
+}
+
+/// The one for which Debian's hipcc compiles out of the box.
+const ARCHITECTURE: &str = "gfx906";
+
+/// The newest of each major version that was looked at (Debian's 5.7.1, 6.4.3 and 7.2.4).
+fn default_version(major: u8) -> i32 {
+    match major {
+        5 => 50_700_000,
+        6 => 60_400_000,
+        _ => 70_200_000,
+    }
 }
 
 /// The options of this process.
@@ -203,7 +226,13 @@ impl Options {
                 "HIPSIM_RUNTIME_VERSION",
                 get("HIPSIM_RUNTIME_VERSION"),
                 version,
-                60_400_000,
+                default_version(major_version()),
+            ),
+            architecture: parsed(
+                "HIPSIM_ARCHITECTURE",
+                get("HIPSIM_ARCHITECTURE"),
+                Target::of_device,
+                Target::of_device(ARCHITECTURE).expect("the default is an architecture"),
             ),
         }
     }
@@ -310,6 +339,10 @@ mod tests {
         assert_eq!(with("HIPSIM_JITTER", "7").jitter, 0.0);
         assert_eq!(with("HIPSIM_MEMORY", "1.5GiB").memory, 3 << 29);
         assert_eq!(with("HIPSIM_RUNTIME_VERSION", "7.2").version, 70_200_000);
+        assert_eq!(
+            with("HIPSIM_ARCHITECTURE", "sm_90").architecture.text(),
+            "gfx906:sramecc+:xnack-"
+        );
     }
 
     #[test]

@@ -47,3 +47,21 @@ fn code_objects_of_hipcc_are_loaded_and_their_known_kernels_compute() {
     let output = support::finish(bench.command(&program).arg(&object));
     assert_eq!(output.trim(), "ok");
 }
+
+/// Code of hipcc for one processor, on a device with another.
+#[test]
+fn code_for_another_architecture_is_refused() {
+    let bench = Bench::new();
+    let program = bench.hipcc("launches", &[]);
+    let (status, _, err) =
+        start(bench.command(&program).env("HIPSIM_ARCHITECTURE", "gfx90a")).wait();
+    assert!(!status.success());
+    assert!(err.contains("no kernel image is available"), "{err}");
+    let loader = bench.compile("code_object");
+    let object = bench.hipcc("kernels.hip", &["--genco"]);
+    let mut command = bench.command(&loader);
+    command.arg(&object).env("HIPSIM_ARCHITECTURE", "gfx90a");
+    let (status, _, err) = start(&mut command).wait();
+    assert!(!status.success());
+    assert!(err.contains("209 (hipErrorNoBinaryForGpu)"), "{err}");
+}

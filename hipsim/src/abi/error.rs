@@ -22,6 +22,7 @@ pub enum HipError {
     InvalidDevice = 101,
     InvalidImage = 200,
     InvalidContext = 201,
+    NoBinaryForGpu = 209,
     UnsupportedLimit = 215,
     FileNotFound = 301,
     InvalidHandle = 400,

@@ -16,9 +16,19 @@ unsafe extern "C" {
     static hipsim_export_table: [usize; COUNT];
 }
 
+/// Whether the copy for this major version has the export called `name`: what the real runtimes have dropped by then it
+/// has not.
+pub fn has(major: u8, name: &str) -> bool {
+    let index = NAMES.iter().position(|known| *known == name);
+    index.is_some_and(|index| LAST_MAJORS[index] >= major)
+}
+
 /// Address of the exported entry called `name`, as `dlsym` would give it.
 pub fn address(name: &str) -> Option<usize> {
     let index = NAMES.iter().position(|known| *known == name)?;
+    if LAST_MAJORS[index] < major_version() {
+        return None;
+    }
     // SAFETY: the assembly defines COUNT words, relocated before any code of this library runs and never written.
     Some(unsafe { hipsim_export_table[index] })
 }

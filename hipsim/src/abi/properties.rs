@@ -2,19 +2,26 @@
 
 use std::ffi::{c_char, c_int, c_uint};
 
-/// What the simulated device says about itself. A mid-size accelerator of the gfx906 family, for which Debian's hipcc
-/// compiles out of the box.
+use crate::target::Target;
+
+/// What the simulated device says about itself: a mid-size accelerator.
 pub struct Description {
     pub name: &'static str,
-    pub architecture: &'static str,
+    pub architecture: &'static Target,
     pub memory: u64,
     pub compute_units: c_int,
     pub pci: (c_int, c_int, c_int),
     pub uuid: [u8; 16],
 }
 
+impl Description {
+    fn version(&self) -> (c_int, c_int) {
+        let version = self.architecture.version();
+        version.map_or((0, 0), |(major, minor, _)| (major, minor))
+    }
+}
+
 pub const SHARED_MEMORY: usize = 65_536;
-pub const WARP: c_int = 64;
 pub const CLOCK_KHZ: c_int = 1_725_000;
 pub const MEMORY_CLOCK_KHZ: c_int = 1_000_000;
 pub const MEMORY_BUS_BITS: c_int = 4_096;
@@ -179,11 +186,11 @@ impl PropertiesR0000 {
         // SAFETY: integers, arrays of integers and nothing else: zero is valid.
         let mut p: Self = unsafe { std::mem::zeroed() };
         text(&mut p.name, device.name);
-        text(&mut p.gcn_arch_name, device.architecture);
+        text(&mut p.gcn_arch_name, device.architecture.text());
         p.total_global_mem = device.memory as usize;
         p.shared_mem_per_block = SHARED_MEMORY;
         p.regs_per_block = REGISTERS;
-        p.warp_size = WARP;
+        p.warp_size = device.architecture.wave();
         p.max_threads_per_block = 1024;
         p.max_threads_dim = [1024; 3];
         p.max_grid_size = [MAX_GRID; 3];
@@ -191,7 +198,7 @@ impl PropertiesR0000 {
         p.memory_clock_rate = MEMORY_CLOCK_KHZ;
         p.memory_bus_width = MEMORY_BUS_BITS;
         p.total_const_mem = 16 << 10;
-        (p.major, p.minor) = (9, 0);
+        (p.major, p.minor) = device.version();
         p.multi_processor_count = device.compute_units;
         p.l2_cache_size = L2_BYTES;
         p.max_threads_per_multi_processor = THREADS_PER_UNIT;
@@ -201,7 +208,7 @@ impl PropertiesR0000 {
         (p.pci_domain_id, p.pci_bus_id, p.pci_device_id) = device.pci;
         p.max_shared_memory_per_multi_processor = SHARED_MEMORY;
         p.can_map_host_memory = 1;
-        p.gcn_arch = 906;
+        p.gcn_arch = device.architecture.number();
         p.cooperative_launch = 1;
         p.cooperative_multi_device_launch = 1;
         p.mem_pitch = i32::MAX as usize;
@@ -220,19 +227,19 @@ impl PropertiesR0600 {
         // SAFETY: as above.
         let mut p: Self = unsafe { std::mem::zeroed() };
         text(&mut p.name, device.name);
-        text(&mut p.gcn_arch_name, device.architecture);
+        text(&mut p.gcn_arch_name, device.architecture.text());
         p.uuid = device.uuid;
         p.total_global_mem = device.memory as usize;
         p.shared_mem_per_block = SHARED_MEMORY;
         p.regs_per_block = REGISTERS;
-        p.warp_size = WARP;
+        p.warp_size = device.architecture.wave();
         p.mem_pitch = i32::MAX as usize;
         p.max_threads_per_block = 1024;
         p.max_threads_dim = [1024; 3];
         p.max_grid_size = [MAX_GRID; 3];
         p.clock_rate = CLOCK_KHZ;
         p.total_const_mem = 16 << 10;
-        (p.major, p.minor) = (9, 0);
+        (p.major, p.minor) = device.version();
         p.texture_alignment = 256;
         p.texture_pitch_alignment = 256;
         p.device_overlap = 1;

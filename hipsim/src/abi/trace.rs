@@ -18,8 +18,8 @@ unsafe extern "C" {
 
 static BODIES: OnceLock<[usize; COUNT]> = OnceLock::new();
 
-// The thunk pushed its index: at the call below the stack holds six saved registers, the index and the return address,
-// and is aligned to 16 as the ABI asks. No API has floating-point arguments in registers.
+// The thunk pushed its index: at the call below the stack holds six saved registers, the index, the return address and one
+// floating-point argument (a helper of the compiler has one), and is aligned to 16 as the ABI asks.
 core::arch::global_asm!(
     ".section .text.hipsim.trace,\"ax\",@progbits",
     ".globl hipsim_trace_common",
@@ -33,7 +33,11 @@ core::arch::global_asm!(
     "pushq %rdi",
     "movq 48(%rsp), %rdi",
     "movq %rsp, %rsi",
+    "subq $16, %rsp",
+    "movups %xmm0, (%rsp)",
     "call {log}",
+    "movups (%rsp), %xmm0",
+    "addq $16, %rsp",
     "popq %rdi",
     "popq %rsi",
     "popq %rdx",

@@ -217,7 +217,7 @@ pub struct Memcpy3dPeerParams {
 
 const _: () = assert!(size_of::<Memcpy3dPeerParams>() == 168);
 
-/// `hipPointerAttribute_t`.
+/// `hipPointerAttribute_t`. All zeros but for the device is memory of the program (`hipMemoryTypeUnregistered`).
 #[repr(C)]
 pub struct PointerAttributes {
     pub memory_type: c_int,
@@ -229,6 +229,19 @@ pub struct PointerAttributes {
 }
 
 const _: () = assert!(size_of::<PointerAttributes>() == 32);
+
+impl Default for PointerAttributes {
+    fn default() -> Self {
+        Self {
+            memory_type: 0,
+            device: 0,
+            device_pointer: std::ptr::null_mut(),
+            host_pointer: std::ptr::null_mut(),
+            is_managed: 0,
+            allocation_flags: 0,
+        }
+    }
+}
 
 /// `hipFuncAttributes`.
 #[derive(Default)]

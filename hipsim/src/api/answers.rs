@@ -1,11 +1,8 @@
 //! Functions whose answer is no error code: names, numbers, structures, nothing. `data/answers.tsv` lists all of the ABI.
 
-use std::ffi::{c_char, c_int, c_uint, c_void};
+use std::ffi::{c_char, c_int, c_uint};
 
-use super::launch::{Arguments, Launch, NO_EVENTS, by_handle};
-use super::support::{DefaultStream, run};
-use crate::abi::error::HipError;
-use crate::abi::types::{Dim3, FunctionHandle, StreamHandle};
+use super::support::put;
 
 /// `hipChannelFormatDesc`, returned through a pointer that the caller passes first.
 #[repr(C)]
@@ -48,45 +45,13 @@ pub unsafe extern "C" fn build_id() -> usize {
 pub unsafe extern "C" fn precompiled_header(at: *mut *const c_char, size: *mut c_uint) {
     // SAFETY: the program's pointers for the results.
     unsafe {
-        let _ = super::support::put(at, std::ptr::null());
-        let _ = super::support::put(size, 0);
+        let _ = put(at, std::ptr::null());
+        let _ = put(size, 0);
     }
 }
 
 /// For functions that return nothing and have nothing to do.
 pub unsafe extern "C" fn nothing() {}
-
-/// `hip_impl::hipLaunchKernelGGLImpl` of ROCm 5.2: a launch without an answer, of a function by its handle.
-pub unsafe extern "C" fn launch(
-    function: FunctionHandle,
-    grid: *const Dim3,
-    block: *const Dim3,
-    _shared: c_uint,
-    stream: StreamHandle,
-    extra: *mut *mut c_void,
-) {
-    run(|| {
-        let kernel = by_handle(function)?;
-        // SAFETY: the program's references.
-        let (Some(grid), Some(block)) = (unsafe { (grid.as_ref(), block.as_ref()) }) else {
-            return Err(HipError::InvalidValue);
-        };
-        let launch = Launch {
-            kernel,
-            grid: *grid,
-            block: *block,
-            arguments: Arguments::Parameters {
-                values: std::ptr::null_mut(),
-                extra,
-            },
-            stream,
-            default: DefaultStream::Legacy,
-            events: NO_EVENTS,
-        };
-        // SAFETY: the program passes the arguments of this kernel.
-        unsafe { launch.queue(HipError::InvalidConfiguration) }
-    });
-}
 
 /// A compiler's helper: an IEEE half (1 + 5 + 10 bits) as a float.
 pub unsafe extern "C" fn half_to_float(half: u16) -> f32 {
@@ -133,7 +98,8 @@ mod tests {
     fn halves_survive_the_round_trip() {
         for half in 0..=u16::MAX {
             // SAFETY: no pointers.
-            let (float, again) = unsafe { (half_to_float(half), float_to_half(half_to_float(half))) };
+            let (float, again) =
+                unsafe { (half_to_float(half), float_to_half(half_to_float(half))) };
             if float.is_nan() {
                 assert_eq!(again & 0x7fff, 0x7e00, "{half:#x}");
             } else {

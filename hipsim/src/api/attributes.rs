@@ -3,7 +3,7 @@
 use std::ffi::{c_int, c_uint, c_void};
 
 use super::device::{COMPUTE_UNITS, disable_peer, enable_peer};
-use super::memory::type_code;
+use super::memory::{NO_DEVICE, type_code};
 use super::stream::PRIORITIES;
 use super::support::{DefaultStream, put, run, stream};
 use crate::abi::error::{HipError, Result};
@@ -133,7 +133,7 @@ unsafe fn tell(
             ),
             9 => put(
                 at.cast::<c_int>(),
-                of.map_or(-2, |of| of.device.number() as c_int),
+                of.map_or(NO_DEVICE, |of| of.device.number() as c_int),
             ),
             11 => put(at.cast::<usize>(), start),
             12 => put(at.cast::<usize>(), of.map_or(0, |of| of.size)),

@@ -35,7 +35,7 @@ fn uuid_of(device: DeviceIndex) -> [u8; 16] {
 fn description(device: DeviceIndex) -> Description {
     Description {
         name: "hipsim",
-        architecture: "gfx906:sramecc+:xnack-",
+        architecture: &options::get().architecture,
         memory: options::get().memory,
         compute_units: COMPUTE_UNITS,
         pci: pci(device),
@@ -164,9 +164,19 @@ pub unsafe extern "C" fn total_memory(at: *mut usize, device: c_int) -> i32 {
     unsafe { tell(device, at, |_| options::get().memory as usize) }
 }
 
+/// Major and minor version of the processor.
+fn processor_version() -> (c_int, c_int) {
+    let version = options::get().architecture.version();
+    version.map_or((0, 0), |(major, minor, _)| (major, minor))
+}
+
 pub unsafe extern "C" fn capability(major: *mut c_int, minor: *mut c_int, device: c_int) -> i32 {
-    // SAFETY: as above.
-    run(|| check(device).and_then(|_| unsafe { put(major, 9).and_then(|()| put(minor, 0)) }))
+    run(|| {
+        check(device)?;
+        let version = processor_version();
+        // SAFETY: as above.
+        unsafe { put(major, version.0).and_then(|()| put(minor, version.1)) }
+    })
 }
 
 pub unsafe extern "C" fn properties_r0000(at: *mut PropertiesR0000, device: c_int) -> i32 {
@@ -211,7 +221,7 @@ fn attribute_value(device: DeviceIndex, attribute: c_int) -> Option<c_int> {
         2 => 2,
         5 => props::CLOCK_KHZ,
         19 => props::L2_BYTES,
-        23 => 9,
+        23 => processor_version().0,
         25 => props::THREADS_PER_UNIT / 64,
         26..=28 | 56 => 1024,
         29..=31 => props::MAX_GRID,
@@ -220,6 +230,7 @@ fn attribute_value(device: DeviceIndex, attribute: c_int) -> Option<c_int> {
         58 => c_int::MAX,
         59 => props::MEMORY_BUS_BITS,
         60 => props::MEMORY_CLOCK_KHZ,
+        61 => processor_version().1,
         63 => COMPUTE_UNITS,
         67 => pci(device).1,
         68 => pci(device).2,
@@ -229,12 +240,12 @@ fn attribute_value(device: DeviceIndex, attribute: c_int) -> Option<c_int> {
         77 => 2,
         81 | 82 => 256,
         83 => 16 << 10,
-        87 => props::WARP,
+        87 => options::get().architecture.wave(),
         // Present: host mapping, registered pointers, concurrent kernels, managed access, cooperative launches, overlap,
         // managed memory, priorities, unified addressing, memory pools, large BAR, value waits, fine grain.
         3 | 4 | 8..=12 | 24 | 78 | 85 | 88 | 10_011 | 10_013 | 10_016 => 1,
         10_000 => props::CLOCK_KHZ,
-        10_003 => 906,
+        10_003 => options::get().architecture.number(),
         10_015 => COMPUTE_UNITS,
         0..=199 | 10_000..=10_199 => 0,
         _ => return None,

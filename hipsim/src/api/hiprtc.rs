@@ -17,7 +17,10 @@ const INTERNAL_ERROR: i32 = 11;
 fn library() -> usize {
     static LIBRARY: OnceLock<usize> = OnceLock::new();
     *LIBRARY.get_or_init(|| {
-        let names = [format!("libhiprtc.so.{}", major_version()), "libhiprtc.so".to_owned()];
+        let names = [
+            format!("libhiprtc.so.{}", major_version()),
+            "libhiprtc.so".to_owned(),
+        ];
         let opened = names.iter().filter_map(|name| {
             let name = CString::new(name.as_str()).ok()?;
             // SAFETY: a C string; the library's constructors run as they would for the program itself.

@@ -8,7 +8,7 @@ use crate::abi::error::{HipError, Result};
 use crate::abi::types::{Dim3, EventHandle, FunctionHandle, StreamHandle};
 use crate::runtime;
 use crate::runtime::command::Command;
-use crate::runtime::kernels::{self, Kernel};
+use crate::runtime::kernels::{self, Code, Kernel};
 use crate::runtime::known::{Known, KnownCall};
 
 /// Most threads of a block.
@@ -151,10 +151,14 @@ unsafe fn packed<'a>(extra: *mut *mut c_void) -> Option<&'a [u8]> {
 /// The kernel behind a host stub.
 ///
 /// # Errors
-/// No device, or nothing was registered at that address.
+/// No device, nothing was registered at that address, or nothing that the device runs.
 pub fn by_stub(stub: *const c_void) -> Result<&'static Kernel> {
     runtime::get()?;
-    kernels::find(stub).ok_or(HipError::InvalidDeviceFunction)
+    let kernel = kernels::find(stub).ok_or(HipError::InvalidDeviceFunction)?;
+    match kernel.code {
+        Code::Runs => Ok(kernel),
+        Code::Other => Err(HipError::NoBinaryForGpu),
+    }
 }
 
 /// The kernel behind a function handle.

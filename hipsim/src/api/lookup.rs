@@ -5,6 +5,7 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use super::support::{put, run};
 use crate::abi::error::{HipError, Result};
 use crate::abi::exports::address;
+use crate::options;
 
 /// `hipDriverProcAddressQueryResult`: found, or no such symbol.
 const FOUND: c_int = 0;
@@ -12,8 +13,23 @@ const NOT_FOUND: c_int = 1;
 /// `HIP_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM`.
 const PER_THREAD: u64 = 2;
 
+/// Functions whose name means another since HIP 6, whose header renames them (ROCm/clr, hip_device.cpp, hipGetProcAddress).
+const RENAMED: [(&str, &str); 2] = [
+    ("hipGetDeviceProperties", "hipGetDevicePropertiesR0600"),
+    ("hipChooseDevice", "hipChooseDeviceR0600"),
+];
+
+/// The name that a program of this version means: 600 and more is HIP 6, in any of the ways to write it.
+fn meant(name: &str, version: c_int) -> &str {
+    let renamed = RENAMED
+        .iter()
+        .find(|(old, _)| *old == name && version >= 600);
+    renamed.map_or(name, |(_, new)| new)
+}
+
 unsafe fn find(
     name: *const c_char,
+    version: c_int,
     at: *mut *mut c_void,
     result: *mut c_int,
     per_thread: bool,
@@ -25,6 +41,7 @@ unsafe fn find(
     let name = unsafe { CStr::from_ptr(name) }
         .to_str()
         .map_err(|_| HipError::InvalidValue)?;
+    let name = meant(name, version);
     let own = per_thread
         .then(|| address(&format!("{name}_spt")))
         .flatten();
@@ -40,26 +57,26 @@ unsafe fn find(
 pub unsafe extern "C" fn proc_address(
     name: *const c_char,
     at: *mut *mut c_void,
-    _version: c_int,
+    version: c_int,
     flags: u64,
     result: *mut c_int,
 ) -> i32 {
     // SAFETY: the program's arguments.
-    run(|| unsafe { find(name, at, result, flags & PER_THREAD != 0) })
+    run(|| unsafe { find(name, version, at, result, flags & PER_THREAD != 0) })
 }
 
 pub unsafe extern "C" fn proc_address_spt(
     name: *const c_char,
     at: *mut *mut c_void,
-    _version: c_int,
+    version: c_int,
     _flags: u64,
     result: *mut c_int,
 ) -> i32 {
     // SAFETY: as above.
-    run(|| unsafe { find(name, at, result, true) })
+    run(|| unsafe { find(name, version, at, result, true) })
 }
 
-/// `hipGetDriverEntryPoint`: the same without a version.
+/// `hipGetDriverEntryPoint`: the same for the runtime's own version.
 pub unsafe extern "C" fn driver_entry_point(
     name: *const c_char,
     at: *mut *mut c_void,
@@ -67,7 +84,15 @@ pub unsafe extern "C" fn driver_entry_point(
     result: *mut c_int,
 ) -> i32 {
     // SAFETY: as above.
-    run(|| unsafe { find(name, at, result, flags & PER_THREAD != 0) })
+    run(|| unsafe {
+        find(
+            name,
+            options::get().version,
+            at,
+            result,
+            flags & PER_THREAD != 0,
+        )
+    })
 }
 
 pub unsafe extern "C" fn driver_entry_point_spt(
@@ -77,5 +102,5 @@ pub unsafe extern "C" fn driver_entry_point_spt(
     result: *mut c_int,
 ) -> i32 {
     // SAFETY: as above.
-    run(|| unsafe { find(name, at, result, true) })
+    run(|| unsafe { find(name, options::get().version, at, result, true) })
 }

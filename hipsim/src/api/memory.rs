@@ -6,6 +6,7 @@ use super::support::{put, run};
 use crate::abi::error::{HipError, Result};
 use crate::abi::exports::major_version;
 use crate::abi::types::{Extent, PitchedPtr, PointerAttributes};
+use crate::options;
 use crate::runtime;
 use crate::runtime::command::Address;
 use crate::runtime::memory::{self, Kind};
@@ -220,6 +221,9 @@ pub unsafe extern "C" fn address_range(
     })
 }
 
+/// `hipInvalidDeviceId`.
+pub const NO_DEVICE: c_int = -2;
+
 /// `hipMemoryType` was renumbered in HIP 6: Host/Device/Managed are 0/1/- before and 1/2/3 since.
 pub fn type_code(kind: Kind) -> c_int {
     let six = major_version() >= 6;
@@ -242,7 +246,21 @@ pub unsafe extern "C" fn pointer_attributes(
 ) -> i32 {
     run(|| {
         runtime::get()?;
-        let found = memory::containing(Address::from(pointer)).ok_or(HipError::InvalidValue)?;
+        if at.is_null() || pointer.is_null() {
+            return Err(HipError::InvalidValue);
+        }
+        let Some(found) = memory::containing(Address::from(pointer)) else {
+            // Since HIP 6 memory of the program is no error, but of no device.
+            if options::get().version < 60_000_000 {
+                return Err(HipError::InvalidValue);
+            }
+            let unregistered = PointerAttributes {
+                device: NO_DEVICE,
+                ..PointerAttributes::default()
+            };
+            // SAFETY: the program's pointer for the result.
+            return unsafe { put(at, unregistered) };
+        };
         let host = if found.kind == Kind::Device {
             std::ptr::null_mut()
         } else {

@@ -1,6 +1,7 @@
 //! The bodies of the exported functions, one file per family of the API. `data/simulated.tsv` says which export runs
 //! which body; all other exports run [`support::not_supported`].
 
+pub mod answers;
 pub mod attributes;
 pub mod capture;
 pub mod context;
@@ -15,6 +16,7 @@ pub mod fill;
 pub mod graph;
 pub mod graph_edges;
 pub mod graph_nodes;
+pub mod hiprtc;
 pub mod host_function;
 pub mod ipc;
 pub mod launch;

@@ -6,8 +6,10 @@ use super::launch::{MAX_BLOCK, by_handle, by_stub};
 use super::support::{put, run};
 use crate::abi::error::{HipError, Result};
 use crate::abi::types::{FuncAttributes, FunctionHandle, ModuleHandle};
+use crate::options;
 use crate::runtime::code_object::{self, Contents};
-use crate::runtime::{self, devices, kernels};
+use crate::runtime::kernels::{self, Code};
+use crate::runtime::{self, devices};
 
 unsafe fn name_of<'a>(name: *const c_char) -> Result<&'a str> {
     if name.is_null() {
@@ -20,9 +22,9 @@ unsafe fn name_of<'a>(name: *const c_char) -> Result<&'a str> {
 }
 
 fn add(image: &[u8]) -> Result<ModuleHandle> {
-    match code_object::read(image).ok_or(HipError::InvalidImage)? {
-        Contents::Kernels(names) => Ok(kernels::add_module(Some(names))),
-        Contents::Anything => Ok(kernels::add_module(None)),
+    match code_object::read(image, &options::get().architecture)? {
+        Contents::Kernels(names) => Ok(kernels::add_module(Some(names), Code::Runs)),
+        Contents::Anything => Ok(kernels::add_module(None, Code::Runs)),
     }
 }
 
@@ -118,7 +120,7 @@ pub unsafe extern "C" fn attributes(at: *mut FuncAttributes, stub: *const c_void
     run(|| {
         by_stub(stub)?;
         let attributes = FuncAttributes {
-            binary_version: 906,
+            binary_version: options::get().architecture.number(),
             max_dynamic_shared_size_bytes: 65_536,
             max_threads_per_block: MAX_BLOCK as c_int,
             num_regs: 32,
@@ -142,7 +144,7 @@ pub unsafe extern "C" fn attribute(
             1..=3 | 7 | 9 => 0,
             4 => 32,
             5 => 30,
-            6 => 906,
+            6 => options::get().architecture.number(),
             8 => 65_536,
             _ => return Err(HipError::InvalidValue),
         };

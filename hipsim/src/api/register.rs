@@ -3,9 +3,11 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 
 use crate::abi::types::{FAT_BINARY_MAGIC, FatBinaryWrapper};
+use crate::options;
 use crate::runtime::command::Address;
+use crate::runtime::kernels::{self, Code};
 use crate::runtime::memory::{self, Kind};
-use crate::runtime::{self, kernels};
+use crate::runtime::{self, code_object};
 
 /// Never null: programs keep the handle and pass it back.
 pub unsafe extern "C" fn fat_binary(wrapper: *const FatBinaryWrapper) -> *mut c_void {
@@ -16,7 +18,13 @@ pub unsafe extern "C" fn fat_binary(wrapper: *const FatBinaryWrapper) -> *mut c_
             "hipsim: __hipRegisterFatBinary: not a fat binary; its kernels will still be launched by name"
         );
     }
-    kernels::add_module(Some(Vec::new()))
+    let image = wrapper.map_or(std::ptr::null(), |wrapper| wrapper.binary.cast());
+    // SAFETY: the program's fat binary, if it is one.
+    let fits = unsafe { code_object::fits_in_memory(image, &options::get().architecture) };
+    kernels::add_module(
+        Some(Vec::new()),
+        if fits { Code::Runs } else { Code::Other },
+    )
 }
 
 pub unsafe extern "C" fn unregister_fat_binary(module: *mut c_void) {

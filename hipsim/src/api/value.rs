@@ -2,16 +2,30 @@
 
 use std::ffi::{c_uint, c_void};
 
-use super::support::{DefaultStream, run, submit};
-use crate::abi::error::HipError;
+use super::support::{DefaultStream, run, stream, submit};
+use crate::abi::error::{HipError, Result};
 use crate::abi::types::StreamHandle;
 use crate::runtime::command::{Address, Command, Compare, External, Width};
+use crate::runtime::memory;
+
+/// The memory must be the runtime's: the real one refuses the program's own (ROCm/clr, hip_stream_ops.cpp).
+fn check(of: StreamHandle, at: *mut c_void) -> Result {
+    if at.is_null() {
+        return Err(HipError::InvalidValue);
+    }
+    let (runtime, id) = stream(of, DefaultStream::Legacy)?;
+    runtime
+        .lock()
+        .streams
+        .get(id)
+        .ok_or(HipError::ContextIsDestroyed)?;
+    let found = memory::containing(Address::from(at));
+    found.map(|_| ()).ok_or(HipError::InvalidValue)
+}
 
 fn write(of: StreamHandle, at: *mut c_void, value: u64, width: Width) -> i32 {
     run(|| {
-        if at.is_null() {
-            return Err(HipError::InvalidValue);
-        }
+        check(of, at)?;
         let write = External::WriteValue {
             at: Address::from(at),
             value,
@@ -30,9 +44,7 @@ fn wait(
     width: Width,
 ) -> i32 {
     run(|| {
-        if at.is_null() {
-            return Err(HipError::InvalidValue);
-        }
+        check(of, at)?;
         let compare = match flags {
             0 => Compare::GreaterOrEqual,
             1 => Compare::Equal,

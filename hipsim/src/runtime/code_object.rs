@@ -5,6 +5,9 @@
 use object::read::elf::{ElfFile64, FileHeader as _};
 use object::{Endianness, Object as _, ObjectSymbol as _};
 
+use crate::abi::error::{HipError, Result};
+use crate::target::Target;
+
 const BUNDLE_MAGIC: &[u8] = b"__CLANG_OFFLOAD_BUNDLE__";
 const ELF_MAGIC: &[u8] = b"\x7fELF";
 /// Starts a text blob whose module accepts any kernel name.
@@ -23,23 +26,49 @@ pub enum Contents {
     Anything,
 }
 
-/// Reads an image; `None` if it is no code object.
-pub fn read(image: &[u8]) -> Option<Contents> {
+/// Reads an image for a device.
+///
+/// # Errors
+/// `InvalidImage` if it is no code object, `NoBinaryForGpu` if it is one for other devices.
+pub fn read(image: &[u8], device: &Target) -> Result<Contents> {
     if image.starts_with(TEXT_MAGIC) {
-        return Some(Contents::Anything);
+        return Ok(Contents::Anything);
     }
     if image.starts_with(ELF_MAGIC) {
-        return elf_kernels(image).map(Contents::Kernels);
+        let (target, kernels) = elf_kernels(image).ok_or(HipError::InvalidImage)?;
+        return match target {
+            Some(target) if device.runs(&target) => Ok(Contents::Kernels(kernels)),
+            _ => Err(HipError::NoBinaryForGpu),
+        };
     }
-    let entries = bundle_entries(image)?;
-    let mut kernels: Vec<String> = entries
-        .into_iter()
-        .filter_map(|(offset, size)| elf_kernels(image.get(offset..offset.checked_add(size)?)?))
-        .flatten()
-        .collect();
-    kernels.sort();
-    kernels.dedup();
-    Some(Contents::Kernels(kernels))
+    let entries = bundle_entries(image).ok_or(HipError::InvalidImage)?;
+    let entry = entries.iter().find(|entry| entry.fits(device));
+    let entry = entry.ok_or(HipError::NoBinaryForGpu)?;
+    let code = entry
+        .offset
+        .checked_add(entry.size)
+        .and_then(|end| image.get(entry.offset..end));
+    let (_, kernels) = code.and_then(elf_kernels).ok_or(HipError::InvalidImage)?;
+    Ok(Contents::Kernels(kernels))
+}
+
+/// Whether the device runs what is in the fat binary of a program. One that is no plain bundle (compressed, of a test) is
+/// taken at its word.
+///
+/// # Safety
+/// `image` is null or points to a fat binary.
+pub unsafe fn fits_in_memory(image: *const u8, device: &Target) -> bool {
+    // SAFETY: the caller's promise; every kind of image differs from the magic before its own end.
+    let is_bundle = !image.is_null()
+        && (0..BUNDLE_MAGIC.len()).all(|i| unsafe { *image.add(i) } == BUNDLE_MAGIC[i]);
+    if !is_bundle {
+        return true;
+    }
+    // SAFETY: a bundle, see above.
+    let header = unsafe { bundle_header(image) };
+    header
+        .and_then(bundle_entries)
+        .is_none_or(|entries| entries.iter().any(|entry| entry.fits(device)))
 }
 
 /// Size of an image in memory that comes without one, from its own headers, as the real runtime computes it.
@@ -64,17 +93,10 @@ pub unsafe fn size_in_memory(image: *const u8) -> Option<usize> {
             .ok()?
             .checked_add(sections)?
     } else if starts_with(BUNDLE_MAGIC) {
-        let fixed = BUNDLE_MAGIC.len() + 8;
-        // SAFETY: a bundle has at least its magic and its count.
-        let count = word(
-            unsafe { std::slice::from_raw_parts(image, fixed) },
-            BUNDLE_MAGIC.len(),
-        )?;
-        // SAFETY: each entry's header is bounded; 4096 bytes hold what hipcc writes for a few targets, page by page.
-        let header = unsafe { std::slice::from_raw_parts(image, bundle_header(image, count)?) };
-        bundle_entries(header)?
+        // SAFETY: a bundle.
+        bundle_entries(unsafe { bundle_header(image) }?)?
             .into_iter()
-            .map(|(offset, size)| offset.saturating_add(size))
+            .map(|entry| entry.offset.saturating_add(entry.size))
             .max()?
     } else {
         return None;
@@ -82,22 +104,40 @@ pub unsafe fn size_in_memory(image: *const u8) -> Option<usize> {
     (size <= MAX_IMAGE).then_some(size)
 }
 
-/// Length of a bundle's table of entries.
+/// A bundle's table of entries.
 ///
 /// # Safety
-/// As [`size_in_memory`].
-unsafe fn bundle_header(image: *const u8, count: usize) -> Option<usize> {
+/// `image` points to a bundle.
+unsafe fn bundle_header<'a>(image: *const u8) -> Option<&'a [u8]> {
     let mut length = BUNDLE_MAGIC.len() + 8;
+    // SAFETY: a bundle has at least its magic and its count.
+    let fixed = unsafe { std::slice::from_raw_parts(image, length) };
+    let count = word(fixed, BUNDLE_MAGIC.len())?;
     for _ in 0..count.min(64) {
         // SAFETY: the table continues with this entry's three words.
         let words = unsafe { std::slice::from_raw_parts(image.add(length), 24) };
         length += 24 + word(words, 16).filter(|name| *name < 4096)?;
     }
-    Some(length)
+    // SAFETY: the table is that long.
+    Some(unsafe { std::slice::from_raw_parts(image, length) })
 }
 
-/// (offset, size) of each entry of a bundle.
-fn bundle_entries(image: &[u8]) -> Option<Vec<(usize, usize)>> {
+/// An entry of a bundle: the code for one target, or the host's.
+struct Entry {
+    offset: usize,
+    size: usize,
+    target: Option<Target>,
+}
+
+impl Entry {
+    fn fits(&self, device: &Target) -> bool {
+        self.target
+            .as_ref()
+            .is_some_and(|target| device.runs(target))
+    }
+}
+
+fn bundle_entries(image: &[u8]) -> Option<Vec<Entry>> {
     let mut at = image
         .starts_with(BUNDLE_MAGIC)
         .then_some(BUNDLE_MAGIC.len())?;
@@ -105,8 +145,17 @@ fn bundle_entries(image: &[u8]) -> Option<Vec<(usize, usize)>> {
     at += 8;
     let mut entries = Vec::new();
     for _ in 0..count.min(64) {
-        entries.push((word(image, at)?, word(image, at + 8)?));
-        at = at.checked_add(24)?.checked_add(word(image, at + 16)?)?;
+        let (offset, size) = (word(image, at)?, word(image, at + 8)?);
+        let name = at.checked_add(24)?;
+        let end = name.checked_add(word(image, at + 16)?)?;
+        let name = String::from_utf8_lossy(image.get(name..end)?);
+        let target = Target::of_entry(&name);
+        entries.push(Entry {
+            offset,
+            size,
+            target,
+        });
+        at = end;
     }
     Some(entries)
 }
@@ -116,7 +165,8 @@ fn word(bytes: &[u8], at: usize) -> Option<usize> {
     usize::try_from(u64::from_le_bytes(bytes.try_into().ok()?)).ok()
 }
 
-fn elf_kernels(image: &[u8]) -> Option<Vec<String>> {
+/// What an ELF file is for, if that is known, and its kernels.
+fn elf_kernels(image: &[u8]) -> Option<(Option<Target>, Vec<String>)> {
     let elf = ElfFile64::<Endianness>::parse(image).ok()?;
     if elf.elf_header().e_machine(elf.endian()) != object::elf::EM_AMDGPU {
         return None;
@@ -130,29 +180,71 @@ fn elf_kernels(image: &[u8]) -> Option<Vec<String>> {
                 .to_owned(),
         )
     };
-    Some(elf.dynamic_symbols().filter_map(name).collect())
+    let target = Target::of_flags(elf.elf_header().e_flags(elf.endian()).0);
+    Some((target, elf.dynamic_symbols().filter_map(name).collect()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn read(image: &[u8]) -> Result<Contents> {
+        super::read(image, &Target::of_device("gfx90a").unwrap())
+    }
+
     #[test]
     fn garbage_is_refused() {
-        assert_eq!(read(b""), None);
-        assert_eq!(read(b"\x7fELF"), None);
-        assert_eq!(read(b"hipsim module"), Some(Contents::Anything));
+        let invalid = Err(HipError::InvalidImage);
+        assert_eq!(read(b""), invalid);
+        assert_eq!(read(b"\x7fELF"), invalid);
+        assert_eq!(read(b"hipsim module"), Ok(Contents::Anything));
         let mut bundle = BUNDLE_MAGIC.to_vec();
-        assert_eq!(read(&bundle), None);
+        assert_eq!(read(&bundle), invalid);
         bundle.extend_from_slice(&u64::MAX.to_le_bytes());
-        assert_eq!(read(&bundle), None, "more entries than bytes");
+        assert_eq!(read(&bundle), invalid, "more entries than bytes");
         bundle.extend_from_slice(&[0xff; 24]);
-        assert_eq!(read(&bundle), None, "a name longer than the address space");
+        assert_eq!(
+            read(&bundle),
+            invalid,
+            "a name longer than the address space"
+        );
     }
 
     #[test]
     fn host_programs_are_no_code_objects() {
         let own = std::fs::read("/proc/self/exe").unwrap();
-        assert_eq!(read(&own), None);
+        assert_eq!(read(&own), Err(HipError::InvalidImage));
+    }
+
+    /// A bundle with an entry of this name and place.
+    fn bundle(name: &str, offset: u64, size: u64) -> Vec<u8> {
+        let mut image = BUNDLE_MAGIC.to_vec();
+        for word in [1, offset, size, name.len() as u64] {
+            image.extend_from_slice(&word.to_le_bytes());
+        }
+        image.extend_from_slice(name.as_bytes());
+        image
+    }
+
+    #[test]
+    fn code_for_other_devices_is_told_apart_from_garbage() {
+        let other = bundle("hipv4-amdgcn-amd-amdhsa--gfx906", 4096, 0);
+        assert_eq!(read(&other), Err(HipError::NoBinaryForGpu));
+        for (offset, size) in [(4096, 0), (u64::MAX, u64::MAX), (0, u64::MAX)] {
+            let own = bundle("hipv4-amdgcn-amd-amdhsa--gfx90a", offset, size);
+            assert_eq!(read(&own), Err(HipError::InvalidImage), "no code there");
+        }
+        let device = Target::of_device("gfx90a").unwrap();
+        let fits = |image: &[u8]| {
+            // SAFETY: a bundle, or bytes that differ from one before their end.
+            unsafe { fits_in_memory(image.as_ptr(), &device) }
+        };
+        assert!(!fits(&other));
+        assert!(fits(&bundle(
+            "hipv4-amdgcn-amd-amdhsa--gfx90a:xnack-",
+            0,
+            0
+        )));
+        assert!(fits(b"\0"), "what cannot be read is taken at its word");
     }
 }

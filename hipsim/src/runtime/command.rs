@@ -137,8 +137,10 @@ pub enum Command {
 /// Who may execute an external command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Executor {
-    /// The runtime's own thread.
+    /// The runtime's own thread for what a device does by itself.
     Engine,
+    /// The runtime's own thread for functions of the program. Apart, because the device goes on while one of them runs.
+    Host,
     /// A thread of the program that waits for it anyway.
     Waiter,
 }
@@ -152,9 +154,9 @@ pub enum Outcome {
 }
 
 impl External {
-    /// Program code runs only on the engine's thread: a waiting thread may hold the program's locks.
+    /// Program code runs only on a thread for it: a waiting thread may hold the program's locks.
     pub fn may_run_on(&self, executor: Executor) -> bool {
-        executor == Executor::Engine || self.is_quick()
+        executor == Executor::Host || self.is_quick()
     }
 
     /// Whether it is done at once whatever the program does; the others run code of the program.
@@ -218,7 +220,7 @@ impl External {
                         }
                         Width::Eight => (*at.pointer::<AtomicU64>()).load(Ordering::SeqCst),
                     };
-                    if !holds(*compare, found & mask, *value, *width) {
+                    if !holds(*compare, found, *value, *mask, *width) {
                         return Outcome::Retry;
                     }
                 }
@@ -240,14 +242,16 @@ impl External {
     }
 }
 
-fn holds(compare: Compare, found: u64, value: u64, width: Width) -> bool {
+/// As hip_runtime_api.h says of `hipStreamWaitValue32`; "nor" masks both.
+fn holds(compare: Compare, found: u64, value: u64, mask: u64, width: Width) -> bool {
+    let found = found & mask;
     match compare {
         Compare::GreaterOrEqual => found >= value,
         Compare::Equal => found == value,
         Compare::And => found & value != 0,
         Compare::Nor => match width {
-            Width::Four => !(found | value) as u32 != 0,
-            Width::Eight => !(found | value) != 0,
+            Width::Four => !(found | value & mask) as u32 != 0,
+            Width::Eight => !(found | value & mask) != 0,
         },
     }
 }

@@ -1,7 +1,8 @@
 //! The state of the process's device under one lock: queues, streams, events and the device clock.
 
 use super::capture::{Captures, Status};
-use super::command::{Command, External};
+use super::command::{Command, Executor, External};
+use super::engine::Queue;
 use super::events::{EventId, Events, Recorded};
 use super::streams::{LEGACY, Point, StreamId, StreamKind, Streams};
 use crate::abi::error::{HipError, Result};
@@ -56,6 +57,8 @@ pub struct Core {
     random: u64,
     /// Items taken from their rings that use memory.
     executing: usize,
+    /// Host functions queued or running.
+    hosts: usize,
     /// What was announced last: end and work.
     announced: (u64, u64),
 }
@@ -107,6 +110,7 @@ impl Core {
             rings: Rings::new(sharing),
             random: options::get().seed | 1,
             executing: 0,
+            hosts: 0,
             announced: (0, 0),
         }
     }
@@ -238,6 +242,12 @@ impl Core {
             waits_for,
             action,
         };
+        if let Action::External {
+            work: Some(work), ..
+        } = &item.action
+        {
+            self.hosts += usize::from(!work.is_quick());
+        }
         let (rings, mut hooks) = self.parts();
         let cumulative = rings.push(ring, work, announce, item, &mut hooks);
         if let Some(stream) = self.streams.get_mut(id) {
@@ -288,7 +298,7 @@ impl Core {
     }
 
     /// Takes an external item that is due and may run on this executor.
-    pub fn take_due(&mut self, executor: super::command::Executor, now: u64) -> Option<Taken> {
+    pub fn take_due(&mut self, executor: Executor, now: u64) -> Option<Taken> {
         let latency = options::get().copy_latency;
         let clock = &self.clock;
         let mut found = None;
@@ -323,7 +333,11 @@ impl Core {
 
     /// The item taken has had its effect.
     pub fn complete(&mut self, taken: &Taken, now: u64) {
-        self.executing -= usize::from(taken.work.is_quick());
+        if taken.work.is_quick() {
+            self.executing -= 1;
+        } else {
+            self.hosts -= 1;
+        }
         let service = self.clock.service(now);
         let (rings, mut hooks) = self.parts();
         rings.advance(service, &mut hooks);
@@ -348,18 +362,24 @@ impl Core {
         self.executing == 0
     }
 
-    /// External items queued or being executed.
-    pub fn externals(&self) -> usize {
-        self.rings.externals()
+    /// What is queued or being executed for the runtime's own threads.
+    pub fn queue(&self) -> Queue {
+        Queue {
+            any: self.rings.externals() > 0,
+            host: self.hosts > 0,
+        }
     }
 
-    /// The earliest real time at which an external item can be due, without those being executed.
-    pub fn next_external(&mut self) -> Option<u64> {
+    /// The earliest real time at which an external item for this executor can be due, without those being executed.
+    pub fn next_external(&mut self, executor: Executor) -> Option<u64> {
         let heads = self
             .rings
             .external_heads()
-            .filter_map(|head| match head.payload.action {
-                Action::External { due, .. } => due,
+            .filter_map(|head| match &head.payload.action {
+                Action::External {
+                    work: Some(work),
+                    due,
+                } if work.may_run_on(executor) => *due,
                 _ => None,
             });
         let due = heads.min();

@@ -1,6 +1,6 @@
-//! The runtime's own thread. It is needed only for work that has an effect while nobody waits: copies, host functions,
-//! kernels that compute. Started at the first such work, detached, with all signals blocked; it never keeps a program
-//! from exiting.
+//! The runtime's own threads. They are needed only for work that has an effect while nobody waits: one for copies and kernels
+//! that compute, one for host functions, which may take as long as they like. Started at the first such work, detached, with
+//! all signals blocked; they never keep a program from exiting.
 
 use std::ffi::c_void;
 use std::sync::Once;
@@ -13,27 +13,33 @@ use crate::device::clock;
 
 /// See the module's description.
 pub struct Engine {
+    /// What its thread executes.
+    executor: Executor,
     started: Once,
     word: AtomicU32,
     asleep: AtomicBool,
 }
 
-impl Default for Engine {
-    fn default() -> Self {
+impl Engine {
+    /// One without a thread yet.
+    pub fn new(executor: Executor) -> Self {
         Self {
+            executor,
             started: Once::new(),
             word: AtomicU32::new(0),
             asleep: AtomicBool::new(false),
         }
     }
-}
 
-impl Engine {
-    /// Makes the engine look at the queues.
-    pub fn notify(&self, runtime: &Runtime) {
+    /// Makes its thread look at the queues.
+    fn notify(&self, runtime: &Runtime) {
         // Runtimes are static; the thread gets that reference.
+        let main = match self.executor {
+            Executor::Host => host_main,
+            _ => engine_main,
+        };
         self.started
-            .call_once(|| start(std::ptr::from_ref(runtime) as usize));
+            .call_once(|| start(std::ptr::from_ref(runtime) as usize, main));
         self.word.fetch_add(1, Ordering::SeqCst);
         if self.asleep.load(Ordering::SeqCst) {
             futex_wake(&self.word);
@@ -41,9 +47,32 @@ impl Engine {
     }
 }
 
+impl Runtime {
+    /// Makes the threads that have something to do look at the queues; not the one that asks.
+    pub fn notify(&self, work: Queue, asking: Executor) {
+        if work.any && asking != Executor::Engine {
+            self.engine.notify(self);
+        }
+        if work.host && asking != Executor::Host {
+            self.host.notify(self);
+        }
+    }
+}
+
+/// What is queued for the runtime's threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// Anything at all.
+    pub any: bool,
+    /// Host functions.
+    pub host: bool,
+}
+
+type Main = extern "C" fn(*mut c_void) -> *mut c_void;
+
 /// Not through `std::thread`, whose thread-local values take the loader's lock: the thread that starts the engine may hold
 /// locks of the runtime, and the one that holds the loader's may be a library's constructor that waits for them.
-fn start(runtime: usize) {
+fn start(runtime: usize, main: Main) {
     let former = set_signals(None);
     // The new thread inherits the full mask: signals stay with the program's threads.
     // SAFETY: the attributes are initialised before use and destroyed after; `main` takes what is passed.
@@ -70,12 +99,20 @@ fn start(runtime: usize) {
     }
 }
 
-extern "C" fn main(runtime: *mut c_void) -> *mut c_void {
+extern "C" fn engine_main(runtime: *mut c_void) -> *mut c_void {
     // SAFETY: the name is a C string; it changes what debuggers show of this thread.
     unsafe { libc::prctl(libc::PR_SET_NAME, c"hipsim-engine".as_ptr()) };
     // SAFETY: `runtime` is the address of the runtime in its static, which is never dropped.
-    run(unsafe { &*runtime.cast::<Runtime>() });
-    std::ptr::null_mut()
+    let runtime = unsafe { &*runtime.cast::<Runtime>() };
+    run(runtime, &runtime.engine)
+}
+
+extern "C" fn host_main(runtime: *mut c_void) -> *mut c_void {
+    // SAFETY: as above.
+    unsafe { libc::prctl(libc::PR_SET_NAME, c"hipsim-host".as_ptr()) };
+    // SAFETY: as above.
+    let runtime = unsafe { &*runtime.cast::<Runtime>() };
+    run(runtime, &runtime.host)
 }
 
 /// Sets this thread's signal mask (all signals when none is given) and returns the former one.
@@ -91,20 +128,22 @@ fn set_signals(mask: Option<libc::sigset_t>) -> libc::sigset_t {
     }
 }
 
-fn run(runtime: &Runtime) {
+fn run(runtime: &Runtime, own: &Engine) -> ! {
     precise_timers();
     loop {
-        let seen = runtime.engine.word.load(Ordering::SeqCst);
-        let (mut core, now) = runtime.drive(runtime.lock(), Executor::Engine);
-        let next = core.next_external().map(|at| core.not_yet(at, now));
+        let seen = own.word.load(Ordering::SeqCst);
+        let (mut core, now) = runtime.drive(runtime.lock(), own.executor);
+        let next = core
+            .next_external(own.executor)
+            .map(|at| core.not_yet(at, now));
         core.clock.reap(now);
         drop(core);
-        runtime.engine.asleep.store(true, Ordering::SeqCst);
+        own.asleep.store(true, Ordering::SeqCst);
         futex_wait(
-            &runtime.engine.word,
+            &own.word,
             seen,
             next.map(|at| at.saturating_sub(clock::now()).max(1)),
         );
-        runtime.engine.asleep.store(false, Ordering::SeqCst);
+        own.asleep.store(false, Ordering::SeqCst);
     }
 }

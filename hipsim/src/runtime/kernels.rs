@@ -18,6 +18,18 @@ pub struct Kernel {
     pub service: u64,
     /// Set for kernels that compute.
     pub known: Option<Known>,
+    /// Whether the device runs it.
+    pub code: Code,
+}
+
+/// What there is of a kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Code {
+    /// Code for this device.
+    #[default]
+    Runs,
+    /// Code for other devices only.
+    Other,
 }
 
 impl Kernel {
@@ -28,6 +40,7 @@ impl Kernel {
             name: std::ffi::CString::new(name).unwrap_or_default(),
             service: options::get().kernel_duration(name, plain),
             known: Known::find(plain),
+            code: Code::Runs,
         }
     }
 }
@@ -37,6 +50,7 @@ impl Kernel {
 struct Module {
     /// Names of its kernels; `None` accepts any name.
     names: Option<Vec<String>>,
+    code: Code,
     functions: HashMap<String, usize>,
     /// Device copies of its variables by host address.
     variables: Vec<usize>,
@@ -100,7 +114,7 @@ pub fn find(at: *const c_void) -> Option<&'static Kernel> {
 }
 
 /// A new module; `names` are its kernels, or `None` when any name shall be found in it.
-pub fn add_module(names: Option<Vec<String>>) -> *mut c_void {
+pub fn add_module(names: Option<Vec<String>>, code: Code) -> *mut c_void {
     modules(|modules| {
         modules.next += 16;
         let handle = FIRST_MODULE + modules.next;
@@ -108,6 +122,7 @@ pub fn add_module(names: Option<Vec<String>>) -> *mut c_void {
             handle,
             Module {
                 names,
+                code,
                 ..Module::default()
             },
         );
@@ -141,7 +156,11 @@ pub fn register_function(module: *const c_void, at: *const c_void, name: &str) {
     modules(|modules| {
         if let Some(module) = modules.all.get_mut(&(module as usize)) {
             module.functions.insert(name.to_owned(), at as usize);
-            set_launchable(at as usize, Some(Box::leak(Box::new(Kernel::new(name)))));
+            let kernel = Kernel {
+                code: module.code,
+                ..Kernel::new(name)
+            };
+            set_launchable(at as usize, Some(Box::leak(Box::new(kernel))));
         }
     });
 }
@@ -245,7 +264,7 @@ mod tests {
 
     #[test]
     fn modules_accept_the_names_they_have() {
-        let module = add_module(Some(vec!["a".to_owned()]));
+        let module = add_module(Some(vec!["a".to_owned()]), Code::Runs);
         let function = function(module, "a").unwrap();
         assert_eq!(find(function).unwrap().name.to_bytes(), b"a");
         assert!(super::function(module, "b").is_none());

@@ -18,6 +18,7 @@ pub mod wait;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use self::command::Executor;
 use self::core::Core;
 use self::devices::{DeviceIndex, MAX_DEVICES};
 use self::engine::Engine;
@@ -35,6 +36,7 @@ pub struct Runtime {
     progress: AtomicU32,
     waiters: AtomicU32,
     engine: Engine,
+    host: Engine,
 }
 
 static RUNTIMES: [OnceLock<Option<Runtime>>; MAX_DEVICES] =
@@ -108,7 +110,8 @@ impl Runtime {
             core: Mutex::new(Core::new(clock)),
             progress: AtomicU32::new(0),
             waiters: AtomicU32::new(0),
-            engine: Engine::default(),
+            engine: Engine::new(Executor::Engine),
+            host: Engine::new(Executor::Host),
         })
     }
 

@@ -45,10 +45,10 @@ impl Runtime {
             let mut core = self.lock();
             match core.submit(stream, command)? {
                 Queued::At(point) => {
-                    let external = core.externals() > 0;
+                    let queue = core.queue();
                     drop(core);
-                    if external && attendance == Attendance::Unattended {
-                        self.engine.notify(self);
+                    if attendance == Attendance::Unattended {
+                        self.notify(queue, Executor::Waiter);
                     }
                     return Ok(Some(point));
                 }
@@ -72,11 +72,9 @@ impl Runtime {
             let (mut core, now) = self.drive(self.lock(), Executor::Waiter);
             if core.streams.reached(point) {
                 // What this waiter would have driven next is the engine's now.
-                let leftover = core.externals() > 0;
+                let queue = core.queue();
                 drop(core);
-                if leftover {
-                    self.engine.notify(self);
-                }
+                self.notify(queue, Executor::Waiter);
                 return;
             }
             let mut until = core.look_again(point, now);
@@ -84,7 +82,7 @@ impl Runtime {
                 // A sleeper wakes some 10 to 40 us late; what is left of the early wake-up is spun.
                 until -= SPIN;
             }
-            if let Some(external) = core.next_external() {
+            if let Some(external) = core.next_external(Executor::Waiter) {
                 until = until.min(core.not_yet(external, now));
             }
             if core.clock.contended() {
@@ -132,11 +130,9 @@ impl Runtime {
                 Outcome::Done => {
                     core.complete(&taken, now);
                     self.announce_progress();
-                    if executor == Executor::Waiter && core.externals() > 0 {
-                        // The engine may sleep without a deadline because this item was being executed, and what comes
-                        // next may be for it alone.
-                        self.engine.notify(self);
-                    }
+                    // The others may sleep without a deadline because this item was being executed, and what comes next
+                    // may be for one of them alone.
+                    self.notify(core.queue(), executor);
                 }
                 Outcome::Retry => core.put_back(taken, now + RETRY),
             }

@@ -94,7 +94,9 @@ impl Target {
         let target = Self::parse(text)?;
         target.version()?;
         let mut text = target.text.clone();
-        let has_ecc = ["gfx906", "gfx908", "gfx90a", "gfx940", "gfx941", "gfx942", "gfx950"];
+        let has_ecc = [
+            "gfx906", "gfx908", "gfx90a", "gfx940", "gfx941", "gfx942", "gfx950",
+        ];
         let has_xnack = target.processor().starts_with("gfx9");
         if target.feature("sramecc").is_none() && has_ecc.contains(&target.processor()) {
             text += ":sramecc+";
@@ -131,7 +133,9 @@ impl Target {
 
     /// What an ELF file is for, by the flags in its header; none for an unknown processor.
     pub fn of_flags(flags: u32) -> Option<Self> {
-        let (_, processor) = MACHINES.iter().find(|(number, _)| u32::from(*number) == flags & 0xff)?;
+        let (_, processor) = MACHINES
+            .iter()
+            .find(|(number, _)| u32::from(*number) == flags & 0xff)?;
         let mut text = (*processor).to_owned();
         for (name, shift) in FEATURES {
             match flags >> shift & 3 {
@@ -209,9 +213,20 @@ mod tests {
     fn devices_have_all_their_features() {
         let text = |text| Target::of_device(text).map(|target| target.text);
         assert_eq!(text("gfx90a").as_deref(), Some("gfx90a:sramecc+:xnack-"));
-        assert_eq!(text("gfx942:xnack+").as_deref(), Some("gfx942:xnack+:sramecc+"));
+        assert_eq!(
+            text("gfx942:xnack+").as_deref(),
+            Some("gfx942:xnack+:sramecc+")
+        );
         assert_eq!(text("gfx1100").as_deref(), Some("gfx1100"));
-        for wrong in ["", "gfx", "sm_90", "gfx9-generic", "gfx906:fast+", "gfx906:xnack", "gfxé06"] {
+        for wrong in [
+            "",
+            "gfx",
+            "sm_90",
+            "gfx9-generic",
+            "gfx906:fast+",
+            "gfx906:xnack",
+            "gfxé06",
+        ] {
             assert_eq!(text(wrong), None, "{wrong}");
         }
     }
@@ -227,7 +242,11 @@ mod tests {
         }
         let mi300 = Target::of_device("gfx942").unwrap();
         assert!(mi300.runs(&code("gfx9-4-generic")));
-        assert!(Target::of_device("gfx1100").unwrap().runs(&code("gfx11-generic")));
+        assert!(
+            Target::of_device("gfx1100")
+                .unwrap()
+                .runs(&code("gfx11-generic"))
+        );
     }
 
     #[test]
