@@ -108,7 +108,7 @@ pub fn build(recipe: &Recipe<'_>, bin: &Path) -> anyhow::Result<Vec<Case>> {
     list(&programs, runtime)
 }
 
-/// How the cases of `random.c` are named: `random_SEEDxOPERATIONSxTHREADS`. Any such name is a case, whether listed or not.
+/// How the cases of `random_work.c` are named: `random_SEEDxOPERATIONSxTHREADS`. Any such name is a case, whether listed or not.
 const RANDOM: &str = "random_";
 /// Operations of each thread. Under a random gate a program of this length takes a second or two.
 const OPERATIONS: u64 = 200;

@@ -1,4 +1,4 @@
-/* Random work with one right result: `random SEED x OPERATIONS x THREADS` as in random_17x200x1.
+/* Random work with one right result. A case is a seed, the operations and the threads: random_17x200x1.
  *
  * Each thread has buffers and streams of its own. An operation picks a stream and up to three buffers; it waits for the
  * events of its buffers, works on them, and records their events again. So the order of all work on a buffer is that of the
