@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 use xsched_common::api::{EventKind, ModeSet, Reloaded, SharingMode};
 use xsched_common::units::PciAddress;
 
-use crate::config::{self, AgentOverrides, AgentSettings, Checked, Config, ConfigError};
+use crate::config::{self, AgentOverrides, AgentSettings, Checked, Config, ConfigError, Effective};
 use crate::control::{ControlHandle, Passthrough};
 use crate::model::{Event, EventLog};
 use crate::policy::Settings;
@@ -37,6 +37,24 @@ pub enum Presence {
 }
 
 impl Sources {
+    /// The keys that the command line gives, as the file has them.
+    pub fn command_line(&self) -> Vec<String> {
+        let agent = self.agent.keys().into_iter();
+        let passthrough = self.passthrough.is_some().then_some("passthrough");
+        agent.chain(passthrough).map(str::to_owned).collect()
+    }
+
+    /// What an agent with these would go by.
+    ///
+    /// # Errors
+    /// As [`Sources::load`].
+    pub fn effective(&self) -> Result<Effective, ConfigError> {
+        Ok(Effective {
+            command_line: self.command_line(),
+            ..self.load()?.effective()
+        })
+    }
+
     /// Reads the file.
     ///
     /// # Errors
@@ -126,6 +144,22 @@ impl Live {
     /// How devices are shared now.
     pub fn sharing(&self) -> Settings {
         self.state().sharing.clone()
+    }
+
+    /// What is in force now: by the file, by the command line, and by hand.
+    pub fn effective(&self) -> Effective {
+        let config = {
+            let state = self.state();
+            Config {
+                agent: self.inner.agent.clone(),
+                sharing: state.sharing.clone(),
+                ..Config::clone(&state.config)
+            }
+        };
+        Effective {
+            command_line: self.inner.sources.command_line(),
+            ..config.effective()
+        }
     }
 
     /// Reads the file again and applies it. Modes set by hand give way to the

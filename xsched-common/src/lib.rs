@@ -4,13 +4,15 @@
 //! lives here once: units ([`units`]), the gate's control word and its
 //! decision ([`gate`]), the shared pages ([`page`]), the messages of joining
 //! ([`join`]), what the shim's file says of itself ([`note`]), the BPF maps' keys ([`bpf`]), latency buckets ([`buckets`]), the table of HIP entry points
-//! ([`hip`]) and the agent's JSON messages (`api`, feature `api`).
+//! ([`hip`]), what the shim does at each (`actions`) and the agent's JSON messages (`api`, feature `api`).
 //!
 //! The core is `no_std` and knows no clock, no system call and, outside
 //! [`hip`], no vendor.
 
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 
+#[cfg(feature = "std")]
+pub mod actions;
 #[cfg(feature = "api")]
 pub mod api;
 pub mod bpf;

@@ -1,17 +1,10 @@
-//! What the shim does at each entry point: the one place that decides it.
-//!
-//! **The rule**: a row of the table is exported if it puts work on a stream,
-//! waits for work, or changes streams or events. In the table's terms these
-//! are all rows of the classes launch, callback, memcpy, memset, sync, event
-//! and stream, and of the other classes those that name a stream
-//! ([`ONLY_DESCRIBES`] excepted) or that do so by implication ([`IMPLIED`]).
-//! Gated are kernels, graphs, memsets and copies; what else has something to
-//! tell is hooked; the rest is forwarded, so that probes and the dispatch
-//! table find one place for all of them.
+//! How the shim does at each export what the table of actions says
+//! (`xsched-common/data/hip-actions.tsv`).
 
 use std::collections::BTreeMap;
 
-use xsched_common::hip::{ENTRY_POINTS, EntryClass, EntryPoint, StreamAt, symbol_node};
+use xsched_common::actions::{self, Action};
+use xsched_common::hip::{EntryClass, EntryPoint, StreamAt, entry_point, symbol_node};
 
 /// One exported symbol.
 pub struct Export {
@@ -37,85 +30,21 @@ pub enum Kind {
     Hook(&'static str),
 }
 
-/// Exported although no entry points: the thread's current device is told or
-/// changed by nothing else.
-const EXTRA: &[(&str, Kind)] = &[
-    ("hipSetDevice", Kind::Hook("SetDevice")),
-    ("hipCtxCreate", Kind::Hook("OtherDevice")),
-    ("hipCtxPopCurrent", Kind::Hook("OtherDevice")),
-    ("hipCtxPushCurrent", Kind::Hook("OtherDevice")),
-    ("hipCtxSetCurrent", Kind::Hook("OtherDevice")),
-];
-
-/// Name a stream, and neither enqueue on it nor wait for it: they prepare or
-/// describe a launch.
-const ONLY_DESCRIBES: [&str; 3] = [
-    "__hipPushCallConfiguration",
-    "hipConfigureCall",
-    "hipKernelNameRefByPtr",
-];
-
-/// Name no stream, and still wait for the device's work, enqueue work,
-/// destroy streams, or hand out functions that do.
-const IMPLIED: [&str; 18] = [
-    "hipArrayDestroy",
-    "hipCtxDestroy",
-    "hipDevicePrimaryCtxReset",
-    "hipDeviceReset",
-    "hipFree",
-    "hipFreeArray",
-    "hipFreeHost",
-    "hipFreeMipmappedArray",
-    "hipGetDriverEntryPoint",
-    "hipGetDriverEntryPoint_spt",
-    "hipGetProcAddress",
-    "hipGetProcAddress_spt",
-    "hipGraphInstantiateWithParams",
-    "hipHostFree",
-    "hipHostUnregister",
-    "hipLibraryUnload",
-    "hipMipmappedArrayDestroy",
-    "hipModuleUnload",
-];
-
-fn is_exported(entry: &EntryPoint) -> bool {
-    match entry.class {
-        EntryClass::Launch
-        | EntryClass::Callback
-        | EntryClass::Memcpy
-        | EntryClass::Memset
-        | EntryClass::Sync
-        | EntryClass::Event
-        | EntryClass::Stream => true,
-        EntryClass::Alloc | EntryClass::Graph | EntryClass::Other => {
-            (entry.stream_at != StreamAt::Unknown && !ONLY_DESCRIBES.contains(&entry.symbol))
-                || IMPLIED.contains(&entry.symbol)
-        }
-    }
-}
-
 /// `rows`: the dispatch table's symbols with their rows.
 pub fn exports(rows: &BTreeMap<String, u16>) -> Vec<Export> {
-    let mut out: Vec<_> = ENTRY_POINTS
-        .iter()
-        .filter(|entry| is_exported(entry))
-        .map(|entry| Export {
-            symbol: entry.symbol,
-            node: entry.node,
-            kind: kind(entry),
-            stream: entry.stream_at,
-            row: rows.get(c_name(entry.symbol)).copied(),
+    actions::exported()
+        .map(|(symbol, action)| {
+            // What changes a thread's current device is no entry point.
+            let entry = entry_point(symbol).map(|(_, entry)| entry);
+            Export {
+                symbol,
+                node: symbol_node(symbol).expect("a symbol of real runtimes"),
+                kind: kind(symbol, entry, action),
+                stream: entry.map_or(StreamAt::Unknown, |entry| entry.stream_at),
+                row: rows.get(c_name(symbol)).copied(),
+            }
         })
-        .chain(EXTRA.iter().map(|&(symbol, kind)| Export {
-            symbol,
-            node: symbol_node(symbol).expect("a symbol of real runtimes"),
-            kind,
-            stream: StreamAt::Unknown,
-            row: rows.get(symbol).copied(),
-        }))
-        .collect();
-    out.sort_by_key(|export| export.symbol);
-    out
+        .collect()
 }
 
 /// The C twin of a mangled function (`_Z3foo...` -> `foo`), which shares its
@@ -132,64 +61,26 @@ fn c_name(symbol: &'static str) -> &'static str {
         .unwrap_or(symbol)
 }
 
-fn kind(entry: &EntryPoint) -> Kind {
-    const LAUNCH: Kind = Kind::Command {
-        size: "Size::Whole",
-        counting: "Launch",
-    };
-    if entry.is_launch() {
-        return LAUNCH;
-    }
-    match entry.class {
-        EntryClass::Memset => Kind::Command {
-            size: "Size::Whole",
-            counting: "Uncounted",
-        },
-        EntryClass::Memcpy => copy(entry),
-        EntryClass::Sync => sync(entry.symbol),
-        EntryClass::Event => event(entry.symbol),
-        EntryClass::Stream => stream(entry.symbol),
-        EntryClass::Graph => capture(entry.symbol),
-        EntryClass::Other => other(entry.symbol),
-        // Never gated: the host function, the value or the memory may be what
-        // a running kernel waits for.
-        EntryClass::Launch | EntryClass::Callback | EntryClass::Alloc => Kind::Forward,
-    }
-}
-
 /// Hooks call the real function with the six integer registers, so a
 /// function with stack arguments can only be forwarded. Prototypes:
 /// hip_runtime_api.h of ROCm 5.2 to 7.2.
-fn copy(entry: &EntryPoint) -> Kind {
-    let base = base(entry.symbol);
-    // Hints about pages, no copies.
-    if base.contains("Prefetch") || base.contains("Discard") {
-        return Kind::Forward;
-    }
-    if entry.symbol == "hipMemcpyWithStream" {
-        return Kind::Hook("CopyOnStream");
-    }
-    if entry.stream_at != StreamAt::Unknown {
-        return Kind::Command {
-            size: copy_size(base),
-            counting: "Uncounted",
-        };
-    }
-    match base {
-        // The direction is the argument in this register.
-        "hipMemcpy" => Kind::Hook("Copy(Direction::In(Register::Rcx))"),
-        "hipMemcpyToSymbol" | "hipMemcpyFromSymbol" => {
-            Kind::Hook("Copy(Direction::In(Register::R8))")
-        }
-        "hipMemcpyToArray" | "hipMemcpyFromArray" => {
-            Kind::Hook("Copy(Direction::In(Register::R9))")
-        }
-        "hipMemcpyDtoH" | "hipMemcpyHtoD" | "hipMemcpyAtoH" | "hipMemcpyHtoA" => {
-            Kind::Hook("Copy(Direction::Host)")
-        }
-        // Between two places on devices, which the runtime does not wait
-        // for; or with stack arguments; or told by a structure.
-        _ => Kind::Forward,
+fn kind(symbol: &str, entry: Option<&EntryPoint>, action: Action) -> Kind {
+    match (action, entry) {
+        (Action::Forward, _) => Kind::Forward,
+        (Action::Gate, Some(entry)) => Kind::Command {
+            size: match entry.class {
+                EntryClass::Memcpy => copy_size(base(symbol)),
+                _ => "Size::Whole",
+            },
+            counting: if entry.is_launch() {
+                "Launch"
+            } else {
+                "Uncounted"
+            },
+        },
+        (Action::Drain, _) => Kind::Hook(drain(symbol)),
+        (Action::Hook, _) => Kind::Hook(hook(symbol)),
+        (Action::Gate, None) => panic!("hip-actions.tsv: {symbol} is no entry point"),
     }
 }
 
@@ -210,48 +101,40 @@ fn copy_size(base: &str) -> &'static str {
     }
 }
 
-fn sync(symbol: &str) -> Kind {
+/// What is complete when the function has returned.
+fn drain(symbol: &str) -> &'static str {
     match base(symbol) {
-        "hipDeviceSynchronize" | "hipCtxSynchronize" => Kind::Hook("DeviceSync"),
-        "hipStreamSynchronize" | "hipStreamQuery" => Kind::Hook("StreamSync"),
-        "hipEventSynchronize" | "hipEventQuery" => Kind::Hook("EventSync"),
-        _ => Kind::Forward,
-    }
-}
-
-fn event(symbol: &str) -> Kind {
-    match base(symbol) {
-        "hipEventRecord" | "hipEventRecordWithFlags" => Kind::Hook("EventRecord"),
-        "hipEventDestroy" => Kind::Hook("EventDestroy"),
-        _ => Kind::Forward,
-    }
-}
-
-fn stream(symbol: &str) -> Kind {
-    match symbol {
-        "hipStreamCreate" | "hipExtStreamCreateWithCUMask" => Kind::Hook("StreamCreate"),
-        "hipStreamCreateWithFlags" | "hipStreamCreateWithPriority" => {
-            Kind::Hook("StreamCreateWithFlags")
+        "hipDeviceSynchronize" | "hipCtxSynchronize" => "DeviceSync",
+        "hipStreamSynchronize" | "hipStreamQuery" => "StreamSync",
+        "hipEventSynchronize" | "hipEventQuery" => "EventSync",
+        "hipMemcpyWithStream" => "CopyOnStream",
+        // The direction is the argument in this register.
+        "hipMemcpy" => "Copy(Direction::In(Register::Rcx))",
+        "hipMemcpyToSymbol" | "hipMemcpyFromSymbol" => "Copy(Direction::In(Register::R8))",
+        "hipMemcpyToArray" | "hipMemcpyFromArray" => "Copy(Direction::In(Register::R9))",
+        "hipMemcpyDtoH" | "hipMemcpyHtoD" | "hipMemcpyAtoH" | "hipMemcpyHtoA" => {
+            "Copy(Direction::Host)"
         }
-        "hipStreamDestroy" => Kind::Hook("StreamDestroy"),
-        _ => Kind::Forward,
+        _ => panic!("hip-actions.tsv: nobody says what is complete after {symbol}"),
     }
 }
 
-fn capture(symbol: &str) -> Kind {
+/// What the function's answer tells.
+fn hook(symbol: &str) -> &'static str {
     match base(symbol) {
-        "hipStreamBeginCapture" | "hipStreamBeginCaptureToGraph" => Kind::Hook("BeginCapture"),
-        "hipStreamEndCapture" => Kind::Hook("EndCapture"),
-        _ => Kind::Forward,
-    }
-}
-
-fn other(symbol: &str) -> Kind {
-    match base(symbol) {
-        "hipGetProcAddress" | "hipGetDriverEntryPoint" => Kind::Hook("ProcAddress"),
-        "hipDeviceReset" => Kind::Hook("DeviceReset"),
-        "hipCtxDestroy" => Kind::Hook("OtherDevice"),
-        _ => Kind::Forward,
+        "hipEventRecord" | "hipEventRecordWithFlags" => "EventRecord",
+        "hipEventDestroy" => "EventDestroy",
+        "hipStreamCreate" | "hipExtStreamCreateWithCUMask" => "StreamCreate",
+        "hipStreamCreateWithFlags" | "hipStreamCreateWithPriority" => "StreamCreateWithFlags",
+        "hipStreamDestroy" => "StreamDestroy",
+        "hipStreamBeginCapture" | "hipStreamBeginCaptureToGraph" => "BeginCapture",
+        "hipStreamEndCapture" => "EndCapture",
+        "hipGetProcAddress" | "hipGetDriverEntryPoint" => "ProcAddress",
+        "hipDeviceReset" => "DeviceReset",
+        "hipSetDevice" => "SetDevice",
+        "hipCtxCreate" | "hipCtxDestroy" | "hipCtxPopCurrent" | "hipCtxPushCurrent"
+        | "hipCtxSetCurrent" => "OtherDevice",
+        _ => panic!("hip-actions.tsv: nobody says what {symbol} tells"),
     }
 }
 

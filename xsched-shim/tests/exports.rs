@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use object::elf;
 use object::read::elf::{Dyn, ElfFile64, FileHeader, ProgramHeader, Sym};
 use object::{Endianness, Object, ObjectSection};
+use xsched_common::actions::{self, Action};
 use xsched_common::hip::symbol_node;
 use xsched_common::note::{NOTE_SECTION, ShimNote};
 
@@ -67,7 +68,8 @@ fn exported(bytes: &[u8]) -> BTreeMap<String, Exported> {
     out
 }
 
-/// The rule of build/, from the table's own remarks instead of lists of names.
+/// The rule of what is exported (head of hip-actions.tsv), from the remarks in
+/// the table of entry points.
 fn required(row: &str) -> Option<&str> {
     let columns: Vec<_> = row.split('\t').collect();
     let &[symbol, class, stream, _node, note] = &columns[..] else {
@@ -120,6 +122,54 @@ fn exactly_the_tables_symbols_under_their_nodes() {
         );
         assert_eq!(symbol.address % 16, 0, "{name} is aligned");
     }
+}
+
+/// What the built library does at each export: where its trampoline leads.
+/// Functions that are gated lead to one place, those that are called to
+/// another, those that are handed on to a third.
+#[test]
+fn every_export_does_what_the_table_of_actions_says() {
+    let bytes = std::fs::read(support::shim()).expect("the built library");
+    let exported = exported(&bytes);
+    let file = ElfFile64::<Endianness>::parse(&*bytes).expect("an ELF file");
+    let mut places: BTreeMap<&str, u64> = BTreeMap::new();
+    for (symbol, action) in actions::exported() {
+        let address = exported[symbol].address;
+        let place = body_of(&file, address);
+        let what = match action {
+            Action::Gate => "gate",
+            // What it calls and looks at afterwards.
+            Action::Drain | Action::Hook => "call",
+            Action::Forward => "forward",
+        };
+        let first = *places.entry(what).or_insert(place);
+        assert_eq!(place, first, "{symbol} is no {what}");
+    }
+    let distinct: std::collections::BTreeSet<u64> = places.values().copied().collect();
+    assert_eq!(distinct.len(), 3, "{places:x?}");
+    let named = actions::exported().map(|(symbol, _)| symbol);
+    let got = exported.keys().map(String::as_str);
+    let got = got.filter(|name| !name.starts_with("hip_") && !LOADER.contains(name));
+    assert!(got.eq(named), "the library exports what the table names");
+}
+
+/// Where a trampoline jumps to: a NOP of 5 bytes, a jump of 2, `mov r11d, imm32`
+/// of 6, and `jmp rel8` or `jmp rel32` (build/main.rs).
+fn body_of(file: &ElfFile64<'_, Endianness>, address: u64) -> u64 {
+    let at = address + 13;
+    let code = file
+        .sections()
+        .find_map(|section| section.data_range(at, 5).ok().flatten())
+        .expect("code");
+    let (length, offset) = match code[0] {
+        0xeb => (2, i64::from(code[1].cast_signed())),
+        0xe9 => {
+            let offset = code[1..5].try_into().expect("four bytes");
+            (5, i64::from(i32::from_le_bytes(offset)))
+        }
+        other => panic!("no jump at {at:x}: {other:02x}"),
+    };
+    (at + length).wrapping_add_signed(offset)
 }
 
 #[test]

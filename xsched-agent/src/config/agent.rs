@@ -83,6 +83,27 @@ pub struct AgentOverrides {
 }
 
 impl AgentOverrides {
+    /// The keys that it gives, as the file has them.
+    pub fn keys(&self) -> Vec<&'static str> {
+        let AgentOverrides {
+            observe,
+            overhead_budget,
+            returns,
+            metrics,
+            metrics_processes,
+        } = self;
+        [
+            ("observe", observe.is_some()),
+            ("overhead_budget_percent", overhead_budget.is_some()),
+            ("probe_returns", returns.is_some()),
+            ("metrics", metrics.is_some()),
+            ("metrics_processes", metrics_processes.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(key, given)| given.then_some(key))
+        .collect()
+    }
+
     /// What holds, where a file says `settings`.
     pub fn over(&self, settings: &AgentSettings) -> AgentSettings {
         AgentSettings {

@@ -174,11 +174,13 @@ pub struct Match {
     pub user: Option<OneOrMany<Account>>,
     /// A group that it is in.
     pub group: Option<OneOrMany<Account>>,
-    /// The control group's path, as /proc/PID/cgroup has it.
+    /// The control group's path, as /proc/PID/cgroup has it, as far as root made it.
     pub cgroup: Option<OneOrMany<Pattern>>,
-    /// A systemd unit that it is in, at any level: "serve.service", "batch.slice".
+    /// A systemd unit that root put it into, at any level: "serve.service", "batch.slice".
     pub unit: Option<OneOrMany<Pattern>>,
-    /// The container's id, its first 12 digits or more, or (LXC, nspawn) its name.
+    /// A unit of its own user's service manager (systemctl --user), which any user can name so.
+    pub user_unit: Option<OneOrMany<Pattern>>,
+    /// The id of a container that root made, its first 12 digits or more, or (LXC, nspawn) its name.
     pub container: Option<OneOrMany<Pattern>>,
     /// Variables of the environment it was started with.
     pub env: Option<BTreeMap<String, OneOrMany<Pattern>>>,

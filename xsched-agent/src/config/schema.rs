@@ -7,7 +7,6 @@ use schemars::generate::SchemaSettings;
 use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-use xsched_common::hip::{ENTRY_POINTS, EntryClass, entry_point};
 
 use super::file::File;
 use super::problems::Problems;
@@ -60,32 +59,80 @@ fn without_null(value: &mut Value) {
 
 /// Finds all keys that the schema does not know: serde stops at the first
 /// and cannot say which name was meant.
-pub(super) fn unknown_keys(table: &DeTable<'_>, problems: &mut Problems<'_>) {
-    let root = schema();
+pub(super) fn unknown_keys(table: &DeTable<'_>, schema: &Value, problems: &mut Problems<'_>) {
     let mut search = Search {
-        root: &root,
+        keys: Keys::of(schema),
         problems,
     };
-    search.table(table, &root);
+    search.table(table, schema);
+}
+
+/// What a schema says of keys.
+#[derive(Clone, Copy)]
+pub(super) struct Keys<'s> {
+    root: &'s Value,
+}
+
+impl<'s> Keys<'s> {
+    pub fn of(schema: &'s Value) -> Keys<'s> {
+        Keys { root: schema }
+    }
+
+    /// What is allowed at the end of a path of keys.
+    pub fn at(self, path: &[String]) -> Option<&'s Value> {
+        path.iter()
+            .try_fold(self.root, |schema, key| {
+                let table = self.items(self.resolve(schema));
+                self.known(table, key).or_else(|| additional(table))
+            })
+            .map(|schema| self.resolve(schema))
+    }
+
+    fn known(self, table: &'s Value, key: &str) -> Option<&'s Value> {
+        table.get("properties")?.get(key)
+    }
+
+    /// Of an array its items, of all else itself.
+    fn items(self, schema: &'s Value) -> &'s Value {
+        schema
+            .get("items")
+            .map_or(schema, |items| self.resolve(items))
+    }
+
+    /// Follows `$ref`, also where it stands beside a description in `allOf`.
+    pub fn resolve(self, schema: &'s Value) -> &'s Value {
+        let reference = schema.get("$ref").or_else(|| {
+            let all = schema.get("allOf")?.as_array()?;
+            all.iter().find_map(|part| part.get("$ref"))
+        });
+        reference
+            .and_then(Value::as_str)
+            .and_then(|path| self.root.pointer(path.strip_prefix('#')?))
+            .unwrap_or(schema)
+    }
+}
+
+/// What keys of a certain form lead to: whether they have it is serde's to
+/// say.
+fn additional(table: &Value) -> Option<&Value> {
+    let patterns = table.get("patternProperties").and_then(Value::as_object);
+    patterns
+        .and_then(|patterns| patterns.values().next())
+        .or_else(|| table.get("additionalProperties"))
 }
 
 struct Search<'s, 'p, 't> {
-    root: &'s Value,
+    keys: Keys<'s>,
     problems: &'p mut Problems<'t>,
 }
 
 impl<'s> Search<'s, '_, '_> {
     fn table(&mut self, table: &DeTable<'_>, schema: &'s Value) {
-        let schema = self.resolve(schema);
+        let schema = self.keys.resolve(schema);
         let properties = schema.get("properties").and_then(Value::as_object);
-        // Keys of a certain form: whether they have it is serde's to say.
-        let patterns = schema.get("patternProperties").and_then(Value::as_object);
-        let additional = patterns
-            .and_then(|patterns| patterns.values().next())
-            .or_else(|| schema.get("additionalProperties"));
         for (key, value) in table {
-            let known = properties.and_then(|properties| properties.get(key.get_ref().as_ref()));
-            match (known, additional) {
+            let known = self.keys.known(schema, key.get_ref());
+            match (known, additional(schema)) {
                 (Some(schema), _) => self.value(value, schema),
                 (None, Some(schema @ Value::Object(_))) => self.value(value, schema),
                 (None, Some(Value::Bool(false))) => {
@@ -101,7 +148,7 @@ impl<'s> Search<'s, '_, '_> {
         match value.get_ref() {
             DeValue::Table(table) => self.table(table, schema),
             DeValue::Array(values) => {
-                if let Some(items) = self.resolve(schema).get("items") {
+                if let Some(items) = self.keys.resolve(schema).get("items") {
                     for value in values {
                         self.value(value, items);
                     }
@@ -109,18 +156,6 @@ impl<'s> Search<'s, '_, '_> {
             }
             _ => {}
         }
-    }
-
-    /// Follows `$ref`, also where it stands beside a description in `allOf`.
-    fn resolve(&self, schema: &'s Value) -> &'s Value {
-        let reference = schema.get("$ref").or_else(|| {
-            let all = schema.get("allOf")?.as_array()?;
-            all.iter().find_map(|part| part.get("$ref"))
-        });
-        reference
-            .and_then(Value::as_str)
-            .and_then(|path| self.root.pointer(path.strip_prefix('#')?))
-            .unwrap_or(schema)
     }
 
     fn unknown<'n>(
@@ -143,33 +178,17 @@ impl<'s> Search<'s, '_, '_> {
 
 /// The name that was probably meant.
 fn nearest<'n>(word: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    names
-        .map(|name| (strsim::jaro_winkler(word, name), name))
-        .filter(|(likeness, _)| *likeness >= ALIKE)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, name)| name)
+    alike(word, names).into_iter().next()
 }
 
-/// Why a function cannot be let past the gate, if it cannot.
-pub(super) fn not_gated(symbol: &str) -> Option<String> {
-    let is_gated = |class| {
-        matches!(
-            class,
-            EntryClass::Launch | EntryClass::Memcpy | EntryClass::Memset | EntryClass::Graph
-        )
-    };
-    match entry_point(symbol) {
-        Some((_, entry)) if is_gated(entry.class) => None,
-        Some(_) => Some(format!("`{symbol}` is never gated: leave it out")),
-        None => {
-            let gated = ENTRY_POINTS.iter().filter(|entry| is_gated(entry.class));
-            let hint = match nearest(symbol, gated.map(|entry| entry.symbol)) {
-                Some(name) => format!("did you mean `{name}`?"),
-                None => "use a name as hipLaunchKernel or hipMemcpyAsync".to_owned(),
-            };
-            Some(format!("no function `{symbol}` is gated: {hint}"))
-        }
-    }
+/// The names that look like `word`, the likest first.
+pub(super) fn alike<'n>(word: &str, names: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
+    let mut alike: Vec<(f64, &str)> = names
+        .map(|name| (strsim::jaro_winkler(word, name), name))
+        .filter(|(likeness, _)| *likeness >= ALIKE)
+        .collect();
+    alike.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    alike.into_iter().map(|(_, name)| name).collect()
 }
 
 #[cfg(test)]

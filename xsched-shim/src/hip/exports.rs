@@ -200,7 +200,7 @@ pub use addresses::{own_address, table_address};
 #[cfg(test)]
 mod tests {
     use super::*;
-    use xsched_common::hip::{ENTRY_POINTS, EntryClass};
+    use xsched_common::actions::{Action, action};
 
     #[test]
     fn the_table_is_sorted_and_searchable() {
@@ -211,29 +211,21 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_enqueues_kernels_or_sets_memory_is_gated() {
-        for entry in ENTRY_POINTS {
-            if entry.is_launch() || entry.class == EntryClass::Memset {
-                let index = find(entry.symbol.as_bytes()).expect(entry.symbol);
-                assert!(
-                    matches!(EXPORTS[index].kind, Kind::Command { .. }),
-                    "{}",
-                    entry.symbol
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn no_wait_query_or_allocation_is_gated() {
-        for entry in ENTRY_POINTS {
-            let gated = find(entry.symbol.as_bytes())
-                .is_some_and(|i| matches!(EXPORTS[i].kind, Kind::Command { .. }));
-            let may = matches!(
-                entry.class,
-                EntryClass::Launch | EntryClass::Memcpy | EntryClass::Memset | EntryClass::Graph
-            );
-            assert!(may || !gated, "{}", entry.symbol);
+    fn kinds_are_as_the_table_of_actions_says() {
+        for export in &EXPORTS {
+            let kind = match export.kind {
+                Kind::Command { .. } => Action::Gate,
+                Kind::Forward => Action::Forward,
+                Kind::Hook(
+                    Hook::DeviceSync
+                    | Hook::StreamSync
+                    | Hook::EventSync
+                    | Hook::Copy(_)
+                    | Hook::CopyOnStream,
+                ) => Action::Drain,
+                Kind::Hook(_) => Action::Hook,
+            };
+            assert_eq!(action(export.symbol), Some(kind), "{}", export.symbol);
         }
     }
 

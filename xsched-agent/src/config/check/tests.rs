@@ -1,6 +1,8 @@
 use super::*;
-use crate::config::{EXAMPLE, Severity};
+use crate::config::{EXAMPLE, Severity, schema};
+use crate::policy::Linger;
 use proptest::prelude::*;
+use xsched_common::units::{Class, Nanos};
 
 fn good(text: &str) -> Config {
     match check(text) {
@@ -154,13 +156,43 @@ fn unknown_keys_are_all_named_with_what_was_meant() {
     assert_eq!(found.len(), 4);
 }
 
+/// Of several mistakes in one table each is told, and none that follows from
+/// another.
+#[test]
+fn all_mistakes_are_found_at_once() {
+    let text = "[sharing]\nmode = \"fair\"\nbudget = 500\ncap = 0\nmin_share_percent = \"a\"\n\
+                [[rule]]\nname = \"a\"\nmatch = { user = 1.5, exe = \"re:(\" }\nclass = \"lowest\"\n\
+                weight = 0\np99 = 5\n[[rule]]\nname = 7\nmatch = { user = 1 }\n\
+                [[rule]]\nname = \"b\"\nclass = 1\n";
+    let found = errors(text);
+    let places: Vec<&str> = found
+        .iter()
+        .map(|error| error.split(": ").next().expect("a place"))
+        .collect();
+    assert_eq!(
+        places,
+        [
+            "2:8", "3:10", "4:7", "5:21", "8:18", "8:30", "9:9", "10:10", "11:7", "13:8", "15:1",
+            "17:9"
+        ],
+        "{found:#?}"
+    );
+    assert!(
+        found.iter().all(|error| !error.contains("expected")),
+        "{found:#?}"
+    );
+}
+
 #[test]
 fn mistakes_have_places() {
     for (text, expected) in [
         ("[[rule]\n", "1:8: "),
         ("a = 1\n", "1:1: unknown key `a`"),
         ("[sharing]\nmode = \"fair\"\n", "2:8: "),
-        ("[sharing]\nbudget = 500\n", "2:10: "),
+        (
+            "[sharing]\nbudget = 500\n",
+            "2:10: `budget` takes a time with its unit, not a whole number: write it as budget = \"30ms\"",
+        ),
         ("[sharing]\nbudget = \"500\"\n", "2:10: not a time: \"500\""),
         (
             "[sharing]\nbudget = \"2s\"\n",
@@ -175,7 +207,30 @@ fn mistakes_have_places() {
             "2:14: linger_min (9.00 ms) is longer",
         ),
         ("[sharing]\ncap = 0\n", "2:7: a number of commands"),
-        ("[sharing]\ncap = -1\n", "2:7: "),
+        (
+            "[sharing]\ncap = -1\n",
+            "2:7: `cap` takes a whole number from 1 to 256: write it as cap = 1",
+        ),
+        (
+            "[sharing]\ncap = \"four\"\n",
+            "2:7: `cap` takes a whole number from 1 to 256, not a text: write it as cap = 1",
+        ),
+        (
+            "[passthrough]\nlibraries = \"librocfft\"\n",
+            "2:13: `libraries` takes a list, not a text: write it as libraries = [\"...\"]",
+        ),
+        (
+            "[agent]\nobserve = 1\n",
+            "2:11: `observe` takes true or false, not a whole number: write it as observe = true",
+        ),
+        (
+            "[[rule]]\nname = \"a\"\nmatch = { user = 1.5 }\nclass = \"low\"\n",
+            "3:18: `user` takes a text or a whole number from 0 on",
+        ),
+        (
+            "[[rule]]\nname = \"a\"\nmatch = \"serve.service\"\nclass = \"low\"\n",
+            "3:9: `match` takes a table, not a text",
+        ),
         (
             "[sharing]\nmin_share_percent = 60.0\n",
             "2:21: a percentage",
@@ -195,6 +250,11 @@ fn mistakes_have_places() {
             "2:19: `hipMalloc` is never gated",
         ),
         (
+            "[passthrough]\ngate_only_apis = [\"hipMemcpy\"]\n",
+            "2:19: `hipMemcpy` is never gated, since the program waits in it: leave it out; \
+             gated functions like it: `hipMemcpyAsync`",
+        ),
+        (
             "[passthrough]\nlibraries = [\"a\"]\ngate_only_libraries = [\"b\"]\n",
             "1:1: libraries and gate_only_libraries exclude each other",
         ),
@@ -204,7 +264,7 @@ fn mistakes_have_places() {
         ),
         (
             "[[rule]]\nname = \"a\"\nclass = \"low\"\n",
-            "1:1: missing field `match`",
+            "1:1: this rule has no `match`: add one, as match = { unit",
         ),
         (
             "[[rule]]\nname = \"a\"\nmatch = {}\nclass = \"low\"\n",
@@ -263,6 +323,45 @@ fn what_may_not_be_meant_is_warned_of() {
     );
     assert!(warnings(&rule("exe = \"serve\"", "class = \"low\"")).is_empty());
     assert!(warnings(&rule("exe = \"serve\", user = 0", "class = \"high\"")).is_empty());
+    let own = warnings(&rule("user_unit = \"serve.service\"", "class = \"high\""));
+    assert!(
+        own[0].starts_with("any user can start a process"),
+        "{own:?}"
+    );
+    let session = warnings(&rule("unit = \"user.slice\"", "class = \"high\""));
+    assert!(
+        session[0].starts_with("any user can start a process"),
+        "{session:?}"
+    );
+    assert!(warnings(&rule("unit = \"serve.service\"", "class = \"high\"")).is_empty());
+    assert!(
+        warnings(&rule(
+            "user = 0, user_unit = \"a.service\"",
+            "class = \"high\""
+        ))
+        .is_empty()
+    );
+    for (more, what) in [
+        ("weight = 101", "a larger share"),
+        ("p99_ms = 5", "a target that holds back others"),
+        (
+            "passthrough = { libraries = [\"a\"] }",
+            "work that no gate holds back",
+        ),
+    ] {
+        let found = warnings(&rule("exe = \"serve\"", more));
+        assert!(found[0].contains(what), "{more}: {found:?}");
+    }
+    for same in [
+        "weight = 100",
+        "passthrough = {}",
+        "class = \"low\"\nweight = 300",
+    ] {
+        assert!(
+            warnings(&rule("exe = \"serve\"", same)).is_empty(),
+            "{same}"
+        );
+    }
     let nobody = warnings(&rule("user = \"no-such-user\"", "class = \"high\""));
     assert_eq!(
         nobody,
@@ -281,7 +380,7 @@ fn what_may_not_be_meant_is_warned_of() {
 #[test]
 fn the_shipped_schema_is_the_code_s() {
     let shipped = include_str!("../../../../config/xsched.schema.json");
-    let now = format!("{:#}\n", schema::schema());
+    let now = format!("{:#}\n", schema());
     assert_eq!(
         shipped, now,
         "run: xsched-agent config schema > config/xsched.schema.json"

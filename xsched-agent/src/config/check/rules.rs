@@ -1,0 +1,198 @@
+//! `[[rule]]`: whom it matches and what it gives.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use toml::Spanned;
+use xsched_common::units::Nanos;
+
+use super::{Completeness, group_id, passthrough};
+use crate::config::file;
+use crate::config::problems::{Problems, place};
+use crate::config::values::{self, OneOrMany, Time};
+use crate::policy::Terms;
+use crate::rules::{Account, Conditions, Rule, TermsPatch};
+
+/// A target beyond this is none.
+const LONGEST_TARGET: Nanos = Nanos::from_secs(3600);
+
+/// A rule; none where it says nothing that could be meant.
+pub(super) fn convert(
+    text: &str,
+    rule: &Spanned<file::Rule>,
+    defaults: Terms,
+    completeness: Completeness,
+    problems: &mut Problems<'_>,
+) -> Option<Rule> {
+    let span = rule.span();
+    let file::Rule {
+        name,
+        conditions: written,
+        class,
+        weight,
+        p99_ms,
+        p99,
+        passthrough,
+    } = rule.get_ref();
+    if name.get_ref().trim().is_empty() || name.get_ref().chars().any(char::is_control) {
+        problems.error(name.span(), "a rule needs a name of visible characters");
+    }
+    let slo_p99 = target(p99_ms.as_ref(), p99.as_ref(), problems);
+    let terms = TermsPatch {
+        class: *class,
+        weight: *weight,
+        slo_p99,
+    };
+    let passthrough = passthrough
+        .as_ref()
+        .map(|given| Arc::new(passthrough::convert(given, problems)));
+    let is_whole = completeness == Completeness::Whole;
+    let has_target = p99_ms.is_some() || p99.is_some();
+    if terms.is_empty() && passthrough.is_none() && !has_target && is_whole {
+        problems.error(
+            span.clone(),
+            "this rule gives nothing: add class, weight, p99_ms or passthrough",
+        );
+    }
+    let conditions = conditions(written.get_ref(), &written.span(), problems);
+    if conditions.is_empty() {
+        if is_whole {
+            problems.error(
+                written.span(),
+                "this rule would match every process: say which, or use [defaults]",
+            );
+        }
+        return None;
+    }
+    let passes = passthrough.as_ref().is_some_and(|list| !list.is_empty());
+    if let Some(gain) = gain(terms, passes, defaults)
+        && conditions.can_be_feigned()
+    {
+        problems.warning(
+            written.span(),
+            format!(
+                "any user can start a process that matches rule \"{}\" and so gets {gain}: add user, \
+                 group, or a unit, cgroup or container that only root starts processes in",
+                name.get_ref()
+            ),
+        );
+    }
+    Some(Rule {
+        name: name.get_ref().clone(),
+        line: place(text, span.start).0,
+        conditions,
+        terms,
+        passthrough,
+    })
+}
+
+/// What a rule gives that is more than everybody has.
+fn gain(terms: TermsPatch, passes: bool, defaults: Terms) -> Option<&'static str> {
+    if terms.class.is_some_and(|class| class > defaults.class) {
+        Some("a higher class")
+    } else if terms.weight.is_some_and(|weight| weight > defaults.weight)
+        && terms.class.is_none_or(|class| class >= defaults.class)
+    {
+        Some("a larger share")
+    } else if terms.slo_p99.is_some() {
+        Some("a target that holds back others")
+    } else if passes {
+        Some("work that no gate holds back")
+    } else {
+        None
+    }
+}
+
+fn target(
+    p99_ms: Option<&Spanned<f64>>,
+    p99: Option<&Spanned<Time>>,
+    problems: &mut Problems<'_>,
+) -> Option<Nanos> {
+    let (span, target) = match (p99_ms, p99) {
+        (None, None) => return None,
+        (Some(ms), Some(_)) => {
+            problems.error(ms.span(), "p99_ms and p99 say the same: keep one");
+            return None;
+        }
+        // NaN and negative numbers become zero.
+        (Some(ms), None) => (ms.span(), Nanos((ms.get_ref() * 1e6) as u64)),
+        (None, Some(time)) => (time.span(), time.get_ref().0),
+    };
+    if target.0 < 1_000 || target > LONGEST_TARGET {
+        problems.error(span, "a target from 1 us to 1 hour");
+        return None;
+    }
+    Some(target)
+}
+
+fn conditions(
+    written: &file::Match,
+    span: &Range<usize>,
+    problems: &mut Problems<'_>,
+) -> Conditions {
+    let file::Match {
+        exe,
+        arg,
+        command_line,
+        user,
+        group,
+        cgroup,
+        unit,
+        user_unit,
+        container,
+        env,
+    } = written;
+    let patterns = |given: &Option<OneOrMany<values::Pattern>>| {
+        let given = given.iter().flat_map(|many| &many.0);
+        given.map(|pattern| pattern.0.clone()).collect()
+    };
+    let mut accounts =
+        |given: &Option<OneOrMany<values::Account>>, what: &str, id_of: fn(&str) -> Option<u32>| {
+            let given = given.iter().flat_map(|many| &many.0);
+            given
+                .map(|account| match account {
+                    values::Account::Id(id) => Account {
+                        name: id.to_string(),
+                        id: Some(*id),
+                    },
+                    values::Account::Name(name) => {
+                        let id = id_of(name);
+                        if id.is_none() {
+                            problems.warning(
+                                span.clone(),
+                                format!("no {what} \"{name}\" on this machine: it matches nobody"),
+                            );
+                        }
+                        Account {
+                            name: name.clone(),
+                            id,
+                        }
+                    }
+                })
+                .collect()
+        };
+    Conditions {
+        user: accounts(user, "user", user_id),
+        group: accounts(group, "group", group_id),
+        exe: patterns(exe),
+        arg: patterns(arg),
+        command_line: patterns(command_line),
+        cgroup: patterns(cgroup),
+        unit: patterns(unit),
+        user_unit: patterns(user_unit),
+        container: patterns(container),
+        env: env
+            .iter()
+            .flatten()
+            .map(|(name, given)| {
+                let patterns = given.0.iter().map(|pattern| pattern.0.clone()).collect();
+                (name.clone(), patterns)
+            })
+            .collect(),
+    }
+}
+
+fn user_id(name: &str) -> Option<u32> {
+    let user = nix::unistd::User::from_name(name).ok().flatten();
+    user.map(|user| user.uid.as_raw())
+}

@@ -1,0 +1,93 @@
+//! Which functions can be named in a passthrough list: those that the shim
+//! gates, by the table that the shim itself is made from.
+
+use xsched_common::actions::{Action, action, exported};
+use xsched_common::hip::symbol_node;
+
+use super::schema::alike;
+
+/// Gated functions that are named in place of one that is not.
+const HINTS: usize = 3;
+
+/// Why a list that names this function does nothing for it, if so.
+pub(super) fn not_gated(symbol: &str) -> Option<String> {
+    let never = match action(symbol) {
+        Some(Action::Gate) => return None,
+        Some(Action::Drain) => "is never gated, since the program waits in it",
+        Some(Action::Hook | Action::Forward) => "is never gated",
+        None if symbol_node(symbol).is_some() => "is never gated",
+        None => {
+            return Some(format!(
+                "no function `{symbol}` is gated: {}",
+                match nearest(symbol).first() {
+                    Some(name) => format!("did you mean `{name}`?"),
+                    None => EXAMPLES.to_owned(),
+                }
+            ));
+        }
+    };
+    let nearest: Vec<String> = nearest(symbol)
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect();
+    let hint = match nearest.is_empty() {
+        true => EXAMPLES.to_owned(),
+        false => format!("gated functions like it: {}", nearest.join(", ")),
+    };
+    Some(format!("`{symbol}` {never}: leave it out; {hint}"))
+}
+
+const EXAMPLES: &str = "use a name as hipLaunchKernel or hipMemcpyAsync";
+
+/// The gated functions that look like `symbol`, the likest first.
+fn nearest(symbol: &str) -> Vec<&'static str> {
+    let gated = exported().filter(|(_, action)| *action == Action::Gate);
+    let mut nearest = alike(symbol, gated.map(|(name, _)| name));
+    nearest.truncate(HINTS);
+    nearest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xsched_common::hip::ENTRY_POINTS;
+
+    /// Every name that is accepted is one that the shim gates, and each that
+    /// is refused comes with what to write instead.
+    #[test]
+    fn what_is_accepted_is_gated_and_the_rest_is_told_what_is() {
+        let mut accepted = 0;
+        for entry in ENTRY_POINTS {
+            match not_gated(entry.symbol) {
+                None => {
+                    assert_eq!(action(entry.symbol), Some(Action::Gate), "{}", entry.symbol);
+                    accepted += 1;
+                }
+                Some(why) => {
+                    let instead = why.contains("gated functions like it: `hip")
+                        || why.contains("gated functions like it: `_Z")
+                        || why.ends_with(EXAMPLES);
+                    assert!(instead, "{why}");
+                }
+            }
+        }
+        let gated = exported().filter(|(_, action)| *action == Action::Gate);
+        assert_eq!(accepted, gated.count());
+    }
+
+    #[test]
+    fn the_nearest_gated_functions_are_named() {
+        let copy = not_gated("hipMemcpy").expect("it waits");
+        assert!(
+            copy.starts_with(
+                "`hipMemcpy` is never gated, since the program waits in it: leave it out"
+            ),
+            "{copy}"
+        );
+        assert!(copy.contains("`hipMemcpyAsync`"), "{copy}");
+        let graph = not_gated("hipGraphAddMemcpyNode").expect("it only builds");
+        assert!(graph.contains("is never gated: leave it out"), "{graph}");
+        let slip = not_gated("hipGraphLanch").expect("unknown");
+        assert!(slip.ends_with("did you mean `hipGraphLaunch`?"), "{slip}");
+    }
+}
