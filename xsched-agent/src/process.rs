@@ -27,8 +27,8 @@ pub enum ProcessError {
     Gone(u32),
     /// It belongs to somebody else, or the kernel protects it even from root.
     #[error(
-        "process {0} belongs to another user or is protected: run this as root (sudo) or as its \
-         owner"
+        "process {0} belongs to another user or is protected: {next}",
+        next = crate::text::more_rights()
     )]
     NotPermitted(u32),
     /// Anything else.
@@ -174,27 +174,54 @@ fn parse_credentials(status: &str) -> Option<Credentials> {
     })
 }
 
-/// The control group's path: that of version 2, else systemd's own hierarchy
+/// A tree of control groups that says which unit a process is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hierarchy {
+    /// That of version 2.
+    Unified,
+    /// systemd's own of version 1.
+    Systemd,
+}
+
+/// Where a process is in such a tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControlGroup {
+    /// Which tree.
+    pub hierarchy: Hierarchy,
+    /// From its top, as the agent's control group namespace sees it.
+    pub path: String,
+}
+
+/// The control group: that of version 2, else systemd's own hierarchy
 /// (cgroups(7)).
-pub fn cgroup(pid: u32) -> Result<String, ProcessError> {
+pub fn control_group(pid: u32) -> Result<ControlGroup, ProcessError> {
     let raw = read(pid, "cgroup")?;
     parse_cgroup(&String::from_utf8_lossy(&raw))
         .ok_or_else(|| ProcessError::from_io(pid, "cgroup", io::ErrorKind::InvalidData.into()))
 }
 
+/// The path of [`control_group`].
+pub fn cgroup(pid: u32) -> Result<String, ProcessError> {
+    control_group(pid).map(|group| group.path)
+}
+
 /// Lines of `hierarchy:controllers:path`; the path may hold colons.
-fn parse_cgroup(text: &str) -> Option<String> {
-    let path = |of: &str| {
+fn parse_cgroup(text: &str) -> Option<ControlGroup> {
+    let group = |of: &str, hierarchy| {
         text.lines().find_map(|line| {
             let (_, rest) = line.split_once(':')?;
             let (controllers, path) = rest.split_once(':')?;
-            (controllers == of).then(|| path.to_owned())
+            (controllers == of).then(|| ControlGroup {
+                hierarchy,
+                path: path.to_owned(),
+            })
         })
     };
-    let version_2 = path("").filter(|path| path != "/");
-    version_2
-        .or_else(|| path("name=systemd"))
-        .or_else(|| path(""))
+    let unified = || group("", Hierarchy::Unified);
+    unified()
+        .filter(|group| group.path != "/")
+        .or_else(|| group("name=systemd", Hierarchy::Systemd))
+        .or_else(unified)
 }
 
 /// The arguments, `argv[0]` first; empty for kernel threads and zombies.
@@ -407,12 +434,15 @@ mod tests {
 
     #[test]
     fn control_groups_of_both_versions() {
-        let unit = Some("/system.slice/a:b.service".to_owned());
-        assert_eq!(parse_cgroup("0::/system.slice/a:b.service\n"), unit);
-        let both = "4:memory:/m\n1:name=systemd:/system.slice/a:b.service\n0::/\n";
-        assert_eq!(parse_cgroup(both), unit);
-        assert_eq!(parse_cgroup("0::/\n"), Some("/".to_owned()));
-        assert_eq!(parse_cgroup("nonsense"), None);
+        let path = "/system.slice/a:b.service";
+        let parsed = |text: &str| parse_cgroup(text).map(|group| (group.hierarchy, group.path));
+        let unit = |hierarchy| Some((hierarchy, path.to_owned()));
+        assert_eq!(parsed(&format!("0::{path}\n")), unit(Hierarchy::Unified));
+        let both = format!("4:memory:/m\n1:name=systemd:{path}\n0::/\n");
+        assert_eq!(parsed(&both), unit(Hierarchy::Systemd));
+        let top = Some((Hierarchy::Unified, "/".to_owned()));
+        assert_eq!(parsed("0::/\n"), top);
+        assert_eq!(parsed("nonsense"), None);
     }
 
     #[test]

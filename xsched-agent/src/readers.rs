@@ -11,6 +11,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::process;
+use crate::rules::Placement;
 
 /// Threads at once; a tenant with more control groups waits for its own.
 const MAX_READERS: usize = 64;
@@ -30,9 +31,23 @@ impl Tenant {
     /// Whose process this is. The kernel itself keeps that: asking never
     /// waits.
     pub fn of(pid: u32) -> Tenant {
+        let uid = process::uid(pid).unwrap_or(u32::MAX);
+        match Placement::of(pid) {
+            Ok(placement) => Tenant::at(uid, &placement),
+            Err(_) => Tenant {
+                uid,
+                cgroup: String::new(),
+            },
+        }
+    }
+
+    /// A process of user `uid` there. A user who was handed a part of the
+    /// control groups is one tenant, however many of them it makes and as how
+    /// many subordinate users its processes run.
+    pub fn at(uid: u32, placement: &Placement) -> Tenant {
         Tenant {
-            uid: process::uid(pid).unwrap_or(u32::MAX),
-            cgroup: process::cgroup(pid).unwrap_or_default(),
+            uid: placement.owner().unwrap_or(uid),
+            cgroup: placement.given().to_owned(),
         }
     }
 }
@@ -133,6 +148,23 @@ mod tests {
         assert_eq!(other, Ok(()));
         assert_eq!(heard.recv(), Ok("another tenant's"));
         drop(release);
+    }
+
+    #[test]
+    fn whoever_makes_control_groups_is_one_tenant() {
+        use crate::rules::Delegate;
+        let manager = "/user.slice/user-1000.slice/user@1000.service";
+        let place = |rest: &str| Placement::known(manager, rest, Some(Delegate::User(1000)));
+        let own = Tenant::at(1000, &place("/a.service"));
+        assert_eq!(own, Tenant::at(1000, &place("/b.service")));
+        assert_eq!(
+            own,
+            Tenant::at(100_000, &place("/box.scope")),
+            "a subordinate user"
+        );
+        let service = Placement::known("/system.slice/x.service", "", None);
+        assert_ne!(own, Tenant::at(1000, &service));
+        assert_ne!(Tenant::at(1000, &service), Tenant::at(1001, &service));
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! What a control group's path says: the systemd unit and the container.
 //!
-//! The path is the kernel's word, written by whoever may create control
-//! groups there: root, or a user below the part delegated to it.
+//! How far such a path can be believed says [`super::placement`].
 
 /// Endings of systemd units that hold processes (systemd.unit(5)).
 const UNIT_SUFFIXES: [&str; 3] = [".service", ".scope", ".slice"];
@@ -25,24 +24,37 @@ pub fn units(path: &str) -> impl Iterator<Item = &str> {
 pub fn container(path: &str) -> Option<&str> {
     let mut parts = path.rsplit('/').peekable();
     while let Some(part) = parts.next() {
-        // docker-ID.scope, cri-containerd-ID.scope, crio-ID.scope, libpod-ID.scope
-        let scope = part.strip_suffix(".scope").unwrap_or(part);
-        let id = scope.rsplit_once('-').map_or(scope, |(_, id)| id);
-        if is_id(id) {
+        let parent = parts.peek().copied().unwrap_or_default();
+        if let Some(id) = container_at(parent, part) {
             return Some(id);
-        }
-        // libpod-conmon and crio-conmon hold the monitor, not the container.
-        if let Some(name) = part
-            .strip_prefix("lxc.payload.")
-            .or_else(|| scope.strip_prefix("machine-").filter(|_| scope != part))
-        {
-            return Some(name).filter(|name| !name.is_empty());
-        }
-        if parts.peek() == Some(&"lxc") && !part.is_empty() {
-            return Some(part);
         }
     }
     None
+}
+
+/// The id or name of the container whose control group is called `name`.
+pub fn container_at<'n>(parent: &str, name: &'n str) -> Option<&'n str> {
+    // docker-ID.scope, cri-containerd-ID.scope, crio-ID.scope, libpod-ID.scope;
+    // libpod-conmon and crio-conmon hold the monitor.
+    let scope = name.strip_suffix(".scope").unwrap_or(name);
+    let (kind, id) = scope.rsplit_once('-').unwrap_or(("", scope));
+    if is_id(id) && !kind.ends_with("conmon") {
+        return Some(id);
+    }
+    let named = name
+        .strip_prefix("lxc.payload.")
+        .or_else(|| scope.strip_prefix("machine-").filter(|_| scope != name))
+        .or_else(|| (parent == "lxc").then_some(name));
+    named.filter(|name| !name.is_empty())
+}
+
+/// The user whose service manager a unit of the system is (`user@1000.service`).
+pub fn user_manager(unit: &str) -> Option<u32> {
+    let uid = unit.strip_prefix("user@")?.strip_suffix(".service")?;
+    // As systemd writes it: neither `+1000` nor `01000`.
+    uid.parse()
+        .ok()
+        .filter(|number: &u32| number.to_string() == uid)
 }
 
 fn is_id(text: &str) -> bool {
@@ -93,12 +105,27 @@ mod tests {
         for path in ["/", "", "/user.slice/user-1000.slice", "/docker/abc"] {
             assert_eq!(container(path), None, "{path}");
         }
+        let monitor = format!("/machine.slice/libpod-conmon-{ID}.scope");
+        assert_eq!(container(&monitor), None);
         let inner = format!("/docker/{ID}/docker/{}", ID.replace('4', "5"));
         assert_eq!(
             container(&inner),
             Some(&*ID.replace('4', "5")),
             "the innermost"
         );
+    }
+
+    #[test]
+    fn user_managers_are_told_by_their_names() {
+        assert_eq!(user_manager("user@1000.service"), Some(1000));
+        for other in [
+            "user@.service",
+            "user@01.service",
+            "user@+1.service",
+            "user@1.slice",
+        ] {
+            assert_eq!(user_manager(other), None, "{other}");
+        }
     }
 
     proptest! {

@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use super::cgroup;
 use super::facts::{Facts, Unknown};
 use super::pattern::Pattern;
+use super::placement::Placement;
 
 /// Conditions: all that are given must hold; of each, one of its patterns.
 #[derive(Clone, Debug, Default)]
@@ -23,11 +24,14 @@ pub struct Conditions {
     pub user: Vec<Account>,
     /// The effective group or a supplementary one.
     pub group: Vec<Account>,
-    /// The control group's path.
+    /// The control group's path, as far as root made it.
     pub cgroup: Vec<Pattern>,
-    /// A systemd unit that it is in, at any level.
+    /// A systemd unit that root put it into, at any level.
     pub unit: Vec<Pattern>,
-    /// The container's id, its first twelve digits or more, or its name.
+    /// A unit of its own user's service manager, at any level.
+    pub user_unit: Vec<Pattern>,
+    /// The id, its first twelve digits or more, or the name of a container
+    /// that root made.
     pub container: Vec<Pattern>,
     /// Variables of the environment it was started with.
     pub env: BTreeMap<String, Vec<Pattern>>,
@@ -60,19 +64,24 @@ impl Conditions {
     }
 
     /// Whether anybody can start a process that meets them: programs choose
-    /// their arguments and environment, and a user's own mount namespace can
-    /// show any path as executable.
+    /// their arguments and environment, a user's own mount namespace can show
+    /// any path as executable, users name the units of their own service
+    /// managers, and each of them has login sessions and cron jobs.
     pub fn can_be_feigned(&self) -> bool {
-        self.user.is_empty()
-            && self.group.is_empty()
-            && self.cgroup.is_empty()
-            && self.unit.is_empty()
-            && self.container.is_empty()
+        let by_root = self.user.is_empty() && self.group.is_empty() && self.container.is_empty();
+        by_root && EVERYBODYS.iter().any(|path| self.holds_at(path))
+    }
+
+    /// What is asked of the control group, for one that is root's word.
+    fn holds_at(&self, path: &str) -> bool {
+        let any = |patterns: &[Pattern], text: &str| first(patterns, OsStr::new(text)).is_some();
+        (self.cgroup.is_empty() || any(&self.cgroup, path))
+            && (self.unit.is_empty() || cgroup::units(path).any(|unit| any(&self.unit, unit)))
     }
 
     /// Each condition: whether it is given, and how a process is asked; first
     /// those that never wait for it.
-    fn parts(&self) -> [(bool, Ask); 9] {
+    fn parts(&self) -> [(bool, Ask); 10] {
         let Conditions {
             exe,
             arg,
@@ -81,6 +90,7 @@ impl Conditions {
             group,
             cgroup,
             unit,
+            user_unit,
             container,
             env,
         } = self;
@@ -90,6 +100,7 @@ impl Conditions {
             (!exe.is_empty(), Conditions::check_exe),
             (!cgroup.is_empty(), Conditions::check_cgroup),
             (!unit.is_empty(), Conditions::check_unit),
+            (!user_unit.is_empty(), Conditions::check_user_unit),
             (!container.is_empty(), Conditions::check_container),
             (!arg.is_empty(), Conditions::check_arg),
             (!command_line.is_empty(), Conditions::check_command_line),
@@ -153,30 +164,70 @@ impl Conditions {
     }
 
     fn check_cgroup(&self, facts: &Facts) -> Check {
-        let path = facts.cgroup()?;
+        let place = facts.placement()?;
+        let path = place.given();
         match first(&self.cgroup, OsStr::new(path)) {
             Some(_) => met(format!("control group {path}")),
             None => not_met(format!(
-                "its control group is {path}, not {}",
-                texts(&self.cgroup)
+                "its control group is {path}, not {}{}",
+                texts(&self.cgroup),
+                unheeded(place)
             )),
         }
     }
 
     fn check_unit(&self, facts: &Facts) -> Check {
-        let path = facts.cgroup()?;
-        let found = cgroup::units(path).find(|unit| first(&self.unit, OsStr::new(unit)).is_some());
+        let place = facts.placement()?;
+        let path = place.given();
+        let named = |unit: &&str| first(&self.unit, OsStr::new(unit)).is_some();
+        if let Some(unit) = cgroup::units(path).find(named) {
+            return met(format!("unit {unit}"));
+        }
+        // What looks like it and does not count has its reason said.
+        if let Some((rest, delegate)) = place.rest()
+            && let Some(unit) = cgroup::units(rest).find(named)
+        {
+            let hint = match place.user_manager() {
+                Some(_) => "; user_unit matches a user's own units",
+                None => "",
+            };
+            return not_met(format!(
+                "unit {unit} is not root's: it lies below {path}, and {delegate}{hint}"
+            ));
+        }
+        match cgroup::units(path).next() {
+            Some(unit) => not_met(format!("its unit is {unit}, not {}", texts(&self.unit))),
+            None => not_met(format!("it is in no systemd unit ({})", place.path())),
+        }
+    }
+
+    fn check_user_unit(&self, facts: &Facts) -> Check {
+        let place = facts.placement()?;
+        let uid = facts.credentials()?.uid;
+        let wanted = texts(&self.user_unit);
+        let Some((owner, path)) = place.user_manager() else {
+            let path = place.path();
+            return not_met(format!("it is in no unit of a user's own manager ({path})"));
+        };
+        if owner != uid {
+            return not_met(format!(
+                "it runs as user {uid}, in a unit of user {owner}'s manager"
+            ));
+        }
+        let found =
+            cgroup::units(path).find(|unit| first(&self.user_unit, OsStr::new(unit)).is_some());
         match (found, cgroup::units(path).next()) {
-            (Some(unit), _) => met(format!("unit {unit}")),
-            (None, Some(unit)) => not_met(format!("its unit is {unit}, not {}", texts(&self.unit))),
-            (None, None) => not_met(format!("it is in no systemd unit ({path})")),
+            (Some(unit), _) => met(format!("user {uid}'s unit {unit}")),
+            (None, Some(unit)) => not_met(format!("its user's unit is {unit}, not {wanted}")),
+            (None, None) => not_met("it is in no unit of its user's manager".to_owned()),
         }
     }
 
     fn check_container(&self, facts: &Facts) -> Check {
-        let path = facts.cgroup()?;
-        let Some(id) = cgroup::container(path) else {
-            return not_met(format!("it is in no container ({path})"));
+        let place = facts.placement()?;
+        let Some(id) = cgroup::container(place.given()) else {
+            let (path, why) = (place.path(), unheeded(place));
+            return not_met(format!("it is in no container of root's ({path}){why}"));
         };
         let matches = |pattern: &Pattern| {
             let text = pattern.text();
@@ -252,6 +303,7 @@ impl fmt::Display for Conditions {
             group,
             cgroup,
             unit,
+            user_unit,
             container,
             env,
         } = self;
@@ -267,6 +319,7 @@ impl fmt::Display for Conditions {
             ("command_line", command_line),
             ("cgroup", cgroup),
             ("unit", unit),
+            ("user_unit", user_unit),
             ("container", container),
         ] {
             if !of.is_empty() {
@@ -289,7 +342,25 @@ fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-/// `None` where nothing is asked.
+/// Where processes of any user can be: at the top where there is no systemd,
+/// in a login session, under their own service manager (its user's number is
+/// made up), and in the services that run users' jobs.
+const EVERYBODYS: [&str; 6] = [
+    "/",
+    "/user.slice/user-65533.slice/session-65533.scope",
+    "/user.slice/user-65533.slice/user@65533.service",
+    "/system.slice/cron.service",
+    "/system.slice/crond.service",
+    "/system.slice/atd.service",
+];
+
+/// Why the rest of a path is not looked at, if there is one.
+fn unheeded(place: &Placement) -> String {
+    place.rest().map_or_else(String::new, |(rest, delegate)| {
+        format!("; {rest} below {} is not heeded: {delegate}", place.given())
+    })
+}
+
 /// What is met, or why not, for people.
 type Check = Result<String, Not>;
 
@@ -341,116 +412,4 @@ fn names(accounts: &[Account]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::process::Credentials;
-    use crate::rules::facts::Reach;
-
-    fn patterns(texts: &[&str]) -> Vec<Pattern> {
-        texts
-            .iter()
-            .map(|t| t.parse().expect("a pattern"))
-            .collect()
-    }
-
-    fn account(name: &str, id: Option<u32>) -> Account {
-        Account {
-            name: name.to_owned(),
-            id,
-        }
-    }
-
-    fn facts() -> Facts {
-        let id = "4f1a2b3c4d5e".to_owned() + &"0".repeat(52);
-        let credentials = Credentials {
-            uid: 1000,
-            gid: 100,
-            groups: vec![44],
-        };
-        Facts::known(
-            "/usr/bin/python3.11",
-            credentials,
-            &format!("/system.slice/serve.service/docker-{id}.scope"),
-            &["python3", "-m", "vllm.entrypoints", "--port=80"],
-            &["TIER=gold", "TIERS=lead", "EMPTY="],
-        )
-    }
-
-    fn holds(conditions: Conditions) -> bool {
-        match conditions.judge(&facts()) {
-            Verdict::Holds(_) => true,
-            Verdict::Fails(because) => {
-                assert!(!because.is_empty());
-                false
-            }
-            Verdict::Undecided => panic!("everything is known"),
-        }
-    }
-
-    macro_rules! conditions {
-        ($($field:ident: $value:expr),*) => {
-            Conditions { $($field: $value,)* ..Conditions::default() }
-        };
-    }
-
-    #[test]
-    fn each_condition_can_hold_and_fail() {
-        assert!(holds(conditions!(exe: patterns(&["python3*"]))));
-        assert!(holds(conditions!(exe: patterns(&["/usr/*/python3*"]))));
-        assert!(!holds(conditions!(exe: patterns(&["python"]))));
-        assert!(holds(conditions!(arg: patterns(&["nope", "vllm.*"]))));
-        assert!(!holds(conditions!(arg: patterns(&["vllm"]))));
-        assert!(holds(conditions!(command_line: patterns(&["re:-m vllm"]))));
-        assert!(!holds(conditions!(command_line: patterns(&["-m vllm"]))));
-        assert!(holds(conditions!(user: vec![account("ann", Some(1000))])));
-        assert!(!holds(
-            conditions!(user: vec![account("bob", Some(0)), account("eve", None)])
-        ));
-        assert!(holds(conditions!(group: vec![account("users", Some(100))])));
-        assert!(holds(conditions!(group: vec![account("video", Some(44))])));
-        assert!(!holds(conditions!(group: vec![account("root", Some(0))])));
-        assert!(holds(conditions!(cgroup: patterns(&["/system.slice/*"]))));
-        assert!(!holds(conditions!(cgroup: patterns(&["/user.slice/*"]))));
-        assert!(holds(conditions!(unit: patterns(&["serve.service"]))));
-        assert!(!holds(conditions!(unit: patterns(&["serve"]))));
-        assert!(holds(conditions!(container: patterns(&["4f1a2b3c4d5e"]))));
-        assert!(holds(conditions!(container: patterns(&["4f1a*"]))));
-        assert!(!holds(conditions!(container: patterns(&["4f1a"]))));
-        let env = |name: &str, value: &str| conditions!(env: BTreeMap::from([(name.to_owned(), patterns(&[value]))]));
-        assert!(holds(env("TIER", "gold")) && holds(env("EMPTY", "*")));
-        assert!(!holds(env("TIER", "lead")) && !holds(env("TIE", "*")));
-    }
-
-    #[test]
-    fn all_must_hold() {
-        let both = conditions!(
-            exe: patterns(&["python3*"]),
-            user: vec![account("bob", Some(7))]
-        );
-        assert_eq!(
-            both.judge(&facts()),
-            Verdict::Fails("its user is 1000, not bob".to_owned())
-        );
-        assert!(holds(Conditions::default()), "nothing is asked");
-    }
-
-    #[test]
-    fn environments_are_not_told() {
-        let env = BTreeMap::from([("TIER".to_owned(), patterns(&["silver"]))]);
-        let Verdict::Fails(because) = conditions!(env: env).judge(&facts()) else {
-            panic!("it is gold");
-        };
-        assert!(!because.contains("gold"), "{because}");
-    }
-
-    #[test]
-    fn the_process_is_not_waited_for_where_the_kernel_knows_enough() {
-        let me = Facts::of(std::process::id(), Reach::Kernel);
-        let arg = conditions!(arg: patterns(&["*"]));
-        assert_eq!(arg.judge(&me), Verdict::Undecided);
-        let other = conditions!(arg: patterns(&["*"]), unit: patterns(&["no-such.service"]));
-        assert!(matches!(other.judge(&me), Verdict::Fails(_)));
-        let me = Facts::of(std::process::id(), Reach::Memory);
-        assert!(matches!(arg.judge(&me), Verdict::Holds(_)));
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use super::placement::Placement;
 use crate::process::{self, Credentials, ProcessError};
 
 /// Whether what lies in the process's own memory may be read.
@@ -35,7 +36,7 @@ pub struct Facts {
     reach: Reach,
     exe: OnceCell<Result<PathBuf, Unknown>>,
     credentials: OnceCell<Result<Credentials, Unknown>>,
-    cgroup: OnceCell<Result<String, Unknown>>,
+    placement: OnceCell<Result<Placement, Unknown>>,
     arguments: OnceCell<Result<Vec<OsString>, Unknown>>,
     environ: OnceCell<Result<Vec<OsString>, Unknown>>,
 }
@@ -48,7 +49,7 @@ impl Facts {
             reach,
             exe: OnceCell::new(),
             credentials: OnceCell::new(),
-            cgroup: OnceCell::new(),
+            placement: OnceCell::new(),
             arguments: OnceCell::new(),
             environ: OnceCell::new(),
         }
@@ -76,12 +77,12 @@ impl Facts {
             .map_err(Clone::clone)
     }
 
-    /// The control group's path.
-    pub fn cgroup(&self) -> Result<&str, Unknown> {
-        let read = || process::cgroup(self.pid).map_err(unreadable);
-        self.cgroup
+    /// Its control group, and how far that is root's word.
+    pub fn placement(&self) -> Result<&Placement, Unknown> {
+        let read = || Placement::of(self.pid).map_err(unreadable);
+        self.placement
             .get_or_init(read)
-            .as_deref()
+            .as_ref()
             .map_err(Clone::clone)
     }
 
@@ -118,7 +119,7 @@ impl Facts {
     pub fn known(
         exe: &str,
         credentials: Credentials,
-        cgroup: &str,
+        placement: Placement,
         arguments: &[&str],
         environ: &[&str],
     ) -> Facts {
@@ -128,7 +129,7 @@ impl Facts {
             reach: Reach::Memory,
             exe: OnceCell::from(Ok(exe.into())),
             credentials: OnceCell::from(Ok(credentials)),
-            cgroup: OnceCell::from(Ok(cgroup.to_owned())),
+            placement: OnceCell::from(Ok(placement)),
             arguments: OnceCell::from(list(arguments)),
             environ: OnceCell::from(list(environ)),
         }

@@ -7,16 +7,20 @@ pub mod cgroup;
 mod conditions;
 mod facts;
 mod pattern;
+mod placement;
+mod tops;
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use xsched_common::api::Term;
 use xsched_common::units::{Class, Nanos, Weight};
 
 pub use conditions::{Account, Conditions, Verdict};
 pub use facts::{Facts, Reach};
 pub use pattern::{BadPattern, Pattern};
+pub use placement::{Delegate, Placement};
 
 use crate::control::Passthrough;
 
@@ -35,6 +39,18 @@ impl TermsPatch {
     /// Whether it gives nothing.
     pub fn is_empty(&self) -> bool {
         *self == TermsPatch::default()
+    }
+
+    /// It without some of its terms.
+    pub fn forgetting(mut self, terms: &[Term]) -> TermsPatch {
+        for term in terms {
+            match term {
+                Term::Class => self.class = None,
+                Term::Weight => self.weight = None,
+                Term::Slo => self.slo_p99 = None,
+            }
+        }
+        self
     }
 
     /// What it gives that `other` does not.

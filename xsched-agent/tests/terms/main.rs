@@ -8,4 +8,6 @@ mod fixture;
 mod holds;
 mod kept;
 mod sources;
+mod units;
+mod unset;
 mod users;

@@ -54,9 +54,10 @@ impl Keeper {
             self.judged.insert(process, Judgement::now(judged));
             return;
         }
-        let tenant = Tenant {
-            uid: facts.credentials().map_or(u32::MAX, |c| c.uid),
-            cgroup: facts.cgroup().unwrap_or_default().to_owned(),
+        let uid = facts.credentials().map_or(u32::MAX, |c| c.uid);
+        let tenant = match facts.placement() {
+            Ok(placement) => Tenant::at(uid, placement),
+            Err(_) => Tenant::of(process.pid),
         };
         let (rules, generation) = (self.config.rules.clone(), self.generation);
         let inbox = self.inbox.clone();

@@ -1,0 +1,219 @@
+//! Each condition, and whose word it takes.
+
+use super::*;
+use crate::process::Credentials;
+use crate::rules::facts::Reach;
+use crate::rules::placement::Delegate;
+
+fn patterns(texts: &[&str]) -> Vec<Pattern> {
+    texts
+        .iter()
+        .map(|t| t.parse().expect("a pattern"))
+        .collect()
+}
+
+fn account(name: &str, id: Option<u32>) -> Account {
+    Account {
+        name: name.to_owned(),
+        id,
+    }
+}
+
+fn facts() -> Facts {
+    let id = "4f1a2b3c4d5e".to_owned() + &"0".repeat(52);
+    let path = format!("/system.slice/serve.service/docker-{id}.scope");
+    // The inside of a container is its own.
+    at(Placement::known(
+        &path,
+        "/evil.service",
+        Some(Delegate::Container),
+    ))
+}
+
+fn at(placement: Placement) -> Facts {
+    let credentials = Credentials {
+        uid: 1000,
+        gid: 100,
+        groups: vec![44],
+    };
+    Facts::known(
+        "/usr/bin/python3.11",
+        credentials,
+        placement,
+        &["python3", "-m", "vllm.entrypoints", "--port=80"],
+        &["TIER=gold", "TIERS=lead", "EMPTY="],
+    )
+}
+
+fn holds(conditions: Conditions) -> bool {
+    holds_of(conditions, &facts())
+}
+
+fn holds_of(conditions: Conditions, facts: &Facts) -> bool {
+    match conditions.judge(facts) {
+        Verdict::Holds(_) => true,
+        Verdict::Fails(because) => {
+            assert!(!because.is_empty());
+            false
+        }
+        Verdict::Undecided => panic!("everything is known"),
+    }
+}
+
+macro_rules! conditions {
+    ($($field:ident: $value:expr),*) => {
+        Conditions { $($field: $value,)* ..Conditions::default() }
+    };
+}
+
+#[test]
+fn each_condition_can_hold_and_fail() {
+    assert!(holds(conditions!(exe: patterns(&["python3*"]))));
+    assert!(holds(conditions!(exe: patterns(&["/usr/*/python3*"]))));
+    assert!(!holds(conditions!(exe: patterns(&["python"]))));
+    assert!(holds(conditions!(arg: patterns(&["nope", "vllm.*"]))));
+    assert!(!holds(conditions!(arg: patterns(&["vllm"]))));
+    assert!(holds(conditions!(command_line: patterns(&["re:-m vllm"]))));
+    assert!(!holds(conditions!(command_line: patterns(&["-m vllm"]))));
+    assert!(holds(conditions!(user: vec![account("ann", Some(1000))])));
+    assert!(!holds(
+        conditions!(user: vec![account("bob", Some(0)), account("eve", None)])
+    ));
+    assert!(holds(conditions!(group: vec![account("users", Some(100))])));
+    assert!(holds(conditions!(group: vec![account("video", Some(44))])));
+    assert!(!holds(conditions!(group: vec![account("root", Some(0))])));
+    assert!(holds(conditions!(cgroup: patterns(&["/system.slice/*"]))));
+    assert!(!holds(conditions!(cgroup: patterns(&["/user.slice/*"]))));
+    assert!(holds(conditions!(unit: patterns(&["serve.service"]))));
+    assert!(!holds(conditions!(unit: patterns(&["serve"]))));
+    assert!(holds(conditions!(container: patterns(&["4f1a2b3c4d5e"]))));
+    assert!(holds(conditions!(container: patterns(&["4f1a*"]))));
+    assert!(!holds(conditions!(container: patterns(&["4f1a"]))));
+    let env = |name: &str, value: &str| conditions!(env: BTreeMap::from([(name.to_owned(), patterns(&[value]))]));
+    assert!(holds(env("TIER", "gold")) && holds(env("EMPTY", "*")));
+    assert!(!holds(env("TIER", "lead")) && !holds(env("TIE", "*")));
+}
+
+#[test]
+fn what_was_handed_over_is_nobody_else_s_word() {
+    let manager = "/user.slice/user-1000.slice/user@1000.service";
+    let id = "4f1a2b3c4d5e".to_owned() + &"0".repeat(52);
+    let place = |rest: &str| at(Placement::known(manager, rest, Some(Delegate::User(1000))));
+    let serve = place("/app.slice/serve.service");
+    let unit = |name| conditions!(unit: patterns(&[name]));
+    let user_unit = |name| conditions!(user_unit: patterns(&[name]));
+    assert!(!holds_of(unit("serve.service"), &serve));
+    assert!(holds_of(unit("user-1000.slice"), &serve));
+    assert!(holds_of(user_unit("serve.service"), &serve));
+    assert!(holds_of(user_unit("app.slice"), &serve));
+    assert!(!holds_of(user_unit("user.slice"), &serve), "the system's");
+    let cgroup = |pattern| conditions!(cgroup: patterns(&[pattern]));
+    assert!(!holds_of(cgroup("*serve.service"), &serve));
+    assert!(holds_of(cgroup("/user.slice/user-1000.slice/*"), &serve));
+    let container = conditions!(container: patterns(&["*"]));
+    let rootless = place(&format!("/docker-{id}.scope"));
+    assert!(!holds_of(container, &rootless));
+    let inner = conditions!(unit: patterns(&["evil.service"]));
+    let Verdict::Fails(why) = inner.judge(&facts()) else {
+        panic!("it is the container's word");
+    };
+    assert!(
+        why.contains("the container makes its own control groups"),
+        "{why}"
+    );
+    let Verdict::Fails(why) = unit("serve.service").judge(&serve) else {
+        panic!("it is the user's word");
+    };
+    assert_eq!(
+        why,
+        format!(
+            "unit serve.service is not root's: it lies below {manager}, and user 1000 makes the \
+             control groups there; user_unit matches a user's own units"
+        )
+    );
+}
+
+/// Of another user, it was started there by somebody else's doing.
+#[test]
+fn a_user_s_unit_is_that_of_the_process_s_own_user() {
+    let manager = "/user.slice/user-1001.slice/user@1001.service";
+    let theirs = at(Placement::known(
+        manager,
+        "/a.service",
+        Some(Delegate::User(1001)),
+    ));
+    assert!(!holds_of(
+        conditions!(user_unit: patterns(&["a.service"])),
+        &theirs
+    ));
+    let forged = at(Placement::known(
+        "/user.slice/user-1001.slice/user@1001.service",
+        "/user@1000.service/a.service",
+        Some(Delegate::User(1001)),
+    ));
+    assert!(!holds_of(
+        conditions!(user_unit: patterns(&["a.service"])),
+        &forged
+    ));
+}
+
+#[test]
+fn only_what_root_decides_cannot_be_feigned() {
+    let unit = |name| conditions!(unit: patterns(&[name]));
+    let cgroup = |name| conditions!(cgroup: patterns(&[name]));
+    for safe in [
+        unit("serve@*.service"),
+        unit("user-1000.slice"),
+        cgroup("/system.slice/serve.service"),
+        conditions!(container: patterns(&["*"])),
+        conditions!(user: vec![account("ann", Some(1000))], arg: patterns(&["x"])),
+        conditions!(user_unit: patterns(&["x"]), group: vec![account("users", Some(100))]),
+    ] {
+        assert!(!safe.can_be_feigned(), "{safe}");
+    }
+    for anybodys in [
+        conditions!(exe: patterns(&["x"]), arg: patterns(&["x"])),
+        conditions!(user_unit: patterns(&["serve.service"])),
+        unit("user.slice"),
+        unit("user-*.slice"),
+        unit("re:."),
+        unit("system.slice"),
+        cgroup("/user.slice/*"),
+        cgroup("*"),
+    ] {
+        assert!(anybodys.can_be_feigned(), "{anybodys}");
+    }
+}
+
+#[test]
+fn all_must_hold() {
+    let both = conditions!(
+        exe: patterns(&["python3*"]),
+        user: vec![account("bob", Some(7))]
+    );
+    assert_eq!(
+        both.judge(&facts()),
+        Verdict::Fails("its user is 1000, not bob".to_owned())
+    );
+    assert!(holds(Conditions::default()), "nothing is asked");
+}
+
+#[test]
+fn environments_are_not_told() {
+    let env = BTreeMap::from([("TIER".to_owned(), patterns(&["silver"]))]);
+    let Verdict::Fails(because) = conditions!(env: env).judge(&facts()) else {
+        panic!("it is gold");
+    };
+    assert!(!because.contains("gold"), "{because}");
+}
+
+#[test]
+fn the_process_is_not_waited_for_where_the_kernel_knows_enough() {
+    let me = Facts::of(std::process::id(), Reach::Kernel);
+    let arg = conditions!(arg: patterns(&["*"]));
+    assert_eq!(arg.judge(&me), Verdict::Undecided);
+    let other = conditions!(arg: patterns(&["*"]), unit: patterns(&["no-such.service"]));
+    assert!(matches!(other.judge(&me), Verdict::Fails(_)));
+    let me = Facts::of(std::process::id(), Reach::Memory);
+    assert!(matches!(arg.judge(&me), Verdict::Holds(_)));
+}

@@ -1,0 +1,117 @@
+//! The tops of the trees of control groups, where they are mounted.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use rustix::fs::{Mode, OFlags, fstatfs, open};
+
+use crate::process::Hierarchy;
+
+/// File systems of control groups (linux/magic.h).
+const CGROUP_MAGIC: [u64; 2] = [0x0027_e0eb, 0x6367_7270];
+
+/// The top of a tree. It is opened once: what is mounted over it later is not
+/// looked at.
+///
+/// # Errors
+/// It is mounted nowhere that this process sees; for people.
+pub(super) fn top(hierarchy: Hierarchy) -> Result<&'static OwnedFd, String> {
+    static UNIFIED: OnceLock<OwnedFd> = OnceLock::new();
+    static SYSTEMD: OnceLock<OwnedFd> = OnceLock::new();
+    let once = match hierarchy {
+        Hierarchy::Unified => &UNIFIED,
+        Hierarchy::Systemd => &SYSTEMD,
+    };
+    if let Some(top) = once.get() {
+        return Ok(top);
+    }
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let found = mounts
+        .lines()
+        .filter_map(|line| mounted_at(line, hierarchy))
+        .find_map(|path| {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let top = open(path, flags, Mode::empty()).ok()?;
+            // Something else may be mounted over it.
+            let magic = fstatfs(&top).ok()?.f_type.cast_unsigned();
+            CGROUP_MAGIC.contains(&magic).then_some(top)
+        });
+    match found {
+        Some(top) => Ok(once.get_or_init(|| top)),
+        None => Err("control groups are not mounted where the agent runs (/sys/fs/cgroup)".into()),
+    }
+}
+
+/// Where a line of /proc/self/mountinfo (proc_pid_mountinfo(5)) mounts the
+/// whole of a tree.
+fn mounted_at(line: &str, hierarchy: Hierarchy) -> Option<PathBuf> {
+    let (mount, file_system) = line.split_once(" - ")?;
+    let mut file_system = file_system.split(' ');
+    let (kind, options) = (file_system.next()?, file_system.nth(1)?);
+    let is_it = match hierarchy {
+        Hierarchy::Unified => kind == "cgroup2",
+        Hierarchy::Systemd => {
+            kind == "cgroup" && options.split(',').any(|option| option == "name=systemd")
+        }
+    };
+    let mut mount = mount.split(' ').skip(3);
+    let (root, path) = (mount.next()?, mount.next()?);
+    (is_it && root == "/").then(|| unescaped(path))
+}
+
+/// Blanks and the like are written as `\040`.
+fn unescaped(path: &str) -> PathBuf {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let octal = (byte == b'\\')
+            .then(|| std::str::from_utf8(after.get(..3)?).ok())
+            .flatten()
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match octal {
+            Some(escaped) => {
+                bytes.push(escaped);
+                rest = &after[3..];
+            }
+            None => {
+                bytes.push(byte);
+                rest = after;
+            }
+        }
+    }
+    OsString::from_vec(bytes).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn whole_trees_are_found_and_parts_of_them_are_not() {
+        let at = |line, hierarchy| mounted_at(line, hierarchy);
+        let unified =
+            "34 25 0:29 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate";
+        let path = Some(PathBuf::from("/sys/fs/cgroup"));
+        assert_eq!(at(unified, Hierarchy::Unified), path);
+        assert_eq!(at(unified, Hierarchy::Systemd), None);
+        let old = "36 31 0:31 / /a\\040b rw - cgroup cgroup rw,xattr,name=systemd";
+        assert_eq!(at(old, Hierarchy::Systemd), Some("/a b".into()));
+        let other = "37 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory";
+        assert_eq!(at(other, Hierarchy::Systemd), None);
+        let part = "34 25 0:29 /docker/x /sys/fs/cgroup rw - cgroup2 cgroup rw";
+        assert_eq!(at(part, Hierarchy::Unified), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_read(line in "\\PC{0,80}") {
+            let _ = mounted_at(&line, Hierarchy::Unified);
+            let _ = unescaped(&line);
+        }
+    }
+}
