@@ -48,8 +48,8 @@ mod tests {
     /// Objects that look like requests, with values that need not fit.
     fn like_a_request() -> impl Strategy<Value = String> {
         let op = prop::sample::select(vec![
-            "list", "watch", "set", "boost", "suspend", "resume", "explain", "reload", "set_mode",
-            "history", "diagnose", "hello", "fly",
+            "list", "watch", "set", "unset", "boost", "suspend", "resume", "explain", "reload",
+            "set_mode", "history", "diagnose", "hello", "fly",
         ]);
         let key = prop::sample::select(vec![
             "pid",

@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod config;
 pub mod control;
+mod descendants;
 pub mod diagnose;
 pub mod export;
 #[doc(hidden)]

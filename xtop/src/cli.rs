@@ -50,8 +50,8 @@ pub struct Args {
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 
-    /// Seconds between snapshots, 0.1 to 60.
-    #[arg(short, long, value_name = "SECS", default_value = "1", value_parser = parse_delay)]
+    /// Time between snapshots, as 2s, 500ms or plain seconds: 100ms to 60s.
+    #[arg(short, long, value_name = "TIME", default_value = "1", value_parser = parse_delay)]
     delay: Duration,
 
     /// With --once or --batch: json (the agent's snapshot, one per line), csv
@@ -123,11 +123,13 @@ pub enum Format {
     Table,
 }
 
+const SHORTEST_DELAY: Duration = Duration::from_millis(100);
+const LONGEST_DELAY: Duration = Duration::from_secs(60);
+
 fn parse_delay(text: &str) -> Result<Duration, String> {
-    match text.parse::<f64>() {
-        Ok(secs) if (0.1..=60.0).contains(&secs) => Ok(Duration::from_secs_f64(secs)),
-        _ => Err("write seconds from 0.1 to 60".into()),
-    }
+    let fits = |delay: &Duration| (SHORTEST_DELAY..=LONGEST_DELAY).contains(delay);
+    let delay = crate::state::duration(text.trim()).filter(fits);
+    delay.ok_or_else(|| "write a time from 100ms to 60s: 2s, 500ms or plain seconds".into())
 }
 
 fn parse_filter(text: &str) -> Result<String, String> {

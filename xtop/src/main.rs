@@ -16,6 +16,9 @@ fn main() -> ExitCode {
         Ok(true) => return ExitCode::SUCCESS,
         Err(error) => return usage(&error),
     }
+    if let Err(error) = xsched_common::run_dir::check() {
+        return usage(&error);
+    }
     let config = match args.config() {
         Ok(config) => config,
         Err(error) => return usage(&error),

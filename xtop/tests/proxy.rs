@@ -44,6 +44,7 @@ impl Answers {
             slo_p99_ns: None,
             hold: None,
             joined: true,
+            ..Settled::default()
         };
         let answers = Answers { dir };
         answers.write("snapshot", &line(&Response::Snapshot(Box::new(snapshot))));

@@ -1,11 +1,12 @@
-//! `set`: changes the terms of a process.
+//! `set` and `unset`: changes the terms of a process, and takes that back.
 
 use std::process::ExitCode;
 
-use xsched_common::api::{Change, Request};
+use xsched_common::api::{Change, Request, Term};
 use xsched_common::units::{Class, Weight};
 
-use super::terms::{self, Target};
+use super::terms::{self, Target, pid};
+use super::{client, run_dir};
 
 /// Options of `set`.
 #[derive(clap::Args)]
@@ -16,39 +17,136 @@ Examples:
   sudo xsched-agent set --pid 4242 --class high --slo 30ms
   xsched-agent set --pid 4242 --class low --weight 50
   sudo xsched-agent set --pid 4242 --slo none
+  sudo xsched-agent set --pid 4242 --class default    by the rules again
 
---json prints {\"pid\", \"class\", \"weight\", \"slo_p99_ns\", \"hold\", \"joined\"}: the
-terms now in force; hold is null or {\"hold\", \"remaining_ns\"}; joined is false
-for a process that the shim has not brought in: it is not scheduled
+--json prints {\"pid\", \"class\", \"weight\", \"slo_p99_ns\", \"hold\", \"joined\",
+\"uses_hip\", \"descendants\"}: the terms now in force; hold is null or {\"hold\",
+\"remaining_ns\"}; joined is false for a process that the shim has not brought in:
+it is not scheduled; uses_hip and descendants are left out where they are not known
 
 Exit codes: 0 done, 2 not done; the message says why"
 )]
 pub struct Options {
     /// The process
-    #[arg(long)]
+    #[arg(long, value_parser = pid)]
     pid: u32,
-    /// realtime, high, normal or low
-    #[arg(long, group = "terms")]
-    class: Option<Class>,
+    /// realtime, high, normal or low; default takes back what was set by hand
+    #[arg(long, group = "terms", value_parser = or_default::<Class>)]
+    class: Option<OrDefault<Class>>,
     /// Its share within the class, 1 to 10000 (modes share and slo); others
-    /// have 100
-    #[arg(long, group = "terms")]
-    weight: Option<Weight>,
-    /// The P99 of its bursts to reach, as 30ms (mode slo); none removes it
-    #[arg(long, value_name = "TIME", group = "terms")]
-    slo: Option<Target>,
+    /// have 100; default takes back what was set by hand
+    #[arg(long, group = "terms", value_parser = or_default::<Weight>)]
+    weight: Option<OrDefault<Weight>>,
+    /// The P99 of its bursts to reach, as 30ms (mode slo); none removes it,
+    /// default takes back what was set by hand
+    #[arg(long, value_name = "TIME", group = "terms", value_parser = or_default::<Target>)]
+    slo: Option<OrDefault<Target>>,
     /// Print the terms now in force as JSON
     #[arg(long)]
     json: bool,
 }
 
+/// Options of `unset`.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  sudo xsched-agent unset --pid 4242
+  sudo xsched-agent set --pid 4242 --class default    the class alone
+
+--json prints what `set --json` prints. Exit codes: 0 done, 2 not done")]
+pub struct UnsetOptions {
+    /// The process
+    #[arg(long, value_parser = pid)]
+    pid: u32,
+    /// Print the terms now in force as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// A value, or what holds without anybody's hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OrDefault<T> {
+    Default,
+    Value(T),
+}
+
+impl<T> OrDefault<T> {
+    fn value(self) -> Option<T> {
+        match self {
+            OrDefault::Default => None,
+            OrDefault::Value(value) => Some(value),
+        }
+    }
+}
+
+fn or_default<T: std::str::FromStr<Err: std::fmt::Display>>(
+    text: &str,
+) -> Result<OrDefault<T>, String> {
+    match text {
+        "default" => Ok(OrDefault::Default),
+        _ => {
+            let value = text.parse().map_err(|e| format!("{e}, or default"));
+            value.map(OrDefault::Value)
+        }
+    }
+}
+
+impl Options {
+    /// Which terms are taken back.
+    fn unset(&self) -> Vec<Term> {
+        [
+            (Term::Class, self.class == Some(OrDefault::Default)),
+            (Term::Weight, self.weight == Some(OrDefault::Default)),
+            (Term::Slo, self.slo == Some(OrDefault::Default)),
+        ]
+        .into_iter()
+        .filter_map(|(term, is_default)| is_default.then_some(term))
+        .collect()
+    }
+}
+
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let request = Request::Set(Change {
-        pid: options.pid,
-        class: options.class,
-        weight: options.weight,
-        slo_p99_ns: options.slo.map(|target| target.0),
+    let pid = options.pid;
+    let change = Change {
+        pid,
+        class: options.class.and_then(OrDefault::value),
+        weight: options.weight.and_then(OrDefault::value),
+        slo_p99_ns: options
+            .slo
+            .and_then(OrDefault::value)
+            .map(|target| target.0),
         ..Change::default()
-    });
+    };
+    let sets = change.class.is_some() || change.weight.is_some() || change.slo_p99_ns.is_some();
+    let terms = options.unset();
+    if terms.is_empty() {
+        return terms::settle(&Request::Set(change), options.json);
+    }
+    let unset = Request::Unset { pid, terms };
+    if !sets {
+        return terms::settle(&unset, options.json);
+    }
+    client::settle(&run_dir(), &unset)?;
+    terms::settle(&Request::Set(change), options.json)
+}
+
+pub fn unset(options: &UnsetOptions) -> anyhow::Result<ExitCode> {
+    let request = Request::Unset {
+        pid: options.pid,
+        terms: Vec::new(),
+    };
     terms::settle(&request, options.json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn default_is_a_value_of_its_own() {
+        assert_eq!(or_default::<Class>("default"), Ok(OrDefault::Default));
+        assert_eq!(or_default("low"), Ok(OrDefault::Value(Class::Low)));
+        let error = or_default::<Class>("lowest").expect_err("no class");
+        assert!(error.ends_with(", or default"), "{error}");
+    }
 }

@@ -3,7 +3,8 @@
 use tokio::sync::oneshot;
 use tracing::info;
 use xsched_common::api::{
-    Change, EventKind, Hold as HoldKind, MAX_OVERRIDE_MS, MIN_OVERRIDE_MS, Response, Settled,
+    Change, EventKind, Hold as HoldKind, MAX_OVERRIDE_MS, MIN_OVERRIDE_MS, ProcessRow, Response,
+    Settled, Term,
 };
 use xsched_common::units::Nanos;
 
@@ -11,6 +12,7 @@ use super::answer::failure;
 use super::authorise::{Caller, Deed};
 use super::served::Served;
 use crate::clock;
+use crate::descendants::descendants;
 use crate::model::Event;
 use crate::policy::Hold;
 use crate::process::{self, ProcessId};
@@ -63,6 +65,29 @@ pub(super) async fn set(caller: &Caller, change: Change, served: &Served) -> Res
         what: patch.to_string(),
     };
     wish.carry_out(|ordered, reply| served.terms.change(ordered, patch, way, reply))
+        .await
+}
+
+/// Takes back what was set on a process by hand.
+pub(super) async fn unset(
+    caller: &Caller,
+    pid: u32,
+    terms: Vec<Term>,
+    served: &Served,
+) -> Response {
+    let terms = match terms.is_empty() {
+        true => Term::ALL.to_vec(),
+        false => terms,
+    };
+    let names: Vec<&str> = terms.iter().map(|term| term.name()).collect();
+    let wish = Wish {
+        caller,
+        served,
+        pid,
+        deed: Deed::Change,
+        what: format!("unset {}", names.join(", ")),
+    };
+    wish.carry_out(|ordered, reply| served.terms.unset(ordered, terms, reply))
         .await
 }
 
@@ -144,11 +169,31 @@ impl Wish<'_> {
             Ok(Ok(settled)) => {
                 info!("{}: process {}: {}", self.caller, self.pid, self.what);
                 self.note(EventKind::Changed, &self.what);
-                Response::Settled(settled)
+                Response::Settled(self.seen_beside(process, settled).await)
             }
             Ok(Err(refused @ Refused::TooMany)) => failure("busy", refused),
             Ok(Err(refused)) => self.refused(&refused),
             Err(_) => failure("internal", "the agent is stopping: try again when it runs"),
+        }
+    }
+
+    /// What else whoever asked should know of the process.
+    async fn seen_beside(&self, process: ProcessId, settled: Settled) -> Settled {
+        let uses_hip = {
+            let snapshot = self.served.snapshots.borrow();
+            let is_it =
+                |row: &ProcessRow| row.pid == process.pid && row.start_time == process.start_time;
+            match settled.joined || snapshot.processes.iter().any(is_it) {
+                true => Some(true),
+                // Without probes only those that join are seen.
+                false => snapshot.agent.bpf.available.then_some(false),
+            }
+        };
+        let counted = tokio::task::spawn_blocking(move || descendants(process.pid)).await;
+        Settled {
+            uses_hip,
+            descendants: counted.ok().flatten(),
+            ..settled
         }
     }
 

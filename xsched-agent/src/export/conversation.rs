@@ -74,6 +74,7 @@ async fn answer(caller: &Caller, request: Request, served: &Served) -> Response 
             ),
         },
         Request::Set(change) => changes::set(caller, change, served).await,
+        Request::Unset { pid, terms } => changes::unset(caller, pid, terms, served).await,
         Request::Diagnose { pid, duration_ms } => {
             let (snapshots, events) = (&served.snapshots, &served.events);
             let (peer, uid) = (caller.peer, agent_uid());
@@ -90,8 +91,9 @@ async fn answer(caller: &Caller, request: Request, served: &Served) -> Response 
         Request::Resume { pid } => changes::resume(caller, pid, served).await,
         Request::Explain { pid } => settings::explain(caller, pid, served).await,
         Request::Reload => settings::reload(caller, served).await,
+        Request::Settings => settings::in_force(caller, served),
         Request::SetMode { device, mode } => {
-            settings::set_mode(caller, device.as_deref(), mode, served)
+            settings::set_mode(caller, device.as_deref(), mode, served).await
         }
     }
 }

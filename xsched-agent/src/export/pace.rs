@@ -82,11 +82,13 @@ impl Pace {
 fn costs(request: &Request) -> bool {
     match request {
         Request::Set(_)
+        | Request::Unset { .. }
         | Request::Boost { .. }
         | Request::Suspend { .. }
         | Request::Resume { .. }
         | Request::Explain { .. }
         | Request::Reload
+        | Request::Settings
         | Request::SetMode { .. } => true,
         Request::Hello
         | Request::List

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tracing::info;
-use xsched_common::api::{EventKind, Response, SharingMode};
+use xsched_common::api::{EventKind, InForce, Response, SharingMode};
 use xsched_common::units::PciAddress;
 
 use super::answer::failure;
@@ -18,6 +18,9 @@ use crate::rules::{Facts, Reach};
 const READING: u32 = 20;
 const READING_STEP: Duration = Duration::from_millis(10);
 
+/// Snapshots in which a device is looked for.
+const SNAPSHOTS: u32 = 3;
+
 /// Reads the configuration again.
 pub(super) async fn reload(caller: &Caller, served: &Served) -> Response {
     if let Some(refusal) = refused(caller, served, "reload the configuration") {
@@ -30,8 +33,20 @@ pub(super) async fn reload(caller: &Caller, served: &Served) -> Response {
     }
 }
 
+/// Shows every setting in force.
+pub(super) fn in_force(caller: &Caller, served: &Served) -> Response {
+    let group = served.live.authorised_group();
+    if let Err(refusal) = caller.right_to_everything(group) {
+        return failure("not_permitted", refusal);
+    }
+    match serde_json::to_value(served.live.effective()) {
+        Ok(settings) => Response::Settings(InForce { settings }),
+        Err(e) => failure("internal", e),
+    }
+}
+
 /// Changes how a device is shared.
-pub(super) fn set_mode(
+pub(super) async fn set_mode(
     caller: &Caller,
     device: Option<&str>,
     mode: SharingMode,
@@ -48,11 +63,49 @@ pub(super) fn set_mode(
         Ok(device) => device,
         Err(e) => return failure("bad_value", e),
     };
+    if let Some(device) = device
+        && let Err(unknown) = known_device(device, served).await
+    {
+        return failure("bad_value", unknown);
+    }
     let set = served.live.set_mode(device, mode);
     info!("{caller}: {what}");
     let event = Event::new(EventKind::Configuration, what).by(caller);
     served.events.note(event);
     Response::ModeSet(set)
+}
+
+/// Whether a device is one: used by a joined process, named by the file, or on
+/// the machine's bus.
+async fn known_device(device: PciAddress, served: &Served) -> Result<(), String> {
+    let named = served.live.sharing().devices.contains_key(&device);
+    let on_the_bus = format!("/sys/bus/pci/devices/{device}");
+    if named || std::path::Path::new(&on_the_bus).exists() {
+        return Ok(());
+    }
+    let mut snapshots = served.snapshots.clone();
+    let mut used: Vec<String> = Vec::new();
+    // A process may have joined since the last one.
+    for _ in 0..SNAPSHOTS {
+        used = {
+            let snapshot = snapshots.borrow_and_update();
+            let devices = snapshot.devices.iter();
+            devices.map(|row| row.address.clone()).collect()
+        };
+        if used.contains(&device.to_string()) {
+            return Ok(());
+        }
+        if snapshots.changed().await.is_err() {
+            break;
+        }
+    }
+    let used = match used.is_empty() {
+        true => "no joined process uses one now".to_owned(),
+        false => format!("joined processes use {}", used.join(", ")),
+    };
+    Err(format!(
+        "there is no device {device}: {used} (`lspci -D` shows what the machine has)"
+    ))
 }
 
 /// Where a process's terms come from. Root and its owner may ask: the answer

@@ -1,7 +1,7 @@
 //! What was given to a process by hand.
 
 use serde::{Deserialize, Serialize};
-use xsched_common::api::ChangeWay;
+use xsched_common::api::{ChangeWay, Term};
 
 use crate::rules::TermsPatch;
 
@@ -58,12 +58,66 @@ impl Given {
         }
         self.by = by;
     }
+
+    /// Forgets what was set by hand. Full rights end what its user lowered as
+    /// well; what `run` gave stays, since it is no change of anybody's mind.
+    pub fn unset(&mut self, terms: &[Term], right: Right, by: String) {
+        let before = self.clone();
+        if right == Right::Full {
+            self.set = self.set.forgetting(terms);
+        }
+        self.lowered = self.lowered.and_then(|lowered| {
+            let may = match right {
+                Right::Full => true,
+                Right::Lower { uid } => lowered.uid == uid,
+            };
+            let terms = match may {
+                true => lowered.terms.forgetting(terms),
+                false => lowered.terms,
+            };
+            (!terms.is_empty()).then_some(Lowered { terms, ..lowered })
+        });
+        if *self != before {
+            self.by = by;
+        }
+    }
+
+    /// Whether nothing is left of it.
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.run.is_empty() && self.lowered.is_none()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use xsched_common::units::{Class, Weight};
+
+    #[test]
+    fn what_was_set_is_taken_back_by_whoever_may() {
+        let low = TermsPatch {
+            class: Some(Class::Low),
+            weight: Some(Weight::MIN),
+            slo_p99: None,
+        };
+        let (root, user) = (Right::Full, Right::Lower { uid: 1000 });
+        let mut given = Given::default();
+        given.change(low, ChangeWay::Run, root, "root".into());
+        given.change(low, ChangeWay::Set, root, "root".into());
+        given.change(low, ChangeWay::Set, user, "ann".into());
+        let before = given.clone();
+        given.unset(&Term::ALL, Right::Lower { uid: 7 }, "eve".into());
+        assert_eq!(given, before, "nothing of hers");
+        given.unset(&[Term::Class], user, "ann".into());
+        assert_eq!(given.set, low, "root's stays");
+        let lowered = given.lowered.expect("the weight is left").terms;
+        assert_eq!((lowered.class, lowered.weight), (None, Some(Weight::MIN)));
+        given.unset(&Term::ALL, root, "root".into());
+        assert_eq!((given.set, given.lowered), (TermsPatch::default(), None));
+        assert_eq!((given.run, given.is_empty()), (low, false));
+        given.run = TermsPatch::default();
+        assert!(given.is_empty());
+    }
 
     #[test]
     fn full_rights_replace_what_the_user_lowered() {

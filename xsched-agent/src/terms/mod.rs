@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use xsched_common::api::{ChangeWay, Settled};
+use xsched_common::api::{ChangeWay, Settled, Term};
 use xsched_common::units::{Class, Nanos, Weight};
 
 pub use board::{Board, Standing};
@@ -231,6 +231,21 @@ impl TermsHandle {
             ordered,
             patch,
             way,
+            reply,
+        });
+    }
+
+    /// Takes back what was set on a process by hand; replies once that is so.
+    pub fn unset(
+        &self,
+        ordered: Ordered,
+        terms: Vec<Term>,
+        reply: impl FnOnce(Result<Settled, Refused>) + Send + 'static,
+    ) {
+        let reply = Box::new(reply);
+        self.order(Order::Unset {
+            ordered,
+            terms,
             reply,
         });
     }

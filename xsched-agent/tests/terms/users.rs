@@ -91,6 +91,8 @@ fn users_lower_their_own_and_the_group_does_anything() {
     user.may_not(&["set", "--pid", &pid, "--weight", "101"]);
     user.may_not(&["set", "--pid", &pid, "--slo", "30ms"]);
     user.may(&["set", "--pid", &pid, "--slo", "none"]);
+    user.may(&["unset", "--pid", &pid]);
+    user.may_not(&["unset", "--pid", &foreign]);
     user.may(&["suspend", "--pid", &pid, "--timeout", "30s"]);
     user.may(&["resume", "--pid", &pid]);
     user.may(&["explain", "--pid", &pid]);

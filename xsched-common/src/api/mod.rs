@@ -17,8 +17,9 @@ pub use finding::{Finding, Severity};
 pub use history::{History, HistoryPoint};
 pub use mode::{SharingMode, UnknownMode};
 pub use request::{
-    Change, ChangeWay, Diagnosis, ExplainStep, Explanation, Failure, Hello, MAX_OBSERVATION_MS,
-    MAX_OVERRIDE_MS, MIN_OVERRIDE_MS, ModeSet, Reloaded, Request, Response, Settled,
+    Change, ChangeWay, Diagnosis, ExplainStep, Explanation, Failure, Hello, InForce,
+    MAX_DESCENDANTS, MAX_OBSERVATION_MS, MAX_OVERRIDE_MS, MIN_OVERRIDE_MS, ModeSet, Reloaded,
+    Request, Response, Settled, Term,
 };
 pub use snapshot::{
     AgentInfo, ApiRow, BpfState, CallerRow, ClassRow, ControlInfo, DeviceRow, EventKind, EventRow,

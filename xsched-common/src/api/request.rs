@@ -28,6 +28,15 @@ pub enum Request {
     },
     /// Changes a process's terms, now and for its children to come.
     Set(Change),
+    /// Takes back what was set by hand: what rules, `run` and ancestors say
+    /// holds again.
+    Unset {
+        /// The process, in the agent's pid namespace.
+        pid: u32,
+        /// Which of its terms; none for all.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        terms: Vec<Term>,
+    },
     /// Puts a process above all classes for a while.
     Boost {
         /// The process, in the agent's pid namespace.
@@ -56,6 +65,9 @@ pub enum Request {
     },
     /// Reads the configuration again; a bad file changes nothing.
     Reload,
+    /// Every setting in force, whatever it comes from; for root and the
+    /// authorised group, since a file may be closed to others.
+    Settings,
     /// Changes how a device is shared, until the next reload or restart.
     SetMode {
         /// Its address; `None` for all devices.
@@ -94,6 +106,33 @@ pub struct Change {
     /// How the change came about; `run` is outranked by `set`.
     #[serde(default, skip_serializing_if = "ChangeWay::is_set")]
     pub way: ChangeWay,
+}
+
+/// One of a process's terms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Term {
+    /// The class.
+    Class,
+    /// The share within the class.
+    Weight,
+    /// The P99 of its bursts to reach.
+    Slo,
+}
+
+impl Term {
+    /// Every one.
+    pub const ALL: [Term; 3] = [Term::Class, Term::Weight, Term::Slo];
+
+    /// As it is written.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Term::Class => "class",
+            Term::Weight => "weight",
+            Term::Slo => "slo",
+        }
+    }
 }
 
 /// How a change of terms came about.
@@ -135,13 +174,15 @@ pub enum Response {
     Snapshot(Box<Snapshot>),
     /// To [`Request::History`].
     History(History),
-    /// To [`Request::Set`], [`Request::Boost`], [`Request::Suspend`] and
-    /// [`Request::Resume`].
+    /// To [`Request::Set`], [`Request::Unset`], [`Request::Boost`],
+    /// [`Request::Suspend`] and [`Request::Resume`].
     Settled(Settled),
     /// To [`Request::Explain`].
     Explanation(Explanation),
     /// To [`Request::Reload`].
     Reloaded(Reloaded),
+    /// To [`Request::Settings`].
+    Settings(InForce),
     /// To [`Request::SetMode`].
     ModeSet(ModeSet),
     /// To [`Request::Diagnose`].
@@ -175,14 +216,14 @@ impl Hello {
 
 impl Request {
     /// Every `op`.
-    pub const OPS: [&str; 12] = [
-        "hello", "list", "watch", "history", "set", "boost", "suspend", "resume", "explain",
-        "reload", "set_mode", "diagnose",
+    pub const OPS: [&str; 14] = [
+        "hello", "list", "watch", "history", "set", "unset", "boost", "suspend", "resume",
+        "explain", "reload", "settings", "set_mode", "diagnose",
     ];
 }
 
 /// A change that took effect: the terms as they are now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Settled {
     /// The process.
@@ -200,7 +241,19 @@ pub struct Settled {
     pub hold: Option<HoldRow>,
     /// Whether it has joined; if not, the terms hold from when it does.
     pub joined: bool,
+    /// Whether it uses HIP, as far as the agent sees; `None` where it cannot
+    /// see that. Said where something was changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses_hip: Option<bool>,
+    /// Its descendants that run now: a change holds for them as well, where
+    /// they have no terms of their own. At most [`MAX_DESCENDANTS`] are
+    /// counted. Said where something was changed and the kernel tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub descendants: Option<u32>,
 }
+
+/// The most descendants that are counted.
+pub const MAX_DESCENDANTS: u32 = 1000;
 
 /// Where a process's terms come from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -240,6 +293,14 @@ pub struct Reloaded {
     /// must be started again for them.
     #[serde(default)]
     pub needs_restart: Vec<String>,
+}
+
+/// The configuration in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct InForce {
+    /// As `xsched-agent config show --json` prints it.
+    pub settings: serde_json::Value,
 }
 
 /// A sharing mode that took effect.

@@ -98,6 +98,7 @@ const CHANGE: &[Row] = rows! {
     [c('c')] => Action::Ask(Ask::Class(0)), "class", "class", "change the class of the process (asks first, as all changes do)";
     [c('+'), c('=')] => Action::Ask(Ask::Class(1)), "raise", "", "one class up";
     [c('-')] => Action::Ask(Ask::Class(-1)), "lower", "", "one class down";
+    [c('u')] => Action::Ask(Ask::Unset), "unset", "", "take back what was set by hand: its rules hold again";
     [c('w')] => Action::Ask(Ask::Weight), "weight", "weight", "change its share within the class";
     [c('l')] => Action::Ask(Ask::Target), "target", "target", "set or remove its latency target";
     [c('b')] => Action::Ask(Ask::Boost), "boost", "boost", "put it above all classes for a while";

@@ -98,9 +98,12 @@ impl State {
         };
         match response {
             Response::Settled(settled) => {
-                if let Request::Set(change) = request
-                    && change.class.is_some()
-                {
+                let other_class = match request {
+                    Request::Set(change) => change.class.is_some(),
+                    Request::Unset { .. } => true,
+                    _ => false,
+                };
+                if other_class {
                     self.events.changed_here(settled.pid, settled.class);
                 }
                 let when = match settled.joined {
@@ -148,6 +151,7 @@ fn said(request: &Request, settled: &Settled) -> String {
                 None => "has no latency target".to_owned(),
             }
         }
+        Request::Unset { .. } => format!("is {class}, with nothing set by hand"),
         Request::Resume { .. } => format!("is {class} again"),
         _ => format!("is {class}"),
     }

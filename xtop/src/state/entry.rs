@@ -149,7 +149,8 @@ fn time(text: &str) -> Option<Nanos> {
     (ns < 1e15).then_some(Nanos(ns.round() as u64))
 }
 
-fn duration(text: &str) -> Option<Duration> {
+/// A time as people write it: `500ms`, `2s`, `5m`, or plain seconds.
+pub fn duration(text: &str) -> Option<Duration> {
     let units = [
         ("min", 60.0),
         ("ms", 1e-3),

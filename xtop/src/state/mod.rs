@@ -31,7 +31,7 @@ use xsched_common::api::{Diagnosis, Explanation, History as Past, Snapshot};
 pub use answers::{Answer, Answers};
 pub use cells::{Value, hold_word, slo_name};
 pub use columns::{Column, Direction};
-pub use entry::Entry;
+pub use entry::{Entry, duration};
 pub use events::{Event as Happening, EventKind, Events};
 pub use filter::{Filter, FilterError};
 pub use history::{DeviceSample, History, LENGTH as HISTORY_LENGTH, Sample, Series};

@@ -14,6 +14,8 @@ pub enum Ask {
     /// Another class: the present one, the one above or the one below to
     /// begin with.
     Class(isize),
+    /// What holds without anybody's hand.
+    Unset,
     /// Another weight.
     Weight,
     /// Another latency target.
@@ -61,6 +63,8 @@ pub enum Terms {
         /// The class it is to get.
         chosen: Class,
     },
+    /// What its rules and ancestors say, again.
+    Unset,
     /// Its share within the class.
     Weight {
         /// Its weight now, if the agent says it.
@@ -105,6 +109,7 @@ impl Question {
                 current: process.class,
                 chosen: neighbour(process.class, steps),
             },
+            Ask::Unset => Terms::Unset,
             Ask::Weight => {
                 let current = row.weight();
                 let entry = Entry::new(current.unwrap_or_default().to_string());
@@ -145,7 +150,7 @@ impl Question {
                 | Terms::Target { entry, .. }
                 | Terms::Boost(entry)
                 | Terms::Suspend(entry) => Some(entry),
-                Terms::Class { .. } | Terms::Resume(_) => None,
+                Terms::Class { .. } | Terms::Unset | Terms::Resume(_) => None,
             },
             Question::Sharing { .. } => None,
         }
@@ -159,7 +164,7 @@ impl Question {
                 | Terms::Target { entry, .. }
                 | Terms::Boost(entry)
                 | Terms::Suspend(entry) => Some(entry),
-                Terms::Class { .. } | Terms::Resume(_) => None,
+                Terms::Class { .. } | Terms::Unset | Terms::Resume(_) => None,
             },
             Question::Sharing { .. } => None,
         }
@@ -173,7 +178,7 @@ impl Question {
                 Terms::Weight { entry, .. } => entry.step_weight(steps),
                 Terms::Target { entry, .. } => entry.step_time(steps),
                 Terms::Boost(entry) | Terms::Suspend(entry) => entry.step_duration(steps),
-                Terms::Resume(_) => {}
+                Terms::Unset | Terms::Resume(_) => {}
             },
             Question::Sharing { chosen, .. } => {
                 let all = SharingMode::ALL;
@@ -290,6 +295,10 @@ impl Terms {
             Terms::Suspend(entry) => Request::Suspend {
                 pid,
                 timeout_ms: override_ms(entry.duration().map_err(unusable)?),
+            },
+            Terms::Unset => Request::Unset {
+                pid,
+                terms: Vec::new(),
             },
             Terms::Resume(_) => Request::Resume { pid },
         })

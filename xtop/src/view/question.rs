@@ -59,6 +59,7 @@ fn heading(question: &Question) -> (&'static str, String) {
         } => {
             let title = match terms {
                 Terms::Class { .. } => "change class?",
+                Terms::Unset => "take back what was set?",
                 Terms::Weight { .. } => "change weight?",
                 Terms::Target { .. } => "change latency target?",
                 Terms::Boost(_) => "boost?",
@@ -100,6 +101,10 @@ fn terms_lines(terms: &Terms, theme: &Theme) -> Vec<Line<'static>> {
                 Line::from(choices),
             ]
         }
+        Terms::Unset => vec![
+            plain("class, weight and target that were set by hand are"),
+            plain("forgotten: what the rules and its parents say holds"),
+        ],
         Terms::Weight { current, entry } => {
             let from = current.map_or(format::UNKNOWN.into(), |weight| weight.to_string());
             vec![

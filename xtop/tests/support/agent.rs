@@ -115,6 +115,10 @@ fn serve(
             let answer = change(state, pid, |process| process.hold = hold);
             send(&mut stream, &answer)
         }
+        Request::Unset { pid, .. } => {
+            let answer = change(state, pid, |process| process.terms_from = "default".into());
+            send(&mut stream, &answer)
+        }
         Request::Resume { pid } => {
             let answer = change(state, pid, |process| process.hold = None);
             send(&mut stream, &answer)
@@ -183,7 +187,7 @@ fn serve(
             };
             send(&mut stream, &Response::Diagnosis(diagnosis))
         }
-        Request::Hello | Request::Reload => panic!("not a request of xtop"),
+        Request::Hello | Request::Reload | Request::Settings => panic!("not a request of xtop"),
     }
 }
 
@@ -219,6 +223,7 @@ fn settled(process: &ProcessRow) -> Settled {
         slo_p99_ns: process.slo.as_ref().map(|slo| slo.target_p99_ns),
         hold: process.hold,
         joined: process.shim == ShimState::Joined,
+        ..Settled::default()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use xsched_common::api::{ChangeWay, Settled};
+use xsched_common::api::{ChangeWay, Settled, Term};
 
 use super::judging::Answer;
 use crate::config::Config;
@@ -35,6 +35,11 @@ pub(in crate::terms) enum Order {
         ordered: Ordered,
         patch: TermsPatch,
         way: ChangeWay,
+        reply: Reply<Result<Settled, Refused>>,
+    },
+    Unset {
+        ordered: Ordered,
+        terms: Vec<Term>,
         reply: Reply<Result<Settled, Refused>>,
     },
     Hold {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use tracing::debug;
-use xsched_common::api::{ChangeWay, HoldRow, Settled};
+use xsched_common::api::{ChangeWay, HoldRow, Settled, Term};
 
 use super::messages::{Order, Reply};
 use super::{Keeper, MAX_KNOWN};
@@ -33,6 +33,15 @@ impl Keeper {
                 let process = ordered.process;
                 let changed = self.change(ordered, patch, way);
                 self.answer(process, changed, reply);
+            }
+            Order::Unset {
+                ordered,
+                terms,
+                reply,
+            } => {
+                let process = ordered.process;
+                let unset = self.unset(ordered, &terms);
+                self.answer(process, unset, reply);
             }
             Order::Hold {
                 ordered,
@@ -93,6 +102,21 @@ impl Keeper {
         given.change(patch, way, right, by);
         self.unsaved = true;
         self.update(|lineage| lineage.contains(&process));
+        Ok(())
+    }
+
+    /// Takes back what was set on the process itself; what it inherits stays.
+    fn unset(&mut self, ordered: Ordered, terms: &[Term]) -> Result<(), Refused> {
+        let Ordered { process, right, by } = ordered;
+        self.make_known(process, right)?;
+        if let Some(given) = self.given.get_mut(&process) {
+            given.unset(terms, right, by);
+            if given.is_empty() {
+                self.given.remove(&process);
+            }
+            self.unsaved = true;
+            self.update(|lineage| lineage.contains(&process));
+        }
         Ok(())
     }
 
@@ -184,6 +208,7 @@ impl Keeper {
                 remaining_ns: hold.until.since(now),
             }),
             joined: known.is_some_and(|known| known.clients > 0),
+            ..Settled::default()
         }
     }
 }

@@ -48,7 +48,9 @@ fn control(dir: &TempDir) -> Control {
         scheduling: Scheduling::Normal,
         roster: Box::new(|_| {}),
     };
-    Control::start(&RunDir(dir.path().join("run")), setup).expect("starts")
+    let run_dir = RunDir(dir.path().join("run"));
+    std::fs::create_dir_all(&run_dir.0).expect("creates");
+    Control::start(&run_dir, setup).expect("starts")
 }
 
 /// A keeper that handles what is in `inbox` already, too.

@@ -14,6 +14,7 @@ fn settled(pid: u32, class: Class) -> Settled {
         slo_p99_ns: None,
         hold: None,
         joined: true,
+        ..Settled::default()
     }
 }
 
@@ -53,6 +54,30 @@ impl Driver {
         self.send(Msg::Answer(query, result.map_err(str::to_owned)));
         self.notice().to_owned()
     }
+}
+
+#[test]
+fn what_was_set_is_taken_back() {
+    let mut driver = Driver::connected(Access::Full);
+    driver.keys("ju");
+    assert!(matches!(
+        driver.question(),
+        Question::Process {
+            terms: Terms::Unset,
+            ..
+        }
+    ));
+    let unset = asked(driver.keys("\n"));
+    let Request::Unset { pid, terms } = &unset else {
+        panic!("{unset:?}");
+    };
+    assert!(terms.is_empty(), "all of them");
+    let now = settled(*pid, Class::Normal);
+    let said = driver.answer(unset, Ok(Response::Settled(now)));
+    assert!(
+        said.ends_with("is normal, with nothing set by hand"),
+        "{said}"
+    );
 }
 
 #[test]

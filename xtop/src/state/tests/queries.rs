@@ -77,6 +77,7 @@ fn terms_are_explained_on_demand() {
             slo_p99_ns: None,
             hold: None,
             joined: true,
+            ..Settled::default()
         },
         steps: vec![ExplainStep {
             source: "rule \"serving\"".into(),

@@ -184,6 +184,7 @@ fn the_past_and_the_terms_of_a_process() {
             slo_p99_ns: None,
             hold: None,
             joined: true,
+            ..Settled::default()
         },
         steps: steps.map(step).to_vec(),
     };
