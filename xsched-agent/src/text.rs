@@ -9,6 +9,33 @@ pub fn printable(text: &str) -> String {
         .collect()
 }
 
+/// What else helps whoever lacks rights, if it is not root already.
+pub fn or_root() -> &'static str {
+    match rustix::process::geteuid().is_root() {
+        true => "",
+        false => ", or use sudo",
+    }
+}
+
+/// How to get the rights that are missing.
+pub fn more_rights() -> &'static str {
+    match rustix::process::geteuid().is_root() {
+        true => {
+            "this root lacks capabilities (containers: --privileged or --cap-add; systemd: \
+             CapabilityBoundingSet=; `xsched-agent check` names them)"
+        }
+        false => "run this as root (sudo)",
+    }
+}
+
+/// How to start the machine's agent from here.
+pub fn start_agent() -> &'static str {
+    match rustix::process::geteuid().is_root() {
+        true => "xsched-agent",
+        false => "sudo xsched-agent",
+    }
+}
+
 /// "1 launch", "2 launches": `one` is what a single one is called.
 pub fn counted(n: u64, one: &str) -> String {
     let end = match n {

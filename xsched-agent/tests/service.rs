@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use common::{FakeClient, PATIENCE, agent_command};
+use common::{FakeClient, PATIENCE, agent_command, make_run_dir};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal, kill_process};
 use xsched_common::join::Verdict;
@@ -72,7 +72,7 @@ impl Manager {
 fn readiness_life_and_end_are_told() {
     let dir = tempfile::tempdir().expect("a directory");
     let manager = Manager::new(dir.path());
-    let run_dir = RunDir(dir.path().join("run"));
+    let run_dir = make_run_dir(&dir);
     let mut agent = Running(
         agent_command()
             .arg("--no-bpf")
@@ -376,7 +376,7 @@ fn a_watchdog_is_not_told_when_nobody_asked() {
     let _agent = Running(
         agent_command()
             .arg("--no-bpf")
-            .env("XSCHED_RUN_DIR", dir.path().join("run"))
+            .env("XSCHED_RUN_DIR", &make_run_dir(&dir).0)
             .env("NOTIFY_SOCKET", &manager.path)
             .stderr(Stdio::null())
             .spawn()

@@ -53,6 +53,19 @@ impl Surroundings {
         Some(RunDir(self.run_dir.as_ref()?.into()))
     }
 
+    /// Whether an agent of `uid` may make this directory where there is none:
+    /// in /run, in the user's own directory, and its default in /tmp. A slip
+    /// in the variable must not lay out directories elsewhere.
+    fn may_make(&self, directory: &Path, uid: u32) -> bool {
+        let user_dir = self.user_dir.as_ref().map(Path::new);
+        let in_users = user_dir.is_some_and(|dir| dir.is_absolute() && directory.starts_with(dir));
+        let steps_back = directory
+            .components()
+            .any(|part| part == std::path::Component::ParentDir);
+        let known = directory.starts_with("/run") || directory.starts_with("/var/run") || in_users;
+        known && !steps_back || directory == self.of_user(uid).0
+    }
+
     /// See [`RunDir::for_client`].
     pub fn for_client(&self, uid: u32) -> RunDir {
         self.chosen().unwrap_or_else(|| {
@@ -73,7 +86,40 @@ impl Surroundings {
     }
 }
 
+/// [`RUN_DIR_ENV`] is no absolute path: agent and programs run in different
+/// folders, and would take it for different directories.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelativeRunDir(PathBuf);
+
+impl std::fmt::Display for RelativeRunDir {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let named = self.0.display();
+        write!(
+            f,
+            "{RUN_DIR_ENV}={named} is a relative path: begin it with a slash, as {RUN_DIR_ENV}=$PWD/{named}"
+        )
+    }
+}
+
+impl std::error::Error for RelativeRunDir {}
+
+/// Checks [`RUN_DIR_ENV`] as it is now.
+///
+/// # Errors
+/// It is a relative path.
+pub fn check() -> Result<(), RelativeRunDir> {
+    match Surroundings::now().chosen() {
+        Some(RunDir(named)) if named.is_relative() => Err(RelativeRunDir(named)),
+        _ => Ok(()),
+    }
+}
+
 impl RunDir {
+    /// Whether an agent of `uid` may make it where it is missing.
+    pub fn may_be_made(&self, uid: u32) -> bool {
+        Surroundings::now().may_make(&self.0, uid)
+    }
+
     /// The directory that an agent run by `uid` serves in.
     pub fn for_agent(uid: u32) -> RunDir {
         let surroundings = Surroundings::now();
@@ -129,6 +175,34 @@ mod tests {
         assert_eq!(empty.of_user(7), RunDir("/nowhere/xsched".into()));
         let none = Surroundings::new(None, set(""));
         assert_eq!(none.of_user(7), RunDir("/tmp/xsched-7".into()));
+    }
+
+    #[test]
+    fn missing_directories_are_made_in_few_places() {
+        let set = |value: &str| Some(OsString::from(value));
+        let user = Surroundings::new(None, set("/home/ann/run"));
+        let may = |directory: &str| user.may_make(Path::new(directory), 7);
+        for fine in [
+            "/run/xsched",
+            "/run/a/b",
+            "/var/run/x",
+            "/home/ann/run/xsched",
+        ] {
+            assert!(may(fine), "{fine}");
+        }
+        for bad in [
+            "/tmp/xsched-7",
+            "/rum/xsched",
+            "/runs/x",
+            "/run/../etc/x",
+            "run/x",
+            "/",
+        ] {
+            assert!(!may(bad), "{bad}");
+        }
+        let plain = Surroundings::default();
+        assert!(plain.may_make(Path::new("/tmp/xsched-7"), 7), "its default");
+        assert!(!plain.may_make(Path::new("/tmp/xsched-8"), 7));
     }
 
     #[test]

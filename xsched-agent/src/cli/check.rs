@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use serde::Serialize;
 use xsched_agent::observe::survey::{Capability, Survey, survey};
 use xsched_agent::observe::{Returns, Unavailable};
+use xsched_agent::rules::control_groups_seen;
+use xsched_agent::text::start_agent;
 
 use super::{client, print, print_json, run_dir, shim_path};
 
@@ -81,6 +83,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         files(&survey),
         overlay(&survey),
         pids(&survey),
+        cgroups(),
         shim(),
         agent(),
     ]);
@@ -121,6 +124,7 @@ const PROCESSES: &str = "processes";
 const FILES: &str = "files";
 const OVERLAYFS: &str = "overlayfs";
 const PIDS: &str = "pids";
+const CGROUPS: &str = "cgroups";
 const SHIM: &str = "shim";
 const AGENT: &str = "agent";
 
@@ -149,10 +153,6 @@ const FEWEST: [Capability; 5] = [
 ];
 
 fn capabilities(survey: &Survey) -> Check {
-    let names = |which: &[Capability]| {
-        let names: Vec<&str> = which.iter().map(|capability| capability.name()).collect();
-        names.join(" ")
-    };
     let has = &survey.capabilities;
     let found = match has.is_empty() {
         true => "none".to_owned(),
@@ -170,10 +170,24 @@ fn capabilities(survey: &Survey) -> Check {
         found,
         "see the points below",
         format!(
-            "run as root, or add {} (systemd: AmbientCapabilities=, containers: --cap-add)",
-            names(&lacking)
+            "{} (systemd: AmbientCapabilities=, containers: --cap-add)",
+            granted(&lacking)
         ),
     )
+}
+
+fn names(which: &[Capability]) -> String {
+    let names: Vec<&str> = which.iter().map(|capability| capability.name()).collect();
+    names.join(" ")
+}
+
+/// Who has these capabilities: root has, unless it is that of a container or
+/// of a unit that leaves them out.
+fn granted(which: &[Capability]) -> String {
+    match super::euid() {
+        0 => format!("add {} to this root", names(which)),
+        _ => format!("root (sudo), or {}", names(which)),
+    }
 }
 
 fn probes(survey: &Survey) -> Check {
@@ -186,10 +200,8 @@ fn probes(survey: &Survey) -> Check {
             e.to_string(),
             costs,
             format!(
-                "root, or {} and {}; Linux before 6.10, or without multi-uprobe links, wants {} \
-                 for uprobes",
-                Capability::Bpf.name(),
-                Capability::Perfmon.name(),
+                "{}; Linux before 6.10, or without multi-uprobe links, wants {} for uprobes",
+                granted(&[Capability::Bpf, Capability::Perfmon]),
                 Capability::SysAdmin.name()
             ),
         ),
@@ -254,7 +266,7 @@ fn processes(survey: &Survey) -> Check {
             PROCESSES,
             "only this user's processes can be read",
             "other users' HIP processes are not found, diagnosed or counted",
-            format!("root, or {}", Capability::SysPtrace.name()),
+            granted(&[Capability::SysPtrace]),
         ),
     }
 }
@@ -267,9 +279,8 @@ fn files(survey: &Survey) -> Check {
             "mapped files open by their path only",
             "runtimes that were deleted or replaced, or lie in private folders, carry no probes",
             format!(
-                "root, or {} for private folders, and {} as well for deleted files",
-                Capability::DacReadSearch.name(),
-                Capability::CheckpointRestore.name()
+                "{}; for private folders the first does",
+                granted(&[Capability::DacReadSearch, Capability::CheckpointRestore])
             ),
         ),
     }
@@ -282,7 +293,7 @@ fn overlay(survey: &Survey) -> Check {
             OVERLAYFS,
             "files behind overlayfs cannot be compared",
             "calls into a runtime that several containers share are counted once for each",
-            format!("root, or {} (page frames)", Capability::SysAdmin.name()),
+            format!("{} (page frames)", granted(&[Capability::SysAdmin])),
         ),
     }
 }
@@ -295,6 +306,19 @@ fn pids(survey: &Survey) -> Check {
             "this is a container's pid namespace, the kernel counts by the machine's numbers",
             "counts cannot be assigned to processes",
             "start the container with --pid=host (Kubernetes: hostPID: true)",
+        ),
+    }
+}
+
+fn cgroups() -> Check {
+    match control_groups_seen() {
+        Ok(()) => Check::ok(CGROUPS, "who made a control group can be seen"),
+        Err(why) => Check::missing(
+            CGROUPS,
+            why,
+            "rules with unit, user_unit, cgroup or container match nobody",
+            "mount /sys/fs/cgroup; start the container with --cgroupns=host and \
+             -v /sys/fs/cgroup:/sys/fs/cgroup:ro",
         ),
     }
 }
@@ -320,11 +344,6 @@ fn agent() -> Check {
                 snapshot.agent.version, snapshot.agent.pid
             ),
         ),
-        Err(e) => Check::missing(
-            AGENT,
-            e.to_string(),
-            "nothing is scheduled",
-            "sudo xsched-agent",
-        ),
+        Err(e) => Check::missing(AGENT, e.to_string(), "nothing is scheduled", start_agent()),
     }
 }

@@ -5,8 +5,11 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use xsched_agent::config::Effective;
+use xsched_agent::text::{or_root, start_agent};
 use xsched_common::api::{
-    Explanation, Failure, MAX_LINE, ModeSet, Reloaded, Request, Response, Settled, Snapshot,
+    Explanation, Failure, InForce, MAX_LINE, ModeSet, Reloaded, Request, Response, Settled,
+    Snapshot,
 };
 use xsched_common::run_dir::RunDir;
 
@@ -17,7 +20,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody serves the socket.
-    #[error("no agent at {}: start it with `sudo xsched-agent`, or set XSCHED_RUN_DIR", .path.display())]
+    #[error("no agent at {}: start it with `{}`, or set XSCHED_RUN_DIR", .path.display(), start_agent())]
     NoAgent {
         /// The socket.
         path: PathBuf,
@@ -25,7 +28,7 @@ pub enum ClientError {
         source: io::Error,
     },
     /// Somebody serves it, perhaps, and not for us.
-    #[error("cannot connect to {}: {source}; use sudo, or set XSCHED_RUN_DIR to the agent's directory (its name at most 96 bytes long)", .path.display())]
+    #[error("cannot connect to {}: {source}; set XSCHED_RUN_DIR to the agent's directory (its name at most 96 bytes long){}", .path.display(), or_root())]
     Unreachable {
         /// The socket.
         path: PathBuf,
@@ -86,6 +89,19 @@ pub fn set_mode(run_dir: &RunDir, request: &Request) -> Result<ModeSet, ClientEr
 pub fn reload(run_dir: &RunDir) -> Result<Reloaded, ClientError> {
     match ask(run_dir, &Request::Reload)? {
         Response::Reloaded(reloaded) => Ok(reloaded),
+        other => Err(unexpected(run_dir, &other)),
+    }
+}
+
+/// Every setting in force.
+pub fn settings(run_dir: &RunDir) -> Result<Effective, ClientError> {
+    match ask(run_dir, &Request::Settings)? {
+        Response::Settings(InForce { settings }) => {
+            serde_json::from_value(settings).map_err(|e| ClientError::NoAnswer {
+                path: run_dir.api_socket(),
+                source: io::Error::other(e),
+            })
+        }
         other => Err(unexpected(run_dir, &other)),
     }
 }

@@ -10,7 +10,8 @@ use xsched_agent::config::{
     MetricsAt, Problem, Severity,
 };
 
-use super::{client, euid, print, print_json, run_dir, say};
+use super::client::{self, ClientError};
+use super::{daemon, euid, print, print_json, run_dir, say};
 
 /// Options of `config`.
 #[derive(clap::Args)]
@@ -30,6 +31,12 @@ Exit codes: 0 nothing wrong (warnings at most), 1 the agent would refuse it,
 \"column\", \"message\"}]}; severity is error or warning, places count from 1")]
     Check(CheckOptions),
     /// Print every setting in force, defaults included
+    #[command(after_help = "\
+Without FILE it asks the running agent, if there is one and this user is root or
+in the authorised group: what its command line and `mode` set is shown as well.
+Options of the agent before `config` show what an agent started so would go by:
+
+  xsched-agent --overhead-budget 5 --metrics config show")]
     Show(ShowOptions),
     /// Print a commented example: a good first file
     Example,
@@ -58,7 +65,7 @@ struct CheckOptions {
 
 #[derive(clap::Args)]
 struct ShowOptions {
-    /// The file [default: the agent's; none means that the defaults hold]
+    /// The file alone [default: what the agent goes by]
     file: Option<PathBuf>,
     /// Print them as JSON: times in ns
     #[arg(long)]
@@ -72,10 +79,10 @@ struct ReloadOptions {
     json: bool,
 }
 
-pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+pub fn run(options: &Options, daemon: &daemon::Options) -> anyhow::Result<ExitCode> {
     match &options.command {
         Command::Check(options) => check(options),
-        Command::Show(options) => show(options),
+        Command::Show(options) => show(options, daemon),
         Command::Example => print(config::EXAMPLE).map(|()| ExitCode::SUCCESS),
         Command::Schema => print(&format!("{:#}\n", config::schema())).map(|()| ExitCode::SUCCESS),
         Command::Reload(options) => reload(options),
@@ -134,13 +141,11 @@ fn listed(path: &Path, rules: Option<usize>, problems: &[Problem]) -> String {
     text
 }
 
-fn show(options: &ShowOptions) -> anyhow::Result<ExitCode> {
-    let config = match &options.file {
-        Some(file) => config::load(file)?,
-        None => config::load_if_there(&config::for_agent(euid()))?,
-    }
-    .config;
-    let effective = config.effective();
+fn show(options: &ShowOptions, daemon: &daemon::Options) -> anyhow::Result<ExitCode> {
+    let effective = match &options.file {
+        Some(file) => config::load(file)?.config.effective(),
+        None => in_force(daemon)?,
+    };
     if options.json {
         print_json(&effective)?;
     } else {
@@ -149,10 +154,27 @@ fn show(options: &ShowOptions) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What the running agent goes by; with options of an agent before `config`,
+/// or where none runs, what one that is started so would go by.
+fn in_force(daemon: &daemon::Options) -> anyhow::Result<Effective> {
+    let sources = daemon.sources()?;
+    if daemon.is_plain() {
+        match client::settings(&run_dir()) {
+            Ok(effective) => return Ok(effective),
+            Err(ClientError::NoAgent { .. }) => {}
+            Err(e) => say(&format!(
+                "what the running agent's command line and `mode` set is not shown: {e}"
+            )),
+        }
+    }
+    Ok(sources.effective()?)
+}
+
 /// As the file would say it, with every default written out.
 fn shown(effective: &Effective) -> String {
     let Effective {
         path,
+        command_line,
         observe,
         overhead_budget_percent,
         probe_returns,
@@ -169,6 +191,12 @@ fn shown(effective: &Effective) -> String {
         Some(path) => format!("# {}\n", path.display()),
         None => "# there is no file: the defaults\n".to_owned(),
     };
+    if !command_line.is_empty() {
+        text += &format!(
+            "# by the agent's command line: {}\n",
+            command_line.join(", ")
+        );
+    }
     let metrics = metrics.map_or(MetricsAt::Off, MetricsAt::Address);
     text += &format!(
         "\n[agent]\nobserve = {observe}\noverhead_budget_percent = {overhead_budget_percent:?}\n\

@@ -95,22 +95,32 @@ pub struct Options {
 
     /// The busiest so many processes have metrics of their own, the rest is
     /// summed up [default: the file's, or 20]
-    #[arg(long, value_name = "N", value_parser = metrics_processes())]
+    #[arg(long, value_name = "N", value_parser = metrics_processes)]
     metrics_processes: Option<u16>,
 }
 
-fn metrics_processes() -> impl clap::builder::TypedValueParser<Value = u16> {
-    clap::value_parser!(u16).range(0..=i64::from(AgentSettings::MAX_METRICS_PROCESSES))
+fn metrics_processes(text: &str) -> Result<u16, String> {
+    let most = AgentSettings::MAX_METRICS_PROCESSES;
+    let number = text.parse().ok().filter(|number| *number <= most);
+    number.ok_or_else(|| format!("a whole number from 0 to {most}, as 20"))
 }
 
 fn percent(text: &str) -> Result<OverheadBudget, String> {
     let percent = text.parse().ok().and_then(OverheadBudget::from_percent);
-    percent.ok_or_else(|| "a percentage from 0.1 to 100".to_owned())
+    percent.ok_or_else(|| "a percentage from 0.1 to 100, as 2.5".to_owned())
 }
 
 impl Options {
+    /// Whether the command line says nothing about the configuration.
+    pub fn is_plain(&self) -> bool {
+        self.config.is_none()
+            && self
+                .sources()
+                .is_ok_and(|sources| sources.command_line().is_empty())
+    }
+
     /// What the agent is to go by: the command line over the file.
-    fn sources(&self) -> anyhow::Result<live::Sources> {
+    pub fn sources(&self) -> anyhow::Result<live::Sources> {
         let passthrough = match self.passthrough.as_slice() {
             [] => None,
             names => {

@@ -8,6 +8,7 @@ use xsched_agent::diagnose::{self, AgentView, Files, Report};
 use xsched_common::api::Snapshot;
 
 use super::client::{self, ClientError};
+use super::terms::{pid, seconds};
 use super::{print, print_json, run_dir, shim_path};
 
 /// Explains which launches do not pass the gate, and why.
@@ -20,7 +21,7 @@ use super::{print, print_json, run_dir, shim_path};
 #[command(group(clap::ArgGroup::new("subject").required(true).multiple(true)))]
 pub struct Options {
     /// The process
-    #[arg(long, group = "subject", conflicts_with_all = ["all", "exe", "lib"])]
+    #[arg(long, group = "subject", conflicts_with_all = ["all", "exe", "lib"], value_parser = pid)]
     pid: Option<u32>,
     /// Every process that uses HIP; bindings only unless --duration is given
     #[arg(long, group = "subject", conflicts_with_all = ["exe", "lib"])]
@@ -31,9 +32,10 @@ pub struct Options {
     /// Predict the bindings of libraries as a program opens them
     #[arg(long, group = "subject", value_name = "FILE", num_args = 1..)]
     lib: Vec<PathBuf>,
-    /// Watch the launches for this many seconds; 0: bindings only [default: 3]
-    #[arg(long, value_name = "SECS", conflicts_with_all = ["exe", "lib"])]
-    duration: Option<f64>,
+    /// Watch the launches for so long, as 2s, 500ms or plain seconds; 0:
+    /// bindings only [default: 3s]
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["exe", "lib"], value_parser = seconds)]
+    duration: Option<Duration>,
     /// Another shim to look for, by file name (ours and XSched's are known);
     /// for a prediction, the file to preload [default: ours]
     #[arg(long, value_name = "NAME")]
@@ -46,19 +48,16 @@ pub struct Options {
     json: bool,
 }
 
-const DURATION: f64 = 3.0;
+const DURATION: Duration = Duration::from_secs(3);
+const LONGEST: Duration = Duration::from_secs(3600);
 
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let seconds = match (options.duration, options.all) {
-        (Some(seconds), _) => seconds,
-        (None, true) => 0.0,
+    let duration = match (options.duration, options.all) {
+        (Some(duration), _) => duration,
+        (None, true) => Duration::ZERO,
         (None, false) => DURATION,
     };
-    anyhow::ensure!(
-        (0.0..=3600.0).contains(&seconds),
-        "--duration takes 0 to 3600 seconds"
-    );
-    let duration = Duration::from_secs_f64(seconds);
+    anyhow::ensure!(duration <= LONGEST, "--duration takes an hour at most (1h)");
     let found = match options.pid {
         Some(pid) => {
             let subject = live(options, pid, duration);

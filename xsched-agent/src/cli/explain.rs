@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use xsched_common::api::{Explanation, Request};
 
-use super::terms;
+use super::terms::{self, pid};
 use super::{client, print, print_json, run_dir};
 
 /// Options of `explain`.
@@ -17,7 +17,7 @@ use super::{client, print, print_json, run_dir};
 is what `set --json` prints. Exit codes: 0 done, 2 not done")]
 pub struct Options {
     /// The process
-    #[arg(long)]
+    #[arg(long, value_parser = pid)]
     pid: u32,
     /// Print the steps as JSON
     #[arg(long)]

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use xsched_common::api::Request;
 
-use super::terms::{self, Duration};
+use super::terms::{self, Duration, pid};
 
 /// Options of `boost`.
 #[derive(clap::Args)]
@@ -17,9 +17,9 @@ It ends by itself, with a restart of the agent at the latest. --json prints what
 `set --json` prints. Exit codes: 0 done, 2 not done")]
 pub struct BoostOptions {
     /// The process
-    #[arg(long)]
+    #[arg(long, value_parser = pid)]
     pid: u32,
-    /// How long, as 30s: 10ms to 1h
+    /// How long, as 30s, 500ms or plain seconds: 10ms to 1h
     #[arg(long = "for", value_name = "TIME")]
     duration: Duration,
     /// Print the terms now in force as JSON
@@ -39,9 +39,9 @@ It ends with a restart of the agent at the latest. --json prints what
 `set --json` prints. Exit codes: 0 done, 2 not done")]
 pub struct SuspendOptions {
     /// The process
-    #[arg(long)]
+    #[arg(long, value_parser = pid)]
     pid: u32,
-    /// When it ends by itself, as 10s: 10ms to 1h
+    /// When it ends by itself, as 10s, 500ms or plain seconds: 10ms to 1h
     #[arg(long, value_name = "TIME")]
     timeout: Duration,
     /// Print the terms now in force as JSON
@@ -55,7 +55,7 @@ pub struct SuspendOptions {
 --json prints what `set --json` prints. Exit codes: 0 done, 2 not done")]
 pub struct ResumeOptions {
     /// The process
-    #[arg(long)]
+    #[arg(long, value_parser = pid)]
     pid: u32,
     /// Print the terms now in force as JSON
     #[arg(long)]

@@ -41,7 +41,7 @@ Examples:
   xsched-agent ps                                     who uses HIP, and how
   sudo xsched-agent diagnose --pid 4242               why is this process not scheduled?
   sudo xsched-agent record -o trace.pftrace --duration 10
-  sudo xsched-agent set --pid 4242 --class low
+  sudo xsched-agent set --pid 4242 --class low        (unset takes it back)
   sudo xsched-agent explain --pid 4242                which rule, and why
   xsched-agent config example                         rules in five lines of TOML
 
@@ -82,6 +82,13 @@ enum Command {
     /// of the authorised group may set anything; other users may lower the class
     /// and weight of their own processes, and take that back.
     Set(set::Options),
+    /// Take back what `set` gave a process
+    ///
+    /// What rules, `run` and ancestors say holds again, for the process and its
+    /// children to come. Users take back what they lowered themselves; root and
+    /// the authorised group take back whatever was set. A class that it inherits
+    /// from an ancestor is that one's: `explain` says whose.
+    Unset(set::UnsetOptions),
     /// Put a process above all classes for a while
     ///
     /// While boosted, a process and its children hold back every class, realtime
@@ -141,10 +148,16 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let verbose = cli.verbose;
+    // Agent and tools would look in different places.
+    if let Err(e) = xsched_common::run_dir::check() {
+        say(&e.to_string());
+        return ExitCode::from(2);
+    }
     let done = match cli.command {
         None => daemon::run(&cli.daemon),
         Some(Command::Run(options)) => run::run(options),
         Some(Command::Set(options)) => set::run(&options),
+        Some(Command::Unset(options)) => set::unset(&options),
         Some(Command::Boost(options)) => hold::boost(&options),
         Some(Command::Suspend(options)) => hold::suspend(&options),
         Some(Command::Resume(options)) => hold::resume(&options),
@@ -152,7 +165,7 @@ pub fn main() -> ExitCode {
         Some(Command::Mode(options)) => mode::run(&options),
         Some(Command::Ps(options)) => ps::run(&options),
         Some(Command::Check(options)) => check::run(&options),
-        Some(Command::Config(options)) => config::run(&options),
+        Some(Command::Config(options)) => config::run(&options, &cli.daemon),
         Some(Command::Diagnose(options)) => diagnose::run(&options),
         Some(Command::Record(options)) => record::run(&options),
         Some(Command::Events(options)) => events::run(&options),

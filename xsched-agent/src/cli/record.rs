@@ -1,7 +1,7 @@
 //! `record`: every call of the runtime, in a file that Perfetto shows.
 
 use std::fs::File;
-use std::io::{BufWriter, IsTerminal as _, Write as _};
+use std::io::{BufWriter, ErrorKind, IsTerminal as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,6 +16,7 @@ use xsched_agent::process::ProcessId;
 use xsched_agent::record::{Recorder, Summary};
 use xsched_agent::text::counted;
 
+use super::terms::{pid, seconds};
 use super::{print, print_json, say};
 
 /// Records every launch, copy and wait into a trace.
@@ -38,20 +39,21 @@ pub struct Options {
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// Only this process with its threads [default: all, also those that start]
-    #[arg(long)]
+    #[arg(long, value_parser = pid)]
     pid: Option<u32>,
-    /// Seconds to record [default: until Ctrl-C, or until the process ends]
-    #[arg(long, value_name = "SECS", value_parser = seconds)]
+    /// How long to record, as 10s, 500ms or plain seconds [default: until
+    /// Ctrl-C, or until the process ends]
+    #[arg(long, value_name = "TIME", value_parser = some_time)]
     duration: Option<Duration>,
     /// Print a summary as JSON (times in ns, sizes in bytes)
     #[arg(long)]
     json: bool,
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
-    match text.parse() {
-        Ok(seconds) if seconds > 0.0 && seconds <= 86_400.0 => Ok(Duration::from_secs_f64(seconds)),
-        _ => Err("seconds, more than 0 and up to 86400".to_owned()),
+fn some_time(text: &str) -> Result<Duration, String> {
+    match seconds(text)? {
+        Duration::ZERO => Err("more than no time: 2s, 500ms or plain seconds".to_owned()),
+        time => Ok(time),
     }
 }
 
@@ -87,13 +89,24 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
 
 /// Only for its owner: a trace holds other users' arguments.
 fn create(path: &Path) -> anyhow::Result<File> {
-    File::options()
+    let opened = File::options()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
-        .open(path)
-        .with_context(|| format!("cannot create {}", path.display()))
+        .open(path);
+    opened.map_err(|e| {
+        let shown = path.display();
+        let next = match e.kind() {
+            ErrorKind::NotFound => "its folder does not exist: make it, or name another",
+            ErrorKind::IsADirectory => "that is a folder: name a file in it",
+            ErrorKind::PermissionDenied => "its folder does not let this user write: name another",
+            ErrorKind::ReadOnlyFilesystem => "nothing can be written there: name another folder",
+            ErrorKind::StorageFull => "no room is left there: name another folder",
+            _ => "name another file with -o",
+        };
+        anyhow::anyhow!("cannot create {shown}: {e}; {next}")
+    })
 }
 
 /// Set by SIGINT and SIGTERM.

@@ -1,6 +1,7 @@
 //! `run`: starts a program under the shim.
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,6 +15,11 @@ use super::shim_path::{self, Unpreloadable};
 use super::terms::Target;
 use super::{run_dir, say};
 
+/// As shells, env(1) and nohup(1) say that there is no such program.
+const NO_PROGRAM: u8 = 127;
+/// As those say that there is one, and that it cannot be executed.
+const NOT_EXECUTABLE: u8 = 126;
+
 /// Options of `run`.
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -23,7 +29,8 @@ Examples:
   xsched-agent run -- python infer.py                 by the rules of the file
 
 Only root and the authorised group may ask for more than normal.
-Exit codes: the program's own; 2 if it was not started")]
+Exit codes: the program's own; 127 if there is no such program, 126 if it cannot
+be executed, 2 if it was not started for another reason")]
 pub struct Options {
     /// realtime, high, normal or low; children inherit it [default: by the
     /// rules of the configuration, else this process's own]
@@ -46,9 +53,16 @@ pub struct Options {
 }
 
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let shim = shim_path::find(options.shim.as_deref())?;
     let (program, arguments) = options.command.split_first().context("no command")?;
     let shown = program.to_string_lossy();
+    // Before anything is said or changed for it.
+    if shim_path::is_missing(program) {
+        say(&format!(
+            "there is no program {shown}: check its name and PATH"
+        ));
+        return Ok(ExitCode::from(NO_PROGRAM));
+    }
+    let shim = shim_path::find(options.shim.as_deref())?;
     match shim_path::examine(program) {
         Some(Unpreloadable::Static) => say(&format!(
             "{shown} is statically linked: the shim cannot be loaded into it, it will run unscheduled"
@@ -76,7 +90,11 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
             appended(std::env::var_os("LD_PRELOAD"), &shim),
         )
         .exec();
-    anyhow::bail!("cannot start {shown}: {error}")
+    say(&format!("cannot start {shown}: {error}"));
+    Ok(ExitCode::from(match error.kind() {
+        ErrorKind::NotFound => NO_PROGRAM,
+        _ => NOT_EXECUTABLE,
+    }))
 }
 
 /// A program that may not have its terms does not start; one that no agent

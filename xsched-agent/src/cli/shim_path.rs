@@ -126,6 +126,17 @@ fn has_interpreter(head: &[u8]) -> Option<bool> {
     Some(false)
 }
 
+/// Whether there is surely no such program. Where PATH is not set, the C
+/// library knows where to look.
+pub fn is_missing(command: &OsStr) -> bool {
+    match resolve(command) {
+        Some(path) => path
+            .metadata()
+            .is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound),
+        None => std::env::var_os("PATH").is_some(),
+    }
+}
+
 fn resolve(command: &OsStr) -> Option<PathBuf> {
     let path = Path::new(command);
     if path.components().count() > 1 {

@@ -143,9 +143,15 @@ fn kind(value: &DeValue<'_>) -> &'static str {
 
 /// Whether the message is serde's own, in Rust's terms.
 fn is_of_serde(message: &str) -> bool {
-    ["invalid type: ", "invalid value: ", "invalid length "]
-        .iter()
-        .any(|beginning| message.starts_with(beginning))
+    [
+        "invalid type: ",
+        "invalid value: ",
+        "invalid length ",
+        "unknown variant ",
+        "wanted ",
+    ]
+    .iter()
+    .any(|beginning| message.starts_with(beginning))
 }
 
 fn between_ticks<'m>(message: &'m str, beginning: &str) -> Option<&'m str> {
@@ -169,7 +175,8 @@ fn wrong_kind(removed: &Removed, keys: Keys<'_>) -> String {
     match keys.at(&removed.path).map(|schema| takes(schema, keys)) {
         Some((what, example)) => {
             // The right kind, and out of its range.
-            let found = match what.starts_with(found) {
+            let is_text = found == "a text" && what.starts_with("one of");
+            let found = match is_text || what.starts_with(found) {
                 true => String::new(),
                 false => format!(", not {found}"),
             };

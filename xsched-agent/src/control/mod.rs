@@ -83,8 +83,18 @@ pub enum ControlError {
         /// Its permissions.
         mode: u32,
     },
+    /// There is no such directory, and it is not where directories are made.
+    #[error(
+        "there is no directory {0}: make it (`mkdir -m 755 {0}`), or set XSCHED_RUN_DIR to one in /run \
+         or in $XDG_RUNTIME_DIR, which the agent makes itself",
+        .directory.display()
+    )]
+    Missing {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// The directory or a socket in it cannot be made.
-    #[error("cannot serve {}: {source}; run as root, or set XSCHED_RUN_DIR to a directory you may write (its name at most 96 bytes long)", .path.display())]
+    #[error("cannot serve {}: {source}; set XSCHED_RUN_DIR to a directory you may write (its name at most 96 bytes long){}", .path.display(), crate::text::or_root())]
     Unservable {
         /// The file or directory.
         path: PathBuf,
@@ -406,6 +416,12 @@ fn own_directory(directory: &std::path::Path) -> Result<(), ControlError> {
         source,
     };
     if !directory.exists() {
+        let euid = rustix::process::geteuid().as_raw();
+        if !RunDir(directory.to_owned()).may_be_made(euid) {
+            return Err(ControlError::Missing {
+                directory: directory.to_owned(),
+            });
+        }
         std::fs::create_dir_all(directory).map_err(unservable)?;
         let open = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(directory, open).map_err(unservable)?;
@@ -539,6 +555,9 @@ mod tests {
     fn a_second_agent_refuses_and_names_the_first() {
         let dir = tempfile::tempdir().expect("temp dir");
         let run_dir = RunDir(dir.path().join("run"));
+        let missing = claim(&run_dir).err().expect("not made here").to_string();
+        assert!(missing.contains("`mkdir -m 755 "), "{missing}");
+        std::fs::create_dir(&run_dir.0).expect("creates");
         let first = claim(&run_dir).expect("free");
         match claim(&run_dir) {
             Err(ControlError::AlreadyServed { pid, .. }) => {

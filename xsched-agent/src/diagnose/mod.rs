@@ -154,9 +154,10 @@ pub fn examine(
         }
         Err(e) => {
             limits.push(format!(
-                "bindings were not read: /proc/{}/mem: {e} (run as root, or see \
+                "bindings were not read: /proc/{}/mem: {e} ({}, or see \
                  /proc/sys/kernel/yama/ptrace_scope)",
-                options.pid
+                options.pid,
+                crate::text::more_rights()
             ));
             Vec::new()
         }

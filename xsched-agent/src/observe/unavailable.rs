@@ -12,8 +12,8 @@ pub(super) const UPROBE_PMU: &str = "/sys/bus/event_source/devices/uprobe/type";
 pub enum Unavailable {
     /// Not privileged.
     #[error(
-        "cannot {0}: not permitted; run as root (sudo), in a container with --privileged and \
-         --pid=host"
+        "cannot {0}: not permitted; {next}, in a container with --privileged and --pid=host",
+        next = crate::text::more_rights()
     )]
     NotPermitted(&'static str),
     /// No uprobes.

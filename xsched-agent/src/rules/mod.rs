@@ -21,6 +21,7 @@ pub use conditions::{Account, Conditions, Verdict};
 pub use facts::{Facts, Reach};
 pub use pattern::{BadPattern, Pattern};
 pub use placement::{Delegate, Placement};
+pub use tops::control_groups_seen;
 
 use crate::control::Passthrough;
 

@@ -9,10 +9,28 @@ use std::sync::OnceLock;
 
 use rustix::fs::{Mode, OFlags, fstatfs, open};
 
-use crate::process::Hierarchy;
+use crate::process::{self, Hierarchy};
 
 /// File systems of control groups (linux/magic.h).
 const CGROUP_MAGIC: [u64; 2] = [0x0027_e0eb, 0x6367_7270];
+
+/// The inode of the machine's own control group namespace (linux/proc_ns.h,
+/// PROC_CGROUP_INIT_INO).
+const MACHINE_CGROUPS: &str = "cgroup:[4026531835]";
+
+/// Whether rules can ask about units, control groups and containers here.
+///
+/// # Errors
+/// Why not, for people.
+pub fn control_groups_seen() -> Result<(), String> {
+    let own = process::control_group(std::process::id()).map_err(|e| e.to_string())?;
+    top(own.hierarchy)?;
+    let namespace = fs::read_link("/proc/self/ns/cgroup").unwrap_or_default();
+    match namespace.as_os_str() == MACHINE_CGROUPS {
+        true => Ok(()),
+        false => Err("this is a container's control group namespace".to_owned()),
+    }
+}
 
 /// The top of a tree. It is opened once: what is mounted over it later is not
 /// looked at.

@@ -40,6 +40,15 @@ pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
     assert!(copied.success(), "{}", from.as_ref().display());
 }
 
+/// The directory of an agent in a test's own: agents make none there.
+pub fn make_run_dir(dir: &tempfile::TempDir) -> RunDir {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let run_dir = RunDir(dir.path().join("run"));
+    let made = std::fs::DirBuilder::new().mode(0o755).create(&run_dir.0);
+    assert!(made.is_ok() || run_dir.0.is_dir(), "{made:?}");
+    run_dir
+}
+
 /// Whether tests that need BPF are left out, which is said.
 pub fn no_bpf() -> bool {
     let left_out = std::env::var_os("XSCHED_TEST_NO_BPF").is_some_and(|v| v == "1");
@@ -164,7 +173,7 @@ impl Agent {
         arguments: &[&str],
         stderr: Stdio,
     ) -> Agent {
-        let run_dir = RunDir(dir.path().join("run"));
+        let run_dir = make_run_dir(&dir);
         let child = command
             .args(arguments)
             .env("XSCHED_RUN_DIR", &run_dir.0)

@@ -322,7 +322,7 @@ fn no_metrics_unless_asked_for_and_a_port_in_use_is_said() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let out = crate::common::agent_command()
         .args(["--no-bpf", &format!("--metrics={address}")])
-        .env("XSCHED_RUN_DIR", dir.path().join("run"))
+        .env("XSCHED_RUN_DIR", &crate::common::make_run_dir(&dir).0)
         .env("NO_COLOR", "1")
         .output()
         .expect("runs");

@@ -113,6 +113,12 @@ fn real_messages_fit() {
             "settled",
         ),
         (
+            json!({"op": "unset", "pid": pid, "terms": ["class"]}),
+            "settled",
+        ),
+        (json!({"op": "unset", "pid": pid}), "settled"),
+        (json!({"op": "settings"}), "settings"),
+        (
             json!({"op": "boost", "pid": pid, "duration_ms": 500}),
             "settled",
         ),

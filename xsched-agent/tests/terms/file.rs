@@ -86,14 +86,22 @@ fn environment_and_reload_reach_modes_and_passthrough() {
     configured.write("[passthrough]\nlibraries = [\"librocfft\"]\n");
     configured.ask(r#"{"op":"reload"}"#);
     wait_for("the client is told", passes);
+    // The client's own device.
     let mode = configured
         .agent
-        .cli(&["mode", "--device", "0000:03:00.0", "off", "--json"]);
+        .cli(&["mode", "--device", "0000:c1:00.0", "off", "--json"]);
     let set: Value = serde_json::from_slice(&mode.stdout).expect("JSON");
     assert_eq!(
         (&set["device"], &set["mode"]),
-        (&"0000:03:00.0".into(), &"off".into())
+        (&"0000:c1:00.0".into(), &"off".into())
     );
+    let nowhere = configured
+        .agent
+        .cli(&["mode", "--device", "0000:fe:1f.7", "off"]);
+    assert_eq!(nowhere.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&nowhere.stderr).into_owned();
+    let expected = "there is no device 0000:fe:1f.7: joined processes use 0000:c1:00.0";
+    assert!(said.contains(expected), "{said}");
     let bad = configured.ask_any(r#"{"op":"set_mode","device":"device 0","mode":"off"}"#);
     assert_eq!(bad["code"], "bad_value");
 }

@@ -25,6 +25,10 @@ pub fn connect() -> Result<Session, JoinError> {
     let (uid, pid) = unsafe { (libc::geteuid(), libc::getpid()) };
     let surroundings = &Options::get().surroundings;
     let run_dir = surroundings.for_client(uid);
+    // The program's folder of the moment is nobody's choice of an agent.
+    if run_dir.0.is_relative() {
+        return Err(JoinError::NoAgent(io::ErrorKind::InvalidInput.into()));
+    }
     let socket = open(&run_dir.join_socket()).map_err(JoinError::NoAgent)?;
     // Only root writes in the machine's, and the user chose a chosen one.
     let is_trusted = surroundings.chosen().is_some() || run_dir.0 == Path::new(SYSTEM_RUN_DIR);

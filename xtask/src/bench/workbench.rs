@@ -2,6 +2,7 @@
 //! into it, an agent that nobody else sees.
 
 use std::ffi::OsStr;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -34,7 +35,11 @@ pub enum Shim {
 impl<'b> Workbench<'b> {
     pub fn new(built: &'b Built) -> anyhow::Result<Workbench<'b>> {
         let dir = std::env::temp_dir().join(format!("xsched-bench-{}", std::process::id()));
-        std::fs::create_dir_all(&dir)?;
+        // The agent makes none there.
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(dir.join("run"))?;
         Ok(Workbench { built, dir })
     }
 

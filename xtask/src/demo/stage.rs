@@ -1,5 +1,7 @@
 //! A folder with a simulated device, an agent and programs of its own.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -41,6 +43,8 @@ impl<'b> Stage<'b> {
         let dir = std::env::temp_dir().join(format!("xsched-{play}-{}", std::process::id()));
         let runtime = dir.join("hip");
         std::fs::create_dir_all(&runtime)
+            // The agent makes none there.
+            .and_then(|()| DirBuilder::new().mode(0o755).create(dir.join("run")))
             .with_context(|| format!("cannot create {}", dir.display()))?;
         let stage = Stage {
             built,

@@ -172,11 +172,15 @@ fn all_mistakes_are_found_at_once() {
     assert_eq!(
         places,
         [
-            "2:8", "3:10", "4:7", "5:21", "8:18", "8:30", "9:9", "10:10", "11:7", "13:8", "15:1",
+            "2:8", "3:10", "4:7", "5:21", "8:18", "8:29", "9:9", "10:10", "11:7", "13:8", "15:1",
             "17:9"
         ],
         "{found:#?}"
     );
+    let mode = "2:8: `mode` takes one of \"priority\", \"share\"";
+    assert!(found[0].starts_with(mode), "{found:#?}");
+    let class = "17:9: `class` takes one of \"low\", \"normal\", \"high\", \"realtime\", not a whole number";
+    assert!(found[11].starts_with(class), "{found:#?}");
     assert!(
         found.iter().all(|error| !error.contains("expected")),
         "{found:#?}"
