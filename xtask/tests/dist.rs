@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -156,6 +157,11 @@ fn contents(package: &Path) {
 }
 
 fn use_it(root: &Path, dir: &Path) {
+    // The agent makes none outside of /run.
+    let made = std::fs::DirBuilder::new()
+        .mode(0o755)
+        .create(dir.join("run"));
+    made.expect("the agent's directory");
     let agent = root.join("usr/bin/xsched-agent");
     let at_home = |command: &mut Command| -> Output {
         command
