@@ -137,11 +137,34 @@ fn rest(known_for: Duration) -> Duration {
     }
 }
 
+/// Mappings beyond which a process is dear to look at: two milliseconds.
+const DEAR: usize = 4096;
+
+/// What reading one mapping takes.
+const PRICE: Duration = Duration::from_nanos(400);
+
+/// All dear processes together are looked at in a hundredth of the time.
+const PART: u32 = 100;
+
+/// How long a process with so many mappings rests at least, one of so many
+/// that are dear.
+fn dear_rest(mappings: usize, dear: usize) -> Duration {
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    match mappings < DEAR {
+        true => Duration::ZERO,
+        false => {
+            let all = PRICE.saturating_mul(count(mappings).min(1 << 20));
+            all * PART * count(dear).min(10_000)
+        }
+    }
+}
+
 /// What a process had mapped at the last look.
 #[derive(Debug)]
 struct Looked {
     first: Instant,
     next: Instant,
+    mappings: usize,
     uses: Vec<Use>,
     seen: Seen,
 }
@@ -169,6 +192,7 @@ struct Use {
 /// What one look found: the images, each with its path.
 struct Look {
     images: Vec<(ImageKind, String, Opened)>,
+    mappings: usize,
     seen: Seen,
 }
 
@@ -179,6 +203,7 @@ impl Look {
         let maps = process::all_maps(pid)?;
         let mut look = Look {
             images: Vec::new(),
+            mappings: maps.mappings.len(),
             seen: match maps.whole {
                 true => Seen::Everything,
                 false => Seen::Start,
@@ -280,6 +305,7 @@ impl Finder {
         let mut looked = Looked {
             first,
             next: now + rest(now.duration_since(first)),
+            mappings: 0,
             uses: Vec::new(),
             seen: Seen::Unreadable,
         };
@@ -287,6 +313,10 @@ impl Finder {
         match patience.read(pid, move || Look::at(pid, &names)) {
             Ok(Ok(look)) => {
                 looked.seen = look.seen;
+                looked.mappings = look.mappings;
+                let dear = self.processes.values();
+                let dear = 1 + dear.filter(|other| other.mappings >= DEAR).count();
+                looked.next = looked.next.max(now + dear_rest(look.mappings, dear));
                 for (kind, path, opened) in look.images {
                     match self.files.identify(opened) {
                         Ok((id, file)) => looked.uses.push(Use {
@@ -427,5 +457,19 @@ mod tests {
         finder.processes.get_mut(&me).expect("looked at").next = Instant::now();
         finder.sweep(soon(), patience).expect("sweep");
         assert_ne!(finder.processes[&me].next, resting);
+    }
+
+    /// However many there are, and however young.
+    #[test]
+    fn processes_with_many_mappings_cost_a_hundredth_of_the_time() {
+        for dear in [1, 20, 1_000] {
+            let cost = PRICE * 65_000;
+            let rest = dear_rest(65_000, dear);
+            let part = cost.as_secs_f64() * dear as f64 / rest.as_secs_f64();
+            assert!((0.009..0.011).contains(&part), "{dear}: {part}");
+        }
+        assert_eq!(dear_rest(DEAR - 1, 1_000), Duration::ZERO);
+        assert!(dear_rest(DEAR, 1) < Duration::from_secs(1), "found soon");
+        dear_rest(usize::MAX, usize::MAX);
     }
 }
