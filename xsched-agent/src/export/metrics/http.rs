@@ -1,9 +1,13 @@
 //! `GET /metrics`: few connections, one request each, a time limit on all.
+//!
+//! Anybody may connect and say nothing. A request that is complete is
+//! answered at once, so whoever waits is still talking; of those the oldest
+//! makes room.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -14,13 +18,13 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 use tracing::{debug, warn};
 
 use super::{Format, Sources};
 
-/// Connections at once; more are closed at once.
-const MAX_CONNECTIONS: usize = 16;
+/// Connections at once.
+const MAX_CONNECTIONS: usize = 256;
 
 /// The longest that a connection lives: a client that does not ask, or does
 /// not read, must not keep others out.
@@ -71,7 +75,7 @@ impl MetricsServer {
 
     /// Serves for as long as the future is polled.
     pub async fn serve(self, sources: Sources) -> Infallible {
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let mut open = VecDeque::<AbortHandle>::new();
         loop {
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
@@ -81,18 +85,21 @@ impl MetricsServer {
                     continue;
                 }
             };
-            let Ok(place) = places.clone().try_acquire_owned() else {
-                continue;
-            };
+            open.retain(|connection| !connection.is_finished());
+            if open.len() >= MAX_CONNECTIONS
+                && let Some(oldest) = open.pop_front()
+            {
+                oldest.abort();
+            }
             let sources = sources.clone();
-            tokio::spawn(async move {
+            let connection = tokio::spawn(async move {
                 match tokio::time::timeout(TIME_LIMIT, converse(stream, sources)).await {
                     Ok(Ok(())) => {}
                     Ok(Err(e)) => debug!("metrics: a connection ended: {e}"),
                     Err(_) => debug!("metrics: a connection took longer than {TIME_LIMIT:?}"),
                 }
-                drop(place);
             });
+            open.push_back(connection.abort_handle());
         }
     }
 }
