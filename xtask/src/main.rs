@@ -49,6 +49,9 @@ enum Task {
     /// Be the first program of a virtual machine: a part of `test --kernels`
     #[command(hide = true)]
     KernelGuest,
+    /// Be a hostile client of an agent: a part of `bench faults`
+    #[command(hide = true)]
+    Attacker(bench::faults::attacker::Args),
 }
 
 fn main() -> ExitCode {
@@ -70,6 +73,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::BuildEbpf(args) => build_ebpf::run(&args),
         Task::Puppet(args) => bench::sched::control::puppet::run(&args),
         Task::KernelGuest => kernels::guest::run(),
+        Task::Attacker(args) => bench::faults::attacker::run(&args),
     };
     done.map(|()| ExitCode::SUCCESS)
 }

@@ -4,7 +4,7 @@
 //! prints medians. Exit code 1 when a bound is missed.
 
 mod dialogue;
-mod faults;
+pub mod faults;
 mod gate;
 mod observe;
 mod report;

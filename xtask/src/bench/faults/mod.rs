@@ -1,6 +1,8 @@
 //! `cargo xtask bench faults`: what hostile neighbours and odd programs cost
 //! those beside them.
 
+pub mod attacker;
+mod control;
 mod herd;
 
 use super::report::Metric;
@@ -9,7 +11,7 @@ use crate::build::Built;
 type Part = fn(&Built) -> anyhow::Result<Vec<Metric>>;
 
 /// One file each, in the order in which they are measured.
-const PARTS: &[Part] = &[herd::measure];
+const PARTS: &[Part] = &[herd::measure, control::measure];
 
 /// Measures all parts.
 pub fn measure(built: &Built) -> anyhow::Result<Vec<Metric>> {

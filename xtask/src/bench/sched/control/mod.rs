@@ -1,9 +1,9 @@
 //! The control plane: doorbells, many clients, an agent that is gone.
 
 #[path = "../../../../../xsched-agent/tests/common/client.rs"]
-mod client;
+pub mod client;
 mod crowd;
-mod doorbell;
+pub mod doorbell;
 mod failopen;
 pub mod puppet;
 
@@ -28,7 +28,8 @@ pub fn measure(built: &Built) -> anyhow::Result<Vec<Metric>> {
     Ok(metrics)
 }
 
-fn set_class(run_dir: &Path, pid: u32, class: Class) -> anyhow::Result<()> {
+/// Gives a process a class, as root.
+pub fn set_class(run_dir: &Path, pid: u32, class: Class) -> anyhow::Result<()> {
     let change = Change {
         pid,
         class: Some(class),

@@ -1,0 +1,147 @@
+//! The control thread among clients that mean harm: whether one of them makes
+//! it wait, whether one makes it slow, and whether one keeps others out.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use xsched_common::units::Class;
+
+use crate::agent;
+use crate::bench::dialogue::Dialogue;
+use crate::bench::report::Metric;
+use crate::bench::sched::control::{doorbell, set_class};
+use crate::bench::workbench::Workbench;
+use crate::build::Built;
+
+/// How long each attack on the thread goes on, seconds.
+const ATTACK: u64 = 8;
+
+/// Threads that wait on one word.
+const WAITERS: usize = 8_000;
+
+/// Joins of another user and of root beside a flood.
+const JOINS: usize = 40;
+
+const FLOODS: u32 = 64_001;
+const JOINS_BESIDE: u32 = 64_002;
+
+/// Measures.
+pub fn measure(built: &Built) -> anyhow::Result<Vec<Metric>> {
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "only root can act as several users: run this with sudo"
+    );
+    let bench = Workbench::new(built)?;
+    let metrics = vec![standstill(&bench)?, waiters(&bench)?, flood(&bench)?];
+    Ok(metrics)
+}
+
+fn attacker(bench: &Workbench<'_>, arguments: &[&str]) -> anyhow::Result<Dialogue> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .arg("attacker")
+        .args(arguments)
+        .env("XSCHED_RUN_DIR", bench.run_dir());
+    Dialogue::start(&mut command, "an attacker")
+}
+
+/// The longest time that the control thread was seen asleep anywhere but where
+/// it waits for events; what is below a millisecond is none.
+fn standstill(bench: &Workbench<'_>) -> anyhow::Result<Metric> {
+    let agent = bench.start_agent(&["--no-bpf"])?;
+    let thread = control_thread(agent.pid())?;
+    let mut worst = (0.0, "");
+    for attack in ["bells", "linger", "holes"] {
+        let _attacker = attacker(bench, &[attack, &ATTACK.to_string()])?;
+        let end = Instant::now() + Duration::from_secs(ATTACK);
+        let mut since: Option<Instant> = None;
+        while Instant::now() < end {
+            match waits_elsewhere(&thread)? {
+                true => {
+                    let since = since.get_or_insert_with(Instant::now);
+                    let ms = since.elapsed().as_secs_f64() * 1e3;
+                    if ms > worst.0 {
+                        worst = (ms, attack);
+                    }
+                }
+                false => since = None,
+            }
+            std::thread::sleep(Duration::from_micros(100));
+        }
+    }
+    let (longest, attack) = worst;
+    let value = if longest > 1.0 { longest } else { 0.0 };
+    let detail = match attack {
+        "" => "never seen asleep elsewhere".to_owned(),
+        attack => format!("longest wait {longest:.2} ms, during {attack}"),
+    };
+    Ok(Metric::at_most("bell_block_ms", "ms", value, 0.0).detail(detail))
+}
+
+fn control_thread(pid: u32) -> anyhow::Result<PathBuf> {
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let task = task?.path();
+        if std::fs::read_to_string(task.join("comm"))?.trim() == "control" {
+            return Ok(task);
+        }
+    }
+    anyhow::bail!("the agent has no thread named control")
+}
+
+/// Asleep, and not for an event.
+fn waits_elsewhere(task: &Path) -> anyhow::Result<bool> {
+    let stat = std::fs::read_to_string(task.join("stat"))?;
+    let state = stat
+        .rsplit(") ")
+        .next()
+        .and_then(|rest| rest.chars().next());
+    if !matches!(state, Some('S' | 'D')) {
+        return Ok(false);
+    }
+    // "0" while it runs.
+    let place = std::fs::read_to_string(task.join("wchan"))?;
+    Ok(place != "0" && !place.contains("ep_poll"))
+}
+
+/// Rounds beside a client with thousands of threads on its own word, which
+/// opens whenever a service rests.
+fn waiters(bench: &Workbench<'_>) -> anyhow::Result<Metric> {
+    let _agent = bench.start_agent(&["--no-bpf"])?;
+    let mut crowd = attacker(bench, &["sleepers", &WAITERS.to_string()])?;
+    ensure!(crowd.line()? == "waiting", "the waiters do not wait");
+    set_class(&bench.run_dir(), crowd.pid(), Class::Low)?;
+    doorbell::times(bench, 1_000)?;
+    let control = agent::snapshot(&bench.run_dir())?.agent.control;
+    let p99 = control.round_p99_ns.context("no rounds")?.0 as f64 / 1e3;
+    Ok(Metric::at_most(
+        "waiters8000_round_p99_us",
+        "us",
+        p99,
+        300.0,
+    ))
+}
+
+/// Joins in vain while one user's two processes connect without end.
+fn flood(bench: &Workbench<'_>) -> anyhow::Result<Metric> {
+    let agent = bench.start_agent(&["--no-bpf"])?;
+    let uid = FLOODS.to_string();
+    let mut floods = Vec::new();
+    for _ in 0..2 {
+        floods.push(attacker(bench, &["flood", &uid, "600"])?);
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    let count = JOINS.to_string();
+    let mut failed = Vec::new();
+    for uid in [JOINS_BESIDE, 0] {
+        let mut joins = attacker(bench, &["joins", &uid.to_string(), &count])?;
+        failed.push(joins.line()?.parse::<f64>()?);
+    }
+    drop((floods, agent));
+    let detail = format!(
+        "of another user {} of {JOINS}, of root {}",
+        failed[0], failed[1]
+    );
+    Ok(Metric::at_most("join_flood_failed", "", failed.iter().sum(), 0.0).detail(detail))
+}
