@@ -5,6 +5,7 @@ use xsched_common::gate::GateMode;
 use xsched_common::units::Nanos;
 
 use super::liveness::RANKS;
+use super::share::Groups;
 use super::slo::{SloMemory, SloVerdict};
 use super::{Cap, ClientId, ClientState, DeviceSettings, Knobs};
 
@@ -20,6 +21,7 @@ pub struct DeviceMemory {
     pub(super) ranks: [RankMemory; RANKS],
     pub(super) slo: SloMemory,
     pub(super) knobs: Knobs,
+    pub(super) groups: Groups,
     /// A buffer, kept to spare the allocation.
     spare: Vec<Remembered>,
 }
@@ -35,8 +37,11 @@ pub(super) struct Remembered {
     /// Device time charged to it, in total and by the last decision.
     pub charged: Nanos,
     pub charged_last: Nanos,
-    /// Virtual time: charged time over weight ([`super::share`]).
+    /// Virtual time: charged time over weight, among the clients of its owner
+    /// ([`super::share`]).
     pub pass: u128,
+    /// Its owner's; the same for all of an owner.
+    pub owners: Line,
     /// What it last said of its busy time.
     pub busy: Nanos,
     /// Time charged while its gate let it launch, for which its page has not
@@ -45,6 +50,15 @@ pub(super) struct Remembered {
     /// What its progress was, and since when.
     pub progress: u64,
     pub progress_at: Nanos,
+}
+
+/// Where an owner stands in a rank.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Line {
+    /// Its virtual time among owners.
+    pub pass: u128,
+    /// How far its own clients have come.
+    pub vtime: u128,
 }
 
 /// What is remembered of a rank.
@@ -164,6 +178,7 @@ impl Remembered {
             charged: Nanos::ZERO,
             charged_last: Nanos::ZERO,
             pass: 0,
+            owners: Line::default(),
             busy: client.busy,
             ahead: 0,
             progress: client.progress,

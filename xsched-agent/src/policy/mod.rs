@@ -43,11 +43,28 @@ use xsched_common::units::Nanos;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub u64);
 
+/// Whose share a client's time counts against: a user's, or what a rule gives
+/// that user, however many processes there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Owner(pub u64);
+
+impl Owner {
+    /// Of a process of user `uid` that has its weight from the rule at this
+    /// line, or from none.
+    pub fn of(uid: u32, rule: Option<usize>) -> Owner {
+        // Lines count from one.
+        let rule = rule.map_or(0, |line| u32::try_from(line).unwrap_or(u32::MAX));
+        Owner(u64::from(uid) << 32 | u64::from(rule))
+    }
+}
+
 /// A client on one device, as a policy sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientState {
     /// Who.
     pub id: ClientId,
+    /// By the kernel's word.
+    pub owner: Owner,
     /// From configuration and kernel-verified identity, never from the client.
     pub terms: Terms,
     /// A boost or suspension; one that has ended counts for nothing.
@@ -78,10 +95,11 @@ pub struct ClientState {
 }
 
 impl ClientState {
-    /// A client that has not launched anything.
+    /// A client that has not launched anything, of an owner of its own.
     pub fn new(id: ClientId, terms: Terms) -> ClientState {
         ClientState {
             id,
+            owner: Owner(id.0),
             terms,
             hold: None,
             presence: Presence::Never,

@@ -7,23 +7,51 @@
 //! Weihl, "Stride Scheduling", 1995). A client that comes back from idling
 //! may be behind by one turn at most: what it did not use is gone.
 //!
+//! Shares belong to owners, not to processes: who starts ten has no more
+//! time than who starts one. An owner has the weight of its heaviest client
+//! at work, the turn goes to the owner of the least pass, and among its
+//! clients to that of the least pass.
+//!
 //! Work-conserving: with nobody else at work the turn has no end, and when
 //! its owner drains it passes on at once.
 
 use xsched_common::gate::GateMode;
 use xsched_common::page::Edges;
-use xsched_common::units::Nanos;
+use xsched_common::units::{Nanos, Weight};
 
 use super::liveness::{Member, RANKS};
-use super::memory::{RankMemory, Remembered};
-use super::{Again, ClientId, Decision, DeviceMemory, DeviceSettings, Knobs, Reason};
+use super::memory::{Line, RankMemory, Remembered};
+use super::{Again, ClientId, Decision, DeviceMemory, DeviceSettings, Knobs, Owner, Reason};
 
 /// Passes are in ns of device time at the largest weight.
-const SCALE: u128 = xsched_common::units::Weight::MAX.get() as u128;
+const SCALE: u128 = Weight::MAX.get() as u128;
 
-/// What `charge` moves the pass of a client by.
-fn stride(charge: Nanos, member: &Member<'_>) -> u128 {
-    u128::from(charge.0) * SCALE / u128::from(member.state.terms.weight.get())
+/// What `charge` moves a pass by.
+fn stride(charge: Nanos, weight: Weight) -> u128 {
+    u128::from(charge.0) * SCALE / u128::from(weight.get())
+}
+
+/// The clients of one owner in one rank.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Group {
+    owner: Owner,
+    /// Of the heaviest at work.
+    weight: Weight,
+    /// The owner's among owners.
+    pass: u128,
+    /// How far its own clients have come.
+    vtime: u128,
+    /// The least pass of its clients with work, and whose.
+    least: Option<(u128, ClientId)>,
+}
+
+/// Buffers, kept to spare the allocations; in ascending order of owners.
+pub(super) type Groups = Vec<Group>;
+
+fn at(groups: &Groups, owner: Owner) -> Option<usize> {
+    groups
+        .binary_search_by_key(&owner, |group| group.owner)
+        .ok()
 }
 
 pub(super) fn decide(
@@ -50,9 +78,17 @@ pub(super) fn decide(
             continue;
         }
         let of_rank = move |member: &Member<'_>| member.rank == Some(rank);
-        let state = &mut memory.ranks[rank];
-        advance(settings, state, &mut memory.clients, members, of_rank);
-        let holder = choose(settings, state, &memory.clients, members, of_rank);
+        let (state, groups) = (&mut memory.ranks[rank], &mut memory.groups);
+        gather(groups, &memory.clients, members, of_rank);
+        advance(
+            settings,
+            state,
+            groups,
+            &mut memory.clients,
+            members,
+            of_rank,
+        );
+        let holder = choose(settings, state, groups, &memory.clients, members);
         let contended = active[rank] > 1;
         let mut turns = false;
         for (member, decision) in members.iter().zip(&mut *decisions) {
@@ -82,63 +118,127 @@ pub(super) fn decide(
     }
 }
 
+/// Who is in the rank, by owner, as the last decision left them.
+fn gather(
+    groups: &mut Groups,
+    clients: &[Remembered],
+    members: &[Member<'_>],
+    of_rank: impl Fn(&Member<'_>) -> bool,
+) {
+    groups.clear();
+    for (client, member) in clients.iter().zip(members) {
+        if !of_rank(member) {
+            continue;
+        }
+        let owner = member.state.owner;
+        let index = match groups.binary_search_by_key(&owner, |group| group.owner) {
+            Ok(index) => index,
+            Err(index) => {
+                let group = Group {
+                    owner,
+                    weight: Weight::MIN,
+                    pass: 0,
+                    vtime: 0,
+                    least: None,
+                };
+                groups.insert(index, group);
+                index
+            }
+        };
+        let group = &mut groups[index];
+        // All that were there have the same; one that has come has none.
+        group.pass = group.pass.max(client.owners.pass);
+        group.vtime = group.vtime.max(client.owners.vtime);
+        if member.active() || client.charged_last > Nanos::ZERO {
+            group.weight = group.weight.max(member.state.terms.weight);
+        }
+    }
+}
+
 /// Moves passes by what was charged, and lets in who came back.
 fn advance(
     settings: &DeviceSettings,
     rank: &mut RankMemory,
+    groups: &mut Groups,
     clients: &mut [Remembered],
     members: &[Member<'_>],
     of_rank: impl Fn(&Member<'_>) -> bool,
 ) {
-    let mut least: Option<u128> = None;
     for (client, member) in clients.iter_mut().zip(members) {
-        if !of_rank(member) {
+        let Some(index) = at(groups, member.state.owner).filter(|_| of_rank(member)) else {
             continue;
-        }
-        client.pass += stride(client.charged_last, member);
+        };
+        let (group, weight) = (&mut groups[index], member.state.terms.weight);
+        client.pass += stride(client.charged_last, weight);
+        group.pass += stride(client.charged_last, group.weight);
         if rank.holder == Some(client.id) {
             rank.used = rank.used + client.charged_last;
         }
         if member.active() {
-            let behind = stride(settings.slice, member);
-            client.pass = client.pass.max(rank.vtime.saturating_sub(behind));
-            least = Some(least.map_or(client.pass, |least| least.min(client.pass)));
+            let behind = stride(settings.slice, weight);
+            client.pass = client.pass.max(group.vtime.saturating_sub(behind));
+            if group.least.is_none_or(|(pass, _)| client.pass < pass) {
+                group.least = Some((client.pass, client.id));
+            }
+        }
+    }
+    let mut least: Option<u128> = None;
+    for group in groups.iter_mut() {
+        if let Some((pass, _)) = group.least {
+            group.vtime = group.vtime.max(pass);
+            let behind = stride(settings.slice, group.weight);
+            group.pass = group.pass.max(rank.vtime.saturating_sub(behind));
+            least = Some(least.map_or(group.pass, |least| least.min(group.pass)));
         }
     }
     rank.vtime = rank.vtime.max(least.unwrap_or(0));
+    for (client, member) in clients.iter_mut().zip(members) {
+        if let Some(index) = at(groups, member.state.owner).filter(|_| of_rank(member)) {
+            let Group { pass, vtime, .. } = groups[index];
+            client.owners = Line { pass, vtime };
+        }
+    }
 }
 
 /// Whose turn it is from now on.
 fn choose(
     settings: &DeviceSettings,
     rank: &mut RankMemory,
+    groups: &Groups,
     clients: &[Remembered],
     members: &[Member<'_>],
-    of_rank: impl Fn(&Member<'_>) -> bool,
 ) -> Option<ClientId> {
-    let mut least: Option<(u128, &Member<'_>)> = None;
-    let mut holder: Option<(u128, &Member<'_>)> = None;
-    for (client, member) in clients.iter().zip(members) {
-        if !of_rank(member) || !member.active() {
-            continue;
+    let with_work = groups
+        .iter()
+        .filter_map(|group| Some((group, group.least?)));
+    let next = with_work.min_by_key(|(group, _)| group.pass);
+    let holder = rank.holder.and_then(|id| {
+        let index = clients.binary_search_by_key(&id, |client| client.id).ok()?;
+        let member = members.get(index).filter(|member| member.active())?;
+        Some((&clients[index], &groups[at(groups, member.state.owner)?]))
+    });
+    let weight_of = |id: ClientId| {
+        let index = clients.binary_search_by_key(&id, |client| client.id).ok()?;
+        Some(members.get(index)?.state.terms.weight)
+    };
+    // How far the one who is due is behind the one who has the turn, and how
+    // far it may be: a turn of its own.
+    let stays = match (holder, next) {
+        (Some((client, group)), Some((due, (pass, id)))) => {
+            let (behind, slice) = match due.owner == group.owner {
+                true => (client.pass.saturating_sub(pass), weight_of(id)),
+                false => (group.pass.saturating_sub(due.pass), Some(due.weight)),
+            };
+            let weight = slice.unwrap_or(Weight::MIN);
+            // A turn lasts for its slice, unless somebody is behind by more:
+            // it came back and is owed that.
+            rank.used < settings.slice && behind <= stride(settings.slice, weight)
         }
-        if least.is_none_or(|(pass, _)| client.pass < pass) {
-            least = Some((client.pass, member));
-        }
-        if rank.holder == Some(client.id) {
-            holder = Some((client.pass, member));
-        }
-    }
-    let next = match (holder, least) {
-        // A turn lasts for its slice, unless somebody is behind by more than
-        // a turn of its own: it came back and is owed that.
-        (Some((pass, holder)), Some((behind, other)))
-            if rank.used < settings.slice
-                && pass.saturating_sub(behind) <= stride(settings.slice, other) =>
-        {
-            Some(holder.state.id)
-        }
-        (_, least) => least.map(|(_, member)| member.state.id),
+        _ => false,
+    };
+    let next = match (stays, next) {
+        (true, _) => rank.holder,
+        (false, next) => next.map(|(_, (_, id))| id),
     };
     if next != rank.holder || rank.used >= settings.slice {
         rank.used = Nanos::ZERO;

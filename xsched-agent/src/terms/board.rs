@@ -20,6 +20,8 @@ pub struct Standing {
     pub hold: Option<Hold>,
     /// Which work is not gated, where a rule says so.
     pub passthrough: Option<Arc<Passthrough>>,
+    /// The line of the rule that gives the weight, if one does.
+    pub weight_rule: Option<usize>,
 }
 
 /// All of them.

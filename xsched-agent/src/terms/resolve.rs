@@ -63,6 +63,8 @@ pub struct Resolved {
     pub from: String,
     /// By the nearest rule that says so; else the file's own list holds.
     pub passthrough: Option<Arc<Passthrough>>,
+    /// The line of the rule that gives the weight, if one does.
+    pub weight_rule: Option<usize>,
 }
 
 /// What a source is, and what it gives.
@@ -132,9 +134,14 @@ pub fn sources<'a>(lineage: &'a [Link<'a>]) -> impl Iterator<Item = Source<'a>> 
 /// The terms of the process at the head of `lineage`, which runs as `uid`.
 pub fn resolve(lineage: &[Link<'_>], uid: Option<u32>, defaults: Terms) -> Resolved {
     let mut strongest = TermsPatch::default();
-    let mut from = Vec::new();
+    let (mut from, mut weight_rule) = (Vec::new(), None);
     for source in sources(lineage) {
         let before = strongest;
+        if let (SourceKind::Rule(rule), None, Some(_)) =
+            (source.kind, strongest.weight, source.terms.weight)
+        {
+            weight_rule = Some(rule.line);
+        }
         strongest = strongest.or(source.terms);
         if strongest != before {
             from.push(source.label());
@@ -174,6 +181,7 @@ pub fn resolve(lineage: &[Link<'_>], uid: Option<u32>, defaults: Terms) -> Resol
         ceiling,
         from,
         passthrough: passthrough(lineage).map(|(_, passthrough)| passthrough.clone()),
+        weight_rule,
     }
 }
 
@@ -327,6 +335,7 @@ mod tests {
         let resolved = of(&[(Some(&set), &Judged::NoRule), (None, &parent)]);
         assert_eq!(resolved.terms.class, Class::High);
         assert_eq!(resolved.terms.weight, weight);
+        assert!(resolved.weight_rule.is_some(), "its share is the rule's");
         assert_eq!(resolved.terms.slo_p99, Some(Nanos::from_millis(30)));
         assert_eq!(
             resolved.from,
