@@ -56,7 +56,8 @@ impl Tenant {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Busy;
 
-type Read = Box<dyn FnOnce() + Send>;
+/// What such a thread does.
+pub(crate) type Task = Box<dyn FnOnce() + Send>;
 
 #[derive(Default)]
 pub(crate) struct Readers {
@@ -64,7 +65,7 @@ pub(crate) struct Readers {
 }
 
 struct Reader {
-    reads: SyncSender<Read>,
+    reads: SyncSender<Task>,
     alive: Weak<()>,
 }
 
@@ -75,15 +76,19 @@ impl Readers {
         tenant: Tenant,
         read: impl FnOnce() + Send + 'static,
     ) -> Result<(), Busy> {
-        let read: Read = Box::new(read);
-        let read = match self.by_tenant.get(&tenant) {
-            Some(reader) => match reader.reads.try_send(read) {
+        self.give(tenant, Box::new(read)).map_err(|_| Busy)
+    }
+
+    /// The same; what cannot be taken now comes back.
+    pub fn give(&mut self, tenant: Tenant, task: Task) -> Result<(), Task> {
+        let task = match self.by_tenant.get(&tenant) {
+            Some(reader) => match reader.reads.try_send(task) {
                 Ok(()) => return Ok(()),
-                Err(TrySendError::Full(_)) => return Err(Busy),
+                Err(TrySendError::Full(task)) => return Err(task),
                 // It had nothing to do for a while.
-                Err(TrySendError::Disconnected(read)) => read,
+                Err(TrySendError::Disconnected(task)) => task,
             },
-            None => read,
+            None => task,
         };
         self.by_tenant.remove(&tenant);
         if self.by_tenant.len() >= MAX_READERS {
@@ -91,25 +96,29 @@ impl Readers {
                 .retain(|_, reader| reader.alive.strong_count() > 0);
         }
         if self.by_tenant.len() >= MAX_READERS {
-            return Err(Busy);
+            return Err(task);
         }
         let (reads, to_read) = sync_channel(QUEUE);
         let life = Arc::new(());
         let alive = Arc::downgrade(&life);
-        std::thread::Builder::new()
+        let started = std::thread::Builder::new()
             .name("reader".into())
             .spawn(move || {
                 read_all(&to_read);
                 drop(life);
-            })
-            .map_err(|_| Busy)?;
-        let sent = reads.try_send(read).map_err(|_| Busy);
+            });
+        if started.is_err() {
+            return Err(task);
+        }
+        let sent = reads.try_send(task);
         self.by_tenant.insert(tenant, Reader { reads, alive });
-        sent
+        sent.map_err(|unsent| match unsent {
+            TrySendError::Full(task) | TrySendError::Disconnected(task) => task,
+        })
     }
 }
 
-fn read_all(reads: &Receiver<Read>) {
+fn read_all(reads: &Receiver<Task>) {
     while let Ok(read) = reads.recv_timeout(IDLE) {
         read();
     }

@@ -3,9 +3,11 @@
 //! Over the seqpacket socket [`crate::run_dir`] names: the client sends a
 //! [`Hello`]; the agent answers with a [`Reply`] that carries, when it
 //! accepts, three descriptors (SCM_RIGHTS): the control page, the status
-//! page and the doorbell (an eventfd), in this order. The connection then
-//! stays open without traffic: its end tells each side that the other is
-//! gone. Who the client is comes from the kernel (SO_PEERCRED), never from
+//! page and the doorbell (an eventfd), in this order. The client maps both
+//! pages and rings once: from then on (or a second after the reply, for
+//! clients older than this rule) nobody can map the status page for writing
+//! any more, and the agent reads it. The connection then stays open without
+//! traffic: its end tells each side that the other is gone. Who the client is comes from the kernel (SO_PEERCRED), never from
 //! the message.
 
 use crate::{ABI, Abi};

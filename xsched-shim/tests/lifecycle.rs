@@ -142,6 +142,7 @@ fn a_program_that_closes_our_descriptors_goes_on() {
     puppet.run("sync");
     let client = agent.client(0);
     client.want(0, Edges::ACTIVE.with(Edges::IDLE));
+    client.rings();
     puppet.run("closefds");
     for _ in 0..3 {
         puppet.run("launch 1 0");

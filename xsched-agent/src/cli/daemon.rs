@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tracing::{info, warn};
 use xsched_agent::clock;
@@ -19,7 +19,7 @@ use xsched_agent::config::{
     self, AgentOverrides, AgentSettings, MetricsAt, Observe, OverheadBudget,
 };
 use xsched_agent::control::{
-    Control, NameList, Passthrough, RosterEvent, Scheduling, Setup, Vitals,
+    Charge, Control, NameList, Passthrough, Pulse, RosterEvent, Scheduling, Setup, Vitals,
 };
 use xsched_agent::export::metrics::{MetricsServer, Sources};
 use xsched_agent::export::{self, Served};
@@ -32,6 +32,7 @@ use xsched_agent::watcher::{Watcher, WatcherThread};
 use xsched_common::api::{BpfState, Snapshot};
 use xsched_common::run_dir::RunDir;
 
+use super::ending::{Signals, end_at_once};
 use super::euid;
 use super::log::Log;
 
@@ -155,12 +156,12 @@ impl Options {
 /// Runs until SIGTERM or SIGINT.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let log = Log::start().context("cannot start the log")?;
-    let served = serve(options);
+    let served = serve(options, &log);
     log.finish();
     served.map(|()| ExitCode::SUCCESS)
 }
 
-fn serve(options: &Options) -> anyhow::Result<()> {
+fn serve(options: &Options, log: &Log) -> anyhow::Result<()> {
     let sockets = service::inherited()?;
     raise_descriptor_limit();
     if options.lock_memory {
@@ -175,6 +176,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
         mut terminate,
         mut interrupt,
         hangup,
+        stop_asked,
     } = {
         let _context = runtime.enter();
         Signals::listen()?
@@ -188,6 +190,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
     let (events, past, sums) = (picture.event_log(), picture.past(), picture.sums());
     let (to_model, roster) = channel();
     let to_keeper = inbox.roster();
+    let api_pulse = Arc::new(Pulse::default());
     let control = Control::start(
         &run_dir,
         Setup {
@@ -198,6 +201,11 @@ fn serve(options: &Options) -> anyhow::Result<()> {
                 Scheduling::Realtime
             } else {
                 Scheduling::Normal
+            },
+            charge: Charge {
+                others: vec![api_pulse.clone()],
+                stop_asked: stop_asked.clone(),
+                end: end_at_once(log.clone()),
             },
             roster: Box::new(move |event| {
                 to_keeper(event.clone());
@@ -299,6 +307,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
                 Err(e) => Err(anyhow::Error::new(e).context("cannot serve the API")),
             },
             never = tell_the_watchdog(&vitals) => match never {},
+            never = live_on(&api_pulse) => match never {},
             never = reload_on(hangup, &live) => match never {},
             () = async { while modelled.changed().await.is_ok() {} } => Err(anyhow::anyhow!(
                 "a thread of the agent has failed (see above): start it again, and report this"
@@ -307,6 +316,8 @@ fn serve(options: &Options) -> anyhow::Result<()> {
             _ = interrupt.recv() => Ok(()),
         }
     });
+    // Whatever the reason: from here on it must come to an end.
+    stop_asked.store(true, Relaxed);
     service::stopping();
     info!("stopping");
     // A diagnosis on request may take seconds more: nobody waits for it.
@@ -326,20 +337,11 @@ fn serve(options: &Options) -> anyhow::Result<()> {
     ended
 }
 
-/// What the agent is told from outside.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn listen() -> anyhow::Result<Signals> {
-        Ok(Signals {
-            terminate: signal(SignalKind::terminate()).context("SIGTERM")?,
-            interrupt: signal(SignalKind::interrupt()).context("SIGINT")?,
-            hangup: signal(SignalKind::hangup()).context("SIGHUP")?,
-        })
+/// Shows that this thread is not held up.
+async fn live_on(pulse: &Pulse) -> Infallible {
+    loop {
+        pulse.beat();
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
@@ -367,7 +369,7 @@ async fn tell_the_watchdog(vitals: &Vitals) -> Infallible {
     let mut heard = 0;
     loop {
         tokio::time::sleep(every).await;
-        let beats = vitals.beats.load(Relaxed);
+        let beats = vitals.beats.beats();
         if beats != heard {
             heard = beats;
             service::alive();

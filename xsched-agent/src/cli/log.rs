@@ -17,6 +17,7 @@ const QUEUE: usize = 1024;
 const FINISH: Duration = Duration::from_secs(1);
 
 /// A running log.
+#[derive(Clone)]
 pub struct Log {
     queue: Queue,
 }
@@ -53,7 +54,7 @@ impl Log {
     }
 
     /// Waits until everything is written, but not for ever.
-    pub fn finish(self) {
+    pub fn finish(&self) {
         let (done, finished) = sync_channel(1);
         if self.queue.entries.try_send(Entry::Finish(done)).is_ok() {
             let _ = finished.recv_timeout(FINISH);

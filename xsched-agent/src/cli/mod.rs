@@ -6,6 +6,7 @@ mod client;
 mod config;
 mod daemon;
 mod diagnose;
+mod ending;
 mod events;
 mod explain;
 mod hold;

@@ -10,6 +10,7 @@ use xsched_common::units::Nanos;
 
 use super::identity::Visitor;
 use super::rate::{Meter, Rate};
+use crate::policy::ClientId;
 use crate::process::ProcessId;
 
 /// Clients that can be joined at once: bounds descriptors and memory.
@@ -121,13 +122,13 @@ pub(super) struct Guest {
 #[derive(Default)]
 pub(super) struct Guests {
     /// By number, which is by age.
-    by_id: BTreeMap<u64, Guest>,
+    by_id: BTreeMap<ClientId, Guest>,
 }
 
 impl Guests {
     /// Takes one in. If there are too many, the oldest of the user with the
     /// most makes room and is returned.
-    pub fn admit(&mut self, id: u64, guest: Guest) -> Option<Guest> {
+    pub fn admit(&mut self, id: ClientId, guest: Guest) -> Option<Guest> {
         let crowded = self.by_id.len() >= MAX_GUESTS;
         let evicted = if crowded {
             let users = self
@@ -142,24 +143,30 @@ impl Guests {
         evicted
     }
 
-    pub fn get(&self, id: u64) -> Option<&Guest> {
+    pub fn get(&self, id: ClientId) -> Option<&Guest> {
         self.by_id.get(&id)
     }
 
-    pub fn remove(&mut self, id: u64) -> Option<Guest> {
+    pub fn remove(&mut self, id: ClientId) -> Option<Guest> {
         self.by_id.remove(&id)
     }
 
-    /// Hangs up on those that have been silent for too long.
-    pub fn prune(&mut self, now: Nanos) {
-        self.by_id
-            .retain(|_, guest| now.since(guest.since) < HELLO_TIMEOUT);
+    /// Those that have been silent for too long, to be hung up on.
+    pub fn prune(&mut self, now: Nanos) -> impl Iterator<Item = Guest> {
+        let silent = |guest: &Guest| now.since(guest.since) >= HELLO_TIMEOUT;
+        let silent: Vec<ClientId> = self
+            .by_id
+            .iter()
+            .filter(|(_, guest)| silent(guest))
+            .map(|(id, _)| *id)
+            .collect();
+        silent.into_iter().filter_map(|id| self.by_id.remove(&id))
     }
 }
 
 /// Of guests by age with their users.
-fn oldest_of_the_most(guests: impl Iterator<Item = (u64, u32)>) -> Option<u64> {
-    let mut by_user: HashMap<u32, (usize, u64)> = HashMap::new();
+fn oldest_of_the_most(guests: impl Iterator<Item = (ClientId, u32)>) -> Option<ClientId> {
+    let mut by_user: HashMap<u32, (usize, ClientId)> = HashMap::new();
     for (id, uid) in guests {
         by_user.entry(uid).or_insert((0, id)).0 += 1;
     }
@@ -223,10 +230,13 @@ mod tests {
 
     #[test]
     fn the_most_numerous_make_room() {
+        let oldest = |guests: &[(u64, u32)]| {
+            let guests = guests.iter().map(|(id, uid)| (ClientId(*id), *uid));
+            oldest_of_the_most(guests).map(|id| id.0)
+        };
         let crowd = [(1, 1000), (2, 1001), (3, 1001), (4, 1000), (5, 1001)];
-        assert_eq!(oldest_of_the_most(crowd.into_iter()), Some(2));
-        let even = [(1, 1000), (2, 1001)];
-        assert_eq!(oldest_of_the_most(even.into_iter()), Some(1));
-        assert_eq!(oldest_of_the_most(std::iter::empty()), None);
+        assert_eq!(oldest(&crowd), Some(2));
+        assert_eq!(oldest(&[(1, 1000), (2, 1001)]), Some(1));
+        assert_eq!(oldest(&[]), None);
     }
 }

@@ -1,14 +1,29 @@
-//! Doorbells that ring too often are not listened to for a while.
+//! Doorbells: heard without being read, and not listened to for a while if
+//! they ring too often.
 //!
-//! Every ring costs a look at all clients' pages. A client that rings in a
+//! A doorbell is an open file that its client shares: the client can empty
+//! it, fill it, and clear its O_NONBLOCK, so reading it may wait for ever.
+//! Nobody needs to: an edge-triggered epoll tells of every write to an
+//! eventfd, read or not (epoll(7); Linux, fs/eventfd.c), and the count of
+//! 2^64 - 2 rings is a client's own to exhaust. One that empties it unheard
+//! has not rung.
+//!
+//! Every ring costs a look at its client's page. A client that rings in a
 //! tight loop must not take the control thread's time from the others; what
-//! it says is still seen whenever anybody else rings, and at the heartbeat.
+//! it says is still seen at the heartbeat.
 
 use std::collections::BTreeSet;
+use std::os::fd::{AsFd as _, OwnedFd};
 
+use rustix::event::epoll;
+use tracing::warn;
 use xsched_common::units::Nanos;
 
+use super::event_loop::EventLoop;
 use super::rate::Rate;
+use super::token::Token;
+use super::vitals::Vitals;
+use crate::clock::monotonic;
 use crate::policy::ClientId;
 
 /// Rings of one client. A service rings twice per burst that its linger does
@@ -43,6 +58,71 @@ impl Muted {
     pub fn pop(&mut self, now: Nanos) -> Option<ClientId> {
         self.next().filter(|until| *until <= now)?;
         self.until.pop_first().map(|(_, id)| id)
+    }
+}
+
+/// Whether a bell's rings wake the control thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hearing {
+    /// They do; one that has rung before does so at once.
+    Heard,
+    /// They cost nothing here: the kernel drops them.
+    Muted,
+}
+
+impl EventLoop {
+    /// Changes whether a bell is heard. Takes no lock that its client can
+    /// hold, as removing it from the epoll would.
+    pub(super) fn hear(
+        &self,
+        bell: &OwnedFd,
+        id: ClientId,
+        hearing: Hearing,
+    ) -> rustix::io::Result<()> {
+        let events = match hearing {
+            Hearing::Heard => epoll::EventFlags::IN | epoll::EventFlags::ET,
+            Hearing::Muted => epoll::EventFlags::ET,
+        };
+        epoll::modify(&self.epoll, bell.as_fd(), Token::Bell(id).pack(), events)
+    }
+
+    /// epoll forgets a descriptor when its last copy closes, and the peer
+    /// holds a copy.
+    pub(super) fn forget_bell(&self, bell: &OwnedFd) {
+        let _ = epoll::delete(&self.epoll, bell);
+    }
+
+    pub(super) fn hear_bell(&mut self, id: ClientId) {
+        let Some(client) = self.clients.get_mut(&id) else {
+            return self.seal(id);
+        };
+        self.news.add(id);
+        let now = monotonic();
+        if client.rings.take(&RINGS, now) {
+            return;
+        }
+        let process = client.shared.process;
+        if let Some(client) = self.clients.get(&id)
+            && self.hear(&client.bell, id, Hearing::Muted).is_ok()
+        {
+            self.muted.add(id, now);
+            Vitals::count(&self.parts.vitals.bells_muted);
+            if self.may_complain(now) {
+                warn!("process {process} rings more than 2,000 times a second: it is heard late");
+            }
+        }
+    }
+
+    /// Listens again to bells that have been quiet by force.
+    pub(super) fn unmute(&mut self) {
+        let now = monotonic();
+        while let Some(id) = self.muted.pop(now) {
+            if let Some(client) = self.clients.get(&id)
+                && let Err(e) = self.hear(&client.bell, id, Hearing::Heard)
+            {
+                warn!("process {} is not heard: {e}", client.shared.process);
+            }
+        }
     }
 }
 

@@ -1,20 +1,18 @@
 //! A joined process: its pages, its doorbell, and what is known of it.
 
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
 
-use rustix::event::EventfdFlags;
-use rustix::io;
-use xsched_common::Abi;
-use xsched_common::gate::{GateMode, GateWord};
-use xsched_common::page::{Activity, ControlPage, DeviceStatus, Edges, MAX_DEVICES, StatusPage};
+use xsched_common::page::{Activity, ControlPage, DeviceStatus, MAX_DEVICES, StatusPage};
 use xsched_common::units::{Class, DeviceIndex, Nanos, PciAddress, Weight};
 
 use super::Passthrough;
+use super::newcomers::{Handout, Joiner, Newcomer};
 use super::pages::SharedPage;
 use super::rate::Meter;
 use crate::policy::{
-    BurstLatency, ClientId, ClientState, Hold, HoldKind, LatencyWindow, Presence, Reason, Terms,
+    BurstLatency, ClientId, ClientState, Hold, HoldKind, LatencyWindow, Owner, Presence, Reason,
+    Terms,
 };
 use crate::process::ProcessId;
 
@@ -25,12 +23,16 @@ pub struct ClientShared {
     pub id: ClientId,
     /// Who it is, from SO_PEERCRED.
     pub process: ProcessId,
+    /// Its user when it connected.
+    pub uid: u32,
     /// Agent-written.
     pub control: SharedPage<ControlPage>,
     /// Client-written: distrust it.
     pub status: SharedPage<StatusPage>,
     terms: SharedTerms,
     reasons: [AtomicU64; MAX_DEVICES],
+    /// Whether a thread apart is about to wake its waiters.
+    pub(super) waking: AtomicBool,
 }
 
 impl ClientShared {
@@ -191,28 +193,16 @@ impl std::fmt::Display for DeviceKey {
     }
 }
 
-/// Who joins.
-pub(super) struct Joiner {
-    pub process: ProcessId,
-    /// Its user when it connected.
-    pub uid: u32,
-    /// What its shim understands.
-    pub abi: Abi,
-    /// What its gates allow until the first decision about it.
-    pub gate: GateMode,
-}
-
 /// The control thread's own part.
 pub(super) struct Client {
     pub shared: std::sync::Arc<ClientShared>,
     pub bell: OwnedFd,
-    pub connection: OwnedFd,
-    /// Readable once the process has exited.
-    pub pidfd: OwnedFd,
-    /// Its user when it connected.
-    pub uid: u32,
-    /// What its shim understands.
-    pub abi: Abi,
+    /// Its connection, and its pidfd: watched for as long as they are open.
+    _watched: [OwnedFd; 2],
+    /// Who joined.
+    pub joiner: Joiner,
+    /// Whose share its time counts against.
+    pub owner: Owner,
     /// What it is told in place of what every client is.
     pub passthrough: Option<std::sync::Arc<Passthrough>>,
     /// How often it has rung lately.
@@ -238,47 +228,37 @@ const UNSEEN: Tracked = Tracked {
 };
 
 impl Client {
-    pub fn new(
-        epoch: u64,
-        id: ClientId,
-        joiner: Joiner,
-        connection: OwnedFd,
-        pidfd: OwnedFd,
-    ) -> io::Result<Client> {
-        let Joiner {
-            process,
-            uid,
-            abi,
-            gate,
-        } = joiner;
-        let control = SharedPage::control(ControlPage::new(epoch, id.0))?;
-        for device in &control.devices {
-            device.word.store(GateWord::new(gate, 0).0, Relaxed);
-            // The first launch tells which devices the client uses.
-            device.wanted_edges.store(Edges::ACTIVE.0, Relaxed);
-        }
-        let shared = ClientShared {
-            id,
-            process,
-            control,
-            status: SharedPage::status(StatusPage::new())?,
-            terms: SharedTerms::default(),
-            reasons: [const { AtomicU64::new(0) }; MAX_DEVICES],
-        };
-        shared.set_terms(Terms::default());
-        Ok(Client {
-            shared: std::sync::Arc::new(shared),
-            bell: rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+    /// Of a newcomer whose page is sealed.
+    pub fn new(id: ClientId, newcomer: Newcomer, status: SharedPage<StatusPage>) -> Client {
+        let Newcomer {
+            joiner,
+            handout: Handout { control, bell, .. },
             connection,
             pidfd,
-            uid,
-            abi,
+        } = newcomer;
+        let shared = ClientShared {
+            id,
+            process: joiner.process,
+            uid: joiner.uid,
+            control,
+            status,
+            terms: SharedTerms::default(),
+            reasons: [const { AtomicU64::new(0) }; MAX_DEVICES],
+            waking: AtomicBool::new(false),
+        };
+        shared.set_terms(Terms::default());
+        Client {
+            shared: std::sync::Arc::new(shared),
+            bell,
+            _watched: [connection, pidfd],
+            owner: Owner::of(joiner.uid, None),
+            joiner,
             passthrough: None,
             rings: Meter::default(),
             tracked: [UNSEEN; MAX_DEVICES],
             window: None,
             latency: None,
-        })
+        }
     }
 
     /// Looks at the client's page.
@@ -344,6 +324,7 @@ impl Client {
         let counters = [&status.admitted, &status.busy_ns].map(|raw| raw.load(Relaxed));
         ClientState {
             id: self.shared.id,
+            owner: self.owner,
             terms: self.shared.terms(),
             hold: self.shared.terms.load_hold(),
             presence: tracked.presence,

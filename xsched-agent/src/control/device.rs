@@ -6,14 +6,16 @@ use std::sync::atomic::{
     Ordering::{Relaxed, Release, SeqCst},
     fence,
 };
+use std::time::Duration;
 
 use rustix::thread::futex;
 use xsched_common::gate::{GateMode, GateWord};
-use xsched_common::page::{DeviceControl, DeviceStatus};
+use xsched_common::page::{ControlPage, DeviceControl, DeviceStatus};
 use xsched_common::units::{DeviceIndex, Nanos};
 
 use super::RosterEvent;
 use super::clients::{Client, ClientShared, DeviceKey};
+use crate::clock::monotonic;
 use crate::policy::{
     self, ClientId, ClientState, Decision, DeviceMemory, DeviceSettings, Presence, Sharing,
     SloVerdict,
@@ -40,7 +42,22 @@ pub(super) struct Device {
     verdicts: BTreeMap<ClientId, SloVerdict>,
 }
 
+/// What writing has brought about.
+#[derive(Default)]
+pub(super) struct Written {
+    /// Who is asked for other edges than before.
+    pub asked: Vec<ClientId>,
+    /// Who has more waiters than were woken.
+    pub crowded: Vec<ClientId>,
+}
+
 impl Device {
+    /// Does not rely on what the pages said after the last round: somebody
+    /// else has opened gates.
+    pub fn mistrust(&mut self) {
+        self.written.clear();
+    }
+
     /// Forgets who counts; what was written stays known.
     pub fn clear(&mut self) {
         self.states.clear();
@@ -88,14 +105,13 @@ impl Device {
         }
     }
 
-    /// Decides about all that count, and writes what is new. Appends to
-    /// `asked` who is asked for other edges than before.
+    /// Decides about all that count, and writes what is new.
     pub fn decide(
         &mut self,
         settings: &DeviceSettings,
         clients: &BTreeMap<ClientId, Client>,
         now: Nanos,
-        asked: &mut Vec<ClientId>,
+        news: &mut Written,
     ) {
         self.decisions.clear();
         self.due = policy::decide(
@@ -118,7 +134,7 @@ impl Device {
             {
                 let wrote = write(&client.shared, index, decision, settings.fence_batch);
                 if wrote.edges {
-                    asked.push(decision.id);
+                    news.asked.push(decision.id);
                 }
                 if wrote.more {
                     self.let_through.push((decision.id, index));
@@ -133,7 +149,11 @@ impl Device {
             if let Some((_, client)) = found.find(|(id, _)| **id == opened) {
                 let at = index.0 as usize;
                 let shared = &client.shared;
-                wake(&shared.control.devices[at], &shared.status.devices[at]);
+                if wake(&shared.control.devices[at], &shared.status.devices[at])
+                    && !shared.waking.swap(true, SeqCst)
+                {
+                    news.crowded.push(opened);
+                }
             }
         }
         self.written.clear();
@@ -210,27 +230,59 @@ fn set_word(control: &DeviceControl, mode: GateMode) -> bool {
     word.mode().allows_less_than(mode)
 }
 
-/// Wakes whoever waits on a word that was written before a fence.
+/// Waiters of one word that are woken where everybody's decisions are made.
+/// Each costs a microsecond or more, and a process may have as many threads
+/// as it likes; our own shim has one of them wait on the word and wakes the
+/// others itself.
+const WOKEN_AT_ONCE: u32 = 4;
+
+/// Waiters of one word that are woken at all. More look by themselves within
+/// 20 ms.
+const WOKEN_IN_ALL: u32 = 1024;
+
+/// Wakes whoever waits on a word that was written before a fence; whether
+/// there may be more.
 ///
 /// A waiter counts itself in its page before it sleeps on the word, and the
 /// count is read here after the word was written: one of the two sees the
 /// other. A count that lies costs its own process up to 20 ms, after which
 /// every waiter looks by itself.
-fn wake(control: &DeviceControl, status: &DeviceStatus) {
-    if status.waiting.load(SeqCst) != 0 {
-        // Shared, not private: the waiters are in another process. No process
-        // waits on more than the word's own page, so this cannot block.
-        let _ = futex::wake(&control.word, futex::Flags::empty(), i32::MAX as u32);
+fn wake(control: &DeviceControl, status: &DeviceStatus) -> bool {
+    status.waiting.load(SeqCst) != 0 && wake_some(control, WOKEN_AT_ONCE) == WOKEN_AT_ONCE
+}
+
+/// How many were woken.
+fn wake_some(control: &DeviceControl, most: u32) -> u32 {
+    // Shared, not private: the waiters are in another process. No process
+    // waits on more than the word's own page, so this cannot block.
+    let woken = futex::wake(&control.word, futex::Flags::empty(), most);
+    woken.map_or(0, |woken| u32::try_from(woken).unwrap_or(most))
+}
+
+/// Wakes those that [`wake`] has left, in a thread that only its own user
+/// waits for, and in a tenth of its time.
+pub(super) fn wake_rest(shared: &ClientShared) {
+    shared.waking.store(false, SeqCst);
+    for control in &shared.control.devices {
+        let mut left = WOKEN_IN_ALL;
+        while left > 0 {
+            let batch = left.min(64);
+            let began = monotonic();
+            let woken = wake_some(control, batch);
+            if woken < batch {
+                break;
+            }
+            left -= woken;
+            std::thread::sleep(Duration::from_nanos(monotonic().since(began).times(9).0));
+        }
     }
 }
 
 /// Opens every gate of a client.
-pub(super) fn open_all(shared: &ClientShared) {
-    let controls = &shared.control.devices;
-    for (control, status) in controls.iter().zip(&shared.status.devices) {
-        if set_word(control, GateMode::Open) {
-            fence(SeqCst);
-            wake(control, status);
+pub(super) fn open_all(control: &ControlPage) {
+    for device in &control.devices {
+        if set_word(device, GateMode::Open) {
+            wake_some(device, WOKEN_AT_ONCE);
         }
     }
 }
@@ -238,7 +290,6 @@ pub(super) fn open_all(shared: &ClientShared) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use xsched_common::page::ControlPage;
 
     #[test]
     fn only_changes_are_written() {
@@ -256,5 +307,52 @@ mod tests {
         assert!(!set(GateMode::Capped(1)));
         assert!(set(GateMode::Capped(2)));
         assert_eq!(word().mode(), GateMode::Capped(2));
+    }
+
+    /// As many threads as a process likes wait on one word.
+    #[test]
+    fn a_crowd_is_woken_by_somebody_else() {
+        use crate::control::newcomers::Newcomer;
+        use crate::process::ProcessId;
+        use std::sync::Arc;
+        use std::sync::atomic::AtomicU32;
+        const CROWD: u32 = 100;
+        let process = ProcessId {
+            pid: 1,
+            start_time: 1,
+        };
+        let (client, page) = Newcomer::settled(ClientId(1), process).expect("memfds");
+        let shared = &client.shared;
+        let control = &shared.control.devices[0];
+        set_word(control, GateMode::Closed);
+        let (asleep, awake) = (Arc::<AtomicU32>::default(), Arc::<AtomicU32>::default());
+        let sleepers = (0..CROWD).map(|_| {
+            let (shared, asleep, awake) = (shared.clone(), asleep.clone(), awake.clone());
+            std::thread::spawn(move || {
+                let word = &shared.control.devices[0].word;
+                let closed = word.load(SeqCst);
+                asleep.fetch_add(1, SeqCst);
+                let _ = futex::wait(word, futex::Flags::empty(), closed, None);
+                awake.fetch_add(1, SeqCst);
+            })
+        });
+        let sleepers: Vec<_> = sleepers.collect();
+        while asleep.load(SeqCst) < CROWD {
+            std::thread::yield_now();
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        // The word stays as it is, so that nobody finds it changed.
+        assert!(!wake(control, &shared.status.devices[0]), "nobody says so");
+        page.devices[0].waiting.store(CROWD, SeqCst);
+        assert!(wake(control, &shared.status.devices[0]), "there are more");
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(awake.load(SeqCst), WOKEN_AT_ONCE);
+        shared.waking.store(true, SeqCst);
+        wake_rest(shared);
+        for sleeper in sleepers {
+            sleeper.join().expect("woken");
+        }
+        assert!(!shared.waking.load(SeqCst), "it may be asked for again");
+        assert!(!wake(control, &shared.status.devices[0]), "nobody is left");
     }
 }

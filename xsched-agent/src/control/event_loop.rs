@@ -3,44 +3,40 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{
     AtomicBool,
-    Ordering::{Acquire, Relaxed},
+    Ordering::{AcqRel, Acquire, Relaxed},
 };
 use std::sync::mpsc::Receiver;
 
 use rustix::event::{Timespec, epoll};
-use tracing::{debug, info, warn};
-use xsched_common::Abi;
-use xsched_common::gate::GateMode;
-use xsched_common::join::Verdict;
+use tracing::{info, warn};
 use xsched_common::units::Nanos;
 
-use super::admission::{Admission, Guest, Guests};
-use super::bells::{Muted, RINGS};
-use super::clients::{Client, Joiner};
+use super::admission::{Admission, Guests};
+use super::aside::Aside;
+use super::bells::Muted;
+use super::clients::Client;
 use super::device;
 use super::gates::{News, Round};
-use super::identity::Visitor;
-use super::join::{self, Knock};
+use super::journal::Journal;
+use super::lockout::{DoorFile, Lockout};
+use super::newcomers::Newcomers;
 use super::rate::{Meter, Rate};
 use super::scheduling::{self, Scheduling};
 use super::token::Token;
 use super::vitals::Vitals;
 use super::waiting;
-use super::{Command, Passthrough, RosterEvent, Settlement};
+use super::{Command, ControlHandle, Passthrough, RosterEvent, Settlement};
 use crate::clock::monotonic;
-use crate::policy::{self, ClientId, Settings, Terms};
+use crate::policy::{ClientId, Owner, Settings};
 use crate::process::ProcessId;
 
 /// Time between two heartbeats: five fit into a client's lease, so one lost
 /// to scheduling is no harm.
 const HEARTBEAT: Nanos = Nanos::from_millis(50);
-
-/// Connections accepted before the clients are looked at again.
-const ACCEPTS_AT_ONCE: usize = 16;
 
 /// Refusals that are logged: a flood of them must not become one of lines.
 const COMPLAINTS: Rate = Rate {
@@ -53,7 +49,10 @@ const PRUNE: Nanos = Nanos::from_secs(10);
 
 pub(super) struct Parts {
     pub listener: OwnedFd,
-    pub bell: Arc<OwnedFd>,
+    /// The listener's file, if it has one.
+    pub door: Option<DoorFile>,
+    /// Of this thread, for those that work for it.
+    pub handle: ControlHandle,
     pub orders: Receiver<Command>,
     pub roster: Box<dyn Fn(RosterEvent) + Send>,
     pub settings: Settings,
@@ -64,39 +63,54 @@ pub(super) struct Parts {
 }
 
 pub(super) struct EventLoop {
-    parts: Parts,
-    epoll: OwnedFd,
-    epoch: u64,
+    pub(super) parts: Parts,
+    pub(super) epoll: OwnedFd,
+    pub(super) epoch: u64,
+    /// The agent's user.
+    pub(super) own_uid: u32,
     next_id: u64,
-    clients: BTreeMap<ClientId, Client>,
+    pub(super) clients: BTreeMap<ClientId, Client>,
+    pub(super) newcomers: Newcomers,
     /// What has happened since the last round.
-    news: News,
-    guests: Guests,
-    admission: Admission,
-    muted: Muted,
+    pub(super) news: News,
+    pub(super) guests: Guests,
+    pub(super) admission: Admission,
+    pub(super) lockout: Lockout,
+    /// When it was last looked whose lockout is over.
+    pub(super) unlocked: Nanos,
+    pub(super) aside: Aside,
+    pub(super) muted: Muted,
+    pub(super) journal: Journal,
     complaints: Meter,
     next_beat: Nanos,
     next_prune: Nanos,
     /// Whether the listener is watched: not while descriptors are short.
     listening: bool,
     /// Whether the last connection could not be accepted; said once.
-    short_of_descriptors: bool,
+    pub(super) short_of_descriptors: bool,
 }
 
 impl EventLoop {
     pub fn new(parts: Parts) -> io::Result<EventLoop> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let now = monotonic();
+        let own_uid = rustix::process::geteuid().as_raw();
         let event_loop = EventLoop {
             epoll,
             // Any two starts differ in it; zero is never used.
             epoch: now.0.max(1),
             next_id: 1,
+            own_uid,
             clients: BTreeMap::new(),
+            newcomers: Newcomers::default(),
             news: News::OfAll,
             guests: Guests::default(),
-            admission: Admission::new(rustix::process::geteuid().as_raw()),
+            admission: Admission::new(own_uid),
+            lockout: Lockout::default(),
+            unlocked: now,
+            aside: Aside::default(),
             muted: Muted::default(),
+            journal: Journal::new(Journal::LINES),
             complaints: Meter::default(),
             next_beat: now,
             next_prune: now + PRUNE,
@@ -104,8 +118,8 @@ impl EventLoop {
             short_of_descriptors: false,
             parts,
         };
-        event_loop.watch(&event_loop.parts.listener, Token::Listener)?;
-        event_loop.watch(&*event_loop.parts.bell, Token::Orders)?;
+        event_loop.listen()?;
+        event_loop.watch(&*event_loop.parts.handle.bell, Token::Orders)?;
         Ok(event_loop)
     }
 
@@ -119,6 +133,11 @@ impl EventLoop {
         loop {
             self.beat();
             self.unmute();
+            if self.parts.vitals.opened.swap(false, AcqRel) {
+                // By the watchdog, while this thread stood still.
+                round.mistrust();
+                self.news = News::OfAll;
+            }
             let deadline = round.run(
                 std::mem::replace(&mut self.news, News::NONE),
                 &self.parts.settings,
@@ -126,6 +145,13 @@ impl EventLoop {
                 &*self.parts.roster,
                 monotonic,
             );
+            for id in round.crowded() {
+                if let Some(client) = self.clients.get(&id) {
+                    let shared = Arc::clone(&client.shared);
+                    let wake = move || device::wake_rest(&shared);
+                    self.aside.give(client.joiner.uid, wake);
+                }
+            }
             if self.parts.stop.load(Acquire) {
                 break;
             }
@@ -152,32 +178,57 @@ impl EventLoop {
                 self.news = News::OfAll;
             }
             for event in &events {
-                self.handle(Token::unpack(event.data));
+                self.handle(Token::unpack(event.data), event.flags);
             }
         }
         for client in self.clients.values() {
-            device::open_all(&client.shared);
+            device::open_all(&client.shared.control);
+        }
+        for newcomer in self.newcomers.values() {
+            device::open_all(&newcomer.handout.control);
+        }
+        if let Some(door) = &self.parts.door {
+            // One that cannot be changed keeps nobody away.
+            let _ = door.keep_away(&[]);
         }
     }
 
-    fn watch(&self, fd: impl AsFd, token: Token) -> rustix::io::Result<()> {
-        epoll::add(&self.epoll, fd, token.pack(), epoll::EventFlags::IN)
+    /// Tells once of whatever happens, whether it is seen to or not.
+    pub(super) fn watch(&self, fd: impl AsFd, token: Token) -> rustix::io::Result<()> {
+        use epoll::EventFlags as Flags;
+        let events = Flags::IN | Flags::RDHUP | Flags::ET;
+        epoll::add(&self.epoll, fd, token.pack(), events)
     }
 
-    fn handle(&mut self, token: Token) {
-        match token {
-            Token::Bell(id) => self.news.add(id),
-            // Not one that only says hello: the heartbeat finds it.
-            Token::Listener | Token::Guest(_) => {}
-            Token::Orders | Token::Connection(_) | Token::Death(_) => self.news = News::OfAll,
-        }
+    /// Tells of connections for as long as there are any.
+    fn listen(&self) -> rustix::io::Result<()> {
+        let (listener, token) = (&self.parts.listener, Token::Listener.pack());
+        epoll::add(&self.epoll, listener, token, epoll::EventFlags::IN)
+    }
+
+    /// Until the next heartbeat.
+    pub(super) fn unlisten(&mut self) {
+        self.listening = epoll::delete(&self.epoll, &self.parts.listener).is_err();
+    }
+
+    fn handle(&mut self, token: Token, flags: epoll::EventFlags) {
         match token {
             Token::Listener => self.admit_guests(),
-            Token::Orders => self.obey(),
-            Token::Guest(id) => self.hear_guest(id),
+            Token::Orders => {
+                self.news = News::OfAll;
+                self.obey();
+            }
             Token::Bell(id) => self.hear_bell(id),
-            Token::Connection(id) => self.hear_client(id),
-            Token::Death(id) => self.part(id, "has exited"),
+            // One that only says hello is found by the heartbeat.
+            Token::Connection(id) if self.guests.get(id).is_some() => self.hear_guest(id),
+            Token::Connection(id) => {
+                self.news = News::OfAll;
+                self.hear_client(id, flags);
+            }
+            Token::Death(id) => {
+                self.news = News::OfAll;
+                self.part(id, "has exited");
+            }
         }
     }
 
@@ -192,262 +243,75 @@ impl EventLoop {
         for client in self.clients.values() {
             client.shared.control.heartbeat.fetch_add(1, Relaxed);
         }
-        Vitals::count(&self.parts.vitals.beats);
-        self.guests.prune(now);
+        for newcomer in self.newcomers.values() {
+            newcomer.handout.control.heartbeat.fetch_add(1, Relaxed);
+        }
+        self.parts.vitals.beats.beat();
+        for guest in self.guests.prune(now) {
+            self.aside.hang_up(guest.visitor.peer.uid, guest.connection);
+        }
+        self.hurry_newcomers(now);
+        self.let_in_again(now);
+        self.aside.retry();
         if now >= self.next_prune {
             self.next_prune = now + PRUNE;
             self.admission.prune(now);
+            for (uid, lines) in self.journal.untold(now) {
+                info!("{lines} more times processes of user {uid} have joined or left");
+            }
         }
         if !self.listening {
-            self.listening = self.watch(&self.parts.listener, Token::Listener).is_ok();
+            self.listening = self.listen().is_ok();
         }
     }
 
-    /// Listens again to bells that have been quiet by force.
-    fn unmute(&mut self) {
-        let now = monotonic();
-        while let Some(id) = self.muted.pop(now) {
-            if let Some(client) = self.clients.get(&id)
-                && let Err(e) = self.watch(&client.bell, Token::Bell(id))
-            {
-                warn!("process {} is not heard: {e}", client.shared.process);
-            }
-        }
+    pub(super) fn fresh_id(&mut self) -> ClientId {
+        self.next_id += 1;
+        ClientId(self.next_id)
     }
 
-    fn hear_bell(&mut self, id: ClientId) {
-        let Some(client) = self.clients.get_mut(&id) else {
-            return;
-        };
-        drain(&client.bell);
-        let now = monotonic();
-        if client.rings.take(&RINGS, now) {
-            return;
-        }
-        let process = client.shared.process;
-        if epoll::delete(&self.epoll, &client.bell).is_ok() {
-            self.muted.add(id, now);
-            Vitals::count(&self.parts.vitals.bells_muted);
-            if self.may_complain(now) {
-                warn!("process {process} rings more than 2,000 times a second: it is heard late");
-            }
-        }
-    }
-
-    fn may_complain(&mut self, now: Nanos) -> bool {
+    pub(super) fn may_complain(&mut self, now: Nanos) -> bool {
         self.complaints.take(&COMPLAINTS, now)
     }
 
-    fn admit_guests(&mut self) {
-        for _ in 0..ACCEPTS_AT_ONCE {
-            let connection = match join::accept(self.parts.listener.as_fd()) {
-                Ok(Some(connection)) => connection,
-                Ok(None) => return,
-                Err(e) => {
-                    // The connection stays pending and its event would come
-                    // again at once: look again at the next heartbeat.
-                    if !self.short_of_descriptors {
-                        warn!("clients cannot connect: {e}; trying again");
-                    }
-                    self.short_of_descriptors = true;
-                    self.listening = epoll::delete(&self.epoll, &self.parts.listener).is_err();
-                    return;
-                }
-            };
-            self.short_of_descriptors = false;
-            self.admit_guest(connection);
+    /// A client has nothing to say after its hello: this is its end, or noise,
+    /// which is not even read.
+    fn hear_client(&mut self, id: ClientId, flags: epoll::EventFlags) {
+        use epoll::EventFlags as Flags;
+        match flags.intersects(Flags::HUP | Flags::RDHUP | Flags::ERR) {
+            true => self.part(id, "has left"),
+            false => self.part(id, "sent noise after joining"),
         }
     }
 
-    /// Lets a connection in, whose process must say hello now.
-    fn admit_guest(&mut self, connection: OwnedFd) {
-        let now = monotonic();
-        let visitor = match Visitor::of(connection.as_fd()) {
-            Ok(visitor) => visitor,
-            Err(e) => return self.refuse(connection.as_fd(), &e),
-        };
-        if let Err(e) = self.admission.hear(visitor.peer.uid, now) {
-            return self.refuse(connection.as_fd(), &e);
-        }
-        let id = self.fresh_id();
-        if let Err(e) = self.watch(&connection, Token::Guest(id)) {
-            return self.refuse(connection.as_fd(), &e);
-        }
-        let guest = Guest {
-            connection,
-            visitor,
-            since: now,
-        };
-        if let Some(evicted) = self.guests.admit(id, guest) {
-            join::refuse(evicted.connection.as_fd(), Verdict::Busy);
-        }
-    }
-
-    /// Whoever is refused runs as native and may try again.
-    fn refuse(&mut self, connection: BorrowedFd<'_>, why: &dyn std::fmt::Display) {
-        join::refuse(connection, Verdict::Busy);
-        Vitals::count(&self.parts.vitals.joins_refused);
-        if self.may_complain(monotonic()) {
-            warn!("a process could not join: {why}");
-        }
-    }
-
-    fn fresh_id(&mut self) -> u64 {
-        self.next_id += 1;
-        self.next_id
-    }
-
-    fn hear_guest(&mut self, id: u64) {
-        let Some(guest) = self.guests.get(id) else {
-            return;
-        };
-        match join::read_hello(guest.connection.as_fd()) {
-            Knock::Silent => {}
-            Knock::Closed => {
-                self.guests.remove(id);
-            }
-            Knock::Malformed(e) => {
-                debug!("refused a connection: {e}");
-                self.guests.remove(id);
-            }
-            Knock::Hello(hello) => {
-                let Some(guest) = self.guests.remove(id) else {
-                    return;
-                };
-                match join::verdict(&hello) {
-                    Verdict::Accepted => {}
-                    refusal => {
-                        if self.may_complain(monotonic()) {
-                            info!(
-                                "refused a shim with ABI {} (this agent speaks {}): install the same version of both",
-                                hello.abi,
-                                xsched_common::ABI
-                            );
-                        }
-                        join::refuse(guest.connection.as_fd(), refusal);
-                        return;
-                    }
-                }
-                self.welcome(guest, hello.abi);
-            }
-        }
-    }
-
-    fn welcome(&mut self, guest: Guest, abi: Abi) {
-        let uid = guest.visitor.peer.uid;
-        let clients = self
-            .clients
-            .values()
-            .map(|client| (client.uid, client.shared.process));
-        let process = match guest.visitor.identify() {
-            Ok(process) => process,
-            Err(e) => return self.refuse(guest.connection.as_fd(), &e),
-        };
-        if let Err(e) = self.admission.place(uid, process, clients) {
-            return self.refuse(guest.connection.as_fd(), &e);
-        }
-        // The joining fails halfway when descriptors or memory are short; the
-        // copy is for the refusal.
-        let connection = guest.connection.try_clone();
-        if let Err(e) = self.join(process, guest, abi)
-            && let Ok(connection) = connection
-        {
-            self.refuse(connection.as_fd(), &e);
-        }
-    }
-
-    fn join(&mut self, process: ProcessId, guest: Guest, abi: Abi) -> io::Result<()> {
-        let Guest {
-            connection,
-            visitor,
-            since: _,
-        } = guest;
-        let peer = visitor.peer;
-        epoll::delete(&self.epoll, &connection)?;
-        let id = ClientId(self.fresh_id());
-        let client = Client::new(
-            self.epoch,
-            id,
-            Joiner {
-                process,
-                uid: peer.uid,
-                abi,
-                gate: self.first_gate(),
-            },
-            connection,
-            visitor.into_pidfd(),
-        )?;
-        self.parts.passthrough.write_to(&client.shared.control, abi);
-        if let Err(e) = self
-            .watch_client(id, &client)
-            .and_then(|()| join::welcome(&client, self.epoch))
-        {
-            self.unwatch(&client);
-            return Err(e);
-        }
-        info!("process {process} (uid {}) has joined", peer.uid);
-        (self.parts.roster)(RosterEvent::Joined(client.shared.clone()));
-        self.clients.insert(id, client);
-        self.count_clients();
-        Ok(())
-    }
-
-    /// What a newcomer's gates allow until the first round that knows of its
-    /// device. A program hands over its whole queue (256 kernels of 5 ms are
-    /// 1.3 s) sooner than it can be decided about, so beside anybody of a class
-    /// above the usual it starts at the cap of an unknown kernel time.
-    fn first_gate(&self) -> GateMode {
-        let usual = Terms::default().class;
-        let above = |client: &Client| client.shared.terms().class > usual;
-        match self.clients.values().any(above) {
-            true => GateMode::Capped(policy::cap_for(Nanos::ZERO, None)),
-            false => GateMode::Open,
-        }
-    }
-
-    fn watch_client(&self, id: ClientId, client: &Client) -> io::Result<()> {
-        self.watch(&client.bell, Token::Bell(id))?;
-        self.watch(&client.connection, Token::Connection(id))?;
-        self.watch(&client.pidfd, Token::Death(id))?;
-        Ok(())
-    }
-
-    /// epoll forgets a descriptor when its last copy closes. The peer holds a
-    /// copy of the bell: left in, a bell that nobody drains any more would
-    /// wake this thread without end.
-    fn unwatch(&self, client: &Client) {
-        let _ = epoll::delete(&self.epoll, &client.bell);
-    }
-
-    /// A client has nothing to say after its hello: this is its end, or noise.
-    fn hear_client(&mut self, id: ClientId) {
-        let Some(client) = self.clients.get(&id) else {
-            return;
-        };
-        match join::read_hello(client.connection.as_fd()) {
-            Knock::Closed => self.part(id, "has left"),
-            Knock::Silent => {}
-            Knock::Hello(_) | Knock::Malformed(_) => self.part(id, "sent noise after joining"),
-        }
-    }
-
-    fn part(&mut self, id: ClientId, why: &str) {
-        // A process that is still there runs free when its lease ends.
-        if let Some(client) = self.clients.remove(&id) {
-            self.unwatch(&client);
+    /// A process that is still there runs free when its lease ends.
+    pub(super) fn part(&mut self, id: ClientId, why: &str) {
+        let joiner = if let Some(client) = self.clients.remove(&id) {
+            self.forget_bell(&client.bell);
             self.count_clients();
-            info!("process {} {why}", client.shared.process);
             (self.parts.roster)(RosterEvent::Left(id));
+            let joiner = client.joiner;
+            self.aside.drop(joiner.uid, client);
+            joiner
+        } else if let Some(newcomer) = self.newcomers.remove(id) {
+            self.forget_bell(&newcomer.handout.bell);
+            let joiner = newcomer.joiner;
+            self.aside.drop(joiner.uid, newcomer);
+            joiner
+        } else {
+            return;
+        };
+        if self.journal.may_tell(joiner.uid, monotonic()) {
+            info!("process {} {why}", joiner.process);
         }
     }
 
-    fn count_clients(&self) {
+    pub(super) fn count_clients(&self) {
         let clients = self.clients.len() as u64;
         self.parts.vitals.clients.store(clients, Relaxed);
     }
 
     fn obey(&mut self) {
-        drain(&self.parts.bell);
         while let Ok(order) = self.parts.orders.try_recv() {
             match order {
                 Command::Settle { settlements, then } => {
@@ -458,10 +322,11 @@ impl EventLoop {
                 Command::Passthrough(passthrough) => {
                     let common = |client: &&Client| client.passthrough.is_none();
                     for client in self.clients.values().filter(common) {
-                        passthrough.write_to(&client.shared.control, client.abi);
+                        passthrough.write_to(&client.shared.control, client.joiner.abi);
                     }
                     self.parts.passthrough = passthrough;
                 }
+                Command::Sealed(id, page) => self.settle_in(id, page),
             }
         }
     }
@@ -477,18 +342,14 @@ impl EventLoop {
             };
             client.shared.set_terms(settlement.terms);
             client.shared.set_hold(settlement.hold);
+            client.owner = Owner::of(client.joiner.uid, settlement.weight_rule);
             if client.passthrough != settlement.passthrough {
                 client.passthrough = settlement.passthrough.clone();
                 let passthrough = client.passthrough.as_deref();
                 passthrough
                     .unwrap_or(&self.parts.passthrough)
-                    .write_to(&client.shared.control, client.abi);
+                    .write_to(&client.shared.control, client.joiner.abi);
             }
         }
     }
-}
-
-fn drain(bell: &OwnedFd) {
-    let mut count = [0; 8];
-    let _ = rustix::io::read(bell, &mut count);
 }

@@ -1,17 +1,17 @@
 //! Hostile bytes for the control thread's readers.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use xsched_common::gate::{GateMode, GateWord};
 use xsched_common::join::{Hello, Verdict};
 use xsched_common::page::StatusPage;
 use xsched_common::units::{Class, Nanos};
 
-use super::clients::{Client, ClientShared, Joiner};
+use super::clients::{Client, ClientShared};
 use super::gates::{News, Round};
 use super::join;
+use super::newcomers::Newcomer;
 use crate::policy::{ClientId, Settings, Terms};
 use crate::process::ProcessId;
 
@@ -31,6 +31,8 @@ pub fn hello(bytes: &[u8]) {
 /// Clients whose pages hold whatever is written there, one of each class.
 pub struct Scribblers {
     clients: BTreeMap<ClientId, Client>,
+    /// As their processes have them.
+    pages: Vec<&'static StatusPage>,
     round: Round,
     settings: Settings,
     now: Nanos,
@@ -40,25 +42,21 @@ pub struct Scribblers {
 
 impl Default for Scribblers {
     fn default() -> Scribblers {
-        let nothing = || OwnedFd::from(std::fs::File::open("/dev/null").expect("/dev/null"));
         let process = ProcessId {
             pid: 1,
             start_time: 0,
         };
-        let clients = Class::ALL.iter().zip(1..).map(|(class, id)| {
+        let (mut clients, mut pages) = (BTreeMap::new(), Vec::new());
+        for (class, id) in Class::ALL.iter().zip(1..) {
             let id = ClientId(id);
-            let joiner = Joiner {
-                process,
-                uid: 0,
-                abi: xsched_common::ABI,
-                gate: GateMode::Open,
-            };
-            let client = Client::new(1, id, joiner, nothing(), nothing()).expect("memfds");
+            let (client, page) = Newcomer::settled(id, process).expect("memfds");
             client.shared.set_terms(Terms::of_class(*class));
-            (id, client)
-        });
+            clients.insert(id, client);
+            pages.push(page);
+        }
         Scribblers {
-            clients: clients.collect(),
+            clients,
+            pages,
             round: Round::default(),
             settings: Settings::default(),
             now: Nanos::from_secs(1),
@@ -76,15 +74,15 @@ impl Scribblers {
             return;
         };
         let at = usize::from(u16::from_le_bytes([*at_low, *at_high]));
-        let (&id, client) = self
-            .clients
-            .iter()
-            .nth(usize::from(*which) % self.clients.len())
-            .expect("four clients");
+        let which = usize::from(*which) % self.clients.len();
+        let id = *self.clients.keys().nth(which).expect("four clients");
         let room = size_of::<StatusPage>() - at % size_of::<StatusPage>();
         let content = &content[..content.len().min(room)];
-        let at = (size_of::<StatusPage>() - room) as u64;
-        rustix::io::pwrite(&client.shared.status, content, at).expect("its own page");
+        let start = std::ptr::from_ref(self.pages[which]).cast::<AtomicU8>();
+        for (byte, at) in content.iter().zip(size_of::<StatusPage>() - room..) {
+            // SAFETY: within the page, which is shared memory of atomics.
+            unsafe { (*start.add(at)).store(*byte, Relaxed) };
+        }
         self.now = self.now + Nanos(1 << (time % 34));
         let now = self.now;
         let nobody = |_| ();

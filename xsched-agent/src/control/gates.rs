@@ -6,7 +6,7 @@ use xsched_common::units::Nanos;
 
 use super::RosterEvent;
 use super::clients::{Client, DeviceKey};
-use super::device::Device;
+use super::device::{Device, Written};
 use crate::policy::{ClientId, Settings};
 
 /// Whose pages a round must look at.
@@ -44,7 +44,7 @@ pub(super) struct Round {
     devices: BTreeMap<DeviceKey, Device>,
     /// Buffers, kept to spare the allocations.
     due: Vec<DeviceKey>,
-    asked: Vec<ClientId>,
+    written: Written,
 }
 
 /// How often a round is repeated because a client changed its activity while
@@ -66,7 +66,7 @@ impl Round {
         for _ in 0..MAX_ROUNDS {
             let now = clock();
             self.due.clear();
-            self.asked.clear();
+            self.written.asked.clear();
             match &news {
                 News::Of(ids) if self.look_at(ids, clients, now) => {}
                 _ => self.look_at_all(clients, now),
@@ -74,20 +74,32 @@ impl Round {
             for key in &self.due {
                 if let Some(device) = self.devices.get_mut(key) {
                     let settings = settings.of(key.pci());
-                    device.decide(settings, clients, now, &mut self.asked);
+                    device.decide(settings, clients, now, &mut self.written);
                     device.tell(*key, settings, roster);
                 }
             }
             // The edges are written; whoever changed before that did not
             // ring, so look once more (see DeviceStatus::activity).
             let changed = |id: &ClientId| clients.get(id).is_some_and(Client::has_changed);
-            let again: BTreeSet<ClientId> = self.asked.iter().copied().filter(changed).collect();
+            let again = self.written.asked.iter().copied();
+            let again: BTreeSet<ClientId> = again.filter(changed).collect();
             if again.is_empty() {
                 break;
             }
             news = News::Of(again);
         }
         self.devices.values().filter_map(Device::due).min()
+    }
+
+    /// Who has more waiters than were woken, since the last call.
+    pub fn crowded(&mut self) -> impl Iterator<Item = ClientId> {
+        self.written.crowded.drain(..)
+    }
+
+    /// Writes everything anew in the next round: somebody else has opened
+    /// gates.
+    pub fn mistrust(&mut self) {
+        self.devices.values_mut().for_each(Device::mistrust);
     }
 
     /// Looks at everybody, and learns who counts where.
@@ -144,19 +156,19 @@ impl Round {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::OwnedFd;
     use std::sync::atomic::Ordering::Relaxed;
     use xsched_common::gate::{GateMode, GateWord};
-    use xsched_common::page::{DeviceStatus, Edges};
+    use xsched_common::page::{DeviceStatus, Edges, StatusPage};
     use xsched_common::units::Class;
 
-    use crate::control::clients::Joiner;
+    use crate::control::newcomers::Newcomer;
     use crate::policy::Terms;
     use crate::process::ProcessId;
 
     /// Clients of these classes, numbered from one, each with one device.
     struct World {
         clients: BTreeMap<ClientId, Client>,
+        pages: BTreeMap<ClientId, &'static StatusPage>,
         round: Round,
         now: Nanos,
     }
@@ -166,33 +178,29 @@ mod tests {
 
     impl World {
         fn new(classes: &[Class]) -> World {
-            let clients = classes.iter().zip(1..).map(|(class, id)| {
-                let nothing = || OwnedFd::from(std::fs::File::open("/dev/null").expect("is there"));
-                let joiner = Joiner {
-                    process: ProcessId {
-                        pid: id,
-                        start_time: 1,
-                    },
-                    uid: 0,
-                    abi: xsched_common::ABI,
-                    gate: GateMode::Open,
+            let (mut clients, mut pages) = (BTreeMap::new(), BTreeMap::new());
+            for (class, id) in classes.iter().zip(1..) {
+                let process = ProcessId {
+                    pid: id,
+                    start_time: 1,
                 };
                 let id = ClientId(u64::from(id));
-                let client = Client::new(1, id, joiner, nothing(), nothing()).expect("memfds");
+                let (client, page) = Newcomer::settled(id, process).expect("memfds");
                 client.shared.set_terms(Terms::of_class(*class));
-                let page = client.shared.status.of_client();
                 page.device_count.store(1, Relaxed);
-                (id, client)
-            });
+                clients.insert(id, client);
+                pages.insert(id, page);
+            }
             World {
-                clients: clients.collect(),
+                clients,
+                pages,
                 round: Round::default(),
                 now: Nanos::from_secs(1),
             }
         }
 
         fn status(&self, id: ClientId) -> &'static DeviceStatus {
-            &self.clients[&id].shared.status.of_client().devices[0]
+            &self.pages[&id].devices[0]
         }
 
         fn mode(&self, id: ClientId) -> GateMode {

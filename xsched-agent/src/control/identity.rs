@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags};
 
-use super::join::{Peer, peer};
+use super::join::Peer;
 use crate::process::ProcessId;
 
 /// A process that has connected.
@@ -39,11 +39,10 @@ pub(super) enum Unidentified {
 }
 
 impl Visitor {
-    /// Gets hold of whoever made `connection`. To be called as soon as it is
+    /// Gets hold of `peer`, who made `connection`. To be called as soon as it is
     /// accepted: before Linux 6.5, which has SO_PEERPIDFD, the number could be
     /// reused between the peer's connect and this call.
-    pub fn of(connection: BorrowedFd<'_>) -> Result<Visitor, Unidentified> {
-        let peer = peer(connection).map_err(|e| Unidentified::Resources(0, e))?;
+    pub fn of(connection: BorrowedFd<'_>, peer: Peer) -> Result<Visitor, Unidentified> {
         let Some(pid) = Pid::from_raw(peer.pid.cast_signed()) else {
             return Err(Unidentified::OutOfSight);
         };
@@ -116,6 +115,7 @@ fn has_exited(pidfd: BorrowedFd<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::join::peer;
     use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
     fn pair() -> (OwnedFd, OwnedFd) {
@@ -131,7 +131,8 @@ mod tests {
     #[test]
     fn a_peer_is_who_it_is() {
         let (ours, _theirs) = pair();
-        let visitor = Visitor::of(ours.as_fd()).expect("this process");
+        let visitor = Visitor::of(ours.as_fd(), peer(ours.as_fd()).expect("credentials"))
+            .expect("this process");
         let me = ProcessId::of(std::process::id()).expect("I exist");
         assert_eq!(visitor.identify().expect("I live"), me);
     }

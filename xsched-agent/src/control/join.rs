@@ -1,8 +1,10 @@
 //! The joining socket: who knocks, and what they are handed.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
 use rustix::event::EventfdFlags;
 use rustix::net::{
@@ -12,7 +14,8 @@ use rustix::net::{
 use xsched_common::join::{HELLO_LEN, Hello, Malformed, REPLY_FDS, Reply, Verdict};
 use xsched_common::{ABI, page};
 
-use super::clients::Client;
+use super::newcomers::Handout;
+use crate::policy::ClientId;
 
 /// A bound, listening, non-blocking joining socket.
 pub(super) fn listen(path: &Path) -> io::Result<OwnedFd> {
@@ -30,8 +33,40 @@ pub(super) fn listen(path: &Path) -> io::Result<OwnedFd> {
     // Any user's programs may join; what they may do is decided by who they
     // are, not by who can connect.
     std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o666))?;
-    rustix::net::listen(&socket, 128)?;
+    rustix::net::listen(&socket, BACKLOG)?;
     Ok(socket)
+}
+
+/// Connections that may wait to be accepted; the kernel has a limit of its own
+/// (net.core.somaxconn, usually the same).
+const BACKLOG: i32 = 4096;
+
+/// Lets nobody send descriptors over connections that are made from now on
+/// (Linux 6.16). Whoever drops the last reference to such a one may wait for
+/// as long as its sender likes. Whether the kernel can do that.
+pub fn refuse_descriptors(socket: BorrowedFd<'_>) -> bool {
+    /// Not in the libc crate yet for this architecture.
+    const SO_PASSRIGHTS: libc::c_int = 83;
+    let off: libc::c_int = 0;
+    // SAFETY: `off` is readable and as long as said.
+    let rc = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_PASSRIGHTS,
+            (&raw const off).cast(),
+            size_of_val(&off) as libc::socklen_t,
+        )
+    };
+    rc == 0
+}
+
+/// Where a listening socket lies in the file system.
+pub(super) fn path_of(listener: &OwnedFd) -> Option<PathBuf> {
+    let address = rustix::net::getsockname(listener).ok()?;
+    let address = SocketAddrUnix::try_from(address).ok()?;
+    let path = address.path()?;
+    Some(PathBuf::from(OsStr::from_bytes(path.to_bytes())))
 }
 
 /// One connection that waits to be accepted, if there is one.
@@ -55,10 +90,13 @@ pub(super) enum Knock {
     Hello(Hello),
 }
 
-/// Reads a connection's first packet.
-pub(super) fn read_hello(connection: BorrowedFd<'_>) -> Knock {
+/// Looks at a connection's first packet, and leaves it there: taking it would
+/// drop the descriptors that may come with it, which may take as long as
+/// their sender likes (a socket with SO_LINGER).
+pub(super) fn peek_hello(connection: BorrowedFd<'_>) -> Knock {
     let mut buffer = [0; HELLO_LEN * 4];
-    match rustix::net::recv(connection, &mut buffer[..], RecvFlags::DONTWAIT) {
+    let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
+    match rustix::net::recv(connection, &mut buffer[..], flags) {
         Ok((0, _)) => Knock::Closed,
         Ok((len, _)) => match Hello::decode(&buffer[..len.min(buffer.len())]) {
             Ok(hello) => Knock::Hello(hello),
@@ -97,25 +135,30 @@ pub(super) fn refuse(connection: BorrowedFd<'_>, verdict: Verdict) {
 }
 
 /// Tells a client that it has joined and hands it its descriptors.
-pub(super) fn welcome(client: &Client, epoch: u64) -> io::Result<()> {
+pub(super) fn welcome(
+    connection: BorrowedFd<'_>,
+    handout: &Handout,
+    id: ClientId,
+    epoch: u64,
+) -> io::Result<()> {
     let reply = Reply {
         abi: ABI,
         verdict: Verdict::Accepted,
         epoch,
-        client_id: client.shared.id.0,
+        client_id: id.0,
     };
-    let fds: [BorrowedFd<'_>; REPLY_FDS] = [
-        client.shared.control.as_fd(),
-        client.shared.status.as_fd(),
-        client.bell.as_fd(),
-    ];
+    let Some(draft) = &handout.draft else {
+        return Err(io::Error::other("its page is sealed already"));
+    };
+    let fds: [BorrowedFd<'_>; REPLY_FDS] =
+        [handout.control.as_fd(), draft.as_fd(), handout.bell.as_fd()];
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(REPLY_FDS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !ancillary.push(SendAncillaryMessage::ScmRights(&fds)) {
         return Err(io::Error::other("no room for the descriptors"));
     }
     rustix::net::sendmsg(
-        &client.connection,
+        connection,
         &[io::IoSlice::new(&reply.encode())],
         &mut ancillary,
         SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
@@ -208,4 +251,52 @@ pub(super) fn eventfd() -> io::Result<OwnedFd> {
         0,
         EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK,
     )?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+    use std::net::{TcpListener, TcpStream};
+    use std::time::{Duration, Instant};
+
+    /// Before Linux 6.16 anything may come with a message.
+    #[test]
+    fn a_hello_with_a_socket_that_lingers_is_looked_at_without_waiting() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
+        let socket = TcpStream::connect(listener.local_addr().expect("bound")).expect("connects");
+        let (_unread, _) = listener.accept().expect("accepts");
+        socket.set_nonblocking(true).expect("an option");
+        while (&socket).write(&[0; 65_536]).is_ok() {}
+        socket.set_nonblocking(false).expect("an option");
+        let linger = Some(Duration::from_secs(2));
+        rustix::net::sockopt::set_socket_linger(&socket, linger).expect("an option");
+        let flags = SocketFlags::CLOEXEC;
+        let (ours, theirs) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+                .expect("sockets");
+        let hello = Hello::new(7);
+        let send = || {
+            let fds = [socket.as_fd()];
+            let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut ancillary = SendAncillaryBuffer::new(&mut space);
+            assert!(ancillary.push(SendAncillaryMessage::ScmRights(&fds)));
+            let bytes = hello.encode();
+            let message = [io::IoSlice::new(&bytes)];
+            rustix::net::sendmsg(&theirs, &message, &mut ancillary, SendFlags::NOSIGNAL)
+        };
+        send().expect("this end takes descriptors");
+        if refuse_descriptors(ours.as_fd()) {
+            assert_eq!(send(), Err(rustix::io::Errno::PERM), "Linux 6.16 and newer");
+        }
+        drop(socket);
+        let start = Instant::now();
+        for _ in 0..3 {
+            assert!(matches!(peek_hello(ours.as_fd()), Knock::Hello(said) if said == hello));
+        }
+        assert!(start.elapsed() < Duration::from_secs(1), "it looks only");
+        let start = Instant::now();
+        drop(ours);
+        assert!(start.elapsed() >= Duration::from_secs(1), "closing waits");
+    }
 }

@@ -6,7 +6,7 @@ use std::ptr::{self, NonNull};
 
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io;
-use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
+use rustix::mm::{MapFlags, ProtFlags};
 use xsched_common::page::{ControlPage, StatusPage};
 
 /// A page that another process maps too.
@@ -28,79 +28,89 @@ unsafe impl<T: Sync> Sync for SharedPage<T> {}
 impl SharedPage<ControlPage> {
     /// A control page: writable here and, through the seal, nowhere else.
     pub fn control(page: ControlPage) -> io::Result<Self> {
-        let shared = SharedPage::create("xsched-control", page)?;
-        // FUTURE_WRITE must come after our own writable mapping.
-        shared.seal(SealFlags::FUTURE_WRITE)?;
-        Ok(shared)
-    }
-}
-
-impl SharedPage<StatusPage> {
-    /// A status page: writable for the client, read-only here.
-    pub fn status(page: StatusPage) -> io::Result<Self> {
-        let shared = SharedPage::create("xsched-status", page)?;
-        shared.seal(SealFlags::empty())?;
-        // SAFETY: the range is exactly our own mapping.
-        unsafe {
-            rustix::mm::mprotect(
-                shared.at.as_ptr().cast(),
-                size_of::<StatusPage>(),
-                MprotectFlags::READ,
-            )?;
-        }
-        Ok(shared)
-    }
-}
-
-#[cfg(test)]
-impl SharedPage<StatusPage> {
-    /// The page as its client has it, writable; never unmapped.
-    pub fn of_client(&self) -> &'static StatusPage {
-        let protection = ProtFlags::READ | ProtFlags::WRITE;
-        let size = size_of::<StatusPage>();
-        // SAFETY: a fresh mapping of an initialised page of atomics.
-        unsafe {
-            let at = rustix::mm::mmap(
-                ptr::null_mut(),
-                size,
-                protection,
-                MapFlags::SHARED,
-                &self.fd,
-                0,
-            );
-            &*at.expect("maps").cast::<StatusPage>()
-        }
-    }
-}
-
-impl<T> SharedPage<T> {
-    fn create(name: &str, page: T) -> io::Result<Self> {
-        let fd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-        rustix::fs::ftruncate(&fd, size_of::<T>() as u64)?;
-        // SAFETY: a fresh mapping at an address of the kernel's choice.
-        let at = unsafe {
-            rustix::mm::mmap(
-                ptr::null_mut(),
-                size_of::<T>(),
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::SHARED,
-                &fd,
-                0,
-            )?
-        };
-        let at = NonNull::new(at.cast::<T>()).expect("mmap returns an address or an error");
+        let fd = memfd::<ControlPage>("xsched-control")?;
+        let at = map(&fd, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED)?;
+        let shared = SharedPage { at, fd };
         // SAFETY: the mapping is writable, aligned to a page and as long as
         // the value, and nobody else has it yet.
-        unsafe { at.write(page) };
-        Ok(SharedPage { at, fd })
+        unsafe { shared.at.write(page) };
+        // FUTURE_WRITE must come after our own writable mapping.
+        let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL | SealFlags::FUTURE_WRITE;
+        rustix::fs::fcntl_add_seals(&shared.fd, seals)?;
+        Ok(shared)
+    }
+}
+
+/// A status page that its client may map now. The agent does not, because
+/// until it is sealed the client may punch holes into it, and whoever reads
+/// meanwhile waits for as long as the client's own mappings make that take
+/// (Linux, mm/shmem.c: `shmem_falloc_wait`).
+pub(super) struct StatusDraft(OwnedFd);
+
+impl StatusDraft {
+    pub fn new() -> io::Result<StatusDraft> {
+        let fd = memfd::<StatusPage>("xsched-status")?;
+        let at = map(&fd, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED)?;
+        // SAFETY: the mapping is writable, aligned to a page and as long as
+        // the value; nobody else has it yet, and nothing refers to it after.
+        unsafe {
+            at.write(StatusPage::new());
+            rustix::mm::munmap(at.as_ptr().cast(), size_of::<StatusPage>())?;
+        }
+        rustix::fs::fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW)?;
+        Ok(StatusDraft(fd))
     }
 
-    fn seal(&self, more: SealFlags) -> io::Result<()> {
-        rustix::fs::fcntl_add_seals(
-            &self.fd,
-            SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL | more,
-        )
+    /// Maps it, once nobody can change what pages it has: whoever has not
+    /// mapped it for writing cannot do so any more. Waits for a hole that is
+    /// being punched: not for the control thread.
+    ///
+    /// # Errors
+    /// The client has sealed it in a way of its own, or memory is short.
+    pub fn seal(self) -> io::Result<SharedPage<StatusPage>> {
+        rustix::fs::fcntl_add_seals(&self.0, SealFlags::FUTURE_WRITE | SealFlags::SEAL)?;
+        // A page that a hole has taken is put back now.
+        let at = map(
+            &self.0,
+            ProtFlags::READ,
+            MapFlags::SHARED | MapFlags::POPULATE,
+        )?;
+        Ok(SharedPage { at, fd: self.0 })
     }
+}
+
+impl AsFd for StatusDraft {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl StatusDraft {
+    /// The page as its client has it, writable; never unmapped. For tests.
+    pub fn of_client(&self) -> &'static StatusPage {
+        let at = map(
+            &self.0,
+            ProtFlags::READ | ProtFlags::WRITE,
+            MapFlags::SHARED,
+        );
+        // SAFETY: a fresh mapping of an initialised page of atomics.
+        unsafe { at.expect("maps").as_ref() }
+    }
+}
+
+/// A memfd as long as a `T`, zeroed.
+fn memfd<T>(name: &str) -> io::Result<OwnedFd> {
+    let fd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    rustix::fs::ftruncate(&fd, size_of::<T>() as u64)?;
+    Ok(fd)
+}
+
+/// A new mapping, at an address of the kernel's choice.
+fn map<T>(fd: &OwnedFd, protection: ProtFlags, flags: MapFlags) -> io::Result<NonNull<T>> {
+    // SAFETY: nothing is mapped where the kernel puts it.
+    let at =
+        unsafe { rustix::mm::mmap(ptr::null_mut(), size_of::<T>(), protection, flags, fd, 0)? };
+    Ok(NonNull::new(at.cast::<T>()).expect("mmap returns an address or an error"))
 }
 
 impl<T> Deref for SharedPage<T> {
@@ -131,7 +141,7 @@ mod tests {
     use super::*;
     use std::sync::atomic::Ordering::Relaxed;
 
-    fn map(fd: BorrowedFd<'_>, prot: ProtFlags) -> io::Result<*mut core::ffi::c_void> {
+    fn map_of(fd: BorrowedFd<'_>, prot: ProtFlags) -> io::Result<*mut core::ffi::c_void> {
         // SAFETY: a fresh mapping; the tests leak it.
         unsafe { rustix::mm::mmap(ptr::null_mut(), 4096, prot, MapFlags::SHARED, fd, 0) }
     }
@@ -140,9 +150,9 @@ mod tests {
     #[test]
     fn a_client_cannot_write_or_resize_its_control_page() {
         let page = SharedPage::control(ControlPage::new(1, 2)).expect("memfd");
-        assert!(map(page.as_fd(), ProtFlags::READ).is_ok());
+        assert!(map_of(page.as_fd(), ProtFlags::READ).is_ok());
         assert_eq!(
-            map(page.as_fd(), ProtFlags::READ | ProtFlags::WRITE),
+            map_of(page.as_fd(), ProtFlags::READ | ProtFlags::WRITE),
             Err(io::Errno::PERM)
         );
         assert!(rustix::io::pwrite(&page, b"x", 0).is_err());
@@ -154,12 +164,33 @@ mod tests {
 
     #[test]
     fn a_client_can_write_but_not_resize_its_status_page() {
-        let page = SharedPage::status(StatusPage::new()).expect("memfd");
-        assert!(rustix::fs::ftruncate(&page, 0).is_err());
-        let theirs = map(page.as_fd(), ProtFlags::READ | ProtFlags::WRITE).expect("writable");
-        // SAFETY: the mapping starts with a StatusPage.
-        let pid = unsafe { &(*theirs.cast::<StatusPage>()).pid };
-        pid.store(42, Relaxed);
+        let draft = StatusDraft::new().expect("memfd");
+        assert!(rustix::fs::ftruncate(&draft, 0).is_err());
+        let theirs = draft.of_client();
+        let page = draft.seal().expect("seals");
+        theirs.pid.store(42, Relaxed);
         assert_eq!(page.pid.load(Relaxed), 42);
+    }
+
+    /// Nobody takes pages from under the agent once it reads them.
+    #[test]
+    fn a_sealed_status_page_keeps_its_pages() {
+        use rustix::fs::FallocateFlags;
+        let draft = StatusDraft::new().expect("memfd");
+        let theirs = draft.of_client();
+        let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let punch = |fd: BorrowedFd<'_>| rustix::fs::fallocate(fd, hole, 0, 4096);
+        punch(draft.as_fd()).expect("nobody reads it yet");
+        let page = draft.seal().expect("seals");
+        assert_eq!(punch(page.as_fd()), Err(io::Errno::PERM));
+        // SAFETY: exactly the client's mapping; its bytes may change.
+        let removed = unsafe {
+            let at = std::ptr::from_ref(theirs).cast_mut().cast();
+            rustix::mm::madvise(at, size_of::<StatusPage>(), rustix::mm::Advice::LinuxRemove)
+        };
+        assert_eq!(removed, Err(io::Errno::PERM));
+        assert!(map_of(page.as_fd(), ProtFlags::READ | ProtFlags::WRITE).is_err());
+        theirs.pid.store(7, Relaxed);
+        assert_eq!(page.pid.load(Relaxed), 7);
     }
 }

@@ -10,8 +10,8 @@ use crate::policy::ClientId;
 pub(super) enum Token {
     Listener,
     Orders,
-    Guest(u64),
     Bell(ClientId),
+    /// Of a guest or a client: who it is may have changed since.
     Connection(ClientId),
     Death(ClientId),
 }
@@ -21,10 +21,9 @@ impl Token {
         let (kind, id) = match self {
             Token::Listener => (0, 0),
             Token::Orders => (1, 0),
-            Token::Guest(id) => (2, id),
-            Token::Bell(id) => (3, id.0),
-            Token::Connection(id) => (4, id.0),
-            Token::Death(id) => (5, id.0),
+            Token::Bell(id) => (2, id.0),
+            Token::Connection(id) => (3, id.0),
+            Token::Death(id) => (4, id.0),
         };
         epoll::EventData::new_u64(id << 3 | kind)
     }
@@ -35,9 +34,8 @@ impl Token {
         match raw & 7 {
             0 => Token::Listener,
             1 => Token::Orders,
-            2 => Token::Guest(id),
-            3 => Token::Bell(ClientId(id)),
-            4 => Token::Connection(ClientId(id)),
+            2 => Token::Bell(ClientId(id)),
+            3 => Token::Connection(ClientId(id)),
             _ => Token::Death(ClientId(id)),
         }
     }
@@ -52,7 +50,6 @@ mod tests {
         for token in [
             Token::Listener,
             Token::Orders,
-            Token::Guest(9),
             Token::Bell(ClientId(1 << 40)),
             Token::Connection(ClientId(2)),
             Token::Death(ClientId(3)),

@@ -1,7 +1,8 @@
 //! How the control thread is doing.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
+use super::watchdog::Pulse;
 use xsched_common::page::Histogram;
 use xsched_common::units::Nanos;
 
@@ -10,7 +11,7 @@ use xsched_common::units::Nanos;
 #[derive(Default)]
 pub struct Vitals {
     /// Heartbeats since the start.
-    pub beats: AtomicU64,
+    pub beats: Pulse,
     /// How late each heartbeat was.
     pub beats_late: Histogram,
     /// Clients joined now.
@@ -22,6 +23,8 @@ pub struct Vitals {
     pub bells_muted: AtomicU64,
     /// Joins refused for want of a place, or because they came too often.
     pub joins_refused: AtomicU64,
+    /// Set by whoever else has opened gates, while the thread stood still.
+    pub(super) opened: AtomicBool,
 }
 
 impl Vitals {

@@ -17,7 +17,7 @@ use super::conversation::converse;
 use super::pace::Pace;
 use super::places::Places;
 use super::served::Served;
-use crate::control::{Peer, peer};
+use crate::control::{Peer, peer, refuse_descriptors};
 
 /// The socket cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +50,9 @@ pub fn listen(path: &Path) -> Result<StdListener, ApiError> {
 /// Serves a listening socket for as long as the future is polled.
 pub async fn serve(listener: StdListener, served: Served) -> io::Result<Infallible> {
     listener.set_nonblocking(true)?;
+    // What comes with a message would be closed by this thread, which may
+    // take as long as the sender likes.
+    refuse_descriptors(listener.as_fd());
     let listener = UnixListener::from_std(listener)?;
     let (places, pace) = (Places::default(), Pace::default());
     loop {

@@ -32,7 +32,7 @@ pub use observation::{ApiCount, Bypass, DropTotal, LaunchCount, Observation};
 pub use past::Past;
 pub use sums::{BOUNDS_NS, ClassSums, SharedSums, Sums, TimeHistogram};
 
-use crate::control::{ClientShared, DeviceKey, RosterEvent, Vitals};
+use crate::control::{ClientShared, DeviceKey, Journal, Rate, RosterEvent, Vitals};
 use crate::policy::{ClientId, Sharing, SloVerdict};
 use crate::process::ProcessId;
 use crate::terms::{Standing, TermsHandle};
@@ -66,6 +66,8 @@ pub struct Model {
     log: EventLog,
     events: Events,
     drops_noted: DropsNoted,
+    comings: Journal,
+    untold_noted: Nanos,
     past: Past,
     next_point: Nanos,
     sums: SharedSums,
@@ -80,6 +82,15 @@ struct DropsNoted {
 
 /// Time between two events about drops: they come in floods.
 const DROPS_NOTED_EVERY: Nanos = Nanos::from_secs(10);
+
+/// Events about one user's comings and goings, of the 256 that are kept.
+const COMINGS: Rate = Rate {
+    interval: Nanos::from_secs(5),
+    burst: 64,
+};
+
+/// Time between two events about those that were not told.
+const UNTOLD_NOTED_EVERY: Nanos = Nanos::from_secs(60);
 
 impl Model {
     /// An empty model of an agent that starts now.
@@ -101,6 +112,8 @@ impl Model {
             log,
             events,
             drops_noted: DropsNoted::default(),
+            comings: Journal::new(COMINGS),
+            untold_noted: now,
             past: Past::default(),
             next_point: now,
             sums: SharedSums::default(),
@@ -126,7 +139,7 @@ impl Model {
     pub fn roster(&mut self, event: RosterEvent) {
         match event {
             RosterEvent::Joined(client) => {
-                self.note_client(EventKind::Joined, &client, "has joined");
+                self.note_coming(EventKind::Joined, &client, "has joined");
                 self.clients.insert(client.id, client);
             }
             RosterEvent::Left(id) => {
@@ -137,7 +150,7 @@ impl Model {
                     } else {
                         "has exited"
                     };
-                    self.note_client(EventKind::Left, &client, text);
+                    self.note_coming(EventKind::Left, &client, text);
                 }
             }
             RosterEvent::Shared(device, sharing) => {
@@ -164,6 +177,25 @@ impl Model {
             _ => return,
         };
         self.note_client(EventKind::Slo, &client, &text);
+    }
+
+    /// One user's processes may come and go all the time.
+    fn note_coming(&mut self, kind: EventKind, client: &ClientShared, text: &str) {
+        if self.comings.may_tell(client.uid, crate::clock::monotonic()) {
+            self.note_client(kind, client, text);
+        }
+    }
+
+    /// Says once what [`Model::note_coming`] did not.
+    fn note_untold(&mut self, now: Nanos) {
+        if now < self.untold_noted {
+            return;
+        }
+        self.untold_noted = now + UNTOLD_NOTED_EVERY;
+        for (uid, times) in self.comings.untold(now) {
+            let text = format!("processes of user {uid} have joined or left {times} more times");
+            self.log.note(Event::new(EventKind::Joined, text));
+        }
     }
 
     fn note_client(&mut self, kind: EventKind, client: &ClientShared, text: &str) {
@@ -286,6 +318,7 @@ impl Model {
             process.tick(now);
         }
         self.note_drops(now);
+        self.note_untold(now);
         self.events.collect();
         let mut sums = self.sums.lock();
         for process in self.processes.values() {

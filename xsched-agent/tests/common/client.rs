@@ -26,6 +26,8 @@ pub struct FakeClient {
     pub bell: OwnedFd,
     /// The memory of its control page, for others to look at.
     pub control_fd: OwnedFd,
+    /// And of its status page.
+    pub status_fd: OwnedFd,
     control: NonNull<ControlPage>,
     status: NonNull<StatusPage>,
 }
@@ -46,6 +48,13 @@ impl FakeClient {
     /// Joins, and says nothing of its devices yet. An agent that refuses is
     /// an error.
     pub fn try_join(run_dir: &RunDir) -> io::Result<FakeClient> {
+        let client = FakeClient::try_join_unheard(run_dir)?;
+        client.ring()?;
+        Ok(client)
+    }
+
+    /// As shims did that do not ring once they have mapped their pages.
+    pub fn try_join_unheard(run_dir: &RunDir) -> io::Result<FakeClient> {
         let socket = connect(run_dir)?;
         let hello = Hello::new(std::process::id());
         rustix::net::send(&socket, &hello.encode(), SendFlags::NOSIGNAL)?;
@@ -75,6 +84,7 @@ impl FakeClient {
             control: map(&control_fd, ProtFlags::READ)?,
             status: map(&status, ProtFlags::READ | ProtFlags::WRITE)?,
             control_fd,
+            status_fd: status,
         })
     }
 
@@ -123,8 +133,14 @@ impl FakeClient {
 
     fn ring_for(&self, edge: Edges) {
         if self.wants(edge) {
-            rustix::io::write(&self.bell, &1u64.to_ne_bytes()).expect("rings");
+            self.ring().expect("rings");
         }
+    }
+
+    /// Whatever for.
+    pub fn ring(&self) -> io::Result<()> {
+        rustix::io::write(&self.bell, &1u64.to_ne_bytes())?;
+        Ok(())
     }
 }
 

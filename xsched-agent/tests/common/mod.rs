@@ -155,7 +155,14 @@ impl Agent {
 
     /// Without probes; also the file that its log goes to.
     pub fn start_logging(arguments: &[&str]) -> (Agent, std::path::PathBuf) {
-        let dir = tempfile::tempdir().expect("a temporary directory");
+        Agent::start_logging_in(tempfile::tempdir().expect("a directory"), arguments)
+    }
+
+    /// The same in a directory of the test's choice.
+    pub fn start_logging_in(
+        dir: tempfile::TempDir,
+        arguments: &[&str],
+    ) -> (Agent, std::path::PathBuf) {
         let log = dir.path().join("log");
         let file = std::fs::File::create(&log).expect("a file");
         let arguments = [&["--no-bpf"], arguments].concat();
@@ -281,6 +288,11 @@ impl FakeClient {
     /// Joins, and says nothing of its devices yet.
     pub fn join_silently(run_dir: &RunDir) -> FakeClient {
         FakeClient::try_join(run_dir).expect("joins")
+    }
+
+    /// As shims did that do not ring once they have mapped their pages.
+    pub fn join_unheard(run_dir: &RunDir) -> FakeClient {
+        FakeClient::try_join_unheard(run_dir).expect("joins")
     }
 
     /// Waits until the gate is in a mode that `wanted` accepts.

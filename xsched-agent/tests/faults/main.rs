@@ -13,10 +13,13 @@ mod shim;
 mod agents;
 mod churn;
 mod clients;
+mod door;
+mod frozen;
 mod hostile;
 mod identity;
 mod limits;
 mod namespaces;
+mod standstill;
 mod suspended;
 mod versions;
 

@@ -110,3 +110,23 @@ fn a_shifted_clock_changes_nothing() {
     let took = died.elapsed();
     assert!(took < Duration::from_millis(1000), "{took:?}");
 }
+
+/// Paths of sockets, memfds and futexes belong to neither.
+#[test]
+fn a_client_in_other_network_and_ipc_namespaces_is_one_like_any_other() {
+    let _machine = crate::in_company();
+    if !is_root() {
+        return;
+    }
+    let agent = Agent::start();
+    let inner = rival::command(&agent.run_dir);
+    let arguments = ["--net", "--ipc", "--uts"];
+    let mut apart = Rival::spawn(&mut unshared(&arguments, "exec \"$0\" \"$@\"", &inner));
+    let low = FakeClient::join(&agent.run_dir);
+    set_class(&agent, std::process::id(), Class::Low);
+    set_class(&agent, apart.own_pid, Class::High);
+    apart.tell("active");
+    low.wait_for_mode("closed", |mode| mode == GateMode::Closed);
+    apart.tell("idle");
+    low.wait_for_mode("let through", |mode| mode != GateMode::Closed);
+}

@@ -63,7 +63,11 @@ pub fn connect() -> Result<Session, JoinError> {
     }
     let doorbell = move_up(doorbell.as_fd()).unwrap_or(doorbell);
     let socket = move_up(socket.as_fd()).unwrap_or(socket);
-    Session::map(&control, &status, doorbell, socket, sys::now()).map_err(JoinError::Page)
+    let session = Session::map(&control, &status, doorbell, socket, sys::now());
+    let session = session.map_err(JoinError::Page)?;
+    // The pages are mapped: the agent may seal them against other mappings.
+    session.connection.ring();
+    Ok(session)
 }
 
 fn open(path: &Path) -> io::Result<OwnedFd> {

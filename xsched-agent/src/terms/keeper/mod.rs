@@ -30,7 +30,7 @@ use super::resolve::{Link, Resolved, resolve};
 use super::store::{Kept, Store};
 use crate::clock::monotonic;
 use crate::config::Config;
-use crate::control::{ControlHandle, RosterEvent, Settlement};
+use crate::control::{ControlHandle, Journal, RosterEvent, Settlement};
 use crate::model::EventLog;
 use crate::policy::ClientId;
 use crate::process::{self, ProcessId};
@@ -78,6 +78,7 @@ pub(super) struct Keeper {
     known: HashMap<ProcessId, Known>,
     clients: HashMap<ClientId, ProcessId>,
     judged: HashMap<ProcessId, Judgement>,
+    journal: Journal,
     unsaved: bool,
     /// Whether the last saving failed; said once.
     cannot_save: bool,
@@ -134,6 +135,7 @@ impl Keeper {
             known: HashMap::new(),
             clients: HashMap::new(),
             judged: HashMap::new(),
+            journal: Journal::new(Journal::LINES),
             unsaved: false,
             cannot_save: false,
             next_prune: Instant::now(),
@@ -271,6 +273,7 @@ impl Keeper {
             from: Arc::from(""),
             hold: None,
             passthrough: None,
+            weight_rule: None,
         }
     }
 
@@ -319,16 +322,21 @@ impl Keeper {
             from: Arc::from(resolved.from),
             hold,
             passthrough: resolved.passthrough,
+            weight_rule: resolved.weight_rule,
         };
         if known.standing == standing {
             return;
         }
         let settled = settlement(process, &standing);
         if known.clients > 0 && settled != settlement(process, &known.standing) {
-            info!(
-                "process {process}: class {}, weight {} ({})",
-                standing.terms.class, standing.terms.weight, standing.from
-            );
+            // A user's processes may come in a loop.
+            let uid = known.uid.unwrap_or(u32::MAX);
+            if self.journal.may_tell(uid, monotonic()) {
+                info!(
+                    "process {process}: class {}, weight {} ({})",
+                    standing.terms.class, standing.terms.weight, standing.from
+                );
+            }
             self.outbox.settlements.push(settled);
         }
         known.standing = standing.clone();
@@ -338,6 +346,9 @@ impl Keeper {
     /// Forgets the dead, and asks again for those who are undecided.
     fn prune(&mut self) {
         self.next_prune = Instant::now() + PRUNE;
+        for (uid, lines) in self.journal.untold(monotonic()) {
+            info!("{lines} more times processes of user {uid} were given terms");
+        }
         self.known
             .retain(|process, known| known.clients > 0 || process.is_alive());
         let known = &self.known;
@@ -412,11 +423,13 @@ fn settlement(process: ProcessId, standing: &Standing) -> Settlement {
         from: _,
         hold,
         passthrough,
+        weight_rule,
     } = standing;
     Settlement {
         process,
         terms: *terms,
         hold: *hold,
         passthrough: passthrough.clone(),
+        weight_rule: *weight_rule,
     }
 }

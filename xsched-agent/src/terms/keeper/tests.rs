@@ -46,6 +46,7 @@ fn control(dir: &TempDir) -> Control {
         passthrough: Passthrough::default(),
         listener: None,
         scheduling: Scheduling::Normal,
+        charge: crate::control::Charge::default(),
         roster: Box::new(|_| {}),
     };
     let run_dir = RunDir(dir.path().join("run"));

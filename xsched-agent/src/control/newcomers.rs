@@ -1,0 +1,142 @@
+//! Clients that have their pages but are not looked at yet.
+//!
+//! A client's page is read only once it is sealed: until then its client can
+//! make whoever reads it wait ([`super::pages::StatusDraft`]). It cannot be
+//! sealed before its client has mapped it for writing, which a shim says by
+//! its first ring.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering::Relaxed;
+
+use rustix::event::EventfdFlags;
+use xsched_common::Abi;
+use xsched_common::gate::{GateMode, GateWord};
+use xsched_common::page::{ControlPage, Edges, StatusPage};
+use xsched_common::units::Nanos;
+
+use super::clients::Client;
+use super::pages::{SharedPage, StatusDraft};
+use crate::policy::ClientId;
+use crate::process::ProcessId;
+
+/// How long a client has to map its page, if it does not ring before. A shim
+/// older than the first ring maps it within microseconds, and its first
+/// launch rings.
+const SILENCE: Nanos = Nanos::from_secs(1);
+
+/// How long sealing may take beyond that.
+const PATIENCE: Nanos = Nanos::from_secs(10);
+
+/// Who joins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Joiner {
+    pub process: ProcessId,
+    /// Its user when it connected.
+    pub uid: u32,
+    /// What its shim understands.
+    pub abi: Abi,
+}
+
+/// What a client is handed.
+pub(super) struct Handout {
+    pub control: SharedPage<ControlPage>,
+    pub bell: OwnedFd,
+    /// Gone while it is being sealed.
+    pub draft: Option<StatusDraft>,
+}
+
+impl Handout {
+    pub fn new(epoch: u64, id: ClientId, gate: GateMode) -> io::Result<Handout> {
+        let control = SharedPage::control(ControlPage::new(epoch, id.0))?;
+        for device in &control.devices {
+            device.word.store(GateWord::new(gate, 0).0, Relaxed);
+            // The first launch tells which devices the client uses.
+            device.wanted_edges.store(Edges::ACTIVE.0, Relaxed);
+        }
+        Ok(Handout {
+            control,
+            bell: rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            draft: Some(StatusDraft::new()?),
+        })
+    }
+}
+
+/// A client to be.
+pub(super) struct Newcomer {
+    pub joiner: Joiner,
+    pub handout: Handout,
+    pub connection: OwnedFd,
+    /// Readable once the process has exited.
+    pub pidfd: OwnedFd,
+}
+
+impl Newcomer {
+    /// A client that is no process, and its page as its process would have
+    /// it. For tests and fuzzing.
+    pub fn settled(id: ClientId, process: ProcessId) -> io::Result<(Client, &'static StatusPage)> {
+        let nothing = || std::fs::File::open("/dev/null").map(OwnedFd::from);
+        let mut newcomer = Newcomer {
+            joiner: Joiner {
+                process,
+                uid: 0,
+                abi: xsched_common::ABI,
+            },
+            handout: Handout::new(1, id, GateMode::Open)?,
+            connection: nothing()?,
+            pidfd: nothing()?,
+        };
+        let draft = newcomer.handout.draft.take().expect("new");
+        let page = draft.of_client();
+        let status = draft.seal()?;
+        Ok((Client::new(id, newcomer, status), page))
+    }
+}
+
+/// All of them, and until when each may stay silent.
+#[derive(Default)]
+pub(super) struct Newcomers {
+    by_id: BTreeMap<ClientId, (Nanos, Newcomer)>,
+}
+
+impl Newcomers {
+    pub fn insert(&mut self, id: ClientId, newcomer: Newcomer, now: Nanos) {
+        self.by_id.insert(id, (now + SILENCE, newcomer));
+    }
+
+    pub fn get(&self, id: ClientId) -> Option<&Newcomer> {
+        self.by_id.get(&id).map(|(_, newcomer)| newcomer)
+    }
+
+    pub fn remove(&mut self, id: ClientId) -> Option<Newcomer> {
+        self.by_id.remove(&id).map(|(_, newcomer)| newcomer)
+    }
+
+    pub fn values(&self) -> impl Iterator<Item = &Newcomer> {
+        self.by_id.values().map(|(_, newcomer)| newcomer)
+    }
+
+    /// The page of one that has rung, and whose it is; it is given once.
+    pub fn take_draft(&mut self, id: ClientId) -> Option<(u32, StatusDraft)> {
+        let (_, newcomer) = self.by_id.get_mut(&id)?;
+        Some((newcomer.joiner.uid, newcomer.handout.draft.take()?))
+    }
+
+    /// Those whose pages were not sealed although there was time: their user's
+    /// thread is held up, which is that user's doing.
+    pub fn overdue(&self, now: Nanos) -> Vec<ClientId> {
+        let overdue = self.by_id.iter();
+        let overdue = overdue.filter(|(_, (until, _))| *until + PATIENCE <= now);
+        overdue.map(|(id, _)| *id).collect()
+    }
+
+    /// Those that have been silent for too long.
+    pub fn silent(&self, now: Nanos) -> Vec<ClientId> {
+        let silent = self
+            .by_id
+            .iter()
+            .filter(|(_, (until, newcomer))| *until <= now && newcomer.handout.draft.is_some());
+        silent.map(|(id, _)| *id).collect()
+    }
+}
