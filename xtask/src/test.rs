@@ -56,10 +56,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         !args.strict || left_out.is_none(),
         "tests left something out (--strict)"
     );
-    if args.cargo_args.is_empty() {
-        eprintln!("== testing bounds that hold for optimised code only");
-        bounds()?;
-    }
     if args.no_bpf {
         eprintln!("LEFT OUT (--no-bpf): the check of the BPF object");
         return Ok(ExitCode::SUCCESS);
@@ -67,27 +63,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     eprintln!("== checking the BPF object against its sources");
     build_ebpf::run(&build_ebpf::Args::check())?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Tests whose bounds say nothing of unoptimised code, which is ten times as
-/// slow: what an open gate and a waiting thread cost, and how fast xtop draws.
-/// And those of threads that end within a wait, since optimised code is
-/// unwound by other rules.
-fn bounds() -> anyhow::Result<()> {
-    build::packages(Profile::Release, &["xsched-shim", "hipsim"])?;
-    for tests in [
-        &["-p", "xsched-shim", "--test", "open_cost"][..],
-        &["-p", "xsched-shim", "--test", "waiting_cost"],
-        &["-p", "xsched-shim", "--test", "accidents"],
-        &["-p", "xtop", "--lib", "view::tests::edges"],
-    ] {
-        build::run(
-            build::cargo()
-                .args(["test", "--release", "--quiet"])
-                .args(tests),
-        )?;
-    }
-    Ok(())
 }
 
 /// Has libtest print what passing tests print, which is where they say what
