@@ -49,6 +49,11 @@ const TESTS: &[Need] = &[
         what: "promtool checks metrics and alert rules",
     },
     Need {
+        package: "cpio",
+        file: "/usr/bin/cpio",
+        what: "reads an archive that `test --kernels` makes",
+    },
+    Need {
         package: "python3",
         file: "/usr/bin/python3",
         what: "runs the example of docs/PROTOCOL.md, and ctypes for diagnose",
