@@ -122,8 +122,12 @@ fn version(image: &[u8], major: u8) -> Result<Vec<u8>, &'static str> {
     Ok(copy)
 }
 
+/// Where `st_info` is in an entry of the symbol table.
+const INFO: usize = 4;
+
 /// Empties the entries of symbols in the dynamic symbol table. The hash table still leads there; the linker compares the name,
-/// which is no symbol's, and goes on.
+/// which is no symbol's, and goes on. What is left is a weak reference to nothing: local symbols at this place are complained
+/// about by ld.
 fn hide(
     elf: &ElfFile64<'_, Endianness>,
     copy: &mut [u8],
@@ -145,12 +149,17 @@ fn hide(
         if !is_own(name) || !hidden(name) {
             continue;
         }
-        for (table, size) in [(symbols, symbol_size), (versions, 2)] {
-            let at = table + symbol.index().0 * size;
-            copy.get_mut(at..at + size)
-                .ok_or("a symbol outside the file")?
-                .fill(0);
-        }
+        let index = symbol.index().0;
+        let at = symbols + index * symbol_size;
+        let entry = copy.get_mut(at..at + symbol_size);
+        let entry = entry.ok_or("a symbol outside the file")?;
+        entry.fill(0);
+        entry[INFO] = elf::STB_WEAK.0 << 4;
+        let at = versions + index * 2;
+        let version = copy.get_mut(at..at + 2);
+        version
+            .ok_or("a symbol outside the file")?
+            .copy_from_slice(&elf::VER_NDX_GLOBAL.0.to_le_bytes());
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::process::Command;
 
 use object::{Object as _, ObjectSegment as _, ObjectSymbol as _};
 
@@ -163,6 +164,33 @@ fn copies_leave_out_what_the_real_runtimes_have_dropped() {
             left_out += usize::from(!has);
         }
         assert_eq!(left_out, dropped, ".so.{major}");
+    }
+}
+
+/// Static linkers read the copies without a word.
+#[test]
+fn copies_can_be_linked_with() {
+    let bench = Bench::new();
+    let source = bench.path("program.c");
+    std::fs::write(
+        &source,
+        "int hipGetLastError(void); int main(void) { return hipGetLastError(); }",
+    )
+    .unwrap();
+    for major in [5, 6, 7] {
+        let program = bench.path("program");
+        let mut cc = Command::new("cc");
+        cc.arg(&source).arg("-o").arg(&program);
+        let linked = cc
+            .arg(bench.library().join(format!("libamdhip64.so.{major}")))
+            .output()
+            .expect("apt-get install gcc libc6-dev");
+        let said = String::from_utf8_lossy(&linked.stderr).into_owned();
+        assert!(
+            linked.status.success() && said.is_empty(),
+            ".so.{major}: {said}"
+        );
+        finish(&mut bench.command(&program));
     }
 }
 
