@@ -2,8 +2,9 @@
 
 use std::ffi::{c_int, c_uint, c_void};
 
-use super::copy::{Completion, linear_work, perform};
+use super::copy::{DEFAULT_KIND, linear_work};
 use super::copy_shaped::box_work;
+use super::forms::{Completion, forms, perform};
 use super::support::{DefaultStream, run};
 use crate::abi::error::{HipError, Result};
 use crate::abi::exports::major_version;
@@ -12,9 +13,6 @@ use crate::abi::types::{
     StreamHandle,
 };
 use crate::runtime::command::External;
-
-const NULL: StreamHandle = std::ptr::null_mut();
-const DEFAULT_KIND: c_int = 4;
 
 /// The pointer that a description of one side means. `hipMemoryType` was renumbered in HIP 6.
 fn pointer(memory_type: c_int, host: *mut c_void, device: *mut c_void) -> Result<*mut c_void> {
@@ -127,36 +125,11 @@ fn peer_work(params: *const Memcpy3dPeerParams) -> Result<External> {
     )
 }
 
-/// A form that waits and one that does not, of the same copy.
-macro_rules! copy {
-    ($work:ident($params:ty): $awaited:ident, $queued:ident) => {
-        pub unsafe extern "C" fn $awaited(params: *const $params) -> i32 {
-            run(|| {
-                perform(
-                    $work(params)?,
-                    NULL,
-                    DefaultStream::Legacy,
-                    Completion::Awaited,
-                )
-            })
-        }
-
-        pub unsafe extern "C" fn $queued(params: *const $params, of: StreamHandle) -> i32 {
-            run(|| {
-                perform(
-                    $work(params)?,
-                    of,
-                    DefaultStream::Legacy,
-                    Completion::Queued,
-                )
-            })
-        }
-    };
-}
-
-copy!(rows_work(Memcpy2d): memcpy_2d, memcpy_2d_async);
-copy!(driver_box_work(Memcpy3d): memcpy_3d, memcpy_3d_async);
-copy!(peer_work(Memcpy3dPeerParams): memcpy_3d_peer, memcpy_3d_peer_async);
+forms!((params: *const Memcpy2d) = rows_work(params); memcpy_2d(Legacy, Awaited), memcpy_2d_async(Legacy, Queued));
+forms!((params: *const Memcpy3d) = driver_box_work(params);
+    memcpy_3d(Legacy, Awaited), memcpy_3d_async(Legacy, Queued));
+forms!((params: *const Memcpy3dPeerParams) = peer_work(params);
+    memcpy_3d_peer(Legacy, Awaited), memcpy_3d_peer_async(Legacy, Queued));
 
 /// The attributes say where the memory is and may be used early; copies keep the order of the stream all the same.
 pub unsafe extern "C" fn memcpy_batch_async(

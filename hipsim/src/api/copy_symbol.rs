@@ -2,14 +2,12 @@
 
 use std::ffi::{c_int, c_void};
 
-use super::copy::{Completion, linear};
-use super::support::{DefaultStream, put, run};
+use super::copy::linear_work;
+use super::forms::forms;
+use super::support::{put, run};
 use crate::abi::error::{HipError, Result};
-use crate::abi::types::StreamHandle;
-use crate::runtime::command::Address;
+use crate::runtime::command::{Address, External};
 use crate::runtime::kernels;
-
-const NULL: StreamHandle = std::ptr::null_mut();
 
 /// The device address of a part of a variable.
 ///
@@ -23,177 +21,34 @@ pub fn symbol_part(symbol: *const c_void, size: usize, offset: usize) -> Result<
     }
 }
 
-pub unsafe extern "C" fn to_symbol(
+fn into(
     symbol: *const c_void,
     from: *const c_void,
     size: usize,
     offset: usize,
     kind: c_int,
-) -> i32 {
-    run(|| {
-        let to = symbol_part(symbol, size, offset)?;
-        linear(
-            to,
-            from,
-            size,
-            kind,
-            NULL,
-            DefaultStream::Legacy,
-            Completion::Awaited,
-        )
-    })
+) -> Result<External> {
+    linear_work(symbol_part(symbol, size, offset)?, from, size, kind)
 }
 
-pub unsafe extern "C" fn to_symbol_spt(
-    symbol: *const c_void,
-    from: *const c_void,
-    size: usize,
-    offset: usize,
-    kind: c_int,
-) -> i32 {
-    run(|| {
-        let to = symbol_part(symbol, size, offset)?;
-        linear(
-            to,
-            from,
-            size,
-            kind,
-            NULL,
-            DefaultStream::PerThread,
-            Completion::Awaited,
-        )
-    })
-}
-
-pub unsafe extern "C" fn to_symbol_async(
-    symbol: *const c_void,
-    from: *const c_void,
-    size: usize,
-    offset: usize,
-    kind: c_int,
-    of: StreamHandle,
-) -> i32 {
-    run(|| {
-        let to = symbol_part(symbol, size, offset)?;
-        linear(
-            to,
-            from,
-            size,
-            kind,
-            of,
-            DefaultStream::Legacy,
-            Completion::Queued,
-        )
-    })
-}
-
-pub unsafe extern "C" fn to_symbol_async_spt(
-    symbol: *const c_void,
-    from: *const c_void,
-    size: usize,
-    offset: usize,
-    kind: c_int,
-    of: StreamHandle,
-) -> i32 {
-    run(|| {
-        let to = symbol_part(symbol, size, offset)?;
-        linear(
-            to,
-            from,
-            size,
-            kind,
-            of,
-            DefaultStream::PerThread,
-            Completion::Queued,
-        )
-    })
-}
-
-pub unsafe extern "C" fn from_symbol(
+fn out_of(
     to: *mut c_void,
     symbol: *const c_void,
     size: usize,
     offset: usize,
     kind: c_int,
-) -> i32 {
-    run(|| {
-        let from = symbol_part(symbol, size, offset)?;
-        linear(
-            to,
-            from,
-            size,
-            kind,
-            NULL,
-            DefaultStream::Legacy,
-            Completion::Awaited,
-        )
-    })
+) -> Result<External> {
+    linear_work(to, symbol_part(symbol, size, offset)?, size, kind)
 }
 
-pub unsafe extern "C" fn from_symbol_spt(
-    to: *mut c_void,
-    symbol: *const c_void,
-    size: usize,
-    offset: usize,
-    kind: c_int,
-) -> i32 {
-    run(|| {
-        let from = symbol_part(symbol, size, offset)?;
-        linear(
-            to,
-            from,
-            size,
-            kind,
-            NULL,
-            DefaultStream::PerThread,
-            Completion::Awaited,
-        )
-    })
-}
-
-pub unsafe extern "C" fn from_symbol_async(
-    to: *mut c_void,
-    symbol: *const c_void,
-    size: usize,
-    offset: usize,
-    kind: c_int,
-    of: StreamHandle,
-) -> i32 {
-    run(|| {
-        let from = symbol_part(symbol, size, offset)?;
-        linear(
-            to,
-            from,
-            size,
-            kind,
-            of,
-            DefaultStream::Legacy,
-            Completion::Queued,
-        )
-    })
-}
-
-pub unsafe extern "C" fn from_symbol_async_spt(
-    to: *mut c_void,
-    symbol: *const c_void,
-    size: usize,
-    offset: usize,
-    kind: c_int,
-    of: StreamHandle,
-) -> i32 {
-    run(|| {
-        let from = symbol_part(symbol, size, offset)?;
-        linear(
-            to,
-            from,
-            size,
-            kind,
-            of,
-            DefaultStream::PerThread,
-            Completion::Queued,
-        )
-    })
-}
+forms!((symbol: *const c_void, from: *const c_void, size: usize, offset: usize, kind: c_int)
+    = into(symbol, from, size, offset, kind);
+    to_symbol(Legacy, Awaited), to_symbol_spt(PerThread, Awaited), to_symbol_async(Legacy, Queued),
+    to_symbol_async_spt(PerThread, Queued));
+forms!((to: *mut c_void, symbol: *const c_void, size: usize, offset: usize, kind: c_int)
+    = out_of(to, symbol, size, offset, kind);
+    from_symbol(Legacy, Awaited), from_symbol_spt(PerThread, Awaited), from_symbol_async(Legacy, Queued),
+    from_symbol_async_spt(PerThread, Queued));
 
 pub unsafe extern "C" fn symbol_address(at: *mut *mut c_void, symbol: *const c_void) -> i32 {
     // SAFETY: the program's pointer for the result.

@@ -2,10 +2,9 @@
 
 use std::ffi::{c_int, c_void};
 
-use super::copy::{Completion, perform};
-use super::support::{DefaultStream, run};
+use super::forms::forms;
 use crate::abi::error::{HipError, Result};
-use crate::abi::types::{Extent, MemsetParams, PitchedPtr, StreamHandle};
+use crate::abi::types::{Extent, MemsetParams, PitchedPtr};
 use crate::runtime::command::{Address, Block, External, Place};
 
 fn fill(to: Place, block: Block, value: u32, unit: usize) -> Result<External> {
@@ -114,20 +113,6 @@ fn boxed(to: PitchedPtr, value: c_int, extent: Extent) -> Result<External> {
     )
 }
 
-/// A form of memset: its own arguments, what it fills, on which stream, and whether it waits.
-macro_rules! memset {
-    ($name:ident ( $($argument:ident : $type:ty),* ) = $fill:expr, $default:ident) => {
-        pub unsafe extern "C" fn $name($($argument: $type),*) -> i32 {
-            run(|| perform($fill?, std::ptr::null_mut(), DefaultStream::$default, Completion::Awaited))
-        }
-    };
-    ($name:ident ( $($argument:ident : $type:ty),* ) = $fill:expr, $default:ident, queued) => {
-        pub unsafe extern "C" fn $name($($argument: $type),*, of: StreamHandle) -> i32 {
-            run(|| perform($fill?, of, DefaultStream::$default, Completion::Queued))
-        }
-    };
-}
-
 fn wide_rows(
     to: *mut c_void,
     pitch: usize,
@@ -146,75 +131,28 @@ fn wide_rows(
     })
 }
 
-/// The driver API's 2D forms, whose width counts elements.
-macro_rules! memset_d2d {
-    ($awaited:ident, $queued:ident, $value:ty, $unit:literal) => {
-        memset!(
-            $awaited(to: *mut c_void, pitch: usize, value: $value, width: usize, height: usize)
-                = wide_rows(to, pitch, value.into(), $unit, width, height),
-            Legacy
-        );
-        memset!(
-            $queued(to: *mut c_void, pitch: usize, value: $value, width: usize, height: usize)
-                = wide_rows(to, pitch, value.into(), $unit, width, height),
-            Legacy,
-            queued
-        );
-    };
-}
-
-memset_d2d!(memset_d2d8, memset_d2d8_async, u8, 1);
-memset_d2d!(memset_d2d16, memset_d2d16_async, u16, 2);
-memset_d2d!(memset_d2d32, memset_d2d32_async, u32, 4);
-memset!(memset(to: *mut c_void, value: c_int, size: usize) = linear(to, value as u32, 1, size), Legacy);
-memset!(memset_spt(to: *mut c_void, value: c_int, size: usize) = linear(to, value as u32, 1, size), PerThread);
-memset!(memset_async(to: *mut c_void, value: c_int, size: usize) = linear(to, value as u32, 1, size), Legacy, queued);
-memset!(
-    memset_async_spt(to: *mut c_void, value: c_int, size: usize) = linear(to, value as u32, 1, size),
-    PerThread,
-    queued
-);
-memset!(memset_d8(to: *mut c_void, value: u8, count: usize) = linear(to, value.into(), 1, count), Legacy);
-memset!(memset_d8_async(to: *mut c_void, value: u8, count: usize) = linear(to, value.into(), 1, count), Legacy, queued);
-memset!(memset_d16(to: *mut c_void, value: u16, count: usize) = linear(to, value.into(), 2, count), Legacy);
-memset!(
-    memset_d16_async(to: *mut c_void, value: u16, count: usize) = linear(to, value.into(), 2, count),
-    Legacy,
-    queued
-);
-memset!(memset_d32(to: *mut c_void, value: c_int, count: usize) = linear(to, value as u32, 4, count), Legacy);
-memset!(
-    memset_d32_async(to: *mut c_void, value: c_int, count: usize) = linear(to, value as u32, 4, count),
-    Legacy,
-    queued
-);
-memset!(
-    memset_2d(to: *mut c_void, pitch: usize, value: c_int, width: usize, height: usize)
-        = rows(to, pitch, value, width, height),
-    Legacy
-);
-memset!(
-    memset_2d_spt(to: *mut c_void, pitch: usize, value: c_int, width: usize, height: usize)
-        = rows(to, pitch, value, width, height),
-    PerThread
-);
-memset!(
-    memset_2d_async(to: *mut c_void, pitch: usize, value: c_int, width: usize, height: usize)
-        = rows(to, pitch, value, width, height),
-    Legacy,
-    queued
-);
-memset!(
-    memset_2d_async_spt(to: *mut c_void, pitch: usize, value: c_int, width: usize, height: usize)
-        = rows(to, pitch, value, width, height),
-    PerThread,
-    queued
-);
-memset!(memset_3d(to: PitchedPtr, value: c_int, extent: Extent) = boxed(to, value, extent), Legacy);
-memset!(memset_3d_spt(to: PitchedPtr, value: c_int, extent: Extent) = boxed(to, value, extent), PerThread);
-memset!(memset_3d_async(to: PitchedPtr, value: c_int, extent: Extent) = boxed(to, value, extent), Legacy, queued);
-memset!(
-    memset_3d_async_spt(to: PitchedPtr, value: c_int, extent: Extent) = boxed(to, value, extent),
-    PerThread,
-    queued
-);
+forms!((to: *mut c_void, value: c_int, size: usize) = linear(to, value as u32, 1, size);
+    memset(Legacy, Awaited), memset_spt(PerThread, Awaited), memset_async(Legacy, Queued),
+    memset_async_spt(PerThread, Queued));
+forms!((to: *mut c_void, value: u8, count: usize) = linear(to, value.into(), 1, count);
+    memset_d8(Legacy, Awaited), memset_d8_async(Legacy, Queued));
+forms!((to: *mut c_void, value: u16, count: usize) = linear(to, value.into(), 2, count);
+    memset_d16(Legacy, Awaited), memset_d16_async(Legacy, Queued));
+forms!((to: *mut c_void, value: c_int, count: usize) = linear(to, value as u32, 4, count);
+    memset_d32(Legacy, Awaited), memset_d32_async(Legacy, Queued));
+forms!((to: *mut c_void, pitch: usize, value: c_int, width: usize, height: usize) = rows(to, pitch, value, width, height);
+    memset_2d(Legacy, Awaited), memset_2d_spt(PerThread, Awaited), memset_2d_async(Legacy, Queued),
+    memset_2d_async_spt(PerThread, Queued));
+forms!((to: PitchedPtr, value: c_int, extent: Extent) = boxed(to, value, extent);
+    memset_3d(Legacy, Awaited), memset_3d_spt(PerThread, Awaited), memset_3d_async(Legacy, Queued),
+    memset_3d_async_spt(PerThread, Queued));
+// The driver API's 2D forms, whose width counts elements.
+forms!((to: *mut c_void, pitch: usize, value: u8, width: usize, height: usize)
+    = wide_rows(to, pitch, value.into(), 1, width, height);
+    memset_d2d8(Legacy, Awaited), memset_d2d8_async(Legacy, Queued));
+forms!((to: *mut c_void, pitch: usize, value: u16, width: usize, height: usize)
+    = wide_rows(to, pitch, value.into(), 2, width, height);
+    memset_d2d16(Legacy, Awaited), memset_d2d16_async(Legacy, Queued));
+forms!((to: *mut c_void, pitch: usize, value: u32, width: usize, height: usize)
+    = wide_rows(to, pitch, value, 4, width, height);
+    memset_d2d32(Legacy, Awaited), memset_d2d32_async(Legacy, Queued));

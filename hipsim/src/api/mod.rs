@@ -13,6 +13,7 @@ pub mod device;
 pub mod errors;
 pub mod event;
 pub mod fill;
+pub mod forms;
 pub mod graph;
 pub mod graph_edges;
 pub mod graph_nodes;
