@@ -217,11 +217,15 @@ fn functions_that_return_no_code_have_bodies() {
             continue;
         };
         let word = |c: char| c.is_ascii_alphanumeric() || "_* ".contains(c);
-        if line.starts_with(' ') || !result.chars().all(word) || !all.contains(name) {
+        if line.starts_with([' ', '}'])
+            || line.starts_with("return")
+            || !result.chars().all(word)
+            || !all.contains(name)
+        {
             continue;
         }
         declared += 1;
-        if !result.trim_end().ends_with("hipError_t") {
+        if !result.split(' ').any(|word| word == "hipError_t") {
             assert!(answers.contains(name), "{line} is not in answers.tsv");
         }
     }
