@@ -124,6 +124,9 @@ fn hook(symbol: &str) -> &'static str {
     match base(symbol) {
         "hipEventRecord" | "hipEventRecordWithFlags" => "EventRecord",
         "hipEventDestroy" => "EventDestroy",
+        "hipEventCreate" => "EventCreate",
+        "hipEventCreateWithFlags" => "EventCreateWithFlags",
+        "hipEventElapsedTime" => "EventElapsed",
         "hipStreamCreate" | "hipExtStreamCreateWithCUMask" => "StreamCreate",
         "hipStreamCreateWithFlags" | "hipStreamCreateWithPriority" => "StreamCreateWithFlags",
         "hipStreamDestroy" => "StreamDestroy",

@@ -13,6 +13,7 @@ use xsched_common::page::MAX_DEVICES;
 
 use crate::captures::Captures;
 use crate::gate::Line;
+use crate::gate::timing::Timing;
 use crate::inflight::{DeviceWork, EventTable, StreamTable};
 use crate::page::Session;
 
@@ -35,6 +36,8 @@ pub struct Process {
     pub streams: StreamTable,
     /// Which work an event stands behind.
     pub events: EventTable,
+    /// What the program measures.
+    pub timing: Timing,
     /// By device: events to fence with.
     pub fence_pools: [[AtomicU64; FENCE_POOL]; MAX_DEVICES],
 }
@@ -55,6 +58,7 @@ static PROCESS: Process = Process {
     devices: [const { DeviceWork::new() }; MAX_DEVICES],
     streams: StreamTable::new(),
     events: EventTable::new(),
+    timing: Timing::new(),
     fence_pools: [const { [const { AtomicU64::new(0) }; FENCE_POOL] }; MAX_DEVICES],
 };
 

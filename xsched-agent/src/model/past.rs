@@ -138,6 +138,7 @@ mod tests {
             burst_histogram: Vec::new(),
             gate_wait: None,
             guards: None,
+            split_intervals: None,
             in_flight: None,
             kernel_ns: None,
             busy_ratio: None,

@@ -98,6 +98,7 @@ pub(super) fn process_row(
                 lease: count(Guard::Lease),
             }
         }),
+        split_intervals: client.map(|client| client.status.split_intervals.load(Relaxed)),
         in_flight: client.zip(device).map(|(client, (_, device))| {
             client.status.devices[device.0 as usize]
                 .in_flight

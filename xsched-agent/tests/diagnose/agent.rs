@@ -55,6 +55,16 @@ fn guards(trickle: u64, stall: u64, lease: u64) -> impl FnOnce(&mut ProcessRow) 
 }
 
 #[test]
+fn timed_intervals_that_the_gate_has_split() {
+    let split = |count| seen(move |row| row.split_intervals = count);
+    let report = split(Some(1_200));
+    let evidence = only(&report, "timing-under-gate", Severity::Warning);
+    assert!(evidence.contains("1,200 intervals"), "{evidence}");
+    assert_eq!(codes(&split(Some(0))), []);
+    assert_eq!(codes(&split(None)), []);
+}
+
+#[test]
 fn guards_that_let_launches_pass() {
     for (fired, name) in [
         (guards(500, 0, 0), "500 by trickle"),

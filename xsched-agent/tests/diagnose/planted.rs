@@ -114,6 +114,11 @@ const TESTS: &[(&str, &str, &str)] = &[
         "an_unversioned_shim_receives_every_version",
     ),
     (
+        "timing-under-gate",
+        "timed_intervals_that_the_gate_has_split",
+        "timed_intervals_that_the_gate_has_split",
+    ),
+    (
         "unsatisfied-reference",
         "a_function_that_no_object_defines_is_said_to_be_missing",
         "predictions_agree_with_ld_so",

@@ -119,6 +119,7 @@ pub fn process(pid: u32, command: &str) -> ProcessRow {
         }],
         gate_wait: latency,
         guards: Some(Guards::default()),
+        split_intervals: None,
         in_flight: Some(3),
         kernel_ns: Some(Nanos::from_micros(50)),
         busy_ratio: Some(0.5),

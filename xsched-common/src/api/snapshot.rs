@@ -295,6 +295,10 @@ pub struct ProcessRow {
     pub gate_wait: Option<Latency>,
     /// Launches that passed a gate that did not admit them.
     pub guards: Option<Guards>,
+    /// Intervals between two events of a program that asks for such times, which
+    /// the gate has split: the times are too long. Null without the shim.
+    #[serde(default)]
+    pub split_intervals: Option<u64>,
     /// Gated commands in flight.
     pub in_flight: Option<u32>,
     /// Measured kernel time T.

@@ -45,8 +45,11 @@ pub struct StatusPage {
     pub gate_waits: Histogram,
     /// Launches by calling library; the last slot is "(others)".
     pub callers: [CallerSlot; CALLER_SLOTS],
+    /// Intervals between two events of a program that asks for such times, split
+    /// by a gate that was not open. Since ABI 1.3.
+    pub split_intervals: AtomicU64,
     /// Zero: room for additions.
-    pub reserved: [u8; 1024],
+    pub reserved: [u8; 1016],
 }
 
 /// One device's part of a [`StatusPage`].
@@ -162,7 +165,8 @@ impl StatusPage {
             bursts: Histogram::new(),
             gate_waits: Histogram::new(),
             callers: [const { CallerSlot::new() }; CALLER_SLOTS],
-            reserved: [0; 1024],
+            split_intervals: AtomicU64::new(0),
+            reserved: [0; 1016],
         }
     }
 

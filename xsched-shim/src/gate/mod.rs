@@ -5,6 +5,7 @@
 
 mod line;
 mod queue;
+pub mod timing;
 mod wait;
 
 pub use line::{Line, Mark};

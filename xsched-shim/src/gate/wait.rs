@@ -11,7 +11,7 @@ use xsched_common::page::{DeviceControl, DeviceStatus, Route};
 use xsched_common::units::Nanos;
 
 use super::line::Place;
-use super::{Command, Fencing, Line, Mark};
+use super::{Command, Fencing, Line, Mark, timing};
 use crate::inflight::DeviceWork;
 use crate::page::Session;
 use crate::process::Process;
@@ -49,6 +49,9 @@ pub fn pass<F: Fencing>(
     // Asked here and not at each launch: an open gate has nothing to pass.
     if session.control().scope.passes_api(command.symbol) {
         return Route::Passthrough;
+    }
+    if timing::is_within(process, session, command) {
+        return Route::Gated;
     }
     let here = sys::stack_pointer();
     tls::with(|thread| {

@@ -80,6 +80,12 @@ pub enum Hook {
     EventRecord,
     /// An event is gone.
     EventDestroy,
+    /// `*arg0` is a new event.
+    EventCreate,
+    /// `*arg0` is a new event, arg 1 its flags.
+    EventCreateWithFlags,
+    /// The time between two events.
+    EventElapsed,
     /// A copy on the default stream has ended, if it touched the host.
     Copy(Direction),
     /// `hipMemcpyWithStream`: the same on a stream of the caller's choice.

@@ -9,16 +9,19 @@ use xsched_common::units::{DeviceIndex, Nanos};
 
 use super::commands::is_captured;
 use super::exports::{DefaultStream, Direction, Export, Hook, Kind, of_trampoline};
+use super::fence::EventFences;
 use super::frame::Frame;
 use super::streams::{self, Stream};
 use super::{SUCCESS, devices, fence, handles, runtime};
 use crate::callers::{self, Treatment};
-use crate::gate;
+use crate::gate::{self, Command};
 use crate::inflight::{EventMark, STREAMS, StreamOrdering, StreamSlot};
 use crate::page::Session;
 use crate::process::{Process, process, session};
 use crate::sys;
 
+/// `hipEventDisableTiming`.
+const DISABLE_TIMING: u64 = 2;
 /// `hipStreamNonBlocking`.
 const NON_BLOCKING: u64 = 1;
 /// `hipMemcpyHostToDevice`, `hipMemcpyDeviceToHost`: the copies that the
@@ -90,10 +93,13 @@ fn is_about_completion(hook: Hook) -> bool {
         | Hook::EventSync
         | Hook::EventRecord
         | Hook::EventDestroy
+        | Hook::EventElapsed
         | Hook::Copy(_)
         | Hook::CopyOnStream => true,
         Hook::StreamCreate
         | Hook::StreamCreateWithFlags
+        | Hook::EventCreate
+        | Hook::EventCreateWithFlags
         | Hook::StreamDestroy
         | Hook::SetDevice
         | Hook::OtherDevice
@@ -138,6 +144,11 @@ fn plain(process: &Process, export: &Export, hook: Hook, frame: &Frame, real: us
             };
             streams::created(process, read_handle(first), ordering);
         }
+        Hook::EventCreate if succeeded => process.timing.created(read_handle(first)),
+        Hook::EventCreateWithFlags if succeeded => match second & DISABLE_TIMING {
+            0 => process.timing.created(read_handle(first)),
+            _ => process.timing.created_without(read_handle(first)),
+        },
         Hook::StreamDestroy | Hook::DeviceReset => {
             if hook == Hook::DeviceReset
                 && succeeded
@@ -236,6 +247,13 @@ fn completing(call: &Call<'_>, hook: Hook) -> u64 {
         }
         Hook::EventSync => event_sync(call),
         Hook::EventRecord => event_record(call),
+        Hook::EventElapsed => {
+            let result = call.invoke();
+            if status(result) == SUCCESS {
+                call.process.timing.asked();
+            }
+            result
+        }
         Hook::EventDestroy => {
             call.process.events.forget(call.argument(Register::Rdi));
             call.invoke()
@@ -331,6 +349,7 @@ fn event_sync(call: &Call<'_>) -> u64 {
 fn event_record(call: &Call<'_>) -> u64 {
     let event = call.argument(Register::Rdi);
     let stream = call.stream();
+    keep_whole(call, event, stream);
     let place = streams::slots(call.process, stream).next();
     let sequence = place.map_or(0, StreamSlot::launched);
     // Until the call has succeeded, the event stands for what it stood for
@@ -349,6 +368,26 @@ fn event_record(call: &Call<'_>) -> u64 {
             .record(event, EventMark { slot, sequence });
     }
     result
+}
+
+/// What the program measures from here on passes the gate as one.
+fn keep_whole(call: &Call<'_>, event: u64, stream: Stream) {
+    let process = process();
+    if !process.timing.may_measure(event) || process.captures.any() {
+        return;
+    }
+    let caller = callers::of(call.frame.return_address, runtime::is_runtime);
+    if caller.treatment() == Treatment::Gate
+        && let Some(session) = session()
+        && let Some((device, stream)) = streams::place(process, stream)
+    {
+        let command = Command {
+            device,
+            stream,
+            symbol: call.export.symbol,
+        };
+        gate::timing::before_record(process, session, command, EventFences::new);
+    }
 }
 
 fn completed(call: &Call<'_>, device: DeviceIndex, news: u64) {

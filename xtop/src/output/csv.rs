@@ -11,7 +11,7 @@ pub fn header() -> String {
     header
 }
 
-const NAMES: [&str; 42] = [
+const NAMES: [&str; 43] = [
     "time_unix_ns",
     "pid",
     "start_time",
@@ -54,6 +54,7 @@ const NAMES: [&str; 42] = [
     "slo_reason",
     "busy_ratio",
     "sampling_ratio",
+    "split_intervals",
 ];
 
 /// The process of `row` as seen at `time_unix_ns`.
@@ -90,6 +91,7 @@ pub fn line(time_unix_ns: u64, row: &Row) -> String {
         busy_ratio,
         apis: _,
         sampling,
+        split_intervals,
     } = &row.process;
     let [burst_count, burst_p50, burst_p99, burst_max] = latency(*burst);
     let [wait_count, wait_p50, wait_p99, wait_max] = latency(*gate_wait);
@@ -148,6 +150,7 @@ pub fn line(time_unix_ns: u64, row: &Row) -> String {
             .unwrap_or_default(),
         optional(*busy_ratio),
         optional(*sampling),
+        optional(*split_intervals),
     ];
     let mut line = fields.join(",");
     line.push('\n');

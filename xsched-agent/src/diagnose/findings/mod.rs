@@ -23,6 +23,7 @@ mod shim_disabled;
 mod shim_not_loaded;
 mod static_binary;
 mod symbol_version_bypass;
+mod timing_under_gate;
 mod unsatisfied_reference;
 
 use xsched_common::api::{Finding, Severity};
@@ -80,6 +81,7 @@ pub const CHECKS: &[Check] = &[
     shim_not_loaded::CHECK,
     static_binary::CHECK,
     symbol_version_bypass::CHECK,
+    timing_under_gate::CHECK,
     unsatisfied_reference::CHECK,
 ];
 

@@ -1,0 +1,327 @@
+//! Timed intervals: what a program runs between two events to learn how long it
+//! takes. A gate that splits one makes the program believe a wrong time, and an
+//! autotuner choose the wrong kernel.
+//!
+//! On each stream the record of an event that keeps the time begins an interval,
+//! and the next one behind some command ends it. At a gate that is not open the
+//! record that begins one waits as a command would; what follows on the stream
+//! passes with it, up to a bound. The record that ends it never waits.
+//!
+//! That is no way round the gate: the bound is a fiftieth of the device at the
+//! trickle's pace, and a program that never asks for a time between events
+//! ([`Timing::asked`]) is not taken for one that measures.
+
+use std::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
+
+use xsched_common::gate::{GateWord, Limits, ThreadKind};
+use xsched_common::units::Nanos;
+
+use super::{Command, Fencing, wait};
+use crate::inflight::{STREAMS, StreamSlot};
+use crate::page::Session;
+use crate::process::Process;
+use crate::sys;
+
+/// Most device time, by T, of commands that pass as one: 2% of the device at a
+/// trickle of 100 ms.
+const MOST_TIME: Nanos = Nanos::from_millis(2);
+/// Most commands, whatever T is.
+const MOST_COMMANDS: u64 = 32;
+/// A program that takes longer from the record to a launch does something else.
+const MOST_PAUSE: Nanos = Nanos::from_millis(5);
+/// Intervals at a gate that was not open, by a program that has not asked for a
+/// time since: beyond so many its events are for something else.
+const DOUBT: u32 = 256;
+/// Events that can be known to keep the time; those that share a place displace
+/// each other.
+const EVENTS: usize = 1024;
+
+/// See the module. All bytes zero: nothing was recorded.
+pub struct Timing {
+    timers: [AtomicU64; EVENTS],
+    /// Intervals since the program last asked for a time.
+    unasked: AtomicU32,
+    /// Whether it ever has.
+    asked: AtomicU32,
+    /// By the stream's slot.
+    intervals: [Interval; STREAMS],
+}
+
+struct Interval {
+    /// Zero: none. [`SPLIT`]: its end is yet to come, and too late.
+    began: AtomicU64,
+    /// Commands on the stream before it.
+    from: AtomicU64,
+}
+
+const SPLIT: u64 = u64::MAX;
+
+/// What the record of an event that keeps the time means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Edge {
+    Begins,
+    Ends,
+}
+
+/// Where a command on a stream stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stands {
+    /// In an interval that passes as one.
+    Within,
+    /// In one that is split here.
+    Splits,
+    /// In none, or one that was split before.
+    Apart,
+}
+
+impl Timing {
+    /// Nothing recorded; all bytes zero.
+    pub const fn new() -> Timing {
+        Timing {
+            timers: [const { AtomicU64::new(0) }; EVENTS],
+            unasked: AtomicU32::new(0),
+            asked: AtomicU32::new(0),
+            intervals: [const {
+                Interval {
+                    began: AtomicU64::new(0),
+                    from: AtomicU64::new(0),
+                }
+            }; STREAMS],
+        }
+    }
+
+    fn timer(&self, event: u64) -> Option<&AtomicU64> {
+        let hash = event.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - EVENTS.ilog2());
+        self.timers.get(hash as usize)
+    }
+
+    /// An event was created that keeps the time.
+    pub fn created(&self, event: u64) {
+        if let Some(timer) = self.timer(event) {
+            timer.store(event, Relaxed);
+        }
+    }
+
+    /// An event was created that does not.
+    pub fn created_without(&self, event: u64) {
+        if let Some(timer) = self.timer(event) {
+            let _ = timer.compare_exchange(event, 0, Relaxed, Relaxed);
+        }
+    }
+
+    fn keeps_time(&self, event: u64) -> bool {
+        event != 0 && self.timer(event).is_some_and(|t| t.load(Relaxed) == event)
+    }
+
+    /// Whether the event may be one that the program measures with.
+    pub fn may_measure(&self, event: u64) -> bool {
+        self.keeps_time(event) && self.unasked.load(Relaxed) < DOUBT
+    }
+
+    /// The program has asked for the time between two events.
+    pub fn asked(&self) {
+        self.asked.store(1, Relaxed);
+        self.unasked.store(0, Relaxed);
+    }
+
+    fn interval(&self, stream: u16) -> Option<&Interval> {
+        self.intervals.get(usize::from(stream))
+    }
+
+    /// An event that keeps the time is about to be recorded on a stream that has
+    /// had so many commands.
+    fn recorded(&self, stream: u16, launched: u64) -> Edge {
+        let Some(interval) = self.interval(stream) else {
+            return Edge::Ends;
+        };
+        let began = interval.began.swap(0, SeqCst);
+        if began != 0 && launched > interval.from.load(Relaxed) {
+            Edge::Ends
+        } else {
+            Edge::Begins
+        }
+    }
+
+    fn begin(&self, stream: u16, launched: u64, now: Nanos) {
+        if let Some(interval) = self.interval(stream) {
+            interval.from.store(launched, Relaxed);
+            interval.began.store(now.0, SeqCst);
+        }
+    }
+
+    /// A command comes to a gate that is not open.
+    fn stands(&self, stream: u16, launched: u64, kernel_time: Nanos, now: Nanos) -> Stands {
+        let Some(interval) = self.interval(stream) else {
+            return Stands::Apart;
+        };
+        let began = interval.began.load(SeqCst);
+        if began == 0 || began == SPLIT {
+            return Stands::Apart;
+        }
+        let before = launched.saturating_sub(interval.from.load(Relaxed));
+        let pause = now.since(Nanos(began));
+        if before < most_commands(kernel_time) && pause < MOST_PAUSE {
+            return Stands::Within;
+        }
+        // An event that was recorded for something else.
+        let (left, stands) = match before {
+            0 => (0, Stands::Apart),
+            _ => (SPLIT, Stands::Splits),
+        };
+        let first = interval
+            .began
+            .compare_exchange(began, left, SeqCst, Relaxed)
+            .is_ok();
+        if first { stands } else { Stands::Apart }
+    }
+}
+
+/// Commands that pass as one.
+fn most_commands(kernel_time: Nanos) -> u64 {
+    match kernel_time.0 {
+        0 => MOST_COMMANDS,
+        t => (MOST_TIME.0 / t).clamp(1, MOST_COMMANDS),
+    }
+}
+
+/// Whether the command belongs to an interval that has passed the gate.
+pub fn is_within(process: &Process, session: &Session, command: Command<'_>) -> bool {
+    let timing = &process.timing;
+    let place = command
+        .stream
+        .and_then(|slot| Some((slot, process.streams.index_of(slot)?)));
+    let Some((slot, stream)) = place else {
+        return false;
+    };
+    let work = process.devices.get(usize::from(command.device.0));
+    let kernel_time = work.map_or(Nanos::ZERO, |work| work.kernel_time());
+    let stands = timing.stands(stream, slot.launched(), kernel_time, sys::now());
+    if stands == Stands::Splits && timing.asked.load(Relaxed) != 0 {
+        session.status().split_intervals.fetch_add(1, Relaxed);
+    }
+    stands == Stands::Within
+}
+
+/// An event that may measure is about to be recorded on the stream of `command`. Waits if that
+/// begins an interval at a gate that is not open.
+pub fn before_record<F: Fencing>(
+    process: &'static Process,
+    session: &'static Session,
+    command: Command<'_>,
+    fencing: impl FnOnce(&'static Process) -> F,
+) {
+    let timing = &process.timing;
+    let place = command
+        .stream
+        .and_then(|slot| Some((slot, process.streams.index_of(slot)?)));
+    if let Some((slot, stream)) = place
+        && timing.recorded(stream, slot.launched()) == Edge::Begins
+    {
+        hold(process, session, command, fencing);
+        timing.begin(stream, StreamSlot::launched(slot), sys::now());
+    }
+}
+
+fn hold<F: Fencing>(
+    process: &'static Process,
+    session: &'static Session,
+    command: Command<'_>,
+    fencing: impl FnOnce(&'static Process) -> F,
+) {
+    let device = usize::from(command.device.0);
+    let (Some(control), Some(line)) = (
+        session.control().devices.get(device),
+        process.lines.get(device),
+    ) else {
+        return;
+    };
+    if GateWord(control.word.load(Relaxed)).is_open() {
+        return;
+    }
+    process.timing.unasked.fetch_add(1, Relaxed);
+    let came = sys::now();
+    wait::pass(process, session, command, fencing);
+    if line.last_trickle() >= came && sys::thread_kind() == ThreadKind::Main {
+        // The main thread's trickle is for one kernel; several are paid for
+        // with any other thread's.
+        let Limits {
+            trickle,
+            trickle_main,
+            ..
+        } = Limits::DEFAULT;
+        line.trickled(sys::now() + Nanos(trickle.0 - trickle_main.0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Nanos = Nanos::from_secs(1);
+    const T: Nanos = Nanos::from_micros(20);
+
+    fn timing() -> Box<Timing> {
+        Box::new(Timing::new())
+    }
+
+    #[test]
+    fn only_events_that_keep_the_time_count() {
+        let timing = timing();
+        timing.created(0x10);
+        assert!(timing.keeps_time(0x10) && !timing.keeps_time(0x20) && !timing.keeps_time(0));
+        // A handle that comes back is another event.
+        timing.created_without(0x10);
+        assert!(!timing.keeps_time(0x10));
+    }
+
+    #[test]
+    fn records_begin_and_end_intervals_in_turns() {
+        let timing = timing();
+        assert_eq!(timing.recorded(3, 7), Edge::Begins);
+        timing.begin(3, 7, NOW);
+        assert_eq!(timing.recorded(3, 7), Edge::Begins, "nothing to measure");
+        timing.begin(3, 7, NOW);
+        assert_eq!(timing.recorded(4, 7), Edge::Begins, "another stream");
+        assert_eq!(timing.recorded(3, 8), Edge::Ends);
+        assert_eq!(timing.stands(3, 8, T, NOW), Stands::Apart);
+        assert_eq!(timing.recorded(3, 9), Edge::Begins);
+    }
+
+    #[test]
+    fn twenty_short_kernels_pass_as_one() {
+        let timing = timing();
+        timing.begin(3, 100, NOW);
+        for launched in 100..100 + MOST_COMMANDS {
+            assert_eq!(timing.stands(3, launched, T, NOW), Stands::Within);
+        }
+        let end = 100 + MOST_COMMANDS;
+        assert_eq!(timing.stands(3, end, T, NOW), Stands::Splits);
+        assert_eq!(timing.stands(3, end, T, NOW), Stands::Apart, "counted once");
+        assert_eq!(timing.recorded(3, end + 1), Edge::Ends);
+        assert_eq!(timing.recorded(3, end + 1), Edge::Begins);
+    }
+
+    #[test]
+    fn no_interval_takes_more_than_a_fiftieth_of_the_device() {
+        for us in [1, 20, 60, 300, 1_000] {
+            let time = Nanos(most_commands(Nanos::from_micros(us)) * us * 1_000);
+            assert!(time.times(50) <= Limits::DEFAULT.trickle, "{us} us: {time}");
+        }
+        assert_eq!(most_commands(Nanos::from_millis(9)), 1, "as any trickle");
+        assert_eq!(most_commands(Nanos::ZERO), MOST_COMMANDS);
+    }
+
+    #[test]
+    fn a_pause_ends_what_passes() {
+        let timing = timing();
+        timing.begin(3, 0, NOW);
+        assert_eq!(timing.stands(3, 1, T, NOW + MOST_PAUSE), Stands::Splits);
+        // It was recorded at the end of something: no interval was split.
+        timing.begin(3, 5, NOW);
+        assert_eq!(timing.stands(3, 5, T, NOW + MOST_PAUSE), Stands::Apart);
+        assert_eq!(timing.recorded(3, 5), Edge::Begins);
+    }
+}
