@@ -5,7 +5,8 @@
 //! drops the last reference to a socket with SO_LINGER waits for it; a file
 //! may carry a million locks, which are looked through at every close.
 
-use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 
 use rustix::net::RecvFlags;
@@ -23,6 +24,8 @@ const MOST_UNREAD: usize = 64;
 pub(super) struct Aside {
     lanes: Readers,
     waiting: VecDeque<(u32, Task)>,
+    /// How many of them are each user's.
+    of_user: HashMap<u32, usize>,
 }
 
 impl Aside {
@@ -30,6 +33,7 @@ impl Aside {
     pub fn give(&mut self, uid: u32, task: impl FnOnce() + Send + 'static) {
         if let Err(task) = self.lanes.give(lane(uid), Box::new(task)) {
             self.waiting.push_back((uid, task));
+            *self.of_user.entry(uid).or_default() += 1;
         }
     }
 
@@ -45,8 +49,9 @@ impl Aside {
             for _ in 0..MOST_UNREAD {
                 let mut nothing = [0; 1];
                 let flags = RecvFlags::DONTWAIT;
-                if rustix::net::recv(&connection, &mut nothing[..], flags).is_err() {
-                    break;
+                match rustix::net::recv(&connection, &mut nothing[..], flags) {
+                    Ok((_, len)) if len > 0 => {}
+                    Ok(_) | Err(_) => break,
                 }
             }
         });
@@ -55,10 +60,19 @@ impl Aside {
     /// Gives again what could not be taken.
     pub fn retry(&mut self) {
         for _ in 0..self.waiting.len() {
-            if let Some((uid, task)) = self.waiting.pop_front()
-                && let Err(task) = self.lanes.give(lane(uid), task)
-            {
-                self.waiting.push_back((uid, task));
+            let Some((uid, task)) = self.waiting.pop_front() else {
+                return;
+            };
+            match self.lanes.give(lane(uid), task) {
+                Ok(()) => {
+                    if let Entry::Occupied(mut count) = self.of_user.entry(uid) {
+                        *count.get_mut() -= 1;
+                        if *count.get() == 0 {
+                            count.remove();
+                        }
+                    }
+                }
+                Err(task) => self.waiting.push_back((uid, task)),
             }
         }
     }
@@ -67,8 +81,7 @@ impl Aside {
     /// begun for it.
     pub fn is_behind(&self, uid: u32) -> bool {
         // Empty but for a user that holds up its own thread.
-        self.waiting.len() >= MOST_WAITING
-            && self.waiting.iter().filter(|(of, _)| *of == uid).count() >= MOST_WAITING
+        self.of_user.get(&uid).is_some_and(|of| *of >= MOST_WAITING)
     }
 }
 

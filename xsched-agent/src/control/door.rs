@@ -5,6 +5,7 @@
 //! ([`super::lockout`]). Within it, its process is identified and may say
 //! hello; and only one that fits finds pages made for it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
@@ -35,6 +36,16 @@ const ACCEPTS_AT_ONCE: usize = 16;
 
 impl EventLoop {
     pub(super) fn admit_guests(&mut self) {
+        let mut flood = BTreeMap::<u32, Vec<OwnedFd>>::new();
+        self.accept_some(&mut flood);
+        for (uid, connections) in flood {
+            self.aside.drop(uid, connections);
+        }
+    }
+
+    /// Those of users beyond their pace go into `flood`, unanswered: they
+    /// are many, and each costs as little as can be.
+    fn accept_some(&mut self, flood: &mut BTreeMap<u32, Vec<OwnedFd>>) {
         for _ in 0..ACCEPTS_AT_ONCE {
             let connection = match join::accept(self.parts.listener.as_fd()) {
                 Ok(Some(connection)) => connection,
@@ -51,12 +62,12 @@ impl EventLoop {
                 }
             };
             self.short_of_descriptors = false;
-            self.admit_guest(connection);
+            self.admit_guest(connection, flood);
         }
     }
 
     /// Lets a connection in, whose process must say hello now.
-    fn admit_guest(&mut self, connection: OwnedFd) {
+    fn admit_guest(&mut self, connection: OwnedFd, flood: &mut BTreeMap<u32, Vec<OwnedFd>>) {
         let now = monotonic();
         let peer = match join::peer(connection.as_fd()) {
             Ok(peer) => peer,
@@ -68,8 +79,14 @@ impl EventLoop {
             false => self.admission.hear(uid, now),
         };
         if let Err(e) = heard {
-            self.keep_away(uid, now);
-            return self.refuse(uid, connection, &e);
+            // The first is told why, and whoever is not kept away.
+            let is_ours = uid == 0 || uid == self.own_uid;
+            if is_ours || self.keep_away(uid, now) {
+                return self.refuse(uid, connection, &e);
+            }
+            Vitals::count(&self.parts.vitals.joins_refused);
+            flood.entry(uid).or_default().push(connection);
+            return;
         }
         let visitor = match Visitor::of(connection.as_fd(), peer) {
             Ok(visitor) => visitor,
@@ -101,11 +118,14 @@ impl EventLoop {
         }
     }
 
-    /// Root and the agent's own user come in whatever the list says.
-    fn keep_away(&mut self, uid: u32, now: Nanos) {
-        if uid != 0 && uid != self.own_uid && self.lockout.shut(uid, now) {
+    /// Not for root and the agent's own user, who come in whatever the list
+    /// says. Whether that is new.
+    fn keep_away(&mut self, uid: u32, now: Nanos) -> bool {
+        let is_new = self.lockout.shut(uid, now);
+        if is_new {
             self.change_lock(now);
         }
+        is_new
     }
 
     /// Lets in again whose time is up.
