@@ -37,6 +37,8 @@ mod options;
 mod packed;
 mod page;
 mod process;
+#[cfg(not(test))]
+mod standalone;
 mod sys;
 mod tls;
 

@@ -192,12 +192,8 @@ impl Options {
 }
 
 fn value(name: &CStr) -> Option<Vec<u8>> {
-    // SAFETY: a NUL-terminated name; the result is copied at once, and no
-    // thread of the program changes its environment before it runs.
-    unsafe {
-        let value = libc::getenv(name.as_ptr());
-        (!value.is_null()).then(|| CStr::from_ptr(value).to_bytes().to_vec())
-    }
+    // SAFETY: no thread of the program changes its environment before it runs.
+    unsafe { crate::loader::host::environment(name) }
 }
 
 /// Prints the table with the values in force, if `XSCHED_VERBOSE` asks for

@@ -16,6 +16,7 @@ use crate::gate::Line;
 use crate::gate::timing::Timing;
 use crate::inflight::{DeviceWork, EventTable, StreamTable};
 use crate::page::Session;
+use crate::sys::{self, Call};
 
 /// See the module.
 #[repr(C, align(4096))]
@@ -78,10 +79,11 @@ pub fn session() -> Option<&'static Session> {
 
 /// Asks the kernel to zero the block in children; whether it will.
 pub fn wipe_on_fork() -> bool {
-    let start = (&raw const PROCESS).cast_mut().cast();
+    let start = &raw const PROCESS as usize;
+    let wipe = libc::MADV_WIPEONFORK as usize;
     // SAFETY: the block is page-aligned and a multiple of a page long, so
     // nothing else is affected.
-    unsafe { libc::madvise(start, size_of::<Process>(), libc::MADV_WIPEONFORK) == 0 }
+    unsafe { sys::call(Call::Madvise, [start, size_of::<Process>(), wipe]) }.is_ok()
 }
 
 /// Zeroes the block.

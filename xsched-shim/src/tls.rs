@@ -62,6 +62,21 @@ pub fn address() -> u64 {
     address
 }
 
+/// Where the thread's copy of all of this library's variables begins.
+#[cfg(not(test))]
+pub fn block() -> u64 {
+    let offset: i32;
+    // SAFETY: puts a constant of the link into a register.
+    unsafe {
+        asm!(
+            "mov {0:e}, offset xsched_thread@DTPOFF",
+            out(reg) offset,
+            options(nostack, pure, nomem, preserves_flags),
+        );
+    }
+    address().wrapping_add_signed(-i64::from(offset))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

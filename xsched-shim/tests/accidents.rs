@@ -16,6 +16,7 @@ use support::puppet::Puppet;
 use support::simulated::Simulated;
 use support::{Guard, Preload, cc, eventually, program, shim, stdout_of};
 use xsched_common::gate::GateMode;
+use xsched_common::page::Edges;
 
 fn accident(what: &str, dir: &Path) -> Command {
     let mut command = program("accidents", Preload::Shim, dir);
@@ -47,6 +48,24 @@ fn an_interposer_before_the_shim_is_not_led_in_circles() {
         let mut command = accident("lookup", dir.path());
         command.arg("libamdhip64.so.5").env("LD_PRELOAD", &preload);
         assert_eq!(stdout_of(&mut command), "1 1\n", "{preload}");
+    }
+}
+
+/// Such a program looks the real one up when it is first called: whoever
+/// calls it amid a look-up comes back to where he was.
+#[test]
+fn a_program_may_have_a_dl_iterate_phdr_of_its_own() {
+    let agent = Agent::start();
+    for (disabled, joined) in [("0", 1), ("1", 0)] {
+        let before = agent.joined();
+        let mut command = program("phdr", Preload::Shim, agent.dir());
+        command.env("XSCHED_DISABLE", disabled);
+        assert_eq!(
+            stdout_of(&mut command),
+            "1 0 0 1 20\n",
+            "disabled: {disabled}"
+        );
+        assert_eq!(agent.joined() - before, joined);
     }
 }
 
@@ -98,7 +117,7 @@ fn a_program_without_memory_goes_on() {
 fn the_environment_is_read_before_main_and_no_more() {
     let agent = Agent::start_with(Manner::OtherAbi);
     let mut command = accident("environment", agent.dir());
-    assert_eq!(stdout_of(&mut command), "1 0 10\n");
+    assert_eq!(stdout_of(&mut command), "1 10\n");
     assert_eq!(agent.accepted(), 2, "it has tried again");
 }
 
@@ -109,6 +128,73 @@ fn a_sandboxed_program_keeps_its_errno() {
         stdout_of(&mut accident("sandbox", agent.dir())),
         "0 5 4242\n"
     );
+}
+
+#[test]
+fn a_file_in_standard_errors_place_stays_as_it_is() {
+    let agent = Agent::start();
+    let mut talkative = accident("launch", agent.dir());
+    let said = support::run(talkative.env("XSCHED_VERBOSE", "1")).stderr;
+    assert!(String::from_utf8_lossy(&said).contains("joined the agent"));
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut command = accident("stderr", agent.dir());
+    command
+        .arg(dir.path().join("data"))
+        .env("XSCHED_VERBOSE", "1");
+    assert_eq!(stdout_of(&mut command), "2 0 0\n");
+    assert_eq!(agent.joined(), 2);
+}
+
+/// The system calls that README lists as "working", by number.
+fn working_calls() -> Vec<(&'static str, i64)> {
+    let numbers = [
+        ("futex", libc::SYS_futex),
+        ("sched_yield", libc::SYS_sched_yield),
+        ("sigaltstack", libc::SYS_sigaltstack),
+        ("fstat", libc::SYS_fstat),
+        ("write", libc::SYS_write),
+        ("close", libc::SYS_close),
+        ("mmap", libc::SYS_mmap),
+        ("munmap", libc::SYS_munmap),
+        ("readlink", libc::SYS_readlink),
+        ("clock_gettime", libc::SYS_clock_gettime),
+    ];
+    let listed: Vec<&str> = include_str!("../README.md")
+        .lines()
+        .filter(|line| line.contains("` | working | "))
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .collect();
+    assert_eq!(listed, numbers.map(|(name, _)| name), "README");
+    numbers.to_vec()
+}
+
+/// A program that allows itself only what it needs, and the calls that we
+/// say we make, is not killed at a closed gate; without `futex` it would be.
+#[test]
+fn a_filter_that_allows_what_the_readme_lists_kills_nobody() {
+    let calls = working_calls();
+    for left_out in [None, Some("futex")] {
+        let agent = Agent::start();
+        let mut command = accident("filter", agent.dir());
+        let allowed = calls.iter().filter(|(name, _)| Some(*name) != left_out);
+        command.args(allowed.map(|(_, number)| number.to_string()));
+        let (mut program, client) = joined(&agent, &mut command);
+        client.want(0, Edges::ACTIVE.with(Edges::IDLE));
+        client.set(0, GateMode::Closed);
+        program.go_on();
+        if left_out.is_some() {
+            program.dies_by(libc::SIGSYS);
+            continue;
+        }
+        let [error, waited] = program.numbers()[..] else {
+            panic!("two numbers");
+        };
+        assert_eq!(error, 0);
+        assert!(waited >= 14, "went past a closed gate in {waited} ms");
+        assert!(client.rings() > 0, "it has told the agent");
+        program.go_on();
+        program.end();
+    }
 }
 
 /// A launch that is tried again after 30 ms is through when one that waits

@@ -71,6 +71,54 @@ fn every_way_leads_through_the_gate_once() {
     }
 }
 
+/// A library that is opened with RTLD_DEEPBIND, then opens the runtime itself
+/// and looks its functions up: nothing of ours is on its way. Linked lazily
+/// and with its slots made read-only.
+#[test]
+fn a_library_that_opens_the_runtime_past_the_linker_is_gated() {
+    let runtimes = Simulated::install();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/deepbound.c");
+    for (linking, major, strict, gated) in [
+        ("lazy", 7, "1", true),
+        ("now", 6, "1", true),
+        // Without a table the look-up alone leads to the gate.
+        ("now", 5, "1", true),
+        ("lazy", 7, "0", false),
+    ] {
+        let case = format!("{linking} on HIP {major}, strict {strict}");
+        let agent = Agent::start();
+        let library = runtimes.path(&format!("lib{linking}{major}{strict}.so"));
+        cc(&[
+            "-shared".as_ref(),
+            "-fPIC".as_ref(),
+            "-DSHARED".as_ref(),
+            format!("-Wl,-z,{linking},-z,relro").as_ref(),
+            "-o".as_ref(),
+            library.as_os_str(),
+            source.as_os_str(),
+        ]);
+        let mut command = runtimes.command(bin().join("deepbound"), agent.dir());
+        command
+            .args([&library, &runtimes.runtime(major)])
+            .env("XSCHED_STRICT", strict);
+        let mut program = Dialogue::begin(&mut command);
+        assert_eq!(program.numbers(), [0], "{case}");
+        assert_eq!(agent.joined(), usize::from(gated), "{case}");
+        if gated {
+            let client = agent.client(0);
+            let launches = || client.status().launch_totals().by_route[Route::Gated as usize];
+            assert_eq!(launches(), 3, "{case}: each launch is counted once");
+            client.set(0, GateMode::Closed);
+        }
+        program.go_on();
+        let [failed, took] = program.numbers()[..] else {
+            panic!("two numbers");
+        };
+        assert_eq!((failed, took >= 14), (0, gated), "{case}: {took} ms");
+        program.end();
+    }
+}
+
 #[test]
 fn profilers_in_the_table_stay_in_the_chain() {
     let runtimes = Simulated::install();

@@ -17,6 +17,7 @@ use crate::options::Options;
 use crate::packed::PackedCache;
 use crate::page::Session;
 use crate::process::session;
+use crate::sys::{self, Call};
 use registry::Registry;
 
 /// A calling library: its slot in the status page, and how its calls go on.
@@ -79,7 +80,7 @@ pub fn of(return_address: u64, is_runtime: fn(&loader::Object<'_>) -> bool) -> C
 
 #[cold]
 fn find(return_address: u64, is_runtime: fn(&loader::Object<'_>) -> bool) -> Caller {
-    let _unseen = crate::sys::Unseen::new();
+    let _unseen = sys::Unseen::new();
     let generation = GENERATION.load(SeqCst);
     let mut is_program = true;
     let caller = loader::visit(|object| {
@@ -135,18 +136,14 @@ fn the_program() -> Caller {
 }
 
 fn read_exe(buffer: &mut [u8; 512]) -> &[u8] {
+    let arguments = [
+        c"/proc/self/exe".as_ptr() as usize,
+        buffer.as_mut_ptr() as usize,
+        buffer.len(),
+    ];
     // SAFETY: the buffer's own length; the result is not NUL-terminated.
-    let n = unsafe {
-        libc::readlink(
-            c"/proc/self/exe".as_ptr(),
-            buffer.as_mut_ptr().cast(),
-            buffer.len(),
-        )
-    };
-    usize::try_from(n)
-        .ok()
-        .and_then(|n| buffer.get(..n))
-        .unwrap_or(b"(program)")
+    let n = unsafe { sys::call(Call::Readlink, arguments) };
+    n.ok().and_then(|n| buffer.get(..n)).unwrap_or(b"(program)")
 }
 
 /// Says to a page who is who; called whenever a library is new or the page

@@ -52,7 +52,7 @@ pub fn introduce(session: &Session) {
     use std::sync::atomic::Ordering::Relaxed;
 
     let status = session.status();
-    status.pid.store(std::process::id(), Relaxed);
+    status.pid.store(sys::pid(), Relaxed);
     let mut count = 0i32;
     let errors = LastError::save();
     let counted = call!(runtime::DEVICE_COUNT, fn(*mut i32) -> i32, &raw mut count);

@@ -111,9 +111,10 @@ pub fn read_code(
 /// anything else is loaded into rax, called or returned.
 fn jumps_to_row(code: &[u8], row: u16) -> bool {
     let offset = (8 + 8 * u32::from(row)).to_le_bytes();
-    let long = [&[0x48, 0x8b, 0x80][..], &offset].concat();
-    let short = [0x48, 0x8b, 0x40, offset[0]];
-    let load = if row < 15 { &short[..] } else { &long };
+    let [low, second, third, high] = offset;
+    let long = [0x48, 0x8b, 0x80, low, second, third, high];
+    let short = [0x48, 0x8b, 0x40, low];
+    let load = if row < 15 { &short[..] } else { &long[..] };
     let Some(at) = code.windows(load.len()).position(|w| w == load) else {
         return false;
     };

@@ -147,6 +147,19 @@ pub fn find(symbol: &[u8]) -> Option<usize> {
         .ok()
 }
 
+/// The export called `symbol` with `_spt` behind it: its twin for the
+/// per-thread default stream.
+pub fn find_twin(symbol: &[u8]) -> Option<usize> {
+    EXPORTS
+        .binary_search_by(|export| {
+            export
+                .symbol
+                .bytes()
+                .cmp(symbol.iter().chain(b"_spt").copied())
+        })
+        .ok()
+}
+
 /// Forgets the runtime's functions: it may have been unmapped.
 pub fn forget_real() {
     for real in &REAL {
@@ -214,6 +227,8 @@ mod tests {
             assert_eq!(find(export.symbol.as_bytes()), Some(i));
         }
         assert_eq!(find(b"hipMalloc"), None);
+        assert_eq!(find_twin(b"hipMemcpy"), find(b"hipMemcpy_spt"));
+        assert!(find_twin(b"hipMemcpy").is_some() && find_twin(b"hipFree").is_none());
     }
 
     #[test]

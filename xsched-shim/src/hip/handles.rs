@@ -4,7 +4,7 @@
 
 use std::ffi::{CStr, c_char};
 
-use super::exports::{find, own_address};
+use super::exports::{find, find_twin, own_address};
 use super::runtime;
 
 /// Replaces `*out`, which a successful `hipGetProcAddress(name, out, ...)`
@@ -26,13 +26,15 @@ pub fn substitute(name: u64, out: u64) {
 
 /// Our function in the place of the runtime's at `found`.
 fn replacement(name: &[u8], found: usize) -> Option<usize> {
-    let twin = [name, b"_spt"].concat();
-    [find(name), find(&twin)]
+    [find(name), find_twin(name)]
         .into_iter()
         .flatten()
         .find(|&index| runtime::real(index) == Some(found))
         .and_then(own_address)
 }
+
+#[cfg(not(test))]
+pub use interposed::ours;
 
 /// The exported `dlsym`, `dlvsym` and `dlclose`. Unversioned, which every
 /// reference to glibc's accepts.
@@ -100,6 +102,15 @@ mod interposed {
 
     extern "C" fn nothing() -> usize {
         0
+    }
+
+    /// Our functions, by name, for who binds others to them.
+    pub fn ours() -> [(&'static [u8], usize); 3] {
+        [
+            (b"dlsym", dlsym as *const () as usize),
+            (b"dlvsym", dlvsym as *const () as usize),
+            (b"dlclose", dlclose as *const () as usize),
+        ]
     }
 
     static DLSYM: Hidden = Hidden::new(b"dlsym");
@@ -210,7 +221,7 @@ mod interposed {
         // Looking something up in a library that it has just opened is what
         // a program does before the library's first launch.
         if let Some(options) = Options::known() {
-            strict::install(options);
+            strict::install(options, strict::Moment::Use);
         }
         if exports::find(name).is_none() || Options::get().power == Power::Off {
             return found;

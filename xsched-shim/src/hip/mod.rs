@@ -1,5 +1,7 @@
 //! The HIP platform: everything that names HIP.
 
+#[cfg(not(test))]
+mod arrivals;
 mod commands;
 mod devices;
 mod dispatch;
@@ -18,6 +20,8 @@ mod trampoline;
 /// Prepares the shim for this platform, once.
 pub fn start() {
     crate::lifecycle::start(exports::code);
+    #[cfg(not(test))]
+    arrivals::watch();
 }
 
 /// `hipSuccess`.

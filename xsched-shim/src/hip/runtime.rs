@@ -14,12 +14,16 @@ use xsched_common::hip::symbol_node;
 
 use super::NOT_SUPPORTED;
 use super::exports::{EXPORTS, REAL, TABLED, forget_real};
+use super::strict::Moment;
 use crate::loader::{self, Object, Version};
+
+/// How the file names of HIP runtimes begin.
+pub const NAME: &[u8] = b"libamdhip64";
 
 /// Whether an object is a HIP runtime, by its file name: wheels put a hash
 /// between name and suffix.
 pub fn is_runtime(object: &Object<'_>) -> bool {
-    loader::basename(object.path).starts_with(b"libamdhip64") && !loader::own_contains(object)
+    loader::basename(object.path).starts_with(NAME) && !loader::own_contains(object)
 }
 
 /// The runtime's definition of `symbol`.
@@ -66,7 +70,7 @@ pub fn real_or_error(index: usize) -> usize {
 #[cold]
 #[inline(never)]
 fn resolve(index: usize) -> usize {
-    super::strict::install(crate::options::Options::get());
+    super::strict::install(crate::options::Options::get(), Moment::Use);
     real(index).unwrap_or(not_supported as *const () as usize)
 }
 

@@ -58,6 +58,11 @@ enum Refusal {
     Size,
 }
 
+/// Whether strict mode is asked for.
+pub fn is_wanted(options: &Options) -> bool {
+    options.strictness == Strictness::Table && options.power == Power::On
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -70,20 +75,30 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// At what moment strict mode may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// The program uses the runtime, or is about to: the runtime may be made
+    /// to prepare its table, as the program's next call would.
+    Use,
+    /// Something has been mapped: the runtime itself may not be initialised.
+    Arrival,
+}
+
 /// Puts strict mode in force if it is asked for and can be. Called when an
-/// export is first used and when a program looks something up: once a
-/// runtime is mapped one of the two comes before its first launch.
+/// export is first used, when a program looks something up and when a library
+/// arrives ([`super::arrivals`]): once a runtime is mapped one of them comes
+/// before its first launch.
 #[cold]
-pub fn install(options: &Options) {
-    if options.strictness == Strictness::Interpose
-        || options.power == Power::Off
+pub fn install(options: &Options, moment: Moment) {
+    if !is_wanted(options)
         || STATE
             .compare_exchange(UNTRIED, TRYING, AcqRel, Relaxed)
             .is_err()
     {
         return;
     }
-    let settled = match patch() {
+    let settled = match patch(moment) {
         Ok(entries) => {
             log::verbose(format_args!(
                 "strict mode: {entries} entries of the runtime's dispatch table are gated"
@@ -122,7 +137,7 @@ fn in_runtime<T>(f: impl FnOnce(&Object<'_>) -> T) -> Option<T> {
     })
 }
 
-fn patch() -> Result<usize, Refusal> {
+fn patch(moment: Moment) -> Result<usize, Refusal> {
     let found = in_runtime(|object| {
         let address = |index: usize| {
             let export = EXPORTS.get(index)?;
@@ -135,8 +150,11 @@ fn patch() -> Result<usize, Refusal> {
     let Some((accessor, readiness, rows)) = found.ok_or(Refusal::NotYet)? else {
         return Err(Refusal::NoTable);
     };
-    if readiness == Readiness::InProgress {
-        return Err(Refusal::NotYet);
+    match (readiness, moment) {
+        (Readiness::InProgress, _) | (Readiness::NotBegun, Moment::Arrival) => {
+            return Err(Refusal::NotYet);
+        }
+        (Readiness::Done, _) | (Readiness::NotBegun, Moment::Use) => {}
     }
     // SAFETY: the code at this address is the accessor's, compared byte for
     // byte; it takes no arguments and returns the table. Any call of the

@@ -1,6 +1,5 @@
 //! Talking to the agent: one hello, one reply, three descriptors.
 
-use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -13,7 +12,7 @@ use xsched_common::units::Nanos;
 use super::JoinError;
 use crate::options::Options;
 use crate::page::{Session, is_doorbell, move_up};
-use crate::sys;
+use crate::sys::{self, Call, Errno};
 
 /// How long a launch may be held up by joining.
 const PATIENCE: Nanos = Nanos::from_millis(50);
@@ -21,13 +20,12 @@ const PATIENCE: Nanos = Nanos::from_millis(50);
 /// Joins the agent of this user or machine.
 pub fn connect() -> Result<Session, JoinError> {
     let deadline = sys::now() + PATIENCE;
-    // SAFETY: no preconditions.
-    let (uid, pid) = unsafe { (libc::geteuid(), libc::getpid()) };
+    let uid = sys::effective_uid();
     let surroundings = &Options::get().surroundings;
     let run_dir = surroundings.for_client(uid);
     // The program's folder of the moment is nobody's choice of an agent.
     if run_dir.0.is_relative() {
-        return Err(JoinError::NoAgent(io::ErrorKind::InvalidInput.into()));
+        return Err(JoinError::NoAgent(Errno(libc::EINVAL)));
     }
     let socket = open(&run_dir.join_socket()).map_err(JoinError::NoAgent)?;
     // Only root writes in the machine's, and the user chose a chosen one.
@@ -35,18 +33,19 @@ pub fn connect() -> Result<Session, JoinError> {
     if !is_trusted {
         check_peer(&socket, uid)?;
     }
-    let hello = Hello::new(pid.unsigned_abs()).encode();
-    // SAFETY: `hello` is readable. A peer that is gone must not raise SIGPIPE.
-    let sent = unsafe {
-        libc::send(
-            socket.as_raw_fd(),
-            hello.as_ptr().cast(),
-            hello.len(),
-            libc::MSG_NOSIGNAL,
-        )
-    };
-    if sent != hello.len() as isize {
-        return Err(JoinError::NoAgent(io::Error::last_os_error()));
+    let hello = Hello::new(sys::pid()).encode();
+    let arguments = [
+        socket.as_raw_fd() as usize,
+        hello.as_ptr() as usize,
+        hello.len(),
+        libc::MSG_NOSIGNAL as usize,
+        0,
+    ];
+    // SAFETY: `hello` is readable, and a connected socket needs no address. A
+    // peer that is gone must not raise SIGPIPE.
+    let sent = unsafe { sys::call(Call::SendTo, arguments) }.map_err(JoinError::NoAgent)?;
+    if sent != hello.len() {
+        return Err(JoinError::NoAgent(Errno(libc::EPIPE)));
     }
     wait_readable(&socket, deadline)?;
     let (reply, descriptors) = receive(&socket)?;
@@ -70,36 +69,29 @@ pub fn connect() -> Result<Session, JoinError> {
     Ok(session)
 }
 
-fn open(path: &Path) -> io::Result<OwnedFd> {
+fn open(path: &Path) -> Result<OwnedFd, Errno> {
     let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: no memory is passed.
-    let fd = unsafe { libc::socket(libc::AF_UNIX, kind, 0) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    let fd = unsafe { sys::call(Call::Socket, [libc::AF_UNIX as usize, kind as usize, 0])? };
     // SAFETY: new and owned by nobody else.
-    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    let socket = unsafe { OwnedFd::from_raw_fd(fd as RawFd) };
     // SAFETY: plain bytes, for which zero is valid.
     let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
     address.sun_family = libc::AF_UNIX as libc::sa_family_t;
     let bytes = path.as_os_str().as_bytes();
     if bytes.len() >= address.sun_path.len() {
-        return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG));
+        return Err(Errno(libc::ENAMETOOLONG));
     }
     for (to, from) in address.sun_path.iter_mut().zip(bytes) {
         *to = *from as libc::c_char;
     }
+    let arguments = [
+        fd,
+        &raw const address as usize,
+        size_of::<libc::sockaddr_un>(),
+    ];
     // SAFETY: a complete address of the length given.
-    let connected = unsafe {
-        libc::connect(
-            fd,
-            (&raw const address).cast(),
-            size_of::<libc::sockaddr_un>() as libc::socklen_t,
-        )
-    };
-    if connected != 0 {
-        return Err(io::Error::last_os_error());
-    }
+    unsafe { sys::call(Call::Connect, arguments)? };
     Ok(socket)
 }
 
@@ -107,18 +99,16 @@ fn open(path: &Path) -> io::Result<OwnedFd> {
 fn check_peer(socket: &OwnedFd, uid: u32) -> Result<(), JoinError> {
     let mut peer = MaybeUninit::<libc::ucred>::uninit();
     let mut len = size_of::<libc::ucred>() as libc::socklen_t;
+    let arguments = [
+        socket.as_raw_fd() as usize,
+        libc::SOL_SOCKET as usize,
+        libc::SO_PEERCRED as usize,
+        peer.as_mut_ptr() as usize,
+        &raw mut len as usize,
+    ];
     // SAFETY: the buffer has the length given; it is read only after success.
     let peer = unsafe {
-        let failed = libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_PEERCRED,
-            peer.as_mut_ptr().cast(),
-            &raw mut len,
-        );
-        if failed != 0 {
-            return Err(JoinError::NoAgent(io::Error::last_os_error()));
-        }
+        sys::call(Call::GetSockOpt, arguments).map_err(JoinError::NoAgent)?;
         peer.assume_init()
     };
     if peer.uid == 0 || peer.uid == uid {
@@ -139,12 +129,14 @@ fn wait_readable(socket: &OwnedFd, deadline: Nanos) -> Result<(), JoinError> {
             events: libc::POLLIN,
             revents: 0,
         };
-        let timeout = libc::timespec {
+        // The kernel writes into it what is left.
+        let mut timeout = libc::timespec {
             tv_sec: 0,
             tv_nsec: left.0.min(PATIENCE.0) as i64,
         };
+        let arguments = [&raw mut poll as usize, 1, &raw mut timeout as usize, 0];
         // SAFETY: one pollfd; no signal mask. EINTR tries again.
-        if unsafe { libc::ppoll(&raw mut poll, 1, &raw const timeout, std::ptr::null()) } > 0 {
+        if unsafe { sys::call(Call::Ppoll, arguments) }.is_ok_and(|ready| ready > 0) {
             return Ok(());
         }
     }
@@ -170,14 +162,16 @@ fn receive(socket: &OwnedFd) -> Result<(Reply, Descriptors), JoinError> {
     message.msg_iovlen = 1;
     message.msg_control = ancillary.0.as_mut_ptr().cast();
     message.msg_controllen = ancillary.0.len();
+    let arguments = [
+        socket.as_raw_fd() as usize,
+        &raw mut message as usize,
+        libc::MSG_CMSG_CLOEXEC as usize,
+    ];
     // SAFETY: all buffers have the lengths given.
-    let n = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC) };
-    if n < 0 {
-        return Err(JoinError::NoAgent(io::Error::last_os_error()));
-    }
+    let n = unsafe { sys::call(Call::RecvMsg, arguments) }.map_err(JoinError::NoAgent)?;
     let descriptors = take_descriptors(&message);
     let reply = bytes
-        .get(..n as usize)
+        .get(..n)
         .and_then(|bytes| Reply::decode(bytes).ok())
         .ok_or(JoinError::Malformed)?;
     Ok((reply, descriptors))

@@ -3,8 +3,10 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::Relaxed};
 
+use crate::loader::host;
 use crate::page::Session;
 use crate::process;
+use crate::sys::{self, Call};
 
 /// Whether the kernel zeroes the state, or the handler must.
 static WIPED_BY_KERNEL: AtomicBool = AtomicBool::new(false);
@@ -27,8 +29,7 @@ pub fn install(probed: Range<usize>) {
         to.store(from, Relaxed);
     }
     WIPED_BY_KERNEL.store(process::wipe_on_fork(), Relaxed);
-    // SAFETY: the handler stays loaded, see `at_exit`.
-    unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+    host::at_fork(in_child);
 }
 
 /// Says whose descriptors a child must close.
@@ -38,7 +39,8 @@ pub fn remember(session: Option<&'static Session>) {
 }
 
 unsafe extern "C" fn in_child() {
-    let _unseen = crate::sys::Unseen::new();
+    let _unseen = sys::Unseen::new();
+    sys::know_main_thread();
     let session = SESSION.swap(std::ptr::null_mut(), Relaxed);
     // SAFETY: null or a session, and sessions are never freed.
     if let Some(session) = unsafe { session.as_ref() } {
@@ -65,14 +67,10 @@ fn drop_probes() {
     let [first, end] = &PROBED_CODE;
     let (first, end) = (first.load(Relaxed), end.load(Relaxed));
     if first < end {
+        let drop = libc::MADV_DONTNEED as usize;
+        let range = [first * PAGE, (end - first) * PAGE, drop];
         // SAFETY: pages of our own read-only code, which nobody has changed
         // but the kernel; they are read back from the library's file.
-        unsafe {
-            libc::madvise(
-                (first * PAGE) as *mut libc::c_void,
-                (end - first) * PAGE,
-                libc::MADV_DONTNEED,
-            )
-        };
+        let _ = unsafe { sys::call(Call::Madvise, range) };
     }
 }

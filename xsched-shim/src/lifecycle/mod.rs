@@ -15,6 +15,7 @@
 mod connect;
 mod fork;
 
+use std::ffi::c_void;
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -23,6 +24,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32};
 use xsched_common::Abi;
 use xsched_common::units::Nanos;
 
+use crate::loader::host;
 use crate::options::{self, Options, Power};
 use crate::page::{PageError, Session};
 use crate::process::{Process, process};
@@ -48,7 +50,7 @@ pub enum State {
 #[derive(Debug)]
 pub enum JoinError {
     /// Nobody listens at the socket.
-    NoAgent(std::io::Error),
+    NoAgent(sys::Errno),
     /// The agent did not answer in time.
     Silent,
     /// The agent's answer is not one.
@@ -101,14 +103,19 @@ pub fn start(probed_code: fn() -> Range<usize>) {
     if STARTED.swap(true, AcqRel) {
         return;
     }
-    let _unseen = sys::Unseen::new();
+    sys::know_main_thread();
+    log::know_standard_error();
     fork::install(probed_code());
     if Options::get().power == Power::Off {
         disable();
     }
 }
 
-extern "C" fn disable() {
+extern "C" fn leave_for_good(_: *mut c_void) {
+    disable();
+}
+
+fn disable() {
     process().state.store(State::Disabled as u32, Release);
     process().next_attempt.store(u64::MAX, Relaxed);
     if let Some(session) = crate::process::session() {
@@ -152,6 +159,7 @@ pub fn join(process: &Process, introduce: impl FnOnce(&Session)) {
         process.state.store(before, Release);
         return;
     }
+    sys::know_main_thread();
     options::introduce();
     match connect::connect() {
         Ok(session) => {
@@ -204,16 +212,14 @@ fn enter(process: &Process, session: &'static Session) {
     ));
 }
 
-/// Registers [`disable`] behind everything the program has registered so
+/// Registers [`leave_for_good`] behind everything the program has registered so
 /// far, so that it runs before that: launches at exit must not wait.
 fn at_exit() {
     static REGISTERED: AtomicU32 = AtomicU32::new(0);
     // Once is enough in nearly all programs, and the table of handlers must
     // not grow with every restart of the agent.
     if REGISTERED.fetch_add(1, Relaxed) == 0 {
-        // SAFETY: `disable` stays loaded until exit: a preloaded library is
-        // never unmapped.
-        unsafe { libc::atexit(disable) };
+        host::at_exit(leave_for_good);
     }
 }
 

@@ -5,10 +5,17 @@
 //! constructor holds for as long as it likes; a constructor that waits for a
 //! thread that launches a kernel would hang. `dl_iterate_phdr` takes only
 //! the short lock of the object list, so symbols are looked up by walking
-//! the objects' own tables.
+//! the objects' own tables. It is the C library's own `dl_iterate_phdr` that
+//! we call, see [`host`].
 
+mod chain;
+pub mod host;
+mod imports;
 mod objects;
 mod symbols;
 
+pub use chain::vdso;
 pub use objects::{Object, basename, object_at, own_contains, visit};
 pub use symbols::{Version, lookup};
+#[cfg(not(test))]
+pub use {chain::is_libc, imports::slots, symbols::needs};

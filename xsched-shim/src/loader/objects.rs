@@ -12,6 +12,34 @@ pub struct Object<'a> {
     headers: &'a [libc::Elf64_Phdr],
 }
 
+impl Object<'static> {
+    /// The object whose ELF header lies at `base`.
+    ///
+    /// # Safety
+    /// It is mapped there and stays so, as `path` does.
+    pub unsafe fn at(base: usize, path: &'static [u8]) -> Option<Object<'static>> {
+        // A library that was moved to its address beforehand (prelink) has
+        // its header elsewhere.
+        if base == 0 {
+            return None;
+        }
+        // SAFETY: the caller's.
+        let headers = unsafe {
+            let header = &*(base as *const libc::Elf64_Ehdr);
+            if !header.e_ident.starts_with(b"\x7fELF") {
+                return None;
+            }
+            let first = base.checked_add(header.e_phoff as usize)?;
+            std::slice::from_raw_parts(first as *const libc::Elf64_Phdr, header.e_phnum.into())
+        };
+        Some(Object {
+            base,
+            path,
+            headers,
+        })
+    }
+}
+
 impl Object<'_> {
     /// The program headers of type `kind`.
     fn segments(&self, kind: u32) -> impl Iterator<Item = &libc::Elf64_Phdr> {
@@ -60,6 +88,25 @@ impl Object<'_> {
         // SAFETY: mapped and readable, checked just now. Used for plain
         // integers and arrays of bytes.
         Some(unsafe { (address as *const T).read_unaligned() })
+    }
+
+    /// An address of the dynamic section as it is in memory. The dynamic linker
+    /// relocates them in place, except in objects whose dynamic section is
+    /// read-only (the vDSO) and in musl's.
+    pub fn address(&self, value: usize) -> usize {
+        if value < self.base {
+            self.base.wrapping_add(value)
+        } else {
+            value
+        }
+    }
+
+    /// Whether what lies at `address` was made read-only after relocation.
+    pub fn is_sealed(&self, address: usize) -> bool {
+        self.segments(libc::PT_GNU_RELRO).any(|h| {
+            let start = self.base.wrapping_add(h.p_vaddr as usize);
+            (start..start.saturating_add(h.p_memsz as usize)).contains(&address)
+        })
     }
 
     /// The dynamic section's entries as (tag, value).
@@ -133,8 +180,8 @@ pub fn visit<T>(mut visitor: impl FnMut(&Object<'_>) -> ControlFlow<T>) -> Optio
         visitor: &mut visitor,
         found: None,
     };
-    // SAFETY: `each` matches the callback's type and gets the state it expects.
-    unsafe { libc::dl_iterate_phdr(Some(each::<T>), (&raw mut state).cast()) };
+    // SAFETY: `each` gets the state it expects.
+    unsafe { super::host::dl_iterate_phdr(each::<T>, (&raw mut state).cast()) };
     state.found
 }
 

@@ -13,6 +13,7 @@ pub enum Version<'a> {
     Default,
 }
 
+const DT_NEEDED: i64 = 1;
 const DT_STRTAB: i64 = 5;
 const DT_SYMTAB: i64 = 6;
 const DT_STRSZ: i64 = 10;
@@ -24,7 +25,8 @@ const VERSYM_HIDDEN: u16 = 0x8000;
 /// No sane table needs more steps; a corrupt one must not hang the program.
 const MAX_STEPS: usize = 1 << 16;
 
-struct Tables<'a, 'o> {
+/// An object's tables of symbols.
+pub(super) struct Tables<'a, 'o> {
     object: &'a Object<'o>,
     strings: usize,
     strings_len: usize,
@@ -45,8 +47,13 @@ pub fn lookup(object: &Object<'_>, name: &[u8], version: Version<'_>) -> Option<
     tables.find(name, node)
 }
 
+/// Whether `object` names a library that begins so among those it needs.
+pub fn needs(object: &Object<'_>, beginning: &[u8]) -> bool {
+    Tables::of(object).is_some_and(|tables| tables.needs(beginning))
+}
+
 impl<'a, 'o> Tables<'a, 'o> {
-    fn of(object: &'a Object<'o>) -> Option<Tables<'a, 'o>> {
+    pub(super) fn of(object: &'a Object<'o>) -> Option<Tables<'a, 'o>> {
         let mut tables = Tables {
             object,
             strings: 0,
@@ -57,13 +64,7 @@ impl<'a, 'o> Tables<'a, 'o> {
             definitions: 0,
         };
         for (tag, value) in object.dynamic() {
-            // ld.so relocates these in place, except in objects whose
-            // dynamic section is read-only (the vDSO).
-            let address = if value < object.base {
-                object.base.wrapping_add(value)
-            } else {
-                value
-            };
+            let address = object.address(value);
             match tag {
                 DT_STRTAB => tables.strings = address,
                 DT_STRSZ => tables.strings_len = value,
@@ -84,6 +85,29 @@ impl<'a, 'o> Tables<'a, 'o> {
         // SAFETY: mapped, checked just now; only plain integers and ELF's
         // plain structures are read this way.
         Some(unsafe { (address as *const T).read_unaligned() })
+    }
+
+    /// Whether the symbol with this number is called `name`.
+    pub(super) fn names(&self, symbol: u32, name: &[u8]) -> bool {
+        let entry = self.read::<libc::Elf64_Sym>(self.symbols + symbol as usize * 24);
+        symbol != 0 && entry.is_some_and(|entry| self.string_is(entry.st_name as usize, name))
+    }
+
+    /// Whether the object is said to need a library whose name begins so.
+    pub(super) fn needs(&self, beginning: &[u8]) -> bool {
+        let begins = |offset: usize| {
+            offset
+                .checked_add(beginning.len())
+                .is_some_and(|end| end <= self.strings_len)
+                && self.object.maps(self.strings + offset, beginning.len())
+                // SAFETY: as many bytes are mapped there.
+                && unsafe {
+                    std::slice::from_raw_parts((self.strings + offset) as *const u8, beginning.len())
+                } == beginning
+        };
+        self.object
+            .dynamic()
+            .any(|(tag, offset)| tag == DT_NEEDED && begins(offset))
     }
 
     /// Whether the string at `offset` of the string table is `text`.
@@ -206,6 +230,17 @@ mod tests {
             );
         }
         assert_eq!(in_libc(b"hipMalloc", Version::Default), None);
+    }
+
+    #[test]
+    fn tells_what_an_object_needs() {
+        let here = |beginning: &[u8]| {
+            object_at(needs as *const () as usize, |program| {
+                needs(program, beginning)
+            })
+        };
+        assert_eq!(here(b"libc.so"), Some(true));
+        assert_eq!(here(b"libamdhip64"), Some(false));
     }
 
     #[test]

@@ -10,6 +10,8 @@
 use std::os::fd::{IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::AcqRel};
 
+use crate::sys::{self, Call};
+
 /// Both descriptors, closed when the last ringer is done with them.
 pub struct Connection {
     socket: Descriptor,
@@ -36,14 +38,18 @@ impl Connection {
     /// Wakes the agent. Never blocks: joining accepts non-blocking eventfds
     /// only, and a full one is rung already.
     pub fn ring(&self) {
-        let _unseen = crate::sys::Unseen::new();
         if self.users.fetch_add(1, AcqRel) & CLOSED == 0
             && self.socket.is_ours()
             && self.doorbell.is_ours()
         {
             let one = 1u64.to_ne_bytes();
+            let arguments = [
+                self.doorbell.number as usize,
+                one.as_ptr() as usize,
+                one.len(),
+            ];
             // SAFETY: eight readable bytes.
-            unsafe { libc::write(self.doorbell.number, one.as_ptr().cast(), one.len()) };
+            let _ = unsafe { sys::call(Call::Write, arguments) };
         }
         self.release();
     }
@@ -98,12 +104,12 @@ impl Descriptor {
 
     fn close(&self) {
         // SAFETY: ours, as the caller has just found.
-        unsafe { libc::close(self.number) };
+        let _ = unsafe { sys::call(Call::Close, [self.number as usize]) };
     }
 }
 
 fn identity(fd: i32) -> Option<(u64, u64)> {
-    super::stat(fd).ok().map(|s| (s.st_dev, s.st_ino))
+    sys::fstat(fd).ok().map(|s| (s.st_dev, s.st_ino))
 }
 
 #[cfg(test)]
@@ -129,7 +135,7 @@ mod tests {
     }
 
     fn is_open(number: i32) -> bool {
-        super::super::stat(number).is_ok()
+        sys::fstat(number).is_ok()
     }
 
     /// The program's `file` takes over this number.

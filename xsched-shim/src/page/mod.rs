@@ -14,6 +14,8 @@ use xsched_common::page::{
 };
 use xsched_common::units::Nanos;
 
+use crate::sys::{self, Call, Errno};
+
 /// One joining, from the agent's acceptance on. Never freed: another thread
 /// may be anywhere in its pages, and an agent does not restart often enough
 /// for 64 KiB to matter.
@@ -38,8 +40,8 @@ pub enum PageError {
     /// The descriptor could be shrunk under us, which would kill the program
     /// with SIGBUS.
     NotSealed(&'static str),
-    /// fstat, fcntl or mmap failed: which, and the error number.
-    System(&'static str, i32),
+    /// fstat, fcntl or mmap failed: which, and why.
+    System(&'static str, Errno),
     /// Not a page that this version understands.
     Mismatch(&'static str, PageMismatch),
 }
@@ -50,9 +52,7 @@ impl std::fmt::Display for PageError {
             PageError::NotSealed(page) => {
                 write!(f, "{page} page is not sealed against shrinking")
             }
-            PageError::System(call, errno) => {
-                write!(f, "{call}: {}", std::io::Error::from_raw_os_error(*errno))
-            }
+            PageError::System(call, why) => write!(f, "{call}: {why}"),
             PageError::Mismatch(page, why) => write!(f, "{page} page: {why}"),
         }
     }
@@ -139,17 +139,6 @@ impl Session {
     }
 }
 
-fn stat(fd: i32) -> Result<libc::stat, PageError> {
-    let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: the buffer is large enough; it is read only after success.
-    unsafe {
-        if libc::fstat(fd, stat.as_mut_ptr()) != 0 {
-            return Err(PageError::System("fstat", crate::sys::errno()));
-        }
-        Ok(stat.assume_init())
-    }
-}
-
 fn map_page<T>(
     name: &'static str,
     fd: &OwnedFd,
@@ -158,58 +147,60 @@ fn map_page<T>(
 ) -> Result<*const T, PageError> {
     let raw = fd.as_raw_fd();
     // SAFETY: no memory is passed.
-    let seals = unsafe { libc::fcntl(raw, libc::F_GET_SEALS) };
-    if seals < 0 || seals & libc::F_SEAL_SHRINK == 0 {
+    let seals = unsafe { sys::call(Call::Fcntl, [raw as usize, libc::F_GET_SEALS as usize]) };
+    if !seals.is_ok_and(|seals| seals as i32 & libc::F_SEAL_SHRINK != 0) {
         return Err(PageError::NotSealed(name));
     }
-    if (stat(raw)?.st_size as usize) < size_of::<T>() {
-        return Err(PageError::Mismatch(
-            name,
-            PageMismatch::Size(stat(raw)?.st_size as u32),
-        ));
+    let size = sys::fstat(raw)
+        .map_err(|why| PageError::System("fstat", why))?
+        .st_size;
+    if (size as usize) < size_of::<T>() {
+        return Err(PageError::Mismatch(name, PageMismatch::Size(size as u32)));
     }
+    let arguments = [
+        0,
+        size_of::<T>(),
+        protection as usize,
+        libc::MAP_SHARED as usize,
+        raw as usize,
+    ];
     // SAFETY: a new mapping at an address of the kernel's choice.
-    let at = unsafe {
-        libc::mmap(
-            std::ptr::null_mut(),
-            size_of::<T>(),
-            protection,
-            libc::MAP_SHARED,
-            raw,
-            0,
-        )
-    };
-    if at == libc::MAP_FAILED {
-        return Err(PageError::System("mmap", crate::sys::errno()));
-    }
+    let at = unsafe { sys::call(Call::Mmap, arguments) };
+    let at = at.map_err(|why| PageError::System("mmap", why))? as *const T;
     // SAFETY: the page starts with a header of plain integers.
     let header = unsafe { at.cast::<PageHeader>().read_volatile() };
     if let Err(why) = header.check(magic, size_of::<T>()) {
-        // SAFETY: mapped just now and not handed out.
-        unsafe { libc::munmap(at, size_of::<T>()) };
+        // Mapped just now and not handed out.
+        sys::unmap(at as usize, size_of::<T>());
         return Err(PageError::Mismatch(name, why));
     }
-    Ok(at.cast_const().cast())
+    Ok(at)
 }
 
 /// Whether writing eight bytes to the descriptor can neither wait nor raise a
 /// signal, as with an eventfd of `EFD_NONBLOCK`: an anonymous inode, which has
 /// no file type, and not a pipe or a socket.
 pub fn is_doorbell(fd: BorrowedFd<'_>) -> bool {
+    let fd = fd.as_raw_fd();
     // SAFETY: no memory is passed.
-    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
-    flags >= 0
-        && flags & libc::O_NONBLOCK != 0
-        && stat(fd.as_raw_fd()).is_ok_and(|s| s.st_mode & libc::S_IFMT == 0)
+    let flags = unsafe { sys::call(Call::Fcntl, [fd as usize, libc::F_GETFL as usize]) };
+    flags.is_ok_and(|flags| flags as i32 & libc::O_NONBLOCK != 0)
+        && sys::fstat(fd).is_ok_and(|s| s.st_mode & libc::S_IFMT == 0)
 }
 
 /// Moves a descriptor out of the range that programs count on: shells and
 /// daemons close or reuse the low numbers blindly.
 pub fn move_up(fd: BorrowedFd<'_>) -> Option<OwnedFd> {
     use std::os::fd::FromRawFd;
-    const OUT_OF_THE_WAY: i32 = 400;
+    const OUT_OF_THE_WAY: usize = 400;
+    let duplicate = libc::F_DUPFD_CLOEXEC as usize;
     // SAFETY: no memory is passed.
-    let moved = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, OUT_OF_THE_WAY) };
+    let moved = unsafe {
+        let arguments = [fd.as_raw_fd() as usize, duplicate, OUT_OF_THE_WAY];
+        sys::call(Call::Fcntl, arguments)
+    };
     // SAFETY: new and owned by nobody else.
-    (moved >= 0).then(|| unsafe { OwnedFd::from_raw_fd(moved) })
+    moved
+        .ok()
+        .map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }

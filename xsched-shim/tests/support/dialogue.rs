@@ -93,6 +93,15 @@ impl Dialogue {
     }
 }
 
+impl Dialogue {
+    /// Waits for its end and checks that this signal has killed it.
+    pub fn dies_by(mut self, signal: i32) {
+        use std::os::unix::process::ExitStatusExt as _;
+        let status = self.child.wait().expect("the program ends");
+        assert_eq!(status.signal(), Some(signal), "{status}");
+    }
+}
+
 impl Drop for Dialogue {
     fn drop(&mut self) {
         let _ = self.child.kill();

@@ -59,7 +59,7 @@ fn build() -> TempDir {
             let mut arguments = vec![path.as_os_str(), "-pthread".as_ref(), "-ldl".as_ref()];
             arguments.extend(["-o".as_ref(), out.as_os_str()]);
             // Some open the runtime themselves.
-            if !["handles", "deepbind", "profiler"]
+            if !["handles", "deepbind", "deepbound", "profiler"]
                 .iter()
                 .any(|p| stem == *p)
             {

@@ -33,18 +33,20 @@ impl Simulated {
 
     /// Compiles a program of `tests/programs/simulated` for HIP 6.
     pub fn compile(&self, name: &str) -> PathBuf {
+        self.compile_as(name, name, &[])
+    }
+
+    /// Compiles it with more flags, as `binary`.
+    pub fn compile_as(&self, name: &str, binary: &str, flags: &[&str]) -> PathBuf {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let (binary, include) = (self.path(name), root.join("hipsim/include"));
+        let (binary, include) = (self.path(binary), root.join("hipsim/include"));
         let source = root.join(format!("xsched-shim/tests/programs/simulated/{name}.c"));
-        cc(&[
-            "-I".as_ref(),
-            include.as_os_str(),
-            source.as_os_str(),
-            self.runtime(6).as_os_str(),
-            "-pthread".as_ref(),
-            "-o".as_ref(),
-            binary.as_os_str(),
-        ]);
+        let runtime = self.runtime(6);
+        let mut arguments: Vec<&OsStr> = flags.iter().map(AsRef::as_ref).collect();
+        arguments.extend(["-I".as_ref(), include.as_os_str()]);
+        arguments.extend([source.as_os_str(), runtime.as_os_str()]);
+        arguments.extend::<[&OsStr; 3]>(["-pthread".as_ref(), "-o".as_ref(), binary.as_os_str()]);
+        cc(&arguments);
         binary
     }
 
