@@ -13,6 +13,7 @@ mod hold;
 mod log;
 mod manual;
 mod mode;
+mod preload;
 mod proxy;
 mod ps;
 mod record;

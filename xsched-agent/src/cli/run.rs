@@ -1,9 +1,10 @@
 //! `run`: starts a program under the shim.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -11,7 +12,8 @@ use xsched_common::api::{Change, ChangeWay, Request};
 use xsched_common::units::{Class, Weight};
 
 use super::client::{self, ClientError};
-use super::shim_path::{self, Unpreloadable};
+use super::preload::{self, Obstacle};
+use super::shim_path;
 use super::terms::Target;
 use super::{run_dir, say};
 
@@ -56,21 +58,16 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     let (program, arguments) = options.command.split_first().context("no command")?;
     let shown = program.to_string_lossy();
     // Before anything is said or changed for it.
-    if shim_path::is_missing(program) {
+    if preload::is_missing(program) {
         say(&format!(
             "there is no program {shown}: check its name and PATH"
         ));
         return Ok(ExitCode::from(NO_PROGRAM));
     }
     let shim = shim_path::find(options.shim.as_deref())?;
-    match shim_path::examine(program) {
-        Some(Unpreloadable::Static) => say(&format!(
-            "{shown} is statically linked: the shim cannot be loaded into it, it will run unscheduled"
-        )),
-        Some(Unpreloadable::Privileged) => say(&format!(
-            "{shown} is setuid or setgid: the dynamic linker ignores the shim, it will run unscheduled"
-        )),
-        None => {}
+    let found = preload::examine(program);
+    if let Some(obstacle) = found.obstacle {
+        say(&format!("{shown} {obstacle}"));
     }
     let change = Change {
         // The terms belong to this pid, which exec keeps.
@@ -83,13 +80,13 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     if options.class.is_some() || options.weight.is_some() || options.slo.is_some() {
         give(change)?;
     }
-    let error = std::process::Command::new(program)
-        .args(arguments)
-        .env(
-            "LD_PRELOAD",
-            appended(std::env::var_os("LD_PRELOAD"), &shim),
-        )
-        .exec();
+    let mut start = std::process::Command::new(program);
+    start.args(arguments);
+    if found.obstacle.is_none_or(Obstacle::leaves_preload) {
+        let existing = std::env::var_os("LD_PRELOAD");
+        start.env("LD_PRELOAD", list(found.first.as_deref(), existing, &shim));
+    }
+    let error = start.exec();
     say(&format!("cannot start {shown}: {error}"));
     Ok(ExitCode::from(match error.kind() {
         ErrorKind::NotFound => NO_PROGRAM,
@@ -123,30 +120,51 @@ fn give(change: Change) -> Result<(), ClientError> {
     }
 }
 
-fn appended(existing: Option<OsString>, shim: &std::path::Path) -> OsString {
-    match existing.filter(|value| !value.is_empty()) {
-        Some(mut value) => {
-            value.push(":");
-            value.push(shim);
-            value
-        }
-        None => shim.as_os_str().to_owned(),
-    }
+/// The list for LD_PRELOAD: what insists on being first, what was there, and
+/// the shim.
+fn list(first: Option<&OsStr>, existing: Option<OsString>, shim: &Path) -> OsString {
+    let existing = existing.filter(|value| !value.is_empty());
+    // The user may have put it there already.
+    let first = first.filter(|first| {
+        let list = existing.as_deref().unwrap_or_default().as_bytes();
+        let name = |path: &[u8]| path.rsplit(|&b| b == b'/').next() == Some(first.as_bytes());
+        !list.split(|b| b" :".contains(b)).any(name)
+    });
+    let parts = [first, existing.as_deref(), Some(shim.as_os_str())];
+    let parts: Vec<&OsStr> = parts.into_iter().flatten().collect();
+    parts.join(OsStr::new(":"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     #[test]
     fn an_existing_preload_is_kept() {
         let shim = Path::new("/usr/lib/xsched/libxsched_shim.so");
-        assert_eq!(appended(None, shim), shim.as_os_str());
-        assert_eq!(appended(Some("".into()), shim), shim.as_os_str());
+        assert_eq!(list(None, None, shim), shim.as_os_str());
+        assert_eq!(list(None, Some("".into()), shim), shim.as_os_str());
         assert_eq!(
-            appended(Some("libjemalloc.so.2".into()), shim),
+            list(None, Some("libjemalloc.so.2".into()), shim),
             OsString::from("libjemalloc.so.2:/usr/lib/xsched/libxsched_shim.so")
         );
+    }
+
+    #[test]
+    fn what_insists_on_being_first_is_first_and_once() {
+        let (shim, first) = (Path::new("/s.so"), Some(OsStr::new("libasan.so.8")));
+        for (existing, expected) in [
+            ("", "libasan.so.8:/s.so"),
+            ("a.so", "libasan.so.8:a.so:/s.so"),
+            (
+                "/usr/lib/libasan.so.8 a.so",
+                "/usr/lib/libasan.so.8 a.so:/s.so",
+            ),
+        ] {
+            assert_eq!(
+                list(first, Some(existing.into()), shim),
+                OsString::from(expected)
+            );
+        }
     }
 }
