@@ -4,6 +4,7 @@
 pub mod attacker;
 mod control;
 mod herd;
+mod sanitizers;
 
 use super::report::Metric;
 use crate::build::Built;
@@ -11,7 +12,7 @@ use crate::build::Built;
 type Part = fn(&Built) -> anyhow::Result<Vec<Metric>>;
 
 /// One file each, in the order in which they are measured.
-const PARTS: &[Part] = &[herd::measure, control::measure];
+const PARTS: &[Part] = &[herd::measure, control::measure, sanitizers::measure];
 
 /// Measures all parts.
 pub fn measure(built: &Built) -> anyhow::Result<Vec<Metric>> {
