@@ -14,6 +14,7 @@ mod provision;
 mod screenshot;
 mod stats;
 mod test;
+mod tidy;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,8 @@ enum Task {
     Dist(dist::Args),
     /// Draw xtop's screens on a real run into docs/
     Screenshot(screenshot::Args),
+    /// Check the shape of the tree: lengths, rooms, vendors' names, glossary
+    Tidy(tidy::Args),
     /// Build the BPF programs into xsched-ebpf/prebuilt
     BuildEbpf(build_ebpf::Args),
     /// Be a client of an agent: a part of `bench sched`
@@ -69,6 +72,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Conformance(args) => return conformance::run(&args),
         Task::Bench(args) => return bench::run(&args),
         Task::Dist(args) => dist::run(&args),
+        Task::Tidy(args) => return tidy::run(&args),
         Task::Screenshot(args) => screenshot::run(&args),
         Task::BuildEbpf(args) => build_ebpf::run(&args),
         Task::Puppet(args) => bench::sched::control::puppet::run(&args),
