@@ -1,11 +1,10 @@
 //! Completions and the man page, made from the command line itself.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use clap::CommandFactory as _;
 use clap_complete::Shell;
-use xsched_manual::Section;
 
 use crate::cli::Args;
 
@@ -21,29 +20,22 @@ pub struct Options {
     man: Option<PathBuf>,
 }
 
-const MORE: &[Section<'_>] = &[
-    Section {
-        title: "EXAMPLES",
-        text: "\
-xtop                                      the screen; ? shows the keys
-xtop --once                               one table
-xtop --batch -n 10 --format csv           ten snapshots for a spreadsheet
-xtop --filter 'class:low !gate:open'      low processes that are held back
-xtop --ssh gpu7 --readonly                another machine, look only
-xtop --record run.xtop; xtop --replay run.xtop",
-    },
-    Section {
-        title: "ENVIRONMENT",
-        text: "\
-XSCHED_RUN_DIR   directory of the agent's sockets
-NO_COLOR         no colours
-XDG_CONFIG_HOME  where xsched/xtop.toml is (default ~/.config)",
-    },
-    Section {
-        title: "SEE ALSO",
-        text: "xsched-agent(1)",
-    },
-];
+/// What `--help` has no room for.
+const MORE: &str = "\
+Examples:
+  xtop                                      the screen; ? shows the keys
+  xtop --once                               one table
+  xtop --batch -n 10 --format csv           ten snapshots for a spreadsheet
+  xtop --filter 'class:low !gate:open'      low processes that are held back
+  xtop --ssh gpu7 --readonly                another machine, look only
+  xtop --record run.xtop; xtop --replay run.xtop
+
+Environment:
+  XSCHED_RUN_DIR   directory of the agent's sockets
+  NO_COLOR         no colours
+  XDG_CONFIG_HOME  where xsched/xtop.toml is (default ~/.config)
+
+See also: xsched-agent(1)";
 
 impl Options {
     /// Does what is asked for; whether anything was.
@@ -52,10 +44,15 @@ impl Options {
     /// What writing brings.
     pub fn serve(&self) -> io::Result<bool> {
         if let Some(shell) = self.completions {
-            xsched_manual::completions(Args::command(), shell, &mut io::stdout().lock())?;
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "xtop", &mut script);
+            io::stdout().lock().write_all(&script)?;
         }
         if let Some(dir) = &self.man {
-            xsched_manual::man_pages(Args::command(), MORE, dir)?;
+            let short = Args::command();
+            let status = short.get_after_help().map(ToString::to_string);
+            let more = format!("{}\n\n{MORE}", status.unwrap_or_default());
+            clap_mangen::generate_to(short.after_long_help(more), dir)?;
         }
         Ok(self.completions.is_some() || self.man.is_some())
     }

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::CommandFactory as _;
 use clap_complete::Shell;
-use xsched_manual::Section;
 
 use super::Cli;
 
@@ -28,31 +27,33 @@ pub struct Man {
 }
 
 /// What `--help` has no room for.
-const MORE: &[Section<'_>] = &[
-    Section {
-        title: "FILES",
-        text: "\
-/etc/xsched/xsched.toml          configuration; $XDG_CONFIG_HOME/xsched/xsched.toml for a user's own agent
-/run/xsched/agent.sock           where programs under the shim join
-/run/xsched/api.sock             where tools ask (/usr/share/doc/xsched/PROTOCOL.md)
-/usr/lib/xsched/libxsched_shim.so  the shim, for LD_PRELOAD
-/usr/share/xsched/               alert rules for Prometheus, a dashboard for Grafana",
-    },
-    Section {
-        title: "SEE ALSO",
-        text: "xtop(1), ld.so(8), systemctl(1)",
-    },
-];
+const MORE: &str = "\
+Files:
+  /etc/xsched/xsched.toml          configuration; $XDG_CONFIG_HOME/xsched/xsched.toml for a user's own agent
+  /run/xsched/agent.sock           where programs under the shim join
+  /run/xsched/api.sock             where tools ask (/usr/share/doc/xsched/PROTOCOL.md)
+  /usr/lib/xsched/libxsched_shim.so  the shim, for LD_PRELOAD
+  /usr/share/xsched/               alert rules for Prometheus, a dashboard for Grafana
+
+See also: xtop(1), ld.so(8), systemctl(1)";
 
 pub fn completions(options: &Completions) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
-    xsched_manual::completions(Cli::command(), options.shell, &mut script)?;
+    clap_complete::generate(
+        options.shell,
+        &mut Cli::command(),
+        "xsched-agent",
+        &mut script,
+    );
     super::print(&String::from_utf8(script)?)?;
     Ok(ExitCode::SUCCESS)
 }
 
 pub fn man(options: &Man) -> anyhow::Result<ExitCode> {
-    xsched_manual::man_pages(Cli::command(), MORE, &options.dir)
+    let short = Cli::command();
+    let examples = short.get_after_help().map(ToString::to_string);
+    let more = format!("{}\n\n{MORE}", examples.unwrap_or_default());
+    clap_mangen::generate_to(short.after_long_help(more), &options.dir)
         .with_context(|| format!("cannot write to {}", options.dir.display()))?;
     Ok(ExitCode::SUCCESS)
 }
