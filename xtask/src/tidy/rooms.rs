@@ -17,7 +17,7 @@ pub fn room_of(path: &str) -> Option<(&str, &str)> {
 }
 
 pub fn check(sources: &[Source]) -> Vec<Finding> {
-    let mut crates = BTreeMap::<&str, Rooms>::new();
+    let mut crates = BTreeMap::<&str, Rooms<'_>>::new();
     let files: Vec<_> = sources
         .iter()
         .filter(|source| source.is_rust() && !source.is_test())
