@@ -7,7 +7,9 @@ pub mod config;
 pub mod control;
 mod descendants;
 pub mod diagnose;
+pub mod elf;
 pub mod export;
+mod foreign;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod live;

@@ -87,9 +87,9 @@ impl ProcessId {
         })
     }
 
-    /// Whether it still runs.
+    /// Whether it still runs. A zombie does not.
     pub fn is_alive(self) -> bool {
-        ProcessId::of(self.pid).is_ok_and(|now| now == self)
+        stat(self.pid).is_ok_and(|now| now.start_time == self.start_time && !now.ended)
     }
 }
 
@@ -100,6 +100,8 @@ pub struct Stat {
     pub comm: String,
     /// Whether a signal (SIGSTOP) or a debugger has stopped it.
     pub stopped: bool,
+    /// Whether it has ended and only waits for its parent to ask how.
+    pub ended: bool,
     /// Parent process.
     pub parent: u32,
     /// Clock ticks since boot.
@@ -124,12 +126,15 @@ fn parse_stat(raw: &[u8]) -> Option<Stat> {
     let comm = String::from_utf8_lossy(raw.get(open + 1..close)?).into_owned();
     let rest = std::str::from_utf8(raw.get(close + 1..)?).ok()?;
     let mut fields = rest.split_ascii_whitespace();
-    let stopped = matches!(fields.next()?, "T" | "t");
+    let state = fields.next()?;
     let parent = fields.next()?.parse().ok()?;
-    let start_time = fields.nth(17)?.parse().ok()?;
+    let threads: u32 = fields.nth(15)?.parse().ok()?;
+    let start_time = fields.nth(1)?.parse().ok()?;
     Some(Stat {
         comm,
-        stopped,
+        stopped: matches!(state, "T" | "t"),
+        // A main thread can end before the others.
+        ended: matches!(state, "Z" | "X" | "x") && threads <= 1,
         parent,
         start_time,
     })
@@ -417,7 +422,13 @@ mod tests {
             (stat.comm.as_str(), stat.parent, stat.start_time),
             ("a) b (c", 3, 99)
         );
-        assert!(!stat.stopped);
+        assert!(!stat.stopped && !stat.ended);
+        let ended = |threads| {
+            let unused = "0 ".repeat(15);
+            let raw = format!("7 (a) Z 3 {unused}{threads} 0 99 0");
+            parse_stat(raw.as_bytes()).expect("parses").ended
+        };
+        assert!(ended(1) && !ended(2));
     }
 
     #[test]

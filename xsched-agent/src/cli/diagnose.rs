@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use xsched_agent::diagnose::{self, AgentView, Files, Report};
+use xsched_agent::diagnose::{self, AgentView, Files, Report, View};
 use xsched_common::api::Snapshot;
 
 use super::client::{self, ClientError};
@@ -61,10 +62,13 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let found = match options.pid {
         Some(pid) => {
             let subject = live(options, pid, duration);
-            let mut unheard = None;
-            let view = || Some(AgentView::of(&snapshot(&mut unheard)?, pid));
+            let unheard = Arc::new(OnceLock::new());
+            let view = {
+                let unheard = Arc::clone(&unheard);
+                move || Some(AgentView::of(&heard(snapshot(), &unheard)?, pid))
+            };
             let mut report = diagnose::diagnose_seen(&subject, view)?;
-            report.limits.extend(unheard);
+            report.limits.extend(unheard.get().cloned());
             show(options, &report, report.to_string())?;
             !report.is_clean()
         }
@@ -93,26 +97,35 @@ fn live(options: &Options, pid: u32, duration: Duration) -> diagnose::Options {
     }
 }
 
-/// What the agent says, if one runs. Where one does not answer, `unheard`
-/// says so.
-fn snapshot(unheard: &mut Option<String>) -> Option<Snapshot> {
+/// What the agent says, if one runs; the error is a line for people.
+fn snapshot() -> Result<Option<Snapshot>, String> {
     match client::list(&run_dir()) {
-        Ok(snapshot) => Some(snapshot),
-        Err(ClientError::NoAgent { .. }) => None,
-        Err(e) => {
-            *unheard = Some(format!("what the agent knows: {e}"));
-            None
-        }
+        Ok(snapshot) => Ok(Some(snapshot)),
+        Err(ClientError::NoAgent { .. }) => Ok(None),
+        Err(e) => Err(format!("what the agent knows: {e}")),
     }
+}
+
+/// The snapshot; where the agent does not answer, `unheard` says so.
+fn heard(
+    snapshot: Result<Option<Snapshot>, String>,
+    unheard: &OnceLock<String>,
+) -> Option<Snapshot> {
+    snapshot.unwrap_or_else(|why| {
+        // Asked once.
+        let _ = unheard.set(why);
+        None
+    })
 }
 
 /// Whether any process has findings.
 fn all(options: &Options, duration: Duration) -> anyhow::Result<bool> {
     // Asked once: an agent that hangs would keep each of them waiting.
-    let mut unheard = None;
-    let snapshot = snapshot(&mut unheard);
-    let view = |pid| Some(AgentView::of(snapshot.as_ref()?, pid));
-    let mut done = diagnose::diagnose_all(&live(options, 0, duration), view)?;
+    let unheard = OnceLock::new();
+    let snapshot = heard(snapshot(), &unheard);
+    let unheard = unheard.into_inner();
+    let view: View = Arc::new(move |pid| Some(AgentView::of(snapshot.as_ref()?, pid)));
+    let mut done = diagnose::diagnose_all(&live(options, 0, duration), &view)?;
     for report in &mut done.reports {
         report.limits.extend(unheard.clone());
         show(options, report, report.summary())?;

@@ -1,6 +1,8 @@
 //! Diagnosis of every process on the machine that uses HIP.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::{AgentView, Error, Options, Report, diagnose_seen};
@@ -17,20 +19,23 @@ pub struct AllReports {
     pub took: Duration,
 }
 
-/// How many processes are observed at once: each observation holds probes
-/// of its own.
+/// How many processes are examined at once: each observation holds probes
+/// of its own, and one process that holds up its examination must not hold
+/// up the others'.
 const AT_ONCE: usize = 8;
+
+/// What a running agent knows about a process.
+pub type View = Arc<dyn Fn(u32) -> Option<AgentView> + Send + Sync>;
 
 /// Diagnoses every process that uses HIP or was meant to; `options.pid` does
 /// not matter. Processes come and go meanwhile: those that are gone are left
-/// out. `agent` says what a running agent knows about a process.
-pub fn diagnose_all(
-    options: &Options,
-    agent: impl Fn(u32) -> Option<AgentView> + Sync,
-) -> std::io::Result<AllReports> {
+/// out.
+///
+/// # Errors
+/// /proc cannot be listed.
+pub fn diagnose_all(options: &Options, agent: &View) -> std::io::Result<AllReports> {
     let started = Instant::now();
     let mut pids = process::all_pids()?;
-    pids.sort_unstable();
     pids.retain(|&pid| pid != std::process::id());
     let mut out = AllReports {
         reports: Vec::new(),
@@ -42,61 +47,58 @@ pub fn diagnose_all(
         duration: Duration::ZERO,
         ..options.clone()
     };
-    for pid in pids {
-        let of_this = Options {
-            pid,
-            ..of_bindings.clone()
-        };
-        out.take(pid, diagnose_seen(&of_this, || agent(pid)));
-    }
+    out.take(examined(&of_bindings, agent, pids));
     if !options.duration.is_zero() {
-        let pids: Vec<u32> = out.reports.drain(..).map(|r| r.pid).collect();
-        for batch in pids.chunks(AT_ONCE) {
-            for (pid, result) in observed(options, &agent, batch) {
-                out.take(pid, result);
-            }
-        }
+        let pids = out.reports.drain(..).map(|r| r.pid).collect();
+        out.take(examined(options, agent, pids));
     }
     out.took = started.elapsed();
     Ok(out)
 }
 
-fn observed(
+fn examined(
     options: &Options,
-    agent: &(impl Fn(u32) -> Option<AgentView> + Sync),
-    pids: &[u32],
+    agent: &View,
+    mut pids: Vec<u32>,
 ) -> Vec<(u32, Result<Report, Error>)> {
+    // Taken from the end: the oldest first.
+    pids.sort_unstable_by_key(|&pid| std::cmp::Reverse(pid));
+    let pids = Mutex::new(pids);
+    let next = || pids.lock().ok()?.pop();
+    let work = || {
+        let mut done = Vec::new();
+        while let Some(pid) = next() {
+            let options = Options {
+                pid,
+                ..options.clone()
+            };
+            let agent = Arc::clone(agent);
+            done.push((pid, diagnose_seen(&options, move || agent(pid))));
+        }
+        done
+    };
     std::thread::scope(|scope| {
-        let running: Vec<_> = pids
-            .iter()
-            .map(|&pid| {
-                let options = Options {
-                    pid,
-                    ..options.clone()
-                };
-                let examine = move || diagnose_seen(&options, || agent(pid));
-                (pid, scope.spawn(examine))
-            })
-            .collect();
-        running
-            .into_iter()
-            .filter_map(|(pid, thread)| Some((pid, thread.join().ok()?)))
-            .collect()
+        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
+        let done = workers.into_iter().filter_map(|worker| worker.join().ok());
+        done.flatten().collect()
     })
 }
 
 impl AllReports {
-    fn take(&mut self, pid: u32, result: Result<Report, Error>) {
-        match result {
-            Ok(report) => self.reports.push(report),
-            Err(
-                Error::NotHip(_)
-                | Error::NoMemory(_)
-                | Error::Exited(_)
-                | Error::Executed(_)
-                | Error::Process(ProcessError::Gone(_)),
-            ) => {}
-            Err(e) => self.refused.push((pid, e.to_string())),
+    fn take(&mut self, mut results: Vec<(u32, Result<Report, Error>)>) {
+        results.sort_unstable_by_key(|(pid, _)| *pid);
+        for (pid, result) in results {
+            match result {
+                Ok(report) => self.reports.push(report),
+                Err(
+                    Error::NotHip(_)
+                    | Error::NoMemory(_)
+                    | Error::Exited(_)
+                    | Error::Executed(_)
+                    | Error::Process(ProcessError::Gone(_)),
+                ) => {}
+                Err(e) => self.refused.push((pid, e.to_string())),
+            }
         }
     }
 }

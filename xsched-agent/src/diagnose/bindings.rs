@@ -118,15 +118,27 @@ impl Memory {
     }
 }
 
+/// The most that are read of one process; a large one has 30,000.
+pub const MAX_BINDINGS: usize = 500_000;
+
 /// Reads the slots of all programs and libraries. Runtimes and shims are
 /// left out: that they call the runtime is their business.
 pub fn read(survey: &Survey, memory: &Memory) -> Vec<Binding> {
-    let mut addresses: Vec<u64> = slots(survey)
+    read_those(survey, memory, Symbol::is_runtimes)
+}
+
+/// The same for the functions that look others up by name.
+pub fn read_lookups(survey: &Survey, memory: &Memory) -> Vec<Binding> {
+    read_those(survey, memory, Symbol::looks_up)
+}
+
+fn read_those(survey: &Survey, memory: &Memory, which: fn(&Symbol) -> bool) -> Vec<Binding> {
+    let mut addresses: Vec<u64> = slots(survey, which)
         .map(|(_, object, slot)| at(object, slot))
         .collect();
     let words = memory.words(&mut addresses);
     let stubs = stubs(survey);
-    let mut out: Vec<Binding> = slots(survey)
+    let mut out: Vec<Binding> = slots(survey, which)
         .map(|(index, object, slot)| {
             let symbol = &object.elf.symbols[&slot.symbol];
             Binding {
@@ -155,20 +167,18 @@ fn at(object: &MappedObject, slot: &Slot) -> u64 {
     object.base.wrapping_add(slot.address)
 }
 
-fn slots(survey: &Survey) -> impl Iterator<Item = (ObjectIndex, &MappedObject, &Slot)> {
+fn slots(
+    survey: &Survey,
+    which: fn(&Symbol) -> bool,
+) -> impl Iterator<Item = (ObjectIndex, &MappedObject, &Slot)> {
     survey
         .objects
         .iter()
         .enumerate()
         .filter(|(_, o)| matches!(o.role, Role::Program | Role::Library))
         .flat_map(|(index, object)| object.elf.slots.iter().map(move |s| (index, object, s)))
-        .filter(|(_, object, slot)| {
-            object
-                .elf
-                .symbols
-                .get(&slot.symbol)
-                .is_some_and(|s| s.name.contains("hip"))
-        })
+        .filter(move |(_, object, slot)| object.elf.symbols.get(&slot.symbol).is_some_and(which))
+        .take(MAX_BINDINGS)
 }
 
 fn target(

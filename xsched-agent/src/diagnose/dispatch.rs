@@ -20,7 +20,7 @@ const ROWS: &str = include_str!("../../../xsched-common/data/hip-dispatch-table.
 /// The first table (HIP 6.1) had more rows than this, and those of a few
 /// releases to come have fewer than that.
 const ROW_COUNT: Range<usize> = 400..1_000;
-/// More writable memory than a runtime's own.
+/// More writable memory than the runtimes of a process have.
 const MAX_MEMORY: u64 = 64 << 20;
 const WORD: usize = 8;
 
@@ -41,17 +41,21 @@ pub struct Redirection {
 /// the process's writable mappings.
 pub fn redirections(survey: &Survey, memory: &Memory, writable: &[Range<u64>]) -> Vec<Redirection> {
     let mut out = Vec::new();
+    let (writable, mut budget) = (runs(writable), MAX_MEMORY);
     for (index, object) in survey.objects.iter().enumerate() {
         if object.role != Role::Runtime {
             continue;
         }
-        let mut budget = MAX_MEMORY;
-        for range in runs(writable) {
+        let first = writable.partition_point(|range| range.end <= object.span.start);
+        for range in &writable[first..] {
             let (start, end) = (
                 range.start.max(object.span.start),
                 range.end.min(object.span.end),
             );
-            if start >= end || end - start > budget {
+            if start >= end {
+                break;
+            }
+            if end - start > budget {
                 continue;
             }
             budget -= end - start;

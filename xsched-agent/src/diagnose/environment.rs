@@ -1,6 +1,7 @@
 //! What the process was started with, as far as it decides whether a shim
 //! can be in it.
 
+use std::cell::OnceCell;
 use std::fs;
 
 use super::files::Root;
@@ -85,6 +86,7 @@ impl Environment {
                     id,
                     root,
                     library_path,
+                    directories: OnceCell::new(),
                 };
                 preload::examine(&place, ld_preload.as_deref(), survey)
             }

@@ -13,6 +13,7 @@ use super::elf::{Linkage, Loader, Symbol};
 use super::environment::Environment;
 use super::inversion::Wait;
 use super::linker::{ObjectEntry, Place, Scope, ShimEntry};
+use super::lookups::Held;
 use super::namespaces::{Namespace, Namespaces};
 use super::offline::Missing;
 use super::preload::PreloadState;
@@ -30,6 +31,10 @@ pub struct Facts {
     pub survey: Survey,
     /// Where its references lead.
     pub bindings: Vec<Binding>,
+    /// Where their references to dlsym and dlvsym lead.
+    pub lookups: Vec<Binding>,
+    /// Addresses that objects have looked up past a shim.
+    pub held: Vec<Held>,
     /// Entries of dispatch tables that lead away from their runtime.
     pub redirections: Vec<Redirection>,
     /// The linker's lists of objects, if they could be read.
@@ -48,6 +53,10 @@ pub struct Facts {
     pub missing: Vec<Missing>,
 }
 
+/// Definitions of one name that count. Every reference is held against all of
+/// them; the runtime itself has two of some names.
+const MAX_DEFINITIONS: usize = 64;
+
 /// [`Scope`]s of all objects, found out once.
 #[derive(Debug)]
 pub struct Scopes {
@@ -57,6 +66,11 @@ pub struct Scopes {
 }
 
 impl Scopes {
+    /// How the shim came into the process.
+    pub fn shim(&self) -> ShimEntry {
+        self.shim
+    }
+
     /// The scope of the references of `object`.
     pub fn of(&self, object: ObjectIndex) -> Scope {
         Scope {
@@ -81,13 +95,35 @@ impl Facts {
         self.survey.shims().min_by_key(|(_, kind)| *kind)
     }
 
+    /// The runtime that is used, of several: the one that most launch
+    /// functions lead to, then most functions.
+    pub fn runtime(&self) -> Option<&MappedObject> {
+        let mut uses: HashMap<ObjectIndex, (usize, usize)> = HashMap::new();
+        for binding in &self.bindings {
+            if let Target::Object(to) = binding.target {
+                let (launches, all) = uses.entry(to).or_default();
+                *launches += usize::from(is_launch(&binding.symbol));
+                *all += 1;
+            }
+        }
+        let runtimes = (0..self.survey.objects.len()).filter(|&i| self.is_runtime(i));
+        // Of equals the first.
+        let used = runtimes
+            .rev()
+            .max_by_key(|i| uses.get(i).copied().unwrap_or_default());
+        used.map(|index| self.object(index))
+    }
+
     /// What the mapped shims define, by name.
     pub fn shim_definitions(&self) -> HashMap<&str, Vec<&Symbol>> {
         let mut out: HashMap<&str, Vec<&Symbol>> = HashMap::new();
         for (object, _) in self.survey.shims() {
             for symbol in object.elf.symbols.values() {
                 if symbol.linkage == Linkage::Defined {
-                    out.entry(&symbol.name).or_default().push(symbol);
+                    let definitions = out.entry(&symbol.name).or_default();
+                    if definitions.len() < MAX_DEFINITIONS {
+                        definitions.push(symbol);
+                    }
                 }
             }
         }
@@ -176,20 +212,26 @@ impl Facts {
         let mut next: Vec<ObjectIndex> = (0..objects.len())
             .filter(|&i| objects[i].role == Role::Program || preloaded(&objects[i]))
             .collect();
+        let mut by_name: HashMap<&str, Vec<ObjectIndex>> = HashMap::new();
+        for (index, object) in objects.iter().enumerate() {
+            let soname = object.elf.soname.as_deref();
+            let name = soname.unwrap_or(object.basename());
+            by_name.entry(name).or_default().push(index);
+            if object.path != name {
+                by_name.entry(&object.path).or_default().push(index);
+            }
+        }
         while let Some(index) = next.pop() {
             if !found.insert(index) {
                 continue;
             }
-            for needed in &objects[index].elf.needed {
-                let named = |o: &MappedObject| {
-                    o.elf.soname.as_deref().unwrap_or(o.basename()) == needed.as_str()
-                        || o.path == *needed
-                };
-                let copies: Vec<_> = (0..objects.len()).filter(|&i| named(&objects[i])).collect();
-                if let [only] = copies[..] {
-                    next.push(only);
-                }
-            }
+            let needed = objects[index].elf.needed.iter();
+            next.extend(
+                needed.filter_map(|name| match by_name.get(name.as_str())?[..] {
+                    [only] => Some(only),
+                    _ => None,
+                }),
+            );
         }
         found
     }

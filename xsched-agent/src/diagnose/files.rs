@@ -1,62 +1,53 @@
-//! Opening files that another process chose.
-//!
-//! A path that a process controls may lead to a FIFO, a device or out of its
-//! root through an absolute symbolic link; opening, blocking on or following
-//! any of these is what this file prevents.
+//! The files of another process's root, with the rights of that process.
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _};
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::fd::OwnedFd;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{Mode, ResolveFlags};
+
+use crate::foreign::{self, NAMED, Rights};
+use crate::process;
 
 /// The most that is read of a configuration file.
-const MAX_CONFIG: u64 = 1 << 20;
+const MAX_CONFIG: u64 = 64 << 10;
 
-/// Opens a regular file and nothing else.
-pub fn open_regular(path: &str) -> io::Result<File> {
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(path)?;
-    // Asked again: the path may lead elsewhere by now.
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    Ok(file)
-}
-
-/// The root directory of a process: paths resolve as they would in it.
+/// The root directory of a process: paths resolve as they would in it, and
+/// only what the process itself could read is read.
 #[derive(Debug)]
 pub struct Root {
     directory: OwnedFd,
     working_directory: String,
+    rights: Rights,
 }
 
 impl Root {
     /// The root of this process; needs the right to trace it.
     pub fn of(pid: u32) -> io::Result<Root> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let credentials = process::credentials(pid).map_err(io::Error::other)?;
         Ok(Root {
-            directory: rustix::fs::openat(CWD, format!("/proc/{pid}/root"), flags, Mode::empty())?,
+            directory: foreign::root_of(pid)?,
             working_directory: fs::read_link(format!("/proc/{pid}/cwd"))
                 .map(|p| p.to_string_lossy().into_owned())
                 .unwrap_or_else(|_| "/".into()),
+            rights: Rights::of(credentials),
         })
     }
 
     /// What is at `path`, symbolic links followed inside the root.
     pub fn stat(&self, path: &str) -> io::Result<Metadata> {
-        fs::metadata(self.handle(path)?.path())
+        self.rights.exercise(|| foreign::stat(&self.named(path)?))
     }
 
     /// Opens the regular file at `path`.
     pub fn open(&self, path: &str) -> io::Result<File> {
-        open_regular(&self.handle(path)?.path())
+        self.rights.exercise(|| foreign::reopen(self.named(path)?))
+    }
+
+    /// Whether there is something at `path` of our own root, as far as the
+    /// process would be let there.
+    pub fn exists_outside(&self, path: &str) -> bool {
+        self.rights.exercise(|| fs::metadata(path)).is_ok()
     }
 
     /// The text of the small file at `path`; empty when it cannot be read.
@@ -72,13 +63,16 @@ impl Root {
     /// The names in the directory at `path`; none when it cannot be read.
     pub fn list(&self, path: &str) -> Vec<String> {
         const MAX_NAMES: usize = 1024;
-        let Ok(handle) = self.handle(path) else {
-            return Vec::new();
-        };
-        let entries = fs::read_dir(handle.path()).into_iter().flatten().flatten();
-        let mut names: Vec<String> = entries
-            .take(MAX_NAMES)
-            .map(|e| e.file_name().to_string_lossy().into_owned())
+        let listed = self.rights.exercise(|| {
+            let named = self.named(path)?;
+            let entries = fs::read_dir(foreign::path_of(&named))?.flatten();
+            let names = entries.take(MAX_NAMES).map(|e| e.file_name());
+            Ok(names.collect::<Vec<_>>())
+        });
+        let mut names: Vec<String> = listed
+            .unwrap_or_default()
+            .iter()
+            .map(|name| name.to_string_lossy().into_owned())
             .collect();
         names.sort();
         names
@@ -92,50 +86,24 @@ impl Root {
         namespace(&pid) != namespace("self") || root(&pid) != root("self")
     }
 
-    fn handle(&self, path: &str) -> io::Result<Handle> {
+    fn named(&self, path: &str) -> io::Result<OwnedFd> {
         let absolute = match path.starts_with('/') {
             true => path.to_owned(),
             false => format!("{}/{path}", self.working_directory),
         };
-        let fd = rustix::fs::openat2(
+        Ok(rustix::fs::openat2(
             &self.directory,
             absolute,
-            OFlags::PATH | OFlags::CLOEXEC,
+            NAMED,
             Mode::empty(),
             ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
-        )?;
-        Ok(Handle(fd))
-    }
-}
-
-/// A file that is named, but not opened.
-struct Handle(OwnedFd);
-
-impl Handle {
-    fn path(&self) -> String {
-        format!("/proc/self/fd/{}", self.0.as_raw_fd())
+        )?)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_fifo_is_refused_and_does_not_block() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let fifo = dir.path().join("fifo");
-        rustix::fs::mknodat(
-            CWD,
-            &fifo,
-            rustix::fs::FileType::Fifo,
-            Mode::RUSR | Mode::WUSR,
-            0,
-        )
-        .expect("mkfifo");
-        assert!(open_regular(fifo.to_str().expect("utf-8")).is_err());
-        assert!(open_regular("/dev/null").is_err());
-    }
 
     #[test]
     fn this_process_sees_its_own_root() {

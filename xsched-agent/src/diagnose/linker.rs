@@ -250,8 +250,10 @@ mod tests {
             index: 1,
             name: "hipLaunchKernel".into(),
             linkage: Linkage::Defined,
+            is_function: true,
             strength: Strength::Strong,
             value: 0x1000,
+            size: 16,
             version,
         }
     }

@@ -13,7 +13,6 @@ mod bindings;
 mod bypass;
 mod calls;
 mod dispatch;
-pub mod elf;
 mod environment;
 mod facts;
 mod files;
@@ -21,9 +20,11 @@ mod findings;
 mod fork;
 mod inversion;
 pub mod linker;
+mod lookups;
 mod namespaces;
 mod observe;
 mod offline;
+mod patience;
 mod preload;
 mod report;
 mod shims;
@@ -33,8 +34,9 @@ mod tokens;
 
 use std::time::{Duration, Instant};
 
+pub use crate::elf;
 pub use agent_view::AgentView;
-pub use all::{AllReports, diagnose_all};
+pub use all::{AllReports, View, diagnose_all};
 pub use calls::{CallSource, Observed, ObservedCall};
 pub use offline::{Files, PredictError, predict};
 pub use report::{BindingRow, Examined, Report};
@@ -78,6 +80,15 @@ pub enum Error {
         "process {0} exited while it was examined: diagnose it while it runs, or a new instance"
     )]
     Exited(u32),
+    /// Whoever reads it is held up.
+    #[error(
+        "process {0} was given up: it, or others of its user, hold up whoever reads their memory maps \
+         or files; look at it again later, or end it (kill -9 {0})"
+    )]
+    HeldUp(u32),
+    /// The kernel refuses a thread to examine it.
+    #[error("nothing was examined: the kernel refuses a thread ({0}): see the limits on tasks")]
+    NoThread(std::io::Error),
     /// It executed another program.
     #[error("process {0} executed another program while it was examined: run diagnose again")]
     Executed(u32),
@@ -88,7 +99,8 @@ pub fn codes() -> impl Iterator<Item = &'static str> {
     findings::CHECKS.iter().map(|check| check.code)
 }
 
-/// Examines a process, its calls included where this machine allows it.
+/// Examines a process, its calls included where this machine allows it. Ends
+/// in time, whatever the process does to whoever reads it.
 pub fn diagnose(options: &Options) -> Result<Report, Error> {
     diagnose_seen(options, || None)
 }
@@ -97,12 +109,19 @@ pub fn diagnose(options: &Options) -> Result<Report, Error> {
 /// asked after the observation, so that gates are judged as they are then.
 pub fn diagnose_seen(
     options: &Options,
-    agent: impl FnOnce() -> Option<AgentView>,
+    agent: impl FnOnce() -> Option<AgentView> + Send + 'static,
 ) -> Result<Report, Error> {
-    let mut probes = observe::Probes {
-        shim_names: options.shim_names.clone(),
+    let stage = patience::Stage::default();
+    let mut probes = patience::Staged {
+        source: observe::Probes {
+            shim_names: options.shim_names.clone(),
+        },
+        stage: stage.clone(),
     };
-    examine(options, Some(&mut probes), agent)
+    let subject = options.clone();
+    patience::examine(options.pid, options.duration, &stage, move || {
+        examine(&subject, Some(&mut probes), agent)
+    })
 }
 
 /// Examines a process. `calls` watches its calls for [`Options::duration`];
@@ -146,11 +165,22 @@ pub fn examine(
         None => (survey, environment),
     };
     let (mut namespaces, mut redirections) = (None, Vec::new());
+    let (mut looked_up, mut held) = (Vec::new(), Vec::new());
     let bindings = match bindings::Memory::open(options.pid) {
         Ok(memory) => {
             namespaces = namespaces::Namespaces::read(&survey, &memory);
-            redirections = dispatch::redirections(&survey, &memory, &writable(options.pid)?);
-            bindings::read(&survey, &memory)
+            let writable = writable(options.pid)?;
+            redirections = dispatch::redirections(&survey, &memory, &writable);
+            looked_up = bindings::read_lookups(&survey, &memory);
+            held = lookups::held(&survey, &looked_up, &memory, &writable);
+            let bindings = bindings::read(&survey, &memory);
+            if bindings.len() >= bindings::MAX_BINDINGS {
+                limits.push(format!(
+                    "only the first {} bindings were read",
+                    bindings.len()
+                ));
+            }
+            bindings
         }
         Err(e) => {
             limits.push(format!(
@@ -185,6 +215,8 @@ pub fn examine(
         exe: subject.exe,
         survey,
         bindings,
+        lookups: looked_up,
+        held,
         namespaces,
         redirections,
         environment,

@@ -2,6 +2,8 @@
 //! the process's mount namespace: whether each is there, can be loaded, and
 //! is mapped.
 
+use std::cell::OnceCell;
+use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -65,7 +67,21 @@ pub struct Place {
     pub root: Root,
     /// Its LD_LIBRARY_PATH.
     pub library_path: String,
+    /// Where bare names are looked for, once asked.
+    pub directories: OnceCell<Vec<String>>,
 }
+
+/// More directories than any linker searches.
+const MAX_DIRECTORIES: usize = 512;
+
+const STANDARD: [&str; 6] = [
+    "/lib/x86_64-linux-gnu",
+    "/usr/lib/x86_64-linux-gnu",
+    "/lib64",
+    "/usr/lib64",
+    "/lib",
+    "/usr/lib",
+];
 
 /// More entries than anyone preloads.
 const MAX_ENTRIES: usize = 256;
@@ -79,19 +95,36 @@ pub fn examine(place: &Place, ld_preload: Option<&str>, survey: &Survey) -> Vec<
     let lines = system.lines().map(|l| l.split('#').next().unwrap_or(""));
     let system = lines.flat_map(|l| l.split([':', ' ', '\t']));
     let system = system.map(|entry| (entry, PreloadSource::SystemFile));
-    variable
+    let entries = variable
         .chain(system)
         .filter(|(entry, _)| !entry.is_empty())
-        .take(MAX_ENTRIES)
+        .take(MAX_ENTRIES);
+    // Each is asked for once, however many entries there are.
+    let identities = OnceCell::new();
+    let identities = || {
+        identities.get_or_init(|| {
+            let objects = survey.objects.iter();
+            objects.filter_map(|o| place.identity(&o.path)).collect()
+        })
+    };
+    entries
         .map(|(entry, source)| Preload {
             entry: entry.to_owned(),
             source,
-            state: state(place, entry, survey),
+            state: state(place, entry, survey, &identities),
         })
         .collect()
 }
 
-fn state(place: &Place, entry: &str, survey: &Survey) -> PreloadState {
+/// Device and inode.
+type FileId = (u64, u64);
+
+fn state<'a>(
+    place: &Place,
+    entry: &str,
+    survey: &Survey,
+    identities: &impl Fn() -> &'a HashSet<FileId>,
+) -> PreloadState {
     let candidates = place.candidates(entry);
     let found = candidates
         .iter()
@@ -103,14 +136,9 @@ fn state(place: &Place, entry: &str, survey: &Survey) -> PreloadState {
         }
         // By name where the file has been replaced since (an upgrade): it is
         // still the one that was asked for.
-        let same_name = o.basename() == basename(entry);
-        let of_object = || place.root.stat(&o.path).ok().map(|m| (m.dev(), m.ino()));
-        match identity {
-            Some(identity) => of_object() == Some(identity),
-            None => same_name && candidates.contains(&o.path),
-        }
+        identity.is_none() && o.basename() == basename(entry) && candidates.contains(&o.path)
     });
-    if mapped {
+    if mapped || identity.is_some_and(|identity| identities().contains(&identity)) {
         return PreloadState::Mapped;
     }
     let Some((path, meta)) = found else {
@@ -128,6 +156,11 @@ fn state(place: &Place, entry: &str, survey: &Survey) -> PreloadState {
 }
 
 impl Place {
+    fn identity(&self, path: &str) -> Option<FileId> {
+        let meta = self.root.stat(path).ok()?;
+        Some((meta.dev(), meta.ino()))
+    }
+
     /// Where ld.so may look for `entry`.
     fn candidates(&self, entry: &str) -> Vec<String> {
         if entry.contains('/') {
@@ -143,32 +176,27 @@ impl Place {
 
     /// ld.so's search order for bare names, with the directories that its
     /// cache is made from in place of the cache.
-    fn directories(&self) -> Vec<String> {
-        let mut out: Vec<String> = self
-            .library_path
-            .split([':', ';'])
-            .filter(|d| !d.is_empty())
-            .map(str::to_owned)
-            .collect();
-        for name in self.root.list("/etc/ld.so.conf.d") {
-            let text = self.root.read_config(&format!("/etc/ld.so.conf.d/{name}"));
-            out.extend(
-                text.lines()
-                    .filter(|l| l.starts_with('/'))
-                    .map(str::to_owned),
-            );
-        }
-        for dir in [
-            "/lib/x86_64-linux-gnu",
-            "/usr/lib/x86_64-linux-gnu",
-            "/lib64",
-            "/usr/lib64",
-            "/lib",
-            "/usr/lib",
-        ] {
-            out.push(dir.to_owned());
-        }
-        out
+    fn directories(&self) -> &[String] {
+        self.directories.get_or_init(|| {
+            let mut out: Vec<String> = self
+                .library_path
+                .split([':', ';'])
+                .filter(|d| !d.is_empty())
+                .take(MAX_DIRECTORIES)
+                .map(str::to_owned)
+                .collect();
+            for name in self.root.list("/etc/ld.so.conf.d") {
+                if out.len() >= MAX_DIRECTORIES {
+                    break;
+                }
+                let text = self.root.read_config(&format!("/etc/ld.so.conf.d/{name}"));
+                let lines = text.lines().filter(|l| l.starts_with('/'));
+                out.extend(lines.map(str::to_owned));
+            }
+            out.truncate(MAX_DIRECTORIES);
+            out.extend(STANDARD.map(str::to_owned));
+            out
+        })
     }
 
     fn missing(&self, entry: &str, candidates: &[String]) -> String {
@@ -181,7 +209,7 @@ impl Place {
         let mut text = format!("{} does not exist", candidates.join(", "));
         if self.root.differs_from_ours(self.id.pid) {
             text += " in the process's mount namespace";
-            if entry.starts_with('/') && fs::metadata(entry).is_ok() {
+            if entry.starts_with('/') && self.root.exists_outside(entry) {
                 text += ", although it exists outside (the container does not mount it)";
             }
         }

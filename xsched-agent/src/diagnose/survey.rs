@@ -2,17 +2,27 @@
 //! part each of them plays.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::MetadataExt as _;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use super::elf::{Elf, ElfError, Segment};
-use super::files::{Root, open_regular};
 use super::shims::{ShimKind, ShimNames};
+use crate::foreign::{self, BehindError};
 use crate::process::{Mapping, ProcessError, maps};
+use crate::text::counted;
 
 const PAGE: u64 = 4096;
+
+/// How long the files of one process are read. A thousand libraries take half
+/// a second; somebody else's files may be made to take for ever.
+const READING: Duration = Duration::from_secs(4);
+
+/// Copies of one file that are told apart; glibc has 16 link namespaces.
+const MAX_INSTANCES: usize = 64;
+
+/// What is kept of all files of one process, bytes. Real ones take a few MiB.
+const MAX_KEPT: usize = 256 << 20;
 
 /// The part an object plays between program and device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,12 +93,22 @@ impl Survey {
     pub fn take(pid: u32, program: &str, shims: &ShimNames) -> Result<Survey, ProcessError> {
         let maps = maps(pid)?;
         let mut survey = Survey::default();
-        for (_, mappings) in by_file(&maps) {
+        let until = Instant::now() + READING;
+        let (mut kept, mut left) = (0, 0);
+        for mappings in by_file(&maps, shims) {
             let Some(first) = mappings.iter().find(|m| m.executable) else {
                 continue;
             };
-            match open(pid, first).and_then(|file| Elf::read(&file)) {
-                Ok(elf) => survey.add(Rc::new(elf), &mappings, program, shims),
+            if kept > MAX_KEPT || Instant::now() >= until {
+                left += 1;
+                survey.add_unread(&mappings, shims);
+                continue;
+            }
+            match read(pid, first) {
+                Ok(elf) => {
+                    kept += elf.size();
+                    survey.add(Rc::new(elf), &mappings, program, shims);
+                }
                 // Programs map all kinds of files; those that are no objects
                 // at all have no bindings that could be missed.
                 Err(ElfError::NotElf | ElfError::NotLoadable(_)) => {}
@@ -99,6 +119,14 @@ impl Survey {
                     survey.add_unread(&mappings, shims);
                 }
             }
+        }
+        if left > 0 {
+            survey.limits.push(format!(
+                "{} not examined: the process maps more than is read ({} s, {} MiB)",
+                counted(left, "file"),
+                READING.as_secs(),
+                MAX_KEPT >> 20
+            ));
         }
         survey.objects.sort_by_key(|o| o.span.start);
         Ok(survey)
@@ -181,7 +209,9 @@ pub fn role(path: &str, elf: &Elf, program: &str, shims: &ShimNames) -> Role {
 
 type FileKey = ((u32, u32), u64);
 
-fn by_file(maps: &[Mapping]) -> BTreeMap<FileKey, Vec<&Mapping>> {
+/// The mappings of each file. Runtimes and shims come first: they decide what
+/// can be said of the others.
+fn by_file<'a>(maps: &'a [Mapping], shims: &ShimNames) -> Vec<Vec<&'a Mapping>> {
     let mut files: BTreeMap<FileKey, Vec<&Mapping>> = BTreeMap::new();
     for mapping in maps.iter().filter(|m| m.inode != 0) {
         files
@@ -189,6 +219,11 @@ fn by_file(maps: &[Mapping]) -> BTreeMap<FileKey, Vec<&Mapping>> {
             .or_default()
             .push(mapping);
     }
+    let mut files: Vec<Vec<&Mapping>> = files.into_values().collect();
+    files.sort_by_key(|mappings| {
+        let path = &mappings[0].path;
+        !is_runtime_name(basename(path)) && shims.kind(path).is_none()
+    });
     files
 }
 
@@ -200,7 +235,11 @@ fn instances(segments: &[Segment], mappings: &[&Mapping]) -> Vec<(u64, Range<u64
         return Vec::new();
     };
     let page = |n: u64| n & !(PAGE - 1);
-    let mapped = |address: u64| mappings.iter().any(|m| m.range.contains(&address));
+    // In address order, as the kernel lists them.
+    let mapped = |address: u64| {
+        let at = mappings.partition_point(|m| m.range.end <= address);
+        mappings.get(at).is_some_and(|m| m.range.contains(&address))
+    };
     mappings
         .iter()
         .filter(|m| m.offset == page(first.offset))
@@ -216,29 +255,18 @@ fn instances(segments: &[Segment], mappings: &[&Mapping]) -> Vec<(u64, Range<u64
             }
             Some((base, m.range.start..end))
         })
+        .take(MAX_INSTANCES)
         .collect()
 }
 
-/// Opens the file behind a mapping: the very file, even when it has been
-/// replaced or is in another mount namespace. map_files needs
-/// CAP_CHECKPOINT_RESTORE (or CAP_SYS_ADMIN); without it the path is opened in the
-/// process's root and compared.
-fn open(pid: u32, mapping: &Mapping) -> Result<File, ElfError> {
-    let exact = format!(
-        "/proc/{pid}/map_files/{:x}-{:x}",
-        mapping.range.start, mapping.range.end
-    );
-    if let Ok(file) = open_regular(&exact) {
-        return Ok(file);
-    }
-    let file = Root::of(pid)
-        .and_then(|root| root.open(&mapping.path))
-        .map_err(ElfError::Io)?;
-    let inode = file.metadata().map_err(ElfError::Io)?.ino();
-    if inode != mapping.inode {
-        return Err(ElfError::Replaced);
-    }
-    Ok(file)
+/// The object behind a mapping: the very file, even when it has been replaced
+/// or is in another mount namespace.
+fn read(pid: u32, mapping: &Mapping) -> Result<Elf, ElfError> {
+    let file = foreign::behind(pid, mapping).map_err(|e| match e {
+        BehindError::Io(e) => ElfError::Io(e),
+        BehindError::Replaced => ElfError::Replaced,
+    })?;
+    Elf::read(&file)
 }
 
 #[cfg(test)]
@@ -265,6 +293,7 @@ mod tests {
             address,
             file_len: len,
             memory_len: len,
+            executable: true,
         }
     }
 

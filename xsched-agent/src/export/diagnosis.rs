@@ -1,10 +1,10 @@
 //! Diagnosis on request.
 
 use std::os::linux::fs::MetadataExt as _;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tracing::info;
 use xsched_common::api::{Diagnosis, EventKind, Failure, MAX_OBSERVATION_MS, Snapshot};
 
@@ -13,10 +13,16 @@ use crate::diagnose::{self, AgentView, Error, Options, Report};
 use crate::model::{Event, EventLog};
 use crate::process::{ProcessError, ProcessId};
 
-/// Diagnoses at once: each reads a whole address space and may set probes.
-/// Users who keep theirs taken do not keep root from looking at them.
-static USERS_PLACES: Semaphore = Semaphore::const_new(2);
-static ROOTS_PLACES: Semaphore = Semaphore::const_new(2);
+use super::places::{Limits, Places};
+
+/// Diagnoses at once: each reads a whole address space and may set probes. It
+/// ends in time whoever is examined, so none of these is lost.
+static PLACES: LazyLock<Places> = LazyLock::new(|| {
+    Places::new(Limits {
+        of_user: 2,
+        of_users: 16,
+    })
+});
 
 /// Examines process `pid` for `peer`, observing its calls for `duration_ms`;
 /// the latest of `snapshots` is what the agent itself knows about it.
@@ -30,14 +36,11 @@ pub(super) async fn diagnose(
 ) -> Result<Diagnosis, Failure> {
     let id = ProcessId::of(pid).map_err(|e| Failure::new("no_such_process", e))?;
     authorise(peer, agent_uid, pid)?;
-    let places = match sees_all(peer, agent_uid) {
-        true => &ROOTS_PLACES,
-        false => &USERS_PLACES,
-    };
-    let Ok(place) = places.try_acquire() else {
+    let Some(place) = PLACES.take(peer.uid, agent_uid) else {
         return Err(Failure::new(
             "busy",
-            "others are being diagnosed: try again in a few seconds",
+            "as many diagnoses of yours, or of all users, are running as may: try again when one has \
+             ended",
         ));
     };
     let options = Options {
@@ -49,7 +52,7 @@ pub(super) async fn diagnose(
     let report = tokio::task::spawn_blocking(move || {
         // The place is free when the work has ended, not when the peer left.
         let _place = place;
-        diagnose::diagnose_seen(&options, || {
+        diagnose::diagnose_seen(&options, move || {
             let latest = Arc::clone(&snapshots.borrow());
             Some(AgentView::of(&latest, pid))
         })
@@ -113,7 +116,8 @@ fn refusal(error: Error) -> Failure {
         Error::Process(ProcessError::NotPermitted(_)) => "not_permitted",
         Error::Process(ProcessError::Gone(_)) | Error::Exited(_) => "no_such_process",
         Error::NoMemory(_) | Error::NotHip(_) | Error::Executed(_) => "not_diagnosable",
-        Error::Process(ProcessError::Unreadable { .. }) => "internal",
+        Error::HeldUp(_) => "held_up",
+        Error::Process(ProcessError::Unreadable { .. }) | Error::NoThread(_) => "internal",
     };
     Failure::new(code, error)
 }
@@ -153,8 +157,6 @@ mod tests {
             .expect_err("no process");
         assert_eq!(gone.code, "no_such_process");
         let me = std::process::id();
-        // Whatever users do.
-        let _all = USERS_PLACES.try_acquire_many(2).expect("nobody else's");
         let not_hip = diagnose(root, 0, me, 0, &snapshots, &events)
             .await
             .expect_err("not HIP");

@@ -1,4 +1,4 @@
-//! Who may have how many connections.
+//! Who may have how many connections, or diagnoses, at once.
 //!
 //! Anybody may connect and stay. Without a bound for each user, one of them
 //! could take every place and keep everybody else from looking.
@@ -6,20 +6,23 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Connections of one user.
-const MAX_OF_USER: usize = 32;
-
-/// Connections of all users but root and the agent's own, who always find a
-/// place.
-const MAX_OF_USERS: usize = 256;
+/// Places of one kind.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Those of one user.
+    pub of_user: usize,
+    /// Those of all users but root and the agent's own, who always find one.
+    pub of_users: usize,
+}
 
 /// The places that are taken.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Places {
+    limits: Limits,
     by_user: Arc<Mutex<HashMap<u32, usize>>>,
 }
 
-/// A connection's place; dropping it frees it.
+/// What somebody has taken; dropping it frees it.
 #[derive(Debug)]
 pub(super) struct Place {
     places: Places,
@@ -27,16 +30,24 @@ pub(super) struct Place {
 }
 
 impl Places {
-    /// A place for a connection of user `uid`, if there is one.
+    /// All free.
+    pub fn new(limits: Limits) -> Places {
+        Places {
+            limits,
+            by_user: Arc::default(),
+        }
+    }
+
+    /// A place for user `uid`, if there is one.
     pub fn take(&self, uid: u32, agent_uid: u32) -> Option<Place> {
         let user = (uid != 0 && uid != agent_uid).then_some(uid);
         if let Some(uid) = user {
             let mut by_user = self.lock();
-            if by_user.values().sum::<usize>() >= MAX_OF_USERS {
+            if by_user.values().sum::<usize>() >= self.limits.of_users {
                 return None;
             }
             let taken = by_user.entry(uid).or_default();
-            if *taken >= MAX_OF_USER {
+            if *taken >= self.limits.of_user {
                 return None;
             }
             *taken += 1;
@@ -72,8 +83,12 @@ mod tests {
 
     #[test]
     fn no_user_takes_the_places_of_others_and_root_finds_one() {
-        let places = Places::default();
-        let mut held: Vec<Place> = (0..MAX_OF_USER)
+        let limits = Limits {
+            of_user: 32,
+            of_users: 256,
+        };
+        let places = Places::new(limits);
+        let mut held: Vec<Place> = (0..limits.of_user)
             .map(|_| places.take(1000, 0).expect("free"))
             .collect();
         assert!(places.take(1000, 0).is_none());
@@ -81,8 +96,8 @@ mod tests {
         held.pop();
         held.push(places.take(1000, 0).expect("free again"));
         let others = (1001..).map_while(|uid| places.take(uid, 0));
-        held.extend(others.take(2 * MAX_OF_USERS));
-        assert_eq!(held.len(), MAX_OF_USERS);
+        held.extend(others.take(2 * limits.of_users));
+        assert_eq!(held.len(), limits.of_users);
         assert!(places.take(0, 1000).is_some());
         held.clear();
         assert!(places.lock().is_empty());

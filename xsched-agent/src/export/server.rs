@@ -15,9 +15,15 @@ use super::agent_uid;
 use super::answer::{encoded, failure};
 use super::conversation::converse;
 use super::pace::Pace;
-use super::places::Places;
+use super::places::{Limits, Places};
 use super::served::Served;
 use crate::control::{Peer, peer, refuse_descriptors};
+
+/// Connections at once.
+const CONNECTIONS: Limits = Limits {
+    of_user: 32,
+    of_users: 256,
+};
 
 /// The socket cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +60,7 @@ pub async fn serve(listener: StdListener, served: Served) -> io::Result<Infallib
     // take as long as the sender likes.
     refuse_descriptors(listener.as_fd());
     let listener = UnixListener::from_std(listener)?;
-    let (places, pace) = (Places::default(), Pace::default());
+    let (places, pace) = (Places::new(CONNECTIONS), Pace::default());
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,

@@ -7,10 +7,11 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 
 use super::same_file;
+use crate::foreign::{self, BehindError};
 use crate::process::Mapping;
 
 /// A file's identity, as `fstat` says where it was found first.
@@ -98,38 +99,23 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// Opens the file behind a mapping: through the mapping itself, which
-    /// works for deleted files but needs CAP_SYS_ADMIN or
-    /// CAP_CHECKPOINT_RESTORE (proc_pid_map_files(5)), else through the
-    /// process's root. There the process may have put anything under the name:
-    /// opening waits for no fifo, and only a regular file counts. It may wait
-    /// for the process's memory map, and for whoever serves the file system.
+    /// Opens the file behind a mapping ([`foreign::behind`]).
     ///
     /// # Errors
     /// It cannot be opened or is no regular file.
-    pub fn behind(pid: u32, mapping: &Mapping) -> io::Result<Opened> {
-        let range = &mapping.range;
-        let through_mapping = format!("/proc/{pid}/map_files/{:x}-{:x}", range.start, range.end);
-        let mut options = File::options();
-        options.read(true).custom_flags(libc::O_NONBLOCK);
-        let file = options
-            .open(through_mapping)
-            .or_else(|_| options.open(format!("/proc/{pid}/root{}", mapping.path)))?;
-        Opened::of(file)
+    pub fn behind(pid: u32, mapping: &Mapping) -> Result<Opened, BehindError> {
+        Ok(Opened::of(foreign::behind(pid, mapping)?)?)
     }
 
     fn of(file: File) -> io::Result<Opened> {
         let stat = file.metadata()?;
-        if !stat.is_file() {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
         Ok(Opened {
             id: FileId {
                 device: stat.dev(),
                 inode: stat.ino(),
             },
             owner: stat.uid(),
-            on_overlayfs: same_file::on_overlayfs(&file),
+            on_overlayfs: foreign::on_overlayfs(&file),
             file,
         })
     }

@@ -13,18 +13,10 @@ use std::ptr;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::param::page_size;
 
-/// linux/magic.h.
-const OVERLAYFS_SUPER_MAGIC: i64 = 0x794c_7630;
-
 /// Bits of an entry of /proc/PID/pagemap
 /// (Documentation/admin-guide/mm/pagemap.rst).
 const PRESENT: u64 = 1 << 63;
 const FRAME: u64 = (1 << 55) - 1;
-
-/// Whether `fstat` does not show the real inode.
-pub fn on_overlayfs(file: &File) -> bool {
-    rustix::fs::fstatfs(file).is_ok_and(|fs| fs.f_type == OVERLAYFS_SUPER_MAGIC)
-}
 
 /// Whether both files have the same pages in memory. `false` also when the
 /// kernel does not tell (page frames need CAP_SYS_ADMIN).
@@ -110,6 +102,5 @@ mod tests {
             assert!(share_pages(&open(&original), &open(&original)));
         }
         assert!(!share_pages(&open(&original), &open(&copy)));
-        assert!(!on_overlayfs(&File::open("/proc/self/maps").expect("maps")));
     }
 }

@@ -13,23 +13,18 @@
 //! calls into (seen on Linux 6.18.44), and the child dies of SIGSEGV in its
 //! first call. What we observe must never notice.
 
+use std::collections::HashMap;
 use std::fs::File;
 
-use object::elf;
-use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
-use object::read::{ReadCache, ReadRef};
-use object::{Endianness, Object as _, ObjectSymbol as _, SymbolKind};
 use xsched_common::hip::{self, EntryClass, EntryPoint};
+
+use crate::elf::{self, ElfError, ReadAt};
 
 const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
 const NOP5: [u8; 5] = [0x0f, 0x1f, 0x44, 0x00, 0x00];
 
 /// Real runtimes have 20 to 40 MB.
 const MAX_IMAGE: u64 = 512 << 20;
-
-/// Real runtimes define about a thousand. More are not looked at: a file that
-/// merely has the name could keep the observer busy and fill its memory.
-const MAX_SYMBOLS: usize = 16_384;
 
 /// Which functions to probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,18 +106,21 @@ pub struct Site {
     pub first: FirstInstruction,
 }
 
+/// Places for one function: real runtimes define a name under two nodes.
+const MAX_DEFINITIONS: usize = 8;
+
+/// The longest first instruction that is looked at, bytes.
+const FIRST: u64 = 8;
+
 /// A file in which no function can be probed.
 #[derive(Debug, thiserror::Error)]
 pub enum SiteError {
     /// It is not what its name promises.
-    #[error("not a readable 64-bit ELF file: {0}")]
-    NotElf(#[from] object::Error),
+    #[error("the file {0}")]
+    NotElf(#[from] ElfError),
     /// Somebody else's sparse file could name tables of any size.
     #[error("{0} bytes is more than any runtime has ({MAX_IMAGE})")]
     TooLarge(u64),
-    /// Built for another machine.
-    #[error("built for ELF machine {0}, probes need x86-64 (62)")]
-    Machine(u16),
 }
 
 /// [`sites`] of an open file; reads only the parts that are needed.
@@ -134,7 +132,7 @@ pub fn sites_in(file: &File, set: ProbeSet) -> Result<Vec<Site>, SiteError> {
     if size > MAX_IMAGE {
         return Err(SiteError::TooLarge(size));
     }
-    sites(&ReadCache::new(file), set)
+    sites(file, set)
 }
 
 /// The places for the functions of `set` that an image defines, by offset.
@@ -142,33 +140,31 @@ pub fn sites_in(file: &File, set: ProbeSet) -> Result<Vec<Site>, SiteError> {
 ///
 /// # Errors
 /// The file is no ELF file for x86-64.
-pub fn sites<'data, R: ReadRef<'data>>(image: R, set: ProbeSet) -> Result<Vec<Site>, SiteError> {
-    let file = ElfFile64::<Endianness, R>::parse(image)?;
-    let endian = file.endian();
-    let machine = file.elf_header().e_machine(endian);
-    if machine != elf::EM_X86_64 {
-        return Err(SiteError::Machine(machine.0));
-    }
+pub fn sites<R: ReadAt + ?Sized>(image: &R, set: ProbeSet) -> Result<Vec<Site>, SiteError> {
+    let (headers, functions) = elf::functions(image)?;
     let mut sites: Vec<Site> = Vec::new();
-    for symbol in file.dynamic_symbols().take(MAX_SYMBOLS) {
-        // An indirect function's address is its resolver's: `Text` excludes it.
-        if symbol.kind() != SymbolKind::Text || !symbol.is_definition() {
-            continue;
-        }
-        let Some((api, entry)) = symbol.name().ok().and_then(hip::entry_point) else {
+    let mut of_api: HashMap<u16, usize> = HashMap::new();
+    for symbol in functions {
+        let Some((api, entry)) = hip::entry_point(&symbol.name) else {
             continue;
         };
-        if !set.contains(entry) {
+        let definitions = of_api.entry(api).or_default();
+        *definitions += 1;
+        if !set.contains(entry) || *definitions > MAX_DEFINITIONS {
             continue;
         }
-        let Some((offset, code)) = code_at(&file, image, symbol.address()) else {
+        let Some((offset, left)) = headers.code_offset(symbol.value) else {
             continue;
         };
-        let first = FirstInstruction::decode(code);
+        let code = elf::up_to(image, offset, left.min(FIRST))?;
+        if code.is_empty() {
+            continue;
+        }
+        let first = FirstInstruction::decode(&code);
         let skipped = first.skipped();
         // The instruction behind belongs to the function if the symbol says
         // so, or says nothing (hand-written assembly).
-        let behind = symbol.size() == 0 || symbol.size() > skipped;
+        let behind = symbol.size == 0 || symbol.size > skipped;
         if !behind && first == FirstInstruction::Nop5 {
             continue;
         }
@@ -182,25 +178,4 @@ pub fn sites<'data, R: ReadRef<'data>>(image: R, set: ProbeSet) -> Result<Vec<Si
     sites.sort_by_key(|site| (site.offset, std::cmp::Reverse(site.api)));
     sites.dedup_by_key(|site| site.offset);
     Ok(sites)
-}
-
-/// The file offset of a virtual address in an executable segment, and up to
-/// eight bytes there.
-fn code_at<'data, R: ReadRef<'data>>(
-    file: &ElfFile64<'data, Endianness, R>,
-    image: R,
-    address: u64,
-) -> Option<(u64, &'data [u8])> {
-    let endian = file.endian();
-    file.elf_program_headers().iter().find_map(|header| {
-        let executable = header.p_flags(endian).contains(elf::PF_X);
-        if header.p_type(endian) != elf::PT_LOAD || !executable {
-            return None;
-        }
-        let into = address.checked_sub(header.p_vaddr(endian))?;
-        let left = header.p_filesz(endian).checked_sub(into)?;
-        let offset = header.p_offset(endian).checked_add(into)?;
-        let code = image.read_bytes_at(offset, left.min(8)).ok()?;
-        (!code.is_empty()).then_some((offset, code))
-    })
 }

@@ -103,6 +103,67 @@ fn a_shim_that_has_not_joined() {
     assert_eq!(codes(&stale), []);
 }
 
+/// All that launches goes past the shim, so it cannot have joined: that is no
+/// fault of its own, whether calls are observed or not.
+#[test]
+fn a_shim_that_no_launch_reaches_is_not_blamed_for_not_joining() {
+    let set = fixtures();
+    let shim = set.text("libxsched_shim.so");
+    let process = set.start_loop("plain", Some(&shim), &["./libnow99.so", "1", "1"]);
+    let mapped = || {
+        let mut row = row(process.pid());
+        row.shim = ShimState::Mapped;
+        Some(view(Some(row)))
+    };
+    let unobserved = checked(examine_all(&options(process.pid()), None, mapped).expect("lives"));
+    only(&unobserved, "symbol-version-bypass", Severity::Error);
+    let direct = xsched_agent::diagnose::ObservedCall {
+        object: set.text("libnow99.so"),
+        api: "hipLaunchKernel".into(),
+        stream: xsched_common::units::StreamClass::Created,
+        route: xsched_common::bpf::CallRoute::Direct,
+        count: 1000,
+    };
+    let mut source = Fake(|| {
+        Ok(Observed {
+            duration: Duration::from_secs(1),
+            calls: vec![direct.clone()],
+            limits: Vec::new(),
+        })
+    });
+    let watched = Options {
+        duration: Duration::from_secs(1),
+        ..options(process.pid())
+    };
+    let observed = examine_all(&watched, Some(&mut source), mapped).expect("lives");
+    assert_eq!(codes(&observed), codes(&unobserved), "{observed}");
+}
+
+/// What the agent's configuration exempts is known by its counts.
+#[test]
+fn libraries_that_the_agent_lets_pass() {
+    let passing = |passthrough: u64, gated: u64| {
+        let set = fixtures();
+        let shim = set.text("libxsched_shim.so");
+        let process = set.start("program", Some(&shim), &["./libnow.so", "1", "1"]);
+        let mut row = row(process.pid());
+        row.callers = serde_json::from_value(serde_json::json!([{
+            "library": "libnow.so", "default_stream": 0,
+            "launches": {"gated": gated, "passthrough": passthrough, "bypass": 0}
+        }]))
+        .expect("a caller");
+        with_view(&process, view(Some(row)))
+    };
+    let report = passing(1_000, 3);
+    let evidence = only(&report, "passthrough", Severity::Warning);
+    assert!(
+        evidence.contains("has counted 1,000 of its launches"),
+        "{evidence}"
+    );
+    // Captured into a graph now and then.
+    assert_eq!(codes(&passing(3, 1_000)), []);
+}
+
 #[test]
 fn abi_mismatch_is_proven_by_the_shims_note() {
     let set = fixtures();

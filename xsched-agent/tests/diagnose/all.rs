@@ -2,9 +2,14 @@
 
 use std::process::Command;
 
-use xsched_agent::diagnose::diagnose_all;
+use xsched_agent::diagnose::{View, diagnose_all};
 
 use super::*;
+
+/// No agent runs.
+fn nothing() -> View {
+    std::sync::Arc::new(|_| None)
+}
 
 #[test]
 fn every_hip_process_has_one_report_and_others_have_none() {
@@ -13,7 +18,7 @@ fn every_hip_process_has_one_report_and_others_have_none() {
     let healthy = set.start("program", Some(&shim), &[]);
     let bare = set.start("program", None, &[]);
     let plain = set.start("plain", None, &[]);
-    let all = diagnose_all(&options(0), |_| None).expect("/proc is there");
+    let all = diagnose_all(&options(0), &nothing()).expect("/proc is there");
     let of = |process: &Process| {
         let reports: Vec<&Report> = all
             .reports
@@ -74,7 +79,7 @@ fn the_calls_of_all_are_observed_at_once() {
         duration: Duration::from_millis(500),
         ..options(0)
     };
-    let all = diagnose_all(&watched, |_| None).expect("/proc is there");
+    let all = diagnose_all(&watched, &nothing()).expect("/proc is there");
     for (process, route) in [
         (healthy, xsched_common::bpf::CallRoute::Shim),
         (bare, xsched_common::bpf::CallRoute::Direct),

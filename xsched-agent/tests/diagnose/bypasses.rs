@@ -207,3 +207,74 @@ fn xscheds_libraries_are_shims_in_every_finding() {
     let report = examine(&set.start("program", Some(&both), &[]));
     assert_eq!(codes(&report), [], "{report}");
 }
+
+/// A library that finds the C library's dlsym before the shim's, and with it
+/// the runtime's functions: no reference to the runtime tells.
+#[test]
+fn a_look_up_past_the_shim_is_proven_by_the_slot_of_dlsym_and_what_it_got() {
+    let shim = "lookup/libxsched_shim.so";
+    for call in ["0", "1"] {
+        let report = examine(&start(shim, ["./liblookup.so", LAZY_DEEPBIND, call]));
+        let evidence = only(&report, "lookup-bypass", Severity::Error);
+        for part in [
+            "liblookup.so: ",
+            " of dlsym@",
+            "leads to ",
+            "libc.so.6, not to the one of libxsched_shim.so",
+            "holds the address of hipLaunchKernel",
+            "RTLD_DEEPBIND",
+        ] {
+            assert!(evidence.contains(part), "{part}: {evidence}");
+        }
+        let fix = &report.findings[0].fix;
+        assert!(fix.contains("XSCHED_STRICT=1"), "{fix}");
+        assert!(fix.contains("without RTLD_DEEPBIND"), "{fix}");
+        assert!(!fix.contains("preload"), "{fix}");
+    }
+    // Without DEEPBIND it asks the shim, and who looks nothing of HIP up may
+    // ask whom it likes.
+    for library in [
+        ["./liblookup.so", LAZY, "1"],
+        ["./libother.so", LAZY_DEEPBIND, "1"],
+    ] {
+        let twin = examine(&start(shim, library));
+        assert_eq!(codes(&twin), [], "{twin}");
+    }
+}
+
+#[test]
+fn a_function_that_no_runtime_present_defines_is_an_error() {
+    let report = examine(&start("libxsched_shim.so", ["./libstrange.so", LAZY, "1"]));
+    let evidence = only(&report, "unsatisfied-reference", Severity::Error);
+    assert!(
+        evidence.contains("libstrange.so refers to _Z7strangev@hip_4.2, which no object defines"),
+        "{evidence}"
+    );
+    let title = &report.findings[0].title;
+    assert!(title.contains("first call"), "{title}");
+    let data = |b: &xsched_agent::diagnose::BindingRow| b.symbol.contains("fatbin");
+    assert!(!report.bindings.iter().any(data), "{report}");
+}
+
+#[test]
+fn of_two_runtimes_the_one_that_is_used_is_named() {
+    let set = fixtures();
+    // The copy comes first in memory or last: both orders.
+    for libraries in [
+        &["./copy/libamdhip64.so.5", LAZY, "0"][..],
+        &[
+            "./libnow.so",
+            LAZY,
+            "1",
+            "./copy/libamdhip64.so.5",
+            LAZY,
+            "0",
+        ],
+    ] {
+        let report = examine(&set.start("program", None, libraries));
+        let missing = report.findings.iter().find(|f| f.code == "shim-not-loaded");
+        let evidence = missing.expect("no shim").evidence.join("\n");
+        let used = format!("{} is mapped, no shim is", set.text("libamdhip64.so.5"));
+        assert!(evidence.contains(&used), "{evidence}");
+    }
+}

@@ -79,6 +79,57 @@ int go(int call) {
 }
 "#;
 
+/// Looks it up wherever its dlsym finds it, as a library does that lets the
+/// user choose the runtime; and keeps the address.
+const LIBRARY_LOOKUP: &str = r#"
+void *dlsym(void *, const char *);
+void *dlopen(const char *, int);
+static LAUNCH((*pointer));
+int go(int call) {
+    if (!pointer) pointer = dlsym(dlopen("libamdhip64.so.5", 1), "hipLaunchKernel");
+    return call ? pointer(go, one, one, 0, 0, STREAM(call)) : 0;
+}
+"#;
+/// The same of something else.
+const LIBRARY_LOOKUP_OTHER: &str = r#"
+void *dlsym(void *, const char *);
+static int (*pointer)(int);
+int go(int call) { if (!pointer) pointer = dlsym(0, "abs"); return pointer(call); }
+"#;
+
+/// Refers to a function that only another release of the runtime has, by a
+/// name that says nothing, and to data of device code.
+const LIBRARY_STRANGE: &str = r#"
+extern int strange(void);
+__asm__(".symver strange, _Z7strangev@hip_4.2");
+extern char __hip_fatbin_1234[];
+char *fatbin(void) { return __hip_fatbin_1234; }
+int go(int call) { return call > 5 ? strange() : 0; }
+"#;
+const RUNTIME_STRANGE: &str = r#"
+int strange(void) { return 0; }
+__asm__(".symver strange, _Z7strangev@@hip_4.2");
+char __hip_fatbin_1234[8];
+"#;
+
+/// A shim that answers look-ups.
+const SHIM_LOOKUP: &str = r#"
+#define _GNU_SOURCE
+void *dlvsym(void *, const char *, const char *);
+LAUNCH(hipLaunchKernel) {
+    static int (*real)(const void *, dim3, dim3, void **, unsigned long, void *);
+    if (!real) real = dlvsym((void *)-1L, "hipLaunchKernel", "hip_4.2");
+    return real(f, g, b, args, shared, stream);
+}
+int strcmp(const char *, const char *);
+void *dlsym(void *handle, const char *name) {
+    if (!strcmp(name, "hipLaunchKernel")) return hipLaunchKernel;
+    static void *(*real)(void *, const char *);
+    if (!real) real = dlvsym((void *)-1L, "dlsym", "GLIBC_2.2.5");
+    return real(handle, name);
+}
+"#;
+
 /// A runtime as of HIP 6.1: its exports go through a table.
 const RUNTIME_SIX: &str = r#"
 /* The table lies across the end of the file's data. */
@@ -332,6 +383,18 @@ impl Fixtures {
         library(LIBRARY_GRAPH, "libgraph.so", &now);
         library(LIBRARY_POINTER, "libpointer.so", &now);
         library(LIBRARY_HANDLE, "libhandle.so", &[]);
+        library(LIBRARY_LOOKUP, "liblookup.so", &[]);
+        library(LIBRARY, "librccl.so.1", &hip);
+        library(LIBRARY_LOOKUP_OTHER, "libother.so", &[]);
+        library(SHIM_LOOKUP, "lookup/libxsched_shim.so", &[]);
+        set.write(
+            "strange.map",
+            "hip_4.2 { global: _Z7strangev; __hip_fatbin_1234; local: *; };",
+        );
+        let strange = [runtime[0], "-Wl,--version-script=strange.map"];
+        library(RUNTIME_STRANGE, "strange/libamdhip64.so.5", &strange);
+        let on_strange = ["strange/libamdhip64.so.5", "-Wl,-z,lazy"];
+        library(LIBRARY_STRANGE, "libstrange.so", &on_strange);
         set.write("six.map", RUNTIME_SIX_NODES);
         let six = [
             "-Wl,-soname,libamdhip64.so.6",

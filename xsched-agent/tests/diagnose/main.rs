@@ -3,6 +3,7 @@
 mod agent;
 mod all;
 mod bindings;
+mod bombs;
 mod bypasses;
 mod calls;
 mod churn;
@@ -12,6 +13,7 @@ mod dispatch_table;
 mod elf_files;
 mod fixtures;
 mod fork;
+mod hostile;
 mod linker_rules;
 mod live;
 mod not_loaded;

@@ -36,3 +36,21 @@ fn libraries_that_pass_on_purpose() {
         assert_eq!(codes(&twin), [], "{list}: {twin}");
     }
 }
+
+/// RCCL passes without being told: said, and nothing is wrong.
+#[test]
+fn collectives_that_pass_on_purpose() {
+    for value in ["", "librocblas"] {
+        let report = examine(&start("XSCHED_PASSTHROUGH_LIBS", value, "./librccl.so.1"));
+        let evidence = only(&report, "passthrough", Severity::Info);
+        assert!(evidence.contains("librccl.so.1 launches"), "{evidence}");
+        assert!(evidence.contains("collectives"), "{evidence}");
+        assert!(report.is_clean());
+    }
+    let both = examine(&start(
+        "XSCHED_PASSTHROUGH_LIBS",
+        "librccl",
+        "./librccl.so.1",
+    ));
+    only(&both, "passthrough", Severity::Info);
+}

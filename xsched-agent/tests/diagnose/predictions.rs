@@ -266,3 +266,29 @@ fn the_command_line_tells_by_its_exit_code() {
         assert_eq!(code, Some(2), "{bad:?}: {text}");
     }
 }
+
+#[test]
+fn what_no_runtime_defines_is_foretold_whatever_it_is_called() {
+    let files = program("program", &["libxsched_shim.so"], &["libstrange.so"]);
+    let report = predicted(&Files {
+        runtime: Some(fixtures().path("libamdhip64.so.5")),
+        ..files.clone()
+    });
+    let evidence = only(&report, "unsatisfied-reference", Severity::Error);
+    assert!(evidence.contains("_Z7strangev@hip_4.2"), "{evidence}");
+    assert!(!evidence.contains("fatbin"), "{evidence}");
+    let twin = predicted(&program("program", &["libxsched_shim.so"], &["libnow.so"]));
+    assert_eq!(codes(&twin), [], "{twin}");
+}
+
+#[test]
+fn a_prediction_says_what_would_be_and_not_what_is() {
+    let report = predicted(&program(
+        "program",
+        &["libxsched_shim.so", "libshimhip.so"],
+        &["copy/libamdhip64.so.5"],
+    ));
+    let text = report.to_string();
+    assert!(text.contains("would be loaded"), "{text}");
+    assert!(!text.contains("are mapped"), "{text}");
+}

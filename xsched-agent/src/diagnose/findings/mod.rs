@@ -10,6 +10,7 @@ mod fork_after_init;
 mod gate_guards;
 mod legacy_stream;
 mod library_missing;
+mod lookup_bypass;
 mod namespace_bypass;
 mod not_joined;
 mod observed_bypass;
@@ -68,6 +69,7 @@ pub const CHECKS: &[Check] = &[
     gate_guards::CHECK,
     legacy_stream::CHECK,
     library_missing::CHECK,
+    lookup_bypass::CHECK,
     namespace_bypass::CHECK,
     not_joined::CHECK,
     observed_bypass::CHECK,
@@ -195,6 +197,14 @@ fn importers(facts: &Facts, bypasses: &[&Bypass<'_>]) -> String {
         [one] => one.to_owned(),
         [one, two] => format!("{one} and {two}"),
         [one, ..] => format!("{one} and {} other objects", names.len() - 1),
+    }
+}
+
+/// What several objects are: nothing is mapped where files are predicted.
+fn mapped(facts: &Facts) -> &'static str {
+    match facts.pid {
+        Some(_) => "are mapped",
+        None => "would be loaded",
     }
 }
 

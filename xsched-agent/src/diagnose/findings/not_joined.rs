@@ -17,7 +17,7 @@ pub const CHECK: Check = Check {
 /// Shims look for a new agent more often than this.
 const SETTLED: Duration = Duration::from_secs(10);
 
-fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
+fn check(facts: &Facts, bypasses: &[Bypass<'_>]) -> Option<Details> {
     let (shim, ShimKind::Ours) = facts.shim()? else {
         return None;
     };
@@ -30,10 +30,7 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
     if joined || explained || process.launches == 0 || agent.uptime < SETTLED {
         return None;
     }
-    // A shim joins at the first launch that reaches it: where all go past it,
-    // that is the fault, and another finding.
-    let mut launches = facts.launches().peekable();
-    if launches.peek().is_some() && launches.all(|call| facts.is_direct(call)) {
+    if !launch_reached_it(facts, bypasses) {
         return None;
     }
     let mut evidence = vec![
@@ -69,4 +66,18 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
             "start it with XSCHED_VERBOSE=1, which says why; install shim and agent of one release"
                 .into(),
     })
+}
+
+/// A shim joins at the first launch that reaches it: where all go past it,
+/// that is the fault, and another finding. Without observed launches nothing
+/// else is claimed either where some are known to go past it.
+fn launch_reached_it(facts: &Facts, bypasses: &[Bypass<'_>]) -> bool {
+    let mut launches = facts.launches().peekable();
+    match launches.peek() {
+        Some(_) => launches.any(|call| !facts.is_direct(call)),
+        None => {
+            let escapes = bypasses.iter().any(Bypass::lets_launches_escape);
+            !escapes && facts.held.is_empty()
+        }
+    }
 }

@@ -9,8 +9,11 @@ use super::super::bindings::Target;
 use super::super::bypass::Bypass;
 use super::super::calls::ObservedCall;
 use super::super::facts::Facts;
+use super::super::linker::ShimEntry;
+use super::super::lookups::past_the_shim;
+use super::super::shims::ShimKind;
 use super::super::survey::Role;
-use super::{Check, Details, covers, effect, grouped};
+use super::{Check, Details, covers, effect, grouped, lookup_bypass};
 
 pub const CHECK: Check = Check {
     code: "observed-bypass",
@@ -19,8 +22,11 @@ pub const CHECK: Check = Check {
 
 fn check(facts: &Facts, bypasses: &[Bypass<'_>]) -> Option<Details> {
     let (shim, _) = facts.shim()?;
+    let looked_up = lookup_bypass::calls(facts, bypasses, &past_the_shim(facts));
     let unexplained = |call: &ObservedCall| {
-        facts.is_direct(call) && !bypasses.iter().any(|b| covers(facts, b, call))
+        facts.is_direct(call)
+            && !bypasses.iter().any(|b| covers(facts, b, call))
+            && !looked_up.iter().any(|other| std::ptr::eq(*other, call))
     };
     let mut counts: BTreeMap<(&str, &str), u64> = BTreeMap::new();
     for call in facts.launches().filter(|c| unexplained(c)) {
@@ -42,11 +48,25 @@ fn check(facts: &Facts, bypasses: &[Bypass<'_>]) -> Option<Details> {
             })
             .collect(),
         effect: effect(facts, unexplained, "never reach the shim"),
-        fix:
-            "use libxsched_shim.so, which also answers look-ups by dlsym and hipGetProcAddress; if \
-              it is the mapped one, it was loaded after the look-up: preload it"
-                .into(),
+        fix: fix(facts).into(),
     })
+}
+
+/// What helps against a look-up that the shim did not see.
+fn fix(facts: &Facts) -> &'static str {
+    let ours = matches!(facts.shim(), Some((_, ShimKind::Ours)));
+    match (ours, facts.scopes().shim()) {
+        (false, _) => {
+            "use libxsched_shim.so, which also answers look-ups by dlsym and hipGetProcAddress"
+        }
+        (true, ShimEntry::Other) => {
+            "preload the shim: it was loaded after the look-up (xsched-agent run -- PROGRAM ...)"
+        }
+        (true, ShimEntry::Preloaded) => {
+            "start it with XSCHED_STRICT=1 (HIP 6.1 and later), which gates launches in the \
+             runtime's own table, whoever looked them up"
+        }
+    }
 }
 
 /// What the object's references say about the way its calls took.

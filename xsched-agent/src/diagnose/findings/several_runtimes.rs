@@ -7,7 +7,7 @@ use super::super::bindings::Target;
 use super::super::bypass::Bypass;
 use super::super::facts::Facts;
 use super::super::survey::Role;
-use super::{Check, Details, place};
+use super::{Check, Details, mapped, place};
 
 pub const CHECK: Check = Check {
     code: "several-runtimes",
@@ -32,7 +32,11 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
         .collect();
     Some(Details {
         severity: Severity::Warning,
-        title: format!("{} copies of the HIP runtime are mapped", evidence.len()),
+        title: format!(
+            "{} copies of the HIP runtime {}",
+            evidence.len(),
+            mapped(facts)
+        ),
         evidence,
         effect: None,
         fix: "load one runtime only: remove the copy that a Python wheel bundles or the one in \

@@ -4,7 +4,7 @@ use xsched_common::api::Severity;
 
 use super::super::bypass::Bypass;
 use super::super::facts::Facts;
-use super::{Check, Details, place};
+use super::{Check, Details, mapped, place};
 
 pub const CHECK: Check = Check {
     code: "several-shims",
@@ -20,7 +20,10 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
     }
     Some(Details {
         severity: Severity::Warning,
-        title: "several shims are mapped: each launch passes one or both of them".into(),
+        title: format!(
+            "several shims {}: each launch passes one or both of them",
+            mapped(facts)
+        ),
         evidence: facts
             .survey
             .shims()

@@ -20,7 +20,7 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
     if !matches!(absence::of(facts)?, Absence::NeverAsked) {
         return None;
     }
-    let runtime = facts.survey.runtimes().next()?;
+    let runtime = facts.runtime()?;
     let mut evidence = vec![match facts.pid {
         Some(_) => format!("{} is mapped, no shim is", runtime.path),
         None => format!("{} would be loaded, no shim would", runtime.path),

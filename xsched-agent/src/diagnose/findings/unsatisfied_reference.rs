@@ -1,12 +1,16 @@
 //! No object defines a function or a version node that is asked for: ld.so
 //! ends the program.
 
+use std::collections::HashMap;
+
 use xsched_common::api::Severity;
 
-use super::super::bindings::Target;
+use super::super::bindings::{Binding, Target};
 use super::super::bypass::Bypass;
-use super::super::elf::versioned_name;
+use super::super::elf::{Linkage, Symbol, is_runtimes_node, versioned_name};
 use super::super::facts::Facts;
+use super::super::linker::{Origin, Reference, satisfies};
+use super::super::survey::Contents;
 use super::{Check, Details};
 
 pub const CHECK: Check = Check {
@@ -15,13 +19,7 @@ pub const CHECK: Check = Check {
 };
 
 fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
-    // Without all libraries nothing can be said about what they lack.
-    if !facts.missing.is_empty() {
-        return None;
-    }
-    let unsatisfied = facts.bindings.iter();
-    let mut evidence: Vec<String> = unsatisfied
-        .filter(|b| b.target == Target::Unsatisfied)
+    let mut evidence: Vec<String> = unsatisfied(facts)
         .map(|b| {
             format!(
                 "{} refers to {}, which no object defines",
@@ -41,9 +39,13 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
             .runtimes()
             .map(|r| format!("the runtime is {}", r.path)),
     );
+    let title = match facts.pid {
+        None => "functions or versions are missing: ld.so would end the program, or dlopen fail",
+        Some(_) => "functions are missing: the first call of one ends the program",
+    };
     Some(Details {
         severity: Severity::Error,
-        title: "functions or versions are missing: ld.so would end the program".into(),
+        title: title.into(),
         evidence,
         effect: None,
         fix: "use the release of the runtime that the program was built with, or a later one of \
@@ -52,11 +54,45 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
     })
 }
 
+/// References that nothing satisfies, or, of a process, would at their first
+/// call.
+fn unsatisfied(facts: &Facts) -> impl Iterator<Item = &Binding> {
+    let of_runtime = |b: &Binding| b.node.as_deref().is_some_and(is_runtimes_node);
+    let mut runtimes = facts.survey.runtimes().peekable();
+    let has_runtime = runtimes.peek().is_some() && runtimes.all(|r| r.contents == Contents::Read);
+    let mut definitions: HashMap<&str, Vec<&Symbol>> = HashMap::new();
+    for object in facts.survey.objects.iter().filter(|_| facts.pid.is_some()) {
+        let defined = object.elf.symbols.values();
+        for symbol in defined.filter(|s| s.linkage == Linkage::Defined) {
+            definitions.entry(&symbol.name).or_default().push(symbol);
+        }
+    }
+    facts.bindings.iter().filter(move |b| match b.target {
+        // Without all libraries nothing can be said about what they lack, but
+        // only the runtime defines what stands under its nodes.
+        Target::Unsatisfied => facts.missing.is_empty() || has_runtime && of_runtime(b),
+        Target::Unresolved => {
+            let reference = Reference {
+                node: b.node.as_deref(),
+                origin: Origin::Relocation,
+            };
+            let found = definitions.get(b.symbol.as_str());
+            has_runtime
+                && of_runtime(b)
+                && !found.is_some_and(|found| satisfies(reference, found.iter().copied()))
+        }
+        _ => false,
+    })
+}
+
 /// ld.so checks at the start that every library defines the nodes that others
 /// insist on, whoever defines the functions (`_dl_check_map_versions`). One
 /// without any nodes is let through with a message.
 fn missing_nodes(facts: &Facts) -> Vec<String> {
     let mut out = Vec::new();
+    if !facts.missing.is_empty() {
+        return out;
+    }
     for object in &facts.survey.objects {
         for needed in &object.elf.needed_nodes {
             let provider = facts

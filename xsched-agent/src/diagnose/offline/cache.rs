@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::super::elf::{text_at, u32_at, word_at};
-use super::super::files::open_regular;
+use crate::foreign::open_regular;
 
 const MAGIC: &[u8] = b"glibc-ld.so.cache1.1";
 const HEADER_LEN: usize = 48;

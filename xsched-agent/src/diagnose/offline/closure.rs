@@ -6,9 +6,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::rc::Rc;
 
 use super::super::elf::{Elf, ElfError};
-use super::super::files::open_regular;
 use super::super::survey::is_runtime_name;
 use super::search::{Asker, Search};
+use crate::foreign::open_regular;
 
 /// More objects than any process loads.
 const MAX_OBJECTS: usize = 8_192;

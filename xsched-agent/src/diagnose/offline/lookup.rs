@@ -39,7 +39,7 @@ pub fn bind(
             let Some(symbol) = object.elf.symbols.get(&slot.symbol) else {
                 continue;
             };
-            if !symbol.name.contains("hip") {
+            if !symbol.is_runtimes() {
                 continue;
             }
             out.push(Binding {

@@ -90,6 +90,8 @@ pub fn predict(files: &Files) -> Result<Report, PredictError> {
         agent: None,
         waits: Vec::new(),
         redirections: Vec::new(),
+        lookups: Vec::new(),
+        held: Vec::new(),
         survey,
     };
     let mut report = Report::new(&facts, findings::of(&facts), limits(&facts));

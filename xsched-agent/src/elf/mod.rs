@@ -20,9 +20,9 @@ use std::io;
 pub use dynamic::LinkFlags;
 pub use segments::{FileType, Headers, Segment};
 pub use slots::{Slot, SlotKind};
-pub use source::{ReadAt, text_at, u32_at, u64_at as word_at};
+pub use source::{ReadAt, text_at, u32_at, u64_at as word_at, up_to};
 pub use symbols::{Linkage, Strength, Symbol, versioned_name};
-pub use versions::{NeededNode, Version};
+pub use versions::{NeededNode, Version, is_runtimes_node};
 
 use dynamic::Dynamic;
 use versions::Nodes;
@@ -34,6 +34,9 @@ const MAX_STRINGS: u64 = 128 << 20;
 
 /// The longest list of directories, bytes.
 const MAX_PATHS: usize = 64 << 10;
+
+/// Libraries that one file needs; real ones need up to a hundred or two.
+const MAX_NEEDED: usize = 1024;
 
 /// The longest notes that are read, bytes, and of how many segments.
 const MAX_NOTES: u64 = 16 << 10;
@@ -79,6 +82,23 @@ pub enum ElfError {
     /// Something else is wrong.
     #[error("is damaged: bad {0}")]
     Malformed(&'static str),
+}
+
+/// The functions that a file offers to others, with its headers.
+///
+/// # Errors
+/// It is no 64-bit x86 ELF object, or damaged.
+pub fn functions<R: ReadAt + ?Sized>(source: &R) -> Result<(Headers, Vec<Symbol>), ElfError> {
+    let headers = Headers::read(source)?;
+    let Some(dynamic) = Dynamic::read(source, &headers)? else {
+        return Ok((headers, Vec::new()));
+    };
+    let strings = read_strings(source, &headers, &dynamic)?;
+    // The hash tables know everything that is defined.
+    let symbols = symbols::read(source, &headers, &dynamic, &strings, &Nodes::default(), 0)?;
+    let symbols = symbols.into_values();
+    let functions = symbols.filter(|s| s.linkage == Linkage::Defined && s.is_function);
+    Ok((headers, functions.collect()))
 }
 
 /// What the dynamic linker sees of one file, reduced to what concerns HIP.
@@ -171,7 +191,12 @@ impl Elf {
             Some(String::from_utf8_lossy(name).into_owned())
         };
         elf.soname = dynamic.soname.as_ref().and_then(text);
-        elf.needed = dynamic.needed.iter().filter_map(text).collect();
+        elf.needed = dynamic
+            .needed
+            .iter()
+            .take(MAX_NEEDED)
+            .filter_map(text)
+            .collect();
         let paths = |at: &u64| {
             let paths = source::text_up_to(&strings, *at, MAX_PATHS)?;
             Some(String::from_utf8_lossy(paths).into_owned())
@@ -189,6 +214,15 @@ impl Elf {
         Ok(elf)
     }
 
+    /// About how many bytes this takes.
+    pub fn size(&self) -> usize {
+        let symbols = self.symbols.values();
+        let names: usize = symbols.map(|s| s.name.len() + size_of::<Symbol>()).sum();
+        let needed: usize = self.needed.iter().map(|name| name.len() + 32).sum();
+        let nodes = 64 * (self.defined_nodes.len() + self.needed_nodes.len());
+        names + needed + nodes + self.slots.len() * size_of::<Slot>()
+    }
+
     /// The definitions of `name` that other objects can see.
     pub fn definitions<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Symbol> {
         self.symbols
@@ -204,9 +238,8 @@ impl Elf {
 
     /// Whether it looks functions up by name at run time.
     pub fn imports_dlsym(&self) -> bool {
-        self.symbols.values().any(|s| {
-            s.linkage == Linkage::Imported && matches!(s.name.as_str(), "dlsym" | "dlvsym")
-        })
+        let mut symbols = self.symbols.values();
+        symbols.any(|s| s.linkage == Linkage::Imported && s.looks_up())
     }
 }
 

@@ -51,6 +51,11 @@ pub struct NeededNode {
     pub node: String,
 }
 
+/// All of the runtime's nodes are called so (`hip_4.2`), and nobody else's.
+pub fn is_runtimes_node(node: &str) -> bool {
+    node.starts_with("hip_")
+}
+
 impl Nodes {
     /// Reads both tables.
     pub fn read<R: ReadAt + ?Sized>(
@@ -70,6 +75,12 @@ impl Nodes {
             needs_in(w, needs.len, strings, &mut nodes)
         })?;
         Ok(nodes)
+    }
+
+    /// Whether a raw entry of DT_VERSYM names a node of the runtime.
+    pub fn is_runtimes(&self, raw: u16) -> bool {
+        let node = self.names.get(&(raw & !HIDDEN));
+        node.is_some_and(|node| is_runtimes_node(node))
     }
 
     /// What a raw entry of DT_VERSYM means.

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use object::elf::{STB_LOCAL, STB_WEAK, STV_DEFAULT, STV_PROTECTED};
+use object::elf::{STB_LOCAL, STB_WEAK, STT_FUNC, STV_DEFAULT, STV_PROTECTED};
 use xsched_common::hip;
 
 use super::ElfError;
 use super::dynamic::Dynamic;
 use super::segments::Headers;
 use super::source::{ReadAt, bytes, text_at, u16_at, u32_at, u64_at};
-use super::versions::{Nodes, Version};
+use super::versions::{Nodes, Version, is_runtimes_node};
 
 const SYMBOL_LEN: u64 = 24;
 /// More dynamic symbols than any real library has.
@@ -46,11 +46,15 @@ pub struct Symbol {
     pub name: String,
     /// Defined or imported.
     pub linkage: Linkage,
+    /// Whether it is a function, and no data or resolver of one.
+    pub is_function: bool,
     /// Strong or weak.
     pub strength: Strength,
     /// Address before the load base is added. Of an import: 0, or the PLT
     /// stub that stands for the function (an executable without PIE).
     pub value: u64,
+    /// Bytes of what it names; 0 if it does not say.
+    pub size: u64,
     /// Version; `None` when the object has no DT_VERSYM.
     pub version: Option<Version>,
 }
@@ -59,6 +63,16 @@ impl Symbol {
     /// The version node, if there is one.
     pub fn node(&self) -> Option<&str> {
         self.version.as_ref()?.node.as_deref()
+    }
+
+    /// Whether it is the runtime's, by its name or its node.
+    pub fn is_runtimes(&self) -> bool {
+        self.name.contains("hip") || self.node().is_some_and(is_runtimes_node)
+    }
+
+    /// Whether it looks others up by name at run time.
+    pub fn looks_up(&self) -> bool {
+        matches!(self.name.as_str(), "dlsym" | "dlvsym")
     }
 
     /// As `name@node`.
@@ -77,12 +91,16 @@ pub fn versioned_name(name: &str, node: Option<&str>) -> String {
 
 /// Whether a name belongs to the runtime or to looking it up. Names of other
 /// libraries (`hipblasSgemm`, `hipsparseCreate`) have a small letter after
-/// `hip`; of the mangled ones only those that runtimes export count.
+/// `hip`, and what the compiler makes for device code (`__hip_fatbin_...`) is
+/// data; of the mangled ones only those that runtimes export count. Any other
+/// name counts if it stands under one of the runtime's nodes
+/// ([`Nodes::is_runtimes`]).
 pub fn is_of_interest(name: &[u8]) -> bool {
     if let Some(rest) = name.strip_prefix(b"hip") {
         return rest.first().is_some_and(u8::is_ascii_uppercase);
     }
-    name.starts_with(b"__hip")
+    name.strip_prefix(b"__hip")
+        .is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_uppercase))
         || matches!(name, b"dlsym" | b"dlvsym")
         || (name.starts_with(b"_Z")
             && std::str::from_utf8(name).is_ok_and(|n| hip::symbol_node(n).is_some()))
@@ -171,7 +189,7 @@ fn symbol(
     nodes: &Nodes,
 ) -> Option<Symbol> {
     let name = text_at(strings, u64::from(u32_at(entry, 0)?))?;
-    if !is_of_interest(name) {
+    if !is_of_interest(name) && !raw_version.is_some_and(|raw| nodes.is_runtimes(raw)) {
         return None;
     }
     let (info, other) = (*entry.get(4)?, *entry.get(5)?);
@@ -187,11 +205,13 @@ fn symbol(
             0 => Linkage::Imported,
             _ => Linkage::Defined,
         },
+        is_function: info & 0xf == STT_FUNC.0,
         strength: match info >> 4 {
             b if b == STB_WEAK.0 => Strength::Weak,
             _ => Strength::Strong,
         },
         value: u64_at(entry, 8)?,
+        size: u64_at(entry, 16)?,
         version: raw_version.map(|raw| nodes.version(raw)),
     })
 }

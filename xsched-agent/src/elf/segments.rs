@@ -2,8 +2,8 @@
 //! a virtual address lies in it.
 
 use object::elf::{
-    ELFCLASS64, ELFDATA2LSB, ELFMAG, EM_X86_64, ET_DYN, ET_EXEC, PT_DYNAMIC, PT_INTERP, PT_LOAD,
-    PT_NOTE,
+    ELFCLASS64, ELFDATA2LSB, ELFMAG, EM_X86_64, ET_DYN, ET_EXEC, PF_X, PT_DYNAMIC, PT_INTERP,
+    PT_LOAD, PT_NOTE,
 };
 
 use super::ElfError;
@@ -11,6 +11,9 @@ use super::source::{ReadAt, bytes, u16_at, u32_at, u64_at};
 
 const HEADER_LEN: u64 = 64;
 const PROGRAM_HEADER_LEN: usize = 56;
+/// Real files have about ten program headers; every address is looked for in
+/// all of them.
+const MAX_PROGRAM_HEADERS: u64 = 128;
 
 /// How the file is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +35,8 @@ pub struct Segment {
     pub file_len: u64,
     /// Bytes in memory.
     pub memory_len: u64,
+    /// Whether it is code.
+    pub executable: bool,
 }
 
 /// The headers of a file.
@@ -77,7 +82,8 @@ impl Headers {
             return Err(ElfError::Malformed("program header size"));
         }
         let len = count * PROGRAM_HEADER_LEN as u64;
-        let table = bytes(source, table, len, 64 << 10, "program headers")?;
+        let limit = MAX_PROGRAM_HEADERS * PROGRAM_HEADER_LEN as u64;
+        let table = bytes(source, table, len, limit, "program headers")?;
 
         let mut headers = Headers {
             file_type,
@@ -96,6 +102,7 @@ impl Headers {
                     address: word(16),
                     file_len: word(32),
                     memory_len: word(40),
+                    executable: u32_at(entry, 4).unwrap_or(0) & PF_X.0 != 0,
                 });
             } else if kind == PT_DYNAMIC.0 {
                 headers.dynamic = Some((word(8), word(32)));
@@ -112,7 +119,17 @@ impl Headers {
     /// Where `address` lies in the file, and how many bytes of its segment
     /// follow there.
     pub fn file_offset(&self, address: u64) -> Option<(u64, u64)> {
-        self.segments.iter().find_map(|segment| {
+        self.offset_in(address, |_| true)
+    }
+
+    /// The same of code.
+    pub fn code_offset(&self, address: u64) -> Option<(u64, u64)> {
+        self.offset_in(address, |segment| segment.executable)
+    }
+
+    fn offset_in(&self, address: u64, which: fn(&Segment) -> bool) -> Option<(u64, u64)> {
+        let segments = self.segments.iter().filter(|segment| which(segment));
+        segments.into_iter().find_map(|segment| {
             let within = address.checked_sub(segment.address)?;
             let rest = segment.file_len.checked_sub(within).filter(|&n| n > 0)?;
             Some((segment.offset.checked_add(within)?, rest))
