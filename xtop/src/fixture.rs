@@ -301,7 +301,10 @@ pub fn snapshot(processes: Vec<ProcessRow>) -> Snapshot {
                 events: 1_000_000,
             },
             drops: Drops::default(),
-            sampling: Sampling { factor: 0.25 },
+            sampling: Sampling {
+                factor: 0.25,
+                ..Sampling::default()
+            },
             limits: vec!["no AMD GPU: kernel times come from the gate alone".into()],
         },
         devices: vec![DeviceRow {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use xsched_common::api::{GateState, HoldRow, ProcessRow, ShimState, Snapshot};
+use xsched_common::api::{GateState, HoldRow, ProcessRow, Sampling, ShimState, Snapshot};
 use xsched_common::bpf::Drop;
 use xsched_common::units::Nanos;
 
@@ -20,7 +20,7 @@ SHIM        joined: scheduled; mapped: not joined; absent: runs unscheduled
 BURST       from the first launch after idle until drained; of programs without
             the shim only where the agent has --probe-returns
 GATE        what it allows now: open, cap N (commands in flight) or closed
-BYPASS      share of launches that do not pass the gate")]
+BYPASS      share of launches that never reach the shim, and so run unscheduled")]
 pub struct Options {
     /// Print the agent's snapshot: raw numbers, times in ns
     #[arg(long)]
@@ -60,6 +60,9 @@ fn text(snapshot: &Snapshot) -> String {
             &rows,
         )
     };
+    for process in &snapshot.processes {
+        out += &on_purpose(process);
+    }
     for drop in &snapshot.agent.drops.by_reason {
         let costs = if drop.reason == Drop::RingFull.name() {
             "short-lived callers may be unnamed"
@@ -72,9 +75,10 @@ fn text(snapshot: &Snapshot) -> String {
     let sampling = snapshot.agent.sampling.factor;
     if sampling < 1.0 {
         out += &format!(
-            "note: probes are in place for {:.0}% of the time (--overhead-budget): counts of processes \
-             without the shim are scaled\n",
-            sampling * 100.0
+            "note: probes are in place for {:.0}% of the time{}: counts of processes without the shim \
+             are scaled\n",
+            sampling * 100.0,
+            cost(snapshot.agent.sampling)
         );
     }
     for limit in &snapshot.agent.limits {
@@ -124,6 +128,39 @@ fn row(process: &ProcessRow) -> Vec<String> {
     ]
 }
 
+/// What probes cost, beside what they may.
+fn cost(sampling: Sampling) -> String {
+    match (sampling.budget, sampling.cost) {
+        (Some(budget), Some(cost)) => format!(
+            ", which costs the busiest process {:.2}% of its time (--overhead-budget {})",
+            cost * 100.0,
+            (budget * 1e4).round() / 100.0
+        ),
+        _ => " (--overhead-budget)".to_owned(),
+    }
+}
+
+/// A line for each process that has launches past the gate on purpose.
+fn on_purpose(process: &ProcessRow) -> String {
+    let passed = process.callers.iter();
+    let mut passed = passed.filter(|caller| caller.launches.passthrough > 0);
+    let Some(first) = passed.next() else {
+        return String::new();
+    };
+    let launches = passed.clone().map(|caller| caller.launches.passthrough);
+    let launches = launches.fold(first.launches.passthrough, u64::saturating_add);
+    let more = match passed.count() {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    format!(
+        "note: {} of {} ({}{more}) passed the gate on purpose: `xsched-agent diagnose --pid {1}` says why\n",
+        counted(launches, "launch"),
+        process.pid,
+        first.library
+    )
+}
+
 /// With what takes precedence over it for a while.
 fn class(process: &ProcessRow) -> String {
     match process.hold {
@@ -139,6 +176,36 @@ fn class(process: &ProcessRow) -> String {
 mod tests {
     use super::*;
     use xsched_common::api::DropCount;
+
+    #[test]
+    fn launches_past_the_gate_on_purpose_are_said_apart() {
+        let caller = |library: &str, passthrough| {
+            serde_json::json!({
+                "library": library, "default_stream": 0,
+                "launches": {"gated": 1, "passthrough": passthrough, "bypass": 0}
+            })
+        };
+        let of = |callers: serde_json::Value| {
+            let row = serde_json::json!({
+                "pid": 7, "start_time": 1, "uid": 0, "command": "x", "arguments": "", "class": "low",
+                "shim": "joined", "device": null, "gate": null, "launches": 1, "launches_per_s": 1.0,
+                "bypass_ratio": 0.0, "default_stream_ratio": 0.0, "burst": null, "gate_wait": null,
+                "guards": null, "in_flight": 0, "kernel_ns": null, "callers": callers
+            });
+            on_purpose(&serde_json::from_value(row).expect("a row"))
+        };
+        assert_eq!(of(serde_json::json!([caller("liba.so", 0)])), "");
+        let said = of(serde_json::json!([
+            caller("librccl.so.1", 40),
+            caller("liba.so", 0),
+            caller("libb.so", 2)
+        ]));
+        assert_eq!(
+            said,
+            "note: 42 launches of 7 (librccl.so.1 and 1 more) passed the gate on purpose: \
+             `xsched-agent diagnose --pid 7` says why\n"
+        );
+    }
 
     #[test]
     fn a_lost_notice_is_not_said_to_be_a_lost_call() {

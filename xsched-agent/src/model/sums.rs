@@ -98,9 +98,10 @@ const PLAUSIBLE: u64 = u32::MAX as u64;
 impl ClassSums {
     pub(super) fn add(&mut self, new: &Totals) {
         let add = |to: &mut u64, more: u64| *to = to.saturating_add(more.min(PLAUSIBLE));
-        add(&mut self.gated, new.launches.saturating_sub(new.bypass));
+        let ungated = new.bypass.saturating_add(new.passthrough);
+        add(&mut self.gated, new.launches.saturating_sub(ungated));
         add(&mut self.passthrough, new.passthrough);
-        add(&mut self.bypass, new.bypass.saturating_sub(new.passthrough));
+        add(&mut self.bypass, new.bypass);
         add(&mut self.default_stream, new.default_stream);
         for (to, more) in self.guards.iter_mut().zip(new.guards) {
             add(to, more);

@@ -14,9 +14,9 @@ use super::page_reader::PageChange;
 pub(super) struct Totals {
     pub launches: u64,
     pub default_stream: u64,
-    /// Past the gate, on purpose or not.
+    /// Never reached the shim.
     pub bypass: u64,
-    /// Of these, on purpose.
+    /// Past the gate on purpose.
     pub passthrough: u64,
     pub guards: [u64; Guard::COUNT],
     pub bursts: HistogramCounts,
@@ -94,7 +94,6 @@ impl Totals {
         for launches in change.callers.values() {
             add(&mut self.launches, launches.total());
             add(&mut self.default_stream, launches.default_stream);
-            add(&mut self.bypass, launches.passthrough);
             add(&mut self.passthrough, launches.passthrough);
         }
         self.bursts.add(&change.bursts);
@@ -197,7 +196,7 @@ mod tests {
             guards: [u64::MAX; Guard::COUNT],
         });
         assert_eq!((totals.launches, totals.default_stream), (19, 3));
-        assert_eq!((totals.bypass, totals.passthrough), (9, 4));
+        assert_eq!((totals.bypass, totals.passthrough), (5, 4));
         totals.add_direct(u64::MAX, StreamClass::Null);
         assert_eq!(totals.launches, u64::MAX, "pages may say anything");
     }

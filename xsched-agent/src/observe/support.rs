@@ -28,15 +28,34 @@ global_asm!(
     "lea rax, [rdi + 1]",
     "pop rbp",
     "ret",
+    // The same for comparison.
+    ".p2align 4",
+    ".globl xsched_agent_unprobed",
+    ".hidden xsched_agent_unprobed",
+    ".type xsched_agent_unprobed, @function",
+    "xsched_agent_unprobed:",
+    "push rbp",
+    "lea rax, [rdi + 1]",
+    "pop rbp",
+    "ret",
 );
 
 unsafe extern "C" {
     #[link_name = "xsched_agent_probed"]
     safe fn probed(argument: u64) -> u64;
+    #[link_name = "xsched_agent_unprobed"]
+    safe fn unprobed(argument: u64) -> u64;
 }
 
-/// Calls that are timed to learn what a probe costs.
-const TIMED_CALLS: u32 = 2_000;
+/// Calls that are timed to learn what a probe costs, one by one.
+const TIMED_CALLS: usize = 400;
+
+/// What a program does between two launches takes the kernel's and the
+/// probe's lines out of the caches: so much memory is touched between two
+/// timed calls. Calls right after each other cost a third less than those of
+/// a program that launches 10,000 kernels a second.
+const TOUCHED: usize = 512 << 10;
+const CACHE_LINE: usize = 64;
 
 /// Loads the programs, probes a function of this very program, calls it, and
 /// looks whether that was counted.
@@ -64,23 +83,38 @@ pub struct ProbeCost {
     pub wait: Nanos,
 }
 
-/// What probes add to a call on this machine: the medians of a few rounds of
-/// calls of a probed function of this very program.
+/// What probes add to a call on this machine: the median of single calls of a
+/// probed function of this very program, with cold caches.
 ///
 /// # Errors
 /// What is missing, with the next step.
 pub fn probe_cost(returns: Returns) -> Result<ProbeCost, Unavailable> {
     let of = |symbol| {
         with_probe(symbol, returns, |_| {
-            let mut rounds: [Nanos; 9] = std::array::from_fn(|_| {
-                let start = monotonic();
-                for i in 0..TIMED_CALLS {
-                    black_box(probed(black_box(u64::from(i))));
-                }
-                monotonic().since(start)
+            let mut memory = vec![1u8; TOUCHED];
+            let timed = |memory: &mut [u8], call: &dyn Fn()| {
+                let mut times: Vec<Nanos> = (0..TIMED_CALLS)
+                    .map(|_| {
+                        memory
+                            .iter_mut()
+                            .step_by(CACHE_LINE)
+                            .for_each(|byte| *byte ^= 1);
+                        black_box(&memory);
+                        let start = monotonic();
+                        call();
+                        monotonic().since(start)
+                    })
+                    .collect();
+                times.sort_unstable();
+                times[TIMED_CALLS / 2]
+            };
+            let nothing = timed(&mut memory, &|| {
+                black_box(unprobed(black_box(1)));
             });
-            rounds.sort_unstable();
-            Ok(Nanos(rounds[rounds.len() / 2].0 / u64::from(TIMED_CALLS)))
+            let call = timed(&mut memory, &|| {
+                black_box(probed(black_box(1)));
+            });
+            Ok(call.since(nothing))
         })
     };
     let entry = of("hipLaunchKernel")?;

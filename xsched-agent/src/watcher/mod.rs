@@ -111,6 +111,8 @@ impl Watcher {
             },
             sampling: Sampling {
                 factor: self.duty.share(),
+                budget: Some(self.duty.budget()),
+                cost: self.duty.cost(),
             },
             launches: self.scaled.launches(),
             apis: self.scaled.apis(),

@@ -44,7 +44,11 @@ pub fn snapshot() -> Snapshot {
                     by_cpu: BTreeMap::from([(0, 3)]),
                 }],
             },
-            sampling: Sampling { factor: 0.25 },
+            sampling: Sampling {
+                factor: 0.25,
+                budget: Some(0.01),
+                cost: Some(0.0075),
+            },
             limits: vec!["one".into()],
         },
         devices: vec![DeviceRow {

@@ -330,7 +330,8 @@ pub struct Diagnosis {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Failure {
     /// Stable code: `malformed`, `not_permitted`, `no_such_process`,
-    /// `not_diagnosable`, `bad_value`, `bad_configuration`, `busy`, `internal`.
+    /// `not_diagnosable`, `held_up`, `bad_value`, `bad_configuration`, `busy`,
+    /// `internal`.
     pub code: String,
     /// One line: what, and what to do next.
     pub message: String,

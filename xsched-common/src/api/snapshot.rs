@@ -171,11 +171,23 @@ pub struct BpfState {
 pub struct Sampling {
     /// Share of the time that probes are in place; counts are divided by it.
     pub factor: f64,
+    /// Share of the busiest process's time that probes may cost it
+    /// (`--overhead-budget`); null without probes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<f64>,
+    /// What they cost it of late: the calls that met a probe, times what such
+    /// a call costs on this machine with cold caches; null until known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<f64>,
 }
 
 impl Default for Sampling {
     fn default() -> Sampling {
-        Sampling { factor: 1.0 }
+        Sampling {
+            factor: 1.0,
+            budget: None,
+            cost: None,
+        }
     }
 }
 
@@ -272,8 +284,10 @@ pub struct ProcessRow {
     pub launches: u64,
     /// In the window.
     pub launches_per_s: f64,
-    /// Share of launches in the window that did not pass the gate; all
-    /// without the shim, null while unknown or without launches. A joined
+    /// Share of launches in the window that escape scheduling because they
+    /// never reach the shim ([`RouteLaunches::bypass`]); all without the
+    /// shim, null while unknown or without launches. What passes the gate on
+    /// purpose is no part of it. A joined
     /// process carries no probes: whether calls go past its shim is looked at
     /// for a moment every 30 s, and all the time once some did.
     pub bypass_ratio: Option<f64>,
@@ -479,14 +493,17 @@ pub struct CallerRow {
     pub default_stream: u64,
 }
 
-/// Launches by the way they took.
+/// Launches by the way they took. What passes the gate and what does not is
+/// said by these three in every output and in diagnosis.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RouteLaunches {
     /// Through the gate.
     pub gated: u64,
-    /// Past the gate on purpose.
+    /// They reached the shim, which let them by on purpose: collectives of
+    /// RCCL, what the agent's configuration or the environment exempts, and
+    /// what is captured into a graph.
     pub passthrough: u64,
-    /// Never reached the shim.
+    /// Never reached the shim: they escape scheduling.
     pub bypass: u64,
 }

@@ -35,7 +35,7 @@ pub enum Column {
     BurstMax,
     /// 99th percentile of waits at the gate.
     WaitP99,
-    /// Launches that did not pass the gate.
+    /// Launches that never reached the shim.
     Bypass,
     /// Launches on the default stream.
     DefaultStream,

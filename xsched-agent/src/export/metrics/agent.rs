@@ -102,6 +102,22 @@ pub(super) fn collect(scrape: &Scrape, to: &mut Families<'_>) -> fmt::Result {
         In::Ratio,
         agent.sampling.factor,
     )?;
+    if let Some(budget) = agent.sampling.budget {
+        to.gauge(
+            "observer_budget",
+            "Share of the busiest process's time that probes may cost it (--overhead-budget).",
+            In::Ratio,
+            budget,
+        )?;
+    }
+    if let Some(cost) = agent.sampling.cost {
+        to.gauge(
+            "observer_cost",
+            "Share of its time that probes cost the busiest process of late: calls counted, times what one costs.",
+            In::Ratio,
+            cost,
+        )?;
+    }
     to.counter(
         "observer_calls",
         "Calls that the probes counted.",

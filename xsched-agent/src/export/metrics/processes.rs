@@ -60,7 +60,7 @@ pub(super) fn collect(snapshot: &Snapshot, most: usize, to: &mut Families<'_>) -
     )?;
     to.gauges(
         "process_bypass",
-        "Share of its launches over the last 5 s that did not pass the gate.",
+        "Share of its launches over the last 5 s that never reached the shim: they escape scheduling.",
         In::Ratio,
         &series,
         of(|row| row.bypass_ratio),
