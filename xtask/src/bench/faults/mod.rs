@@ -3,6 +3,7 @@
 
 pub mod attacker;
 mod control;
+mod diagnosis;
 mod herd;
 mod sanitizers;
 
@@ -12,7 +13,12 @@ use crate::build::Built;
 type Part = fn(&Built) -> anyhow::Result<Vec<Metric>>;
 
 /// One file each, in the order in which they are measured.
-const PARTS: &[Part] = &[herd::measure, control::measure, sanitizers::measure];
+const PARTS: &[Part] = &[
+    herd::measure,
+    control::measure,
+    diagnosis::measure,
+    sanitizers::measure,
+];
 
 /// Measures all parts.
 pub fn measure(built: &Built) -> anyhow::Result<Vec<Metric>> {

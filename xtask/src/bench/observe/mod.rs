@@ -10,7 +10,8 @@ mod drain;
 mod launcher;
 mod price;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::report::Metric;
 use super::workbench::Workbench;
@@ -33,6 +34,13 @@ pub fn measure(built: &Built) -> anyhow::Result<Vec<Metric>> {
         "--example",
         "observing",
     ]))?;
+    // bpftrace raises it to what its maps take and refuses to work where that
+    // is more than it may; 8 MiB, which many machines have, are too few.
+    let unlimited = Rlimit {
+        current: None,
+        maximum: None,
+    };
+    setrlimit(Resource::Memlock, unlimited).context("more memory to lock (RLIMIT_MEMLOCK)")?;
     let bench = Workbench::new(built)?;
     launcher::compile(&bench)?;
     let mut metrics = price::measure(&bench)?;

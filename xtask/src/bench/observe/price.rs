@@ -94,8 +94,10 @@ pub fn measure(bench: &Workbench<'_>) -> anyhow::Result<Vec<Metric>> {
     };
     Ok(vec![
         ratio("endbr64_vs_bpftrace", endbr64, endbr64, 0.30),
-        ratio("push_vs_bpftrace", push, push, 1.25),
-        ratio("nop5_vs_bpftrace_push", nop5, push, 0.75),
+        ratio("push_vs_bpftrace", push, push, 1.10),
+        // Behind the NOP a hit costs what it does on `push`; on it 0.75 would be
+        // had, but children of a bare clone die there (observe/site.rs).
+        ratio("nop5_vs_bpftrace_push", nop5, push, 1.10),
     ])
 }
 

@@ -31,7 +31,7 @@ pub fn measure(bench: &Workbench<'_>) -> anyhow::Result<Vec<Metric>> {
     let times = times(bench, RINGS)?;
     let (p50, p99) = (median(&times), quantile(&times, 0.99));
     Ok(vec![
-        Metric::at_most("doorbell_p50_us", "us", p50, 30.0).spread(spread(&times)),
+        Metric::at_most("doorbell_p50_us", "us", p50, 45.0).spread(spread(&times)),
         Metric::at_most("doorbell_p99_us", "us", p99, 300.0),
     ])
 }
