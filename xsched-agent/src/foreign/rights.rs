@@ -60,7 +60,7 @@ impl Taken {
     fn on(who: &Credentials) -> io::Result<Taken> {
         let before = capabilities(None)?;
         // From here on a failure gives back what is taken so far.
-        let mut taken = Taken {
+        let taken = Taken {
             groups: getgroups()?,
             uid: file_uid(),
             gid: file_gid(),
@@ -78,7 +78,6 @@ impl Taken {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         set_capabilities(None, bare)?;
-        taken.capabilities = before;
         Ok(taken)
     }
 }
