@@ -29,8 +29,8 @@ use versions::Nodes;
 
 use xsched_common::note::ShimNote;
 
-/// The longest string table that is read, bytes.
-const MAX_STRINGS: u64 = 128 << 20;
+/// The longest string table that is read, bytes; PyTorch's has 30 MiB.
+const MAX_STRINGS: u64 = 64 << 20;
 
 /// The longest list of directories, bytes.
 const MAX_PATHS: usize = 64 << 10;

@@ -13,7 +13,7 @@ use super::versions::{Nodes, Version, is_runtimes_node};
 
 const SYMBOL_LEN: u64 = 24;
 /// More dynamic symbols than any real library has.
-const MAX_SYMBOLS: u64 = 8 << 20;
+const MAX_SYMBOLS: u64 = 2 << 20;
 /// The runtime itself exports about 600 names.
 const MAX_KEPT: usize = 64 << 10;
 /// Symbols read at once.

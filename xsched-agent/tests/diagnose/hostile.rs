@@ -13,13 +13,15 @@ use super::common::holder::Holder;
 use super::common::{Agent, wait_for};
 use super::*;
 
-/// A mean process costs everybody else less than this.
-const IN_TIME: Duration = Duration::from_secs(5);
+/// A mean process costs everybody else less than this, however busy the
+/// machine is (`cargo xtask bench faults` has the bound of an idle one); without
+/// a limit it would be for ever.
+const IN_TIME: Duration = Duration::from_secs(15);
 
 /// Bombs and holders must not meet each other's times.
 static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
-fn alone() -> std::sync::MutexGuard<'static, ()> {
+pub fn alone() -> std::sync::MutexGuard<'static, ()> {
     ALONE
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -83,7 +85,7 @@ fn holders_of_their_memory_maps_stop_no_diagnosis_but_their_own() {
     // What is given up stays given up: it is said at once.
     let (answer, took) = asked(&agent, 0, holders[0].pid);
     assert_eq!(answer["code"], "held_up", "{answer}");
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(took < Duration::from_secs(2), "{took:?}");
     let threads = || {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", agent.child.id())).expect("lives");
         let names = tasks

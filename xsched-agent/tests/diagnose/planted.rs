@@ -49,6 +49,11 @@ const TESTS: &[(&str, &str, &str)] = &[
         "predictions_agree_with_ld_so",
     ),
     (
+        "lookup-bypass",
+        "a_look_up_past_the_shim_is_proven_by_the_slot_of_dlsym_and_what_it_got",
+        "a_look_up_past_the_shim_is_proven_by_the_slot_of_dlsym_and_what_it_got",
+    ),
+    (
         "namespace-bypass",
         "another_namespace_has_its_own_runtime_and_no_shim",
         "deepbind_is_named_as_the_one_possible_cause",
