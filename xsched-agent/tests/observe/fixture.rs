@@ -198,9 +198,21 @@ impl Fixture {
     pub fn start_with_garbage_runtime(&self) -> Program {
         let file = self.path().join("libamdhip64.so.9");
         let mut image = fs::read(self.path().join("libxsched_shim.so")).expect("shim");
-        // The dynamic linker needs no section headers; a reader that finds
-        // them pointing outside the file has nothing to go by.
-        image[0x28..0x30].copy_from_slice(&u64::MAX.to_le_bytes());
+        // The dynamic linker does not ask how long the string table is
+        // (DT_STRSZ, 10); a reader whose names reach past the end of the file
+        // has nothing to go by.
+        let word = |at: usize| u64::from_le_bytes(image[at..at + 8].try_into().expect("8 bytes"));
+        let headers = (0..usize::from(image[56])).map(|i| word(32) as usize + 56 * i);
+        let dynamic = headers
+            .filter(|&at| image[at] == 2)
+            .map(|at| word(at + 8) as usize);
+        let entries = dynamic.flat_map(|at| (0..64).map(move |i| at + 16 * i));
+        let size = entries
+            .into_iter()
+            .find(|&at| word(at) == 10)
+            .expect("a size")
+            + 8;
+        image[size..size + 8].copy_from_slice(&u64::MAX.to_le_bytes());
         fs::write(&file, image).expect("garbage");
         let mut command = Command::new(self.path().join("program"));
         command.env("LD_PRELOAD", file);
