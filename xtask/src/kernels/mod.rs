@@ -27,6 +27,7 @@ use crate::provision;
 
 /// Options of `test --kernels`.
 #[derive(clap::Args)]
+#[group(skip)]
 pub struct Args {
     /// Only these: series such as 6.1, or newest [default: 5.10, 6.1, 6.12,
     /// newest]
