@@ -38,9 +38,6 @@ pub(super) fn process_row(
         None => Hold::in_force(standing.as_ref().and_then(|standing| standing.hold), now),
     };
     let device = client.and_then(busiest_device);
-    let kernel = client
-        .zip(device)
-        .and_then(|(client, (_, device))| kernel_time(client, device));
     let change = process.window.change();
     let launches = change.as_ref().map_or(0, |c| c.of(|t| t.launches));
     let share = |part: u64| (launches > 0).then(|| part as f64 / launches as f64);
@@ -107,8 +104,9 @@ pub(super) fn process_row(
                 .in_flight
                 .load(Relaxed)
         }),
-        kernel_ns: kernel.map(|(time, _)| time),
-        kernel_alone: kernel.map(|(_, alone)| alone),
+        kernel_ns: client
+            .zip(device)
+            .and_then(|(client, (_, device))| client.status.kernel_time(device)),
         busy_ratio: device
             .zip(change.as_ref())
             .map(|((_, device), change)| busy_ratio(change, device)),
@@ -116,16 +114,6 @@ pub(super) fn process_row(
         apis: api_rows(process),
         sampling: (client.is_none() && bpf.available).then_some(sampling.factor),
     }
-}
-
-/// T, and whether it is what the client showed while alone: beside others it
-/// is stretched, and then what it was alone is better known.
-fn kernel_time(client: &ClientShared, device: DeviceIndex) -> Option<(Nanos, bool)> {
-    let said = client.status.kernel_time(device)?;
-    Some(match client.kernel_alone(device) {
-        Some(alone) => (said.min(alone), true),
-        None => (said, false),
-    })
 }
 
 /// Functions that are told of one process.
@@ -226,14 +214,6 @@ fn gate_row(client: &ClientShared, device: DeviceIndex, clients: &Clients) -> Ga
             ),
             None => "a higher class is on this device but idle".to_owned(),
         },
-        Reason::RivalAssumedIdle(id) => match clients.get(&id) {
-            Some(rival) => format!(
-                "{} (pid {}) is assumed to be idle: nothing tells when its work is complete",
-                rival.class(),
-                rival.process
-            ),
-            None => "a higher class is on this device but idle".to_owned(),
-        },
         Reason::Turn => "has its turn in its class".to_owned(),
         Reason::WaitsFor(id) => match clients.get(&id) {
             Some(peer) => format!("pid {} of its class has its turn", peer.process),
@@ -245,13 +225,13 @@ fn gate_row(client: &ClientShared, device: DeviceIndex, clients: &Clients) -> Ga
     };
     GateRow {
         state: match mode {
-            GateMode::Open | GateMode::Watched => GateState::Open,
+            GateMode::Open => GateState::Open,
             GateMode::Capped(_) => GateState::Capped,
             GateMode::Closed => GateState::Closed,
         },
         cap: match mode {
             GateMode::Capped(cap) => Some(cap),
-            GateMode::Open | GateMode::Watched | GateMode::Closed => None,
+            GateMode::Open | GateMode::Closed => None,
         },
         reason,
         waiting: client.status.devices[device.0 as usize]

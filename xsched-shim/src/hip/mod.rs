@@ -11,7 +11,6 @@ mod forward;
 mod frame;
 mod handles;
 mod hooks;
-mod host_functions;
 mod runtime;
 mod streams;
 mod strict;

@@ -10,8 +10,6 @@
 
 mod device;
 mod events;
-mod paced;
-mod past;
 #[cfg(test)]
 mod properties;
 mod seqlock;
@@ -19,7 +17,6 @@ mod stream;
 mod streams;
 
 pub use device::{Activation, DeviceWork};
-pub use events::EventTable;
-pub use past::Past;
+pub use events::{EventMark, EventTable};
 pub use stream::{Fence, Implied, Ordering as StreamOrdering, StreamInfo, StreamKey, StreamSlot};
 pub use streams::{STREAMS, StreamTable};

@@ -173,12 +173,7 @@ fn load(process: &ProcessRow, columns: usize, theme: &Theme) -> Vec<Line<'static
         numbers.push(format!("{threads} waiting"));
     }
     if let Some(time) = process.kernel_ns {
-        // Others at work stretch what is measured beside them.
-        let most = match process.kernel_alone {
-            Some(false) => "at most ",
-            Some(true) | None => "",
-        };
-        numbers.push(format!("kernel time {most}{time}"));
+        numbers.push(format!("kernel time {time}"));
     }
     if let Some(ratio) = process.busy_ratio {
         let busy = format::estimate(ratio);
