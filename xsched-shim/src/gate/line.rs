@@ -329,11 +329,9 @@ impl Place<'_> {
         taken
     }
 
-    /// The gate is open: whoever stands behind may go as well.
-    pub fn call_more(&self) {
-        if let Some(ticket) = self.mark.ticket() {
-            self.line.queue.call_more(ticket, wake);
-        }
+    /// The gate that `word` has opened is open to whoever stands behind, too.
+    pub fn call_more(&self, word: GateWord) {
+        self.line.queue.call_more(word.generation(), wake);
     }
 
     /// How long it may sleep there.

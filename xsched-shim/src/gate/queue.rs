@@ -26,7 +26,8 @@ pub struct Queue<const ROOM: usize> {
     next: AtomicU64,
     /// Whose turn it is; equal to `next` while nobody stands here.
     turn: AtomicU64,
-    /// The next ticket for [`Queue::call_more`].
+    /// The next ticket for [`Queue::call_more`], and in the high bits which
+    /// opening of the gate it belongs to.
     ahead: AtomicU64,
     /// By ticket modulo the room: [`word`] of the last ticket that stood there.
     cells: [AtomicU64; ROOM],
@@ -47,6 +48,9 @@ const GRANTED: u64 = 8;
 const FLAGS: u32 = 4;
 /// What may change while it stands there.
 const MOODS: u64 = CALLED | COUNTED | GRANTED;
+
+/// Where the opening begins in `ahead`: tickets do not reach it in a lifetime.
+const OPENING: u32 = 48;
 
 /// What a cell holds for a ticket; never zero.
 const fn word(ticket: Ticket) -> u64 {
@@ -232,16 +236,41 @@ impl<const ROOM: usize> Queue<ROOM> {
         (ticket.0 + 1..self.next.load(SeqCst)).map(Ticket)
     }
 
-    /// Calls two more behind the thread, where order does not count any more:
-    /// if each of them calls two more, all are called soon. Begins anew with
-    /// whoever's turn it is. A call that comes to nobody does nothing.
-    pub fn call_more(&self, ticket: Ticket, wake: impl Fn(&AtomicU64)) {
-        if self.is_turn_of(ticket) {
-            self.ahead.store(ticket.0 + 1, SeqCst);
+    /// Calls two more, where order does not count any more: if each of those
+    /// calls two more, all are called soon. Each `opening` of the gate begins
+    /// anew with whoever's turn it is.
+    pub fn call_more(&self, opening: u16, wake: impl Fn(&AtomicU64)) {
+        let mut called = 0;
+        while called < 2 {
+            let Some(next) = self.next_ahead(opening) else {
+                return;
+            };
+            if self.call(next, &wake) {
+                called += 1;
+            }
         }
-        for _ in 0..2 {
-            let next = self.ahead.fetch_add(1, SeqCst);
-            self.call(Ticket(next), &wake);
+    }
+
+    /// Whom nobody has called in this opening; `None` if there is nobody left.
+    fn next_ahead(&self, opening: u16) -> Option<Ticket> {
+        loop {
+            let seen = self.ahead.load(SeqCst);
+            let called = match seen >> OPENING == u64::from(opening) {
+                true => seen & ((1 << OPENING) - 1),
+                false => 0,
+            };
+            let ticket = called.max(self.turn.load(SeqCst));
+            if ticket >= self.next.load(SeqCst) {
+                return None;
+            }
+            let ahead = u64::from(opening) << OPENING | (ticket + 1);
+            if self
+                .ahead
+                .compare_exchange(seen, ahead, SeqCst, Relaxed)
+                .is_ok()
+            {
+                return Some(Ticket(ticket));
+            }
         }
     }
 
@@ -272,9 +301,10 @@ impl<const ROOM: usize> Queue<ROOM> {
         }
     }
 
-    /// Tells the thread to look, and wakes it if it may sleep.
-    fn call(&self, ticket: Ticket, wake: impl Fn(&AtomicU64)) {
-        self.tell(ticket, CALLED, wake);
+    /// Tells the thread to look, and wakes it if it may sleep; whether it
+    /// stands there and had not been told.
+    fn call(&self, ticket: Ticket, wake: impl Fn(&AtomicU64)) -> bool {
+        self.tell(ticket, CALLED, wake)
     }
 
     /// Marks the cell; whether its thread stands there and had not been told.

@@ -95,8 +95,7 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing, mark: &Mark) {
     let device = parts.command.device;
     parts.work.begin(parts.session, parts.status, device);
     if let Some(own) = parts.command.stream {
-        let word = GateWord(parts.control.word.load(Acquire));
-        fencing.fence(own, batch(parts.control, word));
+        fencing.fence(own, batch(parts.control, gate_word(parts)));
     }
 
     let mut slept = false;
@@ -105,11 +104,11 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing, mark: &Mark) {
         // The process has left the agent: it exits, or another thread found
         // the lease expired.
         if has_left(parts) {
-            place.call_more();
+            place.call_more(gate_word(parts));
             break;
         }
         let turn = place.turn(sys::now());
-        let word = GateWord(parts.control.word.load(Acquire));
+        let word = gate_word(parts);
         // One that comes late to a gate that has closed meanwhile gives it back.
         if place.take_grant() && matches!(word.mode(), GateMode::Capped(_)) {
             break;
@@ -123,7 +122,7 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing, mark: &Mark) {
             Decision::Go => {
                 match word.mode() {
                     GateMode::Capped(_) => place.grant(room.saturating_sub(1)),
-                    _ => place.call_more(),
+                    _ => place.call_more(word),
                 }
                 break;
             }
@@ -147,7 +146,7 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing, mark: &Mark) {
                 fencing.pause();
                 match turn {
                     Turn::First => sys::futex_wait(&parts.control.word, word.0, until.since(now)),
-                    Turn::Behind => sleep_behind(parts, &place),
+                    Turn::Behind => sleep_behind(parts, &place, word),
                 }
             }
         }
@@ -163,6 +162,10 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing, mark: &Mark) {
         status.waits.fetch_add(1, Relaxed);
         status.gate_waits.record(sys::now().since(began));
     }
+}
+
+fn gate_word(parts: &Parts<'_>) -> GateWord {
+    GateWord(parts.control.word.load(Acquire))
 }
 
 fn has_left(parts: &Parts<'_>) -> bool {
@@ -214,8 +217,9 @@ fn ask(
 
 /// Sleeps behind others until it is called: its turn has come, the gate is open,
 /// or the process has left the agent. The agent wakes the first in line only.
-fn sleep_behind(parts: &Parts<'_>, place: &Place<'_>) {
+fn sleep_behind(parts: &Parts<'_>, place: &Place<'_>, seen: GateWord) {
     if let Some(bed) = place.bed()
+        && gate_word(parts) == seen
         && !has_left(parts)
     {
         bed.sleep(place.patience());
