@@ -4,8 +4,8 @@
 //! preloaded library interposes them by the linker's real rules. They are linked against an import library made here from
 //! the symbol table; at run time LD_LIBRARY_PATH chooses the simulator or a real runtime.
 //!
-//! The C programs are placed beside the Rust ones: `target/<profile>/hipsim-batch`, `hipsim-nullstream`,
-//! `hipsim-versioned` and its `libversioned.so`.
+//! The C programs are placed beside the Rust ones: `target/<profile>/hipsim-async`, `hipsim-batch`,
+//! `hipsim-nullstream`, `hipsim-versioned` and its `libversioned.so`.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -16,8 +16,9 @@ const TABLES: [&str; 2] = [
     "../../xsched-common/data/hip-symbol-versions.tsv",
     "../data/extra-symbol-versions.tsv",
 ];
-const SOURCES: [&str; 6] = [
+const SOURCES: [&str; 7] = [
     "c/common.h",
+    "c/async.c",
     "c/batch.c",
     "c/nullstream.c",
     "c/versioned.c",
@@ -63,7 +64,7 @@ fn main() {
     ];
     compile(&root, shared.into_iter().chain(sources).chain(hip.clone()));
     let mut placed = vec![library.clone()];
-    for program in ["batch", "nullstream", "versioned"] {
+    for program in ["async", "batch", "nullstream", "versioned"] {
         let target = out.join(format!("hipsim-{program}"));
         let sources = [
             from_here(&format!("{program}.c")),

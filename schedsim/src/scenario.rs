@@ -8,7 +8,7 @@ use xsched_common::units::{Class, Nanos, Weight};
 use crate::program::{Arrivals, At, Batch, Job, Service};
 use crate::stats::quantile;
 use crate::timing::Timing;
-use crate::world::{START, Under, World};
+use crate::world::{START, Tells, Under, World};
 
 /// A service with a batch program below it.
 #[derive(Clone, Copy, Debug)]
@@ -88,6 +88,23 @@ impl Beside {
         let low = world.start(Batch::of(self.low), low, Under::Shim);
         world.run(time);
         self.outcome(&world, high, Some(low))
+    }
+
+    /// The service alone, and above the batch program, where its kernels' ends
+    /// become known in this way.
+    pub fn told(&self, seed: u64, time: Nanos, tells: Tells) -> [Outcome; 2] {
+        let mut world = World::new(seed, Timing::default(), DeviceSettings::default());
+        let high = world.start(self.service(), Terms::default(), Under::Native);
+        world.set_tells(high, tells);
+        world.run(time);
+        let alone = self.outcome(&world, high, None);
+        let mut world = World::new(seed, Timing::default(), DeviceSettings::default());
+        let high = world.start(self.service(), Terms::of_class(Class::High), Under::Shim);
+        world.set_tells(high, tells);
+        let low = Terms::of_class(Class::Low);
+        let low = world.start(Batch::of(self.low), low, Under::Shim);
+        world.run(time);
+        [alone, self.outcome(&world, high, Some(low))]
     }
 
     fn outcome(&self, world: &World, high: usize, low: Option<usize>) -> Outcome {

@@ -4,8 +4,9 @@
 use std::collections::VecDeque;
 
 use xsched_common::gate::{
-    Decision, Evidence, FENCES, GAPS, GAPS_PER_LOOK, GateView, GateWord, Guard, LONGEST_GAP,
-    Limits, ThreadKind, Turn, Waiter, decide, fence_batch, gap_p95, kernel_time,
+    Decision, Evidence, FENCES, GAPS, GAPS_PER_LOOK, GateMode, GateView, GateWord, Guard,
+    LONGEST_GAP, Limits, Pace, Stamp, ThreadKind, Turn, Waiter, decide, fence_batch, gap_p95,
+    kernel_time,
 };
 use xsched_common::page::{Edges, Histogram};
 use xsched_common::units::Nanos;
@@ -48,6 +49,12 @@ pub struct Shim {
     gaps: Vec<u32>,
     /// Gaps short enough to linger over.
     pub gap_count: usize,
+    /// Commands of whose completion the program has told.
+    pub told: u64,
+    /// While it is timed: how long the burst should last.
+    pub lasts: Option<Nanos>,
+    pace: Pace,
+    expected_end: Nanos,
     last_trickle: Nanos,
     doublings: (u16, u8),
     at_gate: Option<AtGate>,
@@ -104,6 +111,10 @@ impl Shim {
             idle_since: None,
             gaps: vec![0; GAPS],
             gap_count: 0,
+            told: 0,
+            lasts: None,
+            pace: Pace::new(),
+            expected_end: Nanos::ZERO,
             last_trickle: Nanos::ZERO,
             doublings: (0, 0),
             at_gate: None,
@@ -121,6 +132,7 @@ impl Shim {
         }
         self.active = true;
         (self.burst_start, self.mark) = (now, now);
+        self.expected_end = now;
         if let Some(since) = self.idle_since {
             self.record_gap(now.since(since));
         }
@@ -178,10 +190,58 @@ impl Shim {
         self.completed(self.known - before, now, Evidence::Fence);
     }
 
-    /// A launch comes to the gate.
-    pub fn arrive(&mut self, now: Nanos) -> (Look, Bell) {
+    /// A launch of a program that is timed; `ends` are those of its kernels so
+    /// far (`xsched-shim/src/gate/watch.rs`).
+    fn watch(&mut self, now: Nanos, ends: &[Nanos]) -> Bell {
+        let began = self.begin(now);
+        let ended = self.expected_end;
+        let passed = |stamp: Stamp| match stamp.sequence.checked_sub(1) {
+            None => Some(stamp.put),
+            Some(last) => ends.get(last as usize).map(|end| stamp.put.max(*end)),
+        };
+        while let Some((first, next)) = self.pace.next() {
+            let Some((from, to)) = passed(first).zip(passed(next)) else {
+                break;
+            };
+            let (took, _) = self.pace.passed(Some(to.since(from)));
+            self.known = self.known.max(next.sequence);
+            if let Some(took) = took {
+                self.busy = self.busy + took.time;
+                self.fence_samples += 1;
+                let sample = Nanos(took.time.0 / took.commands);
+                let samples = self.fence_samples;
+                self.kernel_time = kernel_time(self.kernel_time, sample, Evidence::Fence, samples);
+            }
+        }
+        self.pace.arrives(self.launched, now);
+        if self.pace.wants_stamp(self.launched) {
+            self.pace.put(Stamp {
+                event: 1,
+                sequence: self.launched,
+                put: now,
+            });
+        }
+        let until = self.pace.launches(now, self.kernel_time);
+        let anew = ended <= now && began == Bell::Silent && self.wanted.contains(Edges::ACTIVE);
+        let mut bell = began;
+        if anew {
+            self.active = false;
+            self.bursts += 1;
+            self.idle_since = Some(ended);
+            bell = self.begin(now);
+        }
+        self.expected_end = self.expected_end.max(until.unwrap_or(now));
+        self.lasts = until.map(|_| self.expected_end.since(self.burst_start).max(Nanos(1)));
+        bell
+    }
+
+    /// A launch comes to the gate; `ends` are those of its kernels so far.
+    pub fn arrive(&mut self, now: Nanos, ends: &[Nanos]) -> (Look, Bell) {
         if self.word.is_open() {
             return (Look::Go, Bell::Silent);
+        }
+        if self.word.mode() == GateMode::Watched {
+            return (Look::Go, self.watch(now, ends));
         }
         let bell = self.begin(now);
         self.fence(fence_batch(self.fence_batch, self.word.mode()));
@@ -252,6 +312,7 @@ impl Shim {
         self.fences.retain(|fence| *fence > finished);
         let news = finished.saturating_sub(self.known);
         self.known = self.known.max(finished);
+        self.told += news;
         self.completed(news, now, Evidence::Sync);
         if !self.active || self.known < self.launched || self.waits() {
             return Bell::Silent;

@@ -71,6 +71,11 @@ pub struct Timing {
     /// From the agent's futex wake to the waiter's next look: P50 10 us, P99
     /// 37 us on the same machine.
     pub wake: Delay,
+    /// From a kernel's end to the host function behind it: a wake of the
+    /// runtime's thread.
+    pub function: Delay,
+    /// Time between two looks of a program that polls.
+    pub poll: Nanos,
     /// By how much a timer or a poll is late: 1 us of slack and a wake.
     pub timer: Delay,
 }
@@ -89,6 +94,11 @@ impl Default for Timing {
                 p50: us(10),
                 p99: us(37),
             },
+            function: Delay {
+                p50: us(10),
+                p99: us(37),
+            },
+            poll: us(50),
             timer: Delay {
                 p50: us(5),
                 p99: us(30),
@@ -104,6 +114,8 @@ impl Timing {
         sync: Nanos(0),
         doorbell: Delay::NONE,
         wake: Delay::NONE,
+        function: Delay::NONE,
+        poll: Nanos(0),
         timer: Delay::NONE,
     };
 }

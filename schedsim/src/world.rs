@@ -51,12 +51,16 @@ pub struct Client {
     came: Nanos,
     /// A wait has ended that shows so many of its kernels complete.
     shown: Option<u64>,
+    tells: Tells,
+    /// When its kernels ended, where nothing else tells.
+    ends: Vec<Nanos>,
     /// `None` runs natively.
     pub shim: Option<Shim>,
     terms: Terms,
     hold: Option<Hold>,
     presence: Presence,
     seen: (bool, u64),
+    active_since: Nanos,
     window: LatencyWindow,
     /// Requests and how long each took from its arrival.
     pub served: Vec<(Nanos, Nanos)>,
@@ -80,6 +84,21 @@ pub struct World {
     next_decision: Nanos,
     agent_alive: bool,
     last_beat: Nanos,
+}
+
+/// What tells a program and its shim that kernels have ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tells {
+    /// A synchronisation.
+    Sync,
+    /// A host function.
+    Function,
+    /// A query, every so often.
+    Query,
+    /// A host function on a stream that waited for an event.
+    Chain,
+    /// Nothing that the shim sees: the program polls memory.
+    Nothing,
 }
 
 /// Whether a process runs under the shim.
@@ -127,6 +146,8 @@ impl World {
             launched: 0,
             came: START,
             shown: None,
+            tells: Tells::Sync,
+            ends: Vec::new(),
             shim: match under {
                 Under::Native => None,
                 Under::Shim => Some(Shim::new(ThreadKind::Main)),
@@ -136,6 +157,7 @@ impl World {
             hold: None,
             presence: Presence::Never,
             seen: (false, 0),
+            active_since: START,
             window: LatencyWindow::default(),
             served: Vec::new(),
             gate_changes: 0,
@@ -143,6 +165,11 @@ impl World {
         });
         self.push(self.now, Event::Step(number));
         number
+    }
+
+    /// How its kernels' ends become known, from the start on.
+    pub fn set_tells(&mut self, number: usize, tells: Tells) {
+        self.clients[number].tells = tells;
     }
 
     /// What became of a process.
@@ -220,6 +247,7 @@ impl World {
             }
             self.now = next.max(self.now);
             self.device.advance(self.now);
+            self.note_ends();
             self.wake_waiters();
             while let Some(Reverse((_, _, event))) = self
                 .events
@@ -233,6 +261,31 @@ impl World {
         }
     }
 
+    fn note_ends(&mut self) {
+        for (number, client) in self.clients.iter_mut().enumerate() {
+            if client.tells == Tells::Nothing {
+                let finished = self.device.finished(number) as usize;
+                client.ends.resize(finished, self.now);
+            }
+        }
+    }
+
+    /// From an end to its being known.
+    fn told_after(&mut self, tells: Tells) -> Nanos {
+        match tells {
+            Tells::Sync => self.timing.sync,
+            Tells::Function => self.timing.function.draw(&mut self.rng),
+            Tells::Chain => {
+                let event = self.timing.sync;
+                event + self.timing.function.draw(&mut self.rng)
+            }
+            Tells::Query | Tells::Nothing => {
+                let part = self.rng.uniform() * self.timing.poll.0 as f64;
+                Nanos(part as u64) + self.timing.timer.draw(&mut self.rng)
+            }
+        }
+    }
+
     /// Programs whose kernels have ended go on.
     fn wake_waiters(&mut self) {
         for number in 0..self.clients.len() {
@@ -241,7 +294,8 @@ impl World {
             {
                 self.clients[number].doing = Doing::Stepping;
                 self.clients[number].shown = Some(upto);
-                self.push(self.now + self.timing.sync, Event::Step(number));
+                let delay = self.told_after(self.clients[number].tells);
+                self.push(self.now + delay, Event::Step(number));
             }
         }
     }
@@ -274,6 +328,7 @@ impl World {
             }
             // What a wait that has just ended shows.
             if let Some(upto) = client.shown.take()
+                && client.tells != Tells::Nothing
                 && let Some(shim) = &mut client.shim
             {
                 let bell = shim.synchronised(self.now, upto);
@@ -309,7 +364,7 @@ impl World {
         client.came = self.now;
         let (look, bell) = match &mut client.shim {
             None => (Look::Go, Bell::Silent),
-            Some(shim) => shim.arrive(self.now),
+            Some(shim) => shim.arrive(self.now, &client.ends),
         };
         self.ring(bell);
         match look {
@@ -415,7 +470,7 @@ impl Client {
         let shim = self.shim.as_ref()?;
         let seen = (shim.active, shim.bursts);
         if seen != self.seen {
-            self.seen = seen;
+            (self.seen, self.active_since) = (seen, now);
             self.presence = match shim.active {
                 true => Presence::Active,
                 false => Presence::Idle { since: now },
@@ -430,12 +485,16 @@ impl Client {
             presence: self.presence,
             progress: shim.launched + shim.bursts + shim.busy.0,
             in_flight: (shim.launched - shim.known) as u32,
+            waiting: u32::from(shim.waits()),
             busy: shim.busy,
             bursts: shim.bursts,
             latency,
             kernel_time: Some(shim.kernel_time).filter(|t| t.0 > 0),
             gap: shim.gap,
             short_gaps: shim.gap_count as u64,
+            active_since: self.active_since,
+            told: Some(shim.told),
+            lasts: shim.lasts,
             ..ClientState::new(id(number), self.terms)
         })
     }

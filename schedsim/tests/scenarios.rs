@@ -5,7 +5,7 @@ use schedsim::program::{Arrivals, At, Batch, Op, Program, Service};
 use schedsim::scenario::{Beside, SERVICE, no_linger, shares};
 use schedsim::stats::{mean, quantile};
 use schedsim::timing::{Rng, Timing};
-use schedsim::world::{START, Under, World};
+use schedsim::world::{START, Tells, Under, World};
 use xsched_agent::policy::{Blame, ClientId, DeviceSettings, Hold, HoldKind, Linger, Terms};
 use xsched_common::api::{SharingMode, SloState};
 use xsched_common::gate::{GateMode, Guard};
@@ -462,4 +462,30 @@ fn equal_seeds_give_equal_runs() {
         world.client(high).served.clone()
     };
     assert_eq!(run(), run());
+}
+
+/// Whatever tells that its work is complete, or nothing does: the low class
+/// gets what the service leaves, and the service keeps its time.
+#[test]
+fn services_that_never_wait_are_found_idle() {
+    let time = Nanos::from_secs(30);
+    for tells in [
+        Tells::Sync,
+        Tells::Function,
+        Tells::Query,
+        Tells::Chain,
+        Tells::Nothing,
+    ] {
+        for low in [60, 500] {
+            let scenario = Beside {
+                low: Nanos::from_micros(low),
+                ..SERVICE
+            };
+            let [alone, ours] = scenario.told(1, time, tells);
+            let ratio = ours.p99.0 as f64 / alone.p99.0 as f64;
+            let kept = ours.leftover;
+            assert!(kept >= 0.95, "{tells:?} beside {low} us: {kept:.3}");
+            assert!(ratio <= 1.10, "{tells:?} beside {low} us: {ratio:.3}");
+        }
+    }
 }

@@ -37,8 +37,10 @@ pub mod units;
 /// part when fields are appended in reserved space.
 ///
 /// 1.1: [`page::PassthroughList`] in the control page. 1.2:
-/// [`page::GateScope`] behind it.
-pub const ABI: Abi = Abi { major: 1, minor: 2 };
+/// [`page::GateScope`] behind it. 1.3: `split_intervals` in the status page.
+/// 1.4: [`gate::GateMode::Watched`], [`page::Edges::WATCH`] and
+/// [`page::Pace`] in the status page.
+pub const ABI: Abi = Abi { major: 1, minor: 4 };
 
 /// A version of the binary contracts.
 #[repr(C)]

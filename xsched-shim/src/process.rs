@@ -41,9 +41,11 @@ pub struct Process {
     pub timing: Timing,
     /// By device: events to fence with.
     pub fence_pools: [[AtomicU64; FENCE_POOL]; MAX_DEVICES],
+    /// By device: events to stamp with.
+    pub stamp_pools: [[AtomicU64; FENCE_POOL]; MAX_DEVICES],
 }
 
-/// Idle fence events kept per device.
+/// Idle events of each kind kept per device.
 pub const FENCE_POOL: usize = 32;
 
 static PROCESS: Process = Process {
@@ -61,6 +63,7 @@ static PROCESS: Process = Process {
     events: EventTable::new(),
     timing: Timing::new(),
     fence_pools: [const { [const { AtomicU64::new(0) }; FENCE_POOL] }; MAX_DEVICES],
+    stamp_pools: [const { [const { AtomicU64::new(0) }; FENCE_POOL] }; MAX_DEVICES],
 };
 
 /// The process's state.

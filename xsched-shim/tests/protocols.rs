@@ -425,11 +425,11 @@ fn a_label_published_before_its_bytes_is_torn() {
     });
 }
 
-fn entry() -> Arc<Entry> {
+fn entry() -> Arc<Entry<1>> {
     Arc::new(Entry {
         version: AtomicU64::new(0),
         key: AtomicU64::new(1),
-        value: AtomicU64::new(10),
+        value: [AtomicU64::new(10)],
     })
 }
 
@@ -443,11 +443,11 @@ fn a_seqlock_never_pairs_a_key_with_anothers_value() {
             .into_iter()
             .map(|(key, value)| {
                 let entry = entry.clone();
-                thread::spawn(move || entry.write(key, value))
+                thread::spawn(move || entry.write(key, [value]))
             })
             .collect();
         if let Some(value) = entry.read(2) {
-            assert_eq!(value, 20, "torn");
+            assert_eq!(value, [20], "torn");
         }
         for writer in writers {
             writer.join().expect("writes");
@@ -466,11 +466,11 @@ fn two_words_without_a_version_are_torn() {
             let entry = entry.clone();
             thread::spawn(move || {
                 entry.key.store(2, SeqCst);
-                entry.value.store(20, SeqCst);
+                entry.value[0].store(20, SeqCst);
             })
         };
         if let Some(value) = entry.read(2) {
-            assert_eq!(value, 20, "torn");
+            assert_eq!(value, [20], "torn");
         }
         writer.join().expect("writes");
     });

@@ -228,6 +228,7 @@ fn batch_reports_when_it_is_told_to_stop() {
 fn unknown_options_are_refused() {
     let bench = Bench::new();
     for program in [
+        "hipsim-async",
         "hipsim-batch",
         "hipsim-nullstream",
         "hipsim-versioned",

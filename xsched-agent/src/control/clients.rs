@@ -1,7 +1,10 @@
 //! A joined process: its pages, its doorbell, and what is known of it.
 
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU16, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 
 use xsched_common::page::{Activity, ControlPage, DeviceStatus, MAX_DEVICES, StatusPage};
 use xsched_common::units::{Class, DeviceIndex, Nanos, PciAddress, Weight};
@@ -33,6 +36,8 @@ pub struct ClientShared {
     reasons: [AtomicU64; MAX_DEVICES],
     /// Whether a thread apart is about to wake its waiters.
     pub(super) waking: AtomicBool,
+    /// T while it was alone at work, ns; zero while unknown.
+    kernels_alone: [AtomicU64; MAX_DEVICES],
 }
 
 impl ClientShared {
@@ -70,6 +75,18 @@ impl ClientShared {
         unpack(raw)
     }
 
+    /// Its kernel time on `device` while it was alone at work there, if it was.
+    pub fn kernel_alone(&self, device: DeviceIndex) -> Option<Nanos> {
+        let raw = self.kernels_alone.get(device.0 as usize)?.load(Relaxed);
+        Some(Nanos(raw)).filter(|t| t.0 > 0)
+    }
+
+    pub(super) fn set_kernel_alone(&self, device: DeviceIndex, alone: Nanos) {
+        if let Some(to) = self.kernels_alone.get(device.0 as usize) {
+            to.store(alone.0, Relaxed);
+        }
+    }
+
     pub(super) fn set_reason(&self, device: DeviceIndex, reason: Reason) {
         if let Some(to) = self.reasons.get(device.0 as usize) {
             to.store(pack(reason), Relaxed);
@@ -90,6 +107,7 @@ fn pack(reason: Reason) -> u64 {
         Reason::MinShare => (6, ClientId(0)),
         Reason::Suspended => (7, ClientId(0)),
         Reason::Off => (8, ClientId(0)),
+        Reason::RivalAssumedIdle(id) => (9, id),
     };
     whom.0 << 4 | which
 }
@@ -105,6 +123,7 @@ fn unpack(raw: u64) -> Reason {
         6 => Reason::MinShare,
         7 => Reason::Suspended,
         8 => Reason::Off,
+        9 => Reason::RivalAssumedIdle(whom),
         _ => Reason::Unrivalled,
     }
 }
@@ -217,7 +236,16 @@ pub(super) struct Client {
 struct Tracked {
     seen: Activity,
     presence: Presence,
+    /// When its activity was last seen to change.
+    since: Nanos,
+    /// While it is active: how long its burst should last, if it is timed, and
+    /// what was told.
+    lasts_ns: u64,
+    told: u64,
 }
+
+/// The first version of the pages that say what has been told.
+const PACES_SINCE: u16 = 4;
 
 const UNSEEN: Tracked = Tracked {
     seen: Activity {
@@ -225,6 +253,9 @@ const UNSEEN: Tracked = Tracked {
         transitions: 0,
     },
     presence: Presence::Never,
+    since: Nanos::ZERO,
+    lasts_ns: 0,
+    told: 0,
 };
 
 impl Client {
@@ -245,6 +276,7 @@ impl Client {
             terms: SharedTerms::default(),
             reasons: [const { AtomicU64::new(0) }; MAX_DEVICES],
             waking: AtomicBool::new(false),
+            kernels_alone: [const { AtomicU64::new(0) }; MAX_DEVICES],
         };
         shared.set_terms(Terms::default());
         Client {
@@ -272,11 +304,17 @@ impl Client {
         }
         for (device, status) in self.shared.status.devices() {
             let tracked = &mut self.tracked[device.0 as usize];
+            let pace = &self.shared.status.paces[device.0 as usize];
             let activity = status.activity();
+            // A page is several cache lines; those of the idle stay alone.
+            if activity.active {
+                tracked.lasts_ns = pace.lasts_ns.load(SeqCst);
+                tracked.told = pace.told.load(Relaxed);
+            }
             if activity == tracked.seen {
                 continue;
             }
-            tracked.seen = activity;
+            (tracked.seen, tracked.since) = (activity, now);
             tracked.presence = if activity.active {
                 Presence::Active
             } else {
@@ -285,10 +323,16 @@ impl Client {
         }
     }
 
-    /// Whether its activity on any device has changed since it was looked at.
+    /// Whether its activity on any device, or how long that should last, has
+    /// changed since it was looked at.
     pub fn has_changed(&self) -> bool {
         let mut devices = self.shared.status.devices();
-        devices.any(|(device, status)| status.activity() != self.tracked[device.0 as usize].seen)
+        devices.any(|(device, status)| {
+            let tracked = &self.tracked[device.0 as usize];
+            let lasts = &self.shared.status.paces[device.0 as usize].lasts_ns;
+            let activity = status.activity();
+            activity != tracked.seen || activity.active && lasts.load(SeqCst) != tracked.lasts_ns
+        })
     }
 
     /// The devices on which the client counts. One that it has never
@@ -332,12 +376,16 @@ impl Client {
                 .iter()
                 .fold(transitions, |sum, n| sum.wrapping_add(*n)),
             in_flight: status.in_flight.load(Relaxed),
+            waiting: status.waiting.load(Relaxed),
             busy: Nanos(counters[1]),
             bursts: transitions,
             latency: self.latency,
             kernel_time: known(&status.kernel_ns),
             gap: known(&status.gap_ns),
             short_gaps: status.short_gaps.load(Relaxed),
+            active_since: tracked.since,
+            told: (self.joiner.abi.minor >= PACES_SINCE).then_some(tracked.told),
+            lasts: Some(Nanos(tracked.lasts_ns)).filter(|t| t.0 > 0),
         }
     }
 }

@@ -18,7 +18,7 @@ use super::clients::{Client, ClientShared, DeviceKey};
 use crate::clock::monotonic;
 use crate::policy::{
     self, ClientId, ClientState, Decision, DeviceMemory, DeviceSettings, Presence, Sharing,
-    SloVerdict,
+    SloVerdict, Strangers,
 };
 
 /// The vectors run parallel, in ascending order of the clients' ids.
@@ -105,6 +105,11 @@ impl Device {
         }
     }
 
+    /// What is known of those whom the agent does not schedule.
+    pub fn set_strangers(&mut self, strangers: Strangers) {
+        self.memory.set_strangers(strangers);
+    }
+
     /// Decides about all that count, and writes what is new.
     pub fn decide(
         &mut self,
@@ -139,6 +144,13 @@ impl Device {
                 if wrote.more {
                     self.let_through.push((decision.id, index));
                 }
+            }
+        }
+        for (at, alone) in self.memory.kernels_alone() {
+            if let Some((decision, index)) = self.decisions.get(at).zip(self.indices.get(at))
+                && let Some(client) = clients.get(&decision.id)
+            {
+                client.shared.set_kernel_alone(*index, alone);
             }
         }
         // One fence for all: a thousand ordered stores would wait for a

@@ -31,7 +31,7 @@ use super::vitals::Vitals;
 use super::waiting;
 use super::{Command, ControlHandle, Passthrough, RosterEvent, Settlement};
 use crate::clock::monotonic;
-use crate::policy::{ClientId, Owner, Settings};
+use crate::policy::{ClientId, Owner, Settings, Strangers};
 use crate::process::ProcessId;
 
 /// Time between two heartbeats: five fit into a client's lease, so one lost
@@ -138,6 +138,10 @@ impl EventLoop {
                 round.mistrust();
                 self.news = News::OfAll;
             }
+            round.strangers = match self.parts.vitals.strangers.load(Relaxed) {
+                0 => Strangers::None,
+                _ => Strangers::AtWork,
+            };
             let deadline = round.run(
                 std::mem::replace(&mut self.news, News::NONE),
                 &self.parts.settings,

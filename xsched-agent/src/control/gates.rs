@@ -7,7 +7,7 @@ use xsched_common::units::Nanos;
 use super::RosterEvent;
 use super::clients::{Client, DeviceKey};
 use super::device::{Device, Written};
-use crate::policy::{ClientId, Settings};
+use crate::policy::{ClientId, Settings, Strangers};
 
 /// Whose pages a round must look at.
 ///
@@ -42,6 +42,8 @@ impl News {
 #[derive(Default)]
 pub(super) struct Round {
     devices: BTreeMap<DeviceKey, Device>,
+    /// What is known of those whom the agent does not schedule.
+    pub strangers: Strangers,
     /// Buffers, kept to spare the allocations.
     due: Vec<DeviceKey>,
     written: Written,
@@ -74,6 +76,7 @@ impl Round {
             for key in &self.due {
                 if let Some(device) = self.devices.get_mut(key) {
                     let settings = settings.of(key.pci());
+                    device.set_strangers(self.strangers);
                     device.decide(settings, clients, now, &mut self.written);
                     device.tell(*key, settings, roster);
                 }

@@ -21,6 +21,9 @@ pub struct Vitals {
     /// Times that a client's doorbell was not listened to for a while,
     /// because it rang too often.
     pub bells_muted: AtomicU64,
+    /// Processes that launch and are not scheduled, as the model last counted
+    /// them.
+    pub strangers: AtomicU64,
     /// Joins refused for want of a place, or because they came too often.
     pub joins_refused: AtomicU64,
     /// Set by whoever else has opened gates, while the thread stood still.

@@ -46,7 +46,7 @@ pub(super) fn rows(
             row.active += u32::from(status.activity().active);
             let word = client.control.devices[index.0 as usize].word.load(Relaxed);
             match GateWord(word).mode() {
-                GateMode::Open => row.open += 1,
+                GateMode::Open | GateMode::Watched => row.open += 1,
                 GateMode::Capped(_) => row.capped += 1,
                 GateMode::Closed => row.closed += 1,
             }

@@ -34,6 +34,11 @@ impl Health {
         self.rounds.push_back(self.vitals.rounds.counts());
     }
 
+    /// So many processes launch and are not scheduled.
+    pub fn note_strangers(&self, count: u64) {
+        self.vitals.strangers.store(count, Relaxed);
+    }
+
     /// For the snapshot.
     pub fn info(&self) -> ControlInfo {
         let rounds = match (self.rounds.front(), self.rounds.back()) {

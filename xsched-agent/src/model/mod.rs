@@ -317,6 +317,12 @@ impl Model {
         for process in self.processes.values_mut() {
             process.tick(now);
         }
+        let launches = |process: &&Process| {
+            let change = process.window.change();
+            process.client.is_none() && change.is_some_and(|c| c.of(|t| t.launches) > 0)
+        };
+        let strangers = self.processes.values().filter(launches).count();
+        self.health.note_strangers(strangers as u64);
         self.note_drops(now);
         self.note_untold(now);
         self.events.collect();

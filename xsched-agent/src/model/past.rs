@@ -141,6 +141,7 @@ mod tests {
             split_intervals: None,
             in_flight: None,
             kernel_ns: None,
+            kernel_alone: None,
             busy_ratio: None,
             callers: Vec::new(),
             apis: Vec::new(),

@@ -38,6 +38,9 @@ pub(super) fn process_row(
         None => Hold::in_force(standing.as_ref().and_then(|standing| standing.hold), now),
     };
     let device = client.and_then(busiest_device);
+    let kernel = client
+        .zip(device)
+        .and_then(|(client, (_, device))| kernel_time(client, device));
     let change = process.window.change();
     let launches = change.as_ref().map_or(0, |c| c.of(|t| t.launches));
     let share = |part: u64| (launches > 0).then(|| part as f64 / launches as f64);
@@ -104,9 +107,8 @@ pub(super) fn process_row(
                 .in_flight
                 .load(Relaxed)
         }),
-        kernel_ns: client
-            .zip(device)
-            .and_then(|(client, (_, device))| client.status.kernel_time(device)),
+        kernel_ns: kernel.map(|(time, _)| time),
+        kernel_alone: kernel.map(|(_, alone)| alone),
         busy_ratio: device
             .zip(change.as_ref())
             .map(|((_, device), change)| busy_ratio(change, device)),
@@ -114,6 +116,16 @@ pub(super) fn process_row(
         apis: api_rows(process),
         sampling: (client.is_none() && bpf.available).then_some(sampling.factor),
     }
+}
+
+/// T, and whether it is what the client showed while alone: beside others it
+/// is stretched, and then what it was alone is better known.
+fn kernel_time(client: &ClientShared, device: DeviceIndex) -> Option<(Nanos, bool)> {
+    let said = client.status.kernel_time(device)?;
+    Some(match client.kernel_alone(device) {
+        Some(alone) => (said.min(alone), true),
+        None => (said, false),
+    })
 }
 
 /// Functions that are told of one process.
@@ -214,6 +226,14 @@ fn gate_row(client: &ClientShared, device: DeviceIndex, clients: &Clients) -> Ga
             ),
             None => "a higher class is on this device but idle".to_owned(),
         },
+        Reason::RivalAssumedIdle(id) => match clients.get(&id) {
+            Some(rival) => format!(
+                "{} (pid {}) is assumed to be idle: nothing tells when its work is complete",
+                rival.class(),
+                rival.process
+            ),
+            None => "a higher class is on this device but idle".to_owned(),
+        },
         Reason::Turn => "has its turn in its class".to_owned(),
         Reason::WaitsFor(id) => match clients.get(&id) {
             Some(peer) => format!("pid {} of its class has its turn", peer.process),
@@ -225,13 +245,13 @@ fn gate_row(client: &ClientShared, device: DeviceIndex, clients: &Clients) -> Ga
     };
     GateRow {
         state: match mode {
-            GateMode::Open => GateState::Open,
+            GateMode::Open | GateMode::Watched => GateState::Open,
             GateMode::Capped(_) => GateState::Capped,
             GateMode::Closed => GateState::Closed,
         },
         cap: match mode {
             GateMode::Capped(cap) => Some(cap),
-            GateMode::Open | GateMode::Closed => None,
+            GateMode::Open | GateMode::Watched | GateMode::Closed => None,
         },
         reason,
         waiting: client.status.devices[device.0 as usize]

@@ -44,7 +44,7 @@ pub(super) fn decide(
         charged[rank] += i64::try_from(client.charged_last.0).unwrap_or(i64::MAX);
         if member.active() && matches!(decision.reason, Reason::HeldBy(_)) {
             held[rank] = true;
-            piece[rank] = piece[rank].max(member.state.kernel_time.unwrap_or(PIECE));
+            piece[rank] = piece[rank].max(member.kernel_time.unwrap_or(PIECE));
         }
     }
     let dt = memory.charged_for;

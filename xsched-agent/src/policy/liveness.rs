@@ -5,6 +5,7 @@ use xsched_common::gate::GateMode;
 use xsched_common::units::{Class, Nanos};
 
 use super::memory::Remembered;
+use super::silence::{self, Assumption};
 use super::{ClientState, DeviceSettings, Hold, HoldKind, Presence};
 
 /// The classes, and above them whoever is boosted.
@@ -20,6 +21,10 @@ pub(super) struct Member<'a> {
     pub presence: Presence,
     /// Whether it says that it has work and is not believed.
     pub stuck: bool,
+    /// What is assumed of one of which nothing tells.
+    pub assumption: Assumption,
+    /// Its kernel time T, as far as that is its own.
+    pub kernel_time: Option<Nanos>,
 }
 
 impl Member<'_> {
@@ -49,11 +54,13 @@ pub(super) fn judge<'a>(
         remembered.progress = state.progress;
         remembered.progress_at = now;
     }
+    let assumption = silence::judge(now, state, remembered);
     let limit = state.kernel_time.map_or(Nanos::ZERO, |t| t.times(8)).clamp(
         settings.active_limit,
         settings.active_limit.times(MOST_LIMITS),
     );
-    let stuck = claims && now.since(remembered.progress_at) >= limit;
+    let stuck =
+        claims && assumption == Assumption::AsSaid && now.since(remembered.progress_at) >= limit;
     let rank = match Hold::in_force(state.hold, now).map(|hold| hold.kind) {
         Some(HoldKind::Suspended) => None,
         Some(HoldKind::Boosted) => Some(RANKS - 1),
@@ -62,10 +69,13 @@ pub(super) fn judge<'a>(
     Member {
         state,
         rank,
-        presence: match state.presence {
-            Presence::Active if stuck => Presence::Never,
-            said => said,
+        presence: match (state.presence, assumption) {
+            (Presence::Active, Assumption::Idle(since)) => Presence::Idle { since },
+            (Presence::Active, _) if stuck => Presence::Never,
+            (said, _) => said,
         },
         stuck,
+        assumption,
+        kernel_time: remembered.kernels.time(state),
     }
 }

@@ -4,8 +4,10 @@ use xsched_common::api::SharingMode;
 use xsched_common::gate::GateMode;
 use xsched_common::units::Nanos;
 
+use super::kernels::{Kernels, Strangers};
 use super::liveness::RANKS;
 use super::share::Groups;
+use super::silence::Silence;
 use super::slo::{SloMemory, SloVerdict};
 use super::{Cap, ClientId, ClientState, DeviceSettings, Knobs};
 
@@ -22,6 +24,8 @@ pub struct DeviceMemory {
     pub(super) slo: SloMemory,
     pub(super) knobs: Knobs,
     pub(super) groups: Groups,
+    /// Whether others are at work whom the agent does not schedule.
+    pub(super) strangers: Strangers,
     /// A buffer, kept to spare the allocation.
     spare: Vec<Remembered>,
 }
@@ -50,6 +54,8 @@ pub(super) struct Remembered {
     /// What its progress was, and since when.
     pub progress: u64,
     pub progress_at: Nanos,
+    pub silence: Silence,
+    pub kernels: Kernels,
 }
 
 /// Where an owner stands in a rank.
@@ -127,6 +133,18 @@ impl DeviceMemory {
         }
     }
 
+    /// What is known of those whom the agent does not schedule, from now on.
+    pub fn set_strangers(&mut self, strangers: Strangers) {
+        self.strangers = strangers;
+    }
+
+    /// The kernel times of clients while they were alone, as far as they are
+    /// news, with their places in the last decision.
+    pub fn kernels_alone(&mut self) -> impl Iterator<Item = (usize, Nanos)> {
+        let clients = self.clients.iter_mut().enumerate();
+        clients.filter_map(|(at, client)| Some((at, client.kernels.news()?)))
+    }
+
     /// How all targets go.
     pub fn verdicts(&self) -> impl Iterator<Item = (ClientId, SloVerdict)> {
         self.slo.verdicts()
@@ -170,7 +188,7 @@ impl DeviceMemory {
 }
 
 impl Remembered {
-    fn new(client: &ClientState) -> Remembered {
+    pub(super) fn new(client: &ClientState) -> Remembered {
         Remembered {
             id: client.id,
             mode: GateMode::Open,
@@ -183,6 +201,8 @@ impl Remembered {
             ahead: 0,
             progress: client.progress,
             progress_at: Nanos::ZERO,
+            silence: Silence::new(),
+            kernels: Kernels::default(),
         }
     }
 }

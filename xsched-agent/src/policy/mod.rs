@@ -13,12 +13,14 @@
 //! ([`share`]), and what even the lowest gets ([`floor`]).
 
 mod floor;
+mod kernels;
 mod knobs;
 mod latency;
 mod liveness;
 mod memory;
 mod settings;
 mod share;
+mod silence;
 mod slo;
 mod strict;
 mod terms;
@@ -26,6 +28,7 @@ mod terms;
 mod tests;
 mod usage;
 
+pub use kernels::Strangers;
 pub use knobs::{Cap, Knobs, cap_for};
 pub use latency::LatencyWindow;
 pub use memory::{DeviceMemory, Sharing};
@@ -38,6 +41,8 @@ use xsched_common::api::SharingMode;
 use xsched_common::gate::GateMode;
 use xsched_common::page::Edges;
 use xsched_common::units::Nanos;
+
+use silence::Assumption;
 
 /// A client of the agent, numbered within the agent's epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,6 +82,8 @@ pub struct ClientState {
     /// Commands in flight, as its page last said; used, like the next, for
     /// the time in which its gate was closed.
     pub in_flight: u32,
+    /// Its threads at the gate, as its page last said.
+    pub waiting: u32,
     /// Time in which it had commands in flight, in total, up to the last
     /// completion. Said by the client.
     pub busy: Nanos,
@@ -92,6 +99,14 @@ pub struct ClientState {
     pub gap: Option<Nanos>,
     /// Bursts that followed another after such a gap. Said by the client.
     pub short_gaps: u64,
+    /// When it became active, by the agent's clock, if it is.
+    pub active_since: Nanos,
+    /// Completions of which its own calls have told; `None` from shims that
+    /// do not say. Said by the client.
+    pub told: Option<u64>,
+    /// How long this burst should last, of a client that is timed because
+    /// nothing else tells. Said by the client.
+    pub lasts: Option<Nanos>,
 }
 
 impl ClientState {
@@ -105,12 +120,16 @@ impl ClientState {
             presence: Presence::Never,
             progress: 0,
             in_flight: 0,
+            waiting: 0,
             busy: Nanos::ZERO,
             bursts: 0,
             latency: None,
             kernel_time: None,
             gap: None,
             short_gaps: 0,
+            active_since: Nanos::ZERO,
+            told: None,
+            lasts: None,
         }
     }
 }
@@ -166,6 +185,9 @@ pub enum Reason {
     /// Would be held by this one of a higher class, which says that it has
     /// work but has shown no progress for longer than the limit.
     RivalStuck(ClientId),
+    /// This one of a higher class is assumed to be through with its work,
+    /// because nothing tells when it is.
+    RivalAssumedIdle(ClientId),
     /// It is this client's turn among those of its class, or nobody else
     /// there has work.
     Turn,
@@ -192,6 +214,7 @@ pub fn decide(
 ) -> Option<Nanos> {
     let first = out.len();
     memory.meet(clients);
+    kernels::learn(&mut memory.clients, clients, memory.strangers);
     let members: Vec<_> = clients
         .iter()
         .zip(&mut memory.clients)
@@ -226,6 +249,17 @@ pub fn decide(
             );
         }
         floor::decide(settings, memory, now, &members, decisions, &mut again);
+        silence::watch(&memory.clients, clients, decisions);
+        for ((client, member), decision) in memory.clients.iter().zip(&members).zip(&*decisions) {
+            let cared_for = decision.edges != Edges::NONE;
+            let end = match member.assumption {
+                Assumption::Until(end) => Some(end),
+                _ => client.silence.ends_at(member.state),
+            };
+            if let Some(end) = end.filter(|_| cared_for) {
+                again.at(end);
+            }
+        }
     }
     for (remembered, decision) in memory.clients.iter_mut().zip(&out[first..]) {
         if remembered.mode == GateMode::Closed && decision.mode != GateMode::Closed {

@@ -107,7 +107,7 @@ pub(super) fn decide(
             (decision.mode, decision.reason) = match holder {
                 Some(id) if id != member.state.id => (GateMode::Closed, Reason::WaitsFor(id)),
                 _ => (
-                    GateMode::Capped(knobs.cap_of(member.state.kernel_time)),
+                    GateMode::Capped(knobs.cap_of(member.kernel_time)),
                     Reason::Turn,
                 ),
             };

@@ -186,7 +186,7 @@ fn blame(member: &Member<'_>, p50: Nanos, goal: Nanos, members: &[Member<'_>]) -
         .filter(|other| other.state.id != member.state.id);
     let longest = others
         .clone()
-        .filter_map(|other| Some((other.state.kernel_time?, other)))
+        .filter_map(|other| Some((other.kernel_time?, other)))
         .max_by_key(|(kernel, _)| *kernel);
     let peer = others
         .clone()

@@ -14,6 +14,7 @@ use xsched_common::page::Edges;
 use xsched_common::units::Nanos;
 
 use super::liveness::{Member, RANKS};
+use super::silence::Assumption;
 use super::{Again, ClientId, ClientState, Decision, Knobs, Presence, Reason};
 
 /// Time from an opened gate to the first kernel's start: futex wake and
@@ -55,6 +56,8 @@ struct Rank {
     holder: Option<(Nanos, ClientId)>,
     /// One that would, if it were believed.
     stuck: Option<ClientId>,
+    /// One that would, if it were not assumed to be idle.
+    assumed_idle: Option<ClientId>,
 }
 
 /// Lowest first.
@@ -79,7 +82,7 @@ impl<'a> Strict<'a> {
                 continue;
             };
             rank.present = true;
-            let held = knobs.in_flight_of(member.state.kernel_time);
+            let held = knobs.in_flight_of(member.kernel_time);
             rank.in_flight = rank.in_flight.max(held);
         }
         for member in members {
@@ -93,6 +96,9 @@ impl<'a> Strict<'a> {
             }
             if member.stuck {
                 rank.stuck = Some(member.state.id);
+            }
+            if matches!(member.assumption, Assumption::Idle(_)) {
+                rank.assumed_idle = Some(member.state.id);
             }
         }
         strict
@@ -122,10 +128,17 @@ impl<'a> Strict<'a> {
         }
         match member.presence {
             Presence::Active => Edges::IDLE,
-            Presence::Idle { .. } if self.holds_until(member, rank).is_some() => Edges::NONE,
+            // What it launches meanwhile must be timed all the same.
+            Presence::Idle { .. } if self.holds_until(member, rank).is_some() => {
+                match member.assumption {
+                    Assumption::Idle(_) => Edges::WATCH,
+                    _ => Edges::NONE,
+                }
+            }
             // One that is not believed is active as far as its page goes:
-            // the next news of it is that it is idle.
-            Presence::Never if member.stuck => Edges::IDLE,
+            // the next news of it is that it is idle, or, if it is timed, that it
+            // launches.
+            Presence::Never if member.stuck => Edges::IDLE.with(Edges::ACTIVE),
             Presence::Idle { .. } | Presence::Never => Edges::ACTIVE,
         }
     }
@@ -146,9 +159,13 @@ impl<'a> Strict<'a> {
             return (GateMode::Open, Reason::Unrivalled);
         }
         let stuck = above.iter().find_map(|rank| rank.stuck);
+        let assumed = above.iter().find_map(|rank| rank.assumed_idle);
+        let reason = stuck
+            .map(Reason::RivalStuck)
+            .or(assumed.map(Reason::RivalAssumedIdle));
         (
-            GateMode::Capped(self.knobs.cap_of(member.state.kernel_time)),
-            stuck.map_or(Reason::RivalIdle, Reason::RivalStuck),
+            GateMode::Capped(self.knobs.cap_of(member.kernel_time)),
+            reason.unwrap_or(Reason::RivalIdle),
         )
     }
 }

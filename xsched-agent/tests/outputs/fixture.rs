@@ -126,6 +126,7 @@ pub fn process(pid: u32, command: &str) -> ProcessRow {
         split_intervals: None,
         in_flight: Some(3),
         kernel_ns: Some(Nanos::from_micros(50)),
+        kernel_alone: Some(true),
         busy_ratio: Some(0.5),
         callers: vec![CallerRow {
             library: "libtorch_hip.so".into(),

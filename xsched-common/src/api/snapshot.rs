@@ -315,8 +315,13 @@ pub struct ProcessRow {
     pub split_intervals: Option<u64>,
     /// Gated commands in flight.
     pub in_flight: Option<u32>,
-    /// Measured kernel time T.
+    /// Measured kernel time T: the time between two completions, per command.
     pub kernel_ns: Option<Nanos>,
+    /// Whether that is what the process showed while nobody else was at work
+    /// on the device, as far as the agent knows. If not, it is an upper bound
+    /// that others stretch; null where T is unknown.
+    #[serde(default)]
+    pub kernel_alone: Option<bool>,
     /// Estimated share of its device's time in the window, from the gate's
     /// accounting; null without the shim.
     #[serde(default)]

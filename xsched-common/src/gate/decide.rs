@@ -215,7 +215,7 @@ fn next_look(limits: &Limits, view: &GateView, waiter: &Waiter) -> Nanos {
 pub fn decide(limits: &Limits, view: &GateView, waiter: &Waiter) -> Decision {
     let mode = view.word.mode();
     match mode {
-        GateMode::Open => return Decision::Go,
+        GateMode::Open | GateMode::Watched => return Decision::Go,
         GateMode::Capped(_) if view.turn == Turn::First && room(view) > 0 => return Decision::Go,
         GateMode::Capped(_) | GateMode::Closed => {}
     }

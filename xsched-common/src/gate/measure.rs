@@ -52,7 +52,7 @@ pub fn kernel_time(old: Nanos, sample: Nanos, evidence: Evidence, fences: u32) -
 pub fn fence_batch(chosen: u32, mode: GateMode) -> u64 {
     match (chosen, mode) {
         (0, GateMode::Capped(cap)) => u64::from(cap / 4).max(1),
-        (0, GateMode::Closed | GateMode::Open) => 1,
+        (0, GateMode::Closed | GateMode::Open | GateMode::Watched) => 1,
         (chosen, _) => u64::from(chosen),
     }
 }

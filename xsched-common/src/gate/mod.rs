@@ -7,6 +7,7 @@
 
 mod decide;
 mod measure;
+mod pace;
 mod word;
 
 pub use decide::{
@@ -16,4 +17,5 @@ pub use decide::{
 pub use measure::{
     Evidence, FENCES, GAPS, GAPS_PER_LOOK, LONGEST_GAP, fence_batch, gap_p95, kernel_time,
 };
+pub use pace::{Pace, Stamp, Took};
 pub use word::{GateMode, GateWord, MAX_CAP};

@@ -8,6 +8,11 @@ pub const MAX_CAP: u16 = (1 << 14) - 1;
 pub enum GateMode {
     /// Launch freely.
     Open,
+    /// Launch freely, but past the long way: each launch leaves what tells
+    /// when the device is through with it
+    /// ([`Edges::WATCH`](crate::page::Edges::WATCH)). Shims before ABI 1.4
+    /// take it for open.
+    Watched,
     /// Launch while fewer than this many gated commands are in flight.
     Capped(u16),
     /// Launch nothing: a higher class has work.
@@ -23,7 +28,7 @@ impl GateMode {
     /// Commands in flight that it allows.
     const fn most(self) -> u32 {
         match self {
-            GateMode::Open => u32::MAX,
+            GateMode::Open | GateMode::Watched => u32::MAX,
             GateMode::Capped(cap) => cap as u32,
             GateMode::Closed => 0,
         }
@@ -42,6 +47,7 @@ pub struct GateWord(pub u32);
 const MODE_OPEN: u32 = 0;
 const MODE_CAPPED: u32 = 1;
 const MODE_CLOSED: u32 = 2;
+const MODE_WATCHED: u32 = 3;
 
 impl GateWord {
     /// An open gate in generation 0: what a zeroed page says.
@@ -56,6 +62,7 @@ impl GateWord {
             GateMode::Capped(cap) if cap > MAX_CAP => (MODE_CAPPED, MAX_CAP),
             GateMode::Capped(cap) => (MODE_CAPPED, cap),
             GateMode::Closed => (MODE_CLOSED, 0),
+            GateMode::Watched => (MODE_WATCHED, 0),
         };
         GateWord(mode << 30 | (cap as u32) << 16 | generation as u32)
     }
@@ -65,8 +72,8 @@ impl GateWord {
         GateWord::new(mode, self.generation().wrapping_add(1))
     }
 
-    /// What the word allows. A mode no version defines reads as open: a page
-    /// we cannot understand must never hold a program back.
+    /// What the word allows. A page must never hold a program back because it
+    /// is not understood, so the fourth mode was open before it had a meaning.
     pub const fn mode(self) -> GateMode {
         match self.0 >> 30 {
             MODE_CAPPED => {
@@ -74,6 +81,7 @@ impl GateWord {
                 GateMode::Capped(if cap == 0 { 1 } else { cap })
             }
             MODE_CLOSED => GateMode::Closed,
+            MODE_WATCHED => GateMode::Watched,
             _ => GateMode::Open,
         }
     }
@@ -100,6 +108,7 @@ mod tests {
             Just(GateMode::Open),
             (1..=MAX_CAP).prop_map(GateMode::Capped),
             Just(GateMode::Closed),
+            Just(GateMode::Watched),
         ]
     }
 
@@ -122,15 +131,16 @@ mod tests {
         fn any_bits_are_a_mode(raw: u32) {
             match GateWord(raw).mode() {
                 GateMode::Capped(cap) => prop_assert!((1..=MAX_CAP).contains(&cap)),
-                GateMode::Open | GateMode::Closed => {}
+                GateMode::Open | GateMode::Watched | GateMode::Closed => {}
             }
         }
     }
 
     #[test]
-    fn a_zeroed_page_is_open_and_nonsense_never_blocks() {
+    fn a_zeroed_page_is_open_and_no_mode_is_nonsense() {
         assert!(GateWord::OPEN.is_open());
-        assert_eq!(GateWord(3 << 30).mode(), GateMode::Open);
+        let watched = GateWord::new(GateMode::Watched, 0);
+        assert!(!watched.is_open() && GateWord(3 << 30 | 77).mode() == GateMode::Watched);
         assert_eq!(
             GateWord::new(GateMode::Capped(0), 0).mode(),
             GateMode::Capped(1)

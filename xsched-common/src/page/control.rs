@@ -67,6 +67,11 @@ impl Edges {
     pub const ACTIVE: Edges = Edges(1);
     /// Ring when the last work in flight is known to be complete.
     pub const IDLE: Edges = Edges(2);
+    /// No edge: nothing tells when the client's work is complete, so its shim
+    /// times it and says in [`super::Pace`] until when it should last. With
+    /// [`Edges::ACTIVE`] the agent takes an active client for idle: a launch
+    /// behind that time begins a burst and rings. Since ABI 1.4.
+    pub const WATCH: Edges = Edges(4);
 
     /// Whether all of `other` is in the set.
     pub const fn contains(self, other: Edges) -> bool {

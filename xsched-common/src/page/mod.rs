@@ -23,7 +23,7 @@ pub use hist::{Histogram, HistogramCounts};
 pub use label::{Label, LabelState};
 pub use passthrough::{PASSTHROUGH_LEN, PassthroughError, PassthroughList};
 pub use scope::{GateScope, ListMeaning, Listed, MAX_SCOPE_APIS, TooManyApis, api_hash};
-pub use status::{DeviceStatus, LaunchTotals, Route, StatusPage};
+pub use status::{DeviceStatus, LaunchTotals, Pace, Route, StatusPage};
 
 use crate::Abi;
 

@@ -48,8 +48,23 @@ pub struct StatusPage {
     /// Intervals between two events of a program that asks for such times, split
     /// by a gate that was not open. Since ABI 1.3.
     pub split_intervals: AtomicU64,
+    /// By [`DeviceIndex`]: how its work becomes known to be complete. Since
+    /// ABI 1.4.
+    pub paces: [Pace; MAX_DEVICES],
     /// Zero: room for additions.
-    pub reserved: [u8; 1016],
+    pub reserved: [u8; 1016 - size_of::<Pace>() * MAX_DEVICES],
+}
+
+/// How a device's work becomes known to be complete.
+#[repr(C)]
+pub struct Pace {
+    /// Commands of whose completion the program's own calls and functions
+    /// have told.
+    pub told: AtomicU64,
+    /// While [watched](super::Edges::WATCH): how long after its beginning the
+    /// burst should last, by what has been launched so far and what such work
+    /// took before, ns; 0 while unknown.
+    pub lasts_ns: AtomicU64,
 }
 
 /// One device's part of a [`StatusPage`].
@@ -166,7 +181,13 @@ impl StatusPage {
             gate_waits: Histogram::new(),
             callers: [const { CallerSlot::new() }; CALLER_SLOTS],
             split_intervals: AtomicU64::new(0),
-            reserved: [0; 1016],
+            paces: [const {
+                Pace {
+                    told: AtomicU64::new(0),
+                    lasts_ns: AtomicU64::new(0),
+                }
+            }; MAX_DEVICES],
+            reserved: [0; _],
         }
     }
 

@@ -7,15 +7,16 @@ mod line;
 mod queue;
 pub mod timing;
 mod wait;
+pub mod watch;
 
 pub use line::{Line, Mark};
 pub use wait::wake;
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
-use xsched_common::gate::GateWord;
+use xsched_common::gate::{GateMode, GateWord};
 use xsched_common::page::{DeviceStatus, Route};
-use xsched_common::units::DeviceIndex;
+use xsched_common::units::{DeviceIndex, Nanos};
 
 use crate::inflight::{Activation, StreamSlot};
 use crate::page::Session;
@@ -33,6 +34,20 @@ pub trait Fencing {
     /// Puts a fence on every stream of the device that has work and no
     /// fence; `own` is the calling thread's.
     fn fence_all(&self, device: DeviceIndex, own: Option<&StreamSlot>);
+
+    /// Puts a stamp behind all work on `own`, which the calling thread
+    /// launches on: an event that keeps the device's time.
+    fn stamp(&self, own: &StreamSlot) -> Option<u64>;
+
+    /// Whether the device has passed a stamp; yes where that cannot be known
+    /// any more.
+    fn has_passed(&self, stamp: u64) -> bool;
+
+    /// The device's time between two stamps that it has passed.
+    fn elapsed(&self, from: u64, to: u64) -> Option<Nanos>;
+
+    /// A stamp that is needed no more.
+    fn give_stamp(&self, device: DeviceIndex, stamp: u64);
 
     /// The thread is about to sleep: what the looking has changed for the
     /// program in this thread is put right, since a signal handler may look,
@@ -65,7 +80,7 @@ pub fn admit<F: Fencing>(
     process: &'static Process,
     session: &'static Session,
     command: Command<'_>,
-    fencing: impl FnOnce(&'static Process) -> F,
+    fencing: impl Fn(&'static Process) -> F,
 ) -> Route {
     let device = usize::from(command.device.0);
     let (Some(control), Some(status)) = (
@@ -76,7 +91,7 @@ pub fn admit<F: Fencing>(
     };
     let mut route = Route::Gated;
     if !GateWord(control.word.load(Acquire)).is_open() {
-        route = wait::pass(process, session, command, fencing);
+        route = the_long_way(process, session, command, fencing);
     }
     let Some(stream) = command.stream else {
         return route;
@@ -90,6 +105,34 @@ pub fn admit<F: Fencing>(
         if n.is_multiple_of(CHECK_EVERY) {
             check_lease(session);
         }
+    }
+    route
+}
+
+/// A gate that is not open.
+#[cold]
+#[inline(never)]
+fn the_long_way<F: Fencing>(
+    process: &'static Process,
+    session: &'static Session,
+    command: Command<'_>,
+    fencing: impl Fn(&'static Process) -> F,
+) -> Route {
+    let control = session.control().devices.get(usize::from(command.device.0));
+    let mode = control.map(|control| GateWord(control.word.load(Acquire)).mode());
+    let route = match mode {
+        Some(GateMode::Watched) if session.control().scope.passes_api(command.symbol) => {
+            Route::Passthrough
+        }
+        Some(GateMode::Watched) => Route::Gated,
+        _ => wait::pass(process, session, command, &fencing),
+    };
+    if route == Route::Gated
+        && let Some(own) = command.stream
+        && watch::is_asked_for(session, command.device)
+    {
+        let _unseen = crate::sys::Unseen::new();
+        watch::launch(process, session, command.device, own, &fencing(process));
     }
     route
 }

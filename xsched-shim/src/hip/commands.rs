@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use xsched_common::gate::GateWord;
 use xsched_common::page::Route;
 use xsched_common::units::StreamClass;
 
@@ -13,6 +14,7 @@ use super::streams::{self, Stream};
 use super::{SUCCESS, devices, strict};
 use crate::callers::{self, Caller, Treatment};
 use crate::gate::{self, Command};
+use crate::inflight::StreamOrdering;
 use crate::page::Session;
 use crate::process::{Process, process, session};
 use crate::{lifecycle, sys};
@@ -90,9 +92,9 @@ unsafe fn gated(
         return;
     }
     let mut route = Route::Gated;
-    if !copies_little(export, registers)
-        && let Some((device, slot)) = streams::place(process, stream)
-    {
+    if copies_little(export, registers) {
+        watched_pass_by(process, session, stream);
+    } else if let Some((device, slot)) = streams::place(process, stream) {
         let command = Command {
             device,
             stream: slot,
@@ -101,6 +103,36 @@ unsafe fn gated(
         route = gate::admit(process, session, command, EventFences::new);
     }
     count(session, caller, export, route, stream.class);
+}
+
+/// A call on a stream that is no command, of a program that is timed
+/// ([`gate::watch`]).
+#[inline(always)]
+pub(super) fn watched_pass_by(process: &'static Process, session: &Session, stream: Stream) {
+    if let Some(device) = devices::current()
+        && let Some(control) = session.control().devices.get(usize::from(device.0))
+        && !GateWord(control.word.load(Relaxed)).is_open()
+    {
+        stamp_behind(process, session, stream);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn stamp_behind(process: &'static Process, session: &Session, stream: Stream) {
+    let place = streams::slots(process, stream).next();
+    if let Some(slot) = place
+        && slot.in_flight() > 0
+        // Not every such call puts work on the stream, and an event on the
+        // default stream ties all blocking ones together.
+        && slot.info().ordering != StreamOrdering::Default
+        && gate::watch::is_asked_for(session, slot.info().device)
+        && !is_captured(process, stream)
+    {
+        let _unseen = sys::Unseen::new();
+        let device = slot.info().device;
+        gate::watch::pass_by(process, session, device, slot, &EventFences::new(process));
+    }
 }
 
 #[inline(always)]

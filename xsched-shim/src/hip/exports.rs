@@ -78,14 +78,20 @@ pub enum Hook {
     EventSync,
     /// An event stands behind the stream's work so far.
     EventRecord,
+    /// The time between arg 1 and arg 2, which are complete then.
+    EventElapsed,
     /// An event is gone.
     EventDestroy,
     /// `*arg0` is a new event.
     EventCreate,
     /// `*arg0` is a new event, arg 1 its flags.
     EventCreateWithFlags,
-    /// The time between two events.
-    EventElapsed,
+    /// The stream goes on when the event in arg 1 is complete.
+    StreamWaits,
+    /// The function in arg 1 will run in stream order, with arg 2.
+    HostFunction,
+    /// The same for a function that is told the stream and an error, too.
+    Callback,
     /// A copy on the default stream has ended, if it touched the host.
     Copy(Direction),
     /// `hipMemcpyWithStream`: the same on a stream of the caller's choice.

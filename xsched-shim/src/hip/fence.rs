@@ -6,9 +6,12 @@
 //! the stream until the host ran).
 
 use std::cell::Cell;
-use std::sync::atomic::Ordering::{AcqRel, Relaxed};
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{AcqRel, Relaxed},
+};
 
-use xsched_common::units::DeviceIndex;
+use xsched_common::units::{DeviceIndex, Nanos};
 
 use super::devices::{self, LastError};
 use super::runtime::{self, call};
@@ -24,6 +27,8 @@ use crate::sys;
 /// later), `hipEventDisableTiming | hipEventReleaseToDevice`,
 /// `hipEventDisableTiming`: the first that the runtime takes.
 const FLAGS: [u32; 3] = [0x2 | 0x2000_0000, 0x2 | 0x4000_0000, 0x2];
+/// The same for events that keep their time.
+const TIMED: [u32; 3] = [0x2000_0000, 0x4000_0000, 0];
 
 /// Commands in flight on a device up to which other streams than the calling
 /// thread's are fenced. A hardware queue holds 16,384 packets, a launch takes
@@ -114,25 +119,28 @@ impl<'a> EventFences<'a> {
 
     fn take(&self, device: DeviceIndex) -> Option<u64> {
         let pool = self.process.fence_pools.get(usize::from(device.0))?;
-        pool.iter()
-            .filter(|slot| slot.load(Relaxed) != 0)
-            .map(|slot| slot.swap(0, AcqRel))
-            .find(|&event| event != 0)
-            .or_else(create)
+        take(pool).or_else(|| create(FLAGS))
     }
 
     fn give(&self, device: DeviceIndex, event: u64) {
-        let kept = self
-            .process
-            .fence_pools
-            .get(usize::from(device.0))
-            .is_some_and(|pool| {
-                pool.iter()
-                    .any(|slot| slot.compare_exchange(0, event, AcqRel, Relaxed).is_ok())
-            });
-        if !kept {
-            call!(runtime::EVENT_DESTROY, fn(u64) -> i32, event);
-        }
+        give(&self.process.fence_pools, device, event);
+    }
+}
+
+fn take(pool: &[AtomicU64]) -> Option<u64> {
+    pool.iter()
+        .filter(|slot| slot.load(Relaxed) != 0)
+        .map(|slot| slot.swap(0, AcqRel))
+        .find(|&event| event != 0)
+}
+
+fn give<const N: usize>(pools: &[[AtomicU64; N]], device: DeviceIndex, event: u64) {
+    let kept = pools.get(usize::from(device.0)).is_some_and(|pool| {
+        pool.iter()
+            .any(|slot| slot.compare_exchange(0, event, AcqRel, Relaxed).is_ok())
+    });
+    if !kept {
+        call!(runtime::EVENT_DESTROY, fn(u64) -> i32, event);
     }
 }
 
@@ -145,8 +153,8 @@ enum Whose {
     Other,
 }
 
-fn create() -> Option<u64> {
-    FLAGS.iter().find_map(|&flags| {
+fn create(flags: [u32; 3]) -> Option<u64> {
+    flags.into_iter().find_map(|flags| {
         let mut event = 0u64;
         let created = call!(
             runtime::EVENT_CREATE,
@@ -215,6 +223,50 @@ impl Fencing for EventFences<'_> {
         {
             self.record(own, Whose::Own, 1);
         }
+    }
+
+    fn stamp(&self, own: &StreamSlot) -> Option<u64> {
+        let info = own.info();
+        // An event belongs to the device that is current when it is made.
+        if devices::current() != Some(info.device) {
+            return None;
+        }
+        let _guard = self.may_call()?;
+        let pool = self.process.stamp_pools.get(usize::from(info.device.0))?;
+        let event = take(pool).or_else(|| create(TIMED))?;
+        let handle = info.handle.unwrap_or(PER_THREAD);
+        let recorded = call!(runtime::EVENT_RECORD, fn(u64, u64) -> i32, event, handle);
+        if recorded == Some(SUCCESS) {
+            return Some(event);
+        }
+        self.give_stamp(info.device, event);
+        None
+    }
+
+    fn has_passed(&self, stamp: u64) -> bool {
+        let Some(_guard) = self.may_call() else {
+            return false;
+        };
+        let asked = call!(runtime::EVENT_QUERY, fn(u64) -> i32, stamp);
+        asked != Some(NOT_READY)
+    }
+
+    fn elapsed(&self, from: u64, to: u64) -> Option<Nanos> {
+        let _guard = self.may_call()?;
+        let mut ms = 0f32;
+        let asked = call!(
+            runtime::EVENT_ELAPSED,
+            fn(*mut f32, u64, u64) -> i32,
+            &raw mut ms,
+            from,
+            to
+        );
+        let ns = (f64::from(ms) * 1e6) as u64;
+        (asked == Some(SUCCESS)).then_some(Nanos(ns))
+    }
+
+    fn give_stamp(&self, device: DeviceIndex, stamp: u64) {
+        give(&self.process.stamp_pools, device, stamp);
     }
 
     fn pause(&self) {

@@ -1,7 +1,14 @@
 //! Exports that only lead to the runtime.
 
+use xsched_common::hip::StreamAt;
+
+use super::commands;
+use super::exports::of_trampoline;
 use super::frame::Frame;
 use super::runtime;
+use super::streams::Stream;
+use crate::callers::{self, Treatment};
+use crate::process::{process, session};
 
 /// Where to go on.
 ///
@@ -9,5 +16,21 @@ use super::runtime;
 /// Called by the trampoline only, with the frame it built.
 pub unsafe extern "C" fn target(frame: *const Frame) -> usize {
     // SAFETY: the trampoline's frame.
-    runtime::real_or_error(unsafe { (*frame).export } as usize)
+    let index = unsafe { (*frame).export } as usize;
+    let real = runtime::real_or_error(index);
+    if let Some(session) = session()
+        && let Some(export) = of_trampoline(index)
+        && export.stream != StreamAt::Unknown
+    {
+        // SAFETY: as above; the export's own place of its stream.
+        let (caller, handle) = unsafe {
+            let caller = callers::of((*frame).return_address, runtime::is_runtime);
+            (caller, Frame::stream(frame, export.stream))
+        };
+        if caller.treatment() != Treatment::Inside {
+            let stream = Stream::new(handle.unwrap_or(0), export.default_stream);
+            commands::watched_pass_by(process(), session, stream);
+        }
+    }
+    real
 }

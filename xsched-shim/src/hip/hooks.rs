@@ -5,17 +5,19 @@
 
 use xsched_common::gate::Evidence;
 use xsched_common::hip::Register;
+use xsched_common::page::MAX_DEVICES;
 use xsched_common::units::{DeviceIndex, Nanos};
 
 use super::commands::is_captured;
 use super::exports::{DefaultStream, Direction, Export, Hook, Kind, of_trampoline};
 use super::fence::EventFences;
 use super::frame::Frame;
+use super::host_functions::{self, Form};
 use super::streams::{self, Stream};
 use super::{SUCCESS, devices, fence, handles, runtime};
 use crate::callers::{self, Treatment};
 use crate::gate::{self, Command};
-use crate::inflight::{EventMark, STREAMS, StreamOrdering, StreamSlot};
+use crate::inflight::{Past, STREAMS, StreamOrdering, StreamSlot};
 use crate::page::Session;
 use crate::process::{Process, process, session};
 use crate::sys;
@@ -69,19 +71,24 @@ pub unsafe extern "C-unwind" fn call(frame: *const Frame) -> u64 {
     }
 }
 
-/// "C-unwind", because a thread may be cancelled inside of the runtime.
 fn invoke(real: usize, frame: &Frame) -> u64 {
     use Register::{R8, R9, Rcx, Rdi, Rdx, Rsi};
+    let arguments = [Rdi, Rsi, Rdx, Rcx, R8, R9];
+    enter(real, arguments.map(|r| frame.register(r)))
+}
+
+/// "C-unwind", because a thread may be cancelled inside of the runtime.
+fn enter(real: usize, arguments: [u64; 6]) -> u64 {
     // SAFETY: hooked functions take at most six integer arguments
     // (build/classify.rs), and these are the caller's.
     let real: unsafe extern "C-unwind" fn(u64, u64, u64, u64, u64, u64) -> u64 =
         unsafe { std::mem::transmute(real) };
-    let [a, b, c, d, e, f] = [Rdi, Rsi, Rdx, Rcx, R8, R9].map(|r| frame.register(r));
+    let [a, b, c, d, e, f] = arguments;
     // SAFETY: as above.
     unsafe { real(a, b, c, d, e, f) }
 }
 
-fn status(result: u64) -> i32 {
+pub(super) fn status(result: u64) -> i32 {
     result as u32 as i32
 }
 
@@ -92,8 +99,11 @@ fn is_about_completion(hook: Hook) -> bool {
         | Hook::StreamSync
         | Hook::EventSync
         | Hook::EventRecord
-        | Hook::EventDestroy
         | Hook::EventElapsed
+        | Hook::EventDestroy
+        | Hook::StreamWaits
+        | Hook::HostFunction
+        | Hook::Callback
         | Hook::Copy(_)
         | Hook::CopyOnStream => true,
         Hook::StreamCreate
@@ -198,36 +208,51 @@ fn forget_device(process: &Process, device: DeviceIndex) {
                 fences.remove(fence);
             }
         });
+        gate::watch::forget(slot);
         process.streams.remove(slot);
     }
-    if let Some(pool) = process.fence_pools.get(usize::from(device.0)) {
+    let index = usize::from(device.0);
+    let pools = [
+        process.fence_pools.get(index),
+        process.stamp_pools.get(index),
+    ];
+    for pool in pools.into_iter().flatten() {
         for event in pool {
             event.store(0, Relaxed);
         }
     }
 }
 
-struct Call<'a> {
-    process: &'a Process,
-    session: &'a Session,
+/// A call about completion, of a process that has joined.
+pub(super) struct Call<'a> {
+    pub process: &'a Process,
+    pub session: &'a Session,
     export: &'a Export,
     frame: &'a Frame,
     real: usize,
 }
 
 impl Call<'_> {
-    fn stream(&self) -> Stream {
+    pub fn stream(&self) -> Stream {
         // SAFETY: hooked functions have their stream in a register.
         let handle = unsafe { Frame::stream(self.frame, self.export.stream) };
         Stream::new(handle.unwrap_or(0), self.export.default_stream)
     }
 
-    fn argument(&self, register: Register) -> u64 {
+    pub fn argument(&self, register: Register) -> u64 {
         self.frame.register(register)
     }
 
-    fn invoke(&self) -> u64 {
+    pub fn invoke(&self) -> u64 {
         invoke(self.real, self.frame)
+    }
+
+    /// Calls the runtime with another function of the program and another
+    /// argument for that.
+    pub fn invoke_with(&self, function: u64, data: u64) -> u64 {
+        use Register::{R8, R9, Rcx, Rdi};
+        let [rdi, rcx, r8, r9] = [Rdi, Rcx, R8, R9].map(|r| self.frame.register(r));
+        enter(self.real, [rdi, function, data, rcx, r8, r9])
     }
 }
 
@@ -245,15 +270,18 @@ fn completing(call: &Call<'_>, hook: Hook) -> u64 {
         Hook::Copy(Direction::In(kind)) if HOST_KINDS.contains(&call.argument(kind)) => {
             drain_default(call)
         }
-        Hook::EventSync => event_sync(call),
-        Hook::EventRecord => event_record(call),
+        Hook::EventSync => event_sync(call, &[Register::Rdi]),
         Hook::EventElapsed => {
-            let result = call.invoke();
+            let result = event_sync(call, &[Register::Rsi, Register::Rdx]);
             if status(result) == SUCCESS {
                 call.process.timing.asked();
             }
             result
         }
+        Hook::StreamWaits => stream_waits(call),
+        Hook::HostFunction => host_functions::hand_over(call, Form::Function),
+        Hook::Callback => host_functions::hand_over(call, Form::Callback),
+        Hook::EventRecord => event_record(call),
         Hook::EventDestroy => {
             call.process.events.forget(call.argument(Register::Rdi));
             call.invoke()
@@ -262,26 +290,16 @@ fn completing(call: &Call<'_>, hook: Hook) -> u64 {
     }
 }
 
+/// An empty stream: what was put on it is complete.
 fn drain_stream(call: &Call<'_>, stream: Stream) -> u64 {
-    // Usually one slot, and then nothing needs to be remembered but its
-    // number.
-    let mut slots = streams::slots(call.process, stream);
-    let Some(slot) = slots.next() else {
-        return call.invoke();
-    };
-    let more = slots.next().is_some();
-    drop(slots);
-    let device = slot.info().device;
-    if more {
-        let same = move |s: &StreamSlot| streams::slots(call.process, stream).any(|t| s.is(t));
-        return drain(call, Some(device), same);
+    let mut past = Past::NONE;
+    for slot in streams::slots(call.process, stream) {
+        call.process.streams.add_contents(slot, &mut past);
     }
-    let before = slot.launched();
     let result = call.invoke();
     if ended(result) {
         let _unseen = sys::Unseen::new();
-        let news = slot.complete(before);
-        completed(call, device, news);
+        told(call.process, call.session, &past);
     }
     result
 }
@@ -322,7 +340,7 @@ fn drain(
             .map(|(&number, slot)| slot.complete(number))
             .sum();
         if let Some(device) = device {
-            completed(call, device, news);
+            completed(call.process, call.session, device, news);
         }
     }
     result
@@ -332,16 +350,33 @@ fn ended(result: u64) -> bool {
     status(result) == SUCCESS || DEAD_CONTEXT.contains(&status(result))
 }
 
-fn event_sync(call: &Call<'_>) -> u64 {
-    let mark = call.process.events.mark(call.argument(Register::Rdi));
+/// What stands before some events is complete, if the call succeeds.
+fn event_sync(call: &Call<'_>, events: &[Register]) -> u64 {
+    let past = |event: &Register| call.process.events.past(call.argument(*event));
+    let mut all = Past::NONE;
+    for (slot, sequence) in events.iter().filter_map(past).flat_map(Past::into_parts) {
+        all.add(slot, sequence);
+    }
     let result = call.invoke();
-    if ended(result)
-        && let Some(mark) = mark
-        && let Some(slot) = call.process.streams.slot(mark.slot)
-    {
+    if ended(result) {
         let _unseen = sys::Unseen::new();
-        let news = slot.complete(mark.sequence);
-        completed(call, slot.info().device, news);
+        told(call.process, call.session, &all);
+    }
+    result
+}
+
+/// A stream goes on when an event is complete. The wait is taken over by a
+/// capture that either belongs to.
+fn stream_waits(call: &Call<'_>) -> u64 {
+    let past = call.process.events.past(call.argument(Register::Rsi));
+    let result = call.invoke();
+    let stream = call.stream();
+    if status(result) == SUCCESS
+        && let Some(past) = past
+        && !is_captured(call.process, stream)
+        && let Some((_, Some(slot))) = streams::place(call.process, stream)
+    {
+        call.process.streams.wait(slot, &past);
     }
     result
 }
@@ -350,8 +385,8 @@ fn event_record(call: &Call<'_>) -> u64 {
     let event = call.argument(Register::Rdi);
     let stream = call.stream();
     keep_whole(call, event, stream);
-    let place = streams::slots(call.process, stream).next();
-    let sequence = place.map_or(0, StreamSlot::launched);
+    let slot = streams::place(call.process, stream).and_then(|(_, slot)| slot);
+    let past = slot.map(|slot| call.process.streams.past(slot));
     // Until the call has succeeded, the event stands for what it stood for
     // or for nothing.
     call.process.events.forget(event);
@@ -360,12 +395,9 @@ fn event_record(call: &Call<'_>) -> u64 {
     // that the program has yet to read.
     if status(result) == SUCCESS
         && !is_captured(call.process, stream)
-        && let Some(slot) = place
-        && let Some(slot) = call.process.streams.index_of(slot)
+        && let Some(past) = past
     {
-        call.process
-            .events
-            .record(event, EventMark { slot, sequence });
+        call.process.events.record(event, past);
     }
     result
 }
@@ -390,11 +422,29 @@ fn keep_whole(call: &Call<'_>, event: u64, stream: Stream) {
     }
 }
 
-fn completed(call: &Call<'_>, device: DeviceIndex, news: u64) {
+/// All of `past` is complete: a call of the program or a function that ran
+/// has said so.
+pub(super) fn told(process: &Process, session: &Session, past: &Past) {
+    let mut news = [None; MAX_DEVICES];
+    for (index, sequence) in past.parts() {
+        if let Some(slot) = process.streams.slot(index)
+            && let Some(news) = news.get_mut(usize::from(slot.info().device.0))
+        {
+            *news = Some(news.unwrap_or(0) + slot.complete(sequence));
+        }
+    }
+    for (device, news) in (0u8..).zip(news) {
+        if let Some(news) = news {
+            completed(process, session, DeviceIndex(device), news);
+        }
+    }
+}
+
+fn completed(process: &Process, session: &Session, device: DeviceIndex, news: u64) {
     let index = usize::from(device.0);
     let (Some(work), Some(status)) = (
-        call.process.devices.get(index),
-        call.session.status().devices.get(index),
+        process.devices.get(index),
+        session.status().devices.get(index),
     ) else {
         return;
     };
@@ -403,7 +453,8 @@ fn completed(call: &Call<'_>, device: DeviceIndex, news: u64) {
     if news != 0 || status.activity().active {
         let now = sys::now();
         work.completed(status, news, now, Evidence::Sync);
-        settle(call.process, call.session, device, now);
+        gate::watch::note_told(session, device, news);
+        settle(process, session, device, now);
     }
 }
 

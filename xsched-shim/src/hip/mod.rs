@@ -11,6 +11,7 @@ mod forward;
 mod frame;
 mod handles;
 mod hooks;
+mod host_functions;
 mod runtime;
 mod streams;
 mod strict;

@@ -117,6 +117,8 @@ pub static EVENT_DESTROY: Service = Service::new("hipEventDestroy");
 pub static EVENT_RECORD: Service = Service::new("hipEventRecord");
 /// `hipError_t hipEventQuery(hipEvent_t)`
 pub static EVENT_QUERY: Service = Service::new("hipEventQuery");
+/// `hipError_t hipEventElapsedTime(float *, hipEvent_t, hipEvent_t)`
+pub static EVENT_ELAPSED: Service = Service::new("hipEventElapsedTime");
 /// `hipError_t hipStreamIsCapturing(hipStream_t, hipStreamCaptureStatus *)`
 pub static IS_CAPTURING: Service = Service::new("hipStreamIsCapturing");
 /// `hipError_t hipPeekAtLastError()`
@@ -130,11 +132,12 @@ pub static DEVICE_COUNT: Service = Service::new("hipGetDeviceCount");
 /// `hipError_t hipDeviceGetPCIBusId(char *, int, int)`
 pub static PCI_BUS_ID: Service = Service::new("hipDeviceGetPCIBusId");
 
-static SERVICES: [&Service; 10] = [
+static SERVICES: [&Service; 11] = [
     &EVENT_CREATE,
     &EVENT_DESTROY,
     &EVENT_RECORD,
     &EVENT_QUERY,
+    &EVENT_ELAPSED,
     &IS_CAPTURING,
     &PEEK_ERROR,
     &TAKE_ERROR,

@@ -5,7 +5,7 @@ use std::sync::atomic::{
     Ordering::{Relaxed, SeqCst},
 };
 
-use xsched_common::gate::{Evidence, GAPS, GAPS_PER_LOOK, LONGEST_GAP, gap_p95, kernel_time};
+use xsched_common::gate::{Evidence, GAPS, GAPS_PER_LOOK, LONGEST_GAP, Took, gap_p95, kernel_time};
 use xsched_common::page::{DeviceStatus, Edges, Settled};
 use xsched_common::units::{DeviceIndex, Nanos};
 
@@ -23,6 +23,10 @@ pub struct DeviceWork {
     kernel_ns: AtomicU64,
     /// Samples of T that came from fences.
     fenced_samples: AtomicU32,
+    /// Until when what was launched should last, and when something was whose
+    /// time is not known ([`crate::gate::watch`]).
+    expected_end: AtomicU64,
+    unknown_at: AtomicU64,
     gap_count: AtomicU32,
     gaps: [AtomicU32; GAPS],
 }
@@ -46,6 +50,8 @@ impl DeviceWork {
             last_completion: AtomicU64::new(0),
             kernel_ns: AtomicU64::new(0),
             fenced_samples: AtomicU32::new(0),
+            expected_end: AtomicU64::new(0),
+            unknown_at: AtomicU64::new(0),
             gap_count: AtomicU32::new(0),
             gaps: [const { AtomicU32::new(0) }; GAPS],
         }
@@ -76,11 +82,66 @@ impl DeviceWork {
         session.ring_if_wanted(usize::from(device.0), Edges::ACTIVE);
         self.burst_start.store(now.0, Relaxed);
         self.mark.store(now.0, Relaxed);
+        self.expected_end.store(now.0, Relaxed);
         let idle_since = self.idle_since.load(Relaxed);
         if idle_since != 0 {
             self.record_gap(now.since(Nanos(idle_since)), status);
         }
         Activation::Began
+    }
+
+    /// Says that the device is active anew: the agent took it for idle since
+    /// it `ended` as expected. Whether this call made the change.
+    pub fn begin_anew(
+        &self,
+        session: &Session,
+        status: &DeviceStatus,
+        device: DeviceIndex,
+        ended: Nanos,
+    ) -> bool {
+        if !status.set_idle() {
+            return false;
+        }
+        // How long the burst took nobody knows, so it is in no histogram.
+        self.idle_since.store(ended.0, Relaxed);
+        self.begin(session, status, device) == Activation::Began
+    }
+
+    /// Until when what was launched should last.
+    pub fn expected_end(&self) -> Nanos {
+        Nanos(self.expected_end.load(Relaxed))
+    }
+
+    /// A command is launched that should end at `end`, if that is known; how
+    /// long the burst should last, zero while unknown. One that nothing is
+    /// known of counts for a second.
+    pub fn expect(&self, end: Option<Nanos>, now: Nanos) -> Nanos {
+        const UNKNOWN: Nanos = Nanos::from_secs(1);
+        match end {
+            Some(end) => {
+                self.expected_end.fetch_max(end.0, Relaxed);
+            }
+            None => {
+                self.unknown_at.store(now.0, Relaxed);
+                self.expected_end.fetch_max(now.0 + 1_000_000, Relaxed);
+            }
+        }
+        let start = self.burst_start.load(Relaxed);
+        let unknown_at = self.unknown_at.load(Relaxed);
+        if unknown_at >= start && now.since(Nanos(unknown_at)) < UNKNOWN {
+            return Nanos::ZERO;
+        }
+        self.expected_end().since(Nanos(start)).max(Nanos(1))
+    }
+
+    /// What some commands took by the device's own clock.
+    pub fn timed(&self, status: &DeviceStatus, took: Took) {
+        let fences = self.fenced_samples.fetch_add(1, Relaxed) + 1;
+        let sample = Nanos(took.time.0 / took.commands.max(1));
+        let new = kernel_time(self.kernel_time(), sample, Evidence::Fence, fences);
+        status.busy_ns.fetch_add(took.time.0, Relaxed);
+        self.kernel_ns.store(new.0, Relaxed);
+        status.kernel_ns.store(new.0, Relaxed);
     }
 
     /// Says that the device is idle, if nothing is in flight and nobody

@@ -3,22 +3,14 @@
 
 use std::sync::atomic::AtomicU64;
 
+use super::past::{Past, REACH};
 use super::seqlock::Entry;
 
 const EVENTS: usize = 1024;
 
-/// A stream's slot and the number of its last command before the event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EventMark {
-    /// The slot's number in the table of streams.
-    pub slot: u16,
-    /// Commands before the event, modulo 2^48.
-    pub sequence: u64,
-}
-
 /// Direct-mapped and best effort: events that share an entry forget each
 /// other, and forgetting only means learning of a completion later.
-pub struct EventTable([Entry; EVENTS]);
+pub struct EventTable([Entry<REACH>; EVENTS]);
 
 impl EventTable {
     /// An empty table; all bytes zero.
@@ -28,31 +20,27 @@ impl EventTable {
                 Entry {
                     version: AtomicU64::new(0),
                     key: AtomicU64::new(0),
-                    value: AtomicU64::new(0),
+                    value: [const { AtomicU64::new(0) }; REACH],
                 }
             }; EVENTS],
         )
     }
 
-    fn entry(&self, event: u64) -> Option<&Entry> {
+    fn entry(&self, event: u64) -> Option<&Entry<REACH>> {
         let hash = event.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - EVENTS.ilog2());
         self.0.get(hash as usize)
     }
 
-    /// The event was recorded behind `mark`.
-    pub fn record(&self, event: u64, mark: EventMark) {
+    /// The event was recorded behind all of `past`.
+    pub fn record(&self, event: u64, past: Past) {
         if let Some(entry) = self.entry(event) {
-            entry.write(event, mark.sequence << 16 | u64::from(mark.slot));
+            entry.write(event, past.words());
         }
     }
 
     /// What the event stands behind.
-    pub fn mark(&self, event: u64) -> Option<EventMark> {
-        let raw = self.entry(event)?.read(event)?;
-        Some(EventMark {
-            slot: raw as u16,
-            sequence: raw >> 16,
-        })
+    pub fn past(&self, event: u64) -> Option<Past> {
+        self.entry(event)?.read(event).map(Past::of_words)
     }
 
     /// The event is gone, or stands behind unknown work.
@@ -70,20 +58,24 @@ mod tests {
     #[test]
     fn an_event_is_remembered_until_it_is_forgotten_or_displaced() {
         let table = Box::new(EventTable::new());
-        let mark = |sequence| EventMark { slot: 3, sequence };
-        assert_eq!(table.mark(0x10), None);
-        table.record(0x10, mark(5));
-        table.record(0x10, mark(6));
-        assert_eq!(table.mark(0x10), Some(mark(6)));
+        let past = |sequence| {
+            let mut past = Past::NONE;
+            past.add(3, sequence);
+            past
+        };
+        assert_eq!(table.past(0x10), None);
+        table.record(0x10, past(5));
+        table.record(0x10, past(6));
+        assert_eq!(table.past(0x10), Some(past(6)));
         table.forget(0x10);
-        assert_eq!(table.mark(0x10), None);
+        assert_eq!(table.past(0x10), None);
         for event in 1..10_000u64 {
-            table.record(event * 8, mark(event));
+            table.record(event * 8, past(event));
         }
-        assert_eq!(table.mark(9_999 * 8), Some(mark(9_999)));
+        assert_eq!(table.past(9_999 * 8), Some(past(9_999)));
         for event in 1..10_000u64 {
-            if let Some(found) = table.mark(event * 8) {
-                assert_eq!(found.sequence, event);
+            if let Some(found) = table.past(event * 8) {
+                assert_eq!(found, past(event));
             }
         }
     }

@@ -10,6 +10,8 @@
 
 mod device;
 mod events;
+mod paced;
+mod past;
 #[cfg(test)]
 mod properties;
 mod seqlock;
@@ -17,6 +19,7 @@ mod stream;
 mod streams;
 
 pub use device::{Activation, DeviceWork};
-pub use events::{EventMark, EventTable};
+pub use events::EventTable;
+pub use past::Past;
 pub use stream::{Fence, Implied, Ordering as StreamOrdering, StreamInfo, StreamKey, StreamSlot};
 pub use streams::{STREAMS, StreamTable};

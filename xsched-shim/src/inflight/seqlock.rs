@@ -1,4 +1,4 @@
-//! A pair of words that many write and many read, without waiting: a
+//! A key and a few words that many write and many read, without waiting: a
 //! sequence lock (Boehm, "Can seqlocks get along with programming language
 //! memory models?", 2012). Writers that meet give up, and so do readers that
 //! meet a writer: what is kept here is best effort.
@@ -12,21 +12,23 @@ use crate::atomic::{
 };
 
 /// A key and its value; key zero is an empty entry.
-pub struct Entry {
+pub struct Entry<const WORDS: usize> {
     /// Odd while somebody writes.
     pub version: AtomicU64,
     /// Whose value it is.
     pub key: AtomicU64,
     /// The value.
-    pub value: AtomicU64,
+    pub value: [AtomicU64; WORDS],
 }
 
-impl Entry {
-    /// Writes both words unless another thread is writing.
-    pub fn write(&self, key: u64, value: u64) {
+impl<const WORDS: usize> Entry<WORDS> {
+    /// Writes all words unless another thread is writing.
+    pub fn write(&self, key: u64, value: [u64; WORDS]) {
         self.locked(|| {
             self.key.store(key, Relaxed);
-            self.value.store(value, Relaxed);
+            for (to, from) in self.value.iter().zip(value) {
+                to.store(from, Relaxed);
+            }
         });
     }
 
@@ -51,14 +53,20 @@ impl Entry {
     }
 
     /// The value of `key`, if the entry is its and nobody writes.
-    pub fn read(&self, key: u64) -> Option<u64> {
+    pub fn read(&self, key: u64) -> Option<[u64; WORDS]> {
         let before = self.version.load(Acquire);
         let found = self.key.load(Relaxed);
-        let value = self.value.load(Relaxed);
+        if found != key {
+            return None;
+        }
+        let mut value = [0; WORDS];
+        for (to, from) in value.iter_mut().zip(&self.value) {
+            *to = from.load(Relaxed);
+        }
         // What was read above, no later version has written.
         fence(Acquire);
         let after = self.version.load(Relaxed);
-        (before == after && before & 1 == 0 && found == key && key != 0).then_some(value)
+        (before == after && before & 1 == 0 && key != 0).then_some(value)
     }
 
     fn locked(&self, write: impl FnOnce()) -> Option<()> {

@@ -8,6 +8,9 @@ use std::sync::atomic::{
 use xsched_common::gate::FENCES;
 use xsched_common::units::DeviceIndex;
 
+use super::paced::Paced;
+use super::past::{REACH, pack};
+
 /// Names a stream within the process: never zero, below 2^48.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamKey(pub(super) u64);
@@ -107,6 +110,10 @@ pub struct StreamSlot {
     /// What `launched` was when another thread last looked.
     looked: AtomicU64,
     fences: [[AtomicU64; 3]; FENCES],
+    /// Work of other streams that this one waited for, packed.
+    waited: [AtomicU64; REACH - 1],
+    /// How long its work takes, while that is asked for.
+    pub paced: Paced,
 }
 
 /// A slot whose key is being replaced.
@@ -126,6 +133,8 @@ impl StreamSlot {
             fenced: AtomicU64::new(0),
             looked: AtomicU64::new(0),
             fences: [const { [const { AtomicU64::new(0) }; 3] }; FENCES],
+            waited: [const { AtomicU64::new(0) }; REACH - 1],
+            paced: Paced::new(),
         }
     }
 
@@ -149,6 +158,11 @@ impl StreamSlot {
         // difference negative.
         let completed = self.completed.load(Acquire);
         self.launched().saturating_sub(completed)
+    }
+
+    /// Whether the first `sequence` commands are known to be complete.
+    pub fn has_completed(&self, sequence: u64) -> bool {
+        self.completed.load(Acquire) >= sequence
     }
 
     /// Those of them that somebody may ask about by and by. On a default
@@ -195,6 +209,37 @@ impl StreamSlot {
         let flag = if info.handle.is_some() { HAS_HANDLE } else { 0 };
         let raw = u32::from(info.device.0) | (info.ordering as u32) << 8 | flag;
         self.info.store(raw, Relaxed);
+    }
+
+    /// The stream waits for the first `sequence` commands of the stream in
+    /// `slot` before it goes on; `is_over` tells of such a wait whether it has
+    /// ended. Without room, or with another thread at the same place, it is
+    /// forgotten: then the completion is learnt later.
+    pub fn wait_for(&self, slot: u16, sequence: u64, is_over: impl Fn(u16, u64) -> bool) {
+        let new = pack(slot, sequence);
+        let same = |word: u64| word != 0 && word as u16 == slot;
+        let free = |word: u64| word == 0 || is_over(word as u16, word >> 16);
+        let place = |fits: &dyn Fn(u64) -> bool| {
+            let mut words = self.waited.iter().map(|word| (word, word.load(Relaxed)));
+            words.find(|(_, raw)| fits(*raw))
+        };
+        if let Some((word, old)) = place(&same).or_else(|| place(&free)) {
+            let new = if same(old) { new.max(old) } else { new };
+            let _ = word.compare_exchange(old, new, Relaxed, Relaxed);
+        }
+    }
+
+    /// What the stream waited for.
+    pub fn waited(&self) -> impl Iterator<Item = (u16, u64)> {
+        let words = self.waited.iter().map(|word| word.load(Relaxed));
+        words.map(|word| (word as u16, word >> 16))
+    }
+
+    /// Another stream moves in.
+    pub(super) fn forget_waits(&self) {
+        for word in &self.waited {
+            word.store(0, Relaxed);
+        }
     }
 
     /// Runs `f` with the stream's fences unless another thread has them.

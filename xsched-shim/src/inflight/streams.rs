@@ -7,6 +7,7 @@ use std::sync::atomic::{
 
 use xsched_common::units::DeviceIndex;
 
+use super::past::Past;
 use super::stream::{CLAIMED, Ordering, StreamInfo, StreamKey, StreamSlot};
 use crate::packed::PackedCache;
 
@@ -97,6 +98,7 @@ impl StreamTable {
             .or_else(|| self.slots.iter().position(idle))?;
         let slot = self.slots.get(index)?;
         slot.set_info(info);
+        slot.forget_waits();
         slot.key.store(key.0, Release);
         self.high.fetch_max(index as u32 + 1, SeqCst);
         self.cache.put(key.0, index as u16);
@@ -148,7 +150,63 @@ impl StreamTable {
 
     /// A slot's number, for marks that must survive the stream.
     pub fn index_of(&self, slot: &StreamSlot) -> Option<u16> {
-        self.slots.iter().position(|s| s.is(slot)).map(|i| i as u16)
+        let begin = self.slots.as_ptr() as usize;
+        let index =
+            (std::ptr::from_ref(slot) as usize).checked_sub(begin)? / size_of::<StreamSlot>();
+        (index < STREAMS).then_some(index as u16)
+    }
+
+    /// Adds to `past` what has been put on the stream so far: its commands and
+    /// what it waited for. All of that is complete once the stream is empty.
+    pub fn add_contents(&self, slot: &StreamSlot, past: &mut Past) {
+        let Some(index) = self.index_of(slot) else {
+            return;
+        };
+        past.add(index, slot.launched());
+        let pending = slot.waited().filter(|&(of, n)| !self.has_completed(of, n));
+        for (of, sequence) in pending {
+            past.add(of, sequence);
+        }
+    }
+
+    fn has_completed(&self, index: u16, sequence: u64) -> bool {
+        let slot = self.slot(index);
+        slot.is_none_or(|slot| slot.has_completed(sequence))
+    }
+
+    /// What comes before whatever is put at the end of the stream now. The
+    /// default stream and the blocking ones wait for each other.
+    pub fn past(&self, slot: &StreamSlot) -> Past {
+        let mut past = Past::NONE;
+        self.add_contents(slot, &mut past);
+        let device = slot.info().device;
+        match slot.info().ordering {
+            Ordering::Independent => {}
+            Ordering::Blocking => {
+                if let Some(default) = self.find(StreamKey::default_of(device)) {
+                    self.add_contents(default, &mut past);
+                }
+            }
+            Ordering::Default => {
+                let blocking = self.of(device).filter(|other| {
+                    other.info().ordering == Ordering::Blocking && other.in_flight() != 0
+                });
+                for other in blocking {
+                    self.add_contents(other, &mut past);
+                }
+            }
+        }
+        past
+    }
+
+    /// The stream of `slot` waits for all of `past` before it goes on.
+    pub fn wait(&self, slot: &StreamSlot, past: &Past) {
+        let is_over = |index, sequence| self.has_completed(index, sequence);
+        for (index, sequence) in past.parts() {
+            if self.index_of(slot) != Some(index) && !is_over(index, sequence) {
+                slot.wait_for(index, sequence, is_over);
+            }
+        }
     }
 
     /// The slot with this number.
@@ -206,6 +264,74 @@ mod tests {
         let slot = table.find(key(STREAMS)).expect("just inserted");
         slot.launch();
         assert_eq!((slot.complete(1), slot.in_flight()), (0, 1));
+    }
+
+    fn parts(past: Past) -> Vec<(u16, u64)> {
+        past.parts().collect()
+    }
+
+    /// Compute, an event, another stream that waits for it, a host function
+    /// there: how XLA learns that a request is done.
+    #[test]
+    fn a_wait_passes_on_what_came_before_the_event() {
+        let table = table();
+        let independent = |n: u64| StreamInfo {
+            ordering: Ordering::Independent,
+            ..info(n)
+        };
+        let stream = |n| {
+            table
+                .insert(StreamKey::created(n), independent(n))
+                .expect("room")
+        };
+        let (compute, between, callbacks) = (stream(64), stream(128), stream(192));
+        compute.launch();
+        compute.launch();
+        table.wait(between, &table.past(compute));
+        // Work behind the event is not waited for.
+        compute.launch();
+        table.wait(callbacks, &table.past(between));
+        assert_eq!(parts(table.past(callbacks)), [(0, 2)]);
+        // Asked for what it held, it says the same.
+        let mut contents = Past::NONE;
+        table.add_contents(callbacks, &mut contents);
+        assert_eq!(parts(contents), [(0, 2)]);
+        compute.complete(2);
+        assert_eq!(parts(table.past(callbacks)), []);
+        // One slot waits for many in turn without filling up.
+        for n in 4..100 {
+            compute.launch();
+            table.wait(callbacks, &table.past(compute));
+            assert_eq!(parts(table.past(callbacks)), [(0, n)]);
+            compute.complete(n);
+        }
+        compute.launch();
+        table.wait(callbacks, &table.past(compute));
+        table.remove(callbacks);
+        let next = stream(256);
+        assert_eq!(table.index_of(next), Some(2), "in the same slot");
+        assert_eq!(parts(table.past(next)), [], "knows nothing of its waits");
+    }
+
+    #[test]
+    fn the_default_stream_and_the_blocking_ones_stand_behind_each_other() {
+        let table = table();
+        let of = |key, ordering| {
+            let stream = StreamInfo {
+                ordering,
+                ..info(64)
+            };
+            table.insert(key, stream).expect("room")
+        };
+        let default = of(StreamKey::default_of(D0), Ordering::Default);
+        let blocking = of(StreamKey::created(64), Ordering::Blocking);
+        let other = of(StreamKey::created(128), Ordering::Independent);
+        for stream in [default, blocking, other] {
+            stream.launch();
+        }
+        assert_eq!(parts(table.past(default)), [(0, 1), (1, 1)]);
+        assert_eq!(parts(table.past(blocking)), [(1, 1), (0, 1)]);
+        assert_eq!(parts(table.past(other)), [(2, 1)]);
     }
 
     #[test]

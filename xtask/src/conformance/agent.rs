@@ -245,12 +245,13 @@ impl Client {
     /// Changes every gate at random, and what the agent wants to hear of.
     fn shake(&self, random: &mut Random) {
         for device in &self.control.page().devices {
-            let mode = match random.below(3) {
+            let mode = match random.below(4) {
                 0 => GateMode::Open,
                 1 => GateMode::Closed,
+                2 => GateMode::Watched,
                 _ => GateMode::Capped(1 + random.below(MAX_CAP) as u16),
             };
-            device.wanted_edges.store(random.below(4) as u32, SeqCst);
+            device.wanted_edges.store(random.below(8) as u32, SeqCst);
             device.fence_batch.store(random.below(3) as u32, SeqCst);
             let next = GateWord(device.word.load(Relaxed)).next(mode);
             device.word.store(next.0, SeqCst);
@@ -261,8 +262,8 @@ impl Client {
 }
 
 const _: () = assert!(
-    Edges::ACTIVE.with(Edges::IDLE).0 == 3,
-    "every set of edges is below 4"
+    Edges::ACTIVE.with(Edges::IDLE).with(Edges::WATCH).0 == 7,
+    "every set of edges is below 8"
 );
 
 /// A peer's first packet; `None` when it does not speak the protocol.

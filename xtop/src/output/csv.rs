@@ -11,7 +11,7 @@ pub fn header() -> String {
     header
 }
 
-const NAMES: [&str; 43] = [
+const NAMES: [&str; 44] = [
     "time_unix_ns",
     "pid",
     "start_time",
@@ -55,6 +55,7 @@ const NAMES: [&str; 43] = [
     "busy_ratio",
     "sampling_ratio",
     "split_intervals",
+    "kernel_alone",
 ];
 
 /// The process of `row` as seen at `time_unix_ns`.
@@ -81,6 +82,7 @@ pub fn line(time_unix_ns: u64, row: &Row) -> String {
         guards,
         in_flight,
         kernel_ns,
+        kernel_alone,
         callers: _,
         burst_histogram: _,
         // Unknown where the agent does not say where it comes from.
@@ -151,6 +153,7 @@ pub fn line(time_unix_ns: u64, row: &Row) -> String {
         optional(*busy_ratio),
         optional(*sampling),
         optional(*split_intervals),
+        optional(*kernel_alone),
     ];
     let mut line = fields.join(",");
     line.push('\n');

@@ -173,7 +173,12 @@ fn load(process: &ProcessRow, columns: usize, theme: &Theme) -> Vec<Line<'static
         numbers.push(format!("{threads} waiting"));
     }
     if let Some(time) = process.kernel_ns {
-        numbers.push(format!("kernel time {time}"));
+        // Others at work stretch what is measured beside them.
+        let most = match process.kernel_alone {
+            Some(false) => "at most ",
+            Some(true) | None => "",
+        };
+        numbers.push(format!("kernel time {most}{time}"));
     }
     if let Some(ratio) = process.busy_ratio {
         let busy = format::estimate(ratio);

@@ -5,6 +5,7 @@ use schedsim::scenario::{
     Beside, Cast, Outcome, SERVICE, low_alone, no_linger, preempt_over_kt, shares, three_tenants,
     video,
 };
+use schedsim::world::Tells;
 use xsched_agent::policy::DeviceSettings;
 use xsched_common::units::Nanos;
 
@@ -72,6 +73,7 @@ pub fn measure() -> Vec<Metric> {
     metrics.push(
         Metric::at_most("preempt_over_kt_us", "us", most, 100.0).detail(by_kernel(&over, "us")),
     );
+    metrics.extend(asynchronous());
     metrics.extend(sharing());
     metrics.extend(tenants());
     metrics
@@ -112,6 +114,30 @@ impl Runs {
                 self.scheduled.requests,
             ))
     }
+}
+
+/// Services that never wait in a call.
+fn asynchronous() -> Vec<Metric> {
+    let ways = [
+        ("async_callback_low_pct", Tells::Function),
+        ("async_query_low_pct", Tells::Query),
+        ("async_event_chain_low_pct", Tells::Chain),
+        ("async_silent_low_pct", Tells::Nothing),
+    ];
+    let mut metrics = Vec::new();
+    for (name, tells) in ways {
+        let [alone, ours] = SERVICE.told(SEED, TIME, tells);
+        let ratio = ours.p99.0 as f64 / alone.p99.0 as f64;
+        let detail = format!(
+            "P99 of a request alone {}, ours {} ({ratio:.3}x)",
+            alone.p99, ours.p99
+        );
+        metrics.push(Metric::at_least(name, "%", ours.leftover * 100.0, 95.0).detail(detail));
+        if tells == Tells::Function {
+            metrics.push(Metric::at_most("async_callback_p99", "x", ratio, 1.10));
+        }
+    }
+    metrics
 }
 
 fn sharing() -> Vec<Metric> {

@@ -39,7 +39,7 @@ pub fn set_class(run_dir: &Path, pid: u32, class: Class) -> anyhow::Result<()> {
 }
 
 /// This program as a puppet that joins the agent of `bench`.
-fn puppet(bench: &Workbench<'_>, arguments: &[&str]) -> anyhow::Result<Dialogue> {
+pub fn puppet(bench: &Workbench<'_>, arguments: &[&str]) -> anyhow::Result<Dialogue> {
     let mut command = Command::new(std::env::current_exe()?);
     command
         .arg("puppet")

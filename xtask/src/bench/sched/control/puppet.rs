@@ -13,6 +13,7 @@ use rustix::mm::ProtFlags;
 use xsched_common::gate::{GateMode, GateWord};
 use xsched_common::page::{ControlPage, Edges};
 use xsched_common::run_dir::RunDir;
+use xsched_common::units::PciAddress;
 
 use super::client::{FakeClient, map};
 
@@ -26,7 +27,12 @@ pub struct Args {
 #[derive(clap::Subcommand)]
 enum Role {
     /// Join and print where the control page can be opened
-    Held,
+    Held {
+        /// Names the device with this bus number, not that of the shim's fake
+        /// runtime.
+        #[arg(long)]
+        bus: Option<u8>,
+    },
     /// Join, wait for a line, and print how long each of so many rings took
     /// to close another's gate, ns
     Ring {
@@ -51,8 +57,14 @@ enum Role {
 /// Plays the role.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     match &args.role {
-        Role::Held => {
+        Role::Held { bus } => {
             let client = join()?;
+            if let Some(bus) = *bus {
+                client.status().devices[0].set_pci(PciAddress {
+                    bus,
+                    ..PciAddress::default()
+                });
+            }
             println!(
                 "/proc/{}/fd/{}",
                 std::process::id(),

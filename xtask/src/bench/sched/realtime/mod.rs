@@ -2,6 +2,7 @@
 //! This machine is noisy, so each figure is a median over repetitions of the
 //! P90 over alone, and its bound is the model's figure and a quarter.
 
+mod asynchronous;
 mod beside;
 mod sharing;
 mod stage;
@@ -28,6 +29,7 @@ pub fn measure(built: &Built, modelled: &[Metric]) -> anyhow::Result<Vec<Metric>
     let mut metrics = beside::measure(&stage, &model)?;
     metrics.extend(sharing::measure(&stage, &model)?);
     metrics.extend(tenants::measure(&stage, &model)?);
+    metrics.extend(asynchronous::measure(&stage, &model)?);
     Ok(metrics)
 }
 

@@ -1,6 +1,6 @@
 //! Programs on one simulated device, under one agent.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -168,6 +168,39 @@ impl<'b> Stage<'b> {
         let job = Guarded::start(&mut command, "the job")?;
         let done = work_of(&job.finish(Duration::from_secs(30))?)?;
         Ok(done.kernels / done.per_s)
+    }
+
+    /// The directory and the built programs.
+    pub fn bench(&self) -> &'b Workbench<'b> {
+        self.bench
+    }
+
+    /// One that never waits in a HIP call and learns of its requests' ends in
+    /// this way; `ends` is the file for their times.
+    pub fn asynchronous(
+        &self,
+        way: &str,
+        requests: Requests,
+        time: Duration,
+        under: Under<'_>,
+        ends: Option<&Path>,
+    ) -> anyhow::Result<Service> {
+        let mut command = self.program("hipsim-async", under);
+        command
+            .args(["--way", way])
+            .args(["--kernels", &requests.kernels.to_string()])
+            .args(["--kernel-time", &format!("{}us", KERNEL.as_micros())])
+            .args(["--period", &format!("{}ms", requests.period.as_millis())])
+            .args(["--warmup", &format!("{}ms", requests.warm_up.as_millis())])
+            .args(["--duration", &format!("{}ms", time.as_millis())]);
+        if let Some(ends) = ends {
+            command.arg("--ends").arg(ends);
+        }
+        Ok(Service {
+            program: Guarded::start(&mut command, "the asynchronous service")?,
+            kernels: requests.kernels,
+            time,
+        })
     }
 
     /// A service that measures itself for `time`.

@@ -1,0 +1,161 @@
+//! Timing a program whose completions nothing tells of.
+//!
+//! Some programs launch and never ask: they poll memory that a kernel writes,
+//! or wait for nothing at all. Without a call of theirs nobody can know the
+//! moment in which their work is complete; no thread of ours may call the
+//! runtime. So while the agent asks for it ([`Edges::WATCH`], a lower class
+//! waits), each launch leaves stamps and reads those of earlier ones, and the
+//! status page says how long the burst should last by what such work took
+//! before ([`xsched_common::gate::Pace`]). Behind that time the agent takes
+//! the program for idle until its next launch, which rings.
+
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+
+use xsched_common::gate::{GateMode, GateWord, Pace, Stamp};
+use xsched_common::page::Edges;
+use xsched_common::units::{DeviceIndex, Nanos};
+
+use super::Fencing;
+use crate::inflight::StreamSlot;
+use crate::page::Session;
+use crate::process::Process;
+use crate::sys;
+
+/// Launches between two looks at stamps, beside those at which one is put.
+const COLLECT_EVERY: u64 = 16;
+
+/// Whether the agent asks for it on a device.
+pub fn is_asked_for(session: &Session, device: DeviceIndex) -> bool {
+    wanted(session, device).contains(Edges::WATCH)
+}
+
+fn wanted(session: &Session, device: DeviceIndex) -> Edges {
+    let control = session.control().devices.get(usize::from(device.0));
+    control.map_or(Edges::NONE, |control| {
+        Edges(control.wanted_edges.load(SeqCst))
+    })
+}
+
+/// A command is about to be launched on `own`.
+pub fn launch(
+    process: &Process,
+    session: &Session,
+    device: DeviceIndex,
+    own: &StreamSlot,
+    fencing: &impl Fencing,
+) {
+    let index = usize::from(device.0);
+    let (Some(work), Some(status), Some(pace)) = (
+        process.devices.get(index),
+        session.status().devices.get(index),
+        session.status().paces.get(index),
+    ) else {
+        return;
+    };
+    let now = sys::now();
+    if !status.activity().active {
+        super::begin(process, session, status, device);
+    }
+    let ended = work.expected_end();
+    let until = own.paced.with(|paced| {
+        let launched = own.launched();
+        let begins = paced.arrives(launched, now);
+        if begins {
+            // Other streams may have work that nobody asks about any more.
+            fencing.reap(device);
+            fencing.fence_all(device, None);
+        }
+        if begins || paced.wants_stamp(launched) || launched.is_multiple_of(COLLECT_EVERY) {
+            collect(process, session, device, own, paced, fencing);
+        }
+        if paced.wants_stamp(launched) {
+            put(launched, own, now, paced, fencing);
+        }
+        paced.launches(now, work.kernel_time())
+    });
+    let Some(until) = until else {
+        return;
+    };
+    // First what the agent looks at, then what it wants, which it writes
+    // before it looks: one of the two sees the other.
+    pace.lasts_ns.store(work.expect(until, now).0, SeqCst);
+    let assumed_idle = wanted(session, device).contains(Edges::ACTIVE);
+    if ended <= now && assumed_idle && work.begin_anew(session, status, device, ended) {
+        pace.lasts_ns.store(work.expect(until, now).0, SeqCst);
+    }
+}
+
+/// A call that is no command comes behind commands on `own`: a stamp now may
+/// show what the next launch could not.
+pub fn pass_by(
+    process: &Process,
+    session: &Session,
+    device: DeviceIndex,
+    own: &StreamSlot,
+    fencing: &impl Fencing,
+) {
+    own.paced.with(|paced| {
+        collect(process, session, device, own, paced, fencing);
+        let launched = own.launched();
+        if paced.lacks_stamp(launched) {
+            put(launched, own, sys::now(), paced, fencing);
+        }
+    });
+}
+
+fn put(launched: u64, own: &StreamSlot, now: Nanos, paced: &mut Pace, fencing: &impl Fencing) {
+    if let Some(event) = fencing.stamp(own) {
+        paced.put(Stamp {
+            event,
+            sequence: launched,
+            put: now,
+        });
+    }
+}
+
+/// Looks at the stamps of earlier launches.
+fn collect(
+    process: &Process,
+    session: &Session,
+    device: DeviceIndex,
+    own: &StreamSlot,
+    paced: &mut Pace,
+    fencing: &impl Fencing,
+) {
+    let index = usize::from(device.0);
+    let (Some(control), Some(status), Some(work)) = (
+        session.control().devices.get(index),
+        session.status().devices.get(index),
+        process.devices.get(index),
+    ) else {
+        return;
+    };
+    while let Some((first, next)) = paced.next() {
+        if !fencing.has_passed(next.event) {
+            return;
+        }
+        let elapsed = fencing.elapsed(first.event, next.event);
+        let (took, free) = paced.passed(elapsed);
+        fencing.give_stamp(device, free.event);
+        own.complete(next.sequence);
+        // At a cap fences tell of the same commands.
+        if let Some(took) = took
+            && GateWord(control.word.load(Relaxed)).mode() == GateMode::Watched
+        {
+            work.timed(status, took);
+        }
+        super::publish_in_flight(process, status, device);
+    }
+}
+
+/// Gives a stream's stamps up, whose device was reset: they died with it.
+pub fn forget(own: &StreamSlot) {
+    own.paced.with(|paced| paced.clear().count());
+}
+
+/// The program itself has told of so many completions.
+pub fn note_told(session: &Session, device: DeviceIndex, commands: u64) {
+    if let Some(pace) = session.status().paces.get(usize::from(device.0)) {
+        pace.told.fetch_add(commands, Relaxed);
+    }
+}

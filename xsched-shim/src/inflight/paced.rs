@@ -1,0 +1,56 @@
+//! A stream's pace, which one thread at a time works on.
+
+use std::cell::UnsafeCell;
+use std::sync::atomic::{
+    AtomicU32,
+    Ordering::{Acquire, Relaxed, Release},
+};
+
+use xsched_common::gate::Pace;
+
+/// See [`Pace`]. All bytes zero: nothing is known.
+pub struct Paced {
+    held: AtomicU32,
+    pace: UnsafeCell<Pace>,
+}
+
+// SAFETY: the cell is used by whoever has set `held` and by nobody else.
+unsafe impl Sync for Paced {}
+
+impl Paced {
+    pub(super) const fn new() -> Paced {
+        Paced {
+            held: AtomicU32::new(0),
+            pace: UnsafeCell::new(Pace::new()),
+        }
+    }
+
+    /// Runs `f` unless another thread works on it: then this launch is not
+    /// seen. A thread that is ended within `f` leaves it held, and the stream
+    /// is not timed any more.
+    pub fn with<T>(&self, f: impl FnOnce(&mut Pace) -> T) -> Option<T> {
+        self.held.compare_exchange(0, 1, Acquire, Relaxed).ok()?;
+        // SAFETY: `held` was free and is ours. Zero bytes, which a fork's
+        // child may find, are a valid pace.
+        let result = f(unsafe { &mut *self.pace.get() });
+        self.held.store(0, Release);
+        Some(result)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_at_a_time_and_zero_is_new() {
+        // SAFETY: plain integers, of which zero is valid.
+        let paced: Box<Paced> = unsafe { Box::new(std::mem::zeroed()) };
+        let inner = paced.with(|pace| {
+            assert_eq!(format!("{pace:?}"), format!("{:?}", Pace::new()));
+            paced.with(|_| ())
+        });
+        assert_eq!(inner, Some(None));
+        assert_eq!(paced.with(|_| ()), Some(()));
+    }
+}
