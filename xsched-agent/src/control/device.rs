@@ -246,7 +246,7 @@ fn set_word(control: &DeviceControl, mode: GateMode) -> bool {
 /// Each costs a microsecond or more, and a process may have as many threads
 /// as it likes; our own shim has one of them wait on the word and wakes the
 /// others itself.
-const WOKEN_AT_ONCE: u32 = 4;
+const WOKEN_AT_ONCE: u32 = 2;
 
 /// Waiters of one word that are woken at all. More look by themselves within
 /// 20 ms.

@@ -30,6 +30,9 @@ pub struct Args {
     /// Of sched: the control plane alone, in two minutes
     #[arg(long, conflicts_with = "model_only")]
     control_only: bool,
+    /// Of faults: one part alone
+    #[arg(long, value_enum)]
+    part: Option<faults::Part>,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -49,7 +52,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let metrics = match args.name {
         Name::Sched if args.model_only => sched::modelled::measure(),
         Name::Sched if args.control_only => sched::control::measure(&build_release()?)?,
-        name => with_parts(name)?,
+        name => with_parts(name, args.part)?,
     };
     let report = report::Report::of(metrics);
     if args.json {
@@ -65,10 +68,10 @@ fn build_release() -> anyhow::Result<build::Built> {
     build::all(Profile::Release)
 }
 
-fn with_parts(name: Name) -> anyhow::Result<Vec<report::Metric>> {
+fn with_parts(name: Name, part: Option<faults::Part>) -> anyhow::Result<Vec<report::Metric>> {
     let built = build_release()?;
     match name {
-        Name::Faults => faults::measure(&built),
+        Name::Faults => faults::measure(&built, part),
         Name::Gate => gate::measure(&built),
         Name::Observe => observe::measure(&built),
         Name::Sched => sched::measure(&built),

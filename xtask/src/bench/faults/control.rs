@@ -52,30 +52,30 @@ fn attacker(bench: &Workbench<'_>, arguments: &[&str]) -> anyhow::Result<Dialogu
 fn standstill(bench: &Workbench<'_>) -> anyhow::Result<Metric> {
     let agent = bench.start_agent(&["--no-bpf"])?;
     let thread = control_thread(agent.pid())?;
-    let mut worst = (0.0, "");
+    let mut worst = (0.0, "", String::new());
     for attack in ["bells", "linger", "holes"] {
         let _attacker = attacker(bench, &[attack, &ATTACK.to_string()])?;
         let end = Instant::now() + Duration::from_secs(ATTACK);
         let mut since: Option<Instant> = None;
         while Instant::now() < end {
-            match waits_elsewhere(&thread)? {
-                true => {
+            match sleeps_elsewhere(&thread)? {
+                Some(place) => {
                     let since = since.get_or_insert_with(Instant::now);
                     let ms = since.elapsed().as_secs_f64() * 1e3;
                     if ms > worst.0 {
-                        worst = (ms, attack);
+                        worst = (ms, attack, place);
                     }
                 }
-                false => since = None,
+                None => since = None,
             }
             std::thread::sleep(Duration::from_micros(100));
         }
     }
-    let (longest, attack) = worst;
+    let (longest, attack, place) = worst;
     let value = if longest > 1.0 { longest } else { 0.0 };
     let detail = match attack {
         "" => "never seen asleep elsewhere".to_owned(),
-        attack => format!("longest wait {longest:.2} ms, during {attack}"),
+        attack => format!("longest wait {longest:.2} ms, in {place} during {attack}"),
     };
     Ok(Metric::at_most("bell_block_ms", "ms", value, 0.0).detail(detail))
 }
@@ -90,37 +90,41 @@ fn control_thread(pid: u32) -> anyhow::Result<PathBuf> {
     anyhow::bail!("the agent has no thread named control")
 }
 
-/// Asleep, and not for an event.
-fn waits_elsewhere(task: &Path) -> anyhow::Result<bool> {
+/// Where the thread sleeps, if not for an event.
+fn sleeps_elsewhere(task: &Path) -> anyhow::Result<Option<String>> {
     let stat = std::fs::read_to_string(task.join("stat"))?;
     let state = stat
         .rsplit(") ")
         .next()
         .and_then(|rest| rest.chars().next());
     if !matches!(state, Some('S' | 'D')) {
-        return Ok(false);
+        return Ok(None);
     }
     // "0" while it runs.
     let place = std::fs::read_to_string(task.join("wchan"))?;
-    Ok(place != "0" && !place.contains("ep_poll"))
+    let for_events = ["ep_poll", "epoll_wait"]
+        .iter()
+        .any(|name| place.contains(name));
+    Ok((place != "0" && !for_events).then_some(place))
 }
 
 /// Rounds beside a client with thousands of threads on its own word, which
 /// opens whenever a service rests.
 fn waiters(bench: &Workbench<'_>) -> anyhow::Result<Metric> {
+    let alone = round_p99_beside(bench, 1)?;
+    let p99 = round_p99_beside(bench, WAITERS)?;
+    Ok(Metric::at_most("waiters8000_round_p99_us", "us", p99, 300.0).beside(alone))
+}
+
+/// Microseconds.
+fn round_p99_beside(bench: &Workbench<'_>, waiters: usize) -> anyhow::Result<f64> {
     let _agent = bench.start_agent(&["--no-bpf"])?;
-    let mut crowd = attacker(bench, &["sleepers", &WAITERS.to_string()])?;
+    let mut crowd = attacker(bench, &["sleepers", &waiters.to_string()])?;
     ensure!(crowd.line()? == "waiting", "the waiters do not wait");
     set_class(&bench.run_dir(), crowd.pid(), Class::Low)?;
     doorbell::times(bench, 1_000)?;
     let control = agent::snapshot(&bench.run_dir())?.agent.control;
-    let p99 = control.round_p99_ns.context("no rounds")?.0 as f64 / 1e3;
-    Ok(Metric::at_most(
-        "waiters8000_round_p99_us",
-        "us",
-        p99,
-        300.0,
-    ))
+    Ok(control.round_p99_ns.context("no rounds")?.0 as f64 / 1e3)
 }
 
 /// Joins in vain while one user's two processes connect without end.

@@ -133,11 +133,14 @@ fn healthy(bench: &Workbench<'_>) -> anyhow::Result<Guarded> {
     use std::os::unix::process::CommandExt as _;
     let open = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(&bench.dir, open)?;
+    let own = bench.dir.join("nobody");
+    std::fs::create_dir(&own)?;
+    std::os::unix::fs::chown(&own, Some(NOBODY), Some(NOBODY))?;
     let program = bench.built.file("hipsim-batch");
     let mut command = bench.command(&program, "hip", Shim::With);
     command.args(["--duration", "60s"]).uid(NOBODY);
     command
-        .env("HIPSIM_DEVICE", bench.dir.join("device-of-nobody"))
+        .env("HIPSIM_DEVICE", own.join("device"))
         .stderr(Stdio::null());
     let program = Guarded::start(&mut command, "hipsim-batch")?;
     std::thread::sleep(Duration::from_secs(1));

@@ -7,24 +7,42 @@ mod diagnosis;
 mod herd;
 mod sanitizers;
 
+use clap::ValueEnum as _;
+
 use super::report::Metric;
 use crate::build::Built;
 
-type Part = fn(&Built) -> anyhow::Result<Vec<Metric>>;
+/// What is measured together; one file each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// Many threads at one gate
+    Herd,
+    /// What clients do to the control thread and to the joining door
+    Control,
+    /// Diagnosis beside processes that hold up whoever reads them
+    Diagnosis,
+    /// Programs under sanitizers
+    Sanitizers,
+}
 
-/// One file each, in the order in which they are measured.
-const PARTS: &[Part] = &[
-    herd::measure,
-    control::measure,
-    diagnosis::measure,
-    sanitizers::measure,
-];
+impl Part {
+    fn measure(self, built: &Built) -> anyhow::Result<Vec<Metric>> {
+        match self {
+            Part::Herd => herd::measure(built),
+            Part::Control => control::measure(built),
+            Part::Diagnosis => diagnosis::measure(built),
+            Part::Sanitizers => sanitizers::measure(built),
+        }
+    }
+}
 
-/// Measures all parts.
-pub fn measure(built: &Built) -> anyhow::Result<Vec<Metric>> {
+/// Measures one part, or all of them in the order in which they are listed.
+pub fn measure(built: &Built, only: Option<Part>) -> anyhow::Result<Vec<Metric>> {
     let mut metrics = Vec::new();
-    for part in PARTS {
-        metrics.extend(part(built)?);
+    for part in Part::value_variants() {
+        if only.is_none_or(|only| only == *part) {
+            metrics.extend(part.measure(built)?);
+        }
     }
     Ok(metrics)
 }
