@@ -17,6 +17,9 @@ use crate::sys;
 /// in no order.
 const ROOM: usize = 8192;
 const OUTSIDE: Nanos = Nanos::from_millis(200);
+/// Longest wait of one that finds no room: nobody knows its place, so there is
+/// no turn that would end it.
+const MOST_OUTSIDE: Nanos = Nanos::from_secs(10);
 
 /// A first in line that has not looked for so long is gone: a signal handler
 /// jumped out of its wait (siglongjmp), or ended the thread. A living one
@@ -47,7 +50,8 @@ pub struct Line {
 }
 
 /// Where a thread stands in line, kept with the thread: if a signal handler
-/// jumps out of the wait, its next one goes on from there.
+/// jumps out of the wait, its next one goes on from there. A handler that waits
+/// amid its thread's wait uses, and gives up, the same place.
 #[repr(C)]
 pub struct Mark {
     /// Its ticket plus one, or zero: it has none.
@@ -63,6 +67,7 @@ pub struct Mark {
 /// A thread's place in a [`Line`], given up when dropped.
 pub struct Place<'a> {
     line: &'static Line,
+    waiting: &'static AtomicU32,
     mark: &'a Mark,
 }
 
@@ -103,6 +108,12 @@ impl Mark {
         self.ticket.get().checked_sub(1).map(Ticket)
     }
 
+    /// Whether the place is in this line, and counted there.
+    fn is_in(&self, line: &Line, waiting: &AtomicU32) -> bool {
+        let same_line = self.line.get().is_some_and(|l| std::ptr::eq(l, line));
+        same_line && self.waiting.get().is_some_and(|w| std::ptr::eq(w, waiting))
+    }
+
     /// Gives the place up, if there is one.
     fn leave(&self) {
         if let (Some(line), Some(ticket)) = (self.line.get(), self.ticket()) {
@@ -116,6 +127,12 @@ impl Mark {
 /// Wakes all that sleep on the word: one thread, or none.
 fn wake(cell: &AtomicU64) {
     sys::futex_wake_private(cell);
+}
+
+/// So many fewer wait. A count that is shared with threads which may be jumped
+/// out of their waits can be too low by a few for a while; it never wraps.
+fn fewer(waiting: &AtomicU32, n: u32) {
+    let _ = waiting.fetch_update(SeqCst, SeqCst, |w| Some(w.saturating_sub(n)));
 }
 
 impl Line {
@@ -144,23 +161,23 @@ impl Line {
         waiting: &'static AtomicU32,
         mark: &'a Mark,
     ) -> Place<'a> {
-        let place = Place { line: self, mark };
-        let goes_on = mark.line.get().is_some_and(|line| std::ptr::eq(line, self))
-            && mark.waiting.get().is_some_and(|w| std::ptr::eq(w, waiting));
+        let place = Place {
+            line: self,
+            waiting,
+            mark,
+        };
+        let goes_on = mark.is_in(self, waiting);
         if goes_on && mark.ticket().is_some_and(|t| self.queue.holds(t)) {
             return place;
         }
         let arrived = if goes_on { mark.arrived.get() } else { now.0 };
-        mark.leave();
         mark.arrived.set(arrived);
-        mark.waiting.set(Some(waiting));
-        mark.line.set(Some(self));
         place.stand(now);
         place
     }
 
     /// Takes the first in line away if it is gone.
-    fn turn_out(&self, now: Nanos, waiting: Option<&AtomicU32>) {
+    fn turn_out(&self, now: Nanos, waiting: &AtomicU32) {
         let first = self.queue.first();
         // In this order: whoever passes the turn on has looked before.
         let looked = Nanos(self.looked.load(SeqCst));
@@ -168,7 +185,7 @@ impl Line {
             return;
         };
         self.looked.store(now.0, SeqCst);
-        self.settle(self.queue.turn_out(first, wake), waiting);
+        self.settle(self.queue.turn_out(first, wake), Some(waiting));
     }
 
     /// Gives back what a thread that has left or was turned out had.
@@ -177,11 +194,22 @@ impl Line {
             return;
         };
         if left.was_granted() {
-            self.granted.fetch_sub(1, SeqCst);
+            self.grant_ends();
         }
         if let Some(waiting) = waiting.filter(|_| left.was_counted()) {
-            waiting.fetch_sub(1, SeqCst);
+            fewer(waiting, 1);
         }
+    }
+
+    fn grant_ends(&self) {
+        let one_fewer = |granted: u64| granted.checked_sub(1);
+        let _ = self.granted.fetch_update(SeqCst, SeqCst, one_fewer);
+    }
+
+    /// What was granted so far counts no more: nobody is left who could use
+    /// it, or it would have been used by now.
+    pub fn forget_grants(&self) {
+        self.granted.store(0, SeqCst);
     }
 
     /// Threads that were let pass and have not passed yet.
@@ -190,8 +218,9 @@ impl Line {
     }
 
     /// Wakes everybody; what they are to notice has been written before.
-    pub fn call_all(&self) {
-        self.queue.call_all(wake);
+    /// Nobody of them counts in `waiting` any more.
+    pub fn call_all(&self, waiting: &AtomicU32) {
+        fewer(waiting, self.queue.call_all(wake));
     }
 
     /// When a first in line last asked about fences.
@@ -240,11 +269,23 @@ impl Place<'_> {
         Nanos(self.mark.arrived.get())
     }
 
+    /// The thread's ticket for this line. A signal handler may have waited
+    /// here or at another gate meanwhile, and have left the mark behind.
+    fn ticket(&self) -> Option<Ticket> {
+        let here = self.mark.is_in(self.line, self.waiting);
+        self.mark.ticket().filter(|_| here)
+    }
+
+    /// Takes a place, if there is room.
     fn stand(&self, now: Nanos) {
+        self.mark.leave();
+        self.mark.line.set(Some(self.line));
+        self.mark.waiting.set(Some(self.waiting));
         // Only by the first to come: whoever joins a line must not vouch for
         // one in it that is gone.
         if self.line.queue.is_empty() {
             self.line.looked.store(now.0, SeqCst);
+            self.line.forget_grants();
         }
         if let Some(ticket) = self.line.queue.take() {
             self.mark.ticket.set(ticket.0 + 1);
@@ -252,15 +293,20 @@ impl Place<'_> {
         }
     }
 
+    /// Whether it has waited so long without finding room that it must go.
+    pub fn is_left_over(&self, now: Nanos) -> bool {
+        self.ticket().is_none() && now.since(self.arrived()) >= MOST_OUTSIDE
+    }
+
     /// Whether this thread is the first in line; takes one away that is gone.
     pub fn turn(&self, now: Nanos) -> Turn {
-        if self.mark.ticket().is_none() {
+        if self.ticket().is_none() {
             self.stand(now);
         }
         let turn = self.place_in_line();
         match turn {
             Turn::First => self.line.looked.store(now.0, SeqCst),
-            Turn::Behind => self.line.turn_out(now, self.mark.waiting.get()),
+            Turn::Behind => self.line.turn_out(now, self.waiting),
         }
         turn
     }
@@ -268,20 +314,21 @@ impl Place<'_> {
     /// One that was turned out had been the first: it was late, not gone.
     fn place_in_line(&self) -> Turn {
         let queue = &self.line.queue;
-        match self.mark.ticket() {
+        match self.ticket() {
             Some(ticket) if queue.is_turn_of(ticket) || !queue.holds(ticket) => Turn::First,
             _ => Turn::Behind,
         }
     }
 
-    /// The thread is about to sleep: counts it as waiting, once.
+    /// The thread is about to sleep: counts it as waiting, once for each place
+    /// that it has had.
     pub fn sleeps(&self) {
-        let (Some(waiting), Some(ticket)) = (self.mark.waiting.get(), self.mark.ticket()) else {
+        let Some(ticket) = self.ticket().filter(|t| !self.line.queue.counts(*t)) else {
             return;
         };
-        waiting.fetch_add(1, SeqCst);
+        self.waiting.fetch_add(1, SeqCst);
         if !self.line.queue.count(ticket) {
-            waiting.fetch_sub(1, SeqCst);
+            fewer(self.waiting, 1);
         }
     }
 
@@ -290,7 +337,7 @@ impl Place<'_> {
     /// after this.
     pub fn bed(&self) -> Option<Bed<'_>> {
         let queue = &self.line.queue;
-        let (word, seen) = match self.mark.ticket() {
+        let (word, seen) = match self.ticket() {
             Some(ticket) => queue.bed(ticket)?,
             None => queue.outside(),
         };
@@ -301,7 +348,7 @@ impl Place<'_> {
     /// woken from here: one that wakes the next takes as long per launch as a
     /// processor needs to wake, and short kernels do not.
     pub fn grant(&self, most: u32) {
-        let Some(ticket) = self.mark.ticket() else {
+        let Some(ticket) = self.ticket() else {
             return;
         };
         let mut left = most;
@@ -314,17 +361,17 @@ impl Place<'_> {
             if self.line.queue.grant(next, wake) {
                 left -= 1;
             } else {
-                self.line.granted.fetch_sub(1, SeqCst);
+                self.line.grant_ends();
             }
         }
     }
 
     /// Takes the thread's grant, if it has one.
     pub fn take_grant(&self) -> bool {
-        let ticket = self.mark.ticket();
+        let ticket = self.ticket();
         let taken = ticket.is_some_and(|ticket| self.line.queue.take_grant(ticket));
         if taken {
-            self.line.granted.fetch_sub(1, SeqCst);
+            self.line.grant_ends();
         }
         taken
     }
@@ -336,7 +383,7 @@ impl Place<'_> {
 
     /// How long it may sleep there.
     pub fn patience(&self) -> Nanos {
-        match self.mark.ticket() {
+        match self.ticket() {
             Some(ticket) => GONE.times(self.line.queue.ahead_of(ticket).clamp(1, MOST_AHEAD)),
             None => OUTSIDE,
         }

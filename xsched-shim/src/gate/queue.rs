@@ -138,6 +138,11 @@ impl<const ROOM: usize> Queue<ROOM> {
         ticket.0.saturating_sub(self.turn.load(SeqCst))
     }
 
+    /// Whether the thread is counted.
+    pub fn counts(&self, ticket: Ticket) -> bool {
+        self.seen(ticket).is_some_and(|seen| seen & COUNTED != 0)
+    }
+
     /// Marks the thread as counted; whether it was not before and is now.
     pub fn count(&self, ticket: Ticket) -> bool {
         while let Some(seen) = self.seen(ticket) {
@@ -274,13 +279,25 @@ impl<const ROOM: usize> Queue<ROOM> {
         }
     }
 
-    /// Calls everybody. Whoever comes later must find out by itself why.
-    pub fn call_all(&self, wake: impl Fn(&AtomicU64)) {
+    /// Calls everybody, for good: nobody who stands here is counted any more.
+    /// How many were. Whoever comes later must find out by itself why.
+    pub fn call_all(&self, wake: impl Fn(&AtomicU64)) -> u32 {
         let end = self.next.load(SeqCst);
+        let mut counted = 0;
         for ticket in (self.turn.load(SeqCst)..end).map(Ticket) {
-            self.call(ticket, &wake);
+            while let Some(seen) = self.seen(ticket) {
+                if self.swap(ticket, seen, (seen | CALLED) & !COUNTED) {
+                    // Whoever called it before has woken it.
+                    if seen & (COUNTED | CALLED) == COUNTED {
+                        wake(self.cell(ticket));
+                    }
+                    counted += u32::from(seen & COUNTED != 0);
+                    break;
+                }
+            }
         }
         wake(&self.turn);
+        counted
     }
 
     /// Passes the turn on from `ticket`, if it is that one's, to the next one

@@ -118,6 +118,10 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing, mark: &Mark) {
             room,
             now,
         } = ask(parts, fencing, &waiter, &mut watch, word, turn);
+        let decision = match decision {
+            Decision::Wait { .. } if place.is_left_over(now) => Decision::Pass(Guard::Stall),
+            other => other,
+        };
         match decision {
             Decision::Go => {
                 match word.mode() {
@@ -127,14 +131,15 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing, mark: &Mark) {
                 break;
             }
             Decision::Pass(guard) => {
-                pass_by(parts, guard, word, now);
+                pass_by(parts, guard, word, turn, now);
                 break;
             }
             Decision::Wait { until } => {
                 watch.sleeps_until(turn, until);
+                // Each time: it may stand at another place since the last one.
+                place.sleeps();
                 if !slept {
                     slept = true;
-                    place.sleeps();
                     // Once more, because a drainer that did not see this
                     // thread waiting may have said idle since it arrived.
                     parts.work.begin(parts.session, parts.status, device);
@@ -294,7 +299,8 @@ fn view(parts: &Parts<'_>, word: GateWord, turn: Turn, now: Nanos) -> GateView {
     // Whoever stands behind passes only where nothing depends on it.
     let in_flight = match turn {
         Turn::First => {
-            parts.process.streams.in_flight_before(device, stream) + parts.line.granted()
+            let in_flight = parts.process.streams.in_flight_before(device, stream);
+            in_flight.saturating_add(parts.line.granted())
         }
         Turn::Behind => 0,
     };
@@ -312,17 +318,21 @@ fn view(parts: &Parts<'_>, word: GateWord, turn: Turn, now: Nanos) -> GateView {
     }
 }
 
-fn pass_by(parts: &Parts<'_>, guard: Guard, word: GateWord, now: Nanos) {
+fn pass_by(parts: &Parts<'_>, guard: Guard, word: GateWord, turn: Turn, now: Nanos) {
     if let Some(count) = parts.session.status().guards.get(guard as usize) {
         count.fetch_add(1, Relaxed);
     }
-    match guard {
-        Guard::Trickle => parts.line.trickled(now),
-        Guard::Stall => {
+    match (guard, turn) {
+        // Left over outside of the line: that the cap is too low is not known,
+        // and those in line are not held up for it.
+        (Guard::Stall, Turn::Behind) => {}
+        (Guard::Trickle, _) => parts.line.trickled(now),
+        (Guard::Stall, Turn::First) => {
             parts.line.trickled(now);
             parts.line.double(word);
+            parts.line.forget_grants();
         }
-        Guard::Lease => lifecycle::detach(parts.session),
+        (Guard::Lease, _) => lifecycle::detach(parts.session),
     }
 }
 
@@ -341,7 +351,7 @@ pub fn wake(process: &Process, session: &Session) {
         if status.waiting.load(SeqCst) != 0 {
             sys::futex_wake_all(&control.word);
         }
-        line.call_all();
+        line.call_all(&status.waiting);
     }
 }
 

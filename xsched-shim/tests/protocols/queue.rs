@@ -27,6 +27,8 @@ struct Gate {
     over: AtomicU32,
     /// Threads whose turn it is.
     first: AtomicU32,
+    /// Threads that are counted, as `gate::line` counts them.
+    waiting: AtomicU32,
     /// As the kernel's: the comparison and the decision to sleep are one step.
     /// No timeout: what loses a call sleeps for ever.
     futex: Mutex<()>,
@@ -47,6 +49,7 @@ impl Gate {
             queue: Queue::of([(); 3].map(|()| zero()), [(); ROOM].map(|()| zero())),
             over: AtomicU32::new(0),
             first: AtomicU32::new(0),
+            waiting: AtomicU32::new(0),
             futex: Mutex::new(()),
             sleepers: [(); ROOM].map(|()| Condvar::new()),
         })
@@ -67,7 +70,22 @@ impl Gate {
     }
 
     fn leave(&self, ticket: Ticket) {
-        self.queue.leave(ticket, |cell| self.wake(cell));
+        let left = self.queue.leave(ticket, |cell| self.wake(cell));
+        if left.is_some_and(|left| left.was_counted()) {
+            self.fewer(1);
+        }
+    }
+
+    fn count(&self, ticket: Ticket) {
+        self.waiting.fetch_add(1, SeqCst);
+        if !self.queue.count(ticket) {
+            self.fewer(1);
+        }
+    }
+
+    fn fewer(&self, n: u32) {
+        let before = self.waiting.fetch_sub(n, SeqCst);
+        assert!(before >= n, "the count wraps");
     }
 
     fn wake(&self, cell: &AtomicU64) {
@@ -90,7 +108,7 @@ impl Gate {
                 self.first.fetch_sub(1, SeqCst);
                 break;
             }
-            self.queue.count(ticket);
+            self.count(ticket);
             let wanted = || !self.is_over() && !self.queue.is_turn_of(ticket);
             let before = look == Look::AfterTheBed || wanted();
             let Some((cell, seen)) = self.queue.bed(ticket) else {
@@ -224,10 +242,12 @@ fn the_session_ends(look: Look) {
             .map(|_| spawn(&gate, move |gate| gate.pass(gate.come(), look)))
             .collect();
         gate.over.store(1, SeqCst);
-        gate.queue.call_all(|cell| gate.wake(cell));
+        let counted = gate.queue.call_all(|cell| gate.wake(cell));
+        gate.fewer(counted);
         for wait in waits {
             wait.join().expect("runs free");
         }
+        assert_eq!(gate.waiting.load(SeqCst), 0);
     });
 }
 

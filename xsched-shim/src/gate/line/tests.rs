@@ -117,10 +117,131 @@ fn a_call_between_the_look_and_the_sleep_is_not_lost() {
     // A call for something else is heard once and leaves no trace.
     c.sleeps();
     let bed = c.bed().expect("behind b");
-    gate.line.call_all();
+    gate.line.call_all(gate.waiting);
     assert_ne!(bed.word.load(SeqCst), bed.seen);
     let bed = c.bed().expect("behind b as before");
     assert_eq!(bed.word.load(SeqCst), bed.seen);
+}
+
+/// A thread jumped out of its wait in one session; the process joins another,
+/// in which somebody else finds the place.
+#[test]
+fn a_place_of_another_session_is_not_counted_off_in_this_one() {
+    let before = Gate::new();
+    let gone = before.enter(NOW);
+    gone.turn(NOW);
+    gone.sleeps();
+    assert_eq!(before.waiting(), 1);
+    before.line.call_all(before.waiting);
+    assert_eq!(before.waiting(), 0, "the session is over");
+    std::mem::forget(gone);
+
+    let now = Gate {
+        line: before.line,
+        ..Gate::new()
+    };
+    let place = now.enter(NOW);
+    assert_eq!(place.turn(NOW), Turn::Behind);
+    place.sleeps();
+    assert_eq!(place.turn(NOW + GONE), Turn::Behind);
+    assert_eq!(place.turn(NOW + GONE), Turn::First);
+    assert_eq!(now.waiting(), 1);
+    drop(place);
+    assert!(now.waiting() == 0 && now.is_empty());
+}
+
+/// Even one that counted itself after the end, and was jumped out then.
+#[test]
+fn the_count_never_wraps() {
+    let before = Gate::new();
+    let gone = before.enter(NOW);
+    before.line.call_all(before.waiting);
+    gone.sleeps();
+    std::mem::forget(gone);
+    let now = Gate {
+        line: before.line,
+        ..Gate::new()
+    };
+    let place = now.enter(NOW);
+    assert_eq!(place.turn(NOW + GONE), Turn::Behind);
+    assert_eq!(now.waiting(), 0);
+    place.sleeps();
+    assert_eq!(now.waiting(), 1);
+    drop(place);
+    assert!(now.waiting() == 0 && now.is_empty());
+}
+
+/// A signal handler waits on the stack of a wait, with the same mark.
+#[test]
+fn a_wait_amid_a_wait_gives_the_place_up_and_the_outer_takes_another() {
+    let (gate, other) = (Gate::new(), Gate::new());
+    for inner in [&gate, &other] {
+        let mark = Mark::nowhere();
+        let outer = gate.come_again(NOW, &mark);
+        outer.sleeps();
+        drop(inner.come_again(NOW, &mark));
+        assert!(gate.waiting() == 0 && gate.is_empty() && other.is_empty());
+        assert_eq!(outer.turn(NOW), Turn::First);
+        outer.sleeps();
+        assert_eq!(gate.waiting(), 1, "counted at the new place, too");
+        drop(outer);
+        assert!(gate.waiting() == 0 && gate.is_empty());
+    }
+    // It jumped out of the inner one, back into the outer one.
+    let mark = Mark::nowhere();
+    let outer = gate.come_again(NOW, &mark);
+    let first = other.enter(NOW);
+    let inner = other.come_again(NOW, &mark);
+    inner.sleeps();
+    std::mem::forget(inner);
+    drop(first);
+    assert_eq!(outer.turn(NOW), Turn::First);
+    drop(outer);
+    assert!(gate.is_empty() && other.is_empty());
+    assert!(gate.waiting() == 0 && other.waiting() == 0);
+}
+
+/// One that gets its place after it has slept is called like any other.
+#[test]
+fn one_that_was_without_a_place_is_counted_when_it_has_one() {
+    let gate = Gate::new();
+    let mut placed: Vec<_> = (0..ROOM).map(|_| gate.enter(NOW)).collect();
+    let late = gate.enter(NOW);
+    late.sleeps();
+    assert_eq!(gate.waiting(), 0);
+    drop(placed.remove(0));
+    assert_eq!(late.turn(NOW), Turn::Behind);
+    placed.clear();
+    let last = gate.enter(NOW);
+    assert_eq!(late.turn(NOW), Turn::First);
+    late.sleeps();
+    assert_eq!(gate.waiting(), 1);
+    drop((late, last));
+    assert!(gate.waiting() == 0 && gate.is_empty());
+}
+
+#[test]
+fn one_that_finds_no_room_does_not_wait_for_ever() {
+    let gate = Gate::new();
+    let placed: Vec<_> = (0..ROOM).map(|_| gate.enter(NOW)).collect();
+    let late = gate.enter(NOW);
+    let end = NOW + MOST_OUTSIDE;
+    assert!(!late.is_left_over(Nanos(end.0 - 1)) && late.is_left_over(end));
+    assert!(!placed[ROOM - 1].is_left_over(end), "its turn comes");
+}
+
+/// A thread jumped out while it let another pass: the mark was never made.
+#[test]
+fn a_grant_that_nobody_has_is_forgotten() {
+    let gate = Gate::new();
+    gate.line.granted.fetch_add(1, SeqCst);
+    let (a, b) = (gate.enter(NOW), gate.enter(NOW));
+    assert_eq!(gate.line.granted(), 0, "the line was empty");
+    a.grant(1);
+    assert_eq!(gate.line.granted(), 1);
+    gate.line.forget_grants();
+    assert!(b.take_grant());
+    assert_eq!(gate.line.granted(), 0, "and does not wrap");
 }
 
 #[test]
