@@ -9,7 +9,7 @@
 use std::arch::{asm, global_asm};
 use std::cell::Cell;
 
-use crate::gate::Mark;
+use crate::gate::{AtGate, Mark};
 
 global_asm!(
     "    .section .tbss.xsched_thread,\"awT\",@nobits",
@@ -17,9 +17,9 @@ global_asm!(
     "    .globl xsched_thread",
     "    .hidden xsched_thread",
     "    .type xsched_thread, @object",
-    "    .size xsched_thread, 48",
+    "    .size xsched_thread, 56",
     "xsched_thread:",
-    "    .zero 48",
+    "    .zero 56",
     "    .text",
 );
 
@@ -28,15 +28,13 @@ global_asm!(
 pub struct Thread {
     /// The current device plus one; zero while unknown.
     pub device: Cell<u32>,
-    /// Where on its stack the thread waits at the gate, or zero: a signal
-    /// handler that launches must not queue behind the very thread that it
-    /// interrupts.
-    pub at_gate: Cell<usize>,
+    /// Where on its stack the thread waits at the gate.
+    pub at_gate: Cell<AtGate>,
     /// And its place in line there.
     pub in_line: Mark,
 }
 
-const _: () = assert!(size_of::<Thread>() == 48 && align_of::<Thread>() == 8);
+const _: () = assert!(size_of::<Thread>() == 56 && align_of::<Thread>() == 8);
 
 /// The calling thread's words.
 #[inline(always)]

@@ -220,6 +220,25 @@ fn a_jump_out_of_the_gate_holds_nobody_up() {
     program.end();
 }
 
+/// The thread has left its wait long ago: what it launches from deeper in its
+/// stack is not a handler's amid that wait, and is gated.
+#[test]
+fn after_a_jump_out_of_the_gate_a_thread_is_gated_as_before() {
+    let agent = Agent::start();
+    let (mut program, client) = joined(&agent, &mut accident("deeper", agent.dir()));
+    client.set(0, GateMode::Closed);
+    program.go_on();
+    let [jumps, took] = program.numbers()[..] else {
+        panic!("two numbers");
+    };
+    assert_eq!(jumps, 1);
+    // The first goes on with a wait that is over, the others come anew.
+    assert!(took >= 3 * 90, "four launches passed in {took} ms");
+    assert_eq!(client.device(0).waiting.load(Relaxed), 0);
+    program.go_on();
+    program.end();
+}
+
 /// The thread is unwound through the wait, which gives its place up.
 #[test]
 fn a_thread_may_end_at_the_gate() {

@@ -11,6 +11,7 @@ use support::dialogue::Dialogue;
 use support::median;
 use support::simulated::Simulated;
 use xsched_common::gate::GateMode;
+use xsched_common::page::ListMeaning;
 
 struct Run {
     _agent: Agent,
@@ -89,7 +90,20 @@ fn a_gate_that_changes_does_not_split_what_is_timed() {
 /// than it trickles, by what an interval may take.
 #[test]
 fn timing_is_no_way_round_the_gate() {
+    not_round_the_gate(&[]);
+}
+
+/// The record is not among those; what is measured is.
+#[test]
+fn nor_is_it_where_only_some_functions_are_gated() {
+    not_round_the_gate(&["hipModuleLaunchKernel"]);
+}
+
+fn not_round_the_gate(gated: &[&str]) {
     let mut run = run();
+    let scope = &run.client.page().scope;
+    let only = ListMeaning::OnlyGated;
+    scope.set_apis(only, gated).expect("there is room");
     run.time(2, 20);
     run.client.set(0, GateMode::Closed);
     let before = run.client.status().launch_totals().total();
@@ -101,6 +115,21 @@ fn timing_is_no_way_round_the_gate() {
     // 32 with the record, the others one by one every 16 ms.
     assert!(seconds > 3.0 * 10.0 * 0.016, "{seconds} s, {times:?}");
     assert_eq!(run.split(), 3, "and it is said");
+    run.program.end();
+}
+
+/// At a cap no more than it admits: the last of twenty is launched when the
+/// eighteenth is complete. It is said to be split.
+#[test]
+fn a_cap_holds_for_what_is_timed() {
+    let mut run = run();
+    run.program.say("length 90");
+    run.time(10, 20);
+    run.client.set(0, GateMode::Capped(2));
+    run.program.say("issue 9 20");
+    let took = run.program.numbers();
+    assert!(median(took.clone()) > 15 * 90, "{took:?}");
+    assert_eq!(run.split(), 9);
     run.program.end();
 }
 

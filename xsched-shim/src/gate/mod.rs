@@ -10,6 +10,8 @@ mod wait;
 pub mod watch;
 
 pub use line::{Line, Mark};
+pub use wait::AtGate;
+use wait::Passage;
 pub use wait::wake;
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
@@ -120,21 +122,20 @@ fn the_long_way<F: Fencing>(
 ) -> Route {
     let control = session.control().devices.get(usize::from(command.device.0));
     let mode = control.map(|control| GateWord(control.word.load(Acquire)).mode());
-    let route = match mode {
-        Some(GateMode::Watched) if session.control().scope.passes_api(command.symbol) => {
-            Route::Passthrough
-        }
-        Some(GateMode::Watched) => Route::Gated,
-        _ => wait::pass(process, session, command, &fencing),
-    };
-    if route == Route::Gated
-        && let Some(own) = command.stream
+    // Asked here and not at each launch: an open gate has nothing to pass.
+    if session.control().scope.passes_api(command.symbol) {
+        return Route::Passthrough;
+    }
+    if mode != Some(GateMode::Watched) && !timing::is_within(process, session, command) {
+        wait::pass(process, session, command, Passage::Command, &fencing);
+    }
+    if let Some(own) = command.stream
         && watch::is_asked_for(session, command.device)
     {
         let _unseen = crate::sys::Unseen::new();
         watch::launch(process, session, command.device, own, &fencing(process));
     }
-    route
+    Route::Gated
 }
 
 #[cold]

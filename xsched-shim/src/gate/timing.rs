@@ -4,12 +4,14 @@
 //!
 //! On each stream the record of an event that keeps the time begins an interval,
 //! and the next one behind some command ends it. At a gate that is not open the
-//! record that begins one waits as a command would; what follows on the stream
-//! passes with it, up to a bound. The record that ends it never waits.
+//! record that begins one waits as a command would, whichever functions are
+//! gated; what follows on the stream passes with it, up to a bound. The record
+//! that ends it never waits.
 //!
 //! That is no way round the gate: the bound is a fiftieth of the device at the
-//! trickle's pace, and a program that never asks for a time between events
-//! ([`Timing::asked`]) is not taken for one that measures.
+//! trickle's pace, at a cap the commands that it admits just then, and one while
+//! nobody knows how long they are. A program that never asks for a time between
+//! events ([`Timing::asked`]) is not taken for one that measures.
 
 use std::sync::atomic::{
     AtomicU32, AtomicU64,
@@ -19,7 +21,8 @@ use std::sync::atomic::{
 use xsched_common::gate::{GateWord, Limits, ThreadKind};
 use xsched_common::units::Nanos;
 
-use super::{Command, Fencing, wait};
+use super::wait::{self, Passage};
+use super::{Command, Fencing};
 use crate::inflight::{STREAMS, StreamSlot};
 use crate::page::Session;
 use crate::process::Process;
@@ -28,7 +31,7 @@ use crate::sys;
 /// Most device time, by T, of commands that pass as one: 2% of the device at a
 /// trickle of 100 ms.
 const MOST_TIME: Nanos = Nanos::from_millis(2);
-/// Most commands, whatever T is.
+/// Most commands, however short they are.
 const MOST_COMMANDS: u64 = 32;
 /// A program that takes longer from the record to a launch does something else.
 const MOST_PAUSE: Nanos = Nanos::from_millis(5);
@@ -55,6 +58,8 @@ struct Interval {
     began: AtomicU64,
     /// Commands on the stream before it.
     from: AtomicU64,
+    /// Commands that the gate let pass with the record.
+    most: AtomicU64,
 }
 
 const SPLIT: u64 = u64::MAX;
@@ -88,6 +93,7 @@ impl Timing {
                 Interval {
                     began: AtomicU64::new(0),
                     from: AtomicU64::new(0),
+                    most: AtomicU64::new(0),
                 }
             }; STREAMS],
         }
@@ -145,9 +151,10 @@ impl Timing {
         }
     }
 
-    fn begin(&self, stream: u16, launched: u64, now: Nanos) {
+    fn begin(&self, stream: u16, launched: u64, most: u64, now: Nanos) {
         if let Some(interval) = self.interval(stream) {
             interval.from.store(launched, Relaxed);
+            interval.most.store(most, Relaxed);
             interval.began.store(now.0, SeqCst);
         }
     }
@@ -163,7 +170,8 @@ impl Timing {
         }
         let before = launched.saturating_sub(interval.from.load(Relaxed));
         let pause = now.since(Nanos(began));
-        if before < most_commands(kernel_time) && pause < MOST_PAUSE {
+        let most = most_commands(kernel_time).min(interval.most.load(Relaxed));
+        if before < most && pause < MOST_PAUSE {
             return Stands::Within;
         }
         // An event that was recorded for something else.
@@ -182,7 +190,7 @@ impl Timing {
 /// Commands that pass as one.
 fn most_commands(kernel_time: Nanos) -> u64 {
     match kernel_time.0 {
-        0 => MOST_COMMANDS,
+        0 => 1,
         t => (MOST_TIME.0 / t).clamp(1, MOST_COMMANDS),
     }
 }
@@ -220,30 +228,31 @@ pub fn before_record<F: Fencing>(
     if let Some((slot, stream)) = place
         && timing.recorded(stream, slot.launched()) == Edge::Begins
     {
-        hold(process, session, command, fencing);
-        timing.begin(stream, StreamSlot::launched(slot), sys::now());
+        let most = hold(process, session, command, fencing);
+        timing.begin(stream, StreamSlot::launched(slot), most, sys::now());
     }
 }
 
+/// How many commands the gate lets through with the record.
 fn hold<F: Fencing>(
     process: &'static Process,
     session: &'static Session,
     command: Command<'_>,
     fencing: impl FnOnce(&'static Process) -> F,
-) {
+) -> u64 {
     let device = usize::from(command.device.0);
     let (Some(control), Some(line)) = (
         session.control().devices.get(device),
         process.lines.get(device),
     ) else {
-        return;
+        return 1;
     };
     if GateWord(control.word.load(Relaxed)).is_open() {
-        return;
+        return u64::MAX;
     }
     process.timing.unasked.fetch_add(1, Relaxed);
     let came = sys::now();
-    wait::pass(process, session, command, fencing);
+    let most = wait::pass(process, session, command, Passage::Interval, fencing);
     if line.last_trickle() >= came && sys::thread_kind() == ThreadKind::Main {
         // The main thread's trickle is for one kernel; several are paid for
         // with any other thread's.
@@ -254,6 +263,7 @@ fn hold<F: Fencing>(
         } = Limits::DEFAULT;
         line.trickled(sys::now() + Nanos(trickle.0 - trickle_main.0));
     }
+    most
 }
 
 #[cfg(test)]
@@ -281,9 +291,9 @@ mod tests {
     fn records_begin_and_end_intervals_in_turns() {
         let timing = timing();
         assert_eq!(timing.recorded(3, 7), Edge::Begins);
-        timing.begin(3, 7, NOW);
+        timing.begin(3, 7, u64::MAX, NOW);
         assert_eq!(timing.recorded(3, 7), Edge::Begins, "nothing to measure");
-        timing.begin(3, 7, NOW);
+        timing.begin(3, 7, u64::MAX, NOW);
         assert_eq!(timing.recorded(4, 7), Edge::Begins, "another stream");
         assert_eq!(timing.recorded(3, 8), Edge::Ends);
         assert_eq!(timing.stands(3, 8, T, NOW), Stands::Apart);
@@ -293,7 +303,7 @@ mod tests {
     #[test]
     fn twenty_short_kernels_pass_as_one() {
         let timing = timing();
-        timing.begin(3, 100, NOW);
+        timing.begin(3, 100, u64::MAX, NOW);
         for launched in 100..100 + MOST_COMMANDS {
             assert_eq!(timing.stands(3, launched, T, NOW), Stands::Within);
         }
@@ -311,16 +321,29 @@ mod tests {
             assert!(time.times(50) <= Limits::DEFAULT.trickle, "{us} us: {time}");
         }
         assert_eq!(most_commands(Nanos::from_millis(9)), 1, "as any trickle");
-        assert_eq!(most_commands(Nanos::ZERO), MOST_COMMANDS);
+        assert_eq!(most_commands(Nanos::ZERO), 1, "of any length");
+    }
+
+    #[test]
+    fn no_more_passes_than_a_cap_admits() {
+        let timing = timing();
+        timing.begin(3, 10, 2, NOW);
+        let stands = |launched, t| timing.stands(3, launched, t, NOW);
+        assert_eq!([10, 11].map(|n| stands(n, T)), [Stands::Within; 2]);
+        assert_eq!(stands(12, T), Stands::Splits);
+        // Even while they may be seconds long.
+        timing.begin(3, 20, 2, NOW);
+        assert_eq!(stands(20, Nanos::ZERO), Stands::Within);
+        assert_eq!(stands(21, Nanos::ZERO), Stands::Splits);
     }
 
     #[test]
     fn a_pause_ends_what_passes() {
         let timing = timing();
-        timing.begin(3, 0, NOW);
+        timing.begin(3, 0, u64::MAX, NOW);
         assert_eq!(timing.stands(3, 1, T, NOW + MOST_PAUSE), Stands::Splits);
         // It was recorded at the end of something: no interval was split.
-        timing.begin(3, 5, NOW);
+        timing.begin(3, 5, u64::MAX, NOW);
         assert_eq!(timing.stands(3, 5, T, NOW + MOST_PAUSE), Stands::Apart);
         assert_eq!(timing.recorded(3, 5), Edge::Begins);
     }

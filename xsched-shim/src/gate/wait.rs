@@ -7,11 +7,11 @@ use xsched_common::gate::{
     self, Decision, Evidence, GateMode, GateView, GateWord, Guard, Limits, Turn, Waiter, decide,
     fence_batch,
 };
-use xsched_common::page::{DeviceControl, DeviceStatus, Route};
+use xsched_common::page::{DeviceControl, DeviceStatus};
 use xsched_common::units::Nanos;
 
 use super::line::Place;
-use super::{Command, Fencing, Line, Mark, timing};
+use super::{Command, Fencing, Line};
 use crate::inflight::DeviceWork;
 use crate::page::Session;
 use crate::process::Process;
@@ -26,17 +26,30 @@ struct Parts<'a> {
     work: &'static DeviceWork,
     line: &'static Line,
     command: Command<'a>,
+    passage: Passage,
 }
 
-/// Returns when the command may go, and whether it went past the gate.
+/// What comes to the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passage {
+    /// A command.
+    Command,
+    /// A record with which a timed interval begins ([`super::timing`]), whose
+    /// commands are to pass along with it.
+    Interval,
+}
+
+/// Returns when what came may go; how many commands the gate lets through with
+/// that as one, where no other bound is lower.
 #[cold]
 #[inline(never)]
 pub fn pass<F: Fencing>(
     process: &'static Process,
     session: &'static Session,
     command: Command<'_>,
+    passage: Passage,
     fencing: impl FnOnce(&'static Process) -> F,
-) -> Route {
+) -> u64 {
     let device = usize::from(command.device.0);
     let (Some(control), Some(status), Some(work), Some(line)) = (
         session.control().devices.get(device),
@@ -44,25 +57,17 @@ pub fn pass<F: Fencing>(
         process.devices.get(device),
         process.lines.get(device),
     ) else {
-        return Route::Gated;
+        return 1;
     };
-    // Asked here and not at each launch: an open gate has nothing to pass.
-    if session.control().scope.passes_api(command.symbol) {
-        return Route::Passthrough;
-    }
-    if timing::is_within(process, session, command) {
-        return Route::Gated;
-    }
     let here = sys::stack_pointer();
     tls::with(|thread| {
-        let waiting = thread.at_gate.get();
-        if waiting != 0 && is_inside(waiting, here) {
-            return;
+        if thread.at_gate.get().is_around(here, sys::now) {
+            return 1;
         }
-        thread.at_gate.set(here);
+        let outer = thread.at_gate.replace(AtGate::new(here));
         let unseen = sys::Unseen::new();
         crate::callers::heed(session);
-        wait(
+        let most = wait(
             &Parts {
                 process,
                 session,
@@ -71,25 +76,62 @@ pub fn pass<F: Fencing>(
                 work,
                 line,
                 command,
+                passage,
             },
             &fencing(process),
-            &thread.in_line,
+            thread,
         );
         drop(unseen);
-        thread.at_gate.set(0);
-    });
-    Route::Gated
+        thread.at_gate.set(outer);
+        most
+    })
 }
 
-/// Whether a wait that began at `waiting` on this thread's stack goes on while
-/// the thread is `here`: in a signal handler. A handler that jumped out of it
-/// (siglongjmp) has left a mark that means nothing.
-fn is_inside(waiting: usize, here: usize) -> bool {
-    here < waiting || sys::on_signal_stack()
+/// Where on its stack a thread waits at the gate, if it does: a signal handler
+/// that launches must not wait for the very thread that it interrupts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct AtGate {
+    /// Zero: nowhere.
+    stack: usize,
+    /// When the wait last went round.
+    looked: Nanos,
 }
 
-fn wait(parts: &Parts<'_>, fencing: &impl Fencing, mark: &Mark) {
+impl AtGate {
+    /// A handler of this age is none: it jumped out of the wait (siglongjmp)
+    /// and left a mark that means nothing. One that does take so long waits
+    /// at its thread's own place.
+    const MOST: Nanos = Nanos::from_millis(200);
+
+    const fn new(stack: usize) -> AtGate {
+        AtGate {
+            stack,
+            looked: Nanos::ZERO,
+        }
+    }
+
+    const fn looks(self, now: Nanos) -> AtGate {
+        AtGate {
+            looked: now,
+            ..self
+        }
+    }
+
+    /// Whether the thread, which is `here` on its stack, is in a handler amid
+    /// this wait.
+    fn is_around(self, here: usize, now: impl FnOnce() -> Nanos) -> bool {
+        self.stack != 0
+            && now().since(self.looked) < AtGate::MOST
+            && (here < self.stack || sys::on_signal_stack())
+    }
+}
+
+fn wait(parts: &Parts<'_>, fencing: &impl Fencing, thread: &tls::Thread) -> u64 {
     let began = sys::now();
+    let at_gate = thread.at_gate.get();
+    let mark = &thread.in_line;
+    thread.at_gate.set(at_gate.looks(began));
     let place = parts.line.enter(began, &parts.status.waiting, mark);
     let waiter = Waiter::new(place.arrived(), sys::thread_kind());
     let device = parts.command.device;
@@ -100,18 +142,20 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing, mark: &Mark) {
 
     let mut slept = false;
     let mut watch = Watch::new(began);
-    loop {
+    let most = loop {
         // The process has left the agent: it exits, or another thread found
         // the lease expired.
         if has_left(parts) {
             place.call_more(gate_word(parts));
-            break;
+            break u64::MAX;
         }
-        let turn = place.turn(sys::now());
+        let now = sys::now();
+        thread.at_gate.set(at_gate.looks(now));
+        let turn = place.turn(now);
         let word = gate_word(parts);
         // One that comes late to a gate that has closed meanwhile gives it back.
         if place.take_grant() && matches!(word.mode(), GateMode::Capped(_)) {
-            break;
+            break 1;
         }
         let Answer {
             decision,
@@ -124,15 +168,24 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing, mark: &Mark) {
         };
         match decision {
             Decision::Go => {
-                match word.mode() {
-                    GateMode::Capped(_) => place.grant(room.saturating_sub(1)),
-                    _ => place.call_more(word),
-                }
-                break;
+                break match (word.mode(), parts.passage) {
+                    (GateMode::Capped(_), Passage::Command) => {
+                        place.grant(room.saturating_sub(1));
+                        1
+                    }
+                    (GateMode::Capped(_), Passage::Interval) => u64::from(room),
+                    _ => {
+                        place.call_more(word);
+                        u64::MAX
+                    }
+                };
             }
             Decision::Pass(guard) => {
                 pass_by(parts, guard, word, turn, now);
-                break;
+                break match guard {
+                    Guard::Stall => 1,
+                    Guard::Trickle | Guard::Lease => u64::MAX,
+                };
             }
             Decision::Wait { until } => {
                 watch.sleeps_until(turn, until);
@@ -155,7 +208,7 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing, mark: &Mark) {
                 }
             }
         }
-    }
+    };
 
     if slept && parts.process.streams.in_flight(device) == 0 {
         // The device did nothing for this process while it waited here.
@@ -167,6 +220,7 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing, mark: &Mark) {
         status.waits.fetch_add(1, Relaxed);
         status.gate_waits.record(sys::now().since(began));
     }
+    most
 }
 
 fn gate_word(parts: &Parts<'_>) -> GateWord {
@@ -362,6 +416,20 @@ fn batch(control: &DeviceControl, word: GateWord) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A handler is called amid a wait; one that jumped out of it is not
+    /// known to have done so, but not for long, however deep the thread is.
+    #[test]
+    fn a_mark_of_a_wait_that_was_left_means_nothing_soon() {
+        let now = Nanos::from_secs(7);
+        let mark = AtGate::new(0x7000).looks(now);
+        let within = now + Nanos(AtGate::MOST.0 - 1);
+        assert!(mark.is_around(0x6000, || within));
+        assert!(!mark.is_around(0x8000, || within), "jumped out");
+        assert!(!mark.is_around(0x6000, || now + AtGate::MOST));
+        let nowhere = AtGate::new(0);
+        assert!(!nowhere.is_around(0x6000, || unreachable!("an open gate asks nothing")));
+    }
 
     #[test]
     fn blindness_postpones_a_stall_but_not_for_ever() {

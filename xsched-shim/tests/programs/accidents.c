@@ -150,7 +150,30 @@ static void *interrupted(void *data) {
     return NULL;
 }
 
-static int jump_out(void) {
+/* Jumps out of a wait once, does something else, and launches from deeper in its stack than it waited. */
+static __attribute__((noinline)) int launch_deeper(int n) {
+    volatile char frame[4096];
+    frame[0] = 0;
+    return launch(n) + frame[0];
+}
+
+static void *once_interrupted(void *data) {
+    (void)data;
+    if (!sigsetjmp(out, 1)) {
+        launching = 1;
+        launch(1);
+    }
+    launching = 0;
+    launched = 1;
+    usleep(400000);
+    long begun = now_ms();
+    launch_deeper(4);
+    printf("%d %ld\n", (int)jumps, now_ms() - begun);
+    fflush(stdout);
+    return NULL;
+}
+
+static int jump_out(void *(*interrupted)(void *)) {
     pthread_t thread;
     launch(1); /* joins */
     hipDeviceSynchronize(); /* nothing to ask the runtime about: no jump out of it */
@@ -224,7 +247,8 @@ int main(int argc, char **argv) {
     if (!strcmp(what, "sandbox")) return in_a_sandbox();
     if (!strcmp(what, "stderr")) return lose_standard_error(argv[2]);
     if (!strcmp(what, "filter")) return allow_itself(argv + 2);
-    if (!strcmp(what, "jump")) return jump_out();
+    if (!strcmp(what, "jump")) return jump_out(interrupted);
+    if (!strcmp(what, "deeper")) return jump_out(once_interrupted);
     if (!strcmp(what, "end")) return end_at_the_gate();
     if (!strcmp(what, "exit")) return exit_beside_a_waiter();
     if (!strcmp(what, "launch")) return printf("%d\n", launch(5)), 0;

@@ -1,6 +1,8 @@
 /* Times kernels of 20 us between two events, as an autotuner does, line by line:
  *
  *     time ROUNDS LAUNCHES   the times that the events say, in us, one line
+ *     issue ROUNDS LAUNCHES  the same, but how long it took until the last one was launched
+ *     length US              kernels take so long from here on; no answer
  *     record ROUNDS          events that keep no time, each behind one launch: how long that took, in us
  */
 #include <stdio.h>
@@ -23,8 +25,9 @@ static void must(hipError_t error) {
     if (error) exit(1);
 }
 
+static uint64_t ns = 20000;
+
 static void launch(void) {
-    uint64_t ns = 20000;
     void *arguments[] = {&ns};
     must(hipModuleLaunchKernel(spin, 1, 1, 1, 64, 1, 1, 0, stream, arguments, NULL));
 }
@@ -45,16 +48,22 @@ int main(void) {
     puts("joined");
     fflush(stdout);
     while (scanf("%15s %d", word, &rounds) == 2) {
-        if (!strcmp(word, "time")) {
+        if (!strcmp(word, "length")) {
+            ns = rounds * 1000ull;
+            continue;
+        }
+        if (!strcmp(word, "time") || !strcmp(word, "issue")) {
             if (scanf("%d", &launches) != 1) return 2;
             for (int i = 0; i < rounds; i++) {
                 float ms;
                 must(hipEventRecord(start, stream));
+                long begun = now_us();
                 for (int k = 0; k < launches; k++) launch();
+                long issued = now_us() - begun;
                 must(hipEventRecord(stop, stream));
                 must(hipEventSynchronize(stop));
                 must(hipEventElapsedTime(&ms, start, stop));
-                printf("%s%.0f", i ? " " : "", ms * 1000);
+                printf("%s%.0f", i ? " " : "", *word == 't' ? ms * 1000 : issued);
             }
             puts("");
         } else {
