@@ -15,7 +15,7 @@ mod packed;
 use std::hint::black_box;
 use std::time::Instant;
 
-static CACHE: packed::PackedCache<1024> = packed::PackedCache::new();
+static CACHE: packed::PackedCache<2048> = packed::PackedCache::new();
 
 const SITES: u64 = 64;
 const ROUNDS: u64 = 20_000;

@@ -58,7 +58,9 @@ impl Caller {
     }
 }
 
-static CACHE: PackedCache<1024> = PackedCache::new();
+/// 16,384 call sites. A kernel has one of its own (the stub that the compiler
+/// makes for it), and a miss takes the loader's lock.
+static CACHE: PackedCache<2048> = PackedCache::new();
 /// Counts unmappings: a look-up that began before one must not fill the
 /// cache after it.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
@@ -101,10 +103,10 @@ fn find(return_address: u64, is_runtime: fn(&loader::Object<'_>) -> bool) -> Cal
     // Generated code, or a namespace of dlmopen.
     .unwrap_or_else(|| named(b"(unknown)"));
     CACHE.put(return_address, caller.0);
-    // Looked at after the entry was made: an unmapping either comes later and
-    // empties the cache, or is seen here.
+    // Looked at after the entries were made: an unmapping either comes later
+    // and forgets them, or is seen here.
     if GENERATION.load(SeqCst) != generation {
-        CACHE.clear();
+        forget();
     }
     caller
 }
@@ -155,6 +157,10 @@ pub fn publish(page: &StatusPage) {
 /// Forgets all addresses: an object may have been unmapped.
 pub fn invalidate() {
     GENERATION.fetch_add(1, SeqCst);
+    forget();
+}
+
+fn forget() {
     PROGRAM.store(UNKNOWN, Relaxed);
     CACHE.clear();
 }
@@ -172,9 +178,58 @@ pub fn heed(session: &Session) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Mutex;
+
+    /// Tests that look at the cache take turns.
+    static TURN: Mutex<()> = Mutex::new(());
+    static LOOKUPS: AtomicU32 = AtomicU32::new(0);
+
+    fn counts(_: &loader::Object<'_>) -> bool {
+        LOOKUPS.fetch_add(1, SeqCst);
+        false
+    }
+
+    /// As many as a large program has kernels, whose stubs stand side by side.
+    #[test]
+    fn two_thousand_call_sites_are_looked_up_once() {
+        let _turn = TURN.lock().expect("not poisoned");
+        const SITES: u64 = 2_000;
+        let first = libc::getpid as *const () as u64;
+        for length in [0x30, 0x47, 0x60] {
+            invalidate();
+            LOOKUPS.store(0, SeqCst);
+            for _round in 0..5 {
+                for site in 0..SITES {
+                    of(first + site * length, counts);
+                }
+                assert_eq!(
+                    u64::from(LOOKUPS.load(SeqCst)),
+                    SITES,
+                    "{length} bytes each"
+                );
+            }
+        }
+    }
+
+    /// The agent's list changes while a caller is judged by the old one.
+    #[test]
+    fn what_was_judged_before_a_change_is_forgotten() {
+        fn changes(_: &loader::Object<'_>) -> bool {
+            invalidate();
+            // What `the_program` leaves that began before.
+            PROGRAM.store(1, Relaxed);
+            false
+        }
+        let _turn = TURN.lock().expect("not poisoned");
+        let in_libc = libc::getpid as *const () as u64;
+        of(in_libc, changes);
+        assert_eq!(PROGRAM.load(Relaxed), UNKNOWN);
+        assert_eq!(CACHE.get(in_libc), None);
+    }
 
     #[test]
     fn callers_are_told_apart_and_cached() {
+        let _turn = TURN.lock().expect("not poisoned");
         let none = |_: &loader::Object<'_>| false;
         let in_libc = libc::getpid as *const () as u64;
         let caller = of(in_libc, none);

@@ -17,7 +17,8 @@ pub const STREAMS: usize = 512;
 
 /// All streams of the process.
 pub struct StreamTable {
-    cache: PackedCache<1024>,
+    /// Room for twice as many.
+    cache: PackedCache<128>,
     /// Slots `[..high]` have been used.
     high: AtomicU32,
     slots: [StreamSlot; STREAMS],
