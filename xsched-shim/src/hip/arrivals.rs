@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Acquire, Ordering::Re
 
 use super::strict::{self, Moment};
 use super::{handles, runtime};
-use crate::loader::{self, Object, Version};
+use crate::loader::{self, Object, Slot, Version};
 use crate::options::Options;
 use crate::sys;
 
@@ -93,7 +93,11 @@ fn lead_to_us(object: &Object<'_>) {
             if !is_unbound && !is_libcs() {
                 return;
             }
-            let sealed = object.is_sealed(slot);
+            let sealed = match object.slot_at(slot) {
+                Slot::Writable => false,
+                Slot::Sealed => true,
+                Slot::Fixed => return,
+            };
             if sealed && sys::protect_page_of(slot, libc::PROT_READ | libc::PROT_WRITE).is_err() {
                 return;
             }

@@ -18,4 +18,4 @@ pub use chain::vdso;
 pub use objects::{Object, basename, object_at, own_contains, visit};
 pub use symbols::{Version, lookup};
 #[cfg(not(test))]
-pub use {chain::is_libc, imports::slots, symbols::needs};
+pub use {chain::is_libc, imports::slots, objects::Slot, symbols::needs};

@@ -1,7 +1,22 @@
 //! The mapped objects.
 
 use std::ffi::{CStr, c_int, c_void};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
+
+/// The unit of the kernel's rights to memory.
+const PAGE: usize = 4096;
+
+/// A word that the dynamic linker fills.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// It is written to at any time.
+    Writable,
+    /// Its page was made read-only after relocation, all of it.
+    Sealed,
+    /// It was written to while its read-only segment was made writable for
+    /// that (DT_TEXTREL): it may share its page with code that runs.
+    Fixed,
+}
 
 /// One mapped object, valid while [`visit`] shows it.
 pub struct Object<'a> {
@@ -64,20 +79,31 @@ impl Object<'_> {
         let Some(end) = address.checked_add(len) else {
             return false;
         };
-        let range = |h: &libc::Elf64_Phdr| {
-            let start = self.base.wrapping_add(h.p_vaddr as usize);
-            start..start.saturating_add(h.p_memsz as usize)
-        };
         let sealed = rights & libc::PF_W != 0
             && self
-                .segments(libc::PT_GNU_RELRO)
-                .map(range)
-                .any(|r| address < r.end && r.start < end);
+                .sealed_pages()
+                .any(|pages| address < pages.end && pages.start < end);
         !sealed
             && self.segments(libc::PT_LOAD).any(|h| {
-                let r = range(h);
+                let r = self.range(h);
                 h.p_flags & rights == rights && r.start <= address && end <= r.end
             })
+    }
+
+    /// Where a segment lies.
+    fn range(&self, segment: &libc::Elf64_Phdr) -> Range<usize> {
+        let start = self.base.wrapping_add(segment.p_vaddr as usize);
+        start..start.saturating_add(segment.p_memsz as usize)
+    }
+
+    /// What the dynamic linker has made read-only after relocation. Whole pages:
+    /// it rounds both ends down (glibc `_dl_protect_relro`, musl
+    /// `reloc_all`), so a last page in part stays writable.
+    fn sealed_pages(&self) -> impl Iterator<Item = Range<usize>> {
+        self.segments(libc::PT_GNU_RELRO).map(|h| {
+            let Range { start, end } = self.range(h);
+            start / PAGE * PAGE..end / PAGE * PAGE
+        })
     }
 
     /// A value in a readable segment.
@@ -101,12 +127,23 @@ impl Object<'_> {
         }
     }
 
-    /// Whether what lies at `address` was made read-only after relocation.
-    pub fn is_sealed(&self, address: usize) -> bool {
-        self.segments(libc::PT_GNU_RELRO).any(|h| {
-            let start = self.base.wrapping_add(h.p_vaddr as usize);
-            (start..start.saturating_add(h.p_memsz as usize)).contains(&address)
-        })
+    /// How a word of the object that the dynamic linker fills can be changed.
+    #[cfg_attr(test, allow(dead_code, reason = "the exports use it"))]
+    pub fn slot_at(&self, address: usize) -> Slot {
+        let len = size_of::<usize>();
+        if self.permits(address, len, libc::PF_W) {
+            return Slot::Writable;
+        }
+        let in_writable_segment = self.segments(libc::PT_LOAD).any(|h| {
+            let r = self.range(h);
+            h.p_flags & libc::PF_W != 0 && r.contains(&address) && r.end - address >= len
+        });
+        let is_sealed = |pages: Range<usize>| pages.contains(&address);
+        if in_writable_segment && self.sealed_pages().any(is_sealed) {
+            Slot::Sealed
+        } else {
+            Slot::Fixed
+        }
     }
 
     /// The dynamic section's entries as (tag, value).
@@ -231,6 +268,49 @@ mod tests {
         assert_eq!(permitted(variable), Some([true, true, false]));
         let read = object_at(constant, |o| o.read::<u64>(constant)).flatten();
         assert_eq!(read, Some(7));
+    }
+
+    fn segment(kind: u32, flags: u32, range: Range<u64>) -> libc::Elf64_Phdr {
+        libc::Elf64_Phdr {
+            p_type: kind,
+            p_flags: flags,
+            p_offset: 0,
+            p_vaddr: range.start,
+            p_paddr: 0,
+            p_filesz: range.end - range.start,
+            p_memsz: range.end - range.start,
+            p_align: 0x1000,
+        }
+    }
+
+    #[test]
+    fn slots_are_sealed_by_whole_pages_of_writable_segments() {
+        let headers = [
+            segment(libc::PT_LOAD, libc::PF_R | libc::PF_X, 0..0x3000),
+            segment(libc::PT_LOAD, libc::PF_R | libc::PF_W, 0x4d00..0x8000),
+            segment(libc::PT_GNU_RELRO, libc::PF_R, 0x4d00..0x6480),
+        ];
+        let object = Object {
+            base: 0x7f00_0000_0000,
+            path: b"",
+            headers: &headers,
+        };
+        for (offset, slot) in [
+            (0x2ff8, Slot::Fixed),
+            (0x4000, Slot::Fixed),
+            (0x4d00, Slot::Sealed),
+            (0x5ff8, Slot::Sealed),
+            (0x6000, Slot::Writable),
+            (0x6478, Slot::Writable),
+            (0x7ff8, Slot::Writable),
+            (0x7ffc, Slot::Fixed),
+            (0x9000, Slot::Fixed),
+        ] {
+            let address = object.base + offset;
+            assert_eq!(object.slot_at(address), slot, "{offset:#x}");
+            let writable = object.permits(address, 8, libc::PF_W);
+            assert_eq!(writable, slot == Slot::Writable, "{offset:#x}");
+        }
     }
 
     #[test]
