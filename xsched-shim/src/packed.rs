@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 /// Entries of a cache line.
 pub const WAYS: usize = 8;
 
-/// `LINES` times [`WAYS`] entries, a power of two. Keys are non-zero and below
+/// `LINES` times [`WAYS`] entries; a power of two, at least two. Keys are non-zero and below
 /// 2^48, as user-space addresses are.
 pub struct PackedCache<const LINES: usize> {
     lines: [Line; LINES],
@@ -24,7 +24,7 @@ struct Line([AtomicU64; WAYS]);
 
 impl<const LINES: usize> PackedCache<LINES> {
     const SHIFT: u32 = {
-        assert!(LINES.is_power_of_two());
+        assert!(LINES.is_power_of_two() && LINES > 1);
         64 - LINES.trailing_zeros()
     };
 
@@ -107,7 +107,7 @@ mod tests {
 
         #[test]
         fn the_last_ones_of_a_line_are_remembered(keys in prop::collection::hash_set(1u64 << 40..1 << 48, WAYS)) {
-            let cache = PackedCache::<1>::new();
+            let cache = PackedCache::<2>::new();
             for old in 1..100 {
                 cache.put(old << 20, 7);
             }

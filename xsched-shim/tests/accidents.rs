@@ -149,6 +149,7 @@ fn a_file_in_standard_errors_place_stays_as_it_is() {
 fn working_calls() -> Vec<(&'static str, i64)> {
     let numbers = [
         ("futex", libc::SYS_futex),
+        ("rt_sigprocmask", libc::SYS_rt_sigprocmask),
         ("sched_yield", libc::SYS_sched_yield),
         ("sigaltstack", libc::SYS_sigaltstack),
         ("fstat", libc::SYS_fstat),
@@ -254,6 +255,37 @@ fn a_thread_may_end_at_the_gate() {
     assert_eq!(client.device(0).waiting.load(Relaxed), 0);
     program.go_on();
     program.end();
+}
+
+/// Threads that are ended by a signal handler, `rounds` of them, at a cap: the
+/// program goes on, and what they held is free.
+fn threads_end(what: &str, rounds: u64) {
+    let agent = Agent::start();
+    let mut command = accident(what, agent.dir());
+    let (mut program, client) = joined(&agent, command.arg(rounds.to_string()));
+    client.set(0, GateMode::Capped(2));
+    program.go_on();
+    let [error, ended, launched, captured] = program.numbers()[..] else {
+        panic!("four numbers");
+    };
+    assert_eq!((error, ended), (0, rounds));
+    // Without fences each of the 50 would wait 20 ms for a stall.
+    assert!(launched < 400, "fences are held: {launched} ms");
+    assert!(captured < 40, "no capture begins: {captured} ms");
+    assert_eq!(client.device(0).waiting.load(Relaxed), 0);
+    program.go_on();
+    program.end();
+}
+
+#[test]
+fn threads_may_end_wherever_they_are_in_the_shim() {
+    threads_end("anywhere", 600);
+}
+
+/// By a handler of a signal that cannot be held back, or cancelled there.
+#[test]
+fn threads_may_end_in_the_runtime_that_the_shim_calls() {
+    threads_end("queries", 100);
 }
 
 #[test]

@@ -222,6 +222,7 @@ mod tests {
         }
         let _turn = TURN.lock().expect("not poisoned");
         let in_libc = libc::getpid as *const () as u64;
+        invalidate();
         of(in_libc, changes);
         assert_eq!(PROGRAM.load(Relaxed), UNKNOWN);
         assert_eq!(CACHE.get(in_libc), None);

@@ -10,7 +10,7 @@ use xsched_common::gate::{GateWord, Turn};
 use xsched_common::units::Nanos;
 
 use super::queue::{Left, Queue, Ticket};
-use crate::sys;
+use crate::sys::{self, Held};
 
 /// Threads that can stand in line. The line lies in memory that is not there
 /// until it is used; those beyond look every [`OUTSIDE`] whether there is room,
@@ -79,8 +79,8 @@ pub struct Bed<'a> {
 
 impl Bed<'_> {
     /// Sleeps until the thread is called, at most `timeout`; less at will.
-    pub fn sleep(&self, timeout: Nanos) {
-        sys::futex_wait_private(self.word, self.seen as u32, timeout);
+    pub fn sleep(&self, timeout: Nanos, held: &Held) {
+        sys::futex_wait_private(self.word, self.seen as u32, timeout, held);
     }
 }
 

@@ -132,10 +132,23 @@ fn the_long_way<F: Fencing>(
     if let Some(own) = command.stream
         && watch::is_asked_for(session, command.device)
     {
-        let _unseen = crate::sys::Unseen::new();
-        watch::launch(process, session, command.device, own, &fencing(process));
+        timed(process, session, command.device, own, fencing);
     }
     Route::Gated
+}
+
+/// Apart, so that [`the_long_way`] has nothing to undo: a thread may be ended
+/// at any instruction of it.
+#[inline(never)]
+fn timed<F: Fencing>(
+    process: &'static Process,
+    session: &'static Session,
+    device: DeviceIndex,
+    own: &StreamSlot,
+    fencing: impl Fn(&'static Process) -> F,
+) {
+    let _unseen = crate::sys::Unseen::new();
+    watch::launch(process, session, device, own, &fencing(process));
 }
 
 #[cold]

@@ -15,7 +15,8 @@ use super::{Command, Fencing, Line};
 use crate::inflight::DeviceWork;
 use crate::page::Session;
 use crate::process::Process;
-use crate::{lifecycle, sys, tls};
+use crate::sys::{self, Held};
+use crate::{lifecycle, tls};
 
 /// What belongs to one device.
 struct Parts<'a> {
@@ -27,6 +28,7 @@ struct Parts<'a> {
     line: &'static Line,
     command: Command<'a>,
     passage: Passage,
+    held: &'a Held,
 }
 
 /// What comes to the gate.
@@ -65,23 +67,25 @@ pub fn pass<F: Fencing>(
             return 1;
         }
         let outer = thread.at_gate.replace(AtGate::new(here));
-        let unseen = sys::Unseen::new();
-        crate::callers::heed(session);
-        let most = wait(
-            &Parts {
-                process,
-                session,
-                control,
-                status,
-                work,
-                line,
-                command,
-                passage,
-            },
-            &fencing(process),
-            thread,
-        );
-        drop(unseen);
+        let most = sys::undisturbed(|held| {
+            let _unseen = sys::Unseen::new();
+            crate::callers::heed(session);
+            wait(
+                &Parts {
+                    process,
+                    session,
+                    control,
+                    status,
+                    work,
+                    line,
+                    command,
+                    passage,
+                    held,
+                },
+                &fencing(process),
+                thread,
+            )
+        });
         thread.at_gate.set(outer);
         most
     })
@@ -203,7 +207,9 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing, thread: &tls::Thread) -> u64 
                 }
                 fencing.pause();
                 match turn {
-                    Turn::First => sys::futex_wait(&parts.control.word, word.0, until.since(now)),
+                    Turn::First => {
+                        sys::futex_wait(&parts.control.word, word.0, until.since(now), parts.held);
+                    }
                     Turn::Behind => sleep_behind(parts, &place, word),
                 }
             }
@@ -281,7 +287,7 @@ fn sleep_behind(parts: &Parts<'_>, place: &Place<'_>, seen: GateWord) {
         && gate_word(parts) == seen
         && !has_left(parts)
     {
-        bed.sleep(place.patience());
+        bed.sleep(place.patience(), parts.held);
     }
 }
 

@@ -60,16 +60,19 @@ pub fn launch(
     let until = own.paced.with(|paced| {
         let launched = own.launched();
         let begins = paced.arrives(launched, now);
-        if begins {
-            // Other streams may have work that nobody asks about any more.
-            fencing.reap(device);
-            fencing.fence_all(device, None);
-        }
         if begins || paced.wants_stamp(launched) || launched.is_multiple_of(COLLECT_EVERY) {
-            collect(process, session, device, own, paced, fencing);
-        }
-        if paced.wants_stamp(launched) {
-            put(launched, own, now, paced, fencing);
+            sys::undisturbed(|_| {
+                if begins {
+                    // Other streams may have work that nobody asks about any more.
+                    fencing.reap(device);
+                    fencing.fence_all(device, None);
+                }
+                collect(process, session, device, own, paced, fencing);
+                if paced.wants_stamp(launched) {
+                    put(launched, own, now, paced, fencing);
+                }
+                fencing.pause();
+            });
         }
         paced.launches(now, work.kernel_time())
     });

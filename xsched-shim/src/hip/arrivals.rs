@@ -51,7 +51,7 @@ pub unsafe extern "C" fn __gmon_start__() {
     )
 }
 
-unsafe extern "C" fn arrived(return_address: usize) {
+unsafe extern "C-unwind" fn arrived(return_address: usize) {
     let _unseen = sys::Unseen::new();
     let moment = loader::visit(|object| {
         if !object.maps(return_address, 1) {

@@ -129,9 +129,11 @@ fn stamp_behind(process: &'static Process, session: &Session, stream: Stream) {
         && gate::watch::is_asked_for(session, slot.info().device)
         && !is_captured(process, stream)
     {
-        let _unseen = sys::Unseen::new();
         let device = slot.info().device;
-        gate::watch::pass_by(process, session, device, slot, &EventFences::new(process));
+        sys::undisturbed(|_| {
+            let _unseen = sys::Unseen::new();
+            gate::watch::pass_by(process, session, device, slot, &EventFences::new(process));
+        });
     }
 }
 

@@ -287,8 +287,7 @@ impl Drop for EventFences<'_> {
 pub fn abandon(process: &Process, slot: &StreamSlot) {
     let device = slot.info().device;
     let fences = EventFences::new(process);
-    // A recorder holds the lock for one call of the runtime.
-    let done = sys::yield_until(|| {
+    let give_back = || {
         slot.with_fences(|held| {
             while let Some(fence) = held.oldest() {
                 held.remove(fence);
@@ -296,7 +295,9 @@ pub fn abandon(process: &Process, slot: &StreamSlot) {
             }
             process.streams.remove(slot);
         })
-    });
+    };
+    // A recorder holds the lock for one call of the runtime.
+    let done = sys::yield_until(|| sys::undisturbed(|_| give_back()));
     if done.is_none() {
         process.streams.remove(slot);
     }

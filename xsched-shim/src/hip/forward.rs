@@ -14,7 +14,7 @@ use crate::process::{process, session};
 ///
 /// # Safety
 /// Called by the trampoline only, with the frame it built.
-pub unsafe extern "C" fn target(frame: *const Frame) -> usize {
+pub unsafe extern "C-unwind" fn target(frame: *const Frame) -> usize {
     // SAFETY: the trampoline's frame.
     let index = unsafe { (*frame).export } as usize;
     let real = runtime::real_or_error(index);

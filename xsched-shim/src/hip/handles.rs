@@ -117,11 +117,11 @@ mod interposed {
     static DLVSYM: Hidden = Hidden::new(b"dlvsym");
     static DLCLOSE: Hidden = Hidden::new(b"dlclose");
 
-    extern "C" fn real_dlsym() -> usize {
+    extern "C-unwind" fn real_dlsym() -> usize {
         DLSYM.address()
     }
 
-    extern "C" fn real_dlvsym() -> usize {
+    extern "C-unwind" fn real_dlvsym() -> usize {
         DLVSYM.address()
     }
 
@@ -185,26 +185,26 @@ mod interposed {
         )
     }
 
-    unsafe extern "C" fn dlsym_by_handle(
+    unsafe extern "C-unwind" fn dlsym_by_handle(
         handle: *mut c_void,
         name: *const c_char,
         return_address: usize,
     ) -> usize {
         // SAFETY: glibc's own prototype.
-        let real: unsafe extern "C" fn(*mut c_void, *const c_char) -> usize =
+        let real: unsafe extern "C-unwind" fn(*mut c_void, *const c_char) -> usize =
             unsafe { std::mem::transmute(DLSYM.address()) };
         // SAFETY: the caller's arguments.
         unsafe { redirect(real(handle, name), name, return_address) }
     }
 
-    unsafe extern "C" fn dlvsym_by_handle(
+    unsafe extern "C-unwind" fn dlvsym_by_handle(
         handle: *mut c_void,
         name: *const c_char,
         version: *const c_char,
         return_address: usize,
     ) -> usize {
         // SAFETY: glibc's own prototype.
-        let real: unsafe extern "C" fn(*mut c_void, *const c_char, *const c_char) -> usize =
+        let real: unsafe extern "C-unwind" fn(*mut c_void, *const c_char, *const c_char) -> usize =
             unsafe { std::mem::transmute(DLVSYM.address()) };
         // SAFETY: the caller's arguments.
         unsafe { redirect(real(handle, name, version), name, return_address) }

@@ -174,12 +174,12 @@ pub struct Target {
     data: usize,
 }
 
-/// A function runs whose record this is. "C", because nothing in it unwinds.
+/// A function runs whose record this is.
 ///
 /// # Safety
 /// Called by the trampolines below only, with the record that was handed to
 /// the runtime.
-pub unsafe extern "C" fn runs(record: *const c_void) -> Target {
+pub unsafe extern "C-unwind" fn runs(record: *const c_void) -> Target {
     // SAFETY: the caller's; records are static.
     let record = unsafe { &*record.cast::<Record>() };
     let handed_in = record.session.load(Acquire).cast_const();

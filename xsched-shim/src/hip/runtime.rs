@@ -152,9 +152,10 @@ macro_rules! call {
     ($service:expr, fn($($type:ty),*) -> $result:ty $(, $argument:expr)*) => {
         $service.address().map(|address| {
             // SAFETY: the prototype is the one in HIP's header, which stands
-            // beside the service; pointers passed are valid for the call.
+            // beside the service; pointers passed are valid for the call. The
+            // thread may end in there.
             unsafe {
-                let function: unsafe extern "C" fn($($type),*) -> $result =
+                let function: unsafe extern "C-unwind" fn($($type),*) -> $result =
                     std::mem::transmute(address);
                 function($($argument),*)
             }

@@ -161,7 +161,7 @@ fn patch(moment: Moment) -> Result<usize, Refusal> {
     // program to the runtime begins with the same call, and no lock is held
     // here.
     let table: usize = unsafe {
-        let accessor: extern "C" fn() -> usize = std::mem::transmute(accessor.function);
+        let accessor: extern "C-unwind" fn() -> usize = std::mem::transmute(accessor.function);
         accessor()
     };
     let count = in_runtime(|object| dispatch::rows_of(object, table))

@@ -3,10 +3,12 @@
 use std::cell::UnsafeCell;
 use std::sync::atomic::{
     AtomicU32,
-    Ordering::{Acquire, Relaxed, Release},
+    Ordering::{Acquire, Relaxed},
 };
 
 use xsched_common::gate::Pace;
+
+use super::stream::Unlock;
 
 /// See [`Pace`]. All bytes zero: nothing is known.
 pub struct Paced {
@@ -26,15 +28,14 @@ impl Paced {
     }
 
     /// Runs `f` unless another thread works on it: then this launch is not
-    /// seen. A thread that is ended within `f` leaves it held, and the stream
-    /// is not timed any more.
+    /// seen.
     pub fn with<T>(&self, f: impl FnOnce(&mut Pace) -> T) -> Option<T> {
         self.held.compare_exchange(0, 1, Acquire, Relaxed).ok()?;
+        // Also when the thread ends in `f`, in the runtime.
+        let _held = Unlock(&self.held);
         // SAFETY: `held` was free and is ours. Zero bytes, which a fork's
         // child may find, are a valid pace.
-        let result = f(unsafe { &mut *self.pace.get() });
-        self.held.store(0, Release);
-        Some(result)
+        Some(f(unsafe { &mut *self.pace.get() }))
     }
 }
 

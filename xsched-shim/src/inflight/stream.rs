@@ -251,9 +251,9 @@ impl StreamSlot {
         {
             return None;
         }
-        let result = f(Fences(self));
-        self.fence_lock.store(0, Release);
-        Some(result)
+        // Also when the thread ends in `f`, in the runtime.
+        let _held = Unlock(&self.fence_lock);
+        Some(f(Fences(self)))
     }
 
     /// Whether the slot holds this stream.
@@ -269,6 +269,15 @@ impl StreamSlot {
     /// Whether any stream is in the slot.
     pub fn in_use(&self) -> bool {
         !matches!(self.key.load(Acquire), 0 | CLAIMED)
+    }
+}
+
+/// Frees a lock when dropped.
+pub(super) struct Unlock<'a>(pub(super) &'a AtomicU32);
+
+impl Drop for Unlock<'_> {
+    fn drop(&mut self) {
+        self.0.store(0, Release);
     }
 }
 

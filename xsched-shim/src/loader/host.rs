@@ -4,6 +4,9 @@
 //! leads to may be a sanitizer's function, which must be prepared before its
 //! first call, or the program's own, which looks the real one up with `dlsym`
 //! and so with us (both have `dl_iterate_phdr`).
+//!
+//! "C-unwind" where a thread may end amid the call, by pthread_exit in a signal
+//! handler.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::atomic::{
@@ -53,7 +56,7 @@ static PTHREAD_ATFORK: Function = Function::new("pthread_atfork");
 
 /// What `dl_iterate_phdr` calls for each object.
 pub type EachObject =
-    unsafe extern "C" fn(*mut libc::dl_phdr_info, libc::size_t, *mut c_void) -> c_int;
+    unsafe extern "C-unwind" fn(*mut libc::dl_phdr_info, libc::size_t, *mut c_void) -> c_int;
 
 /// dl_iterate_phdr(3).
 ///
@@ -65,7 +68,7 @@ pub unsafe fn dl_iterate_phdr(each: EachObject, state: *mut c_void) {
     };
     // SAFETY: the C library's own prototype, and the caller's arguments.
     unsafe {
-        let iterate: unsafe extern "C" fn(EachObject, *mut c_void) -> c_int =
+        let iterate: unsafe extern "C-unwind" fn(EachObject, *mut c_void) -> c_int =
             std::mem::transmute(address);
         iterate(each, state);
     }
@@ -80,7 +83,8 @@ pub fn set_cancel_state(state: c_int) -> Option<c_int> {
     let mut before = 0;
     // SAFETY: the C library's own prototype; an output argument.
     unsafe {
-        let set: unsafe extern "C" fn(c_int, *mut c_int) -> c_int = std::mem::transmute(address);
+        let set: unsafe extern "C-unwind" fn(c_int, *mut c_int) -> c_int =
+            std::mem::transmute(address);
         set(state, &raw mut before);
     }
     Some(before)

@@ -182,7 +182,7 @@ pub fn visit<T>(mut visitor: impl FnMut(&Object<'_>) -> ControlFlow<T>) -> Optio
         found: Option<T>,
     }
 
-    unsafe extern "C" fn each<T>(
+    unsafe extern "C-unwind" fn each<T>(
         info: *mut libc::dl_phdr_info,
         _size: libc::size_t,
         state: *mut c_void,

@@ -69,7 +69,7 @@ macro_rules! calls {
         }
 
         impl Call {
-            const fn number(self) -> isize {
+            pub(super) const fn number(self) -> isize {
                 match self {
                     $(Call::$call => libc::$number as isize,)*
                 }
@@ -80,6 +80,7 @@ macro_rules! calls {
 
 calls! {
     Futex = SYS_futex "futex", Working, "sleep at a closed gate, wake who sleeps there";
+    RtSigProcMask = SYS_rt_sigprocmask "rt_sigprocmask", Working, "no signal handler runs amid a look at the runtime, or for what a line on standard error raises";
     SchedYield = SYS_sched_yield "sched_yield", Working, "let another thread finish a fence";
     SigAltStack = SYS_sigaltstack "sigaltstack", Working, "a launch by a signal handler amid a wait";
     Fstat = SYS_fstat "fstat", Working, "whether a descriptor is still ours";
@@ -102,8 +103,7 @@ calls! {
     GetEuid = SYS_geteuid "geteuid", Joining, "whose agent to look for";
     Madvise = SYS_madvise "madvise", Joining, "what a fork's child does not inherit";
     Mprotect = SYS_mprotect "mprotect", Joining, "strict mode, when a library arrives";
-    RtSigProcMask = SYS_rt_sigprocmask "rt_sigprocmask", Joining, "a line on standard error raises no signal";
-    RtSigPending = SYS_rt_sigpending "rt_sigpending", Joining, "likewise";
+    RtSigPending = SYS_rt_sigpending "rt_sigpending", Joining, "a line on standard error raises no signal";
     RtSigTimedWait = SYS_rt_sigtimedwait "rt_sigtimedwait", Joining, "likewise";
     TgKill = SYS_tgkill "tgkill", Joining, "a defect of the shim ends the program as abort(3) does";
 }

@@ -20,7 +20,7 @@ pub fn now_coarse() -> Nanos {
     read(libc::CLOCK_MONOTONIC_COARSE)
 }
 
-type Clock = unsafe extern "C" fn(libc::clockid_t, *mut libc::timespec) -> libc::c_int;
+type Clock = unsafe extern "C-unwind" fn(libc::clockid_t, *mut libc::timespec) -> libc::c_int;
 
 static CLOCK: AtomicUsize = AtomicUsize::new(0);
 
@@ -53,7 +53,7 @@ fn find() -> usize {
     clock
 }
 
-unsafe extern "C" fn ask_the_kernel(id: libc::clockid_t, time: *mut libc::timespec) -> libc::c_int {
+unsafe extern "C-unwind" fn ask_the_kernel(id: libc::clockid_t, time: *mut libc::timespec) -> libc::c_int {
     // SAFETY: the caller's.
     let asked = unsafe { call(Call::ClockGettime, [id as usize, time as usize]) };
     if asked.is_ok() { 0 } else { -1 }

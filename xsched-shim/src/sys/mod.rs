@@ -4,11 +4,13 @@
 
 mod call;
 mod clock;
+mod signals;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 pub use call::{Call, Errno, call};
 pub use clock::{now, now_coarse};
+pub use signals::{Held, undisturbed};
 use xsched_common::gate::ThreadKind;
 use xsched_common::units::Nanos;
 
@@ -112,26 +114,9 @@ pub fn fstat(fd: i32) -> Result<libc::stat, Errno> {
 /// (not FUTEX_PRIVATE_FLAG), because another process wakes; the page may be
 /// mapped read-only. A thread may end here, by pthread_exit in a signal
 /// handler.
-pub fn futex_wait(word: &AtomicU32, expected: u32, timeout: Nanos) {
+pub fn futex_wait(word: &AtomicU32, expected: u32, timeout: Nanos, held: &Held) {
     // SAFETY: the word is mapped and aligned.
-    unsafe { sleep_on(word.as_ptr() as usize, libc::FUTEX_WAIT, expected, timeout) };
-}
-
-/// # Safety
-/// `word` must be the address of an aligned futex.
-unsafe fn sleep_on(word: usize, operation: i32, expected: u32, timeout: Nanos) {
-    let timeout = libc::timespec {
-        tv_sec: (timeout.0 / 1_000_000_000) as i64,
-        tv_nsec: (timeout.0 % 1_000_000_000) as i64,
-    };
-    let arguments = [
-        word,
-        operation as usize,
-        expected as usize,
-        &raw const timeout as usize,
-    ];
-    // SAFETY: the caller's, and a valid timespec.
-    let _ = unsafe { call(Call::Futex, arguments) };
+    unsafe { held.sleep(word.as_ptr() as usize, libc::FUTEX_WAIT, expected, timeout) };
 }
 
 /// Wakes all threads that sleep on `word`, in whatever process.
@@ -143,12 +128,12 @@ pub fn futex_wake_all(word: &AtomicU32) {
 
 /// Sleeps while the low half of `*word` is `expected`, at most `timeout`. Woken
 /// by this process only. A thread may end here too.
-pub fn futex_wait_private(word: &AtomicU64, expected: u32, timeout: Nanos) {
+pub fn futex_wait_private(word: &AtomicU64, expected: u32, timeout: Nanos, held: &Held) {
     const WAIT: i32 = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
     // The low half comes first (x86-64).
     let word = word.as_ptr() as usize;
     // SAFETY: the word is mapped and aligned.
-    unsafe { sleep_on(word, WAIT, expected, timeout) };
+    unsafe { held.sleep(word, WAIT, expected, timeout) };
 }
 
 /// Wakes all threads of this process that sleep on the low half of `word`.

@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -18,11 +19,13 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 static const dim3 one = { 1, 1, 1 };
 
-static int launch(int n) {
+/* One call site for all: whoever calls from a new one is looked up under the loader's lock. */
+static __attribute__((noinline)) int launch(int n) {
     int error = 0;
     for (int i = 0; i < n; i++) error |= hipLaunchKernel(NULL, one, one, NULL, 0, NULL);
     return error;
@@ -219,6 +222,109 @@ static int end_at_the_gate(void) {
     return 0;
 }
 
+/* Threads that are ended at whatever instruction of the shim they happen to be. */
+static uintptr_t shim_code, shim_code_end;
+static volatile int stop;
+static __thread volatile int ending;
+
+static int find_shim(struct dl_phdr_info *info, size_t size, void *data) {
+    (void)size; (void)data;
+    if (!strstr(info->dlpi_name, "libxsched_shim")) return 0;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+        if (p->p_type != PT_LOAD || !(p->p_flags & PF_X)) continue;
+        shim_code = info->dlpi_addr + p->p_vaddr;
+        shim_code_end = shim_code + p->p_memsz;
+    }
+    return 1;
+}
+
+static void end_in_shim(int signal, siginfo_t *info, void *context) {
+    (void)signal; (void)info;
+    uintptr_t at = ((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
+    if (ending || at < shim_code || at >= shim_code_end) return;
+    ending = 1;
+    pthread_exit((void *)7);
+}
+
+static void end_in_query(void) {
+    if (ending) pthread_exit((void *)7);
+}
+
+static void *launch_on(void *doomed) {
+    ending = doomed != NULL;
+    while (!stop) launch(1);
+    return NULL;
+}
+
+static void *just_end(void *data) { pthread_exit(data); }
+
+/* What is as ever behind them: how long launches and the beginning of a capture take, ms. */
+static int after_them(int ended) {
+    stream_t stream;
+    void *graph;
+    long begun = now_ms();
+    int error = launch(50);
+    long launched = now_ms();
+    error |= hipStreamCreate(&stream) | hipStreamBeginCapture(stream, 0);
+    long captured = now_ms();
+    error |= hipStreamEndCapture(stream, &graph) | hipDeviceSynchronize();
+    printf("%d %d %ld %ld\n", error, ended, launched - begun, captured - launched);
+    fflush(stdout);
+    getchar();
+    return 0;
+}
+
+static void begin_under_a_cap(void) {
+    pthread_t thread;
+    fake_set_kernel_ns(20000);
+    launch(1); /* joins */
+    hipDeviceSynchronize();
+    pthread_create(&thread, NULL, just_end, NULL); /* loads what unwinds */
+    pthread_join(thread, NULL);
+    dl_iterate_phdr(find_shim, NULL);
+    printf("joined\n");
+    fflush(stdout);
+    getchar(); /* until there is a cap */
+}
+
+static int end_anywhere(int rounds) {
+    enum { THREADS = 4 };
+    struct sigaction action = { .sa_sigaction = end_in_shim, .sa_flags = SA_SIGINFO };
+    pthread_t threads[THREADS];
+    unsigned seed = 7;
+    int ended = 0;
+    begin_under_a_cap();
+    sigaction(SIGUSR1, &action, NULL);
+    for (int i = 0; i < THREADS; i++) pthread_create(&threads[i], NULL, launch_on, NULL);
+    while (ended < rounds) {
+        pthread_t *thread = &threads[ended % THREADS];
+        usleep(rand_r(&seed) % 150);
+        pthread_kill(*thread, SIGUSR1);
+        usleep(20);
+        if (pthread_tryjoin_np(*thread, NULL)) continue;
+        ended++;
+        pthread_create(thread, NULL, launch_on, NULL);
+    }
+    stop = 1;
+    for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+    return after_them(ended);
+}
+
+static int end_in_queries(int rounds) {
+    int ended = 0;
+    begin_under_a_cap();
+    fake_on_query = end_in_query;
+    for (int i = 0; i < rounds; i++) {
+        pthread_t thread;
+        void *result = NULL;
+        pthread_create(&thread, NULL, launch_on, (void *)1);
+        pthread_join(thread, &result);
+        ended += result == (void *)7;
+    }
+    return after_them(ended);
+}
+
 static pthread_t waiter;
 static long exit_begun;
 static void join_waiter(void) {
@@ -250,6 +356,8 @@ int main(int argc, char **argv) {
     if (!strcmp(what, "jump")) return jump_out(interrupted);
     if (!strcmp(what, "deeper")) return jump_out(once_interrupted);
     if (!strcmp(what, "end")) return end_at_the_gate();
+    if (!strcmp(what, "anywhere")) return end_anywhere(atoi(argv[2]));
+    if (!strcmp(what, "queries")) return end_in_queries(atoi(argv[2]));
     if (!strcmp(what, "exit")) return exit_beside_a_waiter();
     if (!strcmp(what, "launch")) return printf("%d\n", launch(5)), 0;
     return 2;

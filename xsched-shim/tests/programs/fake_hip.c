@@ -38,6 +38,8 @@ struct fake_call fake_last;
 volatile uint64_t fake_launches, fake_records, fake_queries, fake_captured, fake_other;
 uint64_t fake_max_in_flight;
 int fake_next_error;
+/* Called by each query of an event, as a runtime that waits and lets a cancelled thread end there. */
+void (*fake_on_query)(void);
 
 static int64_t now(void) {
     struct timespec t;
@@ -147,6 +149,7 @@ int hipEventRecord(event_t e, stream_t s) {
 }
 int hipEventQuery(event_t e) {
     __atomic_fetch_add(&fake_queries, 1, __ATOMIC_RELAXED);
+    if (fake_on_query) fake_on_query();
     return ((struct fake_event *)e)->done_at <= now() ? 0 : result(NOT_READY);
 }
 int hipEventSynchronize(event_t e) { wait_until(((struct fake_event *)e)->done_at); return 0; }

@@ -38,6 +38,7 @@ extern struct fake_call fake_last;
 extern volatile uint64_t fake_launches, fake_records, fake_queries, fake_captured, fake_other;
 extern uint64_t fake_max_in_flight;
 extern int fake_next_error;
+extern void (*fake_on_query)(void);
 void fake_set_kernel_ns(int64_t ns);
 void fake_reset_max(void);
 int fake_reenter(void);
