@@ -349,6 +349,18 @@ fn an_agent_that_is_stopped_costs_less_and_less() {
     puppet.quit();
 }
 
+#[test]
+fn a_program_that_was_jumped_out_of_joining_joins_later() {
+    let agent = Agent::start_with(Manner::Mute);
+    let dir = agent.dir().to_owned();
+    let mut program = Dialogue::begin(&mut accident("joining", &dir));
+    assert_eq!(program.number(), 1, "jumped");
+    let agent = Agent::start_in(agent.kill(), Manner::Normal);
+    program.go_on();
+    agent.client(0);
+    program.end();
+}
+
 /// Modes, edges, batches, lists, its own heartbeat: nothing in the page is
 /// more than a delay.
 #[test]

@@ -140,24 +140,18 @@ pub fn join(process: &Process, introduce: impl FnOnce(&Session)) {
         process.next_attempt.store(u64::MAX, Relaxed);
         return;
     }
-    let before = process.state.load(Acquire);
-    let may = before == State::Native as u32 || before == State::Detached as u32;
+    let Some(before) = claim(process, sys::now_coarse()) else {
+        return;
+    };
     let joining = State::Joining as u32;
-    if !may
-        || process
-            .state
-            .compare_exchange(before, joining, AcqRel, Relaxed)
-            .is_err()
-    {
-        return;
-    }
     let _unseen = sys::Unseen::new();
-    process
-        .next_attempt
-        .store((sys::now_coarse() + RETRY).0, Relaxed);
+    let give_up = || {
+        let _ = process
+            .state
+            .compare_exchange(joining, before, AcqRel, Relaxed);
+    };
     if !sys::has_memory() {
-        process.state.store(before, Release);
-        return;
+        return give_up();
     }
     sys::know_main_thread();
     options::introduce();
@@ -178,17 +172,47 @@ pub fn join(process: &Process, introduce: impl FnOnce(&Session)) {
                     .next_attempt
                     .store((sys::now_coarse() + RETRY.times(1 << silences)).0, Relaxed);
             }
-            let _ = process
-                .state
-                .compare_exchange(joining, before, AcqRel, Relaxed);
+            give_up();
         }
     }
+}
+
+/// Claims the attempt that is due, for this thread alone; where the process
+/// stands, which is joining from here on. An attempt that is not over a second
+/// after the next one was due is lost: its thread was jumped out of it, or has
+/// ended.
+fn claim(process: &Process, now: Nanos) -> Option<u32> {
+    let joining = State::Joining as u32;
+    let state = process.state.load(Acquire);
+    let next = process.next_attempt.load(Relaxed);
+    let (before, due) = if state == joining {
+        (State::Native as u32, Nanos(next) + RETRY)
+    } else if state == State::Native as u32 || state == State::Detached as u32 {
+        (state, Nanos(next))
+    } else {
+        return None;
+    };
+    // The next attempt's time first: who is jumped out from here on has taken
+    // nothing for longer than that.
+    let claimed = next != u64::MAX
+        && now >= due
+        && process
+            .next_attempt
+            .compare_exchange(next, (now + RETRY).0, Relaxed, Relaxed)
+            .is_ok();
+    let joins = claimed
+        && process
+            .state
+            .compare_exchange(state, joining, AcqRel, Relaxed)
+            .is_ok();
+    joins.then_some(before)
 }
 
 fn enter(process: &Process, session: &'static Session) {
     at_exit();
     fork::remember(Some(session));
-    // A program that exits in another thread meanwhile stays disabled.
+    // A program that exits in another thread meanwhile stays disabled, and one
+    // that has joined by a later attempt joined.
     let joined = process.state.compare_exchange(
         State::Joining as u32,
         State::Joined as u32,
@@ -196,6 +220,7 @@ fn enter(process: &Process, session: &'static Session) {
         Relaxed,
     );
     if joined.is_err() {
+        fork::remember(crate::process::session());
         session.connection.close();
         return;
     }
@@ -268,6 +293,34 @@ fn report(why: &JoinError) {
             if !MENTIONED.swap(true, Relaxed) {
                 log::verbose(message);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_is_made_by_one_thread_and_a_lost_one_by_another() {
+        // SAFETY: zero bytes are a process that has not joined.
+        let process = unsafe { Box::<Process>::new_zeroed().assume_init() };
+        let (native, joining) = (State::Native as u32, State::Joining as u32);
+        let state = || process.state.load(Relaxed);
+        let start = Nanos::from_secs(100);
+        assert_eq!(claim(&process, start), Some(native));
+        let almost = Nanos(start.0 + 2 * RETRY.0 - 1);
+        assert_eq!((claim(&process, almost), state()), (None, joining));
+        let lost = start + RETRY.times(2);
+        assert_eq!((claim(&process, lost), state()), (Some(native), joining));
+        assert_eq!(claim(&process, lost), None, "another's by now");
+
+        process.state.store(State::Detached as u32, Relaxed);
+        assert_eq!(claim(&process, lost), None, "not due");
+        assert_eq!(claim(&process, lost + RETRY), Some(State::Detached as u32));
+        for state in [State::Joined, State::Disabled] {
+            process.state.store(state as u32, Relaxed);
+            assert_eq!(claim(&process, Nanos::from_secs(1_000)), None);
         }
     }
 }

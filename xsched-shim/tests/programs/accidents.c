@@ -325,6 +325,25 @@ static int end_in_queries(int rounds) {
     return after_them(ended);
 }
 
+/* A launch that joins takes too long, and its handler jumps out of it. Then launches for some seconds. */
+static int jump_out_of_joining(void) {
+    signal(SIGALRM, jump);
+    launching = 1;
+    if (!sigsetjmp(out, 1)) {
+        ualarm(20000, 0);
+        launch(1);
+    }
+    launching = 0;
+    printf("%d\n", (int)jumps);
+    fflush(stdout);
+    getchar(); /* until there is another agent */
+    for (int i = 0; i < 350; i++) {
+        launch(1);
+        usleep(10000);
+    }
+    return 0;
+}
+
 static pthread_t waiter;
 static long exit_begun;
 static void join_waiter(void) {
@@ -358,6 +377,7 @@ int main(int argc, char **argv) {
     if (!strcmp(what, "end")) return end_at_the_gate();
     if (!strcmp(what, "anywhere")) return end_anywhere(atoi(argv[2]));
     if (!strcmp(what, "queries")) return end_in_queries(atoi(argv[2]));
+    if (!strcmp(what, "joining")) return jump_out_of_joining();
     if (!strcmp(what, "exit")) return exit_beside_a_waiter();
     if (!strcmp(what, "launch")) return printf("%d\n", launch(5)), 0;
     return 2;
