@@ -148,10 +148,17 @@ fn every_gated_and_watched_function_is_in_force() {
         let agent = Agent::start();
         let mut program = deepbind(&runtimes, major, agent.dir(), "1");
         program.env("XSCHED_VERBOSE", "1").stdin(Stdio::null());
+        program.arg("tell");
         let output = support::run(&mut program);
         let said = String::from_utf8_lossy(&output.stderr);
         let expected = format!("strict mode: {} entries", functions - shared);
         assert!(said.contains(&expected), "HIP {major}: {said}");
+        // Amid dlopen another thread could be making the table, and wait for
+        // the loader's lock.
+        assert!(
+            said.find("opened\n") < said.find(&expected),
+            "HIP {major}: {said}"
+        );
     }
 }
 

@@ -11,8 +11,10 @@
 //! constructors, after its relocation, and whoever opens it, in any way.
 //!
 //! Then, in strict mode only, its slots for `dlsym` and the like that lead to
-//! the C library are made to lead to us. A library that is linked against the
-//! runtime finds that initialised, so the gate begins in the table at once.
+//! the C library are made to lead to us. The gate begins in the table if the
+//! runtime has made that. If not, it is left to the first use: the loader's lock
+//! is held here, another thread may need it to make the table, and both would
+//! wait for each other.
 
 use std::arch::naked_asm;
 use std::ops::ControlFlow;
@@ -53,17 +55,16 @@ pub unsafe extern "C" fn __gmon_start__() {
 
 unsafe extern "C-unwind" fn arrived(return_address: usize) {
     let _unseen = sys::Unseen::new();
-    let moment = loader::visit(|object| {
+    loader::visit(|object| {
         if !object.maps(return_address, 1) {
             return ControlFlow::Continue(());
         }
         if !loader::own_contains(object) && !runtime::is_runtime(object) {
             lead_to_us(object);
         }
-        let uses = loader::needs(object, runtime::NAME);
-        ControlFlow::Break(if uses { Moment::Use } else { Moment::Arrival })
+        ControlFlow::Break(())
     });
-    strict::install(Options::get(), moment.unwrap_or(Moment::Arrival));
+    strict::install(Options::get(), Moment::Arrival);
 }
 
 /// Binds the object's look-ups to ours where they are the C library's, or
@@ -83,11 +84,7 @@ fn lead_to_us(object: &Object<'_>) {
             let bound = slot_word.load(Acquire);
             let is_unbound = object.maps(bound, 1);
             let is_libcs = || {
-                let is_libc = |o: &Object<'_>| {
-                    let name = loader::basename(o.path);
-                    // Before glibc 2.34 they were in a library of their own.
-                    loader::is_libc(name) || name.starts_with(b"libdl.so")
-                };
+                let is_libc = |o: &Object<'_>| loader::has_dlsym(loader::basename(o.path));
                 loader::object_at(bound, is_libc) == Some(true)
             };
             if !is_unbound && !is_libcs() {

@@ -42,67 +42,13 @@ pub use interposed::ours;
 mod interposed {
     use std::arch::naked_asm;
     use std::ffi::{CStr, c_char, c_int, c_void};
-    use std::ops::ControlFlow;
-    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+    use super::super::hidden::Hidden;
     use super::super::{exports, runtime, strict};
     use super::replacement;
     use crate::callers;
-    use crate::loader::{self, Version};
+    use crate::loader;
     use crate::options::{Options, Power};
-
-    /// A function of the C library that we have hidden from everybody,
-    /// ourselves included.
-    struct Hidden {
-        name: &'static [u8],
-        address: AtomicUsize,
-    }
-
-    impl Hidden {
-        const fn new(name: &'static [u8]) -> Hidden {
-            Hidden {
-                name,
-                address: AtomicUsize::new(0),
-            }
-        }
-
-        /// Its address: the next definition behind ours in load order, which
-        /// may be another interposer's. One before ours may lead to us and
-        /// would go round in circles; so where the shim was opened behind the
-        /// C library, that one's. A function that does nothing if there is
-        /// none.
-        fn address(&self) -> usize {
-            let known = self.address.load(Relaxed);
-            if known != 0 {
-                return known;
-            }
-            let (mut is_behind, mut in_libc) = (false, None);
-            let found = loader::visit(|object| {
-                if loader::own_contains(object) {
-                    is_behind = true;
-                    return ControlFlow::Continue(());
-                }
-                let is_libc = || loader::basename(object.path).starts_with(b"libc.so");
-                match loader::lookup(object, self.name, Version::Default) {
-                    Some(address) if is_behind => ControlFlow::Break(address),
-                    found => {
-                        if found.is_some() && is_libc() {
-                            in_libc = found;
-                        }
-                        ControlFlow::Continue(())
-                    }
-                }
-            })
-            .or(in_libc)
-            .unwrap_or(nothing as *const () as usize);
-            self.address.store(found, Relaxed);
-            found
-        }
-    }
-
-    extern "C" fn nothing() -> usize {
-        0
-    }
 
     /// Our functions, by name, for who binds others to them.
     pub fn ours() -> [(&'static [u8], usize); 3] {

@@ -10,6 +10,7 @@ mod fence;
 mod forward;
 mod frame;
 mod handles;
+mod hidden;
 mod hooks;
 mod host_functions;
 mod runtime;

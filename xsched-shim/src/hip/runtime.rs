@@ -18,7 +18,7 @@ use super::strict::Moment;
 use crate::loader::{self, Object, Version};
 
 /// How the file names of HIP runtimes begin.
-pub const NAME: &[u8] = b"libamdhip64";
+const NAME: &[u8] = b"libamdhip64";
 
 /// Whether an object is a HIP runtime, by its file name: wheels put a hash
 /// between name and suffix.

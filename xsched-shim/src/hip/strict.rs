@@ -81,7 +81,8 @@ pub enum Moment {
     /// The program uses the runtime, or is about to: the runtime may be made
     /// to prepare its table, as the program's next call would.
     Use,
-    /// Something has been mapped: the runtime itself may not be initialised.
+    /// Something has been mapped: the runtime itself may not be initialised,
+    /// and the loader's lock is held.
     Arrival,
 }
 
@@ -158,8 +159,8 @@ fn patch(moment: Moment) -> Result<usize, Refusal> {
     }
     // SAFETY: the code at this address is the accessor's, compared byte for
     // byte; it takes no arguments and returns the table. Any call of the
-    // program to the runtime begins with the same call, and no lock is held
-    // here.
+    // program to the runtime begins with the same call; where a lock is held
+    // the table is there.
     let table: usize = unsafe {
         let accessor: extern "C-unwind" fn() -> usize = std::mem::transmute(accessor.function);
         accessor()

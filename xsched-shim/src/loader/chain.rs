@@ -44,10 +44,16 @@ pub fn vdso() -> Option<Object<'static>> {
 
 /// Whether a file name is the C library's: glibc's, or musl's, whose dynamic
 /// linker it is as well.
-pub fn is_libc(name: &[u8]) -> bool {
+fn is_libc(name: &[u8]) -> bool {
     [&b"libc.so"[..], b"libc.musl-", b"ld-musl-"]
         .iter()
         .any(|beginning| name.starts_with(beginning))
+}
+
+/// Whether a file name is that of a library which has `dlsym` and the like:
+/// before glibc 2.34 they were in one of their own.
+pub fn has_dlsym(name: &[u8]) -> bool {
+    is_libc(name) || name.starts_with(b"libdl.so")
 }
 
 fn until_libc(is_wanted: impl Fn(&[u8]) -> bool) -> Option<Object<'static>> {
@@ -64,7 +70,7 @@ fn until_libc(is_wanted: impl Fn(&[u8]) -> bool) -> Option<Object<'static>> {
         let name = basename(path);
         if is_wanted(name) {
             // SAFETY: both libraries begin with their ELF header.
-            return unsafe { Object::at(link.base, path) };
+            return unsafe { Object::at(link.base, link.dynamic as usize, path) };
         }
         if is_libc(name) {
             return None;
@@ -122,10 +128,11 @@ mod tests {
             b"ld-musl-x86_64.so.1",
             b"libc.musl-x86_64.so.1",
         ] {
-            assert!(is_libc(name));
+            assert!(is_libc(name) && has_dlsym(name));
         }
+        assert!(has_dlsym(b"libdl.so.2") && !is_libc(b"libdl.so.2"));
         for name in [&b"libcap.so.2"[..], b"libcrypt.so.1", b"libc++.so.1", b""] {
-            assert!(!is_libc(name));
+            assert!(!is_libc(name) && !has_dlsym(name));
         }
     }
 }

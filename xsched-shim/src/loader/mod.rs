@@ -14,8 +14,8 @@ mod imports;
 mod objects;
 mod symbols;
 
-pub use chain::vdso;
+pub use chain::{has_dlsym, vdso};
 pub use objects::{Object, basename, object_at, own_contains, visit};
 pub use symbols::{Version, lookup};
 #[cfg(not(test))]
-pub use {chain::is_libc, imports::slots, objects::Slot, symbols::needs};
+pub use {imports::slots, objects::Slot};

@@ -28,31 +28,58 @@ pub struct Object<'a> {
 }
 
 impl Object<'static> {
-    /// The object whose ELF header lies at `base`.
+    /// The object that the dynamic linker describes by these addresses: what it
+    /// adds to those in the file, and the dynamic section.
     ///
     /// # Safety
-    /// It is mapped there and stays so, as `path` does.
-    pub unsafe fn at(base: usize, path: &'static [u8]) -> Option<Object<'static>> {
-        // A library that was moved to its address beforehand (prelink) has
-        // its header elsewhere.
-        if base == 0 {
-            return None;
-        }
+    /// It is mapped there, begins with its ELF header and stays so, as `path`
+    /// does.
+    pub unsafe fn at(base: usize, dynamic: usize, path: &'static [u8]) -> Option<Object<'static>> {
+        let begin = match base {
+            // SAFETY: the caller's.
+            0 => unsafe { begin_of_prelinked(dynamic) }?,
+            base => base,
+        };
         // SAFETY: the caller's.
         let headers = unsafe {
-            let header = &*(base as *const libc::Elf64_Ehdr);
+            let header = &*(begin as *const libc::Elf64_Ehdr);
             if !header.e_ident.starts_with(b"\x7fELF") {
                 return None;
             }
-            let first = base.checked_add(header.e_phoff as usize)?;
+            let first = begin.checked_add(header.e_phoff as usize)?;
             std::slice::from_raw_parts(first as *const libc::Elf64_Phdr, header.e_phnum.into())
         };
-        Some(Object {
+        let object = Object {
             base,
             path,
             headers,
-        })
+        };
+        let is_section = |h: &libc::Elf64_Phdr| base.wrapping_add(h.p_vaddr as usize) == dynamic;
+        let has_section = object.segments(libc::PT_DYNAMIC).any(is_section);
+        has_section.then_some(object)
     }
+}
+
+/// Where an object begins that was moved to its addresses beforehand (prelink):
+/// nothing is added to them. Its first table stands in the same page as its
+/// ELF header, behind notes.
+///
+/// # Safety
+/// The dynamic section is there, and what it refers to.
+unsafe fn begin_of_prelinked(dynamic: usize) -> Option<usize> {
+    /// DT_HASH, DT_STRTAB, DT_SYMTAB, DT_GNU_HASH.
+    const TABLES: [i64; 4] = [4, 5, 6, 0x6fff_fef5];
+    /// Sections have some thirty.
+    const MOST: usize = 256;
+    let entries = (0..MOST).map(|i| {
+        // SAFETY: up to the entry with the tag zero, the caller's.
+        unsafe { *(dynamic as *const (i64, usize)).add(i) }
+    });
+    entries
+        .take_while(|&(tag, _)| tag != 0)
+        .filter(|(tag, _)| TABLES.contains(tag))
+        .map(|(_, address)| address / PAGE * PAGE)
+        .min()
 }
 
 impl Object<'_> {
@@ -311,6 +338,45 @@ mod tests {
             let writable = object.permits(address, 8, libc::PF_W);
             assert_eq!(writable, slot == Slot::Writable, "{offset:#x}");
         }
+    }
+
+    /// An object in memory as prelink leaves it: all addresses are as in the
+    /// file.
+    #[repr(C, align(4096))]
+    struct Prelinked {
+        header: libc::Elf64_Ehdr,
+        segments: [libc::Elf64_Phdr; 2],
+        tables: [u64; 100],
+        space: [u8; PAGE],
+        dynamic: [(i64, usize); 4],
+    }
+
+    #[test]
+    fn a_prelinked_object_is_found_by_its_tables() {
+        // SAFETY: plain integers, of which zero is valid.
+        let image: &mut Prelinked = Box::leak(unsafe { Box::new(std::mem::zeroed()) });
+        let [begin, tables, dynamic] = [
+            &raw const *image as usize,
+            &raw const image.tables as usize,
+            &raw const image.dynamic as usize,
+        ];
+        let at = |from: usize, len: usize| from as u64..(from + len) as u64;
+        image.header.e_phoff = std::mem::offset_of!(Prelinked, segments) as u64;
+        image.header.e_phnum = 2;
+        image.segments = [
+            segment(libc::PT_LOAD, libc::PF_R, at(begin, size_of::<Prelinked>())),
+            segment(libc::PT_DYNAMIC, libc::PF_R, at(dynamic, 64)),
+        ];
+        image.dynamic = [(1, 7), (5, tables + 160), (0x6fff_fef5, tables), (0, 0)];
+        // SAFETY: leaked.
+        let found = || unsafe { Object::at(0, dynamic, b"libc.so.6") };
+        assert!(found().is_none(), "no ELF header");
+        image.header.e_ident[..4].copy_from_slice(b"\x7fELF");
+        let object = found().expect("it has its header now");
+        assert!(object.maps(tables, 8) && !object.maps(begin - 1, 1));
+        assert_eq!(object.dynamic().nth(2), Some((0x6fff_fef5, tables)));
+        image.segments[1].p_vaddr += 16;
+        assert!(found().is_none(), "another object's header");
     }
 
     #[test]

@@ -13,7 +13,6 @@ pub enum Version<'a> {
     Default,
 }
 
-const DT_NEEDED: i64 = 1;
 const DT_STRTAB: i64 = 5;
 const DT_SYMTAB: i64 = 6;
 const DT_STRSZ: i64 = 10;
@@ -45,11 +44,6 @@ pub fn lookup(object: &Object<'_>, name: &[u8], version: Version<'_>) -> Option<
         Version::Node(_) => None,
     };
     tables.find(name, node)
-}
-
-/// Whether `object` names a library that begins so among those it needs.
-pub fn needs(object: &Object<'_>, beginning: &[u8]) -> bool {
-    Tables::of(object).is_some_and(|tables| tables.needs(beginning))
 }
 
 impl<'a, 'o> Tables<'a, 'o> {
@@ -91,23 +85,6 @@ impl<'a, 'o> Tables<'a, 'o> {
     pub(super) fn names(&self, symbol: u32, name: &[u8]) -> bool {
         let entry = self.read::<libc::Elf64_Sym>(self.symbols + symbol as usize * 24);
         symbol != 0 && entry.is_some_and(|entry| self.string_is(entry.st_name as usize, name))
-    }
-
-    /// Whether the object is said to need a library whose name begins so.
-    pub(super) fn needs(&self, beginning: &[u8]) -> bool {
-        let begins = |offset: usize| {
-            offset
-                .checked_add(beginning.len())
-                .is_some_and(|end| end <= self.strings_len)
-                && self.object.maps(self.strings + offset, beginning.len())
-                // SAFETY: as many bytes are mapped there.
-                && unsafe {
-                    std::slice::from_raw_parts((self.strings + offset) as *const u8, beginning.len())
-                } == beginning
-        };
-        self.object
-            .dynamic()
-            .any(|(tag, offset)| tag == DT_NEEDED && begins(offset))
     }
 
     /// Whether the string at `offset` of the string table is `text`.
@@ -230,17 +207,6 @@ mod tests {
             );
         }
         assert_eq!(in_libc(b"hipMalloc", Version::Default), None);
-    }
-
-    #[test]
-    fn tells_what_an_object_needs() {
-        let here = |beginning: &[u8]| {
-            object_at(needs as *const () as usize, |program| {
-                needs(program, beginning)
-            })
-        };
-        assert_eq!(here(b"libc.so"), Some(true));
-        assert_eq!(here(b"libamdhip64"), Some(false));
     }
 
     #[test]

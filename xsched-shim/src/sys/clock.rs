@@ -53,7 +53,10 @@ fn find() -> usize {
     clock
 }
 
-unsafe extern "C-unwind" fn ask_the_kernel(id: libc::clockid_t, time: *mut libc::timespec) -> libc::c_int {
+unsafe extern "C-unwind" fn ask_the_kernel(
+    id: libc::clockid_t,
+    time: *mut libc::timespec,
+) -> libc::c_int {
     // SAFETY: the caller's.
     let asked = unsafe { call(Call::ClockGettime, [id as usize, time as usize]) };
     if asked.is_ok() { 0 } else { -1 }

@@ -1,5 +1,6 @@
-/* Reaches the runtime past the linker's rules. Arguments: the runtime, and a
- * library (this file with -DSHARED) that launches; prints what failed.
+/* Reaches the runtime past the linker's rules. Arguments: the runtime, a
+ * library (this file with -DSHARED) that launches, and whether to say on
+ * standard error when both are opened; prints what failed.
  * Standard input makes it go on. */
 #define _GNU_SOURCE
 #include "hip.h"
@@ -36,6 +37,7 @@ int main(int argc, char **argv) {
     void *runtime = dlopen(argv[1], RTLD_NOW | RTLD_GLOBAL);
     void *library = dlopen(argv[2], RTLD_NOW | RTLD_DEEPBIND);
     if (!runtime || !library) { printf("%s\n", dlerror()); return 1; }
+    if (argc > 3) fputs("opened\n", stderr);
     int (*launch)(void *) = dlsym(library, "library_launch");
     sync_t sync = dlsym(library, "library_sync");
     launch_t direct = straight(runtime, "hipModuleLaunchKernel");
