@@ -9,9 +9,11 @@ use std::os::fd::OwnedFd;
 use xsched_common::units::Nanos;
 
 use super::identity::Visitor;
+use super::newcomers::Joiner;
 use super::rate::{Meter, Rate};
 use crate::policy::ClientId;
 use crate::process::ProcessId;
+use crate::readers::Tenant;
 
 /// Clients that can be joined at once: bounds descriptors and memory.
 const MAX_CLIENTS: usize = 4096;
@@ -19,7 +21,7 @@ const MAX_CLIENTS: usize = 4096;
 /// Of these, so many are kept for root and the agent's own user.
 const KEPT_FOR_OURS: usize = 512;
 
-/// Clients of one other user.
+/// Clients of one other user, its subordinate ids included.
 const MAX_OF_USER: usize = 1024;
 
 /// Times that one process can be joined at once: it has one shim, or a few
@@ -77,30 +79,29 @@ impl Admission {
         }
     }
 
-    /// Whether `process` of `uid` can join beside `clients`.
-    pub fn place(
+    /// Whether `joiner` can join beside `clients`.
+    pub fn place<'a>(
         &self,
-        uid: u32,
-        process: ProcessId,
-        clients: impl Iterator<Item = (u32, ProcessId)>,
+        joiner: &Joiner,
+        clients: impl Iterator<Item = &'a Joiner>,
     ) -> Result<(), NoPlace> {
-        let is_ours = |uid| uid == 0 || uid == self.agent_uid;
-        let (mut all, mut of_users, mut of_user, mut of_process) = (0, 0, 0, 0);
-        for (other_uid, other) in clients {
+        let is_ours = |tenant: &Tenant| tenant.uid == 0 || tenant.uid == self.agent_uid;
+        let (mut all, mut of_users, mut of_tenant, mut of_process) = (0, 0, 0, 0);
+        for other in clients {
             all += 1;
-            of_users += usize::from(!is_ours(other_uid));
-            of_user += usize::from(other_uid == uid);
-            of_process += usize::from(other == process);
+            of_users += usize::from(!is_ours(&other.tenant));
+            of_tenant += usize::from(other.tenant == joiner.tenant);
+            of_process += usize::from(other.process == joiner.process);
         }
         if all >= MAX_CLIENTS {
             return Err(NoPlace::Agent);
         }
         if of_process >= MAX_OF_PROCESS {
-            return Err(NoPlace::Process(process));
+            return Err(NoPlace::Process(joiner.process));
         }
-        let users_full = of_users >= MAX_CLIENTS - KEPT_FOR_OURS || of_user >= MAX_OF_USER;
-        if !is_ours(uid) && users_full {
-            return Err(NoPlace::User(uid));
+        let users_full = of_users >= MAX_CLIENTS - KEPT_FOR_OURS || of_tenant >= MAX_OF_USER;
+        if !is_ours(&joiner.tenant) && users_full {
+            return Err(NoPlace::User(joiner.uid));
         }
         Ok(())
     }
@@ -152,15 +153,10 @@ impl Guests {
     }
 
     /// Those that have been silent for too long, to be hung up on.
-    pub fn prune(&mut self, now: Nanos) -> impl Iterator<Item = Guest> {
-        let silent = |guest: &Guest| now.since(guest.since) >= HELLO_TIMEOUT;
-        let silent: Vec<ClientId> = self
-            .by_id
-            .iter()
-            .filter(|(_, guest)| silent(guest))
-            .map(|(id, _)| *id)
-            .collect();
-        silent.into_iter().filter_map(|id| self.by_id.remove(&id))
+    pub fn prune(&mut self, now: Nanos) -> Vec<Guest> {
+        let silent = |_: &ClientId, guest: &mut Guest| now.since(guest.since) >= HELLO_TIMEOUT;
+        let silent = self.by_id.extract_if(.., silent);
+        silent.map(|(_, guest)| guest).collect()
     }
 }
 
@@ -180,39 +176,43 @@ fn oldest_of_the_most(guests: impl Iterator<Item = (ClientId, u32)>) -> Option<C
 mod tests {
     use super::*;
 
-    fn process(pid: u32) -> ProcessId {
-        ProcessId { pid, start_time: 1 }
+    fn joiner(uid: u32, pid: u32) -> Joiner {
+        Joiner {
+            process: ProcessId { pid, start_time: 1 },
+            uid,
+            tenant: std::sync::Arc::new(Tenant::known_by(uid)),
+            abi: xsched_common::ABI,
+        }
     }
 
     #[test]
     fn no_user_takes_the_places_of_others_and_root_finds_one() {
         let admission = Admission::new(500);
         let full: Vec<_> = (0..MAX_OF_USER as u32)
-            .map(|pid| (1000, process(pid)))
+            .map(|pid| joiner(1000, pid))
             .collect();
-        let place = |uid, clients: &[(u32, ProcessId)]| {
-            admission.place(uid, process(9_999), clients.iter().copied())
-        };
+        let place = |uid, clients: &[Joiner]| admission.place(&joiner(uid, 9_999), clients.iter());
         assert_eq!(place(1000, &full), Err(NoPlace::User(1000)));
         assert_eq!(place(1001, &full), Ok(()));
         assert_eq!(place(0, &full), Ok(()));
         assert_eq!(place(500, &full), Ok(()));
 
         let many: Vec<_> = (0..(MAX_CLIENTS - KEPT_FOR_OURS) as u32)
-            .map(|pid| (1000 + pid, process(pid)))
+            .map(|pid| joiner(1000 + pid, pid))
             .collect();
         assert_eq!(place(1, &many), Err(NoPlace::User(1)));
         assert_eq!(place(0, &many), Ok(()));
 
-        let ours: Vec<_> = (0..MAX_CLIENTS as u32)
-            .map(|pid| (0, process(pid)))
-            .collect();
+        let ours: Vec<_> = (0..MAX_CLIENTS as u32).map(|pid| joiner(0, pid)).collect();
         assert_eq!(place(0, &ours), Err(NoPlace::Agent));
-        let copies = [(0, process(7)); MAX_OF_PROCESS];
-        assert_eq!(
-            admission.place(0, process(7), copies.into_iter()),
-            Err(NoPlace::Process(process(7)))
-        );
+        let copies = vec![joiner(0, 7); MAX_OF_PROCESS];
+        let again = admission.place(&joiner(0, 7), copies.iter());
+        assert_eq!(again, Err(NoPlace::Process(copies[0].process)));
+        // One user's, as whichever of its subordinate ids.
+        let mut subordinate = joiner(100_000, 9_999);
+        subordinate.tenant = full[0].tenant.clone();
+        let place = admission.place(&subordinate, full.iter());
+        assert_eq!(place, Err(NoPlace::User(100_000)));
     }
 
     #[test]

@@ -283,7 +283,7 @@ impl Client {
             shared: std::sync::Arc::new(shared),
             bell,
             _watched: [connection, pidfd],
-            owner: Owner::of(joiner.uid, None),
+            owner: Owner::of(joiner.payer(), None),
             joiner,
             passthrough: None,
             rings: Meter::default(),

@@ -2,8 +2,8 @@
 //!
 //! A connection costs its acceptance and one look at whose it is; beyond its
 //! user's pace it is closed and the user is kept away for a while
-//! ([`super::lockout`]). Within it, its process is identified and may say
-//! hello; and only one that fits finds pages made for it.
+//! ([`super::lockout`]). Within it, it may say hello; and only of one that
+//! fits is the process identified and are pages made, by a thread apart.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -22,14 +22,15 @@ use super::admission::{Guest, NoPlace};
 use super::bells::Hearing;
 use super::clients::Client;
 use super::event_loop::EventLoop;
-use super::identity::Visitor;
+use super::identity::{Unidentified, Visitor};
 use super::join::{self, Knock};
-use super::newcomers::{Handout, Joiner, Newcomer};
+use super::newcomers::{Identified, Joiner, Newcomer};
 use super::pages::SharedPage;
 use super::token::Token;
 use super::vitals::Vitals;
 use crate::clock::monotonic;
 use crate::policy::{self, ClientId, Terms};
+use crate::readers::Tenant;
 
 /// Connections accepted before the clients are looked at again.
 const ACCEPTS_AT_ONCE: usize = 16;
@@ -39,7 +40,7 @@ impl EventLoop {
         let mut flood = BTreeMap::<u32, Vec<OwnedFd>>::new();
         self.accept_some(&mut flood);
         for (uid, connections) in flood {
-            self.aside.drop(uid, connections);
+            self.aside.close(&Tenant::known_by(uid), connections);
         }
     }
 
@@ -47,7 +48,11 @@ impl EventLoop {
     /// are many, and each costs as little as can be.
     fn accept_some(&mut self, flood: &mut BTreeMap<u32, Vec<OwnedFd>>) {
         for _ in 0..ACCEPTS_AT_ONCE {
-            let connection = match join::accept(self.parts.listener.as_fd()) {
+            let accepted = match self.aside.is_full() {
+                true => Err(io::Error::other("too many connections wait to be closed")),
+                false => join::accept(self.parts.listener.as_fd()),
+            };
+            let connection = match accepted {
                 Ok(Some(connection)) => connection,
                 Ok(None) => return,
                 Err(e) => {
@@ -71,10 +76,11 @@ impl EventLoop {
         let now = monotonic();
         let peer = match join::peer(connection.as_fd()) {
             Ok(peer) => peer,
-            Err(e) => return self.refuse(self.own_uid, connection, &e),
+            Err(e) => return self.refuse(&Tenant::known_by(Tenant::NOBODY), connection, &e),
         };
         let uid = peer.uid;
-        let heard = match self.aside.is_behind(uid) {
+        let tenant = Tenant::known_by(uid);
+        let heard = match self.aside.is_behind(&tenant) {
             true => Err(NoPlace::Pace(uid)),
             false => self.admission.hear(uid, now),
         };
@@ -82,7 +88,7 @@ impl EventLoop {
             // The first is told why, and whoever is not kept away.
             let is_ours = uid == 0 || uid == self.own_uid;
             if is_ours || self.keep_away(uid, now) {
-                return self.refuse(uid, connection, &e);
+                return self.refuse(&tenant, connection, &e);
             }
             Vitals::count(&self.parts.vitals.joins_refused);
             flood.entry(uid).or_default().push(connection);
@@ -90,11 +96,12 @@ impl EventLoop {
         }
         let visitor = match Visitor::of(connection.as_fd(), peer) {
             Ok(visitor) => visitor,
-            Err(e) => return self.refuse(uid, connection, &e),
+            Err(e) => return self.refuse(&tenant, connection, &e),
         };
         let id = self.fresh_id();
         if let Err(e) = self.watch(&connection, Token::Connection(id)) {
-            return self.refuse(uid, connection, &e);
+            self.aside.drop(&tenant, visitor);
+            return self.refuse(&tenant, connection, &e);
         }
         let guest = Guest {
             connection,
@@ -103,15 +110,21 @@ impl EventLoop {
         };
         if let Some(evicted) = self.guests.admit(id, guest) {
             join::refuse(evicted.connection.as_fd(), Verdict::Busy);
-            let uid = evicted.visitor.peer.uid;
-            self.aside.hang_up(uid, evicted.connection);
+            self.dismiss(evicted);
         }
     }
 
+    /// Hangs up on one that is not answered any more.
+    pub(super) fn dismiss(&mut self, guest: Guest) {
+        let tenant = Tenant::known_by(guest.visitor.peer.uid);
+        self.aside.hang_up(&tenant, guest.connection);
+        self.aside.drop(&tenant, guest.visitor);
+    }
+
     /// Whoever is refused runs as native and may try again.
-    fn refuse(&mut self, uid: u32, connection: OwnedFd, why: &dyn std::fmt::Display) {
+    fn refuse(&mut self, tenant: &Tenant, connection: OwnedFd, why: &dyn std::fmt::Display) {
         join::refuse(connection.as_fd(), Verdict::Busy);
-        self.aside.hang_up(uid, connection);
+        self.aside.hang_up(tenant, connection);
         Vitals::count(&self.parts.vitals.joins_refused);
         if self.may_complain(monotonic()) {
             warn!("a process could not join: {why}");
@@ -128,21 +141,26 @@ impl EventLoop {
         is_new
     }
 
-    /// Lets in again whose time is up.
+    /// Lets in again whose time is up, unless what it has left to be done
+    /// would have it turned away at once.
     pub(super) fn let_in_again(&mut self, now: Nanos) {
         let last = std::mem::replace(&mut self.unlocked, now);
+        let aside = &self.aside;
+        let behind = |uid| aside.is_behind(&Tenant::known_by(uid));
+        self.lockout.prolong(last, now, behind);
         if self.lockout.has_ended(last, now) {
             self.change_lock(now);
         }
     }
 
-    /// By a thread apart: the file system may wait.
+    /// By a thread apart: the file system may wait. The last list wins, since
+    /// what is given there is done in order.
     fn change_lock(&mut self, now: Nanos) {
         let Some(file) = self.parts.door.clone() else {
             return;
         };
         let users = self.lockout.list(now);
-        self.aside.give(self.own_uid, move || {
+        self.aside.give_own(move || {
             if let Err(e) = file.keep_away(&users) {
                 debug!("nobody can be kept away from {}: {e}", file.0.display());
             }
@@ -160,10 +178,9 @@ impl EventLoop {
         let Some(guest) = self.guests.remove(id) else {
             return;
         };
-        let uid = guest.visitor.peer.uid;
         match knock {
             Knock::Hello(hello) => match join::verdict(&hello) {
-                Verdict::Accepted => self.welcome(id, guest, hello.abi),
+                Verdict::Accepted => self.identify(id, guest, hello.abi),
                 refusal => {
                     if self.may_complain(monotonic()) {
                         info!(
@@ -173,47 +190,97 @@ impl EventLoop {
                         );
                     }
                     join::refuse(guest.connection.as_fd(), refusal);
-                    self.aside.hang_up(uid, guest.connection);
+                    self.dismiss(guest);
                 }
             },
             Knock::Malformed(e) => {
                 debug!("refused a connection: {e}");
-                self.aside.hang_up(uid, guest.connection);
+                self.dismiss(guest);
             }
-            Knock::Silent | Knock::Closed => self.aside.hang_up(uid, guest.connection),
+            Knock::Silent | Knock::Closed => self.dismiss(guest),
         }
     }
 
-    fn welcome(&mut self, id: ClientId, guest: Guest, abi: Abi) {
-        let uid = guest.visitor.peer.uid;
-        let joiner = match guest.visitor.identify() {
-            Ok(process) => Joiner { process, uid, abi },
-            Err(e) => return self.refuse(uid, guest.connection, &e),
+    /// Has a thread apart find out which process it is and make its pages.
+    fn identify(&mut self, id: ClientId, guest: Guest, abi: Abi) {
+        let again = match guest.visitor.again() {
+            Ok(again) => again,
+            Err(e) => {
+                let tenant = Tenant::known_by(guest.visitor.peer.uid);
+                self.aside.drop(&tenant, guest.visitor);
+                return self.refuse(&tenant, guest.connection, &e);
+            }
         };
-        let clients = self.clients.values();
-        let clients = clients.map(|client| (client.shared.uid, client.shared.process));
-        let newcomers = self.newcomers.values();
-        let newcomers = newcomers.map(|new| (new.joiner.uid, new.joiner.process));
-        let taken = clients.chain(newcomers);
-        if let Err(e) = self.admission.place(uid, joiner.process, taken) {
-            return self.refuse(uid, guest.connection, &e);
-        }
-        let handout = match Handout::new(self.epoch, id, self.first_gate()) {
-            Ok(handout) => handout,
-            Err(e) => return self.refuse(uid, guest.connection, &e),
+        let (to_us, epoch) = (self.parts.handle.clone(), self.epoch);
+        self.aside.identify(again, move |visitor, tenant| {
+            to_us.identified(id, tenant, Identified::find(visitor, epoch, id));
+        });
+        self.candidates.insert(id, guest, abi);
+    }
+
+    /// One that has said hello is identified, or cannot be.
+    pub(super) fn welcome(
+        &mut self,
+        id: ClientId,
+        tenant: Tenant,
+        found: Result<Identified, Unidentified>,
+    ) {
+        let Some((guest, abi)) = self.candidates.remove(id) else {
+            return self.aside.drop(&tenant, found);
+        };
+        let Guest {
+            connection,
+            visitor,
+            ..
+        } = guest;
+        let Identified { process, handout } = match found {
+            Ok(found) => found,
+            Err(e) => {
+                self.aside.drop(&tenant, visitor);
+                return self.refuse(&tenant, connection, &e);
+            }
+        };
+        handout.begin_with(self.first_gate());
+        let joiner = Joiner {
+            process,
+            uid: visitor.peer.uid,
+            tenant: Arc::new(tenant),
+            abi,
         };
         let newcomer = Newcomer {
             joiner,
             handout,
-            connection: guest.connection,
-            pidfd: guest.visitor.into_pidfd(),
+            connection,
+            pidfd: visitor.into_pidfd(),
         };
+        if let Err(e) = self.find_place(&newcomer.joiner) {
+            return self.turn_away(newcomer, &e);
+        }
         if let Err(e) = self.hand_over(id, &newcomer) {
             self.forget_bell(&newcomer.handout.bell);
-            self.refuse(uid, newcomer.connection, &e);
-            return self.aside.drop(uid, (newcomer.handout, newcomer.pidfd));
+            return self.turn_away(newcomer, &e);
         }
         self.newcomers.insert(id, newcomer, monotonic());
+    }
+
+    fn find_place(&self, joiner: &Joiner) -> Result<(), NoPlace> {
+        if self.aside.is_behind(&joiner.tenant) {
+            return Err(NoPlace::Pace(joiner.uid));
+        }
+        let clients = self.clients.values().map(|client| &client.joiner);
+        let newcomers = self.newcomers.values().map(|newcomer| &newcomer.joiner);
+        self.admission.place(joiner, clients.chain(newcomers))
+    }
+
+    fn turn_away(&mut self, newcomer: Newcomer, why: &dyn std::fmt::Display) {
+        let Newcomer {
+            joiner,
+            handout,
+            connection,
+            pidfd,
+        } = newcomer;
+        self.aside.drop(&joiner.tenant, (handout, pidfd));
+        self.refuse(&joiner.tenant, connection, why);
     }
 
     fn hand_over(&self, id: ClientId, newcomer: &Newcomer) -> io::Result<()> {
@@ -242,19 +309,24 @@ impl EventLoop {
     /// A newcomer has rung, so its page is mapped where it is to be written:
     /// it is sealed, by a thread apart. Until that is done it is not heard.
     pub(super) fn seal(&mut self, id: ClientId) {
-        let Some((uid, draft)) = self.newcomers.take_draft(id) else {
+        let Some((tenant, draft)) = self.newcomers.take_draft(id) else {
             return;
         };
         if let Some(newcomer) = self.newcomers.get(id) {
             let _ = self.hear(&newcomer.handout.bell, id, Hearing::Muted);
         }
         let to_us = self.parts.handle.clone();
-        self.aside.give(uid, move || to_us.sealed(id, draft.seal()));
+        let whose = Arc::clone(&tenant);
+        let seal = move || to_us.sealed(id, whose, draft.seal());
+        self.aside.give(&tenant, seal);
     }
 
-    /// Seals the pages of those who have not rung, and gives up those whose
-    /// pages cannot be.
+    /// Seals the pages of those who have not rung, and gives up those who
+    /// could not be identified or whose pages could not be sealed.
     pub(super) fn hurry_newcomers(&mut self, now: Nanos) {
+        for guest in self.candidates.overdue(now) {
+            self.dismiss(guest);
+        }
         for id in self.newcomers.silent(now) {
             self.seal(id);
         }
@@ -267,21 +339,24 @@ impl EventLoop {
     pub(super) fn settle_in(
         &mut self,
         id: ClientId,
+        tenant: &Tenant,
         page: rustix::io::Result<SharedPage<StatusPage>>,
     ) {
         let page = match page {
             Ok(page) if self.newcomers.get(id).is_some() => page,
-            Ok(page) => return self.aside.drop(self.own_uid, page),
+            Ok(page) => return self.aside.drop(tenant, page),
             Err(e) => {
                 debug!("a newcomer's page: {e}");
                 return self.part(id, "is not joined: its page could not be sealed");
             }
         };
         let Some(newcomer) = self.newcomers.remove(id) else {
-            return;
+            return self.aside.drop(tenant, page);
         };
         let client = Client::new(id, newcomer, page);
-        let Joiner { process, uid, abi } = client.joiner;
+        let Joiner {
+            process, uid, abi, ..
+        } = client.joiner;
         // Told anew: it may have changed.
         self.parts.passthrough.write_to(&client.shared.control, abi);
         if let Err(e) = self.hear(&client.bell, id, Hearing::Heard) {

@@ -23,7 +23,7 @@ use super::device;
 use super::gates::{News, Round};
 use super::journal::Journal;
 use super::lockout::{DoorFile, Lockout};
-use super::newcomers::Newcomers;
+use super::newcomers::{Candidates, Newcomers};
 use super::rate::{Meter, Rate};
 use super::scheduling::{self, Scheduling};
 use super::token::Token;
@@ -70,6 +70,7 @@ pub(super) struct EventLoop {
     pub(super) own_uid: u32,
     next_id: u64,
     pub(super) clients: BTreeMap<ClientId, Client>,
+    pub(super) candidates: Candidates,
     pub(super) newcomers: Newcomers,
     /// What has happened since the last round.
     pub(super) news: News,
@@ -102,13 +103,14 @@ impl EventLoop {
             next_id: 1,
             own_uid,
             clients: BTreeMap::new(),
+            candidates: Candidates::default(),
             newcomers: Newcomers::default(),
             news: News::OfAll,
             guests: Guests::default(),
             admission: Admission::new(own_uid),
             lockout: Lockout::default(),
             unlocked: now,
-            aside: Aside::default(),
+            aside: Aside::start(own_uid)?,
             muted: Muted::default(),
             journal: Journal::new(Journal::LINES),
             complaints: Meter::default(),
@@ -153,7 +155,7 @@ impl EventLoop {
                 if let Some(client) = self.clients.get(&id) {
                     let shared = Arc::clone(&client.shared);
                     let wake = move || device::wake_rest(&shared);
-                    self.aside.give(client.joiner.uid, wake);
+                    self.aside.give(&client.joiner.tenant, wake);
                 }
             }
             if self.parts.stop.load(Acquire) {
@@ -252,14 +254,14 @@ impl EventLoop {
         }
         self.parts.vitals.beats.beat();
         for guest in self.guests.prune(now) {
-            self.aside.hang_up(guest.visitor.peer.uid, guest.connection);
+            self.dismiss(guest);
         }
         self.hurry_newcomers(now);
         self.let_in_again(now);
-        self.aside.retry();
         if now >= self.next_prune {
             self.next_prune = now + PRUNE;
             self.admission.prune(now);
+            self.aside.prune();
             for (uid, lines) in self.journal.untold(now) {
                 info!("{lines} more times processes of user {uid} have joined or left");
             }
@@ -294,15 +296,20 @@ impl EventLoop {
             self.forget_bell(&client.bell);
             self.count_clients();
             (self.parts.roster)(RosterEvent::Left(id));
-            let joiner = client.joiner;
-            self.aside.drop(joiner.uid, client);
+            let joiner = client.joiner.clone();
+            let shared = Arc::clone(&client.shared);
+            self.aside.drop(&joiner.tenant, client);
+            self.aside.retire(&joiner.tenant, shared);
             joiner
         } else if let Some(newcomer) = self.newcomers.remove(id) {
             self.forget_bell(&newcomer.handout.bell);
-            let joiner = newcomer.joiner;
-            self.aside.drop(joiner.uid, newcomer);
+            let joiner = newcomer.joiner.clone();
+            self.aside.drop(&joiner.tenant, newcomer);
             joiner
         } else {
+            if let Some((guest, _)) = self.candidates.remove(id) {
+                self.dismiss(guest);
+            }
             return;
         };
         if self.journal.may_tell(joiner.uid, monotonic()) {
@@ -330,7 +337,8 @@ impl EventLoop {
                     }
                     self.parts.passthrough = passthrough;
                 }
-                Command::Sealed(id, page) => self.settle_in(id, page),
+                Command::Identified(id, tenant, found) => self.welcome(id, tenant, found),
+                Command::Sealed(id, tenant, page) => self.settle_in(id, &tenant, page),
             }
         }
     }
@@ -346,7 +354,7 @@ impl EventLoop {
             };
             client.shared.set_terms(settlement.terms);
             client.shared.set_hold(settlement.hold);
-            client.owner = Owner::of(client.joiner.uid, settlement.weight_rule);
+            client.owner = Owner::of(client.joiner.payer(), settlement.weight_rule);
             if client.passthrough != settlement.passthrough {
                 client.passthrough = settlement.passthrough.clone();
                 let passthrough = client.passthrough.as_deref();

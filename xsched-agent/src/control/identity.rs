@@ -13,6 +13,7 @@ use rustix::process::{Pid, PidfdFlags};
 
 use super::join::Peer;
 use crate::process::ProcessId;
+use crate::readers::Tenant;
 
 /// A process that has connected.
 pub(super) struct Visitor {
@@ -23,7 +24,7 @@ pub(super) struct Visitor {
 
 /// Why a peer cannot be told from others.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unidentified {
+pub(crate) enum Unidentified {
     /// SO_PEERCRED gives 0 for a process outside of the agent's namespace.
     #[error(
         "it lives outside of the agent's pid namespace: run the agent on the host, or in a \
@@ -63,7 +64,27 @@ impl Visitor {
         }
     }
 
-    /// Its number and start time.
+    /// The same for another thread.
+    pub fn again(&self) -> io::Result<Visitor> {
+        Ok(Visitor {
+            peer: self.peer,
+            pidfd: self.pidfd.try_clone()?,
+        })
+    }
+
+    /// Whose process it is, by what the kernel itself keeps: no lock of the
+    /// process's own is taken.
+    pub fn tenant(&self) -> Tenant {
+        let tenant = Tenant::of_user(self.peer.uid, self.peer.pid);
+        match has_exited(self.pidfd.as_fd()) {
+            // The number may be another's by now.
+            true => Tenant::known_by(self.peer.uid),
+            false => tenant,
+        }
+    }
+
+    /// Its number and start time. Not by the control thread: see
+    /// [`super::aside`].
     pub fn identify(&self) -> Result<ProcessId, Unidentified> {
         let gone = Unidentified::Gone(self.peer.pid);
         let Ok(process) = ProcessId::of(self.peer.pid) else {

@@ -45,8 +45,6 @@ const BACKLOG: i32 = 4096;
 /// (Linux 6.16). Whoever drops the last reference to such a one may wait for
 /// as long as its sender likes. Whether the kernel can do that.
 pub fn refuse_descriptors(socket: BorrowedFd<'_>) -> bool {
-    /// Not in the libc crate yet for this architecture.
-    const SO_PASSRIGHTS: libc::c_int = 83;
     let off: libc::c_int = 0;
     // SAFETY: `off` is readable and as long as said.
     let rc = unsafe {
@@ -60,6 +58,28 @@ pub fn refuse_descriptors(socket: BorrowedFd<'_>) -> bool {
     };
     rc == 0
 }
+
+/// Whether nobody could send descriptors over this connection: then closing
+/// it never waits. A connection has that from its listener, as it was when it
+/// was made.
+pub(super) fn is_plain(connection: &OwnedFd) -> bool {
+    let mut passes: libc::c_int = 1;
+    let mut len = size_of_val(&passes) as libc::socklen_t;
+    // SAFETY: `passes` is writable and `len` says how long it is.
+    let rc = unsafe {
+        libc::getsockopt(
+            connection.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_PASSRIGHTS,
+            (&raw mut passes).cast(),
+            &raw mut len,
+        )
+    };
+    rc == 0 && passes == 0
+}
+
+/// Not in the libc crate yet for this architecture (Linux 6.16).
+const SO_PASSRIGHTS: libc::c_int = 83;
 
 /// Where a listening socket lies in the file system.
 pub(super) fn path_of(listener: &OwnedFd) -> Option<PathBuf> {

@@ -56,6 +56,15 @@ impl Lockout {
         true
     }
 
+    /// Keeps those of the list away for longer to whom `still` applies.
+    pub fn prolong(&mut self, last: Nanos, now: Nanos, still: impl Fn(u32) -> bool) {
+        for (uid, term) in &mut self.users {
+            if term.until > last && term.is_over(now) && still(*uid) {
+                term.until = now + FIRST;
+            }
+        }
+    }
+
     /// Whether a user's time was up since `last`, up to `now`; forgets those
     /// who have kept quiet since for as long as they were kept away.
     pub fn has_ended(&mut self, last: Nanos, now: Nanos) -> bool {
@@ -156,6 +165,25 @@ mod tests {
         let mut many = Lockout::default();
         let shut = (0..10_000).filter(|uid| many.shut(*uid, start));
         assert_eq!(shut.count(), MOST_USERS);
+    }
+
+    /// Let in, it would be turned away at once, and each time hold more.
+    #[test]
+    fn nobody_comes_back_while_its_thread_is_behind() {
+        let mut lockout = Lockout::default();
+        let (start, mut last) = (Nanos::from_secs(100), Nanos::from_secs(100));
+        lockout.shut(1000, start);
+        lockout.shut(1001, start);
+        for seconds in 1..100 {
+            let now = start + Nanos::from_secs(seconds);
+            lockout.prolong(last, now, |uid| uid == 1000);
+            assert_eq!(lockout.has_ended(last, now), seconds == 1, "{seconds}");
+            assert_eq!(lockout.list(now), [1000]);
+            last = now;
+        }
+        let now = last + FIRST;
+        lockout.prolong(last, now, |_| false);
+        assert!(lockout.has_ended(last, now) && lockout.list(now).is_empty());
     }
 
     #[test]

@@ -49,11 +49,14 @@ pub use vitals::Vitals;
 pub use watchdog::{Charge, Ending, Pulse};
 
 use claim::{Claim, claim};
+use identity::Unidentified;
+use newcomers::Identified;
 use pages::SharedPage;
 use watchdog::Watchdog;
 
 use crate::policy::{ClientId, Hold, Settings, Sharing, SloVerdict, Terms};
 use crate::process::ProcessId;
+use crate::readers::Tenant;
 
 /// An order to the control thread.
 pub(crate) enum Command {
@@ -67,8 +70,14 @@ pub(crate) enum Command {
     Configure(Settings),
     /// Tells every client of these libraries that has none of its own.
     Passthrough(Passthrough),
+    /// Whoever has said hello is identified, or cannot be, and whose it is.
+    Identified(ClientId, Tenant, Result<Identified, Unidentified>),
     /// A newcomer's page is sealed, or cannot be.
-    Sealed(ClientId, rustix::io::Result<SharedPage<StatusPage>>),
+    Sealed(
+        ClientId,
+        Arc<Tenant>,
+        rustix::io::Result<SharedPage<StatusPage>>,
+    ),
 }
 
 /// The terms of one process.
@@ -165,9 +174,20 @@ impl ControlHandle {
         self.ring();
     }
 
-    fn sealed(&self, id: ClientId, page: rustix::io::Result<SharedPage<StatusPage>>) {
+    fn identified(&self, id: ClientId, tenant: Tenant, found: Result<Identified, Unidentified>) {
         // As above.
-        let _ = self.commands.send(Command::Sealed(id, page));
+        let _ = self.commands.send(Command::Identified(id, tenant, found));
+        self.ring();
+    }
+
+    fn sealed(
+        &self,
+        id: ClientId,
+        tenant: Arc<Tenant>,
+        page: rustix::io::Result<SharedPage<StatusPage>>,
+    ) {
+        // As above.
+        let _ = self.commands.send(Command::Sealed(id, tenant, page));
         self.ring();
     }
 

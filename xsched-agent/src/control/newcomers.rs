@@ -1,4 +1,5 @@
-//! Clients that have their pages but are not looked at yet.
+//! Clients to be: who has said hello and is being identified, and who has its
+//! pages but is not looked at yet.
 //!
 //! A client's page is read only once it is sealed: until then its client can
 //! make whoever reads it wait ([`super::pages::StatusDraft`]). It cannot be
@@ -8,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use rustix::event::EventfdFlags;
@@ -16,27 +18,43 @@ use xsched_common::gate::{GateMode, GateWord};
 use xsched_common::page::{ControlPage, Edges, StatusPage};
 use xsched_common::units::Nanos;
 
+use super::admission::Guest;
 use super::clients::Client;
+use super::identity::{Unidentified, Visitor};
 use super::pages::{SharedPage, StatusDraft};
 use crate::policy::ClientId;
 use crate::process::ProcessId;
+use crate::readers::Tenant;
 
 /// How long a client has to map its page, if it does not ring before. A shim
 /// older than the first ring maps it within microseconds, and its first
 /// launch rings.
 const SILENCE: Nanos = Nanos::from_secs(1);
 
-/// How long sealing may take beyond that.
+/// How long sealing may take beyond that, and being identified.
 const PATIENCE: Nanos = Nanos::from_secs(10);
 
 /// Who joins.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Joiner {
     pub process: ProcessId,
     /// Its user when it connected.
     pub uid: u32,
+    /// Whose it is, however many users that one has.
+    pub tenant: Arc<Tenant>,
     /// What its shim understands.
     pub abi: Abi,
+}
+
+impl Joiner {
+    /// The user whose share of a device its time is: subordinate ids give no
+    /// more.
+    pub fn payer(&self) -> u32 {
+        match self.tenant.uid {
+            Tenant::NOBODY => self.uid,
+            uid => uid,
+        }
+    }
 }
 
 /// What a client is handed.
@@ -48,10 +66,9 @@ pub(super) struct Handout {
 }
 
 impl Handout {
-    pub fn new(epoch: u64, id: ClientId, gate: GateMode) -> io::Result<Handout> {
+    pub fn new(epoch: u64, id: ClientId) -> io::Result<Handout> {
         let control = SharedPage::control(ControlPage::new(epoch, id.0))?;
         for device in &control.devices {
-            device.word.store(GateWord::new(gate, 0).0, Relaxed);
             // The first launch tells which devices the client uses.
             device.wanted_edges.store(Edges::ACTIVE.0, Relaxed);
         }
@@ -60,6 +77,59 @@ impl Handout {
             bell: rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             draft: Some(StatusDraft::new()?),
         })
+    }
+
+    /// What its gates allow until it is decided about.
+    pub fn begin_with(&self, gate: GateMode) {
+        for device in &self.control.devices {
+            device.word.store(GateWord::new(gate, 0).0, Relaxed);
+        }
+    }
+}
+
+/// Who has said hello, and what it will be handed.
+pub(crate) struct Identified {
+    pub(super) process: ProcessId,
+    pub(super) handout: Handout,
+}
+
+impl Identified {
+    /// Not for the control thread: making pages takes memory, and reading what
+    /// /proc says of a process may take as long as that likes.
+    pub(super) fn find(
+        visitor: &Visitor,
+        epoch: u64,
+        id: ClientId,
+    ) -> Result<Identified, Unidentified> {
+        let process = visitor.identify()?;
+        let handout = Handout::new(epoch, id);
+        let handout = handout.map_err(|e| Unidentified::Resources(process.pid, e))?;
+        Ok(Identified { process, handout })
+    }
+}
+
+/// Who is being identified.
+#[derive(Default)]
+pub(super) struct Candidates {
+    by_id: BTreeMap<ClientId, (Guest, Abi)>,
+}
+
+impl Candidates {
+    pub fn insert(&mut self, id: ClientId, guest: Guest, abi: Abi) {
+        self.by_id.insert(id, (guest, abi));
+    }
+
+    pub fn remove(&mut self, id: ClientId) -> Option<(Guest, Abi)> {
+        self.by_id.remove(&id)
+    }
+
+    /// Those that were not identified although there was time: their user's
+    /// thread is held up, which is that user's doing.
+    pub fn overdue(&mut self, now: Nanos) -> Vec<Guest> {
+        let overdue =
+            |_: &ClientId, (guest, _): &mut (Guest, Abi)| now.since(guest.since) >= PATIENCE;
+        let overdue = self.by_id.extract_if(.., overdue);
+        overdue.map(|(_, (guest, _))| guest).collect()
     }
 }
 
@@ -81,9 +151,10 @@ impl Newcomer {
             joiner: Joiner {
                 process,
                 uid: 0,
+                tenant: Arc::new(Tenant::known_by(0)),
                 abi: xsched_common::ABI,
             },
-            handout: Handout::new(1, id, GateMode::Open)?,
+            handout: Handout::new(1, id)?,
             connection: nothing()?,
             pidfd: nothing()?,
         };
@@ -118,9 +189,10 @@ impl Newcomers {
     }
 
     /// The page of one that has rung, and whose it is; it is given once.
-    pub fn take_draft(&mut self, id: ClientId) -> Option<(u32, StatusDraft)> {
+    pub fn take_draft(&mut self, id: ClientId) -> Option<(Arc<Tenant>, StatusDraft)> {
         let (_, newcomer) = self.by_id.get_mut(&id)?;
-        Some((newcomer.joiner.uid, newcomer.handout.draft.take()?))
+        let draft = newcomer.handout.draft.take()?;
+        Some((Arc::clone(&newcomer.joiner.tenant), draft))
     }
 
     /// Those whose pages were not sealed although there was time: their user's

@@ -7,6 +7,7 @@ use std::ptr::{self, NonNull};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io;
 use rustix::mm::{MapFlags, ProtFlags};
+use tracing::debug;
 use xsched_common::page::{ControlPage, StatusPage};
 
 /// A page that another process maps too.
@@ -70,12 +71,21 @@ impl StatusDraft {
     pub fn seal(self) -> io::Result<SharedPage<StatusPage>> {
         rustix::fs::fcntl_add_seals(&self.0, SealFlags::FUTURE_WRITE | SealFlags::SEAL)?;
         // A page that a hole has taken is put back now.
-        let at = map(
+        let at = map::<StatusPage>(
             &self.0,
             ProtFlags::READ,
             MapFlags::SHARED | MapFlags::POPULATE,
         )?;
-        Ok(SharedPage { at, fd: self.0 })
+        let shared = SharedPage { at, fd: self.0 };
+        // Where the client's control group is short of memory its pages are
+        // taken, and whoever looks at one waits for it to be read in again.
+        // Without the room for that (RLIMIT_MEMLOCK) they may be taken.
+        // SAFETY: exactly our own mapping.
+        let locked = unsafe { rustix::mm::mlock(at.as_ptr().cast(), size_of::<StatusPage>()) };
+        if let Err(e) = locked {
+            debug!("a client's page is not kept in memory: {e}");
+        }
+        Ok(shared)
     }
 }
 
@@ -170,6 +180,14 @@ mod tests {
         let page = draft.seal().expect("seals");
         theirs.pid.store(42, Relaxed);
         assert_eq!(page.pid.load(Relaxed), 42);
+        let smaps = std::fs::read_to_string("/proc/self/smaps").expect("reads");
+        let start = format!("{:x}-", std::ptr::from_ref(&*page).addr());
+        let mut lines = smaps.lines().skip_while(|line| !line.starts_with(&start));
+        let flags = lines.find(|line| line.starts_with("VmFlags:"));
+        assert!(
+            flags.is_some_and(|flags| flags.contains(" lo")),
+            "{flags:?}"
+        );
     }
 
     /// Nobody takes pages from under the agent once it reads them.

@@ -86,12 +86,29 @@ pub enum Error {
          or files; look at it again later, or end it (kill -9 {0})"
     )]
     HeldUp(u32),
+    /// Whoever would read it is held up by others.
+    #[error(
+        "nothing was examined: processes of other users hold up all who read memory maps or files, and          no place is left; root's processes are examined all the same"
+    )]
+    Crowded,
     /// The kernel refuses a thread to examine it.
     #[error("nothing was examined: the kernel refuses a thread ({0}): see the limits on tasks")]
     NoThread(std::io::Error),
     /// It executed another program.
     #[error("process {0} executed another program while it was examined: run diagnose again")]
     Executed(u32),
+}
+
+/// What `read` says of a process's memory, within the limits of a diagnosis.
+///
+/// # Errors
+/// Somebody holds up whoever reads it.
+pub(crate) fn read_patiently<T: Send + 'static>(
+    pid: u32,
+    read: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    let stage = patience::Stage::default();
+    patience::examine(pid, Duration::ZERO, &stage, || Ok(read()))
 }
 
 /// Every code that a finding can have.

@@ -35,11 +35,14 @@ const AROUND_OBSERVATION: Duration = Duration::from_secs(60);
 /// How often a thread's state is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Threads that may be held up at once; then nobody else is examined.
+/// Threads that may be held up at once; then only root's and the agent's own
+/// user's processes are examined.
 const MAX_HELD: usize = 64;
 
-/// Of these, those that one user's processes hold up.
+/// Of these, those that one tenant's processes hold up, and those of all in
+/// one control group.
 const MAX_OF_USER: usize = 8;
+const MAX_OF_CGROUP: usize = 32;
 
 /// Examinations that were given up and have not come back.
 static HELD: Mutex<Vec<Held>> = Mutex::new(Vec::new());
@@ -76,16 +79,15 @@ impl<S: CallSource> CallSource for Staged<S> {
 ///
 /// # Errors
 /// [`Error::HeldUp`]: it takes too long, or is not even tried.
+/// [`Error::Crowded`]: others take all the threads.
 pub(super) fn examine<T: Send + 'static>(
     pid: u32,
     duration: Duration,
     stage: &Stage,
     examine: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    let owner = owner(pid);
-    if !may_try(pid, &owner) {
-        return Err(Error::HeldUp(pid));
-    }
+    let owner = Tenant::of(pid);
+    may_try(pid, &owner)?;
     let life = Arc::new(());
     let examining = Arc::downgrade(&life);
     let (answer, answers) = sync_channel(1);
@@ -161,21 +163,34 @@ fn one_wait(tid: i32) -> Option<String> {
     (!runs).then(|| waits.to_owned())
 }
 
-/// Users are told apart by their ids. Containers may all be root: those by
-/// their control groups.
-fn owner(pid: u32) -> Tenant {
-    let mut owner = Tenant::of(pid);
-    if owner.uid != 0 {
-        owner.cgroup.clear();
-    }
-    owner
+/// Who has a process, as places go: a user has his in whatever control group,
+/// but root's services and containers are not one tenant.
+fn is_same(held: &Tenant, new: &Tenant) -> bool {
+    let by_user = new.uid != 0 && new.uid != Tenant::NOBODY && held.uid == new.uid;
+    by_user || held == new
 }
 
-fn may_try(pid: u32, owner: &Tenant) -> bool {
+fn may_try(pid: u32, owner: &Tenant) -> Result<(), Error> {
     let mut held = held();
     held.retain(|held| held.examining.strong_count() > 0);
-    let of_owner = held.iter().filter(|held| held.owner == *owner).count();
-    of_owner < MAX_OF_USER && held.len() < MAX_HELD && held.iter().all(|held| held.pid != pid)
+    beside(&held, pid, owner)
+}
+
+fn beside(held: &[Held], pid: u32, owner: &Tenant) -> Result<(), Error> {
+    let count = |counts: &dyn Fn(&Tenant) -> bool| {
+        let held = held.iter();
+        held.filter(|held| counts(&held.owner)).count()
+    };
+    let of_owner = count(&|held| is_same(held, owner));
+    if of_owner >= MAX_OF_USER || held.iter().any(|held| held.pid == pid) {
+        return Err(Error::HeldUp(pid));
+    }
+    let full = count(&|held| !held.is_ours()) >= MAX_HELD
+        || count(&|held| held.cgroup == owner.cgroup) >= MAX_OF_CGROUP;
+    match full && !owner.is_ours() {
+        true => Err(Error::Crowded),
+        false => Ok(()),
+    }
 }
 
 fn held() -> std::sync::MutexGuard<'static, Vec<Held>> {
@@ -216,6 +231,34 @@ mod tests {
             assert!(Instant::now() < deadline, "it let go");
             thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    #[test]
+    fn with_all_places_taken_nobody_is_blamed_and_root_is_examined() {
+        let life = Arc::new(());
+        let crowd: Vec<Held> = (0..MAX_HELD)
+            .map(|n| Held {
+                pid: u32::MAX - 1_000 - n as u32,
+                owner: Tenant {
+                    uid: 70_000 + n as u32,
+                    cgroup: format!("/crowd/{n}"),
+                },
+                examining: Arc::downgrade(&life),
+            })
+            .collect();
+        let innocent = Tenant {
+            uid: 4_000_000,
+            cgroup: "/innocent".into(),
+        };
+        let refused = beside(&crowd, u32::MAX - 5, &innocent);
+        let said = refused.expect_err("no place").to_string();
+        assert!(!said.contains(&(u32::MAX - 5).to_string()) && !said.contains("kill"));
+        let root = Tenant {
+            uid: 0,
+            ..innocent.clone()
+        };
+        assert!(beside(&crowd, u32::MAX - 5, &root).is_ok());
+        assert!(beside(&crowd[1..], u32::MAX - 5, &innocent).is_ok());
     }
 
     #[test]

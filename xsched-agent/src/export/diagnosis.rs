@@ -117,6 +117,7 @@ fn refusal(error: Error) -> Failure {
         Error::Process(ProcessError::Gone(_)) | Error::Exited(_) => "no_such_process",
         Error::NoMemory(_) | Error::NotHip(_) | Error::Executed(_) => "not_diagnosable",
         Error::HeldUp(_) => "held_up",
+        Error::Crowded => "busy",
         Error::Process(ProcessError::Unreadable { .. }) | Error::NoThread(_) => "internal",
     };
     Failure::new(code, error)

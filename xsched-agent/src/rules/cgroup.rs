@@ -50,11 +50,21 @@ pub fn container_at<'n>(parent: &str, name: &'n str) -> Option<&'n str> {
 
 /// The user whose service manager a unit of the system is (`user@1000.service`).
 pub fn user_manager(unit: &str) -> Option<u32> {
-    let uid = unit.strip_prefix("user@")?.strip_suffix(".service")?;
-    // As systemd writes it: neither `+1000` nor `01000`.
-    uid.parse()
+    user_id(unit.strip_prefix("user@")?.strip_suffix(".service")?)
+}
+
+/// The user whose slice a unit of the system is (`user-1000.slice` in
+/// `user.slice`).
+pub fn user_slice(parent: &str, unit: &str) -> Option<u32> {
+    let uid = unit.strip_prefix("user-")?.strip_suffix(".slice")?;
+    user_id(uid).filter(|_| parent == "user.slice")
+}
+
+/// As systemd writes it: neither `+1000` nor `01000`.
+fn user_id(text: &str) -> Option<u32> {
+    text.parse()
         .ok()
-        .filter(|number: &u32| number.to_string() == uid)
+        .filter(|number: &u32| number.to_string() == text)
 }
 
 fn is_id(text: &str) -> bool {
@@ -126,6 +136,9 @@ mod tests {
         ] {
             assert_eq!(user_manager(other), None, "{other}");
         }
+        assert_eq!(user_slice("user.slice", "user-1000.slice"), Some(1000));
+        assert_eq!(user_slice("a.slice", "user-1000.slice"), None);
+        assert_eq!(user_slice("user.slice", "user-01.slice"), None);
     }
 
     proptest! {

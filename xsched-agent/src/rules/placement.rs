@@ -136,12 +136,22 @@ impl Placement {
         (!rest.is_empty() && rest != "/").then_some((rest, handed_to))
     }
 
-    /// The user whom its part of the control groups was handed to.
-    pub fn owner(&self) -> Option<u32> {
-        match self.handed_to {
-            Some(Delegate::User(uid)) => Some(uid),
-            _ => None,
-        }
+    /// Who makes the control groups there, if that is not root.
+    pub fn handed_to(&self) -> Option<&Delegate> {
+        self.handed_to.as_ref()
+    }
+
+    /// The user in whose slice it is (`user-1000.slice`, in which systemd puts
+    /// login sessions and the user's service manager), and the path so far.
+    /// Whoever runs there as somebody else, by subordinate ids, got there
+    /// through that user.
+    pub fn user_slice(&self) -> Option<(u32, &str)> {
+        levels(&self.path)
+            .filter(|level| level.end <= self.given)
+            .find_map(|level| {
+                let uid = cgroup::user_slice(level.parent, level.name)?;
+                Some((uid, &self.path[..level.end]))
+            })
     }
 
     /// The user in whose service manager's part it is, and its path there.
