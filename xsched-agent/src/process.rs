@@ -149,6 +149,16 @@ pub struct Credentials {
     pub gid: u32,
     /// Supplementary groups.
     pub groups: Vec<u32>,
+    /// Whether its real or saved user or group is another one, as in a program
+    /// with the set-user-ID bit: whoever started that is not who it runs as.
+    pub is_mixed: bool,
+}
+
+impl Credentials {
+    /// The one user that it is, if it is one.
+    pub fn user(&self) -> Option<u32> {
+        (!self.is_mixed).then_some(self.uid)
+    }
 }
 
 /// The effective user id.
@@ -172,10 +182,13 @@ fn parse_credentials(status: &str) -> Option<Credentials> {
             .map(|number| number.parse().ok())
             .collect::<Option<Vec<u32>>>()
     };
+    let (uids, gids) = (numbers("Uid:")?, numbers("Gid:")?);
+    let mixed = |ids: &[u32]| ids.iter().take(3).any(|id| *id != ids[0]);
     Some(Credentials {
-        uid: *numbers("Uid:")?.get(1)?,
-        gid: *numbers("Gid:")?.get(1)?,
+        uid: *uids.get(1)?,
+        gid: *gids.get(1)?,
         groups: numbers("Groups:").unwrap_or_default(),
+        is_mixed: mixed(&uids) || mixed(&gids),
     })
 }
 
@@ -238,6 +251,15 @@ pub fn arguments(pid: u32) -> Result<Vec<OsString>, ProcessError> {
 /// changed since (setenv) is not in it.
 pub fn environ(pid: u32) -> Result<Vec<OsString>, ProcessError> {
     Ok(nul_separated(&read(pid, "environ")?))
+}
+
+/// Takes the lock of a process's memory map for a moment, for reading, and so
+/// waits for whoever holds it for writing. One that is gone has none.
+pub fn take_lock(pid: u32) {
+    // The cheaper way, which takes no lock where there are no arguments.
+    if !arguments(pid).is_ok_and(|arguments| !arguments.is_empty()) {
+        let _ = all_maps(pid);
+    }
 }
 
 fn nul_separated(raw: &[u8]) -> Vec<OsString> {
@@ -438,7 +460,12 @@ mod tests {
             uid: 2,
             gid: 6,
             groups: vec![9, 10],
+            is_mixed: true,
         };
+        let user = |ids: &str| parse_credentials(ids).expect("parses").user();
+        assert_eq!(user("Uid:\t1 1 1 4\nGid:\t5 5 5 5\n"), Some(1));
+        assert_eq!(user("Uid:\t1000 0 0 0\nGid:\t5 5 5 5\n"), None, "su");
+        assert_eq!(user("Uid:\t1 1 1 1\nGid:\t5 6 6 6\n"), None, "wall");
         assert_eq!(parse_credentials(status), Some(expected));
         assert_eq!(parse_credentials("Uid:\t1\n"), None);
     }

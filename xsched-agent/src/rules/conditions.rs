@@ -20,9 +20,9 @@ pub struct Conditions {
     pub arg: Vec<Pattern>,
     /// All arguments, joined by blanks.
     pub command_line: Vec<Pattern>,
-    /// The effective user.
+    /// The user, if it is one: real, effective and saved ids alike.
     pub user: Vec<Account>,
-    /// The effective group or a supplementary one.
+    /// Its group or a supplementary one, under the same condition.
     pub group: Vec<Account>,
     /// The control group's path, as far as root made it.
     pub cgroup: Vec<Pattern>,
@@ -70,6 +70,17 @@ impl Conditions {
     pub fn can_be_feigned(&self) -> bool {
         let by_root = self.user.is_empty() && self.group.is_empty() && self.container.is_empty();
         by_root && EVERYBODYS.iter().any(|path| self.holds_at(path))
+    }
+
+    /// Whether a user decides which of his processes meet them: by what a
+    /// program can say of itself, or by where he starts it.
+    pub fn is_chosen_by_users(&self) -> bool {
+        let by_word = !self.exe.is_empty()
+            || !self.arg.is_empty()
+            || !self.command_line.is_empty()
+            || !self.env.is_empty()
+            || !self.user_unit.is_empty();
+        by_word || self.can_be_feigned()
     }
 
     /// What is asked of the control group, for one that is root's word.
@@ -123,7 +134,11 @@ impl Conditions {
     }
 
     fn check_user(&self, facts: &Facts) -> Check {
-        let uid = facts.credentials()?.uid;
+        let credentials = facts.credentials()?;
+        let uid = credentials.uid;
+        if credentials.is_mixed {
+            return not_met(MIXED.to_owned());
+        }
         match self.user.iter().find(|account| account.id == Some(uid)) {
             Some(account) => met(format!("user {}", account.name)),
             None => not_met(format!("its user is {uid}, not {}", names(&self.user))),
@@ -132,6 +147,9 @@ impl Conditions {
 
     fn check_group(&self, facts: &Facts) -> Check {
         let credentials = facts.credentials()?;
+        if credentials.is_mixed {
+            return not_met(MIXED.to_owned());
+        }
         let has = |id| credentials.gid == id || credentials.groups.contains(&id);
         match self
             .group
@@ -341,6 +359,10 @@ impl fmt::Display for Conditions {
 fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
+
+/// Why users and groups do not count.
+const MIXED: &str =
+    "its real, effective and saved ids differ, as in a program with the set-user-ID bit";
 
 /// Where processes of any user can be: at the top where there is no systemd,
 /// in a login session, under their own service manager (its user's number is

@@ -37,6 +37,8 @@ pub struct Ancestor {
     pub given: Option<Given>,
     /// What the rules say of it.
     pub(super) judged: Judged,
+    /// See [`Link::user`].
+    pub(super) user: Option<u32>,
 }
 
 impl Explained {
@@ -57,6 +59,7 @@ impl Explained {
                 process: ancestor.process,
                 given: ancestor.given.as_ref(),
                 judged: &ancestor.judged,
+                user: ancestor.user,
             })
             .collect();
         let counted = counted(&links);
@@ -150,6 +153,7 @@ impl Explained {
             _ => None,
         };
         let pending = own == Some(&Judged::Pending);
+        let is_another = self.lineage.first().is_some_and(|own| own.user.is_none());
         let is_its_own = |source: &Source<'_>| {
             source.generation == 0 && matches!(source.kind, SourceKind::Rule(_))
         };
@@ -160,6 +164,9 @@ impl Explained {
             let is_it = applied_name.as_deref() == Some(rule.name.as_str());
             let verdict = rule.conditions.judge(facts);
             let because = match (&verdict, &earlier) {
+                (Verdict::Holds(met), None) if is_it && is_another => {
+                    format!("matches ({met}), but it does not run as the user that connected")
+                }
                 (Verdict::Holds(met), None) if is_it && rule.terms.is_empty() => {
                     format!("matches ({met}); it gives passthrough alone")
                 }

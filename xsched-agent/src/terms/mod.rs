@@ -34,7 +34,7 @@ use crate::policy::{Hold, HoldKind, Terms};
 use crate::process::ProcessId;
 use crate::rules::{self, Facts, Match, Rule, TermsPatch};
 use keeper::{Keeper, Message, Order, Parts};
-use resolve::{Judged, RuleApplied};
+use resolve::{Judged, RuleApplied, Share};
 
 /// Why an order was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -106,6 +106,10 @@ fn judge(process: ProcessId, rules: &[Rule], facts: &Facts) -> Judged {
         Match::Rule(rule) => Judged::Rule(RuleApplied {
             name: rule.name.as_str().into(),
             line: rule.line,
+            share: match rule.conditions.is_chosen_by_users() {
+                true => Share::OfUser,
+                false => Share::OfRule,
+            },
             terms: rule.terms,
             passthrough: rule.passthrough.clone(),
         }),

@@ -35,10 +35,23 @@ pub struct RuleApplied {
     pub name: Arc<str>,
     /// Its line in the file.
     pub line: usize,
+    /// Whose share a weight of it is.
+    pub share: Share,
     /// What it gives.
     pub terms: TermsPatch,
     /// Which work is not gated, if it says so.
     pub passthrough: Option<Arc<Passthrough>>,
+}
+
+/// Whose share of a device the weight of a rule is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// The rule's own, for each user: only root starts processes that it
+    /// matches, or it matches all of a user's.
+    OfRule,
+    /// That of the user, who decides which of his processes it matches and
+    /// would have one more for each rule.
+    OfUser,
 }
 
 /// A process or one of its ancestors, and what was said about it.
@@ -50,6 +63,17 @@ pub struct Link<'a> {
     pub given: Option<&'a Given>,
     /// By rules.
     pub judged: &'a Judged,
+    /// The user that it was when it was judged, if it was one and, of a joined
+    /// process, the one that connected.
+    pub user: Option<u32>,
+}
+
+/// Whether what the rules say of an ancestor counts for the process: they
+/// may give more to a user, and a program that this user started for another
+/// one (ssh, su, cron) is not that user's. A process itself may have become
+/// another user's since it connected (a program with the set-user-ID bit).
+fn counts(link: &Link<'_>, lineage: &[Link<'_>]) -> bool {
+    link.user.is_some() && lineage.first().is_some_and(|own| own.user == link.user)
 }
 
 /// The terms of a process.
@@ -63,7 +87,8 @@ pub struct Resolved {
     pub from: String,
     /// By the nearest rule that says so; else the file's own list holds.
     pub passthrough: Option<Arc<Passthrough>>,
-    /// The line of the rule that gives the weight, if one does.
+    /// The line of the rule that gives the weight and a share of its own, if one
+    /// does.
     pub weight_rule: Option<usize>,
 }
 
@@ -111,8 +136,10 @@ pub fn sources<'a>(lineage: &'a [Link<'a>]) -> impl Iterator<Item = Source<'a>> 
                 .map(|given| (SourceKind::Given(way, given), of(given)))
         };
         let rule = match link.judged {
-            Judged::Rule(rule) => Some((SourceKind::Rule(rule), rule.terms)),
-            Judged::Pending | Judged::NoRule => None,
+            Judged::Rule(rule) if counts(link, lineage) => {
+                Some((SourceKind::Rule(rule), rule.terms))
+            }
+            Judged::Rule(_) | Judged::Pending | Judged::NoRule => None,
         };
         [
             given(ChangeWay::Set, |given| given.set),
@@ -139,6 +166,7 @@ pub fn resolve(lineage: &[Link<'_>], uid: Option<u32>, defaults: Terms) -> Resol
         let before = strongest;
         if let (SourceKind::Rule(rule), None, Some(_)) =
             (source.kind, strongest.weight, source.terms.weight)
+            && rule.share == Share::OfRule
         {
             weight_rule = Some(rule.line);
         }
@@ -192,6 +220,9 @@ pub fn passthrough<'a>(lineage: &'a [Link<'a>]) -> Option<(Source<'a>, &'a Arc<P
         let Judged::Rule(rule) = link.judged else {
             return None;
         };
+        if !counts(link, lineage) {
+            return None;
+        }
         let source = Source {
             generation,
             process: link.process,
@@ -250,6 +281,7 @@ mod tests {
         Judged::Rule(RuleApplied {
             name: name.into(),
             line: 1,
+            share: Share::OfRule,
             terms,
             passthrough: None,
         })
@@ -266,6 +298,7 @@ mod tests {
             Judged::Rule(RuleApplied {
                 name: "r".into(),
                 line: 1,
+                share: Share::OfRule,
                 terms: TermsPatch::default(),
                 passthrough,
             })
@@ -285,6 +318,7 @@ mod tests {
                 process: id(at as u32 + 10),
                 given: *given,
                 judged,
+                user: Some(1000),
             })
             .collect();
         resolve(&lineage, Some(1000), Terms::default())
@@ -336,6 +370,12 @@ mod tests {
         assert_eq!(resolved.terms.class, Class::High);
         assert_eq!(resolved.terms.weight, weight);
         assert!(resolved.weight_rule.is_some(), "its share is the rule's");
+        let mut feigned = parent.clone();
+        if let Judged::Rule(rule) = &mut feigned {
+            rule.share = Share::OfUser;
+        }
+        let own = of(&[(None, &feigned)]);
+        assert_eq!((own.terms.weight, own.weight_rule), (weight, None));
         assert_eq!(resolved.terms.slo_p99, Some(Nanos::from_millis(30)));
         assert_eq!(
             resolved.from,
@@ -366,6 +406,7 @@ mod tests {
             process: id(1),
             given: Some(&lowered),
             judged: &high,
+            user: Some(0),
         };
         let sudo = resolve(&[link], Some(0), Terms::default());
         assert_eq!(sudo.terms.class, Class::High, "another user's");
@@ -373,6 +414,37 @@ mod tests {
         let resolved = of(&[(Some(&absurd), &Judged::NoRule)]);
         assert_eq!(resolved.terms.class, Class::Normal);
         assert_eq!(resolved.from, "default");
+    }
+
+    #[test]
+    fn rules_of_other_users_ancestors_are_not_inherited() {
+        let high = rule("root's", class(Class::High));
+        let of_users = |users: &[Option<u32>]| {
+            let links = users.iter().enumerate().map(|(at, user)| Link {
+                process: id(at as u32 + 10),
+                given: None,
+                judged: if at + 1 == users.len() {
+                    &high
+                } else {
+                    &Judged::NoRule
+                },
+                user: *user,
+            });
+            let links: Vec<_> = links.collect();
+            resolve(&links, users[0], Terms::default()).terms.class
+        };
+        // A user's shell of sshd's.
+        assert_eq!(of_users(&[Some(1000), Some(1000), Some(0)]), Class::Normal);
+        assert_eq!(
+            of_users(&[Some(1000), Some(0), Some(1000)]),
+            Class::High,
+            "sudo and back"
+        );
+        assert_eq!(of_users(&[Some(0), Some(0)]), Class::High);
+        assert_eq!(of_users(&[Some(0)]), Class::High);
+        // It runs as another than the one who connected, or as several.
+        assert_eq!(of_users(&[None]), Class::Normal);
+        assert_eq!(of_users(&[None, None]), Class::Normal);
     }
 
     fn any_class() -> impl Strategy<Value = Option<Class>> {

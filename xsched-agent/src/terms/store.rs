@@ -62,6 +62,14 @@ pub enum StoreError {
     /// Somebody else may have written it.
     #[error("{} is not this user's own, or others may write it: it is ignored", .0.display())]
     Foreign(PathBuf),
+    /// More than is read again, bytes.
+    #[error("{}: {size} bytes are more than the {MAX_FILE} that are read again", .path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Of what was to be kept.
+        size: usize,
+    },
     /// It is not what an agent writes.
     #[error("{}: {source}", .path.display())]
     Malformed {
@@ -136,7 +144,7 @@ impl Store {
     /// # Errors
     /// The file cannot be written; the one before is still whole.
     pub fn save(&self, kept: &Kept) -> Result<(), StoreError> {
-        let form = Form {
+        let mut form = Form {
             version: VERSION,
             boot_id: self.boot_id.clone(),
             given: kept
@@ -153,7 +161,18 @@ impl Store {
             path: self.path.clone(),
             source,
         };
-        let text = serde_json::to_vec(&form).map_err(|e| error(e.into()))?;
+        let mut text = serde_json::to_vec(&form).map_err(|e| error(e.into()))?;
+        if text.len() as u64 >= MAX_FILE {
+            // What was given counts for more than who inherits it.
+            form.lineages.clear();
+            text = serde_json::to_vec(&form).map_err(|e| error(e.into()))?;
+        }
+        if text.len() as u64 >= MAX_FILE {
+            return Err(StoreError::TooLarge {
+                path: self.path.clone(),
+                size: text.len(),
+            });
+        }
         let new = self.path.with_extension("json.new");
         // Whatever has this name is not followed.
         match std::fs::remove_file(&new) {
@@ -220,6 +239,29 @@ mod tests {
         };
         store.save(&kept()).expect("saves");
         assert_eq!(rebooted.load().expect("loads"), Kept::default());
+    }
+
+    #[test]
+    fn a_file_that_would_not_be_read_again_is_not_written() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::in_directory(dir.path());
+        let mut large = kept();
+        let lineage = large.lineages[0].clone();
+        large.lineages = vec![vec![lineage[0]; 64]; 20_000];
+        store.save(&large).expect("without its lineages");
+        let loaded = store.load().expect("loads");
+        assert_eq!(
+            (loaded.given, loaded.lineages.len()),
+            (large.given.clone(), 0)
+        );
+        for given in large.given.values_mut() {
+            given.by = "x".repeat(MAX_FILE as usize);
+        }
+        assert!(matches!(
+            store.save(&large),
+            Err(StoreError::TooLarge { .. })
+        ));
+        assert_eq!(store.load().expect("the one before").given, kept().given);
     }
 
     #[test]

@@ -35,6 +35,7 @@ fn at(placement: Placement) -> Facts {
         uid: 1000,
         gid: 100,
         groups: vec![44],
+        is_mixed: false,
     };
     Facts::known(
         "/usr/bin/python3.11",

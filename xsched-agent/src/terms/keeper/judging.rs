@@ -17,6 +17,8 @@ const FRESH: Duration = Duration::from_secs(2);
 pub(in crate::terms) struct Answer {
     pub process: ProcessId,
     pub judged: Judged,
+    /// The user that it was meanwhile, if it was one.
+    pub user: Option<u32>,
     /// The configuration that it is by.
     pub generation: u64,
 }
@@ -24,16 +26,23 @@ pub(in crate::terms) struct Answer {
 /// What the rules say of one process.
 pub(super) struct Judgement {
     judged: Judged,
+    /// As this user, if it is one.
+    user: Option<u32>,
     /// When it was found, or a reader asked for it; `None` if no reader could
     /// take the question.
     at: Option<Instant>,
 }
 
 impl Judgement {
-    fn now(judged: Judged) -> Judgement {
+    fn now(judged: Judged, user: Option<u32>) -> Judgement {
         let at = Some(Instant::now());
-        Judgement { judged, at }
+        Judgement { judged, user, at }
     }
+}
+
+/// By the same look as the judgement: it may become another any time.
+fn user_of(facts: &Facts) -> Option<u32> {
+    facts.credentials().ok()?.user()
 }
 
 impl Keeper {
@@ -51,7 +60,8 @@ impl Keeper {
         let facts = Facts::of(process.pid, Reach::Kernel);
         let judged = crate::terms::judge(process, &self.config.rules, &facts);
         if judged != Judged::Pending {
-            self.judged.insert(process, Judgement::now(judged));
+            let user = user_of(&facts);
+            self.judged.insert(process, Judgement::now(judged, user));
             return;
         }
         let uid = facts.credentials().map_or(u32::MAX, |c| c.uid);
@@ -68,6 +78,7 @@ impl Keeper {
             let _ = inbox.send(Message::Judged(Answer {
                 process,
                 judged,
+                user: user_of(&facts),
                 generation,
             }));
         };
@@ -75,6 +86,7 @@ impl Keeper {
         let asked = self.readers.ask(tenant, question).ok();
         let judgement = self.judged.entry(process).or_insert(Judgement {
             judged: Judged::Pending,
+            user: user_of(&facts),
             at: None,
         });
         // Until the answer comes, what was found before holds.
@@ -85,10 +97,11 @@ impl Keeper {
         let Answer {
             process,
             judged,
+            user,
             generation,
         } = answer;
         if generation == self.generation {
-            self.judged.insert(process, Judgement::now(judged));
+            self.judged.insert(process, Judgement::now(judged, user));
             self.update(|lineage| lineage.contains(&process));
         }
     }
@@ -98,6 +111,11 @@ impl Keeper {
             Some(judgement) => &judgement.judged,
             None => &Judged::NoRule,
         }
+    }
+
+    /// The user that a process was when it was judged, if it was one.
+    pub(super) fn user_when_judged(&self, process: ProcessId) -> Option<u32> {
+        self.judged.get(&process)?.user
     }
 
     /// Asks again about those of whom nothing is known yet.

@@ -34,13 +34,19 @@ use crate::control::{ControlHandle, Journal, RosterEvent, Settlement};
 use crate::model::EventLog;
 use crate::policy::ClientId;
 use crate::process::{self, ProcessId};
-use crate::readers::Readers;
+use crate::readers::{Readers, Tenant};
 
 /// Time between two looks for dead processes and undecided ones.
 const PRUNE: Duration = Duration::from_secs(10);
 
 /// Processes that are known without having joined: more show the defaults.
 const MAX_KNOWN: usize = 16_384;
+
+/// Of these, those of one tenant.
+const MAX_OF_TENANT: usize = 1024;
+
+/// Beside them, for root and the agent's own user.
+const KEPT_FOR_OURS: usize = 4_096;
 
 /// Messages that are handled before what they mean goes out, although more
 /// are waiting: nobody may keep others from their replies.
@@ -98,9 +104,24 @@ struct Known {
     /// ancestor that exits later takes nothing away.
     lineage: Vec<ProcessId>,
     uid: Option<u32>,
+    /// Who connected, if it is joined: several users are nobody.
+    connected: Option<u32>,
     /// Times that it is joined.
     clients: u32,
+    /// Whose it is, as far as places go.
+    tenant: Tenant,
+    because: Because,
     standing: Standing,
+}
+
+/// Why a process is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Because {
+    /// The model shows it, or its user asked about it.
+    Seen,
+    /// It joined, or somebody with full rights asked about it: what it
+    /// inherits outlives the agent.
+    Counts,
 }
 
 impl Keeper {
@@ -145,7 +166,7 @@ impl Keeper {
                 continue;
             };
             if process.is_alive() {
-                keeper.know(process, lineage);
+                keeper.know(process, lineage, Because::Counts);
                 keeper.update_one(process);
             }
         }
@@ -197,7 +218,7 @@ impl Keeper {
         match message {
             Message::Roster(RosterEvent::Joined(client)) => {
                 self.clients.insert(client.id, client.process);
-                self.joined(client.process);
+                self.joined(client.process, client.uid);
             }
             Message::Roster(RosterEvent::Left(id)) => {
                 if let Some(process) = self.clients.remove(&id)
@@ -207,9 +228,15 @@ impl Keeper {
                 }
             }
             Message::Seen(processes) => {
+                let mut taken = self.places_taken();
                 for process in processes {
-                    if !self.known.contains_key(&process) && self.known.len() < MAX_KNOWN {
-                        self.know(process, Vec::new());
+                    if self.known.contains_key(&process) {
+                        continue;
+                    }
+                    let tenant = Tenant::of(process.pid);
+                    if self.has_place(&tenant, taken.get(&tenant).copied().unwrap_or(0)) {
+                        *taken.entry(tenant).or_default() += 1;
+                        self.know(process, Vec::new(), Because::Seen);
                         self.update_one(process);
                     }
                 }
@@ -221,10 +248,17 @@ impl Keeper {
         }
     }
 
-    fn joined(&mut self, process: ProcessId) {
+    fn joined(&mut self, process: ProcessId, uid: u32) {
         // exec makes another program of a process: judge it anew.
         self.judged.remove(&process);
-        self.know(process, Vec::new());
+        self.know(process, Vec::new(), Because::Counts);
+        if let Some(known) = self.known.get_mut(&process) {
+            let other = known.connected.filter(|_| known.clients > 0);
+            known.connected = Some(match other {
+                Some(other) if other != uid => Tenant::NOBODY,
+                _ => uid,
+            });
+        }
         self.update_one(process);
         // Its new page has the defaults, even if nothing has changed.
         if let Some(known) = self.known.get_mut(&process) {
@@ -241,7 +275,7 @@ impl Keeper {
     }
 
     /// Learns a process's ancestors and judges them all.
-    fn know(&mut self, process: ProcessId, earlier: Vec<ProcessId>) {
+    fn know(&mut self, process: ProcessId, earlier: Vec<ProcessId>, because: Because) {
         let before = self.known.remove(&process);
         let remembered = before
             .as_ref()
@@ -253,18 +287,54 @@ impl Keeper {
             }
         }
         // What is inherited must outlive the ancestor and the agent.
-        let given = |ancestor: &ProcessId| self.given.contains_key(ancestor);
-        self.unsaved |= ancestors != remembered && ancestors.iter().skip(1).any(given);
+        let new = before
+            .as_ref()
+            .is_none_or(|known| known.because < because || ancestors != known.lineage);
+        let new = new && ancestors != earlier;
+        self.unsaved |= new && because == Because::Counts && self.inherits(&ancestors);
         for ancestor in &ancestors {
             self.judge(*ancestor);
         }
         let known = Known {
             lineage: ancestors,
             uid: process::uid(process.pid).ok(),
+            tenant: Tenant::of(process.pid),
+            because: before
+                .as_ref()
+                .map_or(because, |known| known.because.max(because)),
+            connected: before.as_ref().and_then(|known| known.connected),
             clients: before.as_ref().map_or(0, |known| known.clients),
             standing: before.map_or_else(|| self.nothing_known(), |known| known.standing),
         };
         self.known.insert(process, known);
+    }
+
+    /// Whether something was given to an ancestor that must outlive it. What
+    /// its user lowered is the user's own matter.
+    fn inherits(&self, lineage: &[ProcessId]) -> bool {
+        let given = |ancestor: &ProcessId| {
+            let given = self.given.get(ancestor);
+            given.is_some_and(|given| !given.set.is_empty() || !given.run.is_empty())
+        };
+        lineage.iter().skip(1).any(given)
+    }
+
+    /// Places of those that have not joined, by tenant.
+    fn places_taken(&self) -> HashMap<Tenant, usize> {
+        let mut taken = HashMap::new();
+        for known in self.known.values().filter(|known| known.clients == 0) {
+            *taken.entry(known.tenant.clone()).or_default() += 1;
+        }
+        taken
+    }
+
+    /// Whether one more can be known of a tenant that has so many: nobody may
+    /// take all places, by starting processes or by asking about them.
+    fn has_place(&self, tenant: &Tenant, taken: usize) -> bool {
+        match tenant.is_ours() {
+            true => self.known.len() < MAX_KNOWN + KEPT_FOR_OURS,
+            false => taken < MAX_OF_TENANT && self.known.len() < MAX_KNOWN,
+        }
     }
 
     fn nothing_known(&self) -> Standing {
@@ -288,9 +358,19 @@ impl Keeper {
                 process: *ancestor,
                 given: self.given.get(ancestor),
                 judged: self.judged_of(*ancestor),
+                user: self.user_of(*ancestor, known),
             })
             .collect();
         resolve(&links, known.uid, self.config.defaults)
+    }
+
+    /// As whom one of `known`'s lineage was judged. Of a joined process only
+    /// the user counts that connected.
+    fn user_of(&self, ancestor: ProcessId, known: &Known) -> Option<u32> {
+        let is_own = known.lineage.first() == Some(&ancestor);
+        let connected = known.connected.filter(|_| is_own && known.clients > 0);
+        self.user_when_judged(ancestor)
+            .filter(|user| connected.is_none_or(|connected| connected == *user))
     }
 
     /// Works out anew the terms of all known processes whose lineage
@@ -390,10 +470,8 @@ impl Keeper {
         if !self.unsaved {
             return;
         }
-        let inherits = |known: &&Known| {
-            let mut ancestors = known.lineage.iter().skip(1);
-            ancestors.any(|ancestor| self.given.contains_key(ancestor))
-        };
+        let inherits =
+            |known: &&Known| known.because == Because::Counts && self.inherits(&known.lineage);
         let kept = Kept {
             given: self.given.clone(),
             lineages: self

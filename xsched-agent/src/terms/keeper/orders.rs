@@ -7,19 +7,16 @@ use tracing::debug;
 use xsched_common::api::{ChangeWay, HoldRow, Settled, Term};
 
 use super::messages::{Order, Reply};
-use super::{Keeper, MAX_KNOWN};
+use super::{Because, Keeper};
 use crate::clock::monotonic;
 use crate::config::Config;
 use crate::policy::Hold;
 use crate::process::{self, ProcessId};
+use crate::readers::Tenant;
 use crate::rules::TermsPatch;
 use crate::terms::explain::{Ancestor, Explained};
 use crate::terms::given::Right;
 use crate::terms::{Ordered, Refused};
-
-/// Of the processes that are known without having joined, those of one user
-/// without full rights.
-const MAX_OF_USER: usize = 1024;
 
 impl Keeper {
     pub(super) fn obey(&mut self, order: Order) {
@@ -123,10 +120,18 @@ impl Keeper {
     pub(super) fn make_known(&mut self, process: ProcessId, right: Right) -> Result<(), Refused> {
         match self.known.get_mut(&process) {
             None => {
-                self.find_place(right)?;
-                self.know(process, Vec::new());
+                let because = match right {
+                    Right::Full => Because::Counts,
+                    Right::Lower { .. } => Because::Seen,
+                };
+                self.find_place(process, right)?;
+                self.know(process, Vec::new(), because);
             }
             Some(known) => {
+                if right == Right::Full {
+                    self.unsaved |= known.because < Because::Counts;
+                    known.because = Because::Counts;
+                }
                 // Whoever began as root may run as somebody else by now.
                 known.uid = process::uid(process.pid).ok().or(known.uid);
                 if known.clients > 0 {
@@ -141,21 +146,18 @@ impl Keeper {
         Ok(())
     }
 
-    /// Whether one more process that has not joined can be known. Users must
-    /// not take all places by asking about each of their processes.
-    fn find_place(&self, right: Right) -> Result<(), Refused> {
-        let full = self.known.len() >= MAX_KNOWN;
-        let user_full = match right {
-            Right::Full => false,
-            Right::Lower { uid } => {
-                let of_user = |known: &&super::Known| known.uid == Some(uid) && known.clients == 0;
-                self.known.values().filter(of_user).count() >= MAX_OF_USER
-            }
-        };
-        if full || user_full {
-            return Err(Refused::TooMany);
+    /// Whether one more process that has not joined can be known. Full rights
+    /// need no place: whoever has them can stop the agent as well.
+    fn find_place(&self, process: ProcessId, right: Right) -> Result<(), Refused> {
+        if right == Right::Full {
+            return Ok(());
         }
-        Ok(())
+        let tenant = Tenant::of(process.pid);
+        let taken = self.places_taken().get(&tenant).copied().unwrap_or(0);
+        match self.has_place(&tenant, taken) {
+            true => Ok(()),
+            false => Err(Refused::TooMany),
+        }
     }
 
     /// Returns how many joined processes have other terms now.
@@ -188,6 +190,7 @@ impl Keeper {
                     command: process::stat(ancestor.pid).ok().map(|stat| stat.comm),
                     given: self.given.get(ancestor).cloned(),
                     judged: self.judged_of(*ancestor).clone(),
+                    user: known.and_then(|known| self.user_of(*ancestor, known)),
                 })
                 .collect(),
             config: self.config.clone(),

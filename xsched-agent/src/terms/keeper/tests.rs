@@ -189,7 +189,7 @@ fn a_pending_ancestor_is_asked_about_once_for_all_its_children() {
     let children: Vec<Idle> = (0..20).map(|_| Idle::start()).collect();
     let mut answers = Vec::new();
     for child in &children {
-        keeper.know(child.id(), Vec::new());
+        keeper.know(child.id(), Vec::new(), Because::Counts);
     }
     // Every child and every ancestor has one answer; more would come at once.
     while let Ok(message) = keeper.messages.recv_timeout(Duration::from_millis(500)) {
@@ -211,14 +211,84 @@ fn only_a_lineage_that_is_news_is_kept() {
     let control = control(&dir);
     let mut keeper = still(&dir, &control, Vec::new());
     let child = Idle::start();
-    keeper.given.insert(me(), Given::default());
-    keeper.know(child.id(), Vec::new());
+    keeper.given.insert(me(), given_low(Right::Full));
+    keeper.know(child.id(), Vec::new(), Because::Counts);
     assert!(keeper.unsaved, "it inherits");
     keeper.save();
-    keeper.joined(child.id());
+    keeper.joined(child.id(), 0);
     assert!(!keeper.unsaved, "known already");
     let remembered = keeper.known[&child.id()].lineage.clone();
     keeper.known.clear();
-    keeper.know(child.id(), remembered);
+    keeper.know(child.id(), remembered, Because::Counts);
     assert!(!keeper.unsaved, "remembered from the file");
+}
+
+fn given_low(right: Right) -> Given {
+    let mut given = Given::default();
+    let low = TermsPatch {
+        class: Some(Class::Low),
+        ..TermsPatch::default()
+    };
+    given.change(low, ChangeWay::Set, right, "a test".into());
+    given
+}
+
+/// What many processes that only exist would make of the file.
+#[test]
+fn lineages_of_processes_that_were_only_seen_or_lowered_are_not_kept() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let control = control(&dir);
+    let mut keeper = still(&dir, &control, Vec::new());
+    let kept = |keeper: &mut Keeper| {
+        keeper.unsaved = true;
+        keeper.save();
+        keeper.store.load().expect("kept").lineages.len()
+    };
+    let child = Idle::start();
+    keeper.given.insert(me(), given_low(Right::Full));
+    keeper.handle(Message::Seen(vec![child.id()]));
+    assert!(keeper.known.contains_key(&child.id()));
+    assert_eq!(kept(&mut keeper), 0, "only seen");
+    keeper.joined(child.id(), 0);
+    assert_eq!(kept(&mut keeper), 1);
+    keeper
+        .given
+        .insert(me(), given_low(Right::Lower { uid: 0 }));
+    assert_eq!(kept(&mut keeper), 0, "only lowered");
+}
+
+#[test]
+fn a_user_s_processes_take_no_places_of_others_or_of_root() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let control = control(&dir);
+    let mut keeper = still(&dir, &control, Vec::new());
+    let known = |tenant: &Tenant, keeper: &Keeper| Known {
+        lineage: Vec::new(),
+        uid: Some(tenant.uid),
+        connected: None,
+        clients: 0,
+        tenant: tenant.clone(),
+        because: Because::Seen,
+        standing: keeper.nothing_known(),
+    };
+    let user = Tenant::known_by(1000);
+    for n in 0..MAX_KNOWN as u32 {
+        let process = ProcessId {
+            pid: u32::MAX - n,
+            start_time: 1,
+        };
+        let known = known(&user, &keeper);
+        keeper.known.insert(process, known);
+        if keeper.known.len() == MAX_OF_TENANT {
+            assert!(!keeper.has_place(&user, keeper.places_taken()[&user]));
+            assert!(keeper.has_place(&Tenant::known_by(1001), 0));
+        }
+    }
+    assert!(
+        !keeper.has_place(&Tenant::known_by(1001), 0),
+        "all are taken"
+    );
+    assert!(keeper.has_place(&Tenant::known_by(0), 0), "root's are not");
+    let child = Idle::start();
+    assert_eq!(keeper.make_known(child.id(), Right::Full), Ok(()));
 }
