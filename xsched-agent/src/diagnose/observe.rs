@@ -33,6 +33,9 @@ impl CallSource for Probes {
         let id = ProcessId::of(pid).map_err(|e| e.to_string())?;
         let mut observer = Observer::start(Plan::process(pid, self.shim_names.clone()))
             .map_err(|e| e.to_string())?;
+        if let Some(why) = observer.held_up() {
+            return Err(why.to_owned());
+        }
         observer.wait(SETTLING);
         let before = observer.sample().map_err(|e| e.to_string())?;
         let started = Instant::now();

@@ -6,9 +6,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::files::{FileId, Files, Opened};
+use super::files::{FileId, Files, Opened, User};
 use super::patience::{HeldUp, Patience};
 use crate::process::{self, ProcessError};
+use crate::readers::Tenant;
 use crate::shims;
 use crate::text::counted;
 
@@ -94,6 +95,15 @@ pub struct Sweep {
 }
 
 impl Sweep {
+    /// Without what is said of others than this process.
+    fn of(mut self, looked: Option<&Looked>) -> Sweep {
+        let is = |seen| usize::from(looked.is_some_and(|looked| looked.seen == seen));
+        self.unreadable = is(Seen::Unreadable);
+        self.held_up = is(Seen::HeldUp);
+        self.cut = is(Seen::Start);
+        self
+    }
+
     /// What it did not see, one line each.
     pub fn limits(&self) -> Vec<String> {
         let line = |n: usize, what: &str| {
@@ -191,6 +201,7 @@ struct Use {
 
 /// What one look found: the images, each with its path.
 struct Look {
+    tenant: Tenant,
     images: Vec<(ImageKind, String, Opened)>,
     mappings: usize,
     seen: Seen,
@@ -202,6 +213,7 @@ impl Look {
     fn at(pid: u32, names: &Names) -> Result<Look, ProcessError> {
         let maps = process::all_maps(pid)?;
         let mut look = Look {
+            tenant: Tenant::known_by(Tenant::NOBODY),
             images: Vec::new(),
             mappings: maps.mappings.len(),
             seen: match maps.whole {
@@ -224,6 +236,9 @@ impl Look {
                 Ok(opened) => look.images.push((kind, mapping.path.clone(), opened)),
                 Err(_) => look.seen = Seen::Unreadable,
             }
+        }
+        if !look.images.is_empty() {
+            look.tenant = Tenant::of(pid);
         }
         Ok(look)
     }
@@ -278,13 +293,13 @@ impl Finder {
             }
             self.look_at(pid, now, patience);
         }
-        Ok(self.found(postponed))
+        Ok(self.found(postponed, patience))
     }
 
     /// Looks at one process only.
     pub(super) fn sweep_one(&mut self, pid: u32, patience: &mut Patience) -> Sweep {
         self.look_at(pid, Instant::now(), patience);
-        self.found(0)
+        self.found(0, patience).of(self.processes.get(&pid))
     }
 
     /// The process runs another program: what was known of it is void. It is
@@ -295,8 +310,8 @@ impl Finder {
     }
 
     /// What the processes looked at so far use.
-    pub fn known(&mut self) -> Sweep {
-        self.found(0)
+    pub(super) fn known(&mut self, patience: &mut Patience) -> Sweep {
+        self.found(0, patience)
     }
 
     fn look_at(&mut self, pid: u32, now: Instant, patience: &mut Patience) {
@@ -317,8 +332,10 @@ impl Finder {
                 let dear = self.processes.values();
                 let dear = 1 + dear.filter(|other| other.mappings >= DEAR).count();
                 looked.next = looked.next.max(now + dear_rest(look.mappings, dear));
+                let tenant = look.tenant;
+                let user = User { pid, tenant };
                 for (kind, path, opened) in look.images {
-                    match self.files.identify(opened) {
+                    match self.files.identify(opened, &user, patience) {
                         Ok((id, file)) => looked.uses.push(Use {
                             id,
                             kind,
@@ -341,8 +358,8 @@ impl Finder {
         self.processes.insert(pid, looked);
     }
 
-    fn found(&mut self, postponed: usize) -> Sweep {
-        self.files.forget_unheld();
+    fn found(&mut self, postponed: usize, patience: &mut Patience) -> Sweep {
+        self.files.forget_unheld(patience);
         let mut sweep = Sweep {
             postponed,
             ..Sweep::default()

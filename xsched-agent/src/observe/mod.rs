@@ -214,6 +214,11 @@ impl Observer {
             awaited: Vec::new(),
             restarted: HashSet::new(),
         };
+        if let Scope::Pid(_) = observer.plan.scope {
+            // Whoever else maps an image is met by its probes as well.
+            let soon = Instant::now() + SWEEP_BUDGET;
+            let _ = observer.finder.sweep(soon, &mut observer.patience);
+        }
         observer.refresh();
         Ok(observer)
     }
@@ -252,7 +257,14 @@ impl Observer {
     }
 
     fn take_images(&mut self, sweep: Sweep, now: Instant) {
+        let only = match self.plan.scope {
+            Scope::Pid(pid) => Some(pid),
+            Scope::All => None,
+        };
         for image in sweep.images {
+            if only.is_some_and(|pid| !image.pids.contains(&pid)) {
+                continue;
+            }
             match self.attached.get_mut(&image.id) {
                 Some(attached) => {
                     attached.image.pids = image.pids;
@@ -312,7 +324,10 @@ impl Observer {
         }
     }
 
-    /// Makes the probes what is wanted. A call that has passed the shim's
+    /// Makes the probes what is wanted, but for images of which a process that
+    /// maps them holds the lock of its memory map: the kernel takes that lock
+    /// of each of them for every probe, and lets nobody on the machine fork
+    /// meanwhile (`dup_mmap_sem` in kernel/events/uprobes.c). A call that has passed the shim's
     /// probe must not meet the runtime's alone: so the runtimes' go first and
     /// come last.
     fn place(&mut self) {
@@ -320,15 +335,18 @@ impl Observer {
             true => Links::Quick,
             false => Links::Slow,
         };
-        let wanted: HashMap<FileId, BTreeSet<Target>> = self
-            .attached
-            .iter()
-            .map(|(&id, attached)| {
-                let users = &attached.image.pids;
-                let targets = placed::targets(users, &self.watched, self.plan.scope, links);
-                (id, targets)
-            })
-            .collect();
+        let mut wanted: HashMap<FileId, BTreeSet<Target>> = HashMap::new();
+        for (&id, attached) in &mut self.attached {
+            let users = &attached.image.pids;
+            let targets = placed::targets(users, &self.watched, self.plan.scope, links);
+            let has = attached.targets();
+            let holder = match targets == has {
+                true => None,
+                false => self.patience.holder(users),
+            };
+            attached.held_up = holder.map(|pid| held_up(&attached.image.path, pid));
+            wanted.insert(id, if holder.is_some() { has } else { targets });
+        }
         for kind in [ImageKind::Runtime, ImageKind::Shim] {
             let mut leaving = Probes::default();
             for (id, attached) in &mut self.attached {
@@ -453,7 +471,7 @@ impl Observer {
         for (pid, _) in due {
             self.finder.renew(pid, &mut self.patience);
         }
-        let sweep = self.finder.known();
+        let sweep = self.finder.known(&mut self.patience);
         self.take_images(sweep, now);
         self.detach_unused(now);
         self.place();
@@ -584,8 +602,16 @@ impl Observer {
             .iter()
             .chain(self.hopeless.values())
             .chain(self.attached.values().filter_map(|a| a.limit.as_ref()))
+            .chain(self.attached.values().filter_map(|a| a.held_up.as_ref()))
             .chain(&self.sweep_limits)
             .map(String::as_str)
+    }
+
+    /// Why probes are not those that are wanted, if somebody who maps an image
+    /// holds up whoever sets them.
+    pub fn held_up(&self) -> Option<&str> {
+        let mut attached = self.attached.values();
+        attached.find_map(|attached| attached.held_up.as_deref())
     }
 
     /// Why programs that begin are found by sweeps only, if that is so.
@@ -594,12 +620,24 @@ impl Observer {
     }
 }
 
+fn held_up(path: &str, pid: u32) -> String {
+    format!(
+        "{}: probes are neither set nor taken away, because process {pid}, which maps it, or others of \
+         its user hold up whoever takes the lock of its memory map",
+        printable(path)
+    )
+}
+
 impl Drop for Observer {
     fn drop(&mut self) {
         // All at once: each image for itself would wait one after the other.
         let mut leaving = Probes::default();
         for (_, attached) in self.attached.drain() {
-            leaving.append(attached.into_probes());
+            match self.patience.holder(&attached.image.pids) {
+                None => leaving.append(attached.into_probes()),
+                // They go with this program: see `place`.
+                Some(_) => mem::forget(attached.into_probes()),
+            }
         }
     }
 }

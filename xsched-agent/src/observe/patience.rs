@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::attach::Scope;
+use crate::process;
 use crate::readers::Tenant;
 
 /// A read that takes longer is held up. The longest honest ones, of 65,530
@@ -19,18 +20,21 @@ use crate::readers::Tenant;
 /// that the thread itself comes late.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Where a process was asked for by name, and nobody else is to be read.
+/// Where a process was asked for by name; others are only asked whether they
+/// let a probe be set.
 const LIMIT_FOR_ONE: Duration = Duration::from_secs(10);
+const LIMIT_BESIDE: Duration = Duration::from_secs(1);
 
-/// Threads that may be held up at once; then nobody is read until one comes
-/// back.
+/// Threads that may be held up at once; then only root's and the agent's own
+/// user's processes are read until one comes back.
 const MAX_HELD: usize = 64;
 
-/// Of these, those of one user's control group.
+/// Of these, those of one tenant, and of all in one control group.
 const MAX_OF_TENANT: usize = 2;
+const MAX_OF_CGROUP: usize = 32;
 
-/// It was not read, because it, or too many others of its user and control
-/// group, hold up whoever does.
+/// It was not read, because it, or too many others of its tenant or control
+/// group or of all together, hold up whoever does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct HeldUp;
 
@@ -40,6 +44,8 @@ type Read = Box<dyn FnOnce() + Send>;
 #[derive(Debug)]
 pub(super) struct Patience {
     limit: Duration,
+    /// Whom the limit is for, if the others have a shorter one.
+    one: Option<u32>,
     thread: Option<Sender<Read>>,
     held: Vec<Held>,
 }
@@ -59,9 +65,20 @@ impl Patience {
                 Scope::All => LIMIT,
                 Scope::Pid(_) => LIMIT_FOR_ONE,
             },
+            one: match scope {
+                Scope::All => None,
+                Scope::Pid(pid) => Some(pid),
+            },
             thread: None,
             held: Vec::new(),
         }
+    }
+
+    /// The first of these processes that does not let others take the lock of
+    /// its memory map, as far as that can be told by taking it for reading.
+    pub fn holder(&mut self, pids: &[u32]) -> Option<u32> {
+        let mut pids = pids.iter().copied();
+        pids.find(|&pid| self.read(pid, move || process::take_lock(pid)) == Err(HeldUp))
     }
 
     /// What `read` says of process `pid`.
@@ -73,13 +90,39 @@ impl Patience {
         pid: u32,
         read: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, HeldUp> {
+        self.read_as(pid, None, read)
+    }
+
+    /// The same of one whose tenant is known, which is not asked again: the
+    /// process may be gone by now.
+    pub fn read_of<T: Send + 'static>(
+        &mut self,
+        pid: u32,
+        tenant: &Tenant,
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, HeldUp> {
+        self.read_as(pid, Some(tenant), read)
+    }
+
+    fn read_as<T: Send + 'static>(
+        &mut self,
+        pid: u32,
+        tenant: Option<&Tenant>,
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, HeldUp> {
+        let tenant = || tenant.cloned().unwrap_or_else(|| Tenant::of(pid));
         self.held.retain(|held| held.reading.strong_count() > 0);
         if !self.held.is_empty() {
-            let tenant = Tenant::of(pid);
-            let of_tenant = self.held.iter().filter(|held| held.tenant == tenant);
+            let tenant = tenant();
+            let count = |counts: fn(&Tenant, &Tenant) -> bool| {
+                let held = self.held.iter();
+                held.filter(|held| counts(&held.tenant, &tenant)).count()
+            };
+            let full = count(|held, _| !held.is_ours()) >= MAX_HELD
+                || count(|held, new| held.cgroup == new.cgroup) >= MAX_OF_CGROUP;
             if self.held.iter().any(|held| held.pid == pid)
-                || of_tenant.count() >= MAX_OF_TENANT
-                || self.held.len() >= MAX_HELD
+                || count(|held, new| held == new) >= MAX_OF_TENANT
+                || (full && !tenant.is_ours())
             {
                 return Err(HeldUp);
             }
@@ -95,11 +138,15 @@ impl Patience {
         if !sent {
             return Err(HeldUp);
         }
-        answers.recv_timeout(self.limit).map_err(|error| {
+        let limit = match self.one {
+            Some(one) if one != pid => LIMIT_BESIDE,
+            Some(_) | None => self.limit,
+        };
+        answers.recv_timeout(limit).map_err(|error| {
             // The thread ends once it comes back: nothing more is given to it.
             self.thread = None;
             if error == RecvTimeoutError::Timeout {
-                let tenant = Tenant::of(pid);
+                let tenant = tenant();
                 self.held.push(Held {
                     pid,
                     tenant,
@@ -154,6 +201,8 @@ mod tests {
         assert_eq!(patience.read(NOBODY, waits), Err(HeldUp));
         patience.limit = patient().limit;
         for _ in 0..100 {
+            assert_eq!(patience.holder(&[me, NOBODY]), Some(NOBODY));
+            assert_eq!(patience.holder(&[me]), None);
             let never = || panic!("read all the same");
             assert_eq!(patience.read::<()>(NOBODY, never), Err(HeldUp));
             assert_eq!(patience.read(NOBODY - 1, || 8), Ok(8), "others are read");
@@ -191,7 +240,9 @@ mod tests {
             let cgroup = n.to_string();
             patience.held.push(held(Tenant { uid: 1, cgroup }));
         }
-        assert_eq!(patience.read(me, || 3), Err(HeldUp), "all in all");
+        let other = patience.read(NOBODY - 2, || 3);
+        assert_eq!(other, Err(HeldUp), "all in all");
+        assert_eq!(patience.read(me, || 3), Ok(3), "places are kept for ours");
         drop(life);
         assert_eq!(patience.read(me, || 4), Ok(4));
         assert_eq!(patience.read(NOBODY, || 5), Ok(5));

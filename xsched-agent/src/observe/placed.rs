@@ -97,6 +97,8 @@ pub(super) struct Attached {
     pub last_used: Instant,
     /// What is not probed in it, in words.
     pub limit: Option<String>,
+    /// Why its probes are not those that are wanted, in words.
+    pub held_up: Option<String>,
     probes: BTreeMap<Target, Probes>,
 }
 
@@ -107,8 +109,14 @@ impl Attached {
             sites,
             last_used: now,
             limit: None,
+            held_up: None,
             probes: BTreeMap::new(),
         }
+    }
+
+    /// The links that it has.
+    pub fn targets(&self) -> BTreeSet<Target> {
+        self.probes.keys().copied().collect()
     }
 
     /// Takes out the links that are not wanted any more.

@@ -18,26 +18,13 @@ use rustix::param::page_size;
 const PRESENT: u64 = 1 << 63;
 const FRAME: u64 = (1 << 55) - 1;
 
-/// Whether both files have the same pages in memory. `false` also when the
-/// kernel does not tell (page frames need CAP_SYS_ADMIN).
-pub fn share_pages(a: &File, b: &File) -> bool {
-    let (Ok(of_a), Ok(of_b)) = (a.metadata(), b.metadata()) else {
-        return false;
-    };
-    if of_a.len() != of_b.len() || of_a.len() == 0 {
-        return false;
-    }
-    let (Some(page_a), Some(page_b)) = (FirstPage::map(a), FirstPage::map(b)) else {
-        return false;
-    };
-    let Ok(pagemap) = File::open("/proc/self/pagemap") else {
-        return false;
-    };
-    // Memory compaction may move a page between two looks: look again.
-    (0..3).any(|_| {
-        let (a, b) = (page_a.frame(&pagemap), page_b.frame(&pagemap));
-        a.is_some() && a == b
-    })
+/// Where in memory a file's first page is. `None` also when the kernel does not
+/// tell (page frames need CAP_SYS_ADMIN). May wait for whoever serves the file
+/// system, as reading, mapping and unmapping do.
+pub fn first_frame(file: &File) -> Option<u64> {
+    let page = FirstPage::map(file)?;
+    let pagemap = File::open("/proc/self/pagemap").ok()?;
+    page.frame(&pagemap)
 }
 
 /// The first page of a file, mapped for reading.
@@ -81,26 +68,5 @@ impl Drop for FirstPage {
         // SAFETY: mapped by `map` with this length, and no reference to it
         // exists.
         let _ = unsafe { munmap(self.address, page_size()) };
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write as _;
-
-    #[test]
-    fn one_file_opened_twice_is_one_and_its_copy_is_not() {
-        let dir = tempfile::tempdir().expect("directory");
-        let (original, copy) = (dir.path().join("a"), dir.path().join("b"));
-        let mut file = File::create(&original).expect("file");
-        file.write_all(&[7; 5000]).expect("written");
-        std::fs::copy(&original, &copy).expect("copied");
-        let open = |path| File::open(path).expect("opened");
-        // SAFETY: geteuid has no preconditions.
-        if unsafe { libc::geteuid() } == 0 {
-            assert!(share_pages(&open(&original), &open(&original)));
-        }
-        assert!(!share_pages(&open(&original), &open(&copy)));
     }
 }
