@@ -1,5 +1,5 @@
 //! What LD_PRELOAD can do for a program: whether its dynamic linker takes the
-//! shim, and what must come before it.
+//! shim, and whether the program does.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -16,8 +16,9 @@ use xsched_agent::diagnose::elf::{Elf, ElfError, Loader};
 pub struct Finding {
     /// Why it will run unscheduled.
     pub obstacle: Option<Obstacle>,
-    /// The library that insists on being first in LD_PRELOAD.
-    pub first: Option<OsString>,
+    /// Whether it has a library that will not start behind one that is
+    /// preloaded.
+    pub is_jealous: bool,
 }
 
 /// Why the shim does not work in a program.
@@ -87,7 +88,7 @@ fn examine_file(path: &Path, scripts: usize) -> Option<Finding> {
     let metadata = file.metadata().ok()?;
     let found = |obstacle| Finding {
         obstacle: Some(obstacle),
-        first: None,
+        is_jealous: false,
     };
     if changes_identity(&metadata) || gains_capabilities(path) {
         return Some(found(Obstacle::Privileged));
@@ -104,11 +105,7 @@ fn examine_file(path: &Path, scripts: usize) -> Option<Finding> {
         Loader::Dynamic if is_musl(&file) => found(Obstacle::Musl),
         Loader::Dynamic => Finding {
             obstacle: None,
-            first: elf
-                .needed
-                .into_iter()
-                .find(|name| is_jealous(name))
-                .map(OsString::from),
+            is_jealous: elf.needed.iter().any(|name| is_jealous(name)),
         },
     })
 }

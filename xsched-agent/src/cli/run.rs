@@ -84,7 +84,11 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     start.args(arguments);
     if found.obstacle.is_none_or(Obstacle::leaves_preload) {
         let existing = std::env::var_os("LD_PRELOAD");
-        start.env("LD_PRELOAD", list(found.first.as_deref(), existing, &shim));
+        start.env("LD_PRELOAD", list(existing, &shim));
+        if found.is_jealous {
+            let existing = std::env::var_os("ASAN_OPTIONS");
+            start.env("ASAN_OPTIONS", asan_options(existing));
+        }
     }
     let error = start.exec();
     say(&format!("cannot start {shown}: {error}"));
@@ -120,18 +124,27 @@ fn give(change: Change) -> Result<(), ClientError> {
     }
 }
 
-/// The list for LD_PRELOAD: what insists on being first, what was there, and
-/// the shim.
-fn list(first: Option<&OsStr>, existing: Option<OsString>, shim: &Path) -> OsString {
+/// The list for LD_PRELOAD: what was there, and the shim.
+fn list(existing: Option<OsString>, shim: &Path) -> OsString {
+    appended(existing, shim.as_os_str())
+}
+
+/// What AddressSanitizer is told so that it starts behind the shim. Putting its
+/// runtime into LD_PRELOAD as well would put it into every descendant.
+fn asan_options(existing: Option<OsString>) -> OsString {
+    const OPTION: &str = "verify_asan_link_order";
+    let text = existing.as_deref().unwrap_or_default().as_bytes();
+    let mut names = text.split(|b| b":, ".contains(b));
+    match names.any(|option| option.starts_with(OPTION.as_bytes())) {
+        // The user has said what is wanted.
+        true => existing.unwrap_or_default(),
+        false => appended(existing, OsStr::new(&format!("{OPTION}=0"))),
+    }
+}
+
+fn appended(existing: Option<OsString>, last: &OsStr) -> OsString {
     let existing = existing.filter(|value| !value.is_empty());
-    // The user may have put it there already.
-    let first = first.filter(|first| {
-        let list = existing.as_deref().unwrap_or_default().as_bytes();
-        let name = |path: &[u8]| path.rsplit(|&b| b == b'/').next() == Some(first.as_bytes());
-        !list.split(|b| b" :".contains(b)).any(name)
-    });
-    let parts = [first, existing.as_deref(), Some(shim.as_os_str())];
-    let parts: Vec<&OsStr> = parts.into_iter().flatten().collect();
+    let parts: Vec<&OsStr> = existing.as_deref().into_iter().chain([last]).collect();
     parts.join(OsStr::new(":"))
 }
 
@@ -142,29 +155,65 @@ mod tests {
     #[test]
     fn an_existing_preload_is_kept() {
         let shim = Path::new("/usr/lib/xsched/libxsched_shim.so");
-        assert_eq!(list(None, None, shim), shim.as_os_str());
-        assert_eq!(list(None, Some("".into()), shim), shim.as_os_str());
+        assert_eq!(list(None, shim), shim.as_os_str());
+        assert_eq!(list(Some("".into()), shim), shim.as_os_str());
         assert_eq!(
-            list(None, Some("libjemalloc.so.2".into()), shim),
+            list(Some("libjemalloc.so.2".into()), shim),
             OsString::from("libjemalloc.so.2:/usr/lib/xsched/libxsched_shim.so")
         );
     }
 
     #[test]
-    fn what_insists_on_being_first_is_first_and_once() {
-        let (shim, first) = (Path::new("/s.so"), Some(OsStr::new("libasan.so.8")));
+    fn what_the_user_asks_of_the_sanitizer_is_kept() {
         for (existing, expected) in [
-            ("", "libasan.so.8:/s.so"),
-            ("a.so", "libasan.so.8:a.so:/s.so"),
+            ("", "verify_asan_link_order=0"),
             (
-                "/usr/lib/libasan.so.8 a.so",
-                "/usr/lib/libasan.so.8 a.so:/s.so",
+                "halt_on_error=1",
+                "halt_on_error=1:verify_asan_link_order=0",
             ),
+            ("verify_asan_link_order=1", "verify_asan_link_order=1"),
         ] {
             assert_eq!(
-                list(first, Some(existing.into()), shim),
+                asan_options(Some(existing.into())),
                 OsString::from(expected)
             );
         }
+    }
+
+    /// With the machine's own compiler and its runtime.
+    #[test]
+    fn the_sanitizer_starts_behind_another_library_and_still_finds_errors() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let source = dir.path().join("a.c");
+        let text = "#include <stdlib.h>\nint main(int n, char **v) { char *p = malloc(8); p[8 * (n - 1)] = 1; free(p); }";
+        std::fs::write(&source, text).expect("written");
+        std::fs::write(dir.path().join("s.c"), "int unused;").expect("written");
+        let compile = |flags: &[&str], out: &str, from: &str| {
+            let mut cc = std::process::Command::new("cc");
+            let cc = cc
+                .current_dir(dir.path())
+                .args(flags)
+                .args(["-o", out, from]);
+            cc.status().is_ok_and(|status| status.success())
+        };
+        let built = compile(&["-fsanitize=address"], "a", "a.c");
+        if !built || !compile(&["-shared", "-fPIC"], "s.so", "s.c") {
+            return eprintln!("LEFT OUT: no compiler with AddressSanitizer");
+        }
+        let program = dir.path().join("a");
+        assert!(preload::examine(program.as_os_str()).is_jealous);
+        let ends_well = |arguments: &[&str], options: Option<OsString>| {
+            let mut start = std::process::Command::new(&program);
+            start
+                .args(arguments)
+                .env("LD_PRELOAD", dir.path().join("s.so"));
+            if let Some(options) = options {
+                start.env("ASAN_OPTIONS", options);
+            }
+            start.output().expect("starts").status.success()
+        };
+        assert!(!ends_well(&[], None), "it refuses by itself");
+        assert!(ends_well(&[], Some(asan_options(None))));
+        assert!(!ends_well(&["an overflow"], Some(asan_options(None))));
     }
 }

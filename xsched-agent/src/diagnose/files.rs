@@ -4,7 +4,7 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{Mode, ResolveFlags};
+use rustix::fs::{CWD, Mode, ResolveFlags};
 
 use crate::foreign::{self, NAMED, Rights};
 use crate::process;
@@ -47,16 +47,22 @@ impl Root {
     /// Whether there is something at `path` of our own root, as far as the
     /// process would be let there.
     pub fn exists_outside(&self, path: &str) -> bool {
-        self.rights.exercise(|| fs::metadata(path)).is_ok()
+        let named = || {
+            let how = ResolveFlags::NO_MAGICLINKS;
+            Ok(rustix::fs::openat2(CWD, path, NAMED, Mode::empty(), how)?)
+        };
+        self.rights.exercise(named).is_ok()
     }
 
     /// The text of the small file at `path`; empty when it cannot be read.
     pub fn read_config(&self, path: &str) -> String {
         let mut out = Vec::new();
-        if let Ok(file) = self.open(path) {
-            // What was read before an error is as good as a shorter file.
-            let _ = file.take(MAX_CONFIG).read_to_end(&mut out);
-        }
+        let read = self.rights.exercise(|| {
+            let file = foreign::reopen(self.named(path)?)?;
+            file.take(MAX_CONFIG).read_to_end(&mut out)
+        });
+        // What was read before an error is as good as a shorter file.
+        let _ = read;
         String::from_utf8_lossy(&out).into_owned()
     }
 
@@ -112,6 +118,9 @@ mod tests {
         assert!(root.stat("Cargo.toml").expect("relative").is_file());
         assert!(!root.differs_from_ours(std::process::id()));
         assert!(root.open("/dev/null").is_err());
+        assert!(root.open("/proc/self/stat").is_err());
+        assert!(root.open("/proc/version").is_err(), "nothing of /proc");
+        assert!(root.exists_outside("/proc") && !root.exists_outside("/proc/self/exe"));
         assert_eq!(root.read_config("/no/such/file"), "");
     }
 }

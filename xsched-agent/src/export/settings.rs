@@ -9,6 +9,7 @@ use xsched_common::units::PciAddress;
 use super::answer::failure;
 use super::authorise::{Caller, Deed};
 use super::served::Served;
+use crate::diagnose;
 use crate::live::ReloadError;
 use crate::model::Event;
 use crate::process::{self, ProcessId};
@@ -139,9 +140,13 @@ pub(super) async fn explain(caller: &Caller, pid: u32, served: &Served) -> Respo
             }
         }
     };
-    // The process may take its time to be read; whoever asks has it, too.
-    let reading =
-        tokio::task::spawn_blocking(move || explained.explain(&Facts::of(pid, Reach::Memory)));
+    let reading = tokio::task::spawn_blocking(move || {
+        let again = explained.clone();
+        let read = move || explained.explain(&Facts::of(pid, Reach::Memory));
+        // Whoever holds up its reader is explained by what the kernel keeps.
+        let kernel_s = |_| again.explain(&Facts::of(pid, Reach::Kernel));
+        diagnose::read_patiently(pid, read).unwrap_or_else(kernel_s)
+    });
     match reading.await {
         Ok(explanation) => Response::Explanation(explanation),
         Err(e) => failure("internal", format!("the process could not be read: {e}")),

@@ -29,6 +29,9 @@ pub const NAMED: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 /// /proc/PID/maps does (linux/magic.h).
 const OVERLAYFS: i64 = 0x794c_7630;
 const BTRFS: i64 = 0x9123_683e;
+/// Its files show more to those with more rights whenever they are read, not
+/// only when they are opened.
+const PROC: i64 = 0x9fa0;
 
 /// Why the file behind a mapping cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +60,9 @@ pub fn open_regular(path: &str) -> io::Result<File> {
 pub fn reopen(named: impl AsFd) -> io::Result<File> {
     if !stat(&named)?.is_file() {
         return Err(io::Error::other("not a regular file"));
+    }
+    if rustix::fs::fstatfs(&named)?.f_type == PROC {
+        return Err(io::Error::other("a file of /proc"));
     }
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let path = path_of(&named);

@@ -10,8 +10,9 @@ use rustix::thread::{
 
 use crate::process::Credentials;
 
-/// Capabilities that open files in spite of their permissions.
-const OVERRIDE: CapabilitySet = CapabilitySet::DAC_OVERRIDE.union(CapabilitySet::DAC_READ_SEARCH);
+/// What it takes to give the rights back. Any other capability may open or
+/// show what the user could not: by its permissions, or as /proc does.
+const NEEDED: CapabilitySet = CapabilitySet::SETUID.union(CapabilitySet::SETGID);
 
 /// The file rights of a process, as those that name files must have them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +71,7 @@ impl Taken {
         let groups: Vec<Gid> = who.groups.iter().map(|&gid| Gid::from_raw(gid)).collect();
         set_thread_groups(&groups)?;
         let bare = CapabilitySets {
-            effective: before.effective - OVERRIDE,
+            effective: before.effective & NEEDED,
             ..before
         };
         set_file_ids(who.uid, who.gid);
