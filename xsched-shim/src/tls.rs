@@ -28,6 +28,9 @@ global_asm!(
 pub struct Thread {
     /// The current device plus one; zero while unknown.
     pub device: Cell<u32>,
+    /// Whether the runtime has called a function of the program's on it, in
+    /// stream order ([`crate::hip::host_functions`]).
+    pub in_function: Cell<bool>,
     /// Where on its stack the thread waits at the gate.
     pub at_gate: Cell<AtGate>,
     /// And its place in line there.

@@ -131,7 +131,7 @@ fn wake(cell: &AtomicU64) {
 
 /// So many fewer wait. A count that is shared with threads which may be jumped
 /// out of their waits can be too low by a few for a while; it never wraps.
-fn fewer(waiting: &AtomicU32, n: u32) {
+pub(super) fn fewer(waiting: &AtomicU32, n: u32) {
     let _ = waiting.fetch_update(SeqCst, SeqCst, |w| Some(w.saturating_sub(n)));
 }
 

@@ -1,5 +1,7 @@
 //! Waiting at a gate that is not open.
 
+mod function;
+
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::fence;
 
@@ -70,21 +72,21 @@ pub fn pass<F: Fencing>(
         let most = sys::undisturbed(|held| {
             let _unseen = sys::Unseen::new();
             crate::callers::heed(session);
-            wait(
-                &Parts {
-                    process,
-                    session,
-                    control,
-                    status,
-                    work,
-                    line,
-                    command,
-                    passage,
-                    held,
-                },
-                &fencing(process),
-                thread,
-            )
+            let parts = Parts {
+                process,
+                session,
+                control,
+                status,
+                work,
+                line,
+                command,
+                passage,
+                held,
+            };
+            match thread.in_function.get() {
+                true => function::wait(&parts, &fencing(process)),
+                false => wait(&parts, &fencing(process), thread),
+            }
         });
         thread.at_gate.set(outer);
         most

@@ -4,8 +4,10 @@
 //!
 //! The runtime is handed a function of ours and a record that says which one
 //! of the program's was meant. Ours notes what is complete, gives the record
-//! back and *jumps* to the program's: same thread, same arguments, same stack.
-//! It calls nothing of HIP, which such a function may not do.
+//! back and calls the program's: same thread, same arguments. While that runs
+//! the thread is marked, because what it launches must not wait for what stands
+//! behind it ([`crate::gate`]). Ours calls nothing of HIP, which such a function
+//! may not do.
 //!
 //! Records come out of a fixed pool, so nothing is allocated; without a free
 //! one the program's function is handed over as it is. A record is given back
@@ -28,7 +30,7 @@ use super::streams;
 use crate::inflight::Past;
 use crate::page::Session;
 use crate::process::{process, session};
-use crate::sys;
+use crate::{sys, tls};
 
 /// Functions handed over and not run at a time; a runtime's queues hold more,
 /// programs do not.
@@ -193,6 +195,7 @@ pub unsafe extern "C-unwind" fn runs(record: *const c_void) -> Target {
         *to = from.load(Relaxed);
     }
     record.give_back(uses);
+    tls::with(|thread| thread.in_function.set(true));
     if let Some(session) = session()
         && std::ptr::eq(session, handed_in)
     {
@@ -200,6 +203,11 @@ pub unsafe extern "C-unwind" fn runs(record: *const c_void) -> Target {
         hooks::told(process(), session, &Past::of_words(past));
     }
     target
+}
+
+/// The program's function has returned.
+unsafe extern "C-unwind" fn returned() {
+    tls::with(|thread| thread.in_function.set(false));
 }
 
 #[cfg(not(test))]
@@ -232,10 +240,12 @@ std::arch::global_asm!(
     "    sub rsp, 8",
     "    .cfi_adjust_cfa_offset 8",
     "    call {runs}",
+    "    mov rdi, rdx",
+    "    call rax",
+    "    call {returned}",
     "    add rsp, 8",
     "    .cfi_adjust_cfa_offset -8",
-    "    mov rdi, rdx",
-    "    jmp rax",
+    "    ret",
     "    .cfi_endproc",
     "    .size xsched_host_function, . - xsched_host_function",
     "    .p2align 4",
@@ -252,17 +262,18 @@ std::arch::global_asm!(
     "    .cfi_adjust_cfa_offset 8",
     "    mov rdi, rdx",
     "    call {runs}",
-    "    add rsp, 8",
-    "    .cfi_adjust_cfa_offset -8",
-    "    pop rsi",
-    "    .cfi_adjust_cfa_offset -8",
-    "    pop rdi",
-    "    .cfi_adjust_cfa_offset -8",
-    "    jmp rax",
+    "    mov rsi, qword ptr [rsp + 8]",
+    "    mov rdi, qword ptr [rsp + 16]",
+    "    call rax",
+    "    call {returned}",
+    "    add rsp, 24",
+    "    .cfi_adjust_cfa_offset -24",
+    "    ret",
     "    .cfi_endproc",
     "    .size xsched_callback, . - xsched_callback",
     "    .text",
     runs = sym runs,
+    returned = sym returned,
 );
 
 #[cfg(test)]
