@@ -6,7 +6,8 @@ use serde_json::Value;
 
 fn demo() -> Value {
     let out = Command::new(env!("CARGO_BIN_EXE_xtask"))
-        .args(["demo", "--json"])
+        // Built already, unlike release, which takes minutes.
+        .args(["demo", "--json", "--profile", "dev"])
         .output()
         .expect("runs");
     let error = String::from_utf8_lossy(&out.stderr).into_owned();

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 fn dist(out: &Path) -> std::path::PathBuf {
     let out = Command::new(env!("CARGO_BIN_EXE_xtask"))
-        .args(["dist", "--compression", "none", "--out"])
+        .args(["dist", "--compression", "none", "--profile", "dev", "--out"])
         .arg(out)
         .output()
         .expect("runs");

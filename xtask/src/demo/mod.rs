@@ -18,12 +18,15 @@ pub struct Args {
     /// Print one JSON object instead of the table
     #[arg(long)]
     json: bool,
+    /// What to play it with: figures are for release
+    #[arg(long, value_enum, default_value = "release")]
+    profile: Profile,
 }
 
 /// Builds, plays the scenario, prints the report.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    note("building (a minute the first time)");
-    let built = build::all(Profile::Release)?;
+    note("building (some minutes the first time)");
+    let built = build::all(args.profile)?;
     let report = scenario::play(&built)?;
     if args.json {
         println!("{}", serde_json::to_string(&report)?);

@@ -28,6 +28,9 @@ pub struct Args {
     /// by debootstrap and kept in target/dist for the next time (root, network)
     #[arg(long)]
     verify: bool,
+    /// What to pack: a package for others is of release
+    #[arg(long, value_enum, default_value = "release")]
+    profile: Profile,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -53,7 +56,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         "dpkg-deb is missing: build the package on Debian or Ubuntu (apt-get install dpkg)"
     );
     eprintln!("== building");
-    let built = build::all(Profile::Release)?;
+    let built = build::all(args.profile)?;
     let target = built.dir.parent().unwrap_or(&built.dir).join("dist");
     let out = args.out.clone().unwrap_or_else(|| target.clone());
     std::fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
