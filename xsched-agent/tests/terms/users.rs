@@ -2,11 +2,13 @@
 
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::Ordering::SeqCst;
 
 use serde_json::Value;
+use xsched_common::units::Class;
 
-use crate::common::{Agent, agent_command, copy_program, wait_for};
-use crate::fixture::{Configured, Idle, Orphan};
+use crate::common::{Agent, FakeClient, agent_command, copy_program, wait_for};
+use crate::fixture::{Configured, Idle, Orphan, step, wait_until_it_is};
 
 /// A user other than root, in these groups besides its own.
 struct User<'a> {
@@ -238,4 +240,70 @@ fn nobody_ends_a_hold_that_is_an_ancestor_s_and_not_their_own() {
         configured.ask(&explain)["settled"]["hold"]["hold"],
         "boosted"
     );
+}
+
+const ROOTS: &str = "[[rule]]\nname = \"root's\"\nmatch = { user = \"root\" }\nclass = \"high\"\n";
+
+/// Every login, cron job and service descends from a process of root's.
+#[test]
+fn what_a_rule_gives_root_is_not_inherited_by_other_users() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("LEFT OUT: only root can act as another user");
+        return;
+    }
+    let configured = Configured::start(ROOTS);
+    let own = Idle::start("1");
+    configured.wait_for_class(own.pid(), Class::High);
+    let theirs = Idle::spawn(Command::new("sleep").arg("600").uid(NOBODY).gid(NOBODY));
+    wait_until_it_is(theirs.pid(), "sleep");
+    let explained = configured.explain(theirs.pid());
+    assert_eq!(explained["settled"]["class"], "normal", "{explained}");
+    // By hand it is inherited: root means this process and its children.
+    let (me, set) = (
+        std::process::id(),
+        r#""op":"set","class":"realtime","way":"set""#,
+    );
+    configured.ask(&format!(r#"{{{set},"pid":{me}}}"#));
+    configured.wait_for_class(theirs.pid(), Class::Realtime);
+}
+
+/// As one that connects and then executes a program with the set-user-ID bit:
+/// its number, start time and pidfd stay what they are.
+#[test]
+fn a_process_that_connected_as_another_user_is_not_judged_as_it_runs() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("LEFT OUT: only root can act as another user");
+        return;
+    }
+    let configured = Configured::start(ROOTS);
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(configured.agent.dir.path(), open).expect("opens the directory");
+    let run_dir = configured.agent.run_dir.clone();
+    let as_nobody = std::thread::spawn(move || {
+        // SAFETY: no preconditions; changes this thread alone.
+        let rc = unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
+        assert_eq!(rc, 0);
+        FakeClient::try_join(&run_dir).expect("joins")
+    });
+    let client = as_nobody.join().expect("joins");
+    let me = std::process::id();
+    let mut last = Value::Null;
+    wait_for("it is joined and judged", || {
+        last = configured.explain(me);
+        last["settled"]["joined"] == true
+    });
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    last = configured.explain(me);
+    assert_eq!(last["settled"]["class"], "normal", "{last}");
+    let said = step(&last, "rule \"root's\"")["because"].to_string();
+    assert!(
+        said.contains("not run as the user that connected"),
+        "{said}"
+    );
+    assert_eq!(client.control().class.load(SeqCst), Class::Normal as u32);
+    drop(client);
+    // One that connects as it runs has it.
+    let client = FakeClient::try_join(&configured.agent.run_dir).expect("joins");
+    configured.wait_for_class(me, Class::High);
+    drop(client);
 }

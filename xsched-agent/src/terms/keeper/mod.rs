@@ -225,6 +225,7 @@ impl Keeper {
                     && let Some(known) = self.known.get_mut(&process)
                 {
                     known.clients = known.clients.saturating_sub(1);
+                    known.connected = known.connected.filter(|_| known.clients > 0);
                 }
             }
             Message::Seen(processes) => {
@@ -253,8 +254,7 @@ impl Keeper {
         self.judged.remove(&process);
         self.know(process, Vec::new(), Because::Counts);
         if let Some(known) = self.known.get_mut(&process) {
-            let other = known.connected.filter(|_| known.clients > 0);
-            known.connected = Some(match other {
+            known.connected = Some(match known.connected {
                 Some(other) if other != uid => Tenant::NOBODY,
                 _ => uid,
             });
@@ -368,7 +368,7 @@ impl Keeper {
     /// the user counts that connected.
     fn user_of(&self, ancestor: ProcessId, known: &Known) -> Option<u32> {
         let is_own = known.lineage.first() == Some(&ancestor);
-        let connected = known.connected.filter(|_| is_own && known.clients > 0);
+        let connected = known.connected.filter(|_| is_own);
         self.user_when_judged(ancestor)
             .filter(|user| connected.is_none_or(|connected| connected == *user))
     }
