@@ -29,6 +29,7 @@ pub const NAMED: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 /// /proc/PID/maps does (linux/magic.h).
 const OVERLAYFS: i64 = 0x794c_7630;
 const BTRFS: i64 = 0x9123_683e;
+const FUSE: i64 = 0x6573_5546;
 /// Its files show more to those with more rights whenever they are read, not
 /// only when they are opened.
 const PROC: i64 = 0x9fa0;
@@ -141,9 +142,30 @@ fn is_mapped(stat: &Metadata, named: &OwnedFd, mapping: &Mapping) -> bool {
     stat.ino() == mapping.inode && (device == mapping.device || shows_another())
 }
 
-/// Whether a file is on overlayfs, where `fstat` does not show the real inode.
-pub fn on_overlayfs(file: &File) -> bool {
-    rustix::fs::fstatfs(file).is_ok_and(|fs| fs.f_type == OVERLAYFS)
+/// Kinds of file systems that are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileSystem {
+    /// A program serves it.
+    Fuse,
+    /// `fstat` does not show the real inode, nor the kernel the real file
+    /// system.
+    Overlay,
+    /// Any other.
+    Other,
+}
+
+impl FileSystem {
+    /// That of an open file.
+    ///
+    /// # Errors
+    /// It does not say.
+    pub fn of(file: &File) -> io::Result<FileSystem> {
+        Ok(match rustix::fs::fstatfs(file)?.f_type {
+            FUSE => FileSystem::Fuse,
+            OVERLAYFS => FileSystem::Overlay,
+            _ => FileSystem::Other,
+        })
+    }
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::patience::Patience;
-use super::same_file;
-use crate::foreign::{self, BehindError};
+use super::{same_file, served};
+use crate::foreign::{self, BehindError, FileSystem};
 use crate::process::Mapping;
 use crate::readers::Tenant;
 
@@ -81,8 +81,9 @@ impl Files {
             file,
             id,
             len,
-            on_overlayfs,
+            file_system,
         } = opened;
+        let on_overlayfs = file_system == FileSystem::Overlay;
         if let Some(known) = self.known.iter().find(|known| known.ids.contains(&id)) {
             return Ok((known.ids[0], Arc::clone(&known.file)));
         }
@@ -174,7 +175,7 @@ pub struct Opened {
     file: File,
     id: FileId,
     len: u64,
-    on_overlayfs: bool,
+    file_system: FileSystem,
 }
 
 impl Opened {
@@ -186,6 +187,11 @@ impl Opened {
         Ok(Opened::of(foreign::behind(pid, mapping)?)?)
     }
 
+    /// Whether somebody may serve it to `pid`, which maps it, as he likes.
+    pub(super) fn may_be_served(&self, pid: u32) -> bool {
+        served::may_be_served(self.file_system, pid)
+    }
+
     fn of(file: File) -> io::Result<Opened> {
         let stat = file.metadata()?;
         Ok(Opened {
@@ -194,7 +200,7 @@ impl Opened {
                 inode: stat.ino(),
             },
             len: stat.len(),
-            on_overlayfs: foreign::on_overlayfs(&file),
+            file_system: FileSystem::of(&file)?,
             file,
         })
     }

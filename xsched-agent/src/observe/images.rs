@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::files::{FileId, Files, Opened, User};
 use super::patience::{HeldUp, Patience};
+use super::turns::{DEAR, dear_rest, rest};
 use crate::process::{self, ProcessError};
 use crate::readers::Tenant;
 use crate::shims;
@@ -86,6 +87,8 @@ pub struct Sweep {
     pub images: Vec<Image>,
     /// Processes that could not be read: other users', when this is not root.
     pub unreadable: usize,
+    /// Processes with an image in a file system that a user may serve.
+    pub served: usize,
     /// Processes that were not read because somebody holds up whoever does.
     pub held_up: usize,
     /// Processes with more mappings than are read.
@@ -99,6 +102,7 @@ impl Sweep {
     fn of(mut self, looked: Option<&Looked>) -> Sweep {
         let is = |seen| usize::from(looked.is_some_and(|looked| looked.seen == seen));
         self.unreadable = is(Seen::Unreadable);
+        self.served = is(Seen::Served);
         self.held_up = is(Seen::HeldUp);
         self.cut = is(Seen::Start);
         self
@@ -116,6 +120,11 @@ impl Sweep {
                  processes)",
             ),
             line(
+                self.served,
+                "with a runtime or shim on FUSE, or on an overlay in a user namespace of its own, where \
+                 setting a probe could keep the machine from forking: their calls are not seen",
+            ),
+            line(
                 self.held_up,
                 "could not be looked at, because a memory map or file system of the same user and \
                  control group holds up whoever reads it: what was mapped since is not seen",
@@ -130,42 +139,6 @@ impl Sweep {
         .into_iter()
         .flatten()
         .collect()
-    }
-}
-
-/// How long a process may go without a look. Reading the mappings of every
-/// process every time would cost more than all the rest of the agent.
-const LONGEST_REST: Duration = Duration::from_secs(10);
-
-/// A process loads the runtime while it starts, or when somebody's notebook
-/// gets to it: young ones are looked at every time, old ones now and then.
-fn rest(known_for: Duration) -> Duration {
-    if known_for < Duration::from_secs(2) {
-        Duration::ZERO
-    } else {
-        (known_for / 4).min(LONGEST_REST)
-    }
-}
-
-/// Mappings beyond which a process is dear to look at: two milliseconds.
-const DEAR: usize = 4096;
-
-/// What reading one mapping takes.
-const PRICE: Duration = Duration::from_nanos(400);
-
-/// All dear processes together are looked at in a hundredth of the time.
-const PART: u32 = 100;
-
-/// How long a process with so many mappings rests at least, one of so many
-/// that are dear.
-fn dear_rest(mappings: usize, dear: usize) -> Duration {
-    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    match mappings < DEAR {
-        true => Duration::ZERO,
-        false => {
-            let all = PRICE.saturating_mul(count(mappings).min(1 << 20));
-            all * PART * count(dear).min(10_000)
-        }
     }
 }
 
@@ -187,6 +160,8 @@ enum Seen {
     Start,
     /// Not all of it could be opened.
     Unreadable,
+    /// Not all of it lies where only root serves files.
+    Served,
     /// Nothing: what is known is from an earlier look.
     HeldUp,
 }
@@ -233,6 +208,7 @@ impl Look {
                 continue;
             }
             match Opened::behind(pid, mapping) {
+                Ok(opened) if opened.may_be_served(pid) => look.seen = Seen::Served,
                 Ok(opened) => look.images.push((kind, mapping.path.clone(), opened)),
                 Err(_) => look.seen = Seen::Unreadable,
             }
@@ -264,7 +240,7 @@ impl Finder {
 
     /// Looks at the processes whose turn it is, or as many as fit before
     /// `deadline`; says what all of them use. A library that an old process
-    /// loads is found after [`LONGEST_REST`] at the latest.
+    /// loads is found after ten seconds at the latest.
     ///
     /// # Errors
     /// /proc cannot be listed.
@@ -369,6 +345,7 @@ impl Finder {
                 Seen::Everything => {}
                 Seen::Start => sweep.cut += 1,
                 Seen::Unreadable => sweep.unreadable += 1,
+                Seen::Served => sweep.served += 1,
                 Seen::HeldUp => sweep.held_up += 1,
             }
             for used in &looked.uses {
@@ -396,7 +373,10 @@ impl Finder {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::attach::Scope;
+    use super::super::turns::LONGEST_REST;
     use super::*;
 
     #[test]
@@ -474,19 +454,5 @@ mod tests {
         finder.processes.get_mut(&me).expect("looked at").next = Instant::now();
         finder.sweep(soon(), patience).expect("sweep");
         assert_ne!(finder.processes[&me].next, resting);
-    }
-
-    /// However many there are, and however young.
-    #[test]
-    fn processes_with_many_mappings_cost_a_hundredth_of_the_time() {
-        for dear in [1, 20, 1_000] {
-            let cost = PRICE * 65_000;
-            let rest = dear_rest(65_000, dear);
-            let part = cost.as_secs_f64() * dear as f64 / rest.as_secs_f64();
-            assert!((0.009..0.011).contains(&part), "{dear}: {part}");
-        }
-        assert_eq!(dear_rest(DEAR - 1, 1_000), Duration::ZERO);
-        assert!(dear_rest(DEAR, 1) < Duration::from_secs(1), "found soon");
-        dear_rest(usize::MAX, usize::MAX);
     }
 }

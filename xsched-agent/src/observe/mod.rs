@@ -15,14 +15,17 @@ mod multi;
 mod patience;
 mod perf;
 mod placed;
+mod placing;
 mod same_file;
 mod sample;
+mod served;
 pub mod site;
 pub mod support;
 pub mod survey;
+mod turns;
 mod unavailable;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{io, mem, thread};
@@ -43,12 +46,12 @@ pub use site::ProbeSet;
 pub use support::{ProbeCost, probe_cost, probe_support};
 pub use unavailable::Unavailable;
 
-use attach::{Probes, Programs};
+use attach::Programs;
 use callers::Callers;
 use counts::Maps;
 use images::{Finder, Image, Names, Sweep};
 use patience::{HeldUp, Patience};
-use placed::{Attached, Links, Target};
+use placed::Attached;
 
 use crate::process::ProcessId;
 use crate::text::printable;
@@ -324,68 +327,6 @@ impl Observer {
         }
     }
 
-    /// Makes the probes what is wanted, but for images of which a process that
-    /// maps them holds the lock of its memory map: the kernel takes that lock
-    /// of each of them for every probe, and lets nobody on the machine fork
-    /// meanwhile (`dup_mmap_sem` in kernel/events/uprobes.c). A call that has passed the shim's
-    /// probe must not meet the runtime's alone: so the runtimes' go first and
-    /// come last.
-    fn place(&mut self) {
-        let links = match self.programs.close_quickly() {
-            true => Links::Quick,
-            false => Links::Slow,
-        };
-        let mut wanted: HashMap<FileId, BTreeSet<Target>> = HashMap::new();
-        for (&id, attached) in &mut self.attached {
-            let users = &attached.image.pids;
-            let targets = placed::targets(users, &self.watched, self.plan.scope, links);
-            let has = attached.targets();
-            let holder = match targets == has {
-                true => None,
-                false => self.patience.holder(users),
-            };
-            attached.held_up = holder.map(|pid| held_up(&attached.image.path, pid));
-            wanted.insert(id, if holder.is_some() { has } else { targets });
-        }
-        for kind in [ImageKind::Runtime, ImageKind::Shim] {
-            let mut leaving = Probes::default();
-            for (id, attached) in &mut self.attached {
-                if attached.image.kind == kind {
-                    leaving.append(attached.release(&wanted[id]));
-                }
-            }
-        }
-        let mut placed = false;
-        for kind in [ImageKind::Shim, ImageKind::Runtime] {
-            for (id, attached) in &mut self.attached {
-                if attached.image.kind == kind {
-                    placed |= attached.place(&mut self.programs, &wanted[id]);
-                }
-            }
-        }
-        if placed {
-            // Without it bursts are longer than they were by the time in
-            // which no probes were there; that the map cannot be written is
-            // unheard of.
-            let _ = self.maps.begin_epoch();
-        }
-    }
-
-    fn detach_unused(&mut self, now: Instant) {
-        for attached in self.attached.values_mut() {
-            if now.duration_since(attached.last_used) > Duration::ZERO {
-                attached.image.pids.clear();
-            }
-        }
-        let mut leaving = Probes::default();
-        for (_, attached) in self
-            .attached
-            .extract_if(|_, a| now.duration_since(a.last_used) > UNUSED_FOR)
-        {
-            leaving.append(attached.into_probes());
-        }
-    }
-
     /// Waits until `timeout` is over, and meanwhile learns which libraries
     /// new callers belong to while their processes live, and looks at
     /// programs that begin.
@@ -607,37 +548,8 @@ impl Observer {
             .map(String::as_str)
     }
 
-    /// Why probes are not those that are wanted, if somebody who maps an image
-    /// holds up whoever sets them.
-    pub fn held_up(&self) -> Option<&str> {
-        let mut attached = self.attached.values();
-        attached.find_map(|attached| attached.held_up.as_deref())
-    }
-
     /// Why programs that begin are found by sweeps only, if that is so.
     pub fn lifecycle_missing(&self) -> Option<&Unavailable> {
         self.programs.lifecycle_missing()
-    }
-}
-
-fn held_up(path: &str, pid: u32) -> String {
-    format!(
-        "{}: probes are neither set nor taken away, because process {pid}, which maps it, or others of \
-         its user hold up whoever takes the lock of its memory map",
-        printable(path)
-    )
-}
-
-impl Drop for Observer {
-    fn drop(&mut self) {
-        // All at once: each image for itself would wait one after the other.
-        let mut leaving = Probes::default();
-        for (_, attached) in self.attached.drain() {
-            match self.patience.holder(&attached.image.pids) {
-                None => leaving.append(attached.into_probes()),
-                // They go with this program: see `place`.
-                Some(_) => mem::forget(attached.into_probes()),
-            }
-        }
     }
 }

@@ -176,7 +176,12 @@ impl Patience {
 }
 
 #[cfg(test)]
+#[path = "../../tests/common/holder.rs"]
+mod holder;
+
+#[cfg(test)]
 mod tests {
+    use super::holder::Holder;
     use super::*;
 
     /// Nobody's process: its tenant is one of its own.
@@ -215,6 +220,28 @@ mod tests {
             thread::sleep(Duration::from_millis(5));
         }
         panic!("it let go");
+    }
+
+    /// No probe is set or taken away while there is one that maps the file.
+    /// This one maps no runtime: a test of more than the answer could keep the
+    /// machine from forking.
+    #[test]
+    fn who_holds_the_lock_of_its_memory_map_is_found() {
+        let Some(holder) = Holder::start() else {
+            return;
+        };
+        let (me, pid) = (std::process::id(), holder.pid);
+        let mut patience = Patience {
+            limit: Duration::from_secs(2),
+            ..Patience::with(Scope::All)
+        };
+        assert_eq!(patience.holder(&[me, pid]), Some(pid));
+        drop(holder);
+        let end = std::time::Instant::now() + Duration::from_secs(60);
+        while patience.holder(&[me, pid]).is_some() {
+            assert!(std::time::Instant::now() < end, "it has let go");
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     #[test]
