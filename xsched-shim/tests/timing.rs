@@ -115,6 +115,11 @@ fn not_round_the_gate(gated: &[&str]) {
     // 32 with the record, the others one by one every 16 ms.
     assert!(seconds > 3.0 * 10.0 * 0.016, "{seconds} s, {times:?}");
     assert_eq!(run.split(), 3, "and it is said");
+    // Whole ones wait at their record, and pay for what passes with it.
+    let begun = Instant::now();
+    run.time(6, 20);
+    let seconds = begun.elapsed().as_secs_f64();
+    assert!(seconds > 5.0 * 0.09, "{seconds} s");
     run.program.end();
 }
 
