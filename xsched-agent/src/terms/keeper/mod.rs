@@ -9,6 +9,7 @@ mod holds;
 mod judging;
 mod messages;
 mod orders;
+mod places;
 #[cfg(test)]
 mod tests;
 
@@ -38,15 +39,6 @@ use crate::readers::{Readers, Tenant};
 
 /// Time between two looks for dead processes and undecided ones.
 const PRUNE: Duration = Duration::from_secs(10);
-
-/// Processes that are known without having joined: more show the defaults.
-const MAX_KNOWN: usize = 16_384;
-
-/// Of these, those of one tenant.
-const MAX_OF_TENANT: usize = 1024;
-
-/// Beside them, for root and the agent's own user.
-const KEPT_FOR_OURS: usize = 4_096;
 
 /// Messages that are handled before what they mean goes out, although more
 /// are waiting: nobody may keep others from their replies.
@@ -84,6 +76,8 @@ pub(super) struct Keeper {
     known: HashMap<ProcessId, Known>,
     clients: HashMap<ClientId, ProcessId>,
     judged: HashMap<ProcessId, Judgement>,
+    /// Seen since the last prune, when there was no place.
+    refused: HashSet<ProcessId>,
     journal: Journal,
     unsaved: bool,
     /// Whether the last saving failed; said once.
@@ -156,6 +150,7 @@ impl Keeper {
             known: HashMap::new(),
             clients: HashMap::new(),
             judged: HashMap::new(),
+            refused: HashSet::new(),
             journal: Journal::new(Journal::LINES),
             unsaved: false,
             cannot_save: false,
@@ -228,20 +223,7 @@ impl Keeper {
                     known.connected = known.connected.filter(|_| known.clients > 0);
                 }
             }
-            Message::Seen(processes) => {
-                let mut taken = self.places_taken();
-                for process in processes {
-                    if self.known.contains_key(&process) {
-                        continue;
-                    }
-                    let tenant = Tenant::of(process.pid);
-                    if self.has_place(&tenant, taken.get(&tenant).copied().unwrap_or(0)) {
-                        *taken.entry(tenant).or_default() += 1;
-                        self.know(process, Vec::new(), Because::Seen);
-                        self.update_one(process);
-                    }
-                }
-            }
+            Message::Seen(processes) => self.seen(processes),
             Message::Judged(answer) => self.take_answer(answer),
             Message::Order(order) => self.obey(order),
             // For the model.
@@ -317,24 +299,6 @@ impl Keeper {
             given.is_some_and(|given| !given.set.is_empty() || !given.run.is_empty())
         };
         lineage.iter().skip(1).any(given)
-    }
-
-    /// Places of those that have not joined, by tenant.
-    fn places_taken(&self) -> HashMap<Tenant, usize> {
-        let mut taken = HashMap::new();
-        for known in self.known.values().filter(|known| known.clients == 0) {
-            *taken.entry(known.tenant.clone()).or_default() += 1;
-        }
-        taken
-    }
-
-    /// Whether one more can be known of a tenant that has so many: nobody may
-    /// take all places, by starting processes or by asking about them.
-    fn has_place(&self, tenant: &Tenant, taken: usize) -> bool {
-        match tenant.is_ours() {
-            true => self.known.len() < MAX_KNOWN + KEPT_FOR_OURS,
-            false => taken < MAX_OF_TENANT && self.known.len() < MAX_KNOWN,
-        }
     }
 
     fn nothing_known(&self) -> Standing {
@@ -426,6 +390,7 @@ impl Keeper {
     /// Forgets the dead, and asks again for those who are undecided.
     fn prune(&mut self) {
         self.next_prune = Instant::now() + PRUNE;
+        self.refused.clear();
         for (uid, lines) in self.journal.untold(monotonic()) {
             info!("{lines} more times processes of user {uid} were given terms");
         }

@@ -12,7 +12,6 @@ use crate::clock::monotonic;
 use crate::config::Config;
 use crate::policy::Hold;
 use crate::process::{self, ProcessId};
-use crate::readers::Tenant;
 use crate::rules::TermsPatch;
 use crate::terms::explain::{Ancestor, Explained};
 use crate::terms::given::Right;
@@ -144,20 +143,6 @@ impl Keeper {
         }
         self.update_one(process);
         Ok(())
-    }
-
-    /// Whether one more process that has not joined can be known. Full rights
-    /// need no place: whoever has them can stop the agent as well.
-    fn find_place(&self, process: ProcessId, right: Right) -> Result<(), Refused> {
-        if right == Right::Full {
-            return Ok(());
-        }
-        let tenant = Tenant::of(process.pid);
-        let taken = self.places_taken().get(&tenant).copied().unwrap_or(0);
-        match self.has_place(&tenant, taken) {
-            true => Ok(()),
-            false => Err(Refused::TooMany),
-        }
     }
 
     /// Returns how many joined processes have other terms now.

@@ -8,6 +8,7 @@ use xsched_common::api::{ChangeWay, Settled};
 use xsched_common::run_dir::RunDir;
 use xsched_common::units::Class;
 
+use super::places::{MAX_KNOWN, MAX_OF_TENANT};
 use super::*;
 use crate::control::{Control, Passthrough, Scheduling, Setup};
 use crate::policy::Settings;
@@ -280,7 +281,7 @@ fn a_user_s_processes_take_no_places_of_others_or_of_root() {
         let known = known(&user, &keeper);
         keeper.known.insert(process, known);
         if keeper.known.len() == MAX_OF_TENANT {
-            assert!(!keeper.has_place(&user, keeper.places_taken()[&user]));
+            assert!(!keeper.has_place(&user, MAX_OF_TENANT));
             assert!(keeper.has_place(&Tenant::known_by(1001), 0));
         }
     }
@@ -291,4 +292,17 @@ fn a_user_s_processes_take_no_places_of_others_or_of_root() {
     assert!(keeper.has_place(&Tenant::known_by(0), 0), "root's are not");
     let child = Idle::start();
     assert_eq!(keeper.make_known(child.id(), Right::Full), Ok(()));
+    // One that was refused is not looked up again and again.
+    let child = Idle::start();
+    let tenant = Tenant::of(child.id().pid);
+    keeper
+        .known
+        .values_mut()
+        .for_each(|known| known.tenant = tenant.clone());
+    keeper.handle(Message::Seen(vec![child.id()]));
+    let ours = tenant.is_ours();
+    assert_eq!(keeper.known.contains_key(&child.id()), ours);
+    assert_eq!(keeper.refused.contains(&child.id()), !ours);
+    keeper.prune();
+    assert!(keeper.refused.is_empty());
 }
