@@ -89,6 +89,27 @@ fn a_scheduled_process_is_seen_whole_and_nothing_bypasses() {
     let (code, report) = diagnose(&machine, batch.pid());
     assert_eq!(codes(&report), [""; 0], "{report}");
     assert_eq!(code, 0);
+    // The shim calls the waits for the program, whose they are.
+    let calls = report["calls"].as_array().expect("calls");
+    let is_of =
+        |call: &Value, name: &str| call["object"].as_str().is_some_and(|o| o.ends_with(name));
+    assert!(
+        !calls.iter().any(|call| is_of(call, "libxsched_shim.so")),
+        "{report}"
+    );
+    let is_wait = |call: &Value| {
+        call["api"]
+            .as_str()
+            .is_some_and(|a| a.ends_with("Synchronize"))
+    };
+    let waits = calls.iter().filter(|call| is_wait(call));
+    assert!(waits.clone().count() > 0, "{report}");
+    for wait in waits {
+        assert!(
+            is_of(wait, "hipsim-batch") && wait["route"] == "shim",
+            "{wait}"
+        );
+    }
 }
 
 #[test]

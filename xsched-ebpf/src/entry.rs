@@ -24,6 +24,14 @@ fn read_user(address: u64) -> Result<u64, Unreadable> {
     unsafe { bpf_probe_read_user(address as *const u64) }.map_err(|_| Unreadable)
 }
 
+/// Of the probed instruction.
+#[inline(always)]
+pub fn address(ctx: &ProbeContext) -> u64 {
+    let regs: *const pt_regs = ctx.regs;
+    // SAFETY: the kernel passes a valid `pt_regs`.
+    unsafe { (&raw const (*regs).rip).read_volatile() }
+}
+
 /// The integer argument registers and the stack pointer.
 pub struct Arguments {
     pub stack_pointer: u64,

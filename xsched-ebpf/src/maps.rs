@@ -66,15 +66,17 @@ static USED: Array<u64> = Array::with_max_entries(2, 0);
 const USED_SHIM_ENTRIES: u32 = 0;
 const USED_THREAD_BURSTS: u32 = 1;
 
-/// What is the same at the shim's entry and at the runtime's when the shim
-/// tail-jumps.
+/// What a thread's entry into a shim's function looked like.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ShimEntry {
-    /// Return address.
+    /// Return address; 0 once the call has been met at the runtime, since no
+    /// call returns there.
     pub caller: u64,
     /// Stack pointer.
     pub stack_pointer: u64,
+    /// Of the probed instruction: in the shim.
+    pub address: u64,
     /// Index of the function, widened so that no byte is padding.
     pub api: u64,
     /// When the shim's was entered, CLOCK_MONOTONIC, ns.
@@ -296,25 +298,24 @@ pub fn note_shim_entry(pid_tgid: u64, entry: &ShimEntry) {
     let _ = SHIM_ENTRIES.insert(pid_tgid, entry, 0);
 }
 
-/// When the thread entered the shim's function, if its last entry is
-/// `entry`; forgets it if so.
+/// The thread's last entry into a shim's function if `is_same` takes it for
+/// the call that is in the runtime now; forgets it if so.
 #[inline(always)]
-pub fn take_shim_entry(pid_tgid: u64, entry: &ShimEntry) -> Option<u64> {
+pub fn take_shim_entry(
+    pid_tgid: u64,
+    is_same: impl FnOnce(&ShimEntry) -> bool,
+) -> Option<ShimEntry> {
     if !is_used(USED_SHIM_ENTRIES) {
         return None;
     }
     let noted = SHIM_ENTRIES.get_ptr_mut(pid_tgid)?;
     // SAFETY: as in `note_shim_entry`; a recycled element merely compares
     // unequal.
-    unsafe {
-        let same = (*noted).caller == entry.caller
-            && (*noted).stack_pointer == entry.stack_pointer
-            && (*noted).api == entry.api;
-        if !same {
-            return None;
-        }
-        // No call returns to address 0.
-        (*noted).caller = 0;
-        Some((*noted).time_ns)
+    let entry = unsafe { *noted };
+    if entry.caller == 0 || !is_same(&entry) {
+        return None;
     }
+    // SAFETY: as above.
+    unsafe { (*noted).caller = 0 };
+    Some(entry)
 }

@@ -27,20 +27,20 @@ fn record(ctx: &ProbeContext) -> Result<(), Unreadable> {
     let arguments = Arguments::of(ctx);
     let (caller, stream) = arguments.caller_and_stream(cookie.stream_at)?;
     let pid_tgid = bpf_get_current_pid_tgid();
-    let (route, entered) = route::of(pid_tgid, caller, &arguments, cookie.api);
+    let passage = route::of(pid_tgid, caller, &arguments, cookie.api);
     maps::record(&CallRecord {
         time_ns,
-        caller,
+        caller: passage.caller,
         stream,
-        since_shim_ns: match route {
-            CallRoute::Shim => time_ns.saturating_sub(entered),
+        since_shim_ns: match passage.route {
+            CallRoute::Shim => time_ns.saturating_sub(passage.entered_ns),
             CallRoute::Direct => 0,
         },
         tgid: (pid_tgid >> 32) as u32,
         tid: pid_tgid as u32,
         api: cookie.api,
         moment: CallMoment::Entry as u8,
-        route: route as u8,
+        route: passage.route as u8,
         reserved: 0,
     });
     Ok(())

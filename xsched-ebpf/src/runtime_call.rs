@@ -30,13 +30,13 @@ fn count(ctx: &ProbeContext) -> Result<(), Unreadable> {
         bursts::launched(pid_tgid);
     }
     let (caller, stream) = arguments.caller_and_stream(cookie.stream_at)?;
-    let (route, _) = route::of(pid_tgid, caller, &arguments, cookie.api);
+    let passage = route::of(pid_tgid, caller, &arguments, cookie.api);
     maps::call(&CallKey {
         tgid: (pid_tgid >> 32) as u32,
         api: cookie.api,
         stream: StreamClass::of_handle(stream) as u8,
-        route: route as u8,
-        caller,
+        route: passage.route as u8,
+        caller: passage.caller,
     });
     Ok(())
 }

@@ -32,6 +32,7 @@ fn note(ctx: &ProbeContext, time_ns: u64) {
             &ShimEntry {
                 caller,
                 stack_pointer: arguments.stack_pointer,
+                address: entry::address(ctx),
                 api: u64::from(entry::cookie(ctx).api),
                 time_ns,
             },

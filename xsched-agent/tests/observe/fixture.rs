@@ -178,6 +178,22 @@ impl Fixture {
         Program::start(command)
     }
 
+    /// The program on the simulated device's runtime, perhaps with a library
+    /// preloaded. It can wait there; its launches are no kernels.
+    pub fn start_on_hipsim(&self, preload: Option<&Path>) -> Program {
+        let hip = self.path().join("hip");
+        hipsim::install::install(&built("libhipsim.so"), &hip).expect("installed");
+        let mut command = Command::new(self.path().join("program"));
+        command
+            .env("LD_LIBRARY_PATH", &hip)
+            .env("HIPSIM_DEVICE", self.path().join("device"))
+            .env("XSCHED_RUN_DIR", self.path().join("nobody"));
+        if let Some(library) = preload {
+            command.env("LD_PRELOAD", library);
+        }
+        Program::start(command)
+    }
+
     /// late.c: without a runtime, until it is told which library to open.
     pub fn start_late(&self) -> Program {
         Program::start(Command::new(self.path().join("late")))
@@ -218,6 +234,13 @@ impl Fixture {
         command.env("LD_PRELOAD", file);
         Program::start(command)
     }
+}
+
+/// A library that `cargo build` has built.
+pub fn built(name: &str) -> PathBuf {
+    let file = Path::new(env!("CARGO_BIN_EXE_xsched-agent")).with_file_name(name);
+    assert!(file.exists(), "run `cargo build` first");
+    file
 }
 
 fn cc(dir: &Path, flags: &[&str], kind: &[&str], source: &str, output: &str, libraries: &[&str]) {

@@ -1,11 +1,9 @@
 //! What is observed must never notice: programs that leave waits by
 //! unusual ways, and children that no fork handler has seen.
 
-use std::path::Path;
-
 use xsched_agent::observe::{Observer, Plan, ShimProbes};
 
-use crate::fixture::{Fixture, Program, bpf_or_left_out, observe};
+use crate::fixture::{Fixture, Program, bpf_or_left_out, built, observe};
 
 /// As the daemon sets probes.
 fn as_the_daemon() -> Observer {
@@ -56,8 +54,7 @@ fn children_of_the_bare_system_call_can_launch() {
     if !bpf_or_left_out() {
         return;
     }
-    let shim = Path::new(env!("CARGO_BIN_EXE_xsched-agent")).with_file_name("libxsched_shim.so");
-    assert!(shim.exists(), "run `cargo build` first");
+    let shim = built("libxsched_shim.so");
     let fixture = Fixture::build();
     for preload in [None, Some(shim.as_path())] {
         let mut program = fixture.start_odd(preload);
