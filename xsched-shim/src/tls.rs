@@ -8,6 +8,7 @@
 
 use std::arch::{asm, global_asm};
 use std::cell::Cell;
+use std::sync::atomic::AtomicU32;
 
 use crate::gate::{AtGate, Mark};
 
@@ -17,9 +18,9 @@ global_asm!(
     "    .globl xsched_thread",
     "    .hidden xsched_thread",
     "    .type xsched_thread, @object",
-    "    .size xsched_thread, 56",
+    "    .size xsched_thread, 72",
     "xsched_thread:",
-    "    .zero 56",
+    "    .zero 72",
     "    .text",
 );
 
@@ -28,16 +29,18 @@ global_asm!(
 pub struct Thread {
     /// The current device plus one; zero while unknown.
     pub device: Cell<u32>,
-    /// Whether the runtime has called a function of the program's on it, in
-    /// stream order ([`crate::hip::host_functions`]).
-    pub in_function: Cell<bool>,
+    /// Where on its stack the runtime called a function of the program's, in
+    /// stream order; zero: nowhere. What is deeper belongs to that function.
+    pub in_function: Cell<usize>,
+    /// Where such a function counts among those that wait.
+    pub counted: Cell<Option<&'static AtomicU32>>,
     /// Where on its stack the thread waits at the gate.
     pub at_gate: Cell<AtGate>,
     /// And its place in line there.
     pub in_line: Mark,
 }
 
-const _: () = assert!(size_of::<Thread>() == 56 && align_of::<Thread>() == 8);
+const _: () = assert!(size_of::<Thread>() == 72 && align_of::<Thread>() == 8);
 
 /// The calling thread's words.
 #[inline(always)]

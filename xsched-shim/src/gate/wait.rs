@@ -68,6 +68,8 @@ pub fn pass<F: Fencing>(
         if thread.at_gate.get().is_around(here, sys::now) {
             return 1;
         }
+        // Of a wait that a signal handler jumped out of.
+        function::count_no_more(thread);
         let outer = thread.at_gate.replace(AtGate::new(here));
         let most = sys::undisturbed(|held| {
             let _unseen = sys::Unseen::new();
@@ -83,9 +85,10 @@ pub fn pass<F: Fencing>(
                 passage,
                 held,
             };
-            match thread.in_function.get() {
-                true => function::wait(&parts, &fencing(process)),
-                false => wait(&parts, &fencing(process), thread),
+            if here < thread.in_function.get() {
+                function::wait(&parts, &fencing(process), thread)
+            } else {
+                wait(&parts, &fencing(process), thread)
             }
         });
         thread.at_gate.set(outer);

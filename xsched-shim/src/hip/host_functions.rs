@@ -59,6 +59,8 @@ struct Record {
     /// The session in which it was handed over. The sequence numbers mean
     /// nothing in another: a fork's child has its own.
     session: AtomicPtr<Session>,
+    /// It was captured while it was handed over, so it may run again.
+    pinned: AtomicU32,
     past: [AtomicU64; Past::NONE.words().len()],
 }
 
@@ -79,6 +81,7 @@ impl Record {
             function: AtomicUsize::new(0),
             data: AtomicUsize::new(0),
             session: AtomicPtr::new(std::ptr::null_mut()),
+            pinned: AtomicU32::new(0),
             past: [const { AtomicU64::new(0) }; _],
         }
     }
@@ -94,6 +97,9 @@ impl Record {
     }
 
     fn give_back(&self, uses: u32) {
+        if uses.is_multiple_of(2) || self.pinned.load(Acquire) != 0 {
+            return;
+        }
         let next = uses.wrapping_add(1);
         let _ = self.uses.compare_exchange(uses, next, Release, Relaxed);
     }
@@ -147,6 +153,8 @@ pub(super) fn hand_over(call: &Call<'_>, form: Form) -> u64 {
     let result = call.invoke_with(ours(form), std::ptr::from_ref(record) as u64);
     if hooks::status(result) != SUCCESS {
         record.give_back(uses);
+    } else if is_captured(stream.handle) {
+        record.pinned.store(1, Release);
     }
     drop(guard);
     result
@@ -180,8 +188,9 @@ pub struct Target {
 ///
 /// # Safety
 /// Called by the trampolines below only, with the record that was handed to
-/// the runtime.
-pub unsafe extern "C-unwind" fn runs(record: *const c_void) -> Target {
+/// the runtime and a word of their own frame, which is the thread's mark until
+/// the function returns and keeps the mark before it.
+pub unsafe extern "C-unwind" fn runs(record: *const c_void, frame: *mut usize) -> Target {
     // SAFETY: the caller's; records are static.
     let record = unsafe { &*record.cast::<Record>() };
     let handed_in = record.session.load(Acquire).cast_const();
@@ -195,7 +204,9 @@ pub unsafe extern "C-unwind" fn runs(record: *const c_void) -> Target {
         *to = from.load(Relaxed);
     }
     record.give_back(uses);
-    tls::with(|thread| thread.in_function.set(true));
+    let outer = tls::with(|thread| thread.in_function.replace(frame as usize));
+    // SAFETY: the caller's.
+    unsafe { frame.write(outer) };
     if let Some(session) = session()
         && std::ptr::eq(session, handed_in)
     {
@@ -206,8 +217,8 @@ pub unsafe extern "C-unwind" fn runs(record: *const c_void) -> Target {
 }
 
 /// The program's function has returned.
-unsafe extern "C-unwind" fn returned() {
-    tls::with(|thread| thread.in_function.set(false));
+unsafe extern "C-unwind" fn returned(outer: usize) {
+    tls::with(|thread| thread.in_function.set(outer));
 }
 
 #[cfg(not(test))]
@@ -239,9 +250,11 @@ std::arch::global_asm!(
     "    .cfi_startproc",
     "    sub rsp, 8",
     "    .cfi_adjust_cfa_offset 8",
+    "    mov rsi, rsp",
     "    call {runs}",
     "    mov rdi, rdx",
     "    call rax",
+    "    mov rdi, qword ptr [rsp]",
     "    call {returned}",
     "    add rsp, 8",
     "    .cfi_adjust_cfa_offset -8",
@@ -254,17 +267,17 @@ std::arch::global_asm!(
     "    .type xsched_callback, @function",
     "xsched_callback:",
     "    .cfi_startproc",
-    "    push rdi",
-    "    .cfi_adjust_cfa_offset 8",
-    "    push rsi",
-    "    .cfi_adjust_cfa_offset 8",
-    "    sub rsp, 8",
-    "    .cfi_adjust_cfa_offset 8",
+    "    sub rsp, 24",
+    "    .cfi_adjust_cfa_offset 24",
+    "    mov qword ptr [rsp + 8], rsi",
+    "    mov qword ptr [rsp + 16], rdi",
     "    mov rdi, rdx",
+    "    mov rsi, rsp",
     "    call {runs}",
     "    mov rsi, qword ptr [rsp + 8]",
     "    mov rdi, qword ptr [rsp + 16]",
     "    call rax",
+    "    mov rdi, qword ptr [rsp]",
     "    call {returned}",
     "    add rsp, 24",
     "    .cfi_adjust_cfa_offset -24",

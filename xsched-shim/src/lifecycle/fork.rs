@@ -47,7 +47,11 @@ unsafe extern "C" fn in_child() {
         session.connection.hang_up();
     }
     // A signal handler that forks amid a wait: the place is the parent's.
-    crate::tls::with(|thread| thread.in_line.forget());
+    crate::tls::with(|thread| {
+        thread.in_line.forget();
+        thread.in_function.set(0);
+        thread.counted.set(None);
+    });
     drop_probes();
     if !WIPED_BY_KERNEL.load(Relaxed) {
         // SAFETY: the child's only thread is here.

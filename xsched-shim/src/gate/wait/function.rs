@@ -11,10 +11,10 @@ use xsched_common::gate::{Decision, GateView, Guard, Limits, Turn, Waiter, decid
 
 use super::{Fencing, Parts, gate_word, has_left, pass_by, reap, view};
 use crate::gate::line::fewer;
-use crate::sys;
+use crate::{sys, tls};
 
 /// Returns when the command may go, as [`super::pass`] does.
-pub(super) fn wait(parts: &Parts<'_>, fencing: &impl Fencing) -> u64 {
+pub(super) fn wait(parts: &Parts<'_>, fencing: &impl Fencing, thread: &tls::Thread) -> u64 {
     let device = parts.command.device;
     let waiter = Waiter::new(sys::now(), sys::thread_kind());
     parts.work.begin(parts.session, parts.status, device);
@@ -41,7 +41,7 @@ pub(super) fn wait(parts: &Parts<'_>, fencing: &impl Fencing) -> u64 {
                 };
             }
             Decision::Wait { until } => {
-                counted.get_or_insert_with(|| Counted::among(&parts.status.waiting));
+                counted.get_or_insert_with(|| Counted::among(&parts.status.waiting, thread));
                 parts.work.begin(parts.session, parts.status, device);
                 fencing.fence_all(device, parts.command.stream);
                 fencing.pause();
@@ -53,17 +53,25 @@ pub(super) fn wait(parts: &Parts<'_>, fencing: &impl Fencing) -> u64 {
 }
 
 /// Counts among those that wait, until dropped.
-struct Counted(&'static AtomicU32);
+struct Counted<'a>(&'a tls::Thread);
 
-impl Counted {
-    fn among(waiting: &'static AtomicU32) -> Counted {
+impl<'a> Counted<'a> {
+    fn among(waiting: &'static AtomicU32, thread: &'a tls::Thread) -> Counted<'a> {
         waiting.fetch_add(1, SeqCst);
-        Counted(waiting)
+        thread.counted.set(Some(waiting));
+        Counted(thread)
     }
 }
 
-impl Drop for Counted {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        fewer(self.0, 1);
+        count_no_more(self.0);
+    }
+}
+
+/// The thread does not wait: it has gone on, or jumped out of its wait.
+pub(super) fn count_no_more(thread: &tls::Thread) {
+    if let Some(waiting) = thread.counted.take() {
+        fewer(waiting, 1);
     }
 }
