@@ -213,6 +213,7 @@ impl Shim {
                 self.kernel_time = kernel_time(self.kernel_time, sample, Evidence::Fence, samples);
             }
         }
+        self.pace.settle(self.launched, now);
         self.pace.arrives(self.launched, now);
         if self.pace.wants_stamp(self.launched) {
             self.pace.put(Stamp {
@@ -221,7 +222,7 @@ impl Shim {
                 put: now,
             });
         }
-        let until = self.pace.launches(now, self.kernel_time);
+        let until = self.pace.launches(self.launched, now, self.kernel_time);
         let anew = ended <= now && began == Bell::Silent && self.wanted.contains(Edges::ACTIVE);
         let mut bell = began;
         if anew {

@@ -14,8 +14,10 @@ use xsched_common::units::Nanos;
 use super::ClientState;
 use super::memory::Remembered;
 
-/// News while alone until T, which is an average, has forgotten the others.
+/// News while alone until T, which is an average, has forgotten the others;
+/// or kernels, for one that is alone for moments only.
 const FORGOTTEN: u32 = 4;
+const FORGOTTEN_KERNELS: u64 = 32;
 
 /// The most that others are taken to stretch a T by: beyond that its kernels
 /// have changed since it was last alone.
@@ -39,6 +41,8 @@ pub(super) struct Kernels {
     told: Option<Nanos>,
     /// News in a row while alone.
     run: u32,
+    /// How long it had been busy when the run began.
+    began_at: Nanos,
     busy: Nanos,
     bursts: u64,
 }
@@ -62,14 +66,15 @@ impl Kernels {
         let news = self.busy != state.busy;
         (self.busy, self.bursts) = (state.busy, state.bursts);
         if !alone {
-            self.run = 0;
+            (self.run, self.began_at) = (0, state.busy);
             return;
         }
         let Some(said) = state.kernel_time.filter(|_| news) else {
             return;
         };
         self.run = self.run.saturating_add(1);
-        if self.run < FORGOTTEN {
+        let kernels = state.busy.since(self.began_at).0 / said.0.max(1);
+        if self.run < FORGOTTEN && kernels < FORGOTTEN_KERNELS {
             return;
         }
         self.alone = Some(match self.alone {

@@ -59,8 +59,9 @@ pub(super) fn judge<'a>(
         settings.active_limit,
         settings.active_limit.times(MOST_LIMITS),
     );
-    let stuck =
-        claims && assumption == Assumption::AsSaid && now.since(remembered.progress_at) >= limit;
+    // A foretold end is the client's own word, too.
+    let is_idle = matches!(assumption, Assumption::Idle(_));
+    let stuck = claims && !is_idle && now.since(remembered.progress_at) >= limit;
     let rank = match Hold::in_force(state.hold, now).map(|hold| hold.kind) {
         Some(HoldKind::Suspended) => None,
         Some(HoldKind::Boosted) => Some(RANKS - 1),
@@ -77,5 +78,36 @@ pub(super) fn judge<'a>(
         stuck,
         assumption,
         kernel_time: remembered.kernels.time(state),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ClientId, Terms};
+    use super::*;
+    use xsched_common::units::Class;
+
+    /// It says for ever that its work lasts for ever.
+    #[test]
+    fn a_foretold_end_is_not_believed_without_progress() {
+        let start = Nanos::from_secs(1);
+        let state = ClientState {
+            presence: Presence::Active,
+            active_since: start,
+            told: Some(0),
+            lasts: Some(Nanos::MAX),
+            ..ClientState::new(ClientId(1), Terms::of_class(Class::High))
+        };
+        let settings = DeviceSettings::default();
+        let mut remembered = Remembered::new(&state);
+        let presence = |ms: u64, remembered: &mut Remembered| {
+            let now = start + Nanos::from_millis(ms);
+            judge(&settings, now, &state, remembered).presence
+        };
+        let limit = settings.active_limit.0 / 1_000_000;
+        for ms in (0..limit).step_by(50) {
+            assert_eq!(presence(ms, &mut remembered), Presence::Active, "{ms} ms");
+        }
+        assert_eq!(presence(limit, &mut remembered), Presence::Never);
     }
 }

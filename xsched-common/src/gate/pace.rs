@@ -57,6 +57,9 @@ pub struct Pace {
     measured: bool,
     /// Until when what has been launched should last, by the process's clock.
     until: Nanos,
+    /// The number of the last command of which nothing was known and which may
+    /// not be complete; zero is none.
+    unknown: u64,
     /// Commands before this burst, and those of the last one.
     before_burst: u64,
     last_burst: u64,
@@ -88,6 +91,7 @@ impl Pace {
             per_command: Nanos::ZERO,
             measured: false,
             until: Nanos::ZERO,
+            unknown: 0,
             before_burst: 0,
             last_burst: 0,
         }
@@ -108,6 +112,9 @@ impl Pace {
     /// stamp that is needed no more.
     pub fn passed(&mut self, elapsed: Option<Nanos>) -> (Option<Took>, Stamp) {
         let [first, next, ..] = self.stamps;
+        if next.sequence >= self.unknown {
+            self.unknown = 0;
+        }
         self.stamps.copy_within(1..self.count.max(1), 0);
         self.count = self.count.saturating_sub(1);
         let Some(elapsed) = elapsed else {
@@ -134,7 +141,8 @@ impl Pace {
             self.per_command = match known {
                 Nanos::ZERO => most,
                 _ if most < known => most,
-                _ => Nanos(known.0 + (most.0 - known.0) / 16),
+                // A pause is no kernel.
+                _ => Nanos(known.0 + (most.min(known.times(4)).0 - known.0) / 16),
             };
         }
         (done, first)
@@ -200,19 +208,62 @@ impl Pace {
         begins
     }
 
-    /// A command is launched: until when the stream has work; `None` while
-    /// nothing is known. `otherwise` is what one takes on other streams.
-    pub fn launches(&mut self, now: Nanos, otherwise: Nanos) -> Option<Nanos> {
-        let takes = match self.per_command {
+    /// A command is launched behind `launched` others: until when the stream has
+    /// work; `None` while nothing is known. `otherwise` is what one takes on
+    /// other streams.
+    pub fn launches(&mut self, launched: u64, now: Nanos, otherwise: Nanos) -> Option<Nanos> {
+        let is_bound = self.estimate().is_none() && self.per_command != Nanos::ZERO;
+        let takes = match self.estimate().unwrap_or(self.per_command) {
             Nanos::ZERO => otherwise,
             known => known,
         };
         if takes == Nanos::ZERO {
             self.until = now + PAUSE;
+            self.unknown = launched + 1;
             return None;
         }
-        self.until = self.until.max(now) + takes;
+        // A bound may be a pause: it counts for a burst like the last one, and
+        // not for each command of a longer one.
+        let n = launched.saturating_sub(self.before_burst);
+        if !is_bound || n < self.last_burst.max(1) {
+            self.until = self.until.max(now) + takes;
+        }
         Some(self.until)
+    }
+
+    /// After [`Pace::passed`], with `launched` commands on the stream: what was
+    /// foretold by an estimate that was too long is taken back.
+    pub fn settle(&mut self, launched: u64, now: Nanos) {
+        if self.count == 1
+            && let Some(takes) = self.estimate()
+        {
+            let left = launched.saturating_sub(self.stamps[0].sequence);
+            self.until = self.until.min(now + takes.times(left));
+        }
+    }
+
+    /// What a command takes, where that was measured, if only in this burst.
+    fn estimate(&self) -> Option<Nanos> {
+        match self.took.commands {
+            _ if self.measured => Some(self.per_command),
+            0 => None,
+            n => Some(Nanos(self.took.time.0 / n)),
+        }
+    }
+
+    /// Another stream takes the place of this one: its stamps are behind all
+    /// work, and the rest is not known of it.
+    pub fn move_in(&mut self) {
+        *self = Pace {
+            stamps: self.stamps,
+            count: self.count,
+            ..Pace::new()
+        };
+    }
+
+    /// Whether there may be work whose end nobody knows.
+    pub fn is_unknown(&self) -> bool {
+        self.unknown != 0
     }
 
     /// Gives all stamps up; the caller destroys their events or knows that
@@ -220,6 +271,7 @@ impl Pace {
     pub fn clear(&mut self) -> impl Iterator<Item = Stamp> + use<> {
         let count = core::mem::take(&mut self.count);
         self.lag = Nanos::ZERO;
+        self.unknown = 0;
         self.stamps.into_iter().take(count)
     }
 }
@@ -252,6 +304,7 @@ mod tests {
                 let elapsed = at(next).since(at(first));
                 self.bursts.extend(self.pace.passed(Some(elapsed)).0);
             }
+            self.pace.settle(self.launched, now);
         }
 
         fn stamp(&mut self, now: Nanos) {
@@ -269,7 +322,7 @@ mod tests {
             if self.pace.wants_stamp(self.launched) {
                 self.stamp(now);
             }
-            self.ends = self.pace.launches(now, Nanos::ZERO);
+            self.ends = self.pace.launches(self.launched, now, Nanos::ZERO);
             self.free_at = self.free_at.max(now) + takes;
             self.launched += 1;
         }
@@ -327,6 +380,28 @@ mod tests {
         assert!((9_000..=10_000).contains(&last), "{errors:?}");
     }
 
+    /// A bound is no kernel time: a hundred kernels behind single ones do not
+    /// last a hundred pauses.
+    #[test]
+    fn a_burst_behind_single_commands_is_not_foretold_by_their_pauses() {
+        let mut stream = Stream::default();
+        stream.errors(1, |_| US(500), Nanos::from_secs(1));
+        let start = Nanos::from_secs(30);
+        for i in 0..100 {
+            stream.launch(start + US(2 * i), US(500));
+        }
+        let ends = stream.ends.expect("a bound");
+        assert!(ends < start + Nanos::from_secs(2), "{ends}");
+        // Its stamps tell in the next one, but for what none of them shows.
+        let next = start + Nanos::from_millis(200);
+        for i in 0..100 {
+            stream.launch(next + US(2 * i), US(500));
+        }
+        let ends = stream.ends.expect("measured");
+        assert!(ends < next + Nanos::from_millis(150), "{ends}");
+        assert!(ends >= stream.free_at, "{ends}");
+    }
+
     /// A small copy, a value to write: behind it a stamp can be put.
     #[test]
     fn a_call_behind_a_single_command_shows_it() {
@@ -355,6 +430,21 @@ mod tests {
         assert!((-10_000..=1_000_000).contains(&error), "{error} ns");
         let shown: u64 = stream.bursts.iter().map(|took| took.commands).sum();
         assert!(shown > 100, "{shown} commands");
+    }
+
+    /// What was launched before anything was known is over when a stamp behind
+    /// it has passed: in the second burst, not a second later.
+    #[test]
+    fn what_nothing_was_known_of_is_over_soon() {
+        let mut stream = Stream::default();
+        for burst in 0..2 {
+            let start = Nanos::from_secs(1) + Nanos::from_millis(100).times(burst);
+            for i in 0..50 {
+                stream.launch(start + US(2 * i), US(500));
+                assert!(stream.pace.is_unknown() || burst == 1, "{i} of {burst}");
+            }
+        }
+        assert!(!stream.pace.is_unknown());
     }
 
     #[test]

@@ -147,8 +147,10 @@ fn timed<F: Fencing>(
     own: &StreamSlot,
     fencing: impl Fn(&'static Process) -> F,
 ) {
-    let _unseen = crate::sys::Unseen::new();
-    watch::launch(process, session, device, own, &fencing(process));
+    crate::sys::undisturbed(|_| {
+        let _unseen = crate::sys::Unseen::new();
+        watch::launch(process, session, device, own, &fencing(process));
+    });
 }
 
 #[cold]

@@ -7,7 +7,7 @@ use xsched_common::page::Route;
 use xsched_common::units::StreamClass;
 
 use super::exports::{Counting, Export, Kind, Size, of_trampoline};
-use super::fence::EventFences;
+use super::fence::{EventFences, MOST_AHEAD};
 use super::frame::Frame;
 use super::runtime::{self, call};
 use super::streams::{self, Stream};
@@ -126,6 +126,9 @@ fn stamp_behind(process: &'static Process, session: &Session, stream: Stream) {
         // Not every such call puts work on the stream, and an event on the
         // default stream ties all blocking ones together.
         && slot.info().ordering != StreamOrdering::Default
+        && !process.streams.waits_for_default(slot)
+        // The thread may be the one that makes room in a full queue.
+        && process.streams.in_flight(slot.info().device) <= MOST_AHEAD
         && gate::watch::is_asked_for(session, slot.info().device)
         && !is_captured(process, stream)
     {

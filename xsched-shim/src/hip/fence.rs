@@ -33,7 +33,7 @@ const TIMED: [u32; 3] = [0x2000_0000, 0x4000_0000, 0];
 /// Commands in flight on a device up to which other streams than the calling
 /// thread's are fenced. A hardware queue holds 16,384 packets, a launch takes
 /// one or two.
-const MOST_AHEAD: u64 = 6_000;
+pub(super) const MOST_AHEAD: u64 = 6_000;
 
 /// Fences made of HIP events, for one passage of the gate.
 pub struct EventFences<'a> {
@@ -83,6 +83,9 @@ impl<'a> EventFences<'a> {
             // circle: what runs on one blocking stream may need the very
             // launch on another that the event would hold up.
             (_, Whose::Other) if info.ordering == StreamOrdering::Default => return,
+            // Nor where an event would wait for the default stream's work:
+            // whoever waits for the stream would wait for that, too.
+            (_, Whose::Other) if self.process.streams.waits_for_default(slot) => return,
             (Some(handle), _) => handle,
             (None, Whose::Own) => PER_THREAD,
             (None, Whose::Other) => return,
@@ -239,7 +242,8 @@ impl Fencing for EventFences<'_> {
         if recorded == Some(SUCCESS) {
             return Some(event);
         }
-        self.give_stamp(info.device, event);
+        // It may be of a device that is no more.
+        call!(runtime::EVENT_DESTROY, fn(u64) -> i32, event);
         None
     }
 
@@ -293,6 +297,7 @@ pub fn abandon(process: &Process, slot: &StreamSlot) {
                 held.remove(fence);
                 fences.give(device, fence.event);
             }
+            crate::gate::watch::abandon(process, slot, &fences);
             process.streams.remove(slot);
         })
     };

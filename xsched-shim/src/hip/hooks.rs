@@ -208,7 +208,7 @@ fn forget_device(process: &Process, device: DeviceIndex) {
                 fences.remove(fence);
             }
         });
-        gate::watch::forget(slot);
+        gate::watch::forget(process, slot);
         process.streams.remove(slot);
     }
     let index = usize::from(device.0);

@@ -27,6 +27,8 @@ pub struct DeviceWork {
     /// time is not known ([`crate::gate::watch`]).
     expected_end: AtomicU64,
     unknown_at: AtomicU64,
+    /// Streams with such work that is not known to be complete.
+    unknown_streams: AtomicU32,
     gap_count: AtomicU32,
     gaps: [AtomicU32; GAPS],
 }
@@ -52,6 +54,7 @@ impl DeviceWork {
             fenced_samples: AtomicU32::new(0),
             expected_end: AtomicU64::new(0),
             unknown_at: AtomicU64::new(0),
+            unknown_streams: AtomicU32::new(0),
             gap_count: AtomicU32::new(0),
             gaps: [const { AtomicU32::new(0) }; GAPS],
         }
@@ -112,9 +115,15 @@ impl DeviceWork {
         Nanos(self.expected_end.load(Relaxed))
     }
 
+    /// Nothing else is in flight than what the next [`DeviceWork::expect`]
+    /// tells of: an earlier end that was too late counts no more.
+    pub fn expect_no_more(&self) {
+        self.expected_end.store(0, Relaxed);
+    }
+
     /// A command is launched that should end at `end`, if that is known; how
     /// long the burst should last, zero while unknown. One that nothing is
-    /// known of counts for a second.
+    /// known of counts until it is known to be complete, or for a second.
     pub fn expect(&self, end: Option<Nanos>, now: Nanos) -> Nanos {
         const UNKNOWN: Nanos = Nanos::from_secs(1);
         match end {
@@ -128,10 +137,22 @@ impl DeviceWork {
         }
         let start = self.burst_start.load(Relaxed);
         let unknown_at = self.unknown_at.load(Relaxed);
-        if unknown_at >= start && now.since(Nanos(unknown_at)) < UNKNOWN {
+        let is_recent = unknown_at >= start && now.since(Nanos(unknown_at)) < UNKNOWN;
+        if is_recent && self.unknown_streams.load(Relaxed) > 0 {
             return Nanos::ZERO;
         }
         self.expected_end().since(Nanos(start)).max(Nanos(1))
+    }
+
+    /// A stream has work of which nothing is known.
+    pub fn unknown_begins(&self) {
+        self.unknown_streams.fetch_add(1, Relaxed);
+    }
+
+    /// And has none any more.
+    pub fn unknown_ends(&self) {
+        let fewer = |streams: u32| streams.checked_sub(1);
+        let _ = self.unknown_streams.fetch_update(Relaxed, Relaxed, fewer);
     }
 
     /// What some commands took by the device's own clock.

@@ -98,8 +98,16 @@ impl StreamTable {
             .position(free)
             .or_else(|| self.slots.iter().position(idle))?;
         let slot = self.slots.get(index)?;
+        let before = slot.info().device;
         slot.set_info(info);
         slot.forget_waits();
+        slot.paced.with(|paced| {
+            // Their events are of another device: a few are lost.
+            if before != info.device {
+                paced.clear().count();
+            }
+            paced.move_in();
+        });
         slot.key.store(key.0, Release);
         self.high.fetch_max(index as u32 + 1, SeqCst);
         self.cache.put(key.0, index as u16);
@@ -130,9 +138,23 @@ impl StreamTable {
         self.of(device)
             .map(|slot| match slot.info().ordering {
                 Ordering::Default if !is_own(slot) => slot.fenced_in_flight(),
+                // Nobody but its own thread fences it, either.
+                Ordering::Blocking if !is_own(slot) && self.waits_for_default(slot) => {
+                    slot.fenced_in_flight()
+                }
                 _ => slot.in_flight(),
             })
             .sum()
+    }
+
+    /// Whether what is put at the end of the stream now waits for work on the
+    /// default stream.
+    pub fn waits_for_default(&self, slot: &StreamSlot) -> bool {
+        let info = slot.info();
+        info.ordering == Ordering::Blocking
+            && self
+                .find(StreamKey::default_of(info.device))
+                .is_some_and(|default| default.in_flight() > 0)
     }
 
     /// The streams of a device.
