@@ -58,6 +58,86 @@ pub const KEYS_PER_PROCESS: u32 = 1_024;
 /// stream classes that one process uses. Past it calls are dropped.
 pub const OTHER_KEYS_PER_PROCESS: u32 = 128;
 
+/// Keys that all processes together have room for, unless the agent says
+/// otherwise.
+pub const MAX_KEYS: u32 = 16_384;
+
+/// Processes that there is room for, likewise.
+pub const MAX_PROCESSES: u32 = Room::for_keys(MAX_KEYS).processes;
+
+/// Keys of the map of bursts.
+pub const MAX_BURSTS: u32 = 16_384;
+
+/// The sizes of the maps of counts and of processes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Keys.
+    pub keys: u32,
+    /// Processes.
+    pub processes: u32,
+}
+
+impl Room {
+    /// For so many keys: most processes launch and wait, and have two at
+    /// least.
+    pub const fn for_keys(keys: u32) -> Room {
+        Room {
+            keys,
+            processes: keys.div_ceil(2),
+        }
+    }
+}
+
+/// A user's share of so much room: half. Call sites beyond it are counted
+/// under [`OTHER_CALLERS`].
+pub const fn user_share(room: u32) -> u64 {
+    room as u64 / 2
+}
+
+/// What a user may have at most: its share and an eighth of the room for
+/// [`OTHER_CALLERS`]. Past it calls are dropped.
+pub const fn user_most(room: u32) -> u64 {
+    user_share(room) + room as u64 / 8
+}
+
+/// A value of the map of processes: whom a process runs for and how many keys
+/// it has, packed (`uid:32 | keys:32`) so that one addition counts a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessKeys {
+    /// The real user when it was first counted, in the initial namespace.
+    pub uid: u32,
+    /// Its keys in the map of counts.
+    pub keys: u32,
+}
+
+impl ProcessKeys {
+    /// As the map holds it.
+    pub const fn pack(self) -> u64 {
+        (self.uid as u64) << 32 | self.keys as u64
+    }
+
+    /// Back from the map.
+    pub const fn unpack(raw: u64) -> ProcessKeys {
+        ProcessKeys {
+            uid: (raw >> 32) as u32,
+            keys: raw as u32,
+        }
+    }
+}
+
+/// A value of the map of users: what the processes of one have of the maps.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UserUse {
+    /// Keys in the map of counts.
+    pub keys: u64,
+    /// Processes in the map of processes.
+    pub processes: u64,
+    /// Keys in the map of bursts.
+    pub bursts: u64,
+}
+
 /// A record of the ring of first-seen keys: a [`CallKey`] was seen for the
 /// first time. The agent maps its address to a library while the process
 /// still lives.
@@ -196,15 +276,18 @@ pub enum Drop {
     ProcessQuota = 3,
     /// The ring of processes was full: the next sweep finds out.
     LifecycleFull = 4,
-    /// The map of bursts was full: a burst is missing in the latencies.
+    /// The map of bursts, or the user's share of it, was full: a burst is
+    /// missing in the latencies.
     BurstsFull = 5,
     /// The ring of a recording was full: a call is missing in the trace.
     RecordFull = 6,
+    /// The processes of one user have more than their share of the maps.
+    UserQuota = 7,
 }
 
 impl Drop {
     /// How many reasons there are.
-    pub const COUNT: u32 = 7;
+    pub const COUNT: u32 = 8;
     /// All reasons, in map order.
     pub const ALL: [Drop; Drop::COUNT as usize] = [
         Drop::CountsFull,
@@ -214,6 +297,7 @@ impl Drop {
         Drop::LifecycleFull,
         Drop::BurstsFull,
         Drop::RecordFull,
+        Drop::UserQuota,
     ];
 
     /// The name in JSON and metrics.
@@ -226,15 +310,18 @@ impl Drop {
             Drop::LifecycleFull => "lifecycle_full",
             Drop::BurstsFull => "bursts_full",
             Drop::RecordFull => "record_full",
+            Drop::UserQuota => "user_quota",
         }
     }
 
     /// Whether a call is missing in the counts. Else something about it is.
     pub const fn loses_call(self) -> bool {
         match self {
-            Drop::CountsFull | Drop::StackUnreadable | Drop::ProcessQuota | Drop::RecordFull => {
-                true
-            }
+            Drop::CountsFull
+            | Drop::StackUnreadable
+            | Drop::ProcessQuota
+            | Drop::RecordFull
+            | Drop::UserQuota => true,
             Drop::RingFull | Drop::LifecycleFull | Drop::BurstsFull => false,
         }
     }
@@ -321,6 +408,8 @@ const _: () = {
     assert!(size_of::<CallRecord>() == 48);
     assert!(size_of::<BurstKey>() == 8);
     assert!(size_of::<ThreadBurst>() == 16);
+    assert!(size_of::<Room>() == 8);
+    assert!(size_of::<UserUse>() == 24);
     assert!(StreamClass::COUNT <= u8::MAX as usize);
 };
 
@@ -336,6 +425,26 @@ mod tests {
             assert_eq!(Cookie::unpack(cookie.pack()), cookie);
             assert_eq!(cookie.stream_at, entry.stream_at);
             assert_eq!(cookie.role == CallRole::Launch, entry.is_launch());
+        }
+    }
+
+    #[test]
+    fn a_process_s_keys_are_counted_by_adding_one() {
+        let process = ProcessKeys {
+            uid: u32::MAX,
+            keys: 6,
+        };
+        let more = ProcessKeys::unpack(process.pack() + 1);
+        assert_eq!(more, ProcessKeys { keys: 7, ..process });
+    }
+
+    #[test]
+    fn one_user_leaves_room_for_others() {
+        let room = Room::for_keys(MAX_KEYS);
+        assert_eq!(room.processes, 8_192);
+        for room in [room.keys, room.processes, MAX_BURSTS] {
+            assert!(user_most(room) < u64::from(room));
+            assert!(user_share(room) + u64::from(OTHER_KEYS_PER_PROCESS) < user_most(room));
         }
     }
 

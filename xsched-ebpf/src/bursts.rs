@@ -10,7 +10,7 @@ use xsched_common::bpf::{BurstKey, Drop, ThreadBurst};
 use xsched_common::buckets::bucket_of;
 use xsched_common::units::Nanos;
 
-use crate::maps;
+use crate::{counts, maps};
 
 /// A launch begins a burst if its thread was idle.
 #[inline(always)]
@@ -47,7 +47,7 @@ pub fn drained(pid_tgid: u64) {
     }
     // SAFETY: a helper without arguments.
     let length = unsafe { bpf_ktime_get_ns() }.saturating_sub(before.since_ns);
-    let counted = maps::burst(&BurstKey {
+    let counted = counts::burst(&BurstKey {
         tgid: (pid_tgid >> 32) as u32,
         bucket: bucket_of(Nanos(length)) as u32,
     });

@@ -6,7 +6,7 @@ use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use xsched_common::bpf::ProcessChange;
 
-use crate::maps;
+use crate::{counts, maps};
 
 /// After exec, in the process that runs the new program.
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
@@ -22,7 +22,7 @@ pub fn process_exec(_ctx: RawTracePointContext) -> i32 {
 pub fn process_exit(_ctx: RawTracePointContext) -> i32 {
     let pid_tgid = bpf_get_current_pid_tgid();
     let tgid = (pid_tgid >> 32) as u32;
-    if tgid == pid_tgid as u32 && maps::is_counted(tgid) {
+    if tgid == pid_tgid as u32 && counts::is_counted(tgid) {
         maps::lifecycle(tgid, ProcessChange::Exit);
     }
     0

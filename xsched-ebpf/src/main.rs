@@ -18,6 +18,8 @@
 #[cfg(target_arch = "bpf")]
 mod bursts;
 #[cfg(target_arch = "bpf")]
+mod counts;
+#[cfg(target_arch = "bpf")]
 mod entry;
 #[cfg(target_arch = "bpf")]
 mod lifecycle;

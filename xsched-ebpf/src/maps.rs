@@ -1,28 +1,12 @@
-//! The maps, and the only functions that write them.
+//! The maps beside the counts, and the only functions that write them.
 
 use core::arch::asm;
 
-use aya_ebpf::bindings::{BPF_NOEXIST, BPF_RB_NO_WAKEUP};
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
+use aya_ebpf::bindings::BPF_RB_NO_WAKEUP;
+use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
-use xsched_common::bpf::{
-    BurstKey, CallKey, CallRecord, Drop, FirstSeen, KEYS_PER_PROCESS, OTHER_CALLERS,
-    OTHER_KEYS_PER_PROCESS, ProcessChange, ProcessEvent, ThreadBurst,
-};
-
-/// Calls per key. Preallocated, because kernels before 6.1 allocate unsafely
-/// from tracing programs; the agent sets the size when it loads.
-#[map]
-static CALLS: PerCpuHashMap<CallKey, u64> = PerCpuHashMap::with_max_entries(16_384, 0);
-
-/// Keys in [`CALLS`] per process: present once a process has been counted.
-#[map]
-static KEYS: HashMap<u32, u64> = HashMap::with_max_entries(8_192, 0);
-
-/// Keys seen for the first time.
-#[map]
-static FIRST_SEEN: RingBuf = RingBuf::with_byte_size(1 << 17, 0);
+use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, RingBuf};
+use xsched_common::bpf::{CallRecord, Drop, ProcessChange, ProcessEvent, ThreadBurst};
 
 /// Processes that come and go. A ring of its own: calls cannot flood it.
 #[map]
@@ -31,11 +15,6 @@ static LIFECYCLE: RingBuf = RingBuf::with_byte_size(1 << 16, 0);
 /// Every call, while a trace is recorded; the agent sets the size.
 #[map]
 static RECORDS: RingBuf = RingBuf::with_byte_size(1 << 12, 0);
-
-/// Bursts per process and bucket of their length. A bucket, not a histogram
-/// per key: a histogram for every CPU would be megabytes per process.
-#[map]
-static BURSTS: PerCpuHashMap<BurstKey, u64> = PerCpuHashMap::with_max_entries(16_384, 0);
 
 /// What each thread is at. LRU, because threads leave theirs behind.
 #[map]
@@ -90,7 +69,7 @@ pub struct ShimEntry {
 /// `core` offers no `fetch_add` for BPF (the target counts as one without
 /// compare-and-swap), though every BPF machine has the atomic addition.
 #[inline(always)]
-fn add_one(slot: *mut u64) {
+pub fn add_one(slot: *mut u64) {
     // SAFETY: `slot` comes from a map look-up: valid, aligned to 8, and only
     // changed by this instruction.
     unsafe {
@@ -117,67 +96,6 @@ pub fn dropped(reason: Drop) {
     if let Some(slot) = DROPS.get_ptr_mut(reason as u32) {
         add_one(slot);
     }
-}
-
-/// Counts a call.
-#[inline(always)]
-pub fn call(key: &CallKey) {
-    if let Some(slot) = CALLS.get_ptr_mut(key) {
-        add_one(slot);
-        return;
-    }
-    new_key(key);
-}
-
-#[inline(always)]
-fn new_key(key: &CallKey) {
-    let Some(keys) = keys_of(key.tgid) else {
-        dropped(Drop::CountsFull);
-        return;
-    };
-    // SAFETY: `keys` comes from a map look-up. Other CPUs add to it at the
-    // same time: a process may get a few keys more than its share.
-    let used = unsafe { keys.read_volatile() };
-    let mut key = *key;
-    if used >= u64::from(KEYS_PER_PROCESS) {
-        key.caller = OTHER_CALLERS;
-        if let Some(slot) = CALLS.get_ptr_mut(&key) {
-            add_one(slot);
-            return;
-        }
-        if used >= u64::from(KEYS_PER_PROCESS + OTHER_KEYS_PER_PROCESS) {
-            dropped(Drop::ProcessQuota);
-            return;
-        }
-    }
-    if CALLS.insert(&key, 1, u64::from(BPF_NOEXIST)).is_ok() {
-        add_one(keys);
-        first_seen(&key);
-        return;
-    }
-    // Another CPU was faster with this key, or the map is full.
-    match CALLS.get_ptr_mut(&key) {
-        Some(slot) => add_one(slot),
-        None => dropped(Drop::CountsFull),
-    }
-}
-
-/// How many keys a process has; `None` if there are too many processes.
-#[inline(always)]
-fn keys_of(tgid: u32) -> Option<*mut u64> {
-    if let Some(keys) = KEYS.get_ptr_mut(tgid) {
-        return Some(keys);
-    }
-    if KEYS.insert(tgid, 0, u64::from(BPF_NOEXIST)).is_ok() {
-        lifecycle(tgid, ProcessChange::FirstCall);
-    }
-    KEYS.get_ptr_mut(tgid)
-}
-
-/// Whether calls of the process have been counted.
-#[inline(always)]
-pub fn is_counted(tgid: u32) -> bool {
-    KEYS.get_ptr(tgid).is_some()
 }
 
 /// Tells the agent about a process.
@@ -208,25 +126,6 @@ pub fn record(call: &CallRecord) {
     record.submit(u64::from(BPF_RB_NO_WAKEUP));
 }
 
-/// Counts a burst; whether there was room.
-#[inline(always)]
-pub fn burst(key: &BurstKey) -> bool {
-    if let Some(slot) = BURSTS.get_ptr_mut(key) {
-        add_one(slot);
-        return true;
-    }
-    if BURSTS.insert(key, 1, u64::from(BPF_NOEXIST)).is_ok() {
-        return true;
-    }
-    match BURSTS.get_ptr_mut(key) {
-        Some(slot) => {
-            add_one(slot);
-            true
-        }
-        None => false,
-    }
-}
-
 /// What a thread was at when last seen.
 #[inline(always)]
 pub fn thread_burst(pid_tgid: u64) -> Option<*mut ThreadBurst> {
@@ -249,22 +148,6 @@ pub fn note_thread_burst(pid_tgid: u64, thread: &ThreadBurst) {
 #[inline(always)]
 pub fn epoch() -> u64 {
     EPOCH.get(0).copied().unwrap_or(0)
-}
-
-#[inline(always)]
-fn first_seen(key: &CallKey) {
-    let Some(mut record) = FIRST_SEEN.reserve::<FirstSeen>(0) else {
-        dropped(Drop::RingFull);
-        return;
-    };
-    record.write(FirstSeen {
-        key: *key,
-        tid: bpf_get_current_pid_tgid() as u32,
-        reserved: 0,
-        // SAFETY: a helper without arguments.
-        time_ns: unsafe { bpf_ktime_get_ns() },
-    });
-    record.submit(0);
 }
 
 #[inline(always)]

@@ -7,6 +7,7 @@ use xsched_common::bpf::{CallKey, CallRole, Drop};
 use xsched_common::units::StreamClass;
 
 use crate::bursts;
+use crate::counts;
 use crate::entry::{self, Arguments, Unreadable};
 use crate::maps;
 use crate::route;
@@ -31,7 +32,7 @@ fn count(ctx: &ProbeContext) -> Result<(), Unreadable> {
     }
     let (caller, stream) = arguments.caller_and_stream(cookie.stream_at)?;
     let passage = route::of(pid_tgid, caller, &arguments, cookie.api);
-    maps::call(&CallKey {
+    counts::call(&CallKey {
         tgid: (pid_tgid >> 32) as u32,
         api: cookie.api,
         stream: StreamClass::of_handle(stream) as u8,

@@ -14,7 +14,7 @@ use aya::programs::links::FdLink;
 use aya::programs::raw_trace_point::RawTracePointLink;
 use aya::programs::{ProgramError, RawTracePoint};
 use aya::{Ebpf, EbpfLoader};
-use xsched_common::bpf::{CallRole, Cookie};
+use xsched_common::bpf::{CallRole, Cookie, Room};
 
 use super::compat::{Kernel, Returns};
 use super::counts::Maps;
@@ -135,8 +135,11 @@ impl Programs {
         let names = purpose.names();
         let ret = (returns == Returns::OfWaits).then_some(names.ret);
         let uprobes: Vec<&str> = [names.entry, names.shim].into_iter().chain(ret).collect();
+        let room = Room::for_keys(max_keys);
         let mut bpf = EbpfLoader::new()
-            .map_max_entries("CALLS", max_keys)
+            .map_max_entries("CALLS", room.keys)
+            .map_max_entries("KEYS", room.processes)
+            .map_max_entries("USERS", room.processes)
             .map_max_entries("RECORDS", purpose.ring_bytes())
             .load(OBJECT)
             .map_err(|e| Unavailable::on_kernel(kernel, "load BPF programs", &e))?;
@@ -158,7 +161,8 @@ impl Programs {
                 (programs.len() == uprobes.len()).then_some(Loaded::Multi(programs))
             })
             .flatten();
-        let maps = Maps::take(&mut bpf).map_err(|e| Unavailable::from_error("use BPF maps", &e))?;
+        let maps =
+            Maps::take(&mut bpf, room).map_err(|e| Unavailable::from_error("use BPF maps", &e))?;
         let lifecycle = attach_lifecycle(&mut bpf)
             .map_err(|e| Unavailable::from_error("follow processes by tracepoints", &e));
         let loaded = match multi {
@@ -269,12 +273,13 @@ impl Programs {
 /// Helpers that the programs may call: all of them are in Linux 5.15, the
 /// oldest kernel that is supported (include/uapi/linux/bpf.h).
 #[cfg(test)]
-const HELPERS: [(i32, &str); 9] = [
+const HELPERS: [(i32, &str); 10] = [
     (1, "map_lookup_elem"),
     (2, "map_update_elem"),
     (3, "map_delete_elem"),
     (5, "ktime_get_ns"),
     (14, "get_current_pid_tgid"),
+    (15, "get_current_uid_gid"),
     (112, "probe_read_user"),
     (131, "ringbuf_reserve"),
     (132, "ringbuf_submit"),

@@ -6,7 +6,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf};
-use xsched_common::bpf::{BurstKey, CallKey, CallRecord, Drop, FirstSeen, ProcessEvent};
+use xsched_common::bpf::{
+    BurstKey, CallKey, CallRecord, Drop, FirstSeen, ProcessEvent, ProcessKeys, Room, UserUse,
+};
 use xsched_common::page::HistogramCounts;
 
 #[derive(Clone, Copy)]
@@ -23,6 +25,20 @@ struct RawBurstKey(BurstKey);
 
 // SAFETY: as `RawKey`.
 unsafe impl aya::Pod for RawBurstKey {}
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct RawRoom(Room);
+
+// SAFETY: as `RawKey`.
+unsafe impl aya::Pod for RawRoom {}
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct RawUserUse(UserUse);
+
+// SAFETY: as `RawKey`.
+unsafe impl aya::Pod for RawUserUse {}
 
 /// Events that could not be counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,6 +75,7 @@ impl Drops {
 pub struct Maps {
     calls: PerCpuHashMap<MapData, RawKey, u64>,
     keys: HashMap<MapData, u32, u64>,
+    users: HashMap<MapData, u32, RawUserUse>,
     bursts: PerCpuHashMap<MapData, RawBurstKey, u64>,
     epoch: Array<MapData, u64>,
     first_seen: RingBuf<MapData>,
@@ -69,15 +86,19 @@ pub struct Maps {
 }
 
 impl Maps {
-    pub(super) fn take(bpf: &mut Ebpf) -> Result<Maps, MapError> {
-        let mut take = |name: &str| {
-            bpf.take_map(name).ok_or_else(|| MapError::InvalidName {
-                name: name.to_owned(),
-            })
+    /// Takes them from programs that were loaded with so much room.
+    pub(super) fn take(bpf: &mut Ebpf, room: Room) -> Result<Maps, MapError> {
+        let missing = |name: &str| MapError::InvalidName {
+            name: name.to_owned(),
         };
+        // Not taken: programs that are yet to be loaded need it open.
+        let sizes = bpf.map_mut("ROOM").ok_or_else(|| missing("ROOM"))?;
+        Array::<_, RawRoom>::try_from(sizes)?.set(0, RawRoom(room), 0)?;
+        let mut take = |name: &str| bpf.take_map(name).ok_or_else(|| missing(name));
         Ok(Maps {
             calls: take("CALLS")?.try_into()?,
             keys: take("KEYS")?.try_into()?,
+            users: take("USERS")?.try_into()?,
             bursts: take("BURSTS")?.try_into()?,
             epoch: take("EPOCH")?.try_into()?,
             first_seen: take("FIRST_SEEN")?.try_into()?,
@@ -117,6 +138,58 @@ impl Maps {
             }
         }
         Ok(bursts)
+    }
+
+    /// The processes that have been counted, or would have been if there had
+    /// been room.
+    ///
+    /// # Errors
+    /// The kernel refuses to read the map.
+    pub fn processes(&self) -> Result<Vec<u32>, CountsError> {
+        Ok(self.keys.keys().collect::<Result<_, _>>()?)
+    }
+
+    /// Counts anew what each user has of the maps. What the kernel adds
+    /// meanwhile may be missing until the next time.
+    ///
+    /// # Errors
+    /// The kernel refuses to read or write a map.
+    pub fn recount_users(&mut self) -> Result<(), CountsError> {
+        let mut users: StdMap<u32, UserUse> = StdMap::new();
+        let mut user_of: StdMap<u32, u32> = StdMap::new();
+        for entry in self.keys.iter() {
+            let (tgid, packed) = entry?;
+            let process = ProcessKeys::unpack(packed);
+            let user = users.entry(process.uid).or_default();
+            user.processes += 1;
+            user.keys += u64::from(process.keys);
+            user_of.insert(tgid, process.uid);
+        }
+        for key in self.bursts.keys() {
+            let RawBurstKey(key) = key?;
+            if let Some(user) = user_of.get(&key.tgid).and_then(|uid| users.get_mut(uid)) {
+                user.bursts += 1;
+            }
+        }
+        let mut gone = Vec::new();
+        for entry in self.users.iter() {
+            let (uid, RawUserUse(noted)) = entry?;
+            match users.get(&uid) {
+                None => gone.push(uid),
+                Some(user) if *user == noted => {
+                    users.remove(&uid);
+                }
+                Some(_) => {}
+            }
+        }
+        for uid in gone {
+            // As in `forget`.
+            let _ = self.users.remove(&uid);
+        }
+        for (uid, user) in users {
+            self.users.insert(uid, RawUserUse(user), 0)?;
+        }
+        Ok(())
     }
 
     /// Makes room: forgets a key.

@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 use std::{io, mem, thread};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use xsched_common::bpf::{CallKey, CallRecord, ProcessChange};
+use xsched_common::bpf::{CallKey, CallRecord, MAX_KEYS, ProcessChange};
 
 pub use attach::{LinkKind, Purpose, Scope};
 pub use callers::{Caller, CallerObject, ObjectKind};
@@ -122,7 +122,7 @@ impl Plan {
             shims: ShimProbes::Leave,
             links: LinkKind::Best,
             kernel: Kernel::running(),
-            max_keys: 16_384,
+            max_keys: MAX_KEYS,
         }
     }
 
@@ -475,6 +475,10 @@ impl Observer {
         for (key, count) in counted {
             by_process.entry(key.tgid).or_default().push((key, count));
         }
+        for pid in self.maps.processes()? {
+            // None of its calls may have found room.
+            by_process.entry(pid).or_default();
+        }
         let restarted = mem::take(&mut self.restarted);
         for (pid, calls) in by_process {
             let process = self.identify(pid);
@@ -511,6 +515,7 @@ impl Observer {
             self.callers.forget(process.pid);
             self.processes.remove(&process.pid);
         }
+        self.maps.recount_users()?;
         Ok(sample)
     }
 

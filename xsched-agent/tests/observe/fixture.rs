@@ -3,8 +3,11 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -21,6 +24,13 @@ pub fn bpf_or_left_out() -> bool {
         panic!("{reason}. XSCHED_TEST_NO_BPF=1 leaves the tests out that need BPF");
     }
     true
+}
+
+/// For tests whose programs fill maps: every observer counts all programs, so
+/// one such test at a time.
+pub fn fills_maps() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// An observer that has looked at every process.
@@ -151,6 +161,14 @@ impl Fixture {
         if preload == Preload::Shim {
             command.env("LD_PRELOAD", self.path().join("libxsched_shim.so"));
         }
+        Program::start(command)
+    }
+
+    /// The program of another user, or of root.
+    pub fn start_as(&self, uid: u32) -> Program {
+        fs::set_permissions(self.path(), fs::Permissions::from_mode(0o755)).expect("opened");
+        let mut command = Command::new(self.path().join("program"));
+        command.uid(uid);
         Program::start(command)
     }
 

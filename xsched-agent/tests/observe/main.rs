@@ -8,6 +8,7 @@ mod held;
 mod holder;
 mod images;
 mod odd;
+mod quota;
 mod sites;
 mod waits;
 

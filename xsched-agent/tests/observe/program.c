@@ -1,6 +1,7 @@
 /* Obeys lines on its standard input:
  *   WHERE API STREAM COUNT   WHERE: a, b (library), t (library a, own thread),
- *                            j (hipMemcpyAsync from COUNT generated call sites)
+ *                            j (hipMemcpyAsync from COUNT generated call sites),
+ *                            f (library a, in COUNT children one after the other)
  *                            or s (from now on under a seccomp filter)
  * and answers each with the nanoseconds per call. Ends with its input. */
 #include <linux/filter.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -38,6 +40,17 @@ static void generated(void) {
     memcpy(stub + 6, &target, 8);
     memcpy(stub + 14, after, sizeof after);
     ((copy)stub)(NULL, NULL, 8, 1, (void *)stream);
+  }
+}
+
+static void forked(void) {
+  for (long i = 0; i < count; i++) {
+    pid_t child = fork();
+    if (child == 0) {
+      run_a(api, (void *)stream, 1);
+      _exit(0);
+    }
+    waitpid(child, NULL, 0);
   }
 }
 
@@ -72,6 +85,7 @@ int main(void) {
     switch (where) {
       case 'a': run_a(api, (void *)stream, count); break;
       case 'j': generated(); break;
+      case 'f': forked(); break;
       case 's': sandbox(); break;
       case 'b': run_b(api, (void *)stream, count); break;
       default:
