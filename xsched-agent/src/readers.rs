@@ -62,8 +62,9 @@ impl Tenant {
 
     /// A process of user `uid` there. Who logged in, or was handed a part of
     /// the control groups, is one tenant, however many of them it makes and as
-    /// how many subordinate users its processes run; and so is a container or
-    /// a service that makes its own.
+    /// how many subordinate users its processes run; and so is a container. In
+    /// a service that makes its own each user is one: a batch system runs the
+    /// jobs of many.
     pub fn at(uid: u32, placement: &Placement) -> Tenant {
         if let Some((uid, slice)) = placement.user_slice() {
             let cgroup = slice.to_owned();
@@ -71,8 +72,10 @@ impl Tenant {
         }
         let uid = match placement.handed_to() {
             Some(Delegate::User(owner)) => *owner,
-            Some(Delegate::Container | Delegate::Service | Delegate::Others(_)) => Tenant::NOBODY,
-            Some(Delegate::Unseen(_)) | None => uid,
+            Some(Delegate::Container) => Tenant::NOBODY,
+            // Root there may be anybody's; one who is not is still a user.
+            Some(Delegate::Service | Delegate::Others(_)) if uid == 0 => Tenant::NOBODY,
+            Some(Delegate::Service | Delegate::Others(_) | Delegate::Unseen(_)) | None => uid,
         };
         Tenant {
             uid,

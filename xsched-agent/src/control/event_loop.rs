@@ -324,6 +324,8 @@ impl EventLoop {
 
     fn obey(&mut self) {
         while let Ok(order) = self.parts.orders.try_recv() {
+            // There may be thousands, and clients live by the heart.
+            self.beat();
             match order {
                 Command::Settle { settlements, then } => {
                     self.settle(&settlements);

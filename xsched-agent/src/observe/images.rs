@@ -334,6 +334,16 @@ impl Finder {
         self.processes.insert(pid, looked);
     }
 
+    /// Processes that map a runtime or shim from where a user may serve files.
+    pub fn served(&self) -> Vec<u32> {
+        let served = |(_, looked): &(&u32, &Looked)| looked.seen == Seen::Served;
+        self.processes
+            .iter()
+            .filter(served)
+            .map(|(&pid, _)| pid)
+            .collect()
+    }
+
     fn found(&mut self, postponed: usize, patience: &mut Patience) -> Sweep {
         self.files.forget_unheld(patience);
         let mut sweep = Sweep {

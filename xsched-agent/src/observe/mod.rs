@@ -158,6 +158,8 @@ pub struct Observer {
     plan: Plan,
     finder: Finder,
     patience: Patience,
+    /// For asking whether somebody holds the lock of its memory map.
+    locks: Patience,
     programs: Programs,
     maps: Maps,
     attached: HashMap<FileId, Attached>,
@@ -204,6 +206,7 @@ impl Observer {
         let mut observer = Observer {
             finder: Finder::new(names.clone()),
             patience: Patience::with(plan.scope),
+            locks: Patience::with(plan.scope),
             callers: Callers::new(names),
             plan,
             programs,

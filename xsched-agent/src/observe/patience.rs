@@ -25,6 +25,9 @@ const LIMIT: Duration = Duration::from_secs(5);
 const LIMIT_FOR_ONE: Duration = Duration::from_secs(10);
 const LIMIT_BESIDE: Duration = Duration::from_secs(1);
 
+/// What is left for each when the observer ends.
+const LIMIT_AT_THE_END: Duration = Duration::from_millis(300);
+
 /// Threads that may be held up at once; then only root's and the agent's own
 /// user's processes are read until one comes back.
 const MAX_HELD: usize = 64;
@@ -37,6 +40,17 @@ const MAX_OF_CGROUP: usize = 32;
 /// group or of all together, hold up whoever does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct HeldUp;
+
+/// What a read is for.
+#[derive(Clone, Copy)]
+enum Asks<'a> {
+    /// What it says; whose process it is must be found out.
+    Tenant,
+    /// What it says of a process of this tenant.
+    Of(&'a Tenant),
+    /// Whether it comes back at all.
+    ForItsLock,
+}
 
 type Read = Box<dyn FnOnce() + Send>;
 
@@ -78,7 +92,15 @@ impl Patience {
     /// its memory map, as far as that can be told by taking it for reading.
     pub fn holder(&mut self, pids: &[u32]) -> Option<u32> {
         let mut pids = pids.iter().copied();
-        pids.find(|&pid| self.read(pid, move || process::take_lock(pid)) == Err(HeldUp))
+        pids.find(|&pid| {
+            let lock = move || process::take_lock(pid);
+            self.read_as(pid, Asks::ForItsLock, lock) == Err(HeldUp)
+        })
+    }
+
+    /// Nobody is waited for long any more: the observer ends.
+    pub fn hurry(&mut self) {
+        self.limit = self.limit.min(LIMIT_AT_THE_END);
     }
 
     /// What `read` says of process `pid`.
@@ -90,7 +112,7 @@ impl Patience {
         pid: u32,
         read: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, HeldUp> {
-        self.read_as(pid, None, read)
+        self.read_as(pid, Asks::Tenant, read)
     }
 
     /// The same of one whose tenant is known, which is not asked again: the
@@ -101,16 +123,19 @@ impl Patience {
         tenant: &Tenant,
         read: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, HeldUp> {
-        self.read_as(pid, Some(tenant), read)
+        self.read_as(pid, Asks::Of(tenant), read)
     }
 
     fn read_as<T: Send + 'static>(
         &mut self,
         pid: u32,
-        tenant: Option<&Tenant>,
+        asks: Asks<'_>,
         read: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, HeldUp> {
-        let tenant = || tenant.cloned().unwrap_or_else(|| Tenant::of(pid));
+        let tenant = || match asks {
+            Asks::Of(tenant) => tenant.clone(),
+            Asks::Tenant | Asks::ForItsLock => Tenant::of(pid),
+        };
         self.held.retain(|held| held.reading.strong_count() > 0);
         if !self.held.is_empty() {
             let tenant = tenant();
@@ -120,8 +145,14 @@ impl Patience {
             };
             let full = count(|held, _| !held.is_ours()) >= MAX_HELD
                 || count(|held, new| held.cgroup == new.cgroup) >= MAX_OF_CGROUP;
+            // Whoever is not asked counts as one that holds its lock, so
+            // others of its tenant do not decide that.
+            let of_tenant = match asks {
+                Asks::ForItsLock => 0,
+                Asks::Tenant | Asks::Of(_) => count(|held, new| held == new),
+            };
             if self.held.iter().any(|held| held.pid == pid)
-                || count(|held, new| held == new) >= MAX_OF_TENANT
+                || of_tenant >= MAX_OF_TENANT
                 || (full && !tenant.is_ours())
             {
                 return Err(HeldUp);

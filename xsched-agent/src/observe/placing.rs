@@ -25,13 +25,18 @@ impl Observer {
             false => Links::Slow,
         };
         let mut wanted: HashMap<FileId, BTreeSet<Target>> = HashMap::new();
+        let served = self.finder.served();
         for (&id, attached) in &mut self.attached {
             let users = &attached.image.pids;
             let targets = placed::targets(users, &self.watched, self.plan.scope, links);
             let has = attached.targets();
+            // Which file lies behind one that a user serves is not known.
             let holder = match targets == has {
                 true => None,
-                false => self.patience.holder(users),
+                false => self
+                    .locks
+                    .holder(users)
+                    .or_else(|| self.locks.holder(&served)),
             };
             attached.held_up = holder.map(|pid| held_up(&attached.image.path, pid));
             wanted.insert(id, if holder.is_some() { has } else { targets });
@@ -95,8 +100,15 @@ impl Drop for Observer {
     fn drop(&mut self) {
         // All at once: each image for itself would wait one after the other.
         let mut leaving = Probes::default();
+        self.locks.hurry();
+        let served = self.finder.served();
         for (_, attached) in self.attached.drain() {
-            match self.patience.holder(&attached.image.pids) {
+            let users = &attached.image.pids;
+            let holder = self
+                .locks
+                .holder(users)
+                .or_else(|| self.locks.holder(&served));
+            match holder {
                 None => leaving.append(attached.into_probes()),
                 // They go with this program: see `place`.
                 Some(_) => mem::forget(attached.into_probes()),
