@@ -19,4 +19,5 @@ pub mod scenario;
 pub mod shim;
 pub mod stats;
 pub mod timing;
+mod ways;
 pub mod world;

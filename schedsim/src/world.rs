@@ -14,6 +14,7 @@ use crate::device::Device;
 use crate::program::{Op, Program};
 use crate::shim::{Bell, Look, Shim};
 use crate::timing::{Rng, Timing};
+pub use crate::ways::{Tells, Under};
 
 /// Virtual time starts here: zero means "never" in pages.
 pub const START: Nanos = Nanos::from_secs(1);
@@ -84,32 +85,6 @@ pub struct World {
     next_decision: Nanos,
     agent_alive: bool,
     last_beat: Nanos,
-}
-
-/// What tells a program and its shim that kernels have ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tells {
-    /// A synchronisation.
-    Sync,
-    /// A host function.
-    Function,
-    /// A query, every so often.
-    Query,
-    /// A host function on a stream that waited for an event.
-    Chain,
-    /// Nothing that the shim sees: the program polls memory.
-    Nothing,
-}
-
-/// Whether a process runs under the shim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Under {
-    /// The program straight on the runtime.
-    Native,
-    /// The shim; its main thread launches.
-    Shim,
-    /// The shim; a worker thread launches.
-    ShimWorker,
 }
 
 impl World {

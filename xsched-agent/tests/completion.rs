@@ -59,7 +59,7 @@ fn the_low_class_gets_what_is_left_beside_each() {
         std::thread::sleep(SETTLED);
         let beside = rate(&machine, batch.pid());
         let kept = beside / (alone * (1.0 - TENTH));
-        assert!(kept > 0.7, "{way}: {kept:.2} of the rest, {alone} alone");
+        assert!(kept > 0.5, "{way}: {kept:.2} of the rest, {alone} alone");
         drop(service);
     }
 }

@@ -195,7 +195,7 @@ fn use_it(root: &Path, dir: &Path) {
         .ancestors()
         .nth(2)
         .expect("target")
-        .join("release");
+        .join("debug");
     let hip = dir.join("hip");
     hipsim::install::install(&built.join("libhipsim.so"), &hip).expect("installs");
     // No XSCHED_SHIM: the shim is found where the package puts it.

@@ -226,9 +226,9 @@ impl Steward {
                 if waiting >= MOST_OF_TENANT {
                     // Not by that thread, or what it never gets to do would
                     // fill the places of all. The connection is closed in time.
-                    drop(undone);
                     let by = Tenant::known_by(visitor.peer.uid);
-                    return self.give(by, Box::new(move || drop((visitor, task))));
+                    let close = move || drop((undone, visitor, task));
+                    return self.give(by, Box::new(close));
                 }
                 let whose = tenant.clone();
                 let counted = move || {

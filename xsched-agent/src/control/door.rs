@@ -80,10 +80,6 @@ impl EventLoop {
         };
         let uid = peer.uid;
         let tenant = Tenant::known_by(uid);
-        if self.aside.is_crowded() && !tenant.is_ours() {
-            // Not this user's doing: it may try again, and is not kept away.
-            return self.refuse(&tenant, connection, &"too much is left undone");
-        }
         let heard = match self.aside.is_behind(&tenant) {
             true => Err(NoPlace::Pace(uid)),
             false => self.admission.hear(uid, now),
@@ -97,6 +93,10 @@ impl EventLoop {
             Vitals::count(&self.parts.vitals.joins_refused);
             flood.entry(uid).or_default().push(connection);
             return;
+        }
+        if self.aside.is_crowded() && !tenant.is_ours() {
+            // Not this user's doing: it may try again, and is not kept away.
+            return self.refuse(&tenant, connection, &"too much is left undone");
         }
         let visitor = match Visitor::of(connection.as_fd(), peer) {
             Ok(visitor) => visitor,

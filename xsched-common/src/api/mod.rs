@@ -6,6 +6,7 @@
 //! (`_ratio`); what is not known is `null`, never zero.
 
 mod drops;
+mod event;
 mod finding;
 mod history;
 mod mode;
@@ -13,6 +14,7 @@ mod request;
 mod snapshot;
 
 pub use drops::{DropCount, Drops};
+pub use event::{EventKind, EventRow};
 pub use finding::{Finding, Severity};
 pub use history::{History, HistoryPoint};
 pub use mode::{SharingMode, UnknownMode};
@@ -22,9 +24,9 @@ pub use request::{
     Request, Response, Settled, Term,
 };
 pub use snapshot::{
-    AgentInfo, ApiRow, BpfState, CallerRow, ClassRow, ControlInfo, DeviceRow, EventKind, EventRow,
-    GateRow, GateState, Guards, Hold, HoldRow, Latency, LatencyBucket, ProcessRow, RouteLaunches,
-    Sampling, ShimState, SloRow, SloState, Snapshot,
+    AgentInfo, ApiRow, BpfState, CallerRow, ClassRow, ControlInfo, DeviceRow, GateRow, GateState,
+    Guards, Hold, HoldRow, Latency, LatencyBucket, ProcessRow, RouteLaunches, Sampling, ShimState,
+    SloRow, SloState, Snapshot,
 };
 
 /// Version of these messages; a peer that sees a higher one may miss fields.

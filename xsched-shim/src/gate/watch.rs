@@ -16,7 +16,7 @@ use xsched_common::page::Edges;
 use xsched_common::units::{DeviceIndex, Nanos};
 
 use super::Fencing;
-use crate::inflight::{DeviceWork, StreamSlot};
+use crate::inflight::StreamSlot;
 use crate::page::Session;
 use crate::process::Process;
 use crate::sys;
@@ -58,7 +58,7 @@ pub fn launch(
         super::begin(process, session, status, device);
     }
     let ended = work.expected_end();
-    let until = follow(work, own, |paced| {
+    let until = own.paced.with(|paced| {
         let launched = own.launched();
         let begins = paced.arrives(launched, now);
         if begins || paced.wants_stamp(launched) || launched.is_multiple_of(COLLECT_EVERY) {
@@ -78,14 +78,17 @@ pub fn launch(
         return;
     };
     if process.streams.in_flight(device) == own.in_flight() {
-        work.expect_no_more();
+        work.expect_no_more(ended);
     }
     // First what the agent looks at, then what it wants, which it writes
     // before it looks: one of the two sees the other.
-    pace.lasts_ns.store(work.expect(until, now).0, SeqCst);
+    let is_unknown = || process.streams.of(device).any(StreamSlot::is_unknown);
+    pace.lasts_ns
+        .store(work.expect(until, now, is_unknown).0, SeqCst);
     let assumed_idle = wanted(session, device).contains(Edges::ACTIVE);
     if ended <= now && assumed_idle && work.begin_anew(session, status, device, ended) {
-        pace.lasts_ns.store(work.expect(until, now).0, SeqCst);
+        pace.lasts_ns
+            .store(work.expect(until, now, is_unknown).0, SeqCst);
     }
 }
 
@@ -98,31 +101,13 @@ pub fn pass_by(
     own: &StreamSlot,
     fencing: &impl Fencing,
 ) {
-    let Some(work) = process.devices.get(usize::from(device.0)) else {
-        return;
-    };
-    follow(work, own, |paced| {
+    own.paced.with(|paced| {
         collect(process, session, device, own, paced, fencing);
         let launched = own.launched();
         if paced.lacks_stamp(launched) {
             put(launched, own, sys::now(), paced, fencing);
         }
     });
-}
-
-/// Works on the stream's pace; the device counts the streams with work that
-/// nothing is known of.
-fn follow<T>(work: &DeviceWork, own: &StreamSlot, f: impl FnOnce(&mut Pace) -> T) -> Option<T> {
-    own.paced.with(|paced| {
-        let before = paced.is_unknown();
-        let result = f(paced);
-        match (before, paced.is_unknown()) {
-            (false, true) => work.unknown_begins(),
-            (true, false) => work.unknown_ends(),
-            _ => {}
-        }
-        result
-    })
 }
 
 fn put(launched: u64, own: &StreamSlot, now: Nanos, paced: &mut Pace, fencing: &impl Fencing) {
@@ -172,24 +157,19 @@ fn collect(
 }
 
 /// Gives a stream's stamps up, whose device was reset: they died with it.
-pub fn forget(process: &Process, own: &StreamSlot) {
-    let device = usize::from(own.info().device.0);
-    if let Some(work) = process.devices.get(device) {
-        follow(work, own, |paced| paced.clear().count());
-    }
+pub fn forget(own: &StreamSlot) {
+    own.paced.with(|paced| paced.clear().count());
 }
 
 /// Gives a stream's stamps back before it is destroyed.
-pub fn abandon(process: &Process, own: &StreamSlot, fencing: &impl Fencing) {
+pub fn abandon(own: &StreamSlot, fencing: &impl Fencing) {
     let device = own.info().device;
-    if let Some(work) = process.devices.get(usize::from(device.0)) {
-        follow(work, own, |paced| {
-            for stamp in paced.clear() {
-                fencing.give_stamp(device, stamp.event);
-            }
-            paced.move_in();
-        });
-    }
+    own.paced.with(|paced| {
+        for stamp in paced.clear() {
+            fencing.give_stamp(device, stamp.event);
+        }
+        paced.move_in();
+    });
 }
 
 /// The program itself has told of so many completions.

@@ -297,7 +297,7 @@ pub fn abandon(process: &Process, slot: &StreamSlot) {
                 held.remove(fence);
                 fences.give(device, fence.event);
             }
-            crate::gate::watch::abandon(process, slot, &fences);
+            crate::gate::watch::abandon(slot, &fences);
             process.streams.remove(slot);
         })
     };

@@ -208,7 +208,7 @@ fn forget_device(process: &Process, device: DeviceIndex) {
                 fences.remove(fence);
             }
         });
-        gate::watch::forget(process, slot);
+        gate::watch::forget(slot);
         process.streams.remove(slot);
     }
     let index = usize::from(device.0);

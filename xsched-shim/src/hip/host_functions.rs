@@ -153,7 +153,10 @@ pub(super) fn hand_over(call: &Call<'_>, form: Form) -> u64 {
     let result = call.invoke_with(ours(form), std::ptr::from_ref(record) as u64);
     if hooks::status(result) != SUCCESS {
         record.give_back(uses);
-    } else if is_captured(stream.handle) {
+        return result;
+    }
+    let _unseen = sys::Unseen::new();
+    if is_captured(stream.handle) {
         record.pinned.store(1, Release);
     }
     drop(guard);

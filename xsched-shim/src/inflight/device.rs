@@ -27,8 +27,6 @@ pub struct DeviceWork {
     /// time is not known ([`crate::gate::watch`]).
     expected_end: AtomicU64,
     unknown_at: AtomicU64,
-    /// Streams with such work that is not known to be complete.
-    unknown_streams: AtomicU32,
     gap_count: AtomicU32,
     gaps: [AtomicU32; GAPS],
 }
@@ -54,7 +52,6 @@ impl DeviceWork {
             fenced_samples: AtomicU32::new(0),
             expected_end: AtomicU64::new(0),
             unknown_at: AtomicU64::new(0),
-            unknown_streams: AtomicU32::new(0),
             gap_count: AtomicU32::new(0),
             gaps: [const { AtomicU32::new(0) }; GAPS],
         }
@@ -116,15 +113,22 @@ impl DeviceWork {
     }
 
     /// Nothing else is in flight than what the next [`DeviceWork::expect`]
-    /// tells of: an earlier end that was too late counts no more.
-    pub fn expect_no_more(&self) {
-        self.expected_end.store(0, Relaxed);
+    /// tells of: the end that was `expected` counts no more.
+    pub fn expect_no_more(&self, expected: Nanos) {
+        let end = &self.expected_end;
+        let _ = end.compare_exchange(expected.0, 0, Relaxed, Relaxed);
     }
 
     /// A command is launched that should end at `end`, if that is known; how
     /// long the burst should last, zero while unknown. One that nothing is
     /// known of counts until it is known to be complete, or for a second.
-    pub fn expect(&self, end: Option<Nanos>, now: Nanos) -> Nanos {
+    /// `is_unknown` tells whether some such work may not be complete.
+    pub fn expect(
+        &self,
+        end: Option<Nanos>,
+        now: Nanos,
+        is_unknown: impl FnOnce() -> bool,
+    ) -> Nanos {
         const UNKNOWN: Nanos = Nanos::from_secs(1);
         match end {
             Some(end) => {
@@ -138,21 +142,10 @@ impl DeviceWork {
         let start = self.burst_start.load(Relaxed);
         let unknown_at = self.unknown_at.load(Relaxed);
         let is_recent = unknown_at >= start && now.since(Nanos(unknown_at)) < UNKNOWN;
-        if is_recent && self.unknown_streams.load(Relaxed) > 0 {
+        if is_recent && is_unknown() {
             return Nanos::ZERO;
         }
         self.expected_end().since(Nanos(start)).max(Nanos(1))
-    }
-
-    /// A stream has work of which nothing is known.
-    pub fn unknown_begins(&self) {
-        self.unknown_streams.fetch_add(1, Relaxed);
-    }
-
-    /// And has none any more.
-    pub fn unknown_ends(&self) {
-        let fewer = |streams: u32| streams.checked_sub(1);
-        let _ = self.unknown_streams.fetch_update(Relaxed, Relaxed, fewer);
     }
 
     /// What some commands took by the device's own clock.

@@ -2,7 +2,7 @@
 
 use std::cell::UnsafeCell;
 use std::sync::atomic::{
-    AtomicU32,
+    AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed},
 };
 
@@ -13,6 +13,8 @@ use super::stream::Unlock;
 /// See [`Pace`]. All bytes zero: nothing is known.
 pub struct Paced {
     held: AtomicU32,
+    /// [`Pace::unknown`], for others to look at.
+    unknown: AtomicU64,
     pace: UnsafeCell<Pace>,
 }
 
@@ -23,6 +25,7 @@ impl Paced {
     pub(super) const fn new() -> Paced {
         Paced {
             held: AtomicU32::new(0),
+            unknown: AtomicU64::new(0),
             pace: UnsafeCell::new(Pace::new()),
         }
     }
@@ -35,7 +38,15 @@ impl Paced {
         let _held = Unlock(&self.held);
         // SAFETY: `held` was free and is ours. Zero bytes, which a fork's
         // child may find, are a valid pace.
-        Some(f(unsafe { &mut *self.pace.get() }))
+        let pace = unsafe { &mut *self.pace.get() };
+        let result = f(pace);
+        self.unknown.store(pace.unknown(), Relaxed);
+        Some(result)
+    }
+
+    /// The last command whose end nobody may know; zero is none.
+    pub fn unknown(&self) -> u64 {
+        self.unknown.load(Relaxed)
     }
 }
 

@@ -165,6 +165,12 @@ impl StreamSlot {
         self.completed.load(Acquire) >= sequence
     }
 
+    /// Whether there is work on it whose end nobody knows.
+    pub fn is_unknown(&self) -> bool {
+        let last = self.paced.unknown();
+        last != 0 && !self.has_completed(last)
+    }
+
     /// Those of them that somebody may ask about by and by. On a default
     /// stream only its own thread puts fences: what has none, and is not
     /// launched upon again, would hold others up for ever.

@@ -39,10 +39,11 @@ pub struct Recorded {
 }
 
 /// Every file of the workspace that goes into the object.
-const SOURCES: [&str; 17] = [
+const SOURCES: [&str; 18] = [
     "xsched-ebpf/Cargo.toml",
     "xsched-ebpf/src/main.rs",
     "xsched-ebpf/src/bursts.rs",
+    "xsched-ebpf/src/counts.rs",
     "xsched-ebpf/src/entry.rs",
     "xsched-ebpf/src/lifecycle.rs",
     "xsched-ebpf/src/maps.rs",

@@ -26,6 +26,7 @@ pub(super) fn wait(parts: &Parts<'_>, fencing: &impl Fencing, thread: &tls::Thre
         let word = gate_word(parts);
         reap(parts, fencing);
         let now = sys::now();
+        thread.at_gate.set(thread.at_gate.get().looks(now));
         let seen = view(parts, word, Turn::First, now);
         let doubled = GateView {
             cap_doublings: seen.cap_doublings.saturating_add(1),
