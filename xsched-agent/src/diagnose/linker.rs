@@ -150,6 +150,16 @@ pub enum Explanation {
     Remaining(Vec<Cause>),
 }
 
+/// Compiled into ld.so; the first two are Debian's.
+pub const STANDARD_DIRECTORIES: [&str; 6] = [
+    "/lib/x86_64-linux-gnu",
+    "/usr/lib/x86_64-linux-gnu",
+    "/lib64",
+    "/usr/lib64",
+    "/lib",
+    "/usr/lib",
+];
+
 /// A cause that the files and the maps can neither prove nor exclude.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -165,6 +175,15 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Adds those of `more` that are not among `causes` yet.
+    pub fn add_new(causes: &mut Vec<Cause>, more: &[Cause]) {
+        for cause in more {
+            if !causes.contains(cause) {
+                causes.push(*cause);
+            }
+        }
+    }
+
     /// The cause in words that complete "possible cause: ".
     pub const fn text(self) -> &'static str {
         match self {

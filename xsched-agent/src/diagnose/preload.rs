@@ -10,6 +10,7 @@ use std::path::Path;
 
 use super::elf::Elf;
 use super::files::Root;
+use super::linker::STANDARD_DIRECTORIES;
 use super::survey::{Survey, basename};
 use super::tokens;
 use crate::process::ProcessId;
@@ -73,15 +74,6 @@ pub struct Place {
 
 /// More directories than any linker searches.
 const MAX_DIRECTORIES: usize = 512;
-
-const STANDARD: [&str; 6] = [
-    "/lib/x86_64-linux-gnu",
-    "/usr/lib/x86_64-linux-gnu",
-    "/lib64",
-    "/usr/lib64",
-    "/lib",
-    "/usr/lib",
-];
 
 /// More entries than anyone preloads.
 const MAX_ENTRIES: usize = 256;
@@ -194,7 +186,7 @@ impl Place {
                 out.extend(lines.map(str::to_owned));
             }
             out.truncate(MAX_DIRECTORIES);
-            out.extend(STANDARD.map(str::to_owned));
+            out.extend(STANDARD_DIRECTORIES.map(str::to_owned));
             out
         })
     }

@@ -27,13 +27,7 @@ fn check(facts: &Facts, bypasses: &[Bypass<'_>]) -> Option<Details> {
             bypass.evidence(facts)
         ));
         if let Explanation::Remaining(remaining) = &bypass.explanation {
-            causes.extend(
-                remaining
-                    .iter()
-                    .filter(|c| !causes.contains(c))
-                    .copied()
-                    .collect::<Vec<_>>(),
-            );
+            Cause::add_new(&mut causes, remaining);
         }
     }
     for cause in &causes {

@@ -75,15 +75,7 @@ fn check(facts: &Facts, bypasses: &[Bypass<'_>]) -> Option<Details> {
     let mut causes: Vec<Cause> = Vec::new();
     for lookup in &proven {
         match &lookup.explanation {
-            Explanation::Remaining(remaining) => {
-                causes.extend(
-                    remaining
-                        .iter()
-                        .filter(|c| !causes.contains(c))
-                        .copied()
-                        .collect::<Vec<_>>(),
-                );
-            }
+            Explanation::Remaining(remaining) => Cause::add_new(&mut causes, remaining),
             Explanation::OtherNamespace => causes.push(Cause::Namespace),
             Explanation::WrongNode { .. } | Explanation::NotExported => {}
         }

@@ -4,18 +4,9 @@
 use std::fs;
 
 use super::super::elf::Elf;
+use super::super::linker::STANDARD_DIRECTORIES;
 use super::super::tokens;
 use super::cache::Cache;
-
-/// Compiled into ld.so; the first two are Debian's.
-const STANDARD: [&str; 6] = [
-    "/lib/x86_64-linux-gnu",
-    "/usr/lib/x86_64-linux-gnu",
-    "/lib64",
-    "/usr/lib64",
-    "/lib",
-    "/usr/lib",
-];
 
 /// One who asks, or on whose behalf is asked.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +61,7 @@ impl Search {
         };
         let mut out: Vec<String> = directories.iter().map(|d| in_directory(d)).collect();
         out.extend(self.cache.find(name).map(str::to_owned));
-        out.extend(STANDARD.map(in_directory));
+        out.extend(STANDARD_DIRECTORIES.map(in_directory));
         out.retain(|path| fs::metadata(path).is_ok_and(|m| m.is_file()));
         out
     }
