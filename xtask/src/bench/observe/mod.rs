@@ -10,7 +10,7 @@ mod drain;
 mod launcher;
 mod price;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::report::Metric;
@@ -34,13 +34,7 @@ pub fn measure(built: &Built) -> anyhow::Result<Vec<Metric>> {
         "--example",
         "observing",
     ]))?;
-    // bpftrace raises it to what its maps take and refuses to work where that
-    // is more than it may; 8 MiB, which many machines have, are too few.
-    let unlimited = Rlimit {
-        current: None,
-        maximum: None,
-    };
-    setrlimit(Resource::Memlock, unlimited).context("more memory to lock (RLIMIT_MEMLOCK)")?;
+    raise_locked_memory();
     let bench = Workbench::new(built)?;
     launcher::compile(&bench)?;
     let mut metrics = price::measure(&bench)?;
@@ -50,6 +44,23 @@ pub fn measure(built: &Built) -> anyhow::Result<Vec<Metric>> {
     metrics.push(daemon::stop(&bench)?);
     metrics.extend(diagnosis::measure(&bench)?);
     Ok(metrics)
+}
+
+/// Lifts the limit of locked memory, which bounds BPF maps before Linux 5.11
+/// (<https://lore.kernel.org/bpf/20201201215900.3569844-1-guro@fb.com/>).
+///
+/// Root without CAP_SYS_RESOURCE may not. bpftrace then complains and goes on;
+/// where the kernel does count, its maps fail and the comparison says so.
+fn raise_locked_memory() {
+    let unlimited = Rlimit {
+        current: None,
+        maximum: None,
+    };
+    if let Err(error) = setrlimit(Resource::Memlock, unlimited) {
+        progress(&format!(
+            "the limit of locked memory stays ({error}): bpftrace may complain"
+        ));
+    }
 }
 
 /// Says what is being measured: all of it takes minutes.
