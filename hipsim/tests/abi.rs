@@ -6,8 +6,7 @@ use std::process::Command;
 
 use object::{Object as _, ObjectSegment as _, ObjectSymbol as _};
 
-mod support;
-use support::{Bench, SHARED, built_library, finish};
+use crate::support::{Bench, SHARED, built_library, finish};
 
 fn table(path: &str) -> BTreeSet<(String, String)> {
     let text =

@@ -1,8 +1,7 @@
 //! Memory and events shared by handles. The usual cases are in the conformance suite; here is what only a test of the
 //! simulator can see.
 
-mod support;
-use support::{Bench, finish};
+use crate::support::{Bench, finish};
 
 #[test]
 fn what_a_killed_process_shared_holds_nobody_up_and_is_removed() {

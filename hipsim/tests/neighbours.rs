@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-mod support;
-use support::{Bench, Running, finish, start};
+use crate::support::{Bench, Running, finish, start};
 
 fn bench() -> (Bench, PathBuf) {
     let bench = Bench::new();
@@ -37,7 +36,7 @@ fn batch(bench: &Bench, program: &Path, duration: &str) -> Running {
 fn unshared(bench: &Bench, program: &Path, options: &[&str], duration: &str) -> Option<Running> {
     let allowed = Command::new("unshare").args(options).arg("true").status();
     if !allowed.is_ok_and(|status| status.success()) {
-        eprintln!("SKIPPED: unshare {options:?} is not allowed here");
+        eprintln!("LEFT OUT: unshare {options:?} is not allowed here");
         return None;
     }
     let mut command = bench.command("unshare");
@@ -177,7 +176,7 @@ impl Drop for Group {
 fn a_frozen_process_holds_nobody_up_and_goes_on_when_it_thaws() {
     let (bench, program) = bench();
     let Some(group) = Group::new("frozen") else {
-        eprintln!("SKIPPED: no control groups of version 2 that this user may make");
+        eprintln!("LEFT OUT: no control groups of version 2 that this user may make");
         return;
     };
     let frozen = batch(&bench, &program, "4s");

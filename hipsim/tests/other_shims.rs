@@ -1,12 +1,10 @@
 //! Other people's shims run on the simulated device: here one that is built like XSched's, with deferred launches, contexts
 //! set on its worker threads and the real library opened by path (`conformance/faulty/shims/deferring.c`).
 
-mod support;
-
 use std::path::Path;
 use std::process::Command;
 
-use support::{Bench, finish, succeed};
+use crate::support::{Bench, finish, succeed};
 
 #[test]
 fn a_deferring_shim_runs_on_every_version() {

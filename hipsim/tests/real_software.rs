@@ -2,8 +2,7 @@
 //!
 //! They need `apt-get install hipcc librocrand1 librocrand-dev libamdhip64-dev` and fail without.
 
-mod support;
-use support::{Bench, start};
+use crate::support::{self, Bench, start};
 
 #[test]
 fn a_hipcc_program_computes_what_it_should() {

@@ -1,7 +1,6 @@
 //! What programs rely on: each case of tests/c/semantics.c and tests/c/graphs.c, under both disciplines.
 
-mod support;
-use support::{Bench, start};
+use crate::support::{Bench, start};
 
 fn run_all(discipline: &str) {
     let bench = Bench::new();

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-mod support;
-use support::{Bench, Running, start};
+use crate::support::{Bench, Running, start};
 
 /// The sample batch program with its kernel time, for `duration`.
 fn batch(bench: &Bench, program: &PathBuf, duration: &str, discipline: &str) -> Running {

@@ -5,8 +5,7 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-mod support;
-use support::{Bench, finish, succeed};
+use crate::support::{Bench, finish, succeed};
 
 /// What `tests/c/versions.c` prints, by its first word or what stands before a colon.
 fn told(bench: &Bench, major: u32, set: &[(&str, &str)]) -> BTreeMap<String, String> {

@@ -1,7 +1,7 @@
 //! Programs and surroundings that no shim expects: each case here once hurt,
 //! or would hurt, a program that runs well without the shim.
 
-mod support;
+use crate::support;
 
 use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -14,7 +14,7 @@ use support::agent::{Agent, Client, Manner};
 use support::dialogue::Dialogue;
 use support::puppet::Puppet;
 use support::simulated::Simulated;
-use support::{Guard, Preload, cc, eventually, program, shim, stdout_of};
+use support::{Guard, Preload, eventually, program, release_shim, shared_library, shim, stdout_of};
 use xsched_common::gate::GateMode;
 use xsched_common::page::Edges;
 
@@ -34,15 +34,7 @@ fn joined(agent: &Agent, command: &mut Command) -> (Dialogue, std::sync::Arc<Cli
 fn an_interposer_before_the_shim_is_not_led_in_circles() {
     let dir = tempfile::tempdir().expect("a directory");
     let interposer = dir.path().join("libinterposer.so");
-    let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs");
-    cc(&[
-        "-shared".as_ref(),
-        "-fPIC".as_ref(),
-        "-DSHARED".as_ref(),
-        programs.join("interposer.c").as_os_str(),
-        "-o".as_ref(),
-        interposer.as_os_str(),
-    ]);
+    shared_library("interposer", &interposer, &[]);
     for order in [[&*interposer, &*shim()], [&*shim(), &*interposer]] {
         let preload = order.map(|path| path.to_str().expect("UTF-8")).join(":");
         let mut command = accident("lookup", dir.path());
@@ -259,9 +251,10 @@ fn a_thread_may_end_at_the_gate() {
 
 /// Threads that are ended by a signal handler, `rounds` of them, at a cap: the
 /// program goes on, and what they held is free.
-fn threads_end(what: &str, rounds: u64) {
+fn threads_end(what: &str, rounds: u64, shim: &Path) {
     let agent = Agent::start();
     let mut command = accident(what, agent.dir());
+    command.env("LD_PRELOAD", shim);
     let (mut program, client) = joined(&agent, command.arg(rounds.to_string()));
     client.set(0, GateMode::Capped(2));
     program.go_on();
@@ -279,13 +272,21 @@ fn threads_end(what: &str, rounds: u64) {
 
 #[test]
 fn threads_may_end_wherever_they_are_in_the_shim() {
-    threads_end("anywhere", 600);
+    threads_end("anywhere", 600, &shim());
 }
 
 /// By a handler of a signal that cannot be held back, or cancelled there.
 #[test]
 fn threads_may_end_in_the_runtime_that_the_shim_calls() {
-    threads_end("queries", 100);
+    threads_end("queries", 100, &shim());
+}
+
+/// What ends them unwinds through our frames and runs their destructors: the
+/// optimised build has other frames, and more functions that cannot unwind.
+#[test]
+fn threads_may_end_in_the_release_build() {
+    threads_end("anywhere", 300, release_shim());
+    threads_end("queries", 50, release_shim());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Callbacks that launch, at a gate.
 
-mod support;
+use crate::support;
 
 use support::agent::Agent;
 use support::dialogue::Dialogue;
@@ -11,6 +11,7 @@ use xsched_common::gate::GateMode;
 /// of one waited for a stall: 16 rounds where there are 2,128 without a gate.
 #[test]
 fn callbacks_that_launch_are_not_starved_by_a_cap() {
+    let _alone = crate::alone();
     let agent = Agent::start();
     let device = Simulated::install();
     let mut program =

@@ -1,6 +1,6 @@
 //! The built library against the table of entry points.
 
-mod support;
+use crate::support;
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! The gate against a test agent.
 
-mod support;
+use crate::support;
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;

@@ -1,10 +1,10 @@
 //! Many threads at one gate: one of them looks, the others sleep, and each gets
 //! its turn.
 
-mod support;
+use crate::support;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use support::agent::{Agent, Client};
@@ -12,14 +12,6 @@ use support::dialogue::Dialogue;
 use support::eventually;
 use support::simulated::Simulated;
 use xsched_common::gate::{GateMode, Guard};
-
-/// They would take each other's processors.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-fn alone() -> MutexGuard<'static, ()> {
-    let lock = ONE_AT_A_TIME.lock();
-    lock.unwrap_or_else(PoisonError::into_inner)
-}
 
 /// What a herd says at its end.
 struct Herd {
@@ -91,7 +83,7 @@ impl Run {
 /// One per 100 ms, whoever waits; the first to come is the first to go.
 #[test]
 fn at_a_closed_gate_each_gets_its_turn() {
-    let _alone = alone();
+    let _alone = crate::alone();
     let mut run = herd(20, Duration::from_secs(5)).at(GateMode::Closed);
     run.all_wait(20);
     let herd = run.said();
@@ -107,7 +99,7 @@ fn at_a_closed_gate_each_gets_its_turn() {
 /// 256 threads took 1.3 cores when each of them looked every millisecond.
 #[test]
 fn waiting_costs_next_to_nothing() {
-    let _alone = alone();
+    let _alone = crate::alone();
     for threads in [64, 256, 1_000, 4_000] {
         let run = herd(threads, Duration::from_secs(20)).at(GateMode::Closed);
         run.all_wait(threads);
@@ -140,7 +132,7 @@ fn processor_time(pid: u32) -> Duration {
 /// The agent wakes one thread; that one wakes the next.
 #[test]
 fn a_gate_that_opens_lets_all_of_them_go() {
-    let _alone = alone();
+    let _alone = crate::alone();
     for threads in [64, 1_000, 4_000] {
         let run = herd(threads, Duration::from_secs(20)).at(GateMode::Closed);
         run.all_wait(threads);
@@ -161,7 +153,7 @@ fn a_gate_that_opens_lets_all_of_them_go() {
 /// They run free, also the last of them.
 #[test]
 fn an_agent_that_is_gone_frees_all_of_them() {
-    let _alone = alone();
+    let _alone = crate::alone();
     for threads in [64, 1_000, 4_000] {
         let run = herd(threads, Duration::from_secs(20)).at(GateMode::Closed);
         run.all_wait(threads);
@@ -183,7 +175,7 @@ fn an_agent_that_is_gone_frees_all_of_them() {
 /// A cap holds the device busy whoever waits: 20 us kernels.
 #[test]
 fn a_cap_keeps_the_device_busy() {
-    let _alone = alone();
+    let _alone = crate::alone();
     let time = Duration::from_secs(2);
     let mut native = herd(64, time).at(GateMode::Open);
     let native_launches = native.said().launches;

@@ -3,11 +3,10 @@
 //! library, another one), or be somebody else's function that is not ready when
 //! we call it (a sanitizer's, the program's own).
 
-mod support;
+use crate::support;
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::Command;
 
 use object::Endianness;
 use object::elf;
@@ -135,13 +134,5 @@ fn the_library_imports_nothing_unsafe() {
 /// Optimised code calls other functions, memset for example.
 #[test]
 fn nor_does_the_release_build() {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("release-build");
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--quiet", "--locked", "--lib"])
-        .args(["--package", "xsched-shim", "--target-dir"])
-        .arg(&target)
-        .status()
-        .expect("cargo runs");
-    assert!(built.success());
-    check(&target.join("release/libxsched_shim.so"));
+    check(support::release_shim());
 }

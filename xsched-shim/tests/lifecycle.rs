@@ -1,6 +1,6 @@
 //! Agents that die and processes that fork.
 
-mod support;
+use crate::support;
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -155,9 +155,15 @@ fn a_program_that_closes_our_descriptors_goes_on() {
 
 #[test]
 fn constructors_and_handlers_at_exit_launch_as_natively() {
-    use support::{Preload, bin, program, stdout_of};
+    use support::{Preload, bin, program, shared_library, stdout_of};
     let nowhere = tempfile::tempdir().expect("a directory");
-    let library = bin().join("libconstructor.so");
+    let library = nowhere.path().join("libconstructor.so");
+    let runtime = bin().join("libamdhip64.so.5");
+    shared_library(
+        "constructor",
+        &library,
+        &[runtime.as_os_str(), "-pthread".as_ref()],
+    );
     let launches = |preload, dir: &std::path::Path| {
         stdout_of(program("constructor", preload, dir).arg(&library))
     };

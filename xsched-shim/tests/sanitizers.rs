@@ -2,7 +2,7 @@
 //! end without it: those that are right with success, those that err with the
 //! sanitizer's report, and nothing of ours is in it.
 
-mod support;
+use crate::support;
 
 use std::process::Command;
 

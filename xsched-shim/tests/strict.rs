@@ -1,7 +1,7 @@
 //! Strict mode on runtimes with a dispatch table: the simulated device's
 //! `.so.6` and `.so.7`, whose tables are laid out as the real ones.
 
-mod support;
+use crate::support;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use support::agent::Agent;
 use support::dialogue::Dialogue;
 use support::simulated::Simulated;
-use support::{bin, cc, eventually};
+use support::{compiled, eventually, shared_library};
 use xsched_common::gate::GateMode;
 use xsched_common::page::Route;
 
@@ -18,17 +18,8 @@ use xsched_common::page::Route;
 fn deepbind(on: &Simulated, major: u8, agent: &Path, strict: &str) -> Command {
     let runtime = on.runtime(major);
     let library = on.path(&format!("libdeepbind{major}.so"));
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/deepbind.c");
-    cc(&[
-        "-shared".as_ref(),
-        "-fPIC".as_ref(),
-        "-DSHARED".as_ref(),
-        "-o".as_ref(),
-        library.as_os_str(),
-        source.as_os_str(),
-        runtime.as_os_str(),
-    ]);
-    let mut command = on.command(bin().join("deepbind"), agent);
+    shared_library("deepbind", &library, &[runtime.as_os_str()]);
+    let mut command = on.command(compiled("deepbind"), agent);
     command
         .arg(&runtime)
         .arg(&library)
@@ -77,7 +68,6 @@ fn every_way_leads_through_the_gate_once() {
 #[test]
 fn a_library_that_opens_the_runtime_past_the_linker_is_gated() {
     let runtimes = Simulated::install();
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/deepbound.c");
     for (linking, major, strict, gated) in [
         ("lazy", 7, "1", true),
         ("now", 6, "1", true),
@@ -88,16 +78,9 @@ fn a_library_that_opens_the_runtime_past_the_linker_is_gated() {
         let case = format!("{linking} on HIP {major}, strict {strict}");
         let agent = Agent::start();
         let library = runtimes.path(&format!("lib{linking}{major}{strict}.so"));
-        cc(&[
-            "-shared".as_ref(),
-            "-fPIC".as_ref(),
-            "-DSHARED".as_ref(),
-            format!("-Wl,-z,{linking},-z,relro").as_ref(),
-            "-o".as_ref(),
-            library.as_os_str(),
-            source.as_os_str(),
-        ]);
-        let mut command = runtimes.command(bin().join("deepbound"), agent.dir());
+        let linked = format!("-Wl,-z,{linking},-z,relro");
+        shared_library("deepbound", &library, &[linked.as_ref()]);
+        let mut command = runtimes.command(compiled("deepbound"), agent.dir());
         command
             .args([&library, &runtimes.runtime(major)])
             .env("XSCHED_STRICT", strict);
@@ -128,7 +111,7 @@ fn profilers_in_the_table_stay_in_the_chain() {
         ("both", "0 5 5\n"),
     ] {
         let agent = Agent::start();
-        let mut program = runtimes.command(bin().join("profiler"), agent.dir());
+        let mut program = runtimes.command(compiled("profiler"), agent.dir());
         program
             .arg(runtimes.runtime(7))
             .arg(when)

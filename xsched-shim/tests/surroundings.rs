@@ -1,17 +1,16 @@
 //! Programs where no shim expects them compute under gates that change all
 //! the time what they compute alone.
 
-mod support;
+use crate::support;
 
 use std::ffi::OsString;
-use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use support::agent::Agent;
 use support::simulated::Simulated;
-use support::{cc, stdout_of};
+use support::{shared_library, stdout_of};
 use xsched_common::gate::GateMode;
 
 /// Changes the gates of all clients until dropped.
@@ -105,7 +104,7 @@ fn a_daemon() {
 fn a_program_that_leaves_for_an_empty_root_as_nobody() {
     // SAFETY: no preconditions.
     if unsafe { libc::geteuid() } != 0 {
-        eprintln!("SKIPPED: chroot needs root");
+        eprintln!("LEFT OUT: chroot needs root");
         return;
     }
     check("root", |device| {
@@ -139,15 +138,7 @@ fn an_auditor_of_the_dynamic_linker() {
         |_| Vec::new(),
         |device, command| {
             let auditor = device.path("libauditor.so");
-            let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/auditor.c");
-            cc(&[
-                "-shared".as_ref(),
-                "-fPIC".as_ref(),
-                "-DSHARED".as_ref(),
-                "-o".as_ref(),
-                auditor.as_os_str(),
-                source.as_os_str(),
-            ]);
+            shared_library("auditor", &auditor, &[]);
             command.env("LD_AUDIT", auditor);
         },
     );
@@ -159,7 +150,7 @@ fn an_auditor_of_the_dynamic_linker() {
 fn a_program_of_another_c_library_starts() {
     let dir = tempfile::tempdir().expect("a directory");
     let program = dir.path().join("helper");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/simulated/helper.c");
+    let source = support::source("simulated/helper.c");
     let built = Command::new("musl-gcc")
         .args([
             "-O1".as_ref(),
@@ -171,7 +162,7 @@ fn a_program_of_another_c_library_starts() {
     match built {
         Ok(status) => assert!(status.success()),
         Err(e) => {
-            eprintln!("SKIPPED: musl-gcc (Debian package musl-tools): {e}");
+            eprintln!("LEFT OUT: musl-gcc (Debian package musl-tools): {e}");
             return;
         }
     }

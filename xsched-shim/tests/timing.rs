@@ -1,6 +1,6 @@
 //! Programs that time kernels between events, at a gate.
 
-mod support;
+use crate::support;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;

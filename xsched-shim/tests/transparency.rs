@@ -1,6 +1,6 @@
 //! What a program computes is the same with and without the shim.
 
-mod support;
+use crate::support;
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! What the processor spends on a thread that waits at a capped gate and
 //! looks for the end of a kernel (`next_look` in `xsched_common::gate`):
-//! `cargo test --release -p xsched-shim --test waiting_cost -- --nocapture`.
+//! `cargo test --release -p xsched-shim --test costs waiting -- --nocapture`.
 
-mod support;
+use crate::support;
 
 use std::time::{Duration, Instant};
 
@@ -42,12 +42,14 @@ fn launching(kernel_us: u32, cap: u16) -> (f64, f64) {
 /// for a busy machine lets a thread run when it likes.
 #[test]
 fn a_lone_long_kernel_is_followed_at_once() {
+    let _alone = crate::alone();
     let busy = (0..3).map(|_| launching(5_000, 1).1).fold(0.0, f64::max);
     assert!(busy > 0.75, "device busy {:.1}%", busy * 100.0);
 }
 
 #[test]
 fn looking_for_the_end_of_a_kernel_takes_little_of_a_core() {
+    let _alone = crate::alone();
     for (kernel_us, cap) in [(60, 9), (300, 2), (300, 1), (5_000, 1)] {
         let (core, device) = launching(kernel_us, cap);
         println!(

@@ -36,6 +36,11 @@ impl Args {
     }
 }
 
+/// Whether it can be built with what is installed.
+pub fn can_build() -> bool {
+    Toolchain::is_here()
+}
+
 /// Runs the task.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let root = root();

@@ -37,10 +37,16 @@ impl Reader {
         if self.in_successes
             && let Some(why) = line.strip_prefix(SAYS)
         {
-            let tests = self.reasons.entry(why.to_owned()).or_default();
-            tests.push(self.test.clone());
+            let test = self.test.clone();
+            self.omit(&test, why);
         }
         !self.in_successes
+    }
+
+    /// Something was left out: what, and why.
+    pub fn omit(&mut self, what: &str, why: &str) {
+        let whats = self.reasons.entry(why.to_owned()).or_default();
+        whats.push(what.to_owned());
     }
 
     /// `N left out`, and why, one line for each reason; `None` if nothing was.

@@ -54,6 +54,11 @@ const TESTS: &[Need] = &[
         what: "reads an archive that `test --kernels` makes",
     },
     Need {
+        package: "musl-tools",
+        file: "/usr/bin/musl-gcc",
+        what: "programs of another C library under the shim",
+    },
+    Need {
         package: "python3",
         file: "/usr/bin/python3",
         what: "runs the example of docs/PROTOCOL.md, and ctypes for diagnose",

@@ -55,7 +55,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         .clone()
         .unwrap_or_else(|| build::root().join("docs"));
     for (name, size, keys) in PICTURES {
-        let picture = picture(&stage, &recording, size, keys)?;
+        let picture = picture(&recording, size, keys)?;
         let path = out.join(name);
         std::fs::write(&path, picture)
             .with_context(|| format!("cannot write {}", path.display()))?;
@@ -114,20 +114,27 @@ fn record(stage: &Stage<'_>, seconds: u64, recording: &Path) -> anyhow::Result<(
     Ok(())
 }
 
-fn picture(stage: &Stage<'_>, recording: &Path, size: &str, keys: &str) -> anyhow::Result<Vec<u8>> {
-    let output = Command::new(stage.built("xtop"))
-        .arg("--replay")
+fn picture(recording: &Path, size: &str, keys: &str) -> anyhow::Result<Vec<u8>> {
+    let output = build::cargo()
+        .args([
+            "run",
+            "--quiet",
+            "--package",
+            "xtop",
+            "--example",
+            "picture",
+        ])
+        .args(["--", "--size", size, "--keys", keys, "--replay"])
         .arg(recording)
         // Without whatever else this machine runs; the service on top.
         .args(["--filter", "command:/^hipsim/", "--sort", "class"])
         .args(["--delay", "0.5", "--theme", "dark"])
-        .args(["--picture", size, "--keys", keys])
         .env("LC_ALL", "C.UTF-8")
         .output()
-        .context("cannot start xtop")?;
+        .context("cannot start cargo")?;
     ensure!(
         output.status.success(),
-        "xtop: {}",
+        "the picture: {}",
         String::from_utf8_lossy(&output.stderr).trim()
     );
     Ok(output.stdout)

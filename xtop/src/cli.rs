@@ -8,7 +8,6 @@ use xsched_common::run_dir::RunDir;
 
 use crate::config::{self, Config};
 use crate::conn::{Endpoint, Proxy};
-use crate::layout::Size;
 use crate::manual;
 use crate::replay::{self, Recording, Writer};
 use crate::state::{Filter, Sort};
@@ -88,14 +87,6 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "agent")]
     replay: Option<PathBuf>,
 
-    /// Print the screen at the end of the recording as an SVG picture.
-    #[arg(long, hide = true, value_name = "COLUMNSxLINES", requires = "replay")]
-    picture: Option<Size>,
-
-    /// Keys to press before that.
-    #[arg(long, hide = true, default_value = "", requires = "picture")]
-    keys: String,
-
     /// Keys and colours [default: $XDG_CONFIG_HOME/xsched/xtop.toml].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -158,13 +149,6 @@ pub enum Task {
         /// How.
         format: Format,
     },
-    /// Print a picture of the screen.
-    Picture {
-        /// The screen's size.
-        size: Size,
-        /// Pressed before.
-        keys: String,
-    },
 }
 
 impl Args {
@@ -175,10 +159,6 @@ impl Args {
 
     /// What is to be done.
     pub fn task(&self) -> Task {
-        if let Some(size) = self.picture {
-            let keys = self.keys.clone();
-            return Task::Picture { size, keys };
-        }
         let count = if self.once { Some(1) } else { self.count };
         match self.once || self.batch {
             false => Task::Interactive,

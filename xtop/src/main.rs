@@ -41,14 +41,6 @@ fn main() -> ExitCode {
     runtime.block_on(async {
         match args.task() {
             Task::Interactive => xtop::app::run(settings, args.theme(&config), tape).await,
-            Task::Picture { size, keys } => match tape.replay {
-                Some(recording) => {
-                    let theme = args.theme(&config);
-                    xtop::output::picture::run(settings, &theme, recording, size, &keys)
-                }
-                // The command line asks for both or neither.
-                None => ExitCode::from(2),
-            },
             Task::Print { count, format } => {
                 xtop::output::run(&settings, tape, count, format).await
             }

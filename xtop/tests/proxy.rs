@@ -1,15 +1,12 @@
 //! The real binary with the agent behind a command instead of a socket. The
 //! commands here are shell scripts that answer from files.
 
-#[path = "support/pty.rs"]
-mod pty;
-
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use pty::Pty;
+use crate::support::pty::Pty;
 use rustix::process::Signal;
 use tempfile::TempDir;
 use xsched_common::api::{Response, Settled, Snapshot};

@@ -1,15 +1,10 @@
 //! The real binary on a pseudo-terminal, against a fake agent.
 
-#[path = "support/agent.rs"]
-mod agent;
-#[path = "support/pty.rs"]
-mod pty;
-
 use std::ffi::OsStr;
 use std::time::{Duration, Instant};
 
-use agent::{Behaviour, FakeAgent};
-use pty::Pty;
+use crate::support::agent::{Behaviour, FakeAgent};
+use crate::support::pty::Pty;
 use rustix::process::Signal;
 use xsched_common::api::{Change, Request};
 use xsched_common::units::{Class, Nanos, Weight};
@@ -296,23 +291,11 @@ fn without_an_agent_it_waits_and_says_what_to_do() {
 
 #[test]
 fn a_panic_gives_the_terminal_back_and_shows_its_message() {
-    let program = std::env::current_exe().expect("this program");
-    let arguments = [
-        "--ignored",
-        "--exact",
-        "panics_on_its_screen",
-        "--nocapture",
-    ];
-    let mut pty = Pty::start(program, &arguments.map(OsStr::new), (100, 24));
+    let this = std::env::current_exe().expect("this program");
+    let deps = this.parent().expect("cargo's folder of programs");
+    let program = deps.with_file_name("examples").join("panics");
+    let mut pty = Pty::start(program, &[], (100, 24));
     assert!(!pty.wait().success());
     pty.wait_for("message", |s| s.contains("planted"));
     pty.assert_restored();
-}
-
-#[test]
-#[ignore = "run by a_panic_gives_the_terminal_back_and_shows_its_message, on a terminal of its own"]
-fn panics_on_its_screen() {
-    let mut screen = xtop::terminal::Screen::enter().expect("a terminal");
-    screen.terminal.hide_cursor().expect("hides");
-    panic!("planted");
 }

@@ -1,11 +1,8 @@
 //! The real binary printing text, against a fake agent.
 
-#[path = "support/agent.rs"]
-mod agent;
-
 use std::process::{Command, Output, Stdio};
 
-use agent::{Behaviour, FakeAgent, snapshot};
+use crate::support::agent::{Behaviour, FakeAgent, snapshot};
 use xsched_common::api::{Request, Snapshot};
 
 fn xtop(agent: &FakeAgent, arguments: &[&str]) -> Output {

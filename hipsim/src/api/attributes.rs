@@ -5,7 +5,7 @@ use std::ffi::{c_int, c_uint, c_void};
 use super::device::{COMPUTE_UNITS, disable_peer, enable_peer};
 use super::memory::{NO_DEVICE, type_code};
 use super::stream::PRIORITIES;
-use super::support::{DefaultStream, put, run, stream};
+use super::support::{DefaultStream, api, put, run, stream};
 use crate::abi::error::{HipError, Result};
 use crate::abi::types::StreamHandle;
 use crate::runtime;
@@ -19,38 +19,27 @@ const PRIORITY: c_int = 8;
 /// `hipSyncPolicyAuto`.
 const POLICY_AUTO: c_int = 1;
 
-pub unsafe extern "C" fn stream_get(of: StreamHandle, attribute: c_int, value: *mut c_int) -> i32 {
-    run(|| {
+api! {
+    fn stream_get(of: StreamHandle, attribute: c_int, value: *mut c_int) {
         let (runtime, id) = stream(of, DefaultStream::Legacy)?;
         let core = runtime.lock();
-        let stream = core.streams.get(id).ok_or(HipError::ContextIsDestroyed)?;
+        let stream = core.streams.get(id)?;
         let found = match attribute {
             SYNCHRONIZATION_POLICY => POLICY_AUTO,
             PRIORITY => stream.priority,
             _ => return Err(HipError::InvalidValue),
         };
-        // SAFETY: the program's union, whose members begin at its start.
-        unsafe { put(value, found) }
-    })
-}
+        put(value, found)
+    }
 
-pub unsafe extern "C" fn stream_set(
-    of: StreamHandle,
-    attribute: c_int,
-    value: *const c_int,
-) -> i32 {
-    run(|| {
+    fn stream_set(of: StreamHandle, attribute: c_int, value: *const c_int) {
         let (runtime, id) = stream(of, DefaultStream::Legacy)?;
         if value.is_null() {
             return Err(HipError::InvalidValue);
         }
-        // SAFETY: the program's union, not null.
-        let value = unsafe { value.read() };
+        let value = value.read();
         let mut core = runtime.lock();
-        let stream = core
-            .streams
-            .get_mut(id)
-            .ok_or(HipError::ContextIsDestroyed)?;
+        let stream = core.streams.get_mut(id)?;
         match attribute {
             SYNCHRONIZATION_POLICY => Ok(()),
             PRIORITY => {
@@ -59,7 +48,7 @@ pub unsafe extern "C" fn stream_set(
             }
             _ => Err(HipError::InvalidValue),
         }
-    })
+    }
 }
 
 /// Only the priority could differ.
@@ -73,11 +62,11 @@ pub unsafe extern "C" fn stream_copy(to: StreamHandle, from: StreamHandle) -> i3
     }
 }
 
-/// All compute units.
-pub unsafe extern "C" fn stream_mask(of: StreamHandle, words: u32, mask: *mut u32) -> i32 {
-    run(|| {
+api! {
+    /// All compute units.
+    fn stream_mask(of: StreamHandle, words: u32, mask: *mut u32) {
         let (runtime, id) = stream(of, DefaultStream::Legacy)?;
-        let known = runtime.lock().streams.get(id).is_some();
+        let known = runtime.lock().streams.get(id).is_ok();
         let needed = COMPUTE_UNITS.unsigned_abs().div_ceil(32);
         if !known || mask.is_null() || words < needed {
             return Err(HipError::InvalidValue);
@@ -88,11 +77,10 @@ pub unsafe extern "C" fn stream_mask(of: StreamHandle, words: u32, mask: *mut u3
                 .saturating_sub(word * 32)
                 .min(32);
             let bits = (1u64 << units) - 1;
-            // SAFETY: the program's array of `words` words.
-            unsafe { mask.add(word as usize).write(bits as u32) };
+            mask.add(word as usize).write(bits as u32);
         }
         Ok(())
-    })
+    }
 }
 
 /// Stores one `hipPointer_attribute` of an allocation, or what stands for none.
@@ -148,23 +136,17 @@ unsafe fn tell(
     }
 }
 
-pub unsafe extern "C" fn pointer_get(at: *mut c_void, attribute: c_int, of: *const c_void) -> i32 {
-    run(|| {
+api! {
+    fn pointer_get(at: *mut c_void, attribute: c_int, of: *const c_void) {
         runtime::get()?;
         let found = memory::containing(Address::from(of));
-        // SAFETY: the program's pointer for the result.
-        unsafe { tell(at, attribute, of as usize, found.as_ref()) }
-    })
-}
+        tell(at, attribute, of as usize, found.as_ref())
+    }
 
-/// What cannot be told is no error.
-pub unsafe extern "C" fn pointer_get_many(
-    count: c_uint,
-    attributes: *const c_int,
-    results: *const *mut c_void,
-    of: *const c_void,
-) -> i32 {
-    run(|| {
+    /// What cannot be told is no error.
+    fn pointer_get_many(
+        count: c_uint, attributes: *const c_int, results: *const *mut c_void, of: *const c_void
+    ) {
         runtime::get()?;
         if count == 0 || attributes.is_null() || results.is_null() || of.is_null() {
             return Err(HipError::InvalidValue);
@@ -178,22 +160,16 @@ pub unsafe extern "C" fn pointer_get_many(
             }
         }
         Ok(())
-    })
-}
+    }
 
-/// `HIP_POINTER_ATTRIBUTE_SYNC_MEMOPS`, the only one that can be set, changes nothing here.
-pub unsafe extern "C" fn pointer_set(
-    value: *const c_void,
-    attribute: c_int,
-    of: *const c_void,
-) -> i32 {
-    run(|| {
+    /// `HIP_POINTER_ATTRIBUTE_SYNC_MEMOPS`, the only one that can be set, changes nothing here.
+    fn pointer_set(value: *const c_void, attribute: c_int, of: *const c_void) {
         runtime::get()?;
         match memory::containing(Address::from(of)) {
             Some(_) if attribute == 6 && !value.is_null() => Ok(()),
             _ => Err(HipError::InvalidValue),
         }
-    })
+    }
 }
 
 fn pair(one: c_int, other: c_int) -> Result {
@@ -206,27 +182,23 @@ fn pair(one: c_int, other: c_int) -> Result {
     Ok(())
 }
 
-/// Rank 0; access and atomics, no arrays.
-pub unsafe extern "C" fn peer(at: *mut c_int, attribute: c_int, from: c_int, to: c_int) -> i32 {
-    run(|| {
+api! {
+    /// Rank 0; access and atomics, no arrays.
+    fn peer(at: *mut c_int, attribute: c_int, from: c_int, to: c_int) {
         pair(from, to)?;
         let value = match attribute {
             0 | 3 => 0,
             1 | 2 => 1,
             _ => return Err(HipError::InvalidValue),
         };
-        // SAFETY: the program's pointer for the result.
-        unsafe { put(at, value) }
-    })
-}
+        put(at, value)
+    }
 
-/// `HSA_AMD_LINK_INFO_TYPE_XGMI`, one hop.
-pub unsafe extern "C" fn link(one: c_int, other: c_int, kind: *mut u32, hops: *mut u32) -> i32 {
-    run(|| {
+    /// `HSA_AMD_LINK_INFO_TYPE_XGMI`, one hop.
+    fn link(one: c_int, other: c_int, kind: *mut u32, hops: *mut u32) {
         pair(one, other)?;
-        // SAFETY: the program's pointers for the results.
-        unsafe { put(kind, 4).and_then(|()| put(hops, 1)) }
-    })
+        put(kind, 4).and_then(|()| put(hops, 1))
+    }
 }
 
 pub unsafe extern "C" fn enable_context_peer(context: *mut c_void, flags: c_uint) -> i32 {

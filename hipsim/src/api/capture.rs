@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ffi::{c_int, c_uint, c_ulonglong, c_void};
 
 use super::graph_nodes::{NodeHandle, handles};
-use super::support::{DefaultStream, put, run, stream};
+use super::support::{DefaultStream, api, put, run, stream};
 use crate::abi::error::{HipError, Result};
 use crate::abi::types::{GraphHandle, StreamHandle};
 use crate::runtime::capture::{Mode, Status, exchange_heeded};
@@ -22,30 +22,18 @@ fn begin_on(
     }
     let mode = Mode::new(mode)?;
     let mut core = runtime.lock();
-    if core
-        .streams
-        .get(id)
-        .ok_or(HipError::ContextIsDestroyed)?
-        .capture
-        .is_some()
-    {
+    if core.streams.get(id)?.capture.is_some() {
         return Err(HipError::IllegalState);
     }
     let capture = core.captures.begin(id, mode, into)?;
-    if let Some(stream) = core.streams.get_mut(id) {
-        stream.capture = Some(capture);
-    }
+    core.streams.get_mut(id)?.capture = Some(capture);
     Ok(())
 }
 
 fn end_on(of: StreamHandle, default: DefaultStream) -> Result<u64> {
     let (runtime, id) = stream(of, default)?;
     let mut core = runtime.lock();
-    let capture = core
-        .streams
-        .get(id)
-        .ok_or(HipError::ContextIsDestroyed)?
-        .capture;
+    let capture = core.streams.get(id)?.capture;
     let capture = capture.ok_or(HipError::IllegalState)?;
     let ended = core.captures.end(capture, id);
     let goes_on = [
@@ -65,60 +53,37 @@ fn end_on(of: StreamHandle, default: DefaultStream) -> Result<u64> {
     ended
 }
 
-unsafe fn end_into(at: *mut GraphHandle, of: StreamHandle, default: DefaultStream) -> i32 {
-    run(|| {
-        if at.is_null() {
-            return Err(HipError::InvalidValue);
-        }
-        let ended = end_on(of, default);
-        let graph = *ended.as_ref().unwrap_or(&0);
-        // SAFETY: the program's pointer for the result; a failed capture gives a null graph.
-        unsafe { put(at, graph as GraphHandle)? };
-        ended.map(|_| ())
-    })
+unsafe fn end_into(at: *mut GraphHandle, of: StreamHandle, default: DefaultStream) -> Result {
+    if at.is_null() {
+        return Err(HipError::InvalidValue);
+    }
+    let ended = end_on(of, default);
+    let graph = *ended.as_ref().unwrap_or(&0);
+    // SAFETY: the program's pointer for the result; a failed capture gives a null graph.
+    unsafe { put(at, graph as GraphHandle)? };
+    ended.map(|_| ())
 }
 
-pub unsafe extern "C" fn begin(of: StreamHandle, mode: c_int) -> i32 {
-    run(|| begin_on(of, mode, DefaultStream::Legacy, None))
-}
+api! {
+    fn begin(of: StreamHandle, mode: c_int) { begin_on(of, mode, DefaultStream::Legacy, None) }
+    fn begin_spt(of: StreamHandle, mode: c_int) { begin_on(of, mode, DefaultStream::PerThread, None) }
 
-pub unsafe extern "C" fn begin_spt(of: StreamHandle, mode: c_int) -> i32 {
-    run(|| begin_on(of, mode, DefaultStream::PerThread, None))
-}
-
-pub unsafe extern "C" fn begin_to_graph(
-    of: StreamHandle,
-    graph: GraphHandle,
-    after: *const NodeHandle,
-    _edge_data: *const c_void,
-    count: usize,
-    mode: c_int,
-) -> i32 {
-    run(|| {
-        // SAFETY: the program's list.
-        let after = unsafe { handles(after, count) }?;
+    fn begin_to_graph(
+        of: StreamHandle, graph: GraphHandle, after: *const NodeHandle, _edge_data: *const c_void,
+        count: usize, mode: c_int
+    ) {
+        let after = handles(after, count)?;
         begin_on(of, mode, DefaultStream::Legacy, Some((graph as u64, after)))
-    })
-}
+    }
 
-pub unsafe extern "C" fn end(of: StreamHandle, at: *mut GraphHandle) -> i32 {
-    // SAFETY: the program's pointer for the result.
-    unsafe { end_into(at, of, DefaultStream::Legacy) }
-}
-
-pub unsafe extern "C" fn end_spt(of: StreamHandle, at: *mut GraphHandle) -> i32 {
-    // SAFETY: as above.
-    unsafe { end_into(at, of, DefaultStream::PerThread) }
+    fn end(of: StreamHandle, at: *mut GraphHandle) { end_into(at, of, DefaultStream::Legacy) }
+    fn end_spt(of: StreamHandle, at: *mut GraphHandle) { end_into(at, of, DefaultStream::PerThread) }
 }
 
 fn status_of(of: StreamHandle, default: DefaultStream) -> Result<(Status, u64)> {
     let (runtime, id) = stream(of, default)?;
     let core = runtime.lock();
-    let capture = core
-        .streams
-        .get(id)
-        .ok_or(HipError::ContextIsDestroyed)?
-        .capture;
+    let capture = core.streams.get(id)?.capture;
     Ok(capture.map_or((Status::None, 0), |capture| {
         (core.captures.status(capture), capture)
     }))
@@ -140,32 +105,22 @@ unsafe fn tell(
     }
 }
 
-pub unsafe extern "C" fn is_capturing(of: StreamHandle, status: *mut c_int) -> i32 {
-    // SAFETY: as above.
-    run(|| unsafe { tell(of, DefaultStream::Legacy, status, std::ptr::null_mut()) })
-}
+api! {
+    fn is_capturing(of: StreamHandle, status: *mut c_int) {
+        tell(of, DefaultStream::Legacy, status, std::ptr::null_mut())
+    }
 
-pub unsafe extern "C" fn is_capturing_spt(of: StreamHandle, status: *mut c_int) -> i32 {
-    // SAFETY: as above.
-    run(|| unsafe { tell(of, DefaultStream::PerThread, status, std::ptr::null_mut()) })
-}
+    fn is_capturing_spt(of: StreamHandle, status: *mut c_int) {
+        tell(of, DefaultStream::PerThread, status, std::ptr::null_mut())
+    }
 
-pub unsafe extern "C" fn capture_info(
-    of: StreamHandle,
-    status: *mut c_int,
-    id: *mut c_ulonglong,
-) -> i32 {
-    // SAFETY: as above.
-    run(|| unsafe { tell(of, DefaultStream::Legacy, status, id) })
-}
+    fn capture_info(of: StreamHandle, status: *mut c_int, id: *mut c_ulonglong) {
+        tell(of, DefaultStream::Legacy, status, id)
+    }
 
-pub unsafe extern "C" fn capture_info_spt(
-    of: StreamHandle,
-    status: *mut c_int,
-    id: *mut c_ulonglong,
-) -> i32 {
-    // SAFETY: as above.
-    run(|| unsafe { tell(of, DefaultStream::PerThread, status, id) })
+    fn capture_info_spt(of: StreamHandle, status: *mut c_int, id: *mut c_ulonglong) {
+        tell(of, DefaultStream::PerThread, status, id)
+    }
 }
 
 unsafe fn tell_v2(
@@ -215,16 +170,11 @@ pub unsafe extern "C" fn capture_info_v2(
     })
 }
 
-pub unsafe extern "C" fn capture_info_v2_spt(
-    of: StreamHandle,
-    status: *mut c_int,
-    id: *mut c_ulonglong,
-    graph: *mut GraphHandle,
-    dependencies: *mut *const NodeHandle,
-    count: *mut usize,
-) -> i32 {
-    // SAFETY: as above.
-    run(|| unsafe {
+api! {
+    fn capture_info_v2_spt(
+        of: StreamHandle, status: *mut c_int, id: *mut c_ulonglong, graph: *mut GraphHandle,
+        dependencies: *mut *const NodeHandle, count: *mut usize
+    ) {
         let _ = put(graph, std::ptr::null_mut());
         tell_v2(
             of,
@@ -233,22 +183,16 @@ pub unsafe extern "C" fn capture_info_v2_spt(
             dependencies,
             count,
         )
-    })
+    }
 }
 
 /// `hipStreamAddCaptureDependencies` and `hipStreamSetCaptureDependencies`.
 const ADD_DEPENDENCIES: c_uint = 0;
 const SET_DEPENDENCIES: c_uint = 1;
 
-pub unsafe extern "C" fn update_dependencies(
-    of: StreamHandle,
-    nodes: *const NodeHandle,
-    count: usize,
-    flags: c_uint,
-) -> i32 {
-    run(|| {
-        // SAFETY: the program's list.
-        let mut after = unsafe { handles(nodes, count) }?;
+api! {
+    fn update_dependencies(of: StreamHandle, nodes: *const NodeHandle, count: usize, flags: c_uint) {
+        let mut after = handles(nodes, count)?;
         let (found, capture) = status_of(of, DefaultStream::Legacy)?;
         if found != Status::Active {
             return Err(HipError::IllegalState);
@@ -261,11 +205,9 @@ pub unsafe extern "C" fn update_dependencies(
             _ => return Err(HipError::InvalidValue),
         }
         core.captures.set_dependencies(capture, id, after)
-    })
-}
+    }
 
-pub unsafe extern "C" fn exchange_mode(mode: *mut c_int) -> i32 {
-    run(|| {
+    fn exchange_mode(mode: *mut c_int) {
         if mode.is_null() {
             return Err(HipError::InvalidValue);
         }
@@ -275,5 +217,5 @@ pub unsafe extern "C" fn exchange_mode(mode: *mut c_int) -> i32 {
             *mode = before as c_int;
         }
         Ok(())
-    })
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::{c_int, c_uint, c_void};
 
-use super::support::{put, run};
+use super::support::{api, put};
 use crate::abi::error::{HipError, Result};
 use crate::runtime;
 use crate::runtime::devices::{self, DeviceIndex};
@@ -30,79 +30,52 @@ pub fn device_of(context: *mut c_void) -> Option<DeviceIndex> {
     devices::all().find(|device| handle(*device) == context)
 }
 
-unsafe fn give<T>(at: *mut T, value: T) -> i32 {
-    run(|| {
-        runtime::get()?;
-        // SAFETY: the program's pointer for the result.
-        unsafe { put(at, value) }
-    })
+unsafe fn give<T>(at: *mut T, value: T) -> Result {
+    runtime::get()?;
+    // SAFETY: the program's pointer for the result.
+    unsafe { put(at, value) }
 }
 
-/// Makes the device current, too.
-pub unsafe extern "C" fn create(at: *mut *mut c_void, _flags: c_uint, device: c_int) -> i32 {
-    run(|| {
+api! {
+    /// Makes the device current, too.
+    fn create(at: *mut *mut c_void, _flags: c_uint, device: c_int) {
         let device = DeviceIndex::new(device)?;
         runtime::on(device)?;
-        // SAFETY: as above.
-        unsafe { put(at, handle(device)) }?;
+        put(at, handle(device))?;
         device.make_current();
         Ok(())
-    })
-}
+    }
 
-pub unsafe extern "C" fn use_context(context: *mut c_void) -> i32 {
-    run(|| {
+    fn use_context(context: *mut c_void) {
         check(context)?.make_current();
         Ok(())
-    })
-}
+    }
 
-/// The primary context stays whatever is destroyed.
-pub unsafe extern "C" fn destroy(context: *mut c_void) -> i32 {
-    run(|| check(context).map(|_| ()))
-}
+    /// The primary context stays whatever is destroyed.
+    fn destroy(context: *mut c_void) { check(context).map(|_| ()) }
 
-pub unsafe extern "C" fn current(at: *mut *mut c_void) -> i32 {
-    // SAFETY: as above.
-    unsafe { give(at, handle(DeviceIndex::current())) }
-}
+    fn current(at: *mut *mut c_void) { give(at, handle(DeviceIndex::current())) }
 
-pub unsafe extern "C" fn retain(at: *mut *mut c_void, device: c_int) -> i32 {
-    run(|| {
+    fn retain(at: *mut *mut c_void, device: c_int) {
         let device = DeviceIndex::new(device)?;
         runtime::on(device)?;
-        // SAFETY: as above.
-        unsafe { put(at, handle(device)) }
-    })
-}
+        put(at, handle(device))
+    }
 
-/// Release, reset and flags of a device's primary context: there is nothing to do.
-pub unsafe extern "C" fn primary(device: c_int) -> i32 {
-    run(|| DeviceIndex::new(device).and_then(runtime::on).map(|_| ()))
-}
+    /// Release, reset and flags of a device's primary context: there is nothing to do.
+    fn primary(device: c_int) { DeviceIndex::new(device).and_then(runtime::on).map(|_| ()) }
 
-pub unsafe extern "C" fn device(at: *mut c_int) -> i32 {
-    // SAFETY: as above.
-    unsafe { give(at, DeviceIndex::current().number() as c_int) }
-}
+    fn device(at: *mut c_int) { give(at, DeviceIndex::current().number() as c_int) }
 
-pub unsafe extern "C" fn api_version(context: *mut c_void, at: *mut c_int) -> i32 {
-    run(|| {
+    fn api_version(context: *mut c_void, at: *mut c_int) {
         check(context)?;
-        // SAFETY: as above.
-        unsafe { put(at, 4) }
-    })
-}
+        put(at, 4)
+    }
 
-pub unsafe extern "C" fn flags(at: *mut c_uint) -> i32 {
-    // SAFETY: as above.
-    unsafe { give(at, 0) }
-}
+    fn flags(at: *mut c_uint) { give(at, 0) }
 
-pub unsafe extern "C" fn state(device: c_int, flags: *mut c_uint, active: *mut c_int) -> i32 {
-    run(|| {
+    fn state(device: c_int, flags: *mut c_uint, active: *mut c_int) {
         runtime::on(DeviceIndex::new(device)?)?;
-        // SAFETY: as above.
-        unsafe { put(flags, 0).and_then(|()| put(active, 1)) }
-    })
+        put(flags, 0).and_then(|()| put(active, 1))
+    }
 }

@@ -5,7 +5,7 @@ use std::ffi::{c_int, c_uint, c_void};
 use super::copy::{DEFAULT_KIND, linear_work};
 use super::copy_shaped::box_work;
 use super::forms::{Completion, forms, perform};
-use super::support::{DefaultStream, run};
+use super::support::{DefaultStream, api, run};
 use crate::abi::error::{HipError, Result};
 use crate::abi::exports::major_version;
 use crate::abi::types::{
@@ -131,35 +131,27 @@ forms!((params: *const Memcpy3d) = driver_box_work(params);
 forms!((params: *const Memcpy3dPeerParams) = peer_work(params);
     memcpy_3d_peer(Legacy, Awaited), memcpy_3d_peer_async(Legacy, Queued));
 
-/// The attributes say where the memory is and may be used early; copies keep the order of the stream all the same.
-pub unsafe extern "C" fn memcpy_batch_async(
-    to: *const *mut c_void,
-    from: *const *mut c_void,
-    sizes: *const usize,
-    count: usize,
-    _attributes: *mut c_void,
-    _attribute_indices: *mut usize,
-    _attribute_count: usize,
-    failed: *mut usize,
-    of: StreamHandle,
-) -> i32 {
-    run(|| {
+api! {
+    /// The attributes say where the memory is and may be used early; copies keep the order of the stream all the same.
+    fn memcpy_batch_async(
+        to: *const *mut c_void, from: *const *mut c_void, sizes: *const usize, count: usize,
+        _attributes: *mut c_void, _attribute_indices: *mut usize, _attribute_count: usize,
+        failed: *mut usize, of: StreamHandle
+    ) {
         if to.is_null() || from.is_null() || sizes.is_null() || count == 0 {
             return Err(HipError::InvalidValue);
         }
         for index in 0..count {
-            // SAFETY: the program passes `count` of each.
-            let (to, from, size) = unsafe { (*to.add(index), *from.add(index), *sizes.add(index)) };
+            let (to, from, size) = (*to.add(index), *from.add(index), *sizes.add(index));
             let queued = linear_work(to, from, size, DEFAULT_KIND)
                 .and_then(|work| perform(work, of, DefaultStream::Legacy, Completion::Queued));
             if queued.is_err() && !failed.is_null() {
-                // SAFETY: the program's pointer for the result.
-                unsafe { failed.write(index) };
+                failed.write(index);
             }
             queued?;
         }
         Ok(())
-    })
+    }
 }
 
 /// A `hipStreamBatchMemOpParams`: one of the value operations.

@@ -4,7 +4,7 @@ use std::ffi::{c_int, c_void};
 
 use super::copy::linear_work;
 use super::forms::forms;
-use super::support::{put, run};
+use super::support::{api, put};
 use crate::abi::error::{HipError, Result};
 use crate::runtime::command::{Address, External};
 use crate::runtime::kernels;
@@ -50,15 +50,11 @@ forms!((to: *mut c_void, symbol: *const c_void, size: usize, offset: usize, kind
     from_symbol(Legacy, Awaited), from_symbol_spt(PerThread, Awaited), from_symbol_async(Legacy, Queued),
     from_symbol_async_spt(PerThread, Queued));
 
-pub unsafe extern "C" fn symbol_address(at: *mut *mut c_void, symbol: *const c_void) -> i32 {
-    // SAFETY: the program's pointer for the result.
-    run(|| unsafe { put(at, symbol_part(symbol, 0, 0)?) })
-}
+api! {
+    fn symbol_address(at: *mut *mut c_void, symbol: *const c_void) { put(at, symbol_part(symbol, 0, 0)?) }
 
-pub unsafe extern "C" fn symbol_size(at: *mut usize, symbol: *const c_void) -> i32 {
-    run(|| {
+    fn symbol_size(at: *mut usize, symbol: *const c_void) {
         let (_, size) = kernels::variable(symbol).ok_or(HipError::InvalidSymbol)?;
-        // SAFETY: as above.
-        unsafe { put(at, size) }
-    })
+        put(at, size)
+    }
 }

@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::sync::atomic::Ordering;
 
 use super::stream::PRIORITIES;
-use super::support::{put, run};
+use super::support::{api, put};
 use crate::abi::error::{HipError, Result};
 use crate::abi::properties::{self as props, Description, PropertiesR0000, PropertiesR0600};
 use crate::options;
@@ -53,64 +53,44 @@ fn check(device: c_int) -> Result<DeviceIndex> {
 }
 
 /// Answers a question about a device.
-unsafe fn tell<T>(device: c_int, at: *mut T, value: impl FnOnce(DeviceIndex) -> T) -> i32 {
-    run(|| {
-        if at.is_null() {
-            return Err(HipError::InvalidValue);
-        }
-        let device = check(device)?;
-        // SAFETY: the program's pointer for the result.
-        unsafe { put(at, value(device)) }
-    })
+unsafe fn tell<T>(device: c_int, at: *mut T, value: impl FnOnce(DeviceIndex) -> T) -> Result {
+    if at.is_null() {
+        return Err(HipError::InvalidValue);
+    }
+    let device = check(device)?;
+    // SAFETY: the program's pointer for the result.
+    unsafe { put(at, value(device)) }
 }
 
-pub unsafe extern "C" fn init(flags: c_uint) -> i32 {
-    run(|| {
+api! {
+    fn init(flags: c_uint) {
         if flags == 0 {
             check(0).map(|_| ())
         } else {
             Err(HipError::InvalidValue)
         }
-    })
-}
+    }
 
-pub unsafe extern "C" fn version(at: *mut c_int) -> i32 {
-    // SAFETY: the program's pointer for the result.
-    run(|| unsafe { put(at, options::get().version) })
-}
+    fn version(at: *mut c_int) { put(at, options::get().version) }
+    fn count(at: *mut c_int) { tell(0, at, |_| devices::count() as c_int) }
+    fn current(at: *mut c_int) { tell(0, at, |_| DeviceIndex::current().number() as c_int) }
 
-pub unsafe extern "C" fn count(at: *mut c_int) -> i32 {
-    // SAFETY: as above.
-    unsafe { tell(0, at, |_| devices::count() as c_int) }
-}
-
-pub unsafe extern "C" fn current(at: *mut c_int) -> i32 {
-    // SAFETY: as above.
-    unsafe { tell(0, at, |_| DeviceIndex::current().number() as c_int) }
-}
-
-pub unsafe extern "C" fn set_current(device: c_int) -> i32 {
-    run(|| {
+    fn set_current(device: c_int) {
         let device = check(device)?;
         runtime::on(device)?;
         device.make_current();
         Ok(())
-    })
-}
+    }
 
-pub unsafe extern "C" fn set_valid(_devices: *const c_int, count: c_int) -> i32 {
-    run(|| {
+    fn set_valid(_devices: *const c_int, count: c_int) {
         if count >= 0 {
             check(0).map(|_| ())
         } else {
             Err(HipError::InvalidValue)
         }
-    })
-}
+    }
 
-pub unsafe extern "C" fn by_ordinal(at: *mut c_int, ordinal: c_int) -> i32 {
-    // SAFETY: as above.
-    unsafe { tell(ordinal, at, |device| device.number() as c_int) }
+    fn by_ordinal(at: *mut c_int, ordinal: c_int) { tell(ordinal, at, |device| device.number() as c_int) }
 }
 
 unsafe fn copy_text(text: &CStr, to: *mut c_char, room: c_int) -> Result {
@@ -129,39 +109,28 @@ unsafe fn copy_text(text: &CStr, to: *mut c_char, room: c_int) -> Result {
     Ok(())
 }
 
-pub unsafe extern "C" fn name(to: *mut c_char, room: c_int, device: c_int) -> i32 {
-    // SAFETY: the program's buffer.
-    run(|| check(device).and_then(|_| unsafe { copy_text(NAME, to, room) }))
-}
+api! {
+    fn name(to: *mut c_char, room: c_int, device: c_int) {
+        check(device).and_then(|_| copy_text(NAME, to, room))
+    }
 
-pub unsafe extern "C" fn pci_bus_id(to: *mut c_char, room: c_int, device: c_int) -> i32 {
-    // SAFETY: the program's buffer.
-    run(|| check(device).and_then(|device| unsafe { copy_text(&pci_name(device), to, room) }))
-}
+    fn pci_bus_id(to: *mut c_char, room: c_int, device: c_int) {
+        check(device).and_then(|device| copy_text(&pci_name(device), to, room))
+    }
 
-pub unsafe extern "C" fn by_pci_bus_id(at: *mut c_int, id: *const c_char) -> i32 {
-    run(|| {
+    fn by_pci_bus_id(at: *mut c_int, id: *const c_char) {
         if id.is_null() {
             return Err(HipError::InvalidValue);
         }
         check(0)?;
-        // SAFETY: a C string of the program.
-        let id = unsafe { CStr::from_ptr(id) };
+        let id = CStr::from_ptr(id);
         let found = devices::all().find(|device| pci_name(*device).as_c_str() == id);
         let found = found.ok_or(HipError::InvalidValue)?;
-        // SAFETY: as above.
-        unsafe { put(at, found.number() as c_int) }
-    })
-}
+        put(at, found.number() as c_int)
+    }
 
-pub unsafe extern "C" fn uuid(at: *mut [u8; 16], device: c_int) -> i32 {
-    // SAFETY: as above.
-    unsafe { tell(device, at, uuid_of) }
-}
-
-pub unsafe extern "C" fn total_memory(at: *mut usize, device: c_int) -> i32 {
-    // SAFETY: as above.
-    unsafe { tell(device, at, |_| options::get().memory as usize) }
+    fn uuid(at: *mut [u8; 16], device: c_int) { tell(device, at, uuid_of) }
+    fn total_memory(at: *mut usize, device: c_int) { tell(device, at, |_| options::get().memory as usize) }
 }
 
 /// Major and minor version of the processor.
@@ -170,49 +139,38 @@ fn processor_version() -> (c_int, c_int) {
     version.map_or((0, 0), |(major, minor, _)| (major, minor))
 }
 
-pub unsafe extern "C" fn capability(major: *mut c_int, minor: *mut c_int, device: c_int) -> i32 {
-    run(|| {
+api! {
+    fn capability(major: *mut c_int, minor: *mut c_int, device: c_int) {
         check(device)?;
         let version = processor_version();
-        // SAFETY: as above.
-        unsafe { put(major, version.0).and_then(|()| put(minor, version.1)) }
-    })
-}
+        put(major, version.0).and_then(|()| put(minor, version.1))
+    }
 
-pub unsafe extern "C" fn properties_r0000(at: *mut PropertiesR0000, device: c_int) -> i32 {
-    // SAFETY: as above.
-    unsafe {
+    fn properties_r0000(at: *mut PropertiesR0000, device: c_int) {
         tell(device, at, |device| {
             PropertiesR0000::of(&description(device))
         })
     }
-}
 
-pub unsafe extern "C" fn properties_r0600(at: *mut PropertiesR0600, device: c_int) -> i32 {
-    // SAFETY: as above.
-    unsafe {
+    fn properties_r0600(at: *mut PropertiesR0600, device: c_int) {
         tell(device, at, |device| {
             PropertiesR0600::of(&description(device))
         })
     }
-}
 
-/// The devices are alike, so the first is as good as any.
-pub unsafe extern "C" fn choose(at: *mut c_int, wanted: *const c_void) -> i32 {
-    if wanted.is_null() {
-        return run(|| Err(HipError::InvalidValue));
+    /// The devices are alike, so the first is as good as any.
+    fn choose(at: *mut c_int, wanted: *const c_void) {
+        if wanted.is_null() {
+            return Err(HipError::InvalidValue);
+        }
+        tell(0, at, |_| 0)
     }
-    // SAFETY: as above.
-    unsafe { tell(0, at, |_| 0) }
-}
 
-pub unsafe extern "C" fn attribute(at: *mut c_int, attribute: c_int, device: c_int) -> i32 {
-    run(|| {
+    fn attribute(at: *mut c_int, attribute: c_int, device: c_int) {
         let device = check(device)?;
         let value = attribute_value(device, attribute).ok_or(HipError::InvalidValue)?;
-        // SAFETY: as above.
-        unsafe { put(at, value) }
-    })
+        put(at, value)
+    }
 }
 
 /// Values of `hipDeviceAttribute_t`, by number; what the device does not have is 0.
@@ -252,8 +210,8 @@ fn attribute_value(device: DeviceIndex, attribute: c_int) -> Option<c_int> {
     })
 }
 
-pub unsafe extern "C" fn synchronize() -> i32 {
-    run(|| {
+api! {
+    fn synchronize() {
         let runtime = runtime::get()?;
         {
             let core = runtime.lock();
@@ -268,36 +226,24 @@ pub unsafe extern "C" fn synchronize() -> i32 {
         }
         runtime.wait_all();
         Ok(())
-    })
-}
+    }
 
-/// Streams and events of the program stay valid: the simulator only finishes their work.
-pub unsafe extern "C" fn reset() -> i32 {
-    run(|| {
+    /// Streams and events of the program stay valid: the simulator only finishes their work.
+    fn reset() {
         runtime::get()?.wait_all();
         Ok(())
-    })
-}
+    }
 
-pub unsafe extern "C" fn flags(at: *mut c_uint) -> i32 {
-    // SAFETY: as above.
-    unsafe { tell(0, at, |_| 0) }
-}
+    fn flags(at: *mut c_uint) { tell(0, at, |_| 0) }
 
-pub unsafe extern "C" fn priority_range(least: *mut c_int, greatest: *mut c_int) -> i32 {
-    run(|| {
+    fn priority_range(least: *mut c_int, greatest: *mut c_int) {
         check(0)?;
-        // SAFETY: as above; either may be null.
-        unsafe {
-            let _ = put(least, PRIORITIES.1);
-            let _ = put(greatest, PRIORITIES.0);
-        }
+        let _ = put(least, PRIORITIES.1);
+        let _ = put(greatest, PRIORITIES.0);
         Ok(())
-    })
-}
+    }
 
-pub unsafe extern "C" fn limit(at: *mut usize, limit: c_int) -> i32 {
-    run(|| {
+    fn limit(at: *mut usize, limit: c_int) {
         check(0)?;
         let value = match limit {
             0 => 1024,
@@ -305,32 +251,23 @@ pub unsafe extern "C" fn limit(at: *mut usize, limit: c_int) -> i32 {
             2 => 8 << 20,
             _ => return Err(HipError::UnsupportedLimit),
         };
-        // SAFETY: as above.
-        unsafe { put(at, value) }
-    })
-}
+        put(at, value)
+    }
 
-pub unsafe extern "C" fn set_limit(limit: c_int, _value: usize) -> i32 {
-    run(|| {
+    fn set_limit(limit: c_int, _value: usize) {
         if (0..3).contains(&limit) {
             check(0).map(|_| ())
         } else {
             Err(HipError::UnsupportedLimit)
         }
-    })
-}
+    }
 
-pub unsafe extern "C" fn config(at: *mut c_int) -> i32 {
-    // SAFETY: as above.
-    unsafe { tell(0, at, |_| 0) }
-}
+    fn config(at: *mut c_int) { tell(0, at, |_| 0) }
 
-pub unsafe extern "C" fn can_access_peer(at: *mut c_int, device: c_int, peer: c_int) -> i32 {
-    run(|| {
+    fn can_access_peer(at: *mut c_int, device: c_int, peer: c_int) {
         let (device, peer) = (check(device)?, check(peer)?);
-        // SAFETY: as above. A device is not its own peer.
-        unsafe { put(at, c_int::from(device != peer)) }
-    })
+        put(at, c_int::from(device != peer))
+    }
 }
 
 /// The runtime of the current device and the bit of a peer of it.
@@ -343,8 +280,8 @@ fn peer_bit(peer: c_int) -> Result<(&'static Runtime, u32)> {
     Ok((runtime, 1 << peer.number()))
 }
 
-pub unsafe extern "C" fn enable_peer(peer: c_int, flags: c_uint) -> i32 {
-    run(|| {
+api! {
+    fn enable_peer(peer: c_int, flags: c_uint) {
         let (runtime, bit) = peer_bit(peer)?;
         if flags != 0 {
             return Err(HipError::InvalidValue);
@@ -353,15 +290,13 @@ pub unsafe extern "C" fn enable_peer(peer: c_int, flags: c_uint) -> i32 {
             0 => Ok(()),
             _ => Err(HipError::PeerAccessAlreadyEnabled),
         }
-    })
-}
+    }
 
-pub unsafe extern "C" fn disable_peer(peer: c_int) -> i32 {
-    run(|| {
+    fn disable_peer(peer: c_int) {
         let (runtime, bit) = peer_bit(peer)?;
         match runtime.peers.fetch_and(!bit, Ordering::Relaxed) & bit {
             0 => Err(HipError::PeerAccessNotEnabled),
             _ => Ok(()),
         }
-    })
+    }
 }

@@ -4,7 +4,7 @@ use std::ffi::c_uint;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::support::{DefaultStream, put, run, stream};
+use super::support::{DefaultStream, api, put, stream};
 use crate::abi::error::{HipError, Result};
 use crate::abi::types::{EVENT_DISABLE_TIMING, EventHandle, StreamHandle};
 use crate::runtime::capture::Status;
@@ -65,30 +65,21 @@ pub fn add(
 ) -> Result<EventHandle> {
     let mut core = runtime.lock();
     let id = core.events.create(timing).ok_or(HipError::OutOfMemory)?;
-    if let Some(event) = core.events.get_mut(id) {
-        event.shared = shared;
-    }
+    core.events.get_mut(id)?.shared = shared;
     Ok(events::handle(runtime.device, id))
 }
 
-pub unsafe extern "C" fn create(at: *mut EventHandle) -> i32 {
-    // SAFETY: the program's pointer for the result.
-    run(|| unsafe { create_event(at, 0) })
-}
+api! {
+    fn create(at: *mut EventHandle) { create_event(at, 0) }
+    fn create_with_flags(at: *mut EventHandle, flags: c_uint) { create_event(at, flags) }
 
-pub unsafe extern "C" fn create_with_flags(at: *mut EventHandle, flags: c_uint) -> i32 {
-    // SAFETY: as above.
-    run(|| unsafe { create_event(at, flags) })
-}
-
-pub unsafe extern "C" fn destroy(event: EventHandle) -> i32 {
-    run(|| {
+    fn destroy(event: EventHandle) {
         let (device, id) = events::named(event)?;
         let mut core = runtime::on(device)?.lock();
-        core.events.get(id).ok_or(HipError::InvalidHandle)?;
+        core.events.get(id)?;
         core.events.destroy(id);
         Ok(())
-    })
+    }
 }
 
 /// Records an event in a stream.
@@ -102,12 +93,8 @@ pub fn record_event(event: EventHandle, of: StreamHandle, default: DefaultStream
         return Err(HipError::InvalidHandle);
     }
     let mut core = runtime.lock();
-    let capture = core
-        .streams
-        .get(of)
-        .ok_or(HipError::ContextIsDestroyed)?
-        .capture;
-    let event = core.events.get_mut(id).ok_or(HipError::InvalidHandle)?;
+    let capture = core.streams.get(of)?.capture;
+    let event = core.events.get_mut(id)?;
     if let Some(capture) = capture {
         event.recorded = Recorded::Captured {
             capture,
@@ -121,51 +108,40 @@ pub fn record_event(event: EventHandle, of: StreamHandle, default: DefaultStream
     Ok(())
 }
 
-pub unsafe extern "C" fn record(event: EventHandle, of: StreamHandle) -> i32 {
-    run(|| record_event(event, of, DefaultStream::Legacy))
-}
+api! {
+    fn record(event: EventHandle, of: StreamHandle) { record_event(event, of, DefaultStream::Legacy) }
+    fn record_spt(event: EventHandle, of: StreamHandle) { record_event(event, of, DefaultStream::PerThread) }
 
-pub unsafe extern "C" fn record_spt(event: EventHandle, of: StreamHandle) -> i32 {
-    run(|| record_event(event, of, DefaultStream::PerThread))
-}
-
-pub unsafe extern "C" fn record_with_flags(
-    event: EventHandle,
-    of: StreamHandle,
-    flags: c_uint,
-) -> i32 {
-    run(|| match flags {
-        0 => record_event(event, of, DefaultStream::Legacy),
-        // `hipEventRecordExternal`: in a capture it becomes a node that records it at each launch of the graph.
-        1 => {
-            let (device, id) = events::named(event)?;
-            let (runtime, of) = stream(of, DefaultStream::Legacy)?;
-            if device != runtime.device {
-                return Err(HipError::InvalidHandle);
+    fn record_with_flags(event: EventHandle, of: StreamHandle, flags: c_uint) {
+        match flags {
+            0 => record_event(event, of, DefaultStream::Legacy),
+            // `hipEventRecordExternal`: in a capture it becomes a node that records it at each launch of the graph.
+            1 => {
+                let (device, id) = events::named(event)?;
+                let (runtime, of) = stream(of, DefaultStream::Legacy)?;
+                if device != runtime.device {
+                    return Err(HipError::InvalidHandle);
+                }
+                runtime.lock().events.get(id)?;
+                runtime.submit(of, &Command::Record(id), Attendance::Unattended)?;
+                Ok(())
             }
-            runtime
-                .lock()
-                .events
-                .get(id)
-                .ok_or(HipError::InvalidHandle)?;
-            runtime.submit(of, &Command::Record(id), Attendance::Unattended)?;
-            Ok(())
+            _ => Err(HipError::InvalidValue),
         }
-        _ => Err(HipError::InvalidValue),
-    })
+    }
 }
 
 /// What a question about an event finds, and what it does to captures: an event whose stream is captured cannot be asked
 /// about, and in other threads' global captures no event can. Asking invalidates the capture. (ROCm/clr `hip_event.cpp`
 /// ihipEventQuery.)
 fn ask(core: &mut Core, id: EventId) -> Result<Recorded> {
-    let recorded = core.events.get(id).ok_or(HipError::InvalidHandle)?.recorded;
+    let recorded = core.events.get(id)?.recorded;
     let stream = match recorded {
         Recorded::Never => return Ok(recorded),
         Recorded::At { point, .. } => point.stream,
         Recorded::Captured { stream, .. } => stream,
     };
-    let capturing = core.streams.get(stream).and_then(|stream| stream.capture);
+    let capturing = core.streams.get(stream).ok().and_then(|it| it.capture);
     match capturing.map(|capture| (capture, core.captures.status(capture))) {
         Some((capture, Status::Active)) => {
             core.captures.invalidate(capture);
@@ -184,11 +160,11 @@ const LOOK_AGAIN: Duration = Duration::from_micros(50);
 
 /// The last record that any process made of an event they share.
 pub fn last_mark(core: &Core, id: EventId) -> Option<Mark> {
-    core.events.get(id)?.shared.as_ref()?.last()
+    core.events.get(id).ok()?.shared.as_ref()?.last()
 }
 
-pub unsafe extern "C" fn synchronize(event: EventHandle) -> i32 {
-    run(|| {
+api! {
+    fn synchronize(event: EventHandle) {
         let (device, id) = events::named(event)?;
         let runtime = runtime::on(device)?;
         let (recorded, mark) = {
@@ -204,11 +180,9 @@ pub unsafe extern "C" fn synchronize(event: EventHandle) -> i32 {
             }
         }
         Ok(())
-    })
-}
+    }
 
-pub unsafe extern "C" fn query(event: EventHandle) -> i32 {
-    run(|| {
+    fn query(event: EventHandle) {
         let (device, id) = events::named(event)?;
         let runtime = runtime::on(device)?;
         let (mut core, _) = runtime.drive(runtime.lock(), Executor::Waiter);
@@ -220,11 +194,9 @@ pub unsafe extern "C" fn query(event: EventHandle) -> i32 {
             (_, Some(mark)) if !mark.is_reached() => Err(HipError::NotReady),
             _ => Ok(()),
         }
-    })
-}
+    }
 
-pub unsafe extern "C" fn elapsed(at: *mut f32, from: EventHandle, to: EventHandle) -> i32 {
-    run(|| {
+    fn elapsed(at: *mut f32, from: EventHandle, to: EventHandle) {
         if at.is_null() {
             return Err(HipError::InvalidValue);
         }
@@ -235,16 +207,15 @@ pub unsafe extern "C" fn elapsed(at: *mut f32, from: EventHandle, to: EventHandl
         let runtime = runtime::on(device)?;
         let (core, _) = runtime.drive(runtime.lock(), Executor::Waiter);
         let time = |id| {
-            if core.events.get(id).ok_or(HipError::InvalidHandle)?.timing == Timing::Disabled {
+            if core.events.get(id)?.timing == Timing::Disabled {
                 return Err(HipError::InvalidHandle);
             }
-            match core.events.get(id).ok_or(HipError::InvalidHandle)?.recorded {
+            match core.events.get(id)?.recorded {
                 Recorded::At { at, .. } => at.ok_or(HipError::NotReady),
                 _ => Err(HipError::InvalidHandle),
             }
         };
         let (from, to) = (time(from)?, time(to)?);
-        // SAFETY: the program's pointer for the result.
-        unsafe { put(at, (to as i64 - from as i64) as f32 / 1e6) }
-    })
+        put(at, (to as i64 - from as i64) as f32 / 1e6)
+    }
 }

@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_int, c_uint, c_ulonglong, c_void};
 
 use super::graph_nodes::NodeHandle;
-use super::support::{DefaultStream, put, run, stream};
+use super::support::{DefaultStream, api, put, stream};
 use crate::abi::error::{HipError, Result};
 use crate::abi::types::{GraphExecHandle, GraphHandle, StreamHandle};
 use crate::runtime;
@@ -18,37 +18,23 @@ fn executable_of(graph: GraphHandle) -> Result<u64> {
     Ok(core.captures.add_executable(executable))
 }
 
-pub unsafe extern "C" fn create(at: *mut GraphHandle, _flags: c_uint) -> i32 {
-    run(|| {
+api! {
+    fn create(at: *mut GraphHandle, _flags: c_uint) {
         let graph = runtime::get()?.lock().captures.add(Graph::default());
-        // SAFETY: the program's pointer for the result.
-        unsafe { put(at, graph as GraphHandle) }
-    })
-}
+        put(at, graph as GraphHandle)
+    }
 
-pub unsafe extern "C" fn instantiate(
-    at: *mut GraphExecHandle,
-    graph: GraphHandle,
-    error_node: *mut *mut c_void,
-    _log: *mut c_char,
-    _log_size: usize,
-) -> i32 {
-    run(|| {
-        // SAFETY: as above; the error node may be null.
-        unsafe {
-            let _ = put(error_node, std::ptr::null_mut());
-            put(at, executable_of(graph)? as GraphExecHandle)
-        }
-    })
-}
+    fn instantiate(
+        at: *mut GraphExecHandle, graph: GraphHandle, error_node: *mut *mut c_void, _log: *mut c_char,
+        _log_size: usize
+    ) {
+        let _ = put(error_node, std::ptr::null_mut());
+        put(at, executable_of(graph)? as GraphExecHandle)
+    }
 
-pub unsafe extern "C" fn instantiate_with_flags(
-    at: *mut GraphExecHandle,
-    graph: GraphHandle,
-    _flags: c_ulonglong,
-) -> i32 {
-    // SAFETY: as above.
-    run(|| unsafe { put(at, executable_of(graph)? as GraphExecHandle) })
+    fn instantiate_with_flags(at: *mut GraphExecHandle, graph: GraphHandle, _flags: c_ulonglong) {
+        put(at, executable_of(graph)? as GraphExecHandle)
+    }
 }
 
 /// `hipGraphInstantiateParams`: flags, the node of an error, the result, the stream of an upload.
@@ -60,32 +46,23 @@ pub struct InstantiateParams {
     upload: StreamHandle,
 }
 
-pub unsafe extern "C" fn instantiate_with_params(
-    at: *mut GraphExecHandle,
-    graph: GraphHandle,
-    params: *mut InstantiateParams,
-) -> i32 {
-    run(|| {
-        // SAFETY: the program's structure, null or valid.
-        let params = unsafe { params.as_mut() }.ok_or(HipError::InvalidValue)?;
+api! {
+    fn instantiate_with_params(at: *mut GraphExecHandle, graph: GraphHandle, params: *mut InstantiateParams) {
+        let params = params.as_mut().ok_or(HipError::InvalidValue)?;
         let executable = executable_of(graph)?;
         params.error_node = std::ptr::null_mut();
         params.result = 0;
-        // SAFETY: as above.
-        unsafe { put(at, executable as GraphExecHandle) }
-    })
-}
+        put(at, executable as GraphExecHandle)
+    }
 
-pub unsafe extern "C" fn clone(at: *mut GraphHandle, graph: GraphHandle) -> i32 {
-    run(|| {
+    fn clone(at: *mut GraphHandle, graph: GraphHandle) {
         let clone = {
             let mut core = runtime::get()?.lock();
             let copy = core.captures.clone_of(graph as u64)?;
             core.captures.add(copy)
         };
-        // SAFETY: as above.
-        unsafe { put(at, clone as GraphHandle) }
-    })
+        put(at, clone as GraphHandle)
+    }
 }
 
 fn existed(removed: bool) -> Result {
@@ -96,56 +73,42 @@ fn existed(removed: bool) -> Result {
     }
 }
 
-pub unsafe extern "C" fn destroy(graph: GraphHandle) -> i32 {
-    run(|| existed(runtime::get()?.lock().captures.remove(graph as u64)))
-}
+api! {
+    fn destroy(graph: GraphHandle) { existed(runtime::get()?.lock().captures.remove(graph as u64)) }
 
-pub unsafe extern "C" fn destroy_executable(graph: GraphExecHandle) -> i32 {
-    run(|| {
+    fn destroy_executable(graph: GraphExecHandle) {
         let mut core = runtime::get()?.lock();
         existed(core.captures.remove_executable(graph as u64))
-    })
+    }
 }
 
 /// `hipGraphExecUpdateResult`.
 const UPDATED: c_int = 0;
 const TOPOLOGY_CHANGED: c_int = 2;
 
-pub unsafe extern "C" fn update(
-    executable: GraphExecHandle,
-    graph: GraphHandle,
-    error_node: *mut NodeHandle,
-    result: *mut c_int,
-) -> i32 {
-    run(|| {
+api! {
+    fn update(
+        executable: GraphExecHandle, graph: GraphHandle, error_node: *mut NodeHandle, result: *mut c_int
+    ) {
         let updated = {
             let mut core = runtime::get()?.lock();
             let fresh = core.captures.graph(graph as u64)?.instantiate()?;
             core.captures.executable(executable as u64)?.update(fresh)
         };
-        // SAFETY: as above; either may be null.
-        unsafe {
-            let _ = put(error_node, std::ptr::null_mut());
-            let _ = put(result, if updated { UPDATED } else { TOPOLOGY_CHANGED });
-        }
+        let _ = put(error_node, std::ptr::null_mut());
+        let _ = put(result, if updated { UPDATED } else { TOPOLOGY_CHANGED });
         if updated {
             Ok(())
         } else {
             Err(HipError::GraphExecUpdateFailure)
         }
-    })
-}
+    }
 
-pub unsafe extern "C" fn executable_flags(
-    executable: GraphExecHandle,
-    at: *mut c_ulonglong,
-) -> i32 {
-    run(|| {
+    fn executable_flags(executable: GraphExecHandle, at: *mut c_ulonglong) {
         let mut core = runtime::get()?.lock();
         core.captures.executable(executable as u64)?;
-        // SAFETY: as above.
-        unsafe { put(at, 0) }
-    })
+        put(at, 0)
+    }
 }
 
 fn launch_on(graph: GraphExecHandle, of: StreamHandle, default: DefaultStream) -> Result {
@@ -157,7 +120,7 @@ fn launch_on(graph: GraphExecHandle, of: StreamHandle, default: DefaultStream) -
             StepWork::WaitEvent(event) => {
                 let recorded = runtime.lock().events.get(event).map(|event| event.recorded);
                 match recorded {
-                    Some(Recorded::At { point, at: None }) => Command::WaitFor(vec![point]),
+                    Ok(Recorded::At { point, at: None }) => Command::WaitFor(vec![point]),
                     _ => continue,
                 }
             }
@@ -168,19 +131,14 @@ fn launch_on(graph: GraphExecHandle, of: StreamHandle, default: DefaultStream) -
     Ok(())
 }
 
-pub unsafe extern "C" fn launch(graph: GraphExecHandle, of: StreamHandle) -> i32 {
-    run(|| launch_on(graph, of, DefaultStream::Legacy))
-}
+api! {
+    fn launch(graph: GraphExecHandle, of: StreamHandle) { launch_on(graph, of, DefaultStream::Legacy) }
+    fn launch_spt(graph: GraphExecHandle, of: StreamHandle) { launch_on(graph, of, DefaultStream::PerThread) }
 
-pub unsafe extern "C" fn launch_spt(graph: GraphExecHandle, of: StreamHandle) -> i32 {
-    run(|| launch_on(graph, of, DefaultStream::PerThread))
-}
-
-pub unsafe extern "C" fn upload(graph: GraphExecHandle, of: StreamHandle) -> i32 {
-    run(|| {
+    fn upload(graph: GraphExecHandle, of: StreamHandle) {
         let (runtime, id) = stream(of, DefaultStream::Legacy)?;
         let mut core = runtime.lock();
-        core.streams.get(id).ok_or(HipError::ContextIsDestroyed)?;
+        core.streams.get(id)?;
         core.captures.executable(graph as u64).map(|_| ())
-    })
+    }
 }

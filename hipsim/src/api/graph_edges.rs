@@ -3,7 +3,7 @@
 use std::ffi::{c_int, c_uint, c_void};
 
 use super::graph_nodes::{NodeHandle, handles};
-use super::support::{put, run};
+use super::support::{api, put};
 use crate::abi::error::{HipError, Result};
 use crate::abi::types::{GraphExecHandle, GraphHandle};
 use crate::runtime;
@@ -35,71 +35,44 @@ unsafe fn tell(
     at: *mut NodeHandle,
     count: *mut usize,
     find: impl FnOnce(&mut Captures) -> Result<Vec<u64>>,
-) -> i32 {
-    run(|| {
-        let found = find(&mut runtime::get()?.lock().captures)?;
-        // SAFETY: the program's places for the results.
-        unsafe { give(&found, at, count) }
-    })
+) -> Result {
+    let found = find(&mut runtime::get()?.lock().captures)?;
+    // SAFETY: the program's places for the results.
+    unsafe { give(&found, at, count) }
 }
 
-pub unsafe extern "C" fn nodes(graph: GraphHandle, at: *mut NodeHandle, count: *mut usize) -> i32 {
-    // SAFETY: the program's places for the results.
-    unsafe {
+api! {
+    fn nodes(graph: GraphHandle, at: *mut NodeHandle, count: *mut usize) {
         tell(at, count, |captures| {
             let nodes = &captures.graph(graph as u64)?.nodes;
             Ok(nodes.iter().map(|node| node.handle).collect())
         })
     }
-}
 
-pub unsafe extern "C" fn roots(graph: GraphHandle, at: *mut NodeHandle, count: *mut usize) -> i32 {
-    // SAFETY: as above.
-    unsafe {
+    fn roots(graph: GraphHandle, at: *mut NodeHandle, count: *mut usize) {
         tell(at, count, |captures| {
             let nodes = captures.graph(graph as u64)?.nodes.iter();
             let roots = nodes.filter(|node| node.after.is_empty());
             Ok(roots.map(|node| node.handle).collect())
         })
     }
-}
 
-pub unsafe extern "C" fn dependencies(
-    node: NodeHandle,
-    at: *mut NodeHandle,
-    count: *mut usize,
-) -> i32 {
-    // SAFETY: as above.
-    unsafe {
+    fn dependencies(node: NodeHandle, at: *mut NodeHandle, count: *mut usize) {
         tell(at, count, |captures| {
             Ok(captures.node(node as u64)?.after.clone())
         })
     }
-}
 
-pub unsafe extern "C" fn dependents(
-    node: NodeHandle,
-    at: *mut NodeHandle,
-    count: *mut usize,
-) -> i32 {
-    let node = node as u64;
-    // SAFETY: as above.
-    unsafe {
+    fn dependents(node: NodeHandle, at: *mut NodeHandle, count: *mut usize) {
+        let node = node as u64;
         tell(at, count, |captures| {
             let nodes = captures.graph_of(node)?.nodes.iter();
             let behind = nodes.filter(|other| other.after.contains(&node));
             Ok(behind.map(|other| other.handle).collect())
         })
     }
-}
 
-pub unsafe extern "C" fn edges(
-    graph: GraphHandle,
-    from: *mut NodeHandle,
-    to: *mut NodeHandle,
-    count: *mut usize,
-) -> i32 {
-    run(|| {
+    fn edges(graph: GraphHandle, from: *mut NodeHandle, to: *mut NodeHandle, count: *mut usize) {
         let edges: Vec<(u64, u64)> = {
             let core = runtime::get()?.lock();
             let nodes = core.captures.graph(graph as u64)?.nodes.iter();
@@ -111,13 +84,10 @@ pub unsafe extern "C" fn edges(
         if from.is_null() != to.is_null() || count.is_null() {
             return Err(HipError::InvalidValue);
         }
-        // SAFETY: the program's places for the results; both arrays have the same room.
-        unsafe {
-            let mut room = *count;
-            give(&starts, from, &raw mut room)?;
-            give(&ends, to, count)
-        }
-    })
+        let mut room = *count;
+        give(&starts, from, &raw mut room)?;
+        give(&ends, to, count)
+    }
 }
 
 unsafe fn change_edges(
@@ -126,20 +96,18 @@ unsafe fn change_edges(
     to: *const NodeHandle,
     count: usize,
     change: impl Fn(&mut Graph, u64, u64) -> Result,
-) -> i32 {
-    run(|| {
-        // SAFETY: the program's lists.
-        let (from, to) = unsafe { (handles(from, count)?, handles(to, count)?) };
-        let mut core = runtime::get()?.lock();
-        let graph = core.captures.graph_mut(graph as u64)?;
-        for (from, to) in from.into_iter().zip(to) {
-            if from == to || graph.node(from).is_none() || graph.node(to).is_none() {
-                return Err(HipError::InvalidValue);
-            }
-            change(graph, from, to)?;
+) -> Result {
+    // SAFETY: the program's lists.
+    let (from, to) = unsafe { (handles(from, count)?, handles(to, count)?) };
+    let mut core = runtime::get()?.lock();
+    let graph = core.captures.graph_mut(graph as u64)?;
+    for (from, to) in from.into_iter().zip(to) {
+        if from == to || graph.node(from).is_none() || graph.node(to).is_none() {
+            return Err(HipError::InvalidValue);
         }
-        Ok(())
-    })
+        change(graph, from, to)?;
+    }
+    Ok(())
 }
 
 fn after(graph: &mut Graph, node: u64) -> Option<&mut Vec<u64>> {
@@ -147,30 +115,16 @@ fn after(graph: &mut Graph, node: u64) -> Option<&mut Vec<u64>> {
     found.map(|node| &mut node.after)
 }
 
-pub unsafe extern "C" fn add(
-    graph: GraphHandle,
-    from: *const NodeHandle,
-    to: *const NodeHandle,
-    count: usize,
-) -> i32 {
-    // SAFETY: the program's lists.
-    unsafe {
+api! {
+    fn add(graph: GraphHandle, from: *const NodeHandle, to: *const NodeHandle, count: usize) {
         change_edges(graph, from, to, count, |graph, from, to| {
             let after = after(graph, to).filter(|after| !after.contains(&from));
             after.ok_or(HipError::InvalidValue)?.push(from);
             Ok(())
         })
     }
-}
 
-pub unsafe extern "C" fn remove(
-    graph: GraphHandle,
-    from: *const NodeHandle,
-    to: *const NodeHandle,
-    count: usize,
-) -> i32 {
-    // SAFETY: the program's lists.
-    unsafe {
+    fn remove(graph: GraphHandle, from: *const NodeHandle, to: *const NodeHandle, count: usize) {
         change_edges(graph, from, to, count, |graph, from, to| {
             let after = after(graph, to).filter(|after| after.contains(&from));
             after
@@ -179,10 +133,8 @@ pub unsafe extern "C" fn remove(
             Ok(())
         })
     }
-}
 
-pub unsafe extern "C" fn destroy_node(node: NodeHandle) -> i32 {
-    run(|| {
+    fn destroy_node(node: NodeHandle) {
         let node = node as u64;
         let mut core = runtime::get()?.lock();
         let graph = core.captures.graph_of(node)?;
@@ -191,23 +143,14 @@ pub unsafe extern "C" fn destroy_node(node: NodeHandle) -> i32 {
             other.after.retain(|before| *before != node);
         }
         Ok(())
-    })
-}
+    }
 
-pub unsafe extern "C" fn node_type(node: NodeHandle, at: *mut c_int) -> i32 {
-    run(|| {
+    fn node_type(node: NodeHandle, at: *mut c_int) {
         let node_type = runtime::get()?.lock().captures.node(node as u64)?.node_type;
-        // SAFETY: the program's pointer for the result.
-        unsafe { put(at, node_type as c_int) }
-    })
-}
+        put(at, node_type as c_int)
+    }
 
-pub unsafe extern "C" fn find_in_clone(
-    at: *mut NodeHandle,
-    original: NodeHandle,
-    clone: GraphHandle,
-) -> i32 {
-    run(|| {
+    fn find_in_clone(at: *mut NodeHandle, original: NodeHandle, clone: GraphHandle) {
         let found = {
             let core = runtime::get()?.lock();
             let mut nodes = core.captures.graph(clone as u64)?.nodes.iter();
@@ -215,9 +158,8 @@ pub unsafe extern "C" fn find_in_clone(
                 .find(|node| node.original == Some(original as u64))
                 .map(|node| node.handle)
         };
-        // SAFETY: as above.
-        unsafe { put(at, found.ok_or(HipError::InvalidValue)? as NodeHandle) }
-    })
+        put(at, found.ok_or(HipError::InvalidValue)? as NodeHandle)
+    }
 }
 
 fn with_step<T>(
@@ -235,24 +177,15 @@ fn with_step<T>(
     Ok(look(step.ok_or(HipError::InvalidValue)?))
 }
 
-pub unsafe extern "C" fn enabled(
-    executable: GraphExecHandle,
-    node: NodeHandle,
-    at: *mut c_uint,
-) -> i32 {
-    // SAFETY: as above.
-    run(|| unsafe {
+api! {
+    fn enabled(executable: GraphExecHandle, node: NodeHandle, at: *mut c_uint) {
         put(
             at,
             with_step(executable, node, |step| c_uint::from(step.enabled))?,
         )
-    })
-}
+    }
 
-pub unsafe extern "C" fn set_enabled(
-    executable: GraphExecHandle,
-    node: NodeHandle,
-    enabled: c_uint,
-) -> i32 {
-    run(|| with_step(executable, node, |step| step.enabled = enabled != 0))
+    fn set_enabled(executable: GraphExecHandle, node: NodeHandle, enabled: c_uint) {
+        with_step(executable, node, |step| step.enabled = enabled != 0)
+    }
 }

@@ -8,7 +8,7 @@ use super::copy_shaped::box_work;
 use super::copy_symbol::symbol_part;
 use super::fill;
 use super::launch::{Arguments, Launch, NO_EVENTS, by_stub};
-use super::support::{DefaultStream, put, run};
+use super::support::{DefaultStream, api, put, run};
 use crate::abi::error::{HipError, Result};
 use crate::abi::types::{
     EventHandle, GraphExecHandle, GraphHandle, HostNodeParams, KernelNodeParams, Memcpy3d,
@@ -302,15 +302,14 @@ node!(
     add_driver_memset, in executables set_exec_driver_memset
 );
 
-/// The parameters a kernel node was made with. Nodes that a capture made have none to give.
-pub unsafe extern "C" fn kernel_params(node: NodeHandle, at: *mut KernelNodeParams) -> i32 {
-    run(|| {
+api! {
+    /// The parameters a kernel node was made with. Nodes that a capture made have none to give.
+    fn kernel_params(node: NodeHandle, at: *mut KernelNodeParams) {
         let mut core = runtime::get()?.lock();
         let node = core.captures.node(node as u64)?;
         if node.node_type != NodeType::Kernel {
             return Err(HipError::InvalidValue);
         }
-        // SAFETY: the program's pointer for the result.
-        unsafe { put(at, node.kernel.ok_or(HipError::NotSupported)?) }
-    })
+        put(at, node.kernel.ok_or(HipError::NotSupported)?)
+    }
 }

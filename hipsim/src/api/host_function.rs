@@ -2,8 +2,8 @@
 
 use std::ffi::{c_uint, c_void};
 
-use super::support::{DefaultStream, run, submit};
-use crate::abi::error::HipError;
+use super::support::{DefaultStream, api, submit};
+use crate::abi::error::{HipError, Result};
 use crate::abi::types::{HostFunction, StreamCallback, StreamHandle};
 use crate::runtime::command::{Address, Command, External};
 
@@ -12,34 +12,26 @@ fn launch(
     function: Option<HostFunction>,
     data: *mut c_void,
     default: DefaultStream,
-) -> i32 {
-    run(|| {
-        let function = function.ok_or(HipError::InvalidValue)?;
-        submit(
-            of,
-            default,
-            &Command::External(External::Host {
-                function,
-                data: Address::from(data),
-            }),
-        )
-    })
+) -> Result {
+    let function = function.ok_or(HipError::InvalidValue)?;
+    submit(
+        of,
+        default,
+        &Command::External(External::Host {
+            function,
+            data: Address::from(data),
+        }),
+    )
 }
 
-pub unsafe extern "C" fn host(
-    of: StreamHandle,
-    function: Option<HostFunction>,
-    data: *mut c_void,
-) -> i32 {
-    launch(of, function, data, DefaultStream::Legacy)
-}
+api! {
+    fn host(of: StreamHandle, function: Option<HostFunction>, data: *mut c_void) {
+        launch(of, function, data, DefaultStream::Legacy)
+    }
 
-pub unsafe extern "C" fn host_spt(
-    of: StreamHandle,
-    function: Option<HostFunction>,
-    data: *mut c_void,
-) -> i32 {
-    launch(of, function, data, DefaultStream::PerThread)
+    fn host_spt(of: StreamHandle, function: Option<HostFunction>, data: *mut c_void) {
+        launch(of, function, data, DefaultStream::PerThread)
+    }
 }
 
 fn add(
@@ -48,34 +40,24 @@ fn add(
     data: *mut c_void,
     flags: c_uint,
     default: DefaultStream,
-) -> i32 {
-    run(|| {
-        let function = function
-            .filter(|_| flags == 0)
-            .ok_or(HipError::InvalidValue)?;
-        let callback = External::Callback {
-            function,
-            stream: Address::from(of),
-            data: Address::from(data),
-        };
-        submit(of, default, &Command::External(callback))
-    })
+) -> Result {
+    let function = function
+        .filter(|_| flags == 0)
+        .ok_or(HipError::InvalidValue)?;
+    let callback = External::Callback {
+        function,
+        stream: Address::from(of),
+        data: Address::from(data),
+    };
+    submit(of, default, &Command::External(callback))
 }
 
-pub unsafe extern "C" fn callback(
-    of: StreamHandle,
-    function: Option<StreamCallback>,
-    data: *mut c_void,
-    flags: c_uint,
-) -> i32 {
-    add(of, function, data, flags, DefaultStream::Legacy)
-}
+api! {
+    fn callback(of: StreamHandle, function: Option<StreamCallback>, data: *mut c_void, flags: c_uint) {
+        add(of, function, data, flags, DefaultStream::Legacy)
+    }
 
-pub unsafe extern "C" fn callback_spt(
-    of: StreamHandle,
-    function: Option<StreamCallback>,
-    data: *mut c_void,
-    flags: c_uint,
-) -> i32 {
-    add(of, function, data, flags, DefaultStream::PerThread)
+    fn callback_spt(of: StreamHandle, function: Option<StreamCallback>, data: *mut c_void, flags: c_uint) {
+        add(of, function, data, flags, DefaultStream::PerThread)
+    }
 }

@@ -3,7 +3,7 @@
 use std::ffi::{c_uint, c_void};
 
 use super::event::add;
-use super::support::{put, run};
+use super::support::{api, put};
 use crate::abi::error::{HipError, Result};
 use crate::abi::types::EventHandle;
 use crate::device::file::owner_word;
@@ -54,8 +54,8 @@ impl Handle {
     }
 }
 
-pub unsafe extern "C" fn get_memory(at: *mut Handle, pointer: *mut c_void) -> i32 {
-    run(|| {
+api! {
+    fn get_memory(at: *mut Handle, pointer: *mut c_void) {
         let runtime = runtime::get()?;
         if at.is_null() || pointer.is_null() {
             return Err(HipError::InvalidValue);
@@ -69,9 +69,8 @@ pub unsafe extern "C" fn get_memory(at: *mut Handle, pointer: *mut c_void) -> i3
             offset: offset as u64,
             ..Handle::new(MEMORY, found.device, piece.name)
         };
-        // SAFETY: the program's pointer for the result.
-        unsafe { put(at, handle) }
-    })
+        put(at, handle)
+    }
 }
 
 /// A process cannot open its own handles, as with the real runtime.
@@ -83,8 +82,8 @@ fn check_owner(handle: &Handle) -> Result {
     }
 }
 
-pub unsafe extern "C" fn open_memory(at: *mut *mut c_void, handle: Handle, flags: c_uint) -> i32 {
-    run(|| {
+api! {
+    fn open_memory(at: *mut *mut c_void, handle: Handle, flags: c_uint) {
         let current = runtime::get()?.device;
         if at.is_null() || flags != LAZY_PEER_ACCESS || handle.size == 0 {
             return Err(HipError::InvalidValue);
@@ -98,13 +97,10 @@ pub unsafe extern "C" fn open_memory(at: *mut *mut c_void, handle: Handle, flags
         }
         let start = memory::import(current, of, handle.name, handle.size as usize)?;
         let address = Address(start.0 + handle.offset as usize);
-        // SAFETY: the program's pointer for the result.
-        unsafe { put(at, address.pointer()) }
-    })
-}
+        put(at, address.pointer())
+    }
 
-pub unsafe extern "C" fn close_memory(pointer: *mut c_void) -> i32 {
-    run(|| {
+    fn close_memory(pointer: *mut c_void) {
         runtime::get()?;
         match memory::containing(Address::from(pointer)) {
             Some(found) if matches!(found.backing, Backing::Imported(..)) => {
@@ -116,29 +112,24 @@ pub unsafe extern "C" fn close_memory(pointer: *mut c_void) -> i32 {
             }
             _ => Err(HipError::InvalidValue),
         }
-    })
-}
+    }
 
-pub unsafe extern "C" fn get_event(at: *mut Handle, event: EventHandle) -> i32 {
-    run(|| {
+    fn get_event(at: *mut Handle, event: EventHandle) {
         if at.is_null() || event.is_null() {
             return Err(HipError::InvalidValue);
         }
         let (device, id) = events::named(event)?;
         let core = runtime::on(device)?.lock();
-        let event = core.events.get(id).ok_or(HipError::InvalidHandle)?;
+        let event = core.events.get(id)?;
         let shared = event
             .shared
             .as_ref()
             .ok_or(HipError::InvalidConfiguration)?;
         let (device, name) = shared.name();
-        // SAFETY: the program's pointer for the result.
-        unsafe { put(at, Handle::new(EVENT, device, name)) }
-    })
-}
+        put(at, Handle::new(EVENT, device, name))
+    }
 
-pub unsafe extern "C" fn open_event(at: *mut EventHandle, handle: Handle) -> i32 {
-    run(|| {
+    fn open_event(at: *mut EventHandle, handle: Handle) {
         if at.is_null() {
             return Err(HipError::InvalidValue);
         }
@@ -146,7 +137,6 @@ pub unsafe extern "C" fn open_event(at: *mut EventHandle, handle: Handle) -> i32
         check_owner(&handle)?;
         let shared = SharedEvent::open(device, handle.name)?;
         let event = add(runtime::on(device)?, Timing::Disabled, Some(shared))?;
-        // SAFETY: the program's pointer for the result.
-        unsafe { put(at, event) }
-    })
+        put(at, event)
+    }
 }

@@ -3,7 +3,7 @@
 use std::ffi::{c_uint, c_void};
 
 use super::event::record_event;
-use super::support::{DefaultStream, run, submit};
+use super::support::{DefaultStream, api, submit};
 use crate::abi::error::{HipError, Result};
 use crate::abi::types::{Dim3, EventHandle, FunctionHandle, StreamHandle};
 use crate::runtime;
@@ -193,44 +193,26 @@ unsafe fn launch_stub(
     unsafe { launch.queue(HipError::InvalidConfiguration) }
 }
 
-pub unsafe extern "C" fn launch_kernel(
-    stub: *const c_void,
-    grid: Dim3,
-    block: Dim3,
-    values: *mut *mut c_void,
-    _shared: usize,
-    stream: StreamHandle,
-) -> i32 {
-    // SAFETY: the program passes the arguments of this kernel.
-    run(|| unsafe { launch_stub(stub, grid, block, values, stream, DefaultStream::Legacy) })
-}
+api! {
+    fn launch_kernel(
+        stub: *const c_void, grid: Dim3, block: Dim3, values: *mut *mut c_void, _shared: usize,
+        stream: StreamHandle
+    ) {
+        launch_stub(stub, grid, block, values, stream, DefaultStream::Legacy)
+    }
 
-pub unsafe extern "C" fn launch_kernel_spt(
-    stub: *const c_void,
-    grid: Dim3,
-    block: Dim3,
-    values: *mut *mut c_void,
-    _shared: usize,
-    stream: StreamHandle,
-) -> i32 {
-    // SAFETY: as above.
-    run(|| unsafe { launch_stub(stub, grid, block, values, stream, DefaultStream::PerThread) })
-}
+    fn launch_kernel_spt(
+        stub: *const c_void, grid: Dim3, block: Dim3, values: *mut *mut c_void, _shared: usize,
+        stream: StreamHandle
+    ) {
+        launch_stub(stub, grid, block, values, stream, DefaultStream::PerThread)
+    }
 
-pub unsafe extern "C" fn module_launch(
-    function: FunctionHandle,
-    grid_x: c_uint,
-    grid_y: c_uint,
-    grid_z: c_uint,
-    block_x: c_uint,
-    block_y: c_uint,
-    block_z: c_uint,
-    _shared: c_uint,
-    stream: StreamHandle,
-    values: *mut *mut c_void,
-    extra: *mut *mut c_void,
-) -> i32 {
-    run(|| {
+    fn module_launch(
+        function: FunctionHandle, grid_x: c_uint, grid_y: c_uint, grid_z: c_uint, block_x: c_uint,
+        block_y: c_uint, block_z: c_uint, _shared: c_uint, stream: StreamHandle, values: *mut *mut c_void,
+        extra: *mut *mut c_void
+    ) {
         let launch = Launch {
             kernel: by_handle(function)?,
             grid: Dim3 {
@@ -248,7 +230,6 @@ pub unsafe extern "C" fn module_launch(
             default: DefaultStream::Legacy,
             events: NO_EVENTS,
         };
-        // SAFETY: the program passes the arguments of this kernel.
-        unsafe { launch.queue(HipError::InvalidValue) }
-    })
+        launch.queue(HipError::InvalidValue)
+    }
 }

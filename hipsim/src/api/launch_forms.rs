@@ -7,25 +7,18 @@ use std::mem::ManuallyDrop;
 use super::launch::{
     Arguments, Launch, MAX_BLOCK, NO_EVENTS, by_handle, by_stub, launch_kernel, module_launch,
 };
-use super::support::{DefaultStream, put, run};
+use super::support::{DefaultStream, api, put, run};
 use crate::abi::error::{HipError, Result};
 use crate::abi::types::{
     Dim3, EventHandle, FunctionHandle, FunctionLaunchParams, LaunchConfig, LaunchParams,
     StreamHandle,
 };
 
-pub unsafe extern "C" fn ext_launch_kernel(
-    stub: *const c_void,
-    grid: Dim3,
-    block: Dim3,
-    values: *mut *mut c_void,
-    _shared: usize,
-    stream: StreamHandle,
-    start: EventHandle,
-    stop: EventHandle,
-    _flags: c_int,
-) -> i32 {
-    run(|| {
+api! {
+    fn ext_launch_kernel(
+        stub: *const c_void, grid: Dim3, block: Dim3, values: *mut *mut c_void, _shared: usize,
+        stream: StreamHandle, start: EventHandle, stop: EventHandle, _flags: c_int
+    ) {
         let launch = Launch {
             kernel: by_stub(stub)?,
             grid,
@@ -35,29 +28,16 @@ pub unsafe extern "C" fn ext_launch_kernel(
             default: DefaultStream::Legacy,
             events: [start, stop],
         };
-        // SAFETY: the program passes the arguments of this kernel.
-        unsafe { launch.queue(HipError::InvalidConfiguration) }
-    })
-}
+        launch.queue(HipError::InvalidConfiguration)
+    }
 
-/// Takes its sizes in work items, not blocks. The older `hipHccModuleLaunchKernel` lacks the last argument and is served
-/// by the same body, which does not look at it.
-pub unsafe extern "C" fn ext_module_launch(
-    function: FunctionHandle,
-    global_x: u32,
-    global_y: u32,
-    global_z: u32,
-    local_x: u32,
-    local_y: u32,
-    local_z: u32,
-    _shared: usize,
-    stream: StreamHandle,
-    values: *mut *mut c_void,
-    extra: *mut *mut c_void,
-    start: EventHandle,
-    stop: EventHandle,
-) -> i32 {
-    run(|| {
+    /// Takes its sizes in work items, not blocks. The older `hipHccModuleLaunchKernel` lacks the last argument and is served
+    /// by the same body, which does not look at it.
+    fn ext_module_launch(
+        function: FunctionHandle, global_x: u32, global_y: u32, global_z: u32, local_x: u32, local_y: u32,
+        local_z: u32, _shared: usize, stream: StreamHandle, values: *mut *mut c_void,
+        extra: *mut *mut c_void, start: EventHandle, stop: EventHandle
+    ) {
         let blocks = |global: u32, local: u32| {
             if local == 0 {
                 0
@@ -82,9 +62,8 @@ pub unsafe extern "C" fn ext_module_launch(
             default: DefaultStream::Legacy,
             events: [start, stop],
         };
-        // SAFETY: the program passes the arguments of this kernel.
-        unsafe { launch.queue(HipError::InvalidValue) }
-    })
+        launch.queue(HipError::InvalidValue)
+    }
 }
 
 /// More blocks than this cannot be on the device at once, which a cooperative launch demands.
@@ -153,18 +132,13 @@ pub unsafe extern "C" fn module_cooperative_launch(
     }
 }
 
-/// Both multi-device forms: one launch per entry.
-pub unsafe extern "C" fn multi_device(
-    launches: *const LaunchParams,
-    count: c_int,
-    _flags: c_uint,
-) -> i32 {
-    run(|| {
+api! {
+    /// Both multi-device forms: one launch per entry.
+    fn multi_device(launches: *const LaunchParams, count: c_int, _flags: c_uint) {
         if launches.is_null() || count <= 0 {
             return Err(HipError::InvalidValue);
         }
-        // SAFETY: the program passes that many entries.
-        for entry in unsafe { std::slice::from_raw_parts(launches, count as usize) } {
+        for entry in std::slice::from_raw_parts(launches, count as usize) {
             let launch = Launch {
                 kernel: by_stub(entry.function)?,
                 grid: entry.grid,
@@ -174,24 +148,16 @@ pub unsafe extern "C" fn multi_device(
                 default: DefaultStream::Legacy,
                 events: NO_EVENTS,
             };
-            // SAFETY: the program passes the arguments of this kernel.
-            unsafe { launch.queue(HipError::InvalidConfiguration) }?;
+            launch.queue(HipError::InvalidConfiguration)?;
         }
         Ok(())
-    })
-}
+    }
 
-pub unsafe extern "C" fn module_multi_device(
-    launches: *const FunctionLaunchParams,
-    count: c_uint,
-    _flags: c_uint,
-) -> i32 {
-    run(|| {
+    fn module_multi_device(launches: *const FunctionLaunchParams, count: c_uint, _flags: c_uint) {
         if launches.is_null() || count == 0 {
             return Err(HipError::InvalidValue);
         }
-        // SAFETY: the program passes that many entries.
-        for entry in unsafe { std::slice::from_raw_parts(launches, count as usize) } {
+        for entry in std::slice::from_raw_parts(launches, count as usize) {
             let launch = Launch {
                 kernel: by_handle(entry.function)?,
                 grid: entry.grid,
@@ -201,11 +167,10 @@ pub unsafe extern "C" fn module_multi_device(
                 default: DefaultStream::Legacy,
                 events: NO_EVENTS,
             };
-            // SAFETY: the program passes the arguments of this kernel.
-            unsafe { launch.queue(HipError::InvalidValue) }?;
+            launch.queue(HipError::InvalidValue)?;
         }
         Ok(())
-    })
+    }
 }
 
 unsafe fn configured(
@@ -248,14 +213,11 @@ pub unsafe extern "C" fn launch_configured(
     })
 }
 
-pub unsafe extern "C" fn driver_launch_configured(
-    config: *const LaunchConfig,
-    function: FunctionHandle,
-    values: *mut *mut c_void,
-    extra: *mut *mut c_void,
-) -> i32 {
-    // SAFETY: the program's arguments.
-    run(|| unsafe {
+api! {
+    fn driver_launch_configured(
+        config: *const LaunchConfig, function: FunctionHandle, values: *mut *mut c_void,
+        extra: *mut *mut c_void
+    ) {
         configured(
             config,
             || by_handle(function),
@@ -263,21 +225,14 @@ pub unsafe extern "C" fn driver_launch_configured(
             extra,
             HipError::InvalidValue,
         )
-    })
-}
+    }
 
-/// `hip_impl::hipLaunchKernelGGLImpl`, of programs compiled by early compilers; dimensions by reference.
-pub unsafe extern "C" fn launch_ggl(
-    stub: *const c_void,
-    grid: *const Dim3,
-    block: *const Dim3,
-    _shared: u32,
-    stream: StreamHandle,
-    extra: *mut *mut c_void,
-) -> i32 {
-    run(|| {
-        // SAFETY: C++ references to the program's dimensions, never null in a valid call.
-        let (grid, block) = unsafe { (grid.as_ref(), block.as_ref()) };
+    /// `hip_impl::hipLaunchKernelGGLImpl`, of programs compiled by early compilers; dimensions by reference.
+    fn launch_ggl(
+        stub: *const c_void, grid: *const Dim3, block: *const Dim3, _shared: u32, stream: StreamHandle,
+        extra: *mut *mut c_void
+    ) {
+        let (grid, block) = (grid.as_ref(), block.as_ref());
         let arguments = Arguments::Parameters {
             values: std::ptr::null_mut(),
             extra,
@@ -291,9 +246,8 @@ pub unsafe extern "C" fn launch_ggl(
             default: DefaultStream::Legacy,
             events: NO_EVENTS,
         };
-        // SAFETY: the program passes the arguments of this kernel.
-        unsafe { launch.queue(HipError::InvalidConfiguration) }
-    })
+        launch.queue(HipError::InvalidConfiguration)
+    }
 }
 
 /// A configuration pushed by `<<<>>>` and not used yet.
@@ -316,13 +270,8 @@ const MAX_PUSHED: usize = 64;
 /// Most bytes of arguments of one kernel.
 const MAX_ARGUMENTS: usize = 4096;
 
-pub unsafe extern "C" fn push_configuration(
-    grid: Dim3,
-    block: Dim3,
-    shared: usize,
-    stream: StreamHandle,
-) -> i32 {
-    run(|| {
+api! {
+    fn push_configuration(grid: Dim3, block: Dim3, shared: usize, stream: StreamHandle) {
         PUSHED.with_borrow_mut(|pushed| {
             if pushed.len() >= MAX_PUSHED {
                 return Err(HipError::InvalidConfiguration);
@@ -336,31 +285,19 @@ pub unsafe extern "C" fn push_configuration(
             });
             Ok(())
         })
-    })
-}
+    }
 
-pub unsafe extern "C" fn pop_configuration(
-    grid: *mut Dim3,
-    block: *mut Dim3,
-    shared: *mut usize,
-    stream: *mut StreamHandle,
-) -> i32 {
-    run(|| {
+    fn pop_configuration(grid: *mut Dim3, block: *mut Dim3, shared: *mut usize, stream: *mut StreamHandle) {
         let pushed = PUSHED
             .with_borrow_mut(|pushed| pushed.pop())
             .ok_or(HipError::MissingConfiguration)?;
-        // SAFETY: locals of hipcc's host stub.
-        unsafe {
-            put(grid, pushed.grid)?;
-            put(block, pushed.block)?;
-            put(shared, pushed.shared)?;
-            put(stream, pushed.stream)
-        }
-    })
-}
+        put(grid, pushed.grid)?;
+        put(block, pushed.block)?;
+        put(shared, pushed.shared)?;
+        put(stream, pushed.stream)
+    }
 
-pub unsafe extern "C" fn setup_argument(value: *const c_void, size: usize, offset: usize) -> i32 {
-    run(|| {
+    fn setup_argument(value: *const c_void, size: usize, offset: usize) {
         let end = offset
             .checked_add(size)
             .filter(|end| *end <= MAX_ARGUMENTS && !value.is_null());
@@ -381,11 +318,9 @@ pub unsafe extern "C" fn setup_argument(value: *const c_void, size: usize, offse
             };
             Ok(())
         })
-    })
-}
+    }
 
-pub unsafe extern "C" fn launch_by_pointer(stub: *const c_void) -> i32 {
-    run(|| {
+    fn launch_by_pointer(stub: *const c_void) {
         let pushed = PUSHED
             .with_borrow_mut(|pushed| pushed.pop())
             .ok_or(HipError::MissingConfiguration)?;
@@ -398,7 +333,6 @@ pub unsafe extern "C" fn launch_by_pointer(stub: *const c_void) -> i32 {
             default: DefaultStream::Legacy,
             events: NO_EVENTS,
         };
-        // SAFETY: the buffer lives until the end of this call, by which the arguments are copied.
-        unsafe { launch.queue(HipError::InvalidConfiguration) }
-    })
+        launch.queue(HipError::InvalidConfiguration)
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 
-use super::support::{put, run};
+use super::support::{api, put};
 use crate::abi::error::{HipError, Result};
 use crate::abi::exports::address;
 use crate::options;
@@ -54,37 +54,19 @@ unsafe fn find(
     found.map(|_| ()).ok_or(HipError::InvalidValue)
 }
 
-pub unsafe extern "C" fn proc_address(
-    name: *const c_char,
-    at: *mut *mut c_void,
-    version: c_int,
-    flags: u64,
-    result: *mut c_int,
-) -> i32 {
-    // SAFETY: the program's arguments.
-    run(|| unsafe { find(name, version, at, result, flags & PER_THREAD != 0) })
-}
+api! {
+    fn proc_address(name: *const c_char, at: *mut *mut c_void, version: c_int, flags: u64, result: *mut c_int) {
+        find(name, version, at, result, flags & PER_THREAD != 0)
+    }
 
-pub unsafe extern "C" fn proc_address_spt(
-    name: *const c_char,
-    at: *mut *mut c_void,
-    version: c_int,
-    _flags: u64,
-    result: *mut c_int,
-) -> i32 {
-    // SAFETY: as above.
-    run(|| unsafe { find(name, version, at, result, true) })
-}
+    fn proc_address_spt(
+        name: *const c_char, at: *mut *mut c_void, version: c_int, _flags: u64, result: *mut c_int
+    ) {
+        find(name, version, at, result, true)
+    }
 
-/// `hipGetDriverEntryPoint`: the same for the runtime's own version.
-pub unsafe extern "C" fn driver_entry_point(
-    name: *const c_char,
-    at: *mut *mut c_void,
-    flags: u64,
-    result: *mut c_int,
-) -> i32 {
-    // SAFETY: as above.
-    run(|| unsafe {
+    /// `hipGetDriverEntryPoint`: the same for the runtime's own version.
+    fn driver_entry_point(name: *const c_char, at: *mut *mut c_void, flags: u64, result: *mut c_int) {
         find(
             name,
             options::get().version,
@@ -92,15 +74,9 @@ pub unsafe extern "C" fn driver_entry_point(
             result,
             flags & PER_THREAD != 0,
         )
-    })
-}
+    }
 
-pub unsafe extern "C" fn driver_entry_point_spt(
-    name: *const c_char,
-    at: *mut *mut c_void,
-    _flags: u64,
-    result: *mut c_int,
-) -> i32 {
-    // SAFETY: as above.
-    run(|| unsafe { find(name, options::get().version, at, result, true) })
+    fn driver_entry_point_spt(name: *const c_char, at: *mut *mut c_void, _flags: u64, result: *mut c_int) {
+        find(name, options::get().version, at, result, true)
+    }
 }

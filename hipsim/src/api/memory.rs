@@ -2,7 +2,7 @@
 
 use std::ffi::{c_int, c_uint, c_void};
 
-use super::support::{put, run};
+use super::support::{api, put};
 use crate::abi::error::{HipError, Result};
 use crate::abi::exports::major_version;
 use crate::abi::types::{Extent, PitchedPtr, PointerAttributes};
@@ -14,7 +14,12 @@ use crate::runtime::memory::{self, Kind};
 /// Row pitch of pitched allocations.
 const PITCH: usize = 256;
 
-unsafe fn allocate(at: *mut *mut c_void, size: usize, kind: Kind, flags: c_uint) -> Result {
+pub(super) unsafe fn allocate(
+    at: *mut *mut c_void,
+    size: usize,
+    kind: Kind,
+    flags: c_uint,
+) -> Result {
     runtime::get()?;
     if at.is_null() {
         return Err(HipError::InvalidValue);
@@ -28,71 +33,34 @@ unsafe fn allocate(at: *mut *mut c_void, size: usize, kind: Kind, flags: c_uint)
     unsafe { put(at, pointer) }
 }
 
-pub unsafe extern "C" fn malloc(at: *mut *mut c_void, size: usize) -> i32 {
-    // SAFETY: the program's pointer for the result.
-    run(|| unsafe { allocate(at, size, Kind::Device, 0) })
-}
+api! {
+    fn malloc(at: *mut *mut c_void, size: usize) { allocate(at, size, Kind::Device, 0) }
 
-pub unsafe extern "C" fn malloc_with_flags(
-    at: *mut *mut c_void,
-    size: usize,
-    flags: c_uint,
-) -> i32 {
-    // SAFETY: as above.
-    run(|| unsafe { allocate(at, size, Kind::Device, flags) })
-}
+    fn malloc_with_flags(at: *mut *mut c_void, size: usize, flags: c_uint) {
+        allocate(at, size, Kind::Device, flags)
+    }
 
-pub unsafe extern "C" fn malloc_managed(at: *mut *mut c_void, size: usize, flags: c_uint) -> i32 {
-    // SAFETY: as above.
-    run(|| unsafe { allocate(at, size, Kind::Managed, flags) })
-}
+    fn malloc_managed(at: *mut *mut c_void, size: usize, flags: c_uint) {
+        allocate(at, size, Kind::Managed, flags)
+    }
 
-pub unsafe extern "C" fn host_malloc(at: *mut *mut c_void, size: usize, flags: c_uint) -> i32 {
-    // SAFETY: as above.
-    run(|| unsafe { allocate(at, size, Kind::Host, flags) })
-}
+    fn host_malloc(at: *mut *mut c_void, size: usize, flags: c_uint) { allocate(at, size, Kind::Host, flags) }
+    fn malloc_host(at: *mut *mut c_void, size: usize) { allocate(at, size, Kind::Host, 0) }
 
-pub unsafe extern "C" fn malloc_host(at: *mut *mut c_void, size: usize) -> i32 {
-    // SAFETY: as above.
-    run(|| unsafe { allocate(at, size, Kind::Host, 0) })
-}
-
-pub unsafe extern "C" fn malloc_pitch(
-    at: *mut *mut c_void,
-    pitch: *mut usize,
-    width: usize,
-    height: usize,
-) -> i32 {
-    run(|| {
+    fn malloc_pitch(at: *mut *mut c_void, pitch: *mut usize, width: usize, height: usize) {
         let row = width
             .checked_next_multiple_of(PITCH)
             .ok_or(HipError::OutOfMemory)?;
-        // SAFETY: the program's pointers for the results.
-        unsafe {
-            put(pitch, row)?;
-            allocate(
-                at,
-                row.checked_mul(height).ok_or(HipError::OutOfMemory)?,
-                Kind::Device,
-                0,
-            )
-        }
-    })
-}
+        put(pitch, row)?;
+        allocate(
+            at,
+            row.checked_mul(height).ok_or(HipError::OutOfMemory)?,
+            Kind::Device,
+            0,
+        )
+    }
 
-pub unsafe extern "C" fn driver_malloc_pitch(
-    at: *mut *mut c_void,
-    pitch: *mut usize,
-    width: usize,
-    height: usize,
-    _element: c_uint,
-) -> i32 {
-    // SAFETY: the same arguments.
-    unsafe { malloc_pitch(at, pitch, width, height) }
-}
-
-pub unsafe extern "C" fn malloc_3d(at: *mut PitchedPtr, extent: Extent) -> i32 {
-    run(|| {
+    fn malloc_3d(at: *mut PitchedPtr, extent: Extent) {
         let pitch = extent
             .width
             .checked_next_multiple_of(PITCH)
@@ -101,25 +69,22 @@ pub unsafe extern "C" fn malloc_3d(at: *mut PitchedPtr, extent: Extent) -> i32 {
             .checked_mul(extent.height)
             .and_then(|plane| plane.checked_mul(extent.depth));
         let mut pointer = std::ptr::null_mut();
-        // SAFETY: a local for one result, the program's pointer for the other.
-        unsafe {
-            allocate(
-                &raw mut pointer,
-                size.ok_or(HipError::OutOfMemory)?,
-                Kind::Device,
-                0,
-            )?;
-            put(
-                at,
-                PitchedPtr {
-                    pointer,
-                    pitch,
-                    x_size: extent.width,
-                    y_size: extent.height,
-                },
-            )
-        }
-    })
+        allocate(
+            &raw mut pointer,
+            size.ok_or(HipError::OutOfMemory)?,
+            Kind::Device,
+            0,
+        )?;
+        put(
+            at,
+            PitchedPtr {
+                pointer,
+                pitch,
+                x_size: extent.width,
+                y_size: extent.height,
+            },
+        )
+    }
 }
 
 /// Frees after everything queued has finished, as the real runtime does.
@@ -139,86 +104,56 @@ fn free_after_all(pointer: *mut c_void, allowed: &[Kind]) -> Result {
     }
 }
 
-pub unsafe extern "C" fn free(pointer: *mut c_void) -> i32 {
-    run(|| free_after_all(pointer, &[Kind::Device, Kind::Managed]))
-}
+api! {
+    fn free(pointer: *mut c_void) { free_after_all(pointer, &[Kind::Device, Kind::Managed]) }
+    fn host_free(pointer: *mut c_void) { free_after_all(pointer, &[Kind::Host]) }
 
-pub unsafe extern "C" fn host_free(pointer: *mut c_void) -> i32 {
-    run(|| free_after_all(pointer, &[Kind::Host]))
-}
-
-pub unsafe extern "C" fn host_register(pointer: *mut c_void, size: usize, flags: c_uint) -> i32 {
-    run(|| {
+    fn host_register(pointer: *mut c_void, size: usize, flags: c_uint) {
         runtime::get()?;
         if pointer.is_null() || size == 0 {
             return Err(HipError::InvalidValue);
         }
         memory::register(Address::from(pointer), size, flags);
         Ok(())
-    })
-}
+    }
 
-pub unsafe extern "C" fn host_unregister(pointer: *mut c_void) -> i32 {
-    run(|| free_after_all(pointer, &[Kind::Registered]))
-}
+    fn host_unregister(pointer: *mut c_void) { free_after_all(pointer, &[Kind::Registered]) }
 
-pub unsafe extern "C" fn host_device_pointer(
-    at: *mut *mut c_void,
-    host: *mut c_void,
-    _flags: c_uint,
-) -> i32 {
-    run(|| match memory::containing(Address::from(host)) {
-        // SAFETY: the program's pointer for the result.
-        Some(_) => unsafe { put(at, host) },
-        None => Err(HipError::InvalidValue),
-    })
-}
+    fn host_device_pointer(at: *mut *mut c_void, host: *mut c_void, _flags: c_uint) {
+        match memory::containing(Address::from(host)) {
+            Some(_) => put(at, host),
+            None => Err(HipError::InvalidValue),
+        }
+    }
 
-pub unsafe extern "C" fn host_flags(flags: *mut c_uint, host: *mut c_void) -> i32 {
-    run(|| match memory::containing(Address::from(host)) {
-        // SAFETY: as above.
-        Some(allocation) if allocation.kind != Kind::Device => unsafe {
-            put(flags, allocation.flags)
-        },
-        _ => Err(HipError::InvalidValue),
-    })
-}
+    fn host_flags(flags: *mut c_uint, host: *mut c_void) {
+        match memory::containing(Address::from(host)) {
+            Some(allocation) if allocation.kind != Kind::Device => put(flags, allocation.flags),
+            _ => Err(HipError::InvalidValue),
+        }
+    }
 
-pub unsafe extern "C" fn info(free: *mut usize, total: *mut usize) -> i32 {
-    run(|| {
+    fn info(free: *mut usize, total: *mut usize) {
         runtime::get()?;
         let (left, all) = memory::info();
-        // SAFETY: as above; either may be null.
-        unsafe {
-            let _ = put(free, left as usize);
-            let _ = put(total, all as usize);
-        }
+        let _ = put(free, left as usize);
+        let _ = put(total, all as usize);
         Ok(())
-    })
-}
+    }
 
-pub unsafe extern "C" fn pointer_size(pointer: *mut c_void, size: *mut usize) -> i32 {
-    run(|| match memory::starting_at(Address::from(pointer)) {
-        // SAFETY: as above.
-        Some(allocation) => unsafe { put(size, allocation.size) },
-        None => Err(HipError::InvalidValue),
-    })
-}
+    fn pointer_size(pointer: *mut c_void, size: *mut usize) {
+        match memory::starting_at(Address::from(pointer)) {
+            Some(allocation) => put(size, allocation.size),
+            None => Err(HipError::InvalidValue),
+        }
+    }
 
-pub unsafe extern "C" fn address_range(
-    base: *mut *mut c_void,
-    size: *mut usize,
-    address: *mut c_void,
-) -> i32 {
-    run(|| {
+    fn address_range(base: *mut *mut c_void, size: *mut usize, address: *mut c_void) {
         let found = memory::containing(Address::from(address)).ok_or(HipError::NotFound)?;
-        // SAFETY: as above; either may be null.
-        unsafe {
-            let _ = put(base, found.start.pointer());
-            let _ = put(size, found.size);
-        }
+        let _ = put(base, found.start.pointer());
+        let _ = put(size, found.size);
         Ok(())
-    })
+    }
 }
 
 /// `hipInvalidDeviceId`.
@@ -240,11 +175,8 @@ pub fn type_code(kind: Kind) -> c_int {
     }
 }
 
-pub unsafe extern "C" fn pointer_attributes(
-    at: *mut PointerAttributes,
-    pointer: *const c_void,
-) -> i32 {
-    run(|| {
+api! {
+    fn pointer_attributes(at: *mut PointerAttributes, pointer: *const c_void) {
         runtime::get()?;
         if at.is_null() || pointer.is_null() {
             return Err(HipError::InvalidValue);
@@ -258,8 +190,7 @@ pub unsafe extern "C" fn pointer_attributes(
                 device: NO_DEVICE,
                 ..PointerAttributes::default()
             };
-            // SAFETY: the program's pointer for the result.
-            return unsafe { put(at, unregistered) };
+            return put(at, unregistered);
         };
         let host = if found.kind == Kind::Device {
             std::ptr::null_mut()
@@ -274,7 +205,6 @@ pub unsafe extern "C" fn pointer_attributes(
             is_managed: c_int::from(found.kind == Kind::Managed),
             allocation_flags: found.flags,
         };
-        // SAFETY: as above.
-        unsafe { put(at, attributes) }
-    })
+        put(at, attributes)
+    }
 }

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::ffi::{c_int, c_void};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::memory::malloc;
-use super::support::{DefaultStream, put, run, stream, submit};
+use super::memory::allocate;
+use super::support::{DefaultStream, api, put, stream, submit};
 use crate::abi::error::{HipError, Result};
 use crate::abi::types::StreamHandle;
 use crate::runtime;
 use crate::runtime::command::{Address, Command, External};
 use crate::runtime::devices::DeviceIndex;
-use crate::runtime::memory;
+use crate::runtime::memory::{self, Kind};
 
 /// The handle of the pool that all devices have by default: a never mapped address. Those of the program's pools follow.
 const POOL: usize = 0x56 << 40;
@@ -44,56 +44,49 @@ fn with_pool<T>(pool: *mut c_void, f: impl FnOnce(&mut Attributes) -> Result<T>)
         .ok_or(HipError::InvalidValue)?)
 }
 
-pub unsafe extern "C" fn create(at: *mut *mut c_void, properties: *const c_void) -> i32 {
-    run(|| {
+fn allocate_on(of: StreamHandle, at: *mut *mut c_void, size: usize) -> Result {
+    let (runtime, id) = stream(of, DefaultStream::Legacy)?;
+    runtime.lock().streams.get(id)?;
+    // SAFETY: the program's pointer for the result.
+    unsafe { allocate(at, size, Kind::Device, 0) }
+}
+
+api! {
+    fn create(at: *mut *mut c_void, properties: *const c_void) {
         let mut pools = pools()?;
         if properties.is_null() {
             return Err(HipError::InvalidValue);
         }
         let last = pools.last_key_value().map_or(POOL, |(handle, _)| *handle);
-        // SAFETY: the program's pointer for the result.
-        unsafe { put(at, (last + 16) as *mut c_void) }?;
+        put(at, (last + 16) as *mut c_void)?;
         pools.insert(last + 16, DEFAULTS);
         Ok(())
-    })
-}
+    }
 
-/// What was allocated from it stays.
-pub unsafe extern "C" fn destroy(pool: *mut c_void) -> i32 {
-    run(|| {
+    /// What was allocated from it stays.
+    fn destroy(pool: *mut c_void) {
         let removed = match pool as usize {
             POOL => None,
             pool => pools()?.remove(&pool),
         };
         removed.map(|_| ()).ok_or(HipError::InvalidValue)
-    })
-}
+    }
 
-pub unsafe extern "C" fn get_attribute(pool: *mut c_void, number: c_int, at: *mut c_void) -> i32 {
-    run(|| {
+    fn get_attribute(pool: *mut c_void, number: c_int, at: *mut c_void) {
         let number = usize::try_from(number).map_err(|_| HipError::InvalidValue)?;
         let value = with_pool(pool, |attributes| match number {
             1..=4 => Ok(attributes[number]),
             5..=8 => Err(HipError::NotSupported),
             _ => Err(HipError::InvalidValue),
         })?;
-        // SAFETY: the program's pointer for the result, of the attribute's type.
-        unsafe {
-            if REUSE.contains(&number) {
-                put(at.cast::<c_int>(), value as c_int)
-            } else {
-                put(at.cast::<u64>(), value)
-            }
+        if REUSE.contains(&number) {
+            put(at.cast::<c_int>(), value as c_int)
+        } else {
+            put(at.cast::<u64>(), value)
         }
-    })
-}
+    }
 
-pub unsafe extern "C" fn set_attribute(
-    pool: *mut c_void,
-    number: c_int,
-    value: *mut c_void,
-) -> i32 {
-    run(|| {
+    fn set_attribute(pool: *mut c_void, number: c_int, value: *mut c_void) {
         let number = usize::try_from(number).map_err(|_| HipError::InvalidValue)?;
         if value.is_null() {
             return Err(HipError::InvalidValue);
@@ -115,65 +108,29 @@ pub unsafe extern "C" fn set_attribute(
             6 | 8 if value == 0 => Ok(()),
             _ => Err(HipError::InvalidValue),
         })
-    })
-}
+    }
 
-/// Peers can access each other's memory, pools or not.
-pub unsafe extern "C" fn set_access(
-    pool: *mut c_void,
-    descriptions: *const c_void,
-    count: usize,
-) -> i32 {
-    run(|| {
+    /// Peers can access each other's memory, pools or not.
+    fn set_access(pool: *mut c_void, descriptions: *const c_void, count: usize) {
         if count > 0 && descriptions.is_null() {
             return Err(HipError::InvalidValue);
         }
         with_pool(pool, |_| Ok(()))
-    })
-}
-
-/// `hipMemAccessFlagsProtReadWrite`.
-pub unsafe extern "C" fn get_access(
-    flags: *mut c_int,
-    pool: *mut c_void,
-    _location: *const c_void,
-) -> i32 {
-    // SAFETY: the program's pointer for the result.
-    run(|| with_pool(pool, |_| unsafe { put(flags, 3) }))
-}
-
-pub unsafe extern "C" fn malloc_async(at: *mut *mut c_void, size: usize, of: StreamHandle) -> i32 {
-    let known = run(|| {
-        let (runtime, id) = stream(of, DefaultStream::Legacy)?;
-        runtime
-            .lock()
-            .streams
-            .get(id)
-            .map(|_| ())
-            .ok_or(HipError::ContextIsDestroyed)
-    });
-    if known != crate::abi::error::SUCCESS {
-        return known;
     }
-    // SAFETY: the program's pointer for the result.
-    unsafe { malloc(at, size) }
-}
 
-pub unsafe extern "C" fn malloc_from_pool_async(
-    at: *mut *mut c_void,
-    size: usize,
-    pool: *mut c_void,
-    of: StreamHandle,
-) -> i32 {
-    if with_pool(pool, |_| Ok(())).is_err() {
-        return run(|| Err(HipError::InvalidValue));
+    /// `hipMemAccessFlagsProtReadWrite`.
+    fn get_access(flags: *mut c_int, pool: *mut c_void, _location: *const c_void) {
+        with_pool(pool, |_| put(flags, 3))
     }
-    // SAFETY: the same arguments.
-    unsafe { malloc_async(at, size, of) }
-}
 
-pub unsafe extern "C" fn free_async(pointer: *mut c_void, of: StreamHandle) -> i32 {
-    run(|| {
+    fn malloc_async(at: *mut *mut c_void, size: usize, of: StreamHandle) { allocate_on(of, at, size) }
+
+    fn malloc_from_pool_async(at: *mut *mut c_void, size: usize, pool: *mut c_void, of: StreamHandle) {
+        with_pool(pool, |_| Ok(()))?;
+        allocate_on(of, at, size)
+    }
+
+    fn free_async(pointer: *mut c_void, of: StreamHandle) {
         let start = Address::from(pointer);
         if memory::starting_at(start).is_none() {
             return Err(HipError::InvalidValue);
@@ -183,14 +140,11 @@ pub unsafe extern "C" fn free_async(pointer: *mut c_void, of: StreamHandle) -> i
             DefaultStream::Legacy,
             &Command::External(External::Free(start)),
         )
-    })
-}
+    }
 
-/// Both questions for a device's pool have the same answer.
-pub unsafe extern "C" fn of_device(at: *mut *mut c_void, device: c_int) -> i32 {
-    run(|| {
+    /// Both questions for a device's pool have the same answer.
+    fn of_device(at: *mut *mut c_void, device: c_int) {
         runtime::on(DeviceIndex::new(device)?)?;
-        // SAFETY: the program's pointer for the result.
-        unsafe { put(at, POOL as *mut c_void) }
-    })
+        put(at, POOL as *mut c_void)
+    }
 }

@@ -3,7 +3,7 @@
 use std::ffi::{c_int, c_uint, c_void};
 
 use super::event::last_mark;
-use super::support::{DefaultStream, put, refuse_capture, run, stream};
+use super::support::{DefaultStream, api, put, refuse_capture, stream};
 use crate::abi::error::{HipError, Result};
 use crate::abi::types::{EventHandle, STREAM_NON_BLOCKING, StreamHandle};
 use crate::runtime;
@@ -42,41 +42,22 @@ fn kind(flags: c_uint) -> Result<StreamKind> {
     }
 }
 
-pub unsafe extern "C" fn create(at: *mut StreamHandle) -> i32 {
-    // SAFETY: the program's pointer for the result.
-    run(|| unsafe { create_stream(at, StreamKind::Blocking, 0) })
-}
+api! {
+    fn create(at: *mut StreamHandle) { create_stream(at, StreamKind::Blocking, 0) }
+    fn create_with_flags(at: *mut StreamHandle, flags: c_uint) { create_stream(at, kind(flags)?, 0) }
 
-pub unsafe extern "C" fn create_with_flags(at: *mut StreamHandle, flags: c_uint) -> i32 {
-    // SAFETY: as above.
-    run(|| unsafe { create_stream(at, kind(flags)?, 0) })
-}
+    fn create_with_priority(at: *mut StreamHandle, flags: c_uint, priority: c_int) {
+        create_stream(at, kind(flags)?, priority)
+    }
 
-pub unsafe extern "C" fn create_with_priority(
-    at: *mut StreamHandle,
-    flags: c_uint,
-    priority: c_int,
-) -> i32 {
-    // SAFETY: as above.
-    run(|| unsafe { create_stream(at, kind(flags)?, priority) })
-}
-
-pub unsafe extern "C" fn create_with_mask(
-    at: *mut StreamHandle,
-    words: u32,
-    mask: *const u32,
-) -> i32 {
-    run(|| {
+    fn create_with_mask(at: *mut StreamHandle, words: u32, mask: *const u32) {
         if words == 0 || mask.is_null() {
             return Err(HipError::InvalidValue);
         }
-        // SAFETY: as above. The mask of compute units changes nothing here.
-        unsafe { create_stream(at, StreamKind::Blocking, 0) }
-    })
-}
+        create_stream(at, StreamKind::Blocking, 0)
+    }
 
-pub unsafe extern "C" fn destroy(of: StreamHandle) -> i32 {
-    run(|| {
+    fn destroy(of: StreamHandle) {
         let (runtime, id) = stream(of, DefaultStream::Legacy)?;
         if of as usize <= 2 {
             return Err(HipError::InvalidHandle);
@@ -84,10 +65,7 @@ pub unsafe extern "C" fn destroy(of: StreamHandle) -> i32 {
         // The real runtime lets the stream finish first.
         let pending = {
             let mut core = runtime.lock();
-            let stream = core
-                .streams
-                .get_mut(id)
-                .ok_or(HipError::ContextIsDestroyed)?;
+            let stream = core.streams.get_mut(id)?;
             if let Some(capture) = stream.capture.take() {
                 core.captures.invalidate(capture);
             }
@@ -98,7 +76,7 @@ pub unsafe extern "C" fn destroy(of: StreamHandle) -> i32 {
         }
         runtime.lock().streams.destroy(id);
         Ok(())
-    })
+    }
 }
 
 fn synchronize_stream(of: StreamHandle, default: DefaultStream) -> Result {
@@ -127,12 +105,9 @@ fn blocking_points(core: &runtime::core::Core) -> Vec<runtime::streams::Point> {
     ordered.filter_map(|(id, _)| streams.pending(id)).collect()
 }
 
-pub unsafe extern "C" fn synchronize(of: StreamHandle) -> i32 {
-    run(|| synchronize_stream(of, DefaultStream::Legacy))
-}
-
-pub unsafe extern "C" fn synchronize_spt(of: StreamHandle) -> i32 {
-    run(|| synchronize_stream(of, DefaultStream::PerThread))
+api! {
+    fn synchronize(of: StreamHandle) { synchronize_stream(of, DefaultStream::Legacy) }
+    fn synchronize_spt(of: StreamHandle) { synchronize_stream(of, DefaultStream::PerThread) }
 }
 
 fn query_stream(of: StreamHandle, default: DefaultStream) -> Result {
@@ -150,12 +125,9 @@ fn query_stream(of: StreamHandle, default: DefaultStream) -> Result {
     }
 }
 
-pub unsafe extern "C" fn query(of: StreamHandle) -> i32 {
-    run(|| query_stream(of, DefaultStream::Legacy))
-}
-
-pub unsafe extern "C" fn query_spt(of: StreamHandle) -> i32 {
-    run(|| query_stream(of, DefaultStream::PerThread))
+api! {
+    fn query(of: StreamHandle) { query_stream(of, DefaultStream::Legacy) }
+    fn query_spt(of: StreamHandle) { query_stream(of, DefaultStream::PerThread) }
 }
 
 fn wait_for_event(of: StreamHandle, event: EventHandle, default: DefaultStream) -> Result {
@@ -165,16 +137,8 @@ fn wait_for_event(of: StreamHandle, event: EventHandle, default: DefaultStream) 
         return wait_for_device(runtime, id, device, event);
     }
     let mut core = runtime.lock();
-    let recorded = core
-        .events
-        .get(event)
-        .ok_or(HipError::InvalidHandle)?
-        .recorded;
-    let capture = core
-        .streams
-        .get(id)
-        .ok_or(HipError::ContextIsDestroyed)?
-        .capture;
+    let recorded = core.events.get(event)?.recorded;
+    let capture = core.streams.get(id)?.capture;
     if let Some(mark) = last_mark(&core, event)
         && capture.is_none()
         && !matches!(recorded, Recorded::Captured { .. })
@@ -197,10 +161,7 @@ fn wait_for_event(of: StreamHandle, event: EventHandle, default: DefaultStream) 
         }
         Recorded::Captured { capture, .. } => {
             // The stream joins the capture the event was recorded in.
-            let stream = core
-                .streams
-                .get_mut(id)
-                .ok_or(HipError::ContextIsDestroyed)?;
+            let stream = core.streams.get_mut(id)?;
             if id == LEGACY {
                 core.captures.invalidate(capture);
                 return Err(HipError::StreamCaptureImplicit);
@@ -226,10 +187,7 @@ fn wait_for_event(of: StreamHandle, event: EventHandle, default: DefaultStream) 
 fn wait_for_device(runtime: &Runtime, id: StreamId, device: DeviceIndex, event: EventId) -> Result {
     let recorded = {
         let core = runtime::on(device)?.lock();
-        core.events
-            .get(event)
-            .ok_or(HipError::InvalidHandle)?
-            .recorded
+        core.events.get(event)?.recorded
     };
     match recorded {
         Recorded::Never | Recorded::At { at: Some(_), .. } => Ok(()),
@@ -242,16 +200,14 @@ fn wait_for_device(runtime: &Runtime, id: StreamId, device: DeviceIndex, event: 
     }
 }
 
-pub unsafe extern "C" fn wait_event(of: StreamHandle, event: EventHandle, _flags: c_uint) -> i32 {
-    run(|| wait_for_event(of, event, DefaultStream::Legacy))
-}
+api! {
+    fn wait_event(of: StreamHandle, event: EventHandle, _flags: c_uint) {
+        wait_for_event(of, event, DefaultStream::Legacy)
+    }
 
-pub unsafe extern "C" fn wait_event_spt(
-    of: StreamHandle,
-    event: EventHandle,
-    _flags: c_uint,
-) -> i32 {
-    run(|| wait_for_event(of, event, DefaultStream::PerThread))
+    fn wait_event_spt(of: StreamHandle, event: EventHandle, _flags: c_uint) {
+        wait_for_event(of, event, DefaultStream::PerThread)
+    }
 }
 
 unsafe fn attribute<T>(
@@ -261,13 +217,7 @@ unsafe fn attribute<T>(
     value: impl FnOnce(&runtime::streams::Stream) -> T,
 ) -> Result {
     let (runtime, id) = stream(of, default)?;
-    let value = value(
-        runtime
-            .lock()
-            .streams
-            .get(id)
-            .ok_or(HipError::ContextIsDestroyed)?,
-    );
+    let value = value(runtime.lock().streams.get(id)?);
     // SAFETY: the program's pointer for the result.
     unsafe { put(at, value) }
 }
@@ -276,42 +226,31 @@ fn flags_of(stream: &runtime::streams::Stream) -> c_uint {
     c_uint::from(stream.kind == StreamKind::NonBlocking)
 }
 
-pub unsafe extern "C" fn get_flags(of: StreamHandle, flags: *mut c_uint) -> i32 {
-    // SAFETY: the program's pointer for the result.
-    run(|| unsafe { attribute(of, DefaultStream::Legacy, flags, flags_of) })
-}
+api! {
+    fn get_flags(of: StreamHandle, flags: *mut c_uint) { attribute(of, DefaultStream::Legacy, flags, flags_of) }
 
-pub unsafe extern "C" fn get_flags_spt(of: StreamHandle, flags: *mut c_uint) -> i32 {
-    // SAFETY: as above.
-    run(|| unsafe { attribute(of, DefaultStream::PerThread, flags, flags_of) })
-}
+    fn get_flags_spt(of: StreamHandle, flags: *mut c_uint) {
+        attribute(of, DefaultStream::PerThread, flags, flags_of)
+    }
 
-pub unsafe extern "C" fn get_priority(of: StreamHandle, priority: *mut c_int) -> i32 {
-    // SAFETY: as above.
-    run(|| unsafe {
+    fn get_priority(of: StreamHandle, priority: *mut c_int) {
         attribute(of, DefaultStream::Legacy, priority, |stream| {
             stream.priority
         })
-    })
-}
+    }
 
-pub unsafe extern "C" fn get_priority_spt(of: StreamHandle, priority: *mut c_int) -> i32 {
-    // SAFETY: as above.
-    run(|| unsafe {
+    fn get_priority_spt(of: StreamHandle, priority: *mut c_int) {
         attribute(of, DefaultStream::PerThread, priority, |stream| {
             stream.priority
         })
-    })
-}
+    }
 
-pub unsafe extern "C" fn get_device(of: StreamHandle, device: *mut c_int) -> i32 {
-    // SAFETY: as above.
-    run(|| unsafe {
+    fn get_device(of: StreamHandle, device: *mut c_int) {
         let (runtime, _) = stream(of, DefaultStream::Legacy)?;
         attribute(of, DefaultStream::Legacy, device, |_| {
             runtime.device.number() as c_int
         })
-    })
+    }
 }
 
 /// Returns the ordinal itself, not a code.
@@ -319,17 +258,12 @@ pub unsafe extern "C" fn device_id(of: StreamHandle) -> c_int {
     stream(of, DefaultStream::Legacy).map_or(-1, |(runtime, _)| runtime.device.number() as c_int)
 }
 
-pub unsafe extern "C" fn get_id(of: StreamHandle, at: *mut u64) -> i32 {
-    run(|| {
+api! {
+    fn get_id(of: StreamHandle, at: *mut u64) {
         let (runtime, id) = stream(of, DefaultStream::Legacy)?;
-        runtime
-            .lock()
-            .streams
-            .get(id)
-            .ok_or(HipError::ContextIsDestroyed)?;
-        // SAFETY: as above.
-        unsafe { put(at, stream_number(runtime.device, id)) }
-    })
+        runtime.lock().streams.get(id)?;
+        put(at, stream_number(runtime.device, id))
+    }
 }
 
 fn stream_number(device: DeviceIndex, id: StreamId) -> u64 {
@@ -340,24 +274,15 @@ fn stream_number(device: DeviceIndex, id: StreamId) -> u64 {
     }
 }
 
-/// Managed memory needs no attaching here; the call must still name a stream.
-pub unsafe extern "C" fn attach_memory(
-    of: StreamHandle,
-    memory: *mut c_void,
-    _size: usize,
-    _flags: c_uint,
-) -> i32 {
-    run(|| {
+api! {
+    /// Managed memory needs no attaching here; the call must still name a stream.
+    fn attach_memory(of: StreamHandle, memory: *mut c_void, _size: usize, _flags: c_uint) {
         let (runtime, id) = stream(of, DefaultStream::Legacy)?;
-        runtime
-            .lock()
-            .streams
-            .get(id)
-            .ok_or(HipError::ContextIsDestroyed)?;
+        runtime.lock().streams.get(id)?;
         if memory.is_null() {
             Err(HipError::InvalidValue)
         } else {
             Ok(())
         }
-    })
+    }
 }

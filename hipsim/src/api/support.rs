@@ -33,6 +33,21 @@ pub fn run(body: impl FnOnce() -> Result) -> i32 {
     code
 }
 
+/// Defines exported functions: each runs its body, in which `?` returns an error, and returns the code of its result.
+macro_rules! api {
+    ($($(#[$meta:meta])* fn $name:ident($($argument:ident: $type:ty),*) $body:block)+) => {$(
+        $(#[$meta])*
+        #[allow(unused_unsafe, reason = "not every body needs the program's word")]
+        pub unsafe extern "C" fn $name($($argument: $type),*) -> i32 {
+            // SAFETY: as the API demands of the program: pointers are null or valid for what it reads and writes there,
+            // and lists are as long as it says.
+            $crate::api::support::run(|| unsafe { $body })
+        }
+    )+};
+}
+
+pub(in crate::api) use api;
+
 /// Stores a result where the program asked for it.
 ///
 /// # Safety
@@ -136,11 +151,7 @@ pub fn submit_and_wait(handle: StreamHandle, default: DefaultStream, command: &C
 /// No such stream, or it is capturing.
 pub fn refuse_capture(runtime: &Runtime, id: StreamId) -> Result {
     let mut core = runtime.lock();
-    let capture = core
-        .streams
-        .get(id)
-        .ok_or(HipError::ContextIsDestroyed)?
-        .capture;
+    let capture = core.streams.get(id)?.capture;
     match capture {
         None if id == LEGACY && core.captures.any() && blocking_capture(&core.streams) => {
             Err(HipError::StreamCaptureImplicit)

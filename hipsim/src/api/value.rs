@@ -14,11 +14,7 @@ fn check(of: StreamHandle, at: *mut c_void) -> Result {
         return Err(HipError::InvalidValue);
     }
     let (runtime, id) = stream(of, DefaultStream::Legacy)?;
-    runtime
-        .lock()
-        .streams
-        .get(id)
-        .ok_or(HipError::ContextIsDestroyed)?;
+    runtime.lock().streams.get(id)?;
     let found = memory::containing(Address::from(at));
     found.map(|_| ()).ok_or(HipError::InvalidValue)
 }

@@ -77,7 +77,7 @@ impl Host<Item> for Hooks<'_> {
     }
 
     fn finished(&mut self, item: Item, service: u64) {
-        if let Some(stream) = self.streams.get_mut(item.stream) {
+        if let Ok(stream) = self.streams.get_mut(item.stream) {
             stream.completed = item.sequence;
         }
         if let Action::Stamp(event) = item.action {
@@ -151,10 +151,7 @@ impl Core {
     /// # Errors
     /// The stream does not exist.
     pub fn submit(&mut self, stream: StreamId, command: &Command) -> Result<Queued> {
-        let target = self
-            .streams
-            .get(stream)
-            .ok_or(HipError::ContextIsDestroyed)?;
+        let target = self.streams.get(stream)?;
         let ring = target.ring;
         if let Some(capture) = target.capture {
             if self.captures.status(capture) == Status::Invalidated {
@@ -198,7 +195,7 @@ impl Core {
             Command::Record(event) => {
                 let point = self.push(stream, Work::Service(0), waits_for, Action::Stamp(*event));
                 let slot = self.clock.slot();
-                let mark = self.events.get_mut(*event).and_then(|event| {
+                let mark = self.events.get_mut(*event).ok().and_then(|event| {
                     event.recorded = Recorded::At { point, at: None };
                     event.shared.as_ref().map(|shared| shared.record(slot))
                 });
@@ -230,11 +227,11 @@ impl Core {
             _ => Announce::AtPush,
         };
         let (ring, sequence) = match self.streams.get_mut(id) {
-            Some(stream) => {
+            Ok(stream) => {
                 stream.submitted += 1;
                 (stream.ring, stream.submitted)
             }
-            None => (0, 0),
+            Err(_) => (0, 0),
         };
         let item = Item {
             stream: id,
@@ -250,7 +247,7 @@ impl Core {
         }
         let (rings, mut hooks) = self.parts();
         let cumulative = rings.push(ring, work, announce, item, &mut hooks);
-        if let Some(stream) = self.streams.get_mut(id) {
+        if let Ok(stream) = self.streams.get_mut(id) {
             stream.cumulative = cumulative;
         }
         Point {
@@ -269,14 +266,14 @@ impl Core {
             points.extend(events.iter().filter(|point| !self.streams.reached(point)));
         }
         match self.streams.get(id).map(|stream| stream.kind) {
-            Some(StreamKind::Legacy) => {
+            Ok(StreamKind::Legacy) => {
                 let blocking = self
                     .streams
                     .iter()
                     .filter(|(_, stream)| stream.kind == StreamKind::Blocking);
                 points.extend(blocking.filter_map(|(other, _)| self.streams.pending(other)));
             }
-            Some(StreamKind::Blocking) => points.extend(self.streams.pending(LEGACY)),
+            Ok(StreamKind::Blocking) => points.extend(self.streams.pending(LEGACY)),
             _ => {}
         }
         // A ring is in order by itself.

@@ -88,7 +88,7 @@ impl Events {
 
     /// Forgets an event. Work that refers to it goes on.
     pub fn destroy(&mut self, id: EventId) {
-        if let Some(event) = self.get_mut(id) {
+        if let Ok(event) = self.get_mut(id) {
             event.live = false;
             event.shared = None;
             event.generation = (event.generation + 1) & GENERATIONS;
@@ -97,22 +97,27 @@ impl Events {
     }
 
     /// The event, unless it was destroyed.
-    pub fn get(&self, id: EventId) -> Option<&Event> {
-        self.all
-            .get(id.index as usize)
+    ///
+    /// # Errors
+    /// It has been destroyed.
+    pub fn get(&self, id: EventId) -> Result<&Event> {
+        let found = self.all.get(id.index as usize);
+        found
             .filter(|event| event.live && event.generation == id.generation)
+            .ok_or(HipError::InvalidHandle)
     }
 
     /// As [`Self::get`], to change it.
-    pub fn get_mut(&mut self, id: EventId) -> Option<&mut Event> {
-        self.all
-            .get_mut(id.index as usize)
+    pub fn get_mut(&mut self, id: EventId) -> Result<&mut Event> {
+        let found = self.all.get_mut(id.index as usize);
+        found
             .filter(|event| event.live && event.generation == id.generation)
+            .ok_or(HipError::InvalidHandle)
     }
 
     /// The record at this place of a stream was reached at `time`. Ignored if the event was recorded again since.
     pub fn stamp(&mut self, id: EventId, stream: StreamId, sequence: u64, time: u64) {
-        if let Some(Event {
+        if let Ok(Event {
             recorded: Recorded::At { point, at },
             ..
         }) = self.get_mut(id)
@@ -163,7 +168,7 @@ mod tests {
             assert_eq!(named(handle(FIRST, *id)), Ok((FIRST, *id)));
         }
         events.destroy(ids[7]);
-        assert!(events.get(ids[7]).is_none());
+        assert!(events.get(ids[7]).is_err());
         let again = events.create(Timing::Disabled).unwrap();
         assert_ne!(handle(FIRST, again), handle(FIRST, ids[7]));
         assert_eq!(named(16 as EventHandle), Err(HipError::InvalidHandle));

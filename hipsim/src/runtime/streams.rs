@@ -116,7 +116,7 @@ impl Streams {
 
     /// Forgets a stream; its handle becomes invalid.
     pub fn destroy(&mut self, id: StreamId) {
-        if let Some(stream) = self.get_mut(id) {
+        if let Ok(stream) = self.get_mut(id) {
             stream.live = false;
             stream.generation = (stream.generation + 1) & GENERATIONS;
             self.free.push(id.index);
@@ -124,17 +124,22 @@ impl Streams {
     }
 
     /// The stream, unless it was destroyed.
-    pub fn get(&self, id: StreamId) -> Option<&Stream> {
-        self.all
-            .get(usize::from(id.index))
+    ///
+    /// # Errors
+    /// It has been destroyed.
+    pub fn get(&self, id: StreamId) -> Result<&Stream> {
+        let found = self.all.get(usize::from(id.index));
+        found
             .filter(|stream| stream.live && stream.generation == id.generation)
+            .ok_or(HipError::ContextIsDestroyed)
     }
 
     /// As [`Self::get`], to change it.
-    pub fn get_mut(&mut self, id: StreamId) -> Option<&mut Stream> {
-        self.all
-            .get_mut(usize::from(id.index))
+    pub fn get_mut(&mut self, id: StreamId) -> Result<&mut Stream> {
+        let found = self.all.get_mut(usize::from(id.index));
+        found
             .filter(|stream| stream.live && stream.generation == id.generation)
+            .ok_or(HipError::ContextIsDestroyed)
     }
 
     /// All living streams.
@@ -161,7 +166,7 @@ impl Streams {
 
     /// The last point of a stream, if work before it is unfinished.
     pub fn pending(&self, id: StreamId) -> Option<Point> {
-        let stream = self.get(id)?;
+        let stream = self.get(id).ok()?;
         (stream.submitted > stream.completed).then_some(Point {
             stream: id,
             sequence: stream.submitted,
@@ -172,8 +177,8 @@ impl Streams {
 
     /// Whether everything up to the point has finished. A destroyed stream had finished everything.
     pub fn reached(&self, point: &Point) -> bool {
-        self.get(point.stream)
-            .is_none_or(|stream| stream.completed >= point.sequence)
+        let stream = self.get(point.stream).ok();
+        stream.is_none_or(|stream| stream.completed >= point.sequence)
     }
 }
 
@@ -229,11 +234,11 @@ mod tests {
             Ok(Named::Created(FIRST, first))
         );
         streams.destroy(first);
-        assert!(streams.get(first).is_none());
+        assert!(streams.get(first).is_err());
         let second = streams.create(StreamKind::NonBlocking, 0).unwrap();
         assert_eq!(second.index, first.index, "the place is used again");
         assert_ne!(handle(FIRST, second), handle(FIRST, first));
-        assert!(streams.get(first).is_none());
+        assert!(streams.get(first).is_err());
     }
 
     #[test]

@@ -181,7 +181,7 @@ impl EventLoop {
             }
             woken = monotonic();
             if woken >= until {
-                self.news = round.timed(&self.clients);
+                self.news = News::OfAll;
             }
             for event in &events {
                 self.handle(Token::unpack(event.data), event.flags);

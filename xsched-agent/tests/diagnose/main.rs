@@ -96,7 +96,7 @@ fn is_root(what: &str) -> bool {
     // SAFETY: geteuid has no preconditions.
     let root = unsafe { libc::geteuid() } == 0;
     if !root {
-        eprintln!("SKIPPED: {what} needs root");
+        eprintln!("LEFT OUT: {what} needs root");
     }
     root
 }

@@ -27,7 +27,7 @@ fn observe(preload: Option<String>) -> Option<Report> {
         return None;
     }
     if !std::path::Path::new(PYTHON).exists() {
-        eprintln!("SKIPPED: {PYTHON} is not installed");
+        eprintln!("LEFT OUT: {PYTHON} is not installed");
         return None;
     }
     let set = fixtures();

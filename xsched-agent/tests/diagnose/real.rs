@@ -14,7 +14,7 @@ const RANDOM: &str = "/usr/lib/x86_64-linux-gnu/librocrand.so.1";
 fn installed(files: &[&str]) -> bool {
     let missing = files.iter().find(|f| !std::path::Path::new(f).exists());
     if let Some(file) = missing {
-        eprintln!("SKIPPED: {file} is not installed");
+        eprintln!("LEFT OUT: {file} is not installed");
     }
     missing.is_none()
 }

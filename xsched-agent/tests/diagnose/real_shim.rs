@@ -45,7 +45,7 @@ fn observe(preload: Option<String>) -> Option<Report> {
         return None;
     }
     if !Path::new(RANDOM).exists() {
-        eprintln!("SKIPPED: {RANDOM} is not installed");
+        eprintln!("LEFT OUT: {RANDOM} is not installed");
         return None;
     }
     static INSTALLED: std::sync::Once = std::sync::Once::new();

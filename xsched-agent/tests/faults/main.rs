@@ -18,7 +18,6 @@ mod frozen;
 mod hostile;
 mod identity;
 mod limits;
-mod memory;
 mod namespaces;
 mod standstill;
 mod suspended;

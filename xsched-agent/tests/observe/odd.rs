@@ -18,7 +18,7 @@ fn as_the_daemon() -> Observer {
 fn is_well(program: &mut Program, line: &str, well: &str) -> bool {
     let well = program.ask(line) == well;
     if !well {
-        eprintln!("SKIPPED: another observer's probes disturb this machine's programs");
+        eprintln!("LEFT OUT: another observer's probes disturb this machine's programs");
     }
     well
 }

@@ -8,10 +8,12 @@ pub mod dialogue;
 pub mod puppet;
 pub mod simulated;
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -27,62 +29,85 @@ pub fn shim() -> PathBuf {
     shim
 }
 
-/// Directory with the compiled programs and the fake runtime.
-pub fn bin() -> &'static Path {
-    static BIN: OnceLock<TempDir> = OnceLock::new();
-    BIN.get_or_init(build).path()
+/// The library as users have it, built when it is first asked for.
+pub fn release_shim() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        // Apart from the build that runs these tests, which holds its folder's lock.
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("release-build");
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "--release", "--quiet", "--locked", "--lib"])
+            .args(["--package", "xsched-shim", "--target-dir"])
+            .arg(&target)
+            .status()
+            .expect("cargo runs");
+        assert!(built.success());
+        target.join("release/libxsched_shim.so")
+    })
 }
 
-fn build() -> TempDir {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../xsched-shim/tests/programs");
-    let runtime = dir.path().join("libamdhip64.so.5");
-    cc(&[
-        "-shared".as_ref(),
-        "-fPIC".as_ref(),
-        "-fno-omit-frame-pointer".as_ref(),
-        "-Wl,-soname,libamdhip64.so.5".as_ref(),
-        format!(
-            "-Wl,--version-script={}",
-            source.join("fake_hip.map").display()
-        )
-        .as_ref(),
-        source.join("fake_hip.c").as_os_str(),
-        "-o".as_ref(),
-        runtime.as_os_str(),
-    ]);
-    for entry in std::fs::read_dir(&source).expect("the programs' directory") {
-        let path = entry.expect("a directory entry").path();
-        let stem = path.file_stem().expect("a file name").to_owned();
-        if path.extension().is_some_and(|e| e == "c") && stem != "fake_hip" {
-            let out = dir.path().join(&stem);
-            let mut arguments = vec![path.as_os_str(), "-pthread".as_ref(), "-ldl".as_ref()];
-            arguments.extend(["-o".as_ref(), out.as_os_str()]);
-            // Some open the runtime themselves.
-            if !["handles", "deepbind", "deepbound", "profiler"]
-                .iter()
-                .any(|p| stem == *p)
-            {
-                arguments.push(runtime.as_os_str());
-            }
-            cc(&arguments);
+/// Directory with the fake runtime and the programs that have been compiled.
+pub fn bin() -> &'static Path {
+    static BIN: OnceLock<TempDir> = OnceLock::new();
+    BIN.get_or_init(|| {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let map = source("fake_hip.map");
+        shared_library(
+            "fake_hip",
+            &dir.path().join(RUNTIME),
+            &[
+                "-fno-omit-frame-pointer".as_ref(),
+                "-Wl,-soname,libamdhip64.so.5".as_ref(),
+                format!("-Wl,--version-script={}", map.display()).as_ref(),
+            ],
+        );
+        dir
+    })
+    .path()
+}
+
+const RUNTIME: &str = "libamdhip64.so.5";
+
+/// These open the runtime themselves.
+const UNLINKED: [&str; 4] = ["handles", "deepbind", "deepbound", "profiler"];
+
+/// A file of `tests/programs`.
+pub fn source(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../xsched-shim/tests/programs")
+        .join(name)
+}
+
+/// A program of `tests/programs`, compiled when it is first asked for.
+pub fn compiled(name: &str) -> PathBuf {
+    static COMPILED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let out = bin().join(name);
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !compiled.contains(name) {
+        let (source, runtime) = (source(&format!("{name}.c")), bin().join(RUNTIME));
+        let mut arguments = vec![source.as_os_str(), "-pthread".as_ref(), "-ldl".as_ref()];
+        arguments.extend(["-o".as_ref(), out.as_os_str()]);
+        if !UNLINKED.contains(&name) {
+            arguments.push(runtime.as_os_str());
         }
+        cc(&arguments);
+        compiled.insert(name.to_owned());
     }
-    cc(&[
-        "-shared".as_ref(),
-        "-fPIC".as_ref(),
-        "-DSHARED".as_ref(),
-        source.join("constructor.c").as_os_str(),
-        runtime.as_os_str(),
-        "-pthread".as_ref(),
-        "-o".as_ref(),
-        dir.path().join("libconstructor.so").as_os_str(),
-    ]);
-    dir
+    out
+}
+
+/// Compiles a source of `tests/programs` to a shared library.
+pub fn shared_library(name: &str, out: &Path, more: &[&OsStr]) {
+    let source = source(&format!("{name}.c"));
+    let mut arguments: Vec<&OsStr> = ["-shared", "-fPIC", "-DSHARED"].map(AsRef::as_ref).into();
+    arguments.push(source.as_os_str());
+    arguments.extend(more);
+    arguments.extend(["-o".as_ref(), out.as_os_str()]);
+    cc(&arguments);
 }
 
 /// Compiles C.
-pub fn cc(arguments: &[&std::ffi::OsStr]) {
+pub fn cc(arguments: &[&OsStr]) {
     let status = Command::new("cc")
         .args(["-O2", "-g", "-Wall", "-Werror"])
         .args(arguments)
@@ -102,7 +127,7 @@ pub enum Preload {
 
 /// A program of `tests/programs`, looking for its agent in `run_dir`.
 pub fn program(name: &str, preload: Preload, run_dir: &Path) -> Command {
-    let mut command = Command::new(bin().join(name));
+    let mut command = Command::new(compiled(name));
     command
         .env("LD_LIBRARY_PATH", bin())
         .env("XSCHED_RUN_DIR", run_dir)

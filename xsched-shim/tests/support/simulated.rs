@@ -40,7 +40,7 @@ impl Simulated {
     pub fn compile_as(&self, name: &str, binary: &str, flags: &[&str]) -> PathBuf {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let (binary, include) = (self.path(binary), root.join("hipsim/include"));
-        let source = root.join(format!("xsched-shim/tests/programs/simulated/{name}.c"));
+        let source = super::source(&format!("simulated/{name}.c"));
         let runtime = self.runtime(6);
         let mut arguments: Vec<&OsStr> = flags.iter().map(AsRef::as_ref).collect();
         arguments.extend(["-I".as_ref(), include.as_os_str()]);

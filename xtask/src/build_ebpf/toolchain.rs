@@ -34,6 +34,12 @@ impl fmt::Display for Toolchain {
 }
 
 impl Toolchain {
+    /// Whether one is complete.
+    pub fn is_here() -> bool {
+        let found = Toolchain::candidates();
+        found.iter().any(|it| it.linker_version().is_ok())
+    }
+
     /// The recorded toolchain if it is here, else any; installs what is
     /// missing where that is possible.
     pub fn find_or_install(recorded: Option<&Recorded>) -> anyhow::Result<Toolchain> {

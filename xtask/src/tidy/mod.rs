@@ -6,11 +6,12 @@
 mod glossary;
 mod known;
 mod lengths;
+mod lines;
 mod rooms;
 mod source;
 mod vendors;
 
-use std::path::Path;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -22,7 +23,8 @@ use source::Source;
 /// Options of `tidy`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Print {"findings": [{"rule", "place", "count", "known", "what"}], "failed": n}
+    /// Print {"findings": [{"rule", "place", "count", "known", "what"}], "failed": n,
+    /// "lines": {room: n}}; lines are those outside of tests
     #[arg(long)]
     json: bool,
 }
@@ -59,24 +61,26 @@ impl Finding {
 }
 
 #[derive(Serialize)]
-struct Report<'a> {
-    findings: &'a [Finding],
+struct Report {
+    findings: Vec<Finding>,
     failed: usize,
+    lines: BTreeMap<String, usize>,
 }
 
 /// Checks the tree as git knows it.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let root = build::root();
-    let findings = check(&root)?;
+    let sources = source::all(&build::root())?;
+    let findings = check(&sources)?;
     let failed = findings.iter().filter(|finding| finding.fails()).count();
+    let report = Report {
+        failed,
+        lines: lines::count(&sources),
+        findings,
+    };
     if args.json {
-        let report = Report {
-            findings: &findings,
-            failed,
-        };
         println!("{}", serde_json::to_string(&report)?);
     } else {
-        for finding in &findings {
+        for finding in &report.findings {
             let state = match (finding.fails(), finding.known) {
                 (true, _) => "FAILED",
                 (false, known) if known > finding.count => "lower known.tsv",
@@ -87,13 +91,16 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 finding.place, finding.rule, finding.count, finding.what
             );
         }
-        println!("tidy: {failed} failed, {} known", findings.len() - failed);
+        let (known, lines) = (report.findings.len() - failed, report.lines.values());
+        println!(
+            "tidy: {failed} failed, {known} known; {} lines outside of tests",
+            lines.sum::<usize>()
+        );
     }
     Ok(ExitCode::from(u8::from(failed > 0)))
 }
 
-fn check(root: &Path) -> anyhow::Result<Vec<Finding>> {
-    let sources = source::all(root)?;
+fn check(sources: &[Source]) -> anyhow::Result<Vec<Finding>> {
     let known = Known::parse(include_str!("known.tsv"))?;
     let mut findings = Vec::new();
     for rule in [
@@ -102,7 +109,7 @@ fn check(root: &Path) -> anyhow::Result<Vec<Finding>> {
         rooms::check,
         glossary::check,
     ] {
-        findings.extend(rule(&sources));
+        findings.extend(rule(sources));
     }
     for finding in &mut findings {
         finding.known = known.allows(finding.rule, &finding.place);
@@ -118,7 +125,8 @@ mod tests {
     /// So that `cargo test` says it too.
     #[test]
     fn the_tree_is_tidy() {
-        let findings = check(&build::root()).expect("the tree is readable");
+        let sources = source::all(&build::root()).expect("the tree is readable");
+        let findings = check(&sources).expect("the list is readable");
         let failed: Vec<_> = findings.iter().filter(|finding| finding.fails()).collect();
         assert!(failed.is_empty(), "run `cargo xtask tidy`: {failed:#?}");
     }

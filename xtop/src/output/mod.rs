@@ -1,8 +1,6 @@
-//! Snapshots as text, for scripts, and screens as pictures, for documents.
+//! Snapshots as text, for scripts.
 
 mod csv;
-pub mod picture;
-mod svg;
 mod table;
 
 use std::io::{self, Write};

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::style::{Color, Modifier, Style};
 
-use crate::text::width;
+use xtop::text::width;
 
 /// A column and a line, pixels.
 const CELL: (f32, f32) = (8.4, 17.0);

@@ -1,0 +1,13 @@
+//! Programs under the built library, beside each other.
+
+mod accidents;
+mod exports;
+mod gate;
+mod imports;
+mod lifecycle;
+mod sanitizers;
+mod strict;
+mod support;
+mod surroundings;
+mod timing;
+mod transparency;

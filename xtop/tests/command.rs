@@ -1,0 +1,10 @@
+//! The built command, on terminals and pipes.
+
+mod proxy;
+mod screen;
+mod text;
+
+mod support {
+    pub mod agent;
+    pub mod pty;
+}
