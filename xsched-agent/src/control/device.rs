@@ -21,6 +21,9 @@ use crate::policy::{
     SloVerdict, Strangers,
 };
 
+/// No linger is longer: the configuration allows a second.
+const RECENT: Nanos = Nanos::from_secs(1);
+
 /// The vectors run parallel, in ascending order of the clients' ids.
 #[derive(Default)]
 pub(super) struct Device {
@@ -41,6 +44,9 @@ pub(super) struct Device {
     told: Option<Sharing>,
     verdicts: BTreeMap<ClientId, SloVerdict>,
 }
+
+/// Pages that are written side by side.
+const AT_ONCE: usize = 16;
 
 /// What writing has brought about.
 #[derive(Default)]
@@ -94,12 +100,17 @@ impl Device {
         self.indices[at] == index
     }
 
-    /// Reads the counters of all that are at work: time is charged by them.
-    pub fn renew_active(&mut self, clients: &BTreeMap<ClientId, Client>) {
+    /// Looks at all that are at work, whose counters time is charged by, and
+    /// at those that were a moment ago: during its linger one does not ring.
+    pub fn renew_recent(&mut self, clients: &mut BTreeMap<ClientId, Client>, now: Nanos) {
         for (state, index) in self.states.iter_mut().zip(&self.indices) {
-            if state.presence == Presence::Active
-                && let Some(client) = clients.get(&state.id)
-            {
+            let recent = match state.presence {
+                Presence::Never => false,
+                Presence::Active => true,
+                Presence::Idle { since } => now.since(since) <= RECENT,
+            };
+            if recent && let Some(client) = clients.get_mut(&state.id) {
+                client.observe(now);
                 *state = client.state(*index);
             }
         }
@@ -130,20 +141,37 @@ impl Device {
             std::mem::replace(&mut self.fence_batch, settings.fence_batch) != settings.fence_batch;
         let mut written = self.written.iter().peekable();
         let mut found = clients.iter();
-        for (decision, &index) in self.decisions.iter().zip(&self.indices) {
+        let new = self.decisions.iter().zip(&self.indices);
+        let mut new = new.filter_map(|(decision, &index)| {
             while written.next_if(|(_, w)| w.id < decision.id).is_some() {}
             let stands = written.next_if(|w| **w == (index, *decision)).is_some();
+            if stands && !everybody {
+                return None;
+            }
             // Both come in the order of their ids.
-            if (!stands || everybody)
-                && let Some((_, client)) = found.find(|(id, _)| **id == decision.id)
-            {
-                let wrote = write(&client.shared, index, decision, settings.fence_batch);
+            let (_, client) = found.find(|(id, _)| **id == decision.id)?;
+            Some((&*client.shared, index, decision))
+        });
+        loop {
+            let mut batch = [const { None }; AT_ONCE];
+            for (to, from) in batch.iter_mut().zip(&mut new) {
+                *to = Some(from);
+            }
+            // The processor fetches the lines of one batch side by side.
+            for (shared, index, _) in batch.iter().flatten() {
+                std::hint::black_box(shared.touch(*index));
+            }
+            for (shared, index, decision) in batch.iter().flatten() {
+                let wrote = write(shared, *index, decision, settings.fence_batch);
                 if wrote.edges {
                     news.asked.push(decision.id);
                 }
                 if wrote.more {
-                    self.let_through.push((decision.id, index));
+                    self.let_through.push((decision.id, *index));
                 }
+            }
+            if batch[AT_ONCE - 1].is_none() {
+                break;
             }
         }
         for (at, alone) in self.memory.kernels_alone() {

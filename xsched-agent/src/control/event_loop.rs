@@ -181,7 +181,10 @@ impl EventLoop {
             }
             woken = monotonic();
             if woken >= until {
-                self.news = News::OfAll;
+                self.news = match woken >= self.next_beat {
+                    true => round.at_heartbeat(&self.clients),
+                    false => round.at_deadline(&self.clients),
+                };
             }
             for event in &events {
                 self.handle(Token::unpack(event.data), event.flags);

@@ -165,7 +165,10 @@ impl Explained {
             let verdict = rule.conditions.judge(facts);
             let because = match (&verdict, &earlier) {
                 (Verdict::Holds(met), None) if is_it && is_another => {
-                    format!("matches ({met}), but it does not run as the user that connected")
+                    format!(
+                        "matches ({met}), but it runs as several users, or as another than the \
+                         one that connected: no rule counts"
+                    )
                 }
                 (Verdict::Holds(met), None) if is_it && rule.terms.is_empty() => {
                     format!("matches ({met}); it gives passthrough alone")

@@ -18,6 +18,7 @@ mod frozen;
 mod hostile;
 mod identity;
 mod limits;
+mod memory;
 mod namespaces;
 mod standstill;
 mod suspended;
