@@ -51,8 +51,8 @@ fn main() {
     fs::write(&script, version_script(symbols.iter().chain(&extra)))
         .expect("write the version script");
     let rows = Rows {
-        runtime: rows(&root.join(RUNTIME_TABLE)),
-        compiler: rows(&root.join(COMPILER_TABLE)),
+        runtime: rows(&root.join(RUNTIME_TABLE), &symbols),
+        compiler: rows(&root.join(COMPILER_TABLE), &symbols),
     };
     fs::write(
         out.join("exports.rs"),
@@ -139,13 +139,16 @@ impl Rows {
     }
 }
 
-fn rows(path: &Path) -> Vec<String> {
+/// The functions of a table's rows, up to the first whose version node is not known. A table grows at its end, so the
+/// rest is a table, too.
+fn rows(path: &Path, symbols: &[(String, String)]) -> Vec<String> {
     let numbered = pairs(path).into_iter().enumerate();
     numbered
         .map(|(row, (index, symbol))| {
             assert_eq!(index, row.to_string(), "{}: {symbol}", path.display());
             symbol
         })
+        .take_while(|name| symbols.iter().any(|(symbol, _)| symbol == name))
         .collect()
 }
 

@@ -21,7 +21,6 @@ mod readers;
 pub mod record;
 pub mod rules;
 pub mod service;
-pub mod shims;
 pub mod terms;
 pub mod text;
 pub mod watcher;

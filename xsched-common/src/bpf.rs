@@ -3,7 +3,7 @@
 //! `#[repr(C)]` without implicit padding, no `bool`, no `usize`: the verifier
 //! reads maps as bytes, and padding would be uninitialised ones.
 
-use crate::hip::StreamAt;
+use crate::platform::{ArgumentAt, ENTRY_POINTS, Register};
 use crate::units::StreamClass;
 
 /// A key of the map of launch counts.
@@ -12,7 +12,7 @@ use crate::units::StreamClass;
 pub struct CallKey {
     /// The process (thread group) in the initial pid namespace.
     pub tgid: u32,
-    /// Index into [`crate::hip::ENTRY_POINTS`].
+    /// Index into [`crate::platform::ENTRY_POINTS`].
     pub api: u16,
     /// A [`StreamClass`].
     pub stream: u8,
@@ -207,7 +207,7 @@ pub struct CallRecord {
     pub tgid: u32,
     /// The thread.
     pub tid: u32,
-    /// Index into [`crate::hip::ENTRY_POINTS`].
+    /// Index into [`crate::platform::ENTRY_POINTS`].
     pub api: u16,
     /// A [`CallMoment`].
     pub moment: u8,
@@ -249,7 +249,7 @@ pub struct BurstKey {
 }
 
 /// What a thread is at, for bursts: first launch after idle to the return of
-/// a call that [drains](crate::hip::EntryPoint::drains).
+/// a call that [drains](crate::platform::EntryPoint::drains).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ThreadBurst {
@@ -344,18 +344,18 @@ pub enum CallRole {
 /// `api:16 | where:8 | register:8 | offset:16 | role:8`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cookie {
-    /// Index into [`crate::hip::ENTRY_POINTS`].
+    /// Index into [`crate::platform::ENTRY_POINTS`].
     pub api: u16,
     /// What it does to bursts.
     pub role: CallRole,
     /// Where the stream is.
-    pub stream_at: StreamAt,
+    pub stream_at: ArgumentAt,
 }
 
 impl Cookie {
     /// Of the entry point with this index.
     pub fn of(api: u16) -> Cookie {
-        let entry = &crate::hip::ENTRY_POINTS[usize::from(api)];
+        let entry = &ENTRY_POINTS[usize::from(api)];
         Cookie {
             api,
             role: if entry.is_launch() {
@@ -372,17 +372,17 @@ impl Cookie {
     /// As the kernel stores it.
     pub const fn pack(self) -> u64 {
         let (place, register, offset) = match self.stream_at {
-            StreamAt::Unknown => (0u64, 0u64, 0u64),
-            StreamAt::Register(r) => (1, r as u64, 0),
-            StreamAt::Stack(offset) => (2, 0, offset as u64),
-            StreamAt::Field(r, offset) => (3, r as u64, offset as u64),
+            ArgumentAt::Nowhere => (0u64, 0u64, 0u64),
+            ArgumentAt::Register(r) => (1, r as u64, 0),
+            ArgumentAt::Stack(offset) => (2, 0, offset as u64),
+            ArgumentAt::Field(r, offset) => (3, r as u64, offset as u64),
         };
         self.api as u64 | place << 16 | register << 24 | offset << 32 | (self.role as u64) << 48
     }
 
     /// Back from the kernel.
     pub const fn unpack(raw: u64) -> Cookie {
-        let register = crate::hip::Register::from_raw((raw >> 24) as u8);
+        let register = Register::from_raw((raw >> 24) as u8);
         let offset = (raw >> 32) as u16;
         Cookie {
             api: raw as u16,
@@ -392,10 +392,10 @@ impl Cookie {
                 _ => CallRole::Other,
             },
             stream_at: match (raw >> 16) as u8 {
-                1 => StreamAt::Register(register),
-                2 => StreamAt::Stack(offset),
-                3 => StreamAt::Field(register, offset),
-                _ => StreamAt::Unknown,
+                1 => ArgumentAt::Register(register),
+                2 => ArgumentAt::Stack(offset),
+                3 => ArgumentAt::Field(register, offset),
+                _ => ArgumentAt::Nowhere,
             },
         }
     }
@@ -416,7 +416,6 @@ const _: () = {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hip::ENTRY_POINTS;
 
     #[test]
     fn every_entry_points_cookie_round_trips() {

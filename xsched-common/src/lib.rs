@@ -3,22 +3,20 @@
 //! Whatever two of the parts (BPF programs, agent, shim, xtop) must agree on
 //! lives here once: units ([`units`]), the gate's control word and its
 //! decision ([`gate`]), the shared pages ([`page`]), the messages of joining
-//! ([`join`]), what the shim's file says of itself ([`note`]), the BPF maps' keys ([`bpf`]), latency buckets ([`buckets`]), the table of HIP entry points
-//! ([`hip`]), what the shim does at each (`actions`) and the agent's JSON messages (`api`, feature `api`).
+//! ([`join`]), what the shim's file says of itself ([`note`]), the BPF maps'
+//! keys ([`bpf`]), latency buckets ([`buckets`]), the platforms' entry points
+//! and names ([`platform`]) and the agent's JSON messages (`api`, feature `api`).
 //!
 //! The core is `no_std` and knows no clock, no system call and, outside
-//! [`hip`], no vendor.
+//! [`platform`], no vendor.
 
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 
-#[cfg(feature = "std")]
-pub mod actions;
 #[cfg(feature = "api")]
 pub mod api;
 pub mod bpf;
 pub mod buckets;
 pub mod gate;
-pub mod hip;
 // BPF has no compare-and-swap in `core`, and no business with pages.
 #[cfg(not(target_arch = "bpf"))]
 pub mod join;
@@ -26,6 +24,7 @@ pub mod join;
 pub mod note;
 #[cfg(not(target_arch = "bpf"))]
 pub mod page;
+pub mod platform;
 #[cfg(feature = "std")]
 pub mod run_dir;
 pub mod units;

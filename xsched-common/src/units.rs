@@ -236,7 +236,7 @@ impl fmt::Display for BadWeight {
 
 impl core::error::Error for BadWeight {}
 
-/// A device as one process numbers it (`hipSetDevice`): an index into that
+/// A device as one process numbers it: an index into that
 /// process's pages. Two processes may give one device different indices;
 /// what identifies it between processes is its [`PciAddress`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -325,9 +325,9 @@ pub enum StreamClass {
     Created = 0,
     /// NULL: the default stream.
     Null = 1,
-    /// `hipStreamLegacy`, the handle 0x1.
+    /// The handle 0x1: the default stream by its name.
     Legacy = 2,
-    /// `hipStreamPerThread`, the handle 0x2.
+    /// The handle 0x2: the default stream of the calling thread.
     PerThread = 3,
 }
 
@@ -335,8 +335,8 @@ impl StreamClass {
     /// How many there are: the length of arrays indexed by one.
     pub const COUNT: usize = 4;
 
-    /// The class of a stream handle (HIP: `hipStreamLegacy` is 1,
-    /// `hipStreamPerThread` is 2, hip_runtime_api.h).
+    /// The class of a stream handle. All platforms give the two names of
+    /// default streams the same numbers.
     pub const fn of_handle(handle: u64) -> StreamClass {
         match handle {
             0 => StreamClass::Null,

@@ -6,7 +6,7 @@ use aya_ebpf::bindings::pt_regs;
 use aya_ebpf::helpers::{bpf_get_attach_cookie, bpf_probe_read_user};
 use aya_ebpf::programs::ProbeContext;
 use xsched_common::bpf::Cookie;
-use xsched_common::hip::{Register, StreamAt};
+use xsched_common::platform::{ArgumentAt, Register};
 
 /// User memory could not be read: it is paged out or the pointer is bad.
 pub struct Unreadable;
@@ -74,8 +74,8 @@ impl Arguments {
     /// The return address and the stream's handle. Where both are on the
     /// stack, one read fetches them: each costs 40 ns.
     #[inline(always)]
-    pub fn caller_and_stream(&self, at: StreamAt) -> Result<(u64, u64), Unreadable> {
-        let StreamAt::Stack(offset) = at else {
+    pub fn caller_and_stream(&self, at: ArgumentAt) -> Result<(u64, u64), Unreadable> {
+        let ArgumentAt::Stack(offset) = at else {
             return Ok((self.caller()?, self.stream(at)?));
         };
         // SAFETY: the helper checks the address and fails instead of faulting.
@@ -106,12 +106,12 @@ impl Arguments {
     /// stream argument works on the null stream; the agent, which knows the
     /// function's name, corrects the exceptions.
     #[inline(always)]
-    pub fn stream(&self, at: StreamAt) -> Result<u64, Unreadable> {
+    pub fn stream(&self, at: ArgumentAt) -> Result<u64, Unreadable> {
         match at {
-            StreamAt::Unknown => Ok(0),
-            StreamAt::Register(register) => Ok(self.register(register)),
-            StreamAt::Stack(offset) => read_user(self.stack_pointer + u64::from(offset)),
-            StreamAt::Field(register, offset) => {
+            ArgumentAt::Nowhere => Ok(0),
+            ArgumentAt::Register(register) => Ok(self.register(register)),
+            ArgumentAt::Stack(offset) => read_user(self.stack_pointer + u64::from(offset)),
+            ArgumentAt::Field(register, offset) => {
                 read_user(self.register(register).wrapping_add(u64::from(offset)))
             }
         }

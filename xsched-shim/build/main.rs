@@ -1,20 +1,19 @@
-//! Generates the exports from the table of HIP entry points: the linker's
-//! version script, an assembly trampoline per symbol and the table that
-//! tells the trampolines' handlers what each symbol does.
+//! Generates the exports from the table of entry points: the linker's version
+//! script, and an assembly trampoline per symbol.
 
-mod classify;
-
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::{env, fs};
 
-use classify::{Export, Kind};
+use xsched_common::platform::{Action, ENTRY_POINTS, EntryPoint};
 
 fn main() {
     println!("cargo::rerun-if-changed=build");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
-    let exports = classify::exports(&dispatch_rows());
+    let exports: Vec<&EntryPoint> = ENTRY_POINTS
+        .iter()
+        .filter(|entry| entry.action.is_some())
+        .collect();
 
     let script = out.join("versions.map");
     fs::write(&script, version_script(&exports)).expect("OUT_DIR is writable");
@@ -27,34 +26,13 @@ fn main() {
     // handlers at exit, strict mode's table and threads at the gate are in it.
     println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
     fs::write(out.join("trampolines.s"), trampolines(&exports)).expect("OUT_DIR is writable");
-    fs::write(out.join("exports.rs"), table(&exports)).expect("OUT_DIR is writable");
-}
-
-/// Symbol -> row of the runtime's dispatch table.
-fn dispatch_rows() -> BTreeMap<String, u16> {
-    let root = env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
-    let file = PathBuf::from(root).join("../xsched-common/data/hip-dispatch-table.tsv");
-    println!("cargo::rerun-if-changed={}", file.display());
-    fs::read_to_string(&file)
-        .unwrap_or_else(|e| panic!("{}: {e}", file.display()))
-        .lines()
-        .filter(|line| !line.starts_with('#') && !line.is_empty())
-        .map(|line| {
-            let mut columns = line.split('\t');
-            let row = columns.next().and_then(|row| row.parse().ok());
-            let (Some(row), Some(symbol)) = (row, columns.next()) else {
-                panic!("{}: not a row: {line}", file.display());
-            };
-            (symbol.to_owned(), row)
-        })
-        .collect()
 }
 
 /// The nodes, empty: the symbols are put into them by `.symver`. A script
 /// that listed the symbols would be overruled by rustc's own script, which
 /// makes everything it does not know local.
-fn version_script(exports: &[Export]) -> String {
-    let mut nodes: Vec<_> = exports.iter().map(|e| e.node).collect();
+fn version_script(exports: &[&EntryPoint]) -> String {
+    let mut nodes: Vec<_> = exports.iter().map(|e| node(e)).collect();
     nodes.sort_by_key(|node| version_numbers(node));
     nodes.dedup();
     let mut out = String::new();
@@ -64,6 +42,10 @@ fn version_script(exports: &[Export]) -> String {
         parent = node;
     }
     out
+}
+
+fn node(export: &EntryPoint) -> &'static str {
+    export.node.expect("what is exported has a node")
 }
 
 /// `hip_7.14` sorts after `hip_7.2`.
@@ -84,11 +66,11 @@ fn version_numbers(node: &str) -> Vec<u32> {
 ///
 /// What is gated or hooked has a second trampoline for strict mode: it stands
 /// in the runtime's dispatch table and passes the index behind all exports'.
-fn trampolines(exports: &[Export]) -> String {
+fn trampolines(exports: &[&EntryPoint]) -> String {
     let mut out = String::new();
     for (index, export) in exports.iter().enumerate() {
-        let body = body(export.kind);
-        let (symbol, node) = (export.symbol, export.node);
+        let body = body(export);
+        let (symbol, node) = (export.symbol, node(export));
         write!(
             out,
             "    .section .text.xsched.{symbol},\"ax\",@progbits\n\
@@ -116,7 +98,7 @@ fn trampolines(exports: &[Export]) -> String {
         writeln!(out, "    .quad xsched_export_{index}").expect("writing to a string");
     }
     for (index, export) in exports.iter().enumerate().filter(|(_, e)| is_tabled(e)) {
-        let body = body(export.kind);
+        let body = body(export);
         write!(
             out,
             "    .section .text.xsched_table,\"ax\",@progbits\n\
@@ -146,43 +128,14 @@ fn trampolines(exports: &[Export]) -> String {
     out
 }
 
-fn is_tabled(export: &Export) -> bool {
-    export.row.is_some() && !matches!(export.kind, Kind::Forward)
+fn is_tabled(export: &EntryPoint) -> bool {
+    export.row.is_some() && export.action != Some(Action::Forward)
 }
 
-fn body(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Command { .. } => "xsched_command_body",
-        Kind::Forward => "xsched_forward_body",
-        Kind::Hook(_) => "xsched_hook_body",
+fn body(export: &EntryPoint) -> &'static str {
+    match export.action {
+        Some(Action::Gate) => "xsched_command_body",
+        Some(Action::Drain | Action::Hook) => "xsched_hook_body",
+        Some(Action::Forward) | None => "xsched_forward_body",
     }
-}
-
-fn table(exports: &[Export]) -> String {
-    let mut out = format!(
-        "/// Sorted by symbol; a trampoline's index is its place here.\n\
-         pub static EXPORTS: [Export; {}] = [\n",
-        exports.len()
-    );
-    for export in exports {
-        let kind = match export.kind {
-            Kind::Command { size, counting } => {
-                format!("Kind::Command {{ size: {size}, counting: Counting::{counting} }}")
-            }
-            Kind::Forward => "Kind::Forward".to_owned(),
-            Kind::Hook(hook) => format!("Kind::Hook(Hook::{hook})"),
-        };
-        writeln!(
-            out,
-            "    Export {{ symbol: {:?}, node: {:?}, kind: {kind}, stream: {}, default_stream: DefaultStream::{}, row: {:?} }},",
-            export.symbol,
-            export.node,
-            classify::stream_place(export.stream),
-            if export.symbol.ends_with("_spt") { "PerThread" } else { "Legacy" },
-            export.row,
-        )
-        .expect("writing to a string");
-    }
-    out += "];\n";
-    out
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{
     Ordering::{AcqRel, Acquire, Relaxed},
 };
 
+use xsched_common::platform::names;
 use xsched_common::run_dir::Surroundings;
 
 use crate::log;
@@ -60,10 +61,6 @@ pub const VARIABLES: [Variable; 5] = [
         meaning: "gate in the dispatch table of HIP 6.1 and later too, where no look-up leads past it",
     },
 ];
-
-/// Collectives of several ranks wait for each other: gating one rank's
-/// kernels can hang all of them.
-const ALWAYS_PASSED: &[u8] = b"librccl.so";
 
 /// The values, as they were when the shim was first used, which is before
 /// `main`: a program may change its environment in one thread while others
@@ -183,7 +180,7 @@ impl Options {
 
     /// Whether launches by the library with this file name are not gated.
     pub fn passes(&self, basename: &[u8]) -> bool {
-        basename.starts_with(ALWAYS_PASSED)
+        names::is_collectives(basename)
             || self
                 .passthrough
                 .iter()
@@ -282,7 +279,7 @@ mod tests {
                 .split(|&b| b == b',')
                 .map(<[u8]>::trim_ascii)
                 .any(|entry| !entry.is_empty() && name.starts_with(entry));
-            let always = name.starts_with(ALWAYS_PASSED);
+            let always = names::is_collectives(&name);
             proptest::prop_assert_eq!(options.passes(&name), expected || always);
             let on = |flag: &[u8]| !flag.is_empty() && flag != b"0";
             proptest::prop_assert_eq!(options.power == Power::Off, on(&flags[1]));

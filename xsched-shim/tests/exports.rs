@@ -7,21 +7,11 @@ use std::collections::BTreeMap;
 use object::elf;
 use object::read::elf::{Dyn, ElfFile64, FileHeader, ProgramHeader, Sym};
 use object::{Endianness, Object, ObjectSection};
-use xsched_common::actions::{self, Action};
-use xsched_common::hip::symbol_node;
 use xsched_common::note::{NOTE_SECTION, ShimNote};
+use xsched_common::platform::{Action, ENTRY_POINTS, symbol_node};
 
 /// What the shim exports beside HIP's names.
 const LOADER: [&str; 4] = ["__gmon_start__", "dlclose", "dlsym", "dlvsym"];
-
-/// What changes a thread's current device.
-const DEVICE_CHANGERS: [&str; 5] = [
-    "hipCtxCreate",
-    "hipCtxPopCurrent",
-    "hipCtxPushCurrent",
-    "hipCtxSetCurrent",
-    "hipSetDevice",
-];
 
 struct Exported {
     node: Option<String>,
@@ -68,36 +58,15 @@ fn exported(bytes: &[u8]) -> BTreeMap<String, Exported> {
     out
 }
 
-/// The rule of what is exported (head of hip-actions.tsv), from the remarks in
-/// the table of entry points.
-fn required(row: &str) -> Option<&str> {
-    let columns: Vec<_> = row.split('\t').collect();
-    let &[symbol, class, stream, _node, note] = &columns[..] else {
-        panic!("not five columns: {row}");
-    };
-    let always = [
-        "launch", "callback", "memcpy", "memset", "sync", "event", "stream",
-    ];
-    let says = |words: &str| note.contains(words);
-    let implied = says("synchronis") && !says("not stream-ordered")
-        || says("destroys streams")
-        || says("RETURNS RAW")
-        || says("may upload");
-    let describes = says("no work") && !says("no work by itself") || says("sets launch config");
-    (always.contains(&class) || stream != "-" && !describes || implied).then_some(symbol)
-}
-
 #[test]
 fn exactly_the_tables_symbols_under_their_nodes() {
     let bytes = std::fs::read(support::shim()).expect("the built library");
     let exported = exported(&bytes);
-    let table = include_str!("../../xsched-common/data/hip-entry-points.tsv");
-    let mut wanted: Vec<&str> = table
-        .lines()
-        .filter(|row| !row.starts_with('#') && !row.is_empty())
-        .filter_map(required)
+    let mut wanted: Vec<&str> = ENTRY_POINTS
+        .iter()
+        .filter(|entry| entry.action.is_some())
+        .map(|entry| entry.symbol)
         .chain(LOADER)
-        .chain(DEVICE_CHANGERS)
         .collect();
     wanted.sort_unstable();
     let got: Vec<&str> = exported
@@ -128,12 +97,15 @@ fn exactly_the_tables_symbols_under_their_nodes() {
 /// Functions that are gated lead to one place, those that are called to
 /// another, those that are handed on to a third.
 #[test]
-fn every_export_does_what_the_table_of_actions_says() {
+fn every_export_does_what_its_row_says() {
     let bytes = std::fs::read(support::shim()).expect("the built library");
     let exported = exported(&bytes);
     let file = ElfFile64::<Endianness>::parse(&*bytes).expect("an ELF file");
     let mut places: BTreeMap<&str, u64> = BTreeMap::new();
-    for (symbol, action) in actions::exported() {
+    for entry in ENTRY_POINTS {
+        let (symbol, Some(action)) = (entry.symbol, entry.action) else {
+            continue;
+        };
         let address = exported[symbol].address;
         let place = body_of(&file, address);
         let what = match action {
@@ -147,10 +119,6 @@ fn every_export_does_what_the_table_of_actions_says() {
     }
     let distinct: std::collections::BTreeSet<u64> = places.values().copied().collect();
     assert_eq!(distinct.len(), 3, "{places:x?}");
-    let named = actions::exported().map(|(symbol, _)| symbol);
-    let got = exported.keys().map(String::as_str);
-    let got = got.filter(|name| !name.starts_with("hip_") && !LOADER.contains(name));
-    assert!(got.eq(named), "the library exports what the table names");
 }
 
 /// Where a trampoline jumps to: a NOP of 5 bytes, a jump of 2, `mov r11d, imm32`

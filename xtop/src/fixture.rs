@@ -1,6 +1,7 @@
 //! Snapshots for tests.
 
 use xsched_common::api::*;
+use xsched_common::platform::Platform;
 use xsched_common::units::{Class, Nanos, StreamClass, Weight};
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ pub fn process(pid: u32, command: &str) -> ProcessRow {
     ProcessRow {
         pid,
         start_time: u64::from(pid) * 10,
+        platform: Platform::default(),
         parent: None,
         cgroup: Some("/user.slice/user-1000.slice/session-3.scope".into()),
         uid: 1000,
@@ -311,6 +313,7 @@ pub fn snapshot(processes: Vec<ProcessRow>) -> Snapshot {
         },
         devices: vec![DeviceRow {
             address: "0000:03:00.0".into(),
+            platform: Platform::default(),
             top_active: Some(Class::High),
             clients: 2,
             mode: SharingMode::Slo,

@@ -3,8 +3,10 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use xsched_common::platform::Platform;
+
 /// The shim's file name.
-const FILE: &str = "libxsched_shim.so";
+const FILE: &str = Platform::ALL[0].names().shim;
 
 /// Names the shim, over all other places.
 pub const SHIM_ENV: &str = "XSCHED_SHIM";

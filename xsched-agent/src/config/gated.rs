@@ -1,8 +1,7 @@
 //! Which functions can be named in a passthrough list: those that the shim
 //! gates, by the table that the shim itself is made from.
 
-use xsched_common::actions::{Action, action, exported};
-use xsched_common::hip::symbol_node;
+use xsched_common::platform::{Action, ENTRY_POINTS, Platform, entry_point, symbol_node};
 
 use super::schema::alike;
 
@@ -11,17 +10,18 @@ const HINTS: usize = 3;
 
 /// Why a list that names this function does nothing for it, if so.
 pub(super) fn not_gated(symbol: &str) -> Option<String> {
-    let never = match action(symbol) {
-        Some(Action::Gate) => return None,
-        Some(Action::Drain) => "is never gated, since the program waits in it",
-        Some(Action::Hook | Action::Forward) => "is never gated",
+    let known = entry_point(symbol).map(|(_, entry)| entry.action);
+    let never = match known {
+        Some(Some(Action::Gate)) => return None,
+        Some(Some(Action::Drain)) => "is never gated, since the program waits in it",
+        Some(_) => "is never gated",
         None if symbol_node(symbol).is_some() => "is never gated",
         None => {
             return Some(format!(
                 "no function `{symbol}` is gated: {}",
                 match nearest(symbol).first() {
                     Some(name) => format!("did you mean `{name}`?"),
-                    None => EXAMPLES.to_owned(),
+                    None => examples(),
                 }
             ));
         }
@@ -31,18 +31,25 @@ pub(super) fn not_gated(symbol: &str) -> Option<String> {
         .map(|name| format!("`{name}`"))
         .collect();
     let hint = match nearest.is_empty() {
-        true => EXAMPLES.to_owned(),
+        true => examples(),
         false => format!("gated functions like it: {}", nearest.join(", ")),
     };
     Some(format!("`{symbol}` {never}: leave it out; {hint}"))
 }
 
-const EXAMPLES: &str = "use a name as hipLaunchKernel or hipMemcpyAsync";
+fn examples() -> String {
+    let names: Vec<&str> = Platform::ALL
+        .iter()
+        .flat_map(|platform| platform.names().examples)
+        .copied()
+        .collect();
+    format!("use a name as {}", names.join(" or "))
+}
 
 /// The gated functions that look like `symbol`, the likest first.
 fn nearest(symbol: &str) -> Vec<&'static str> {
-    let gated = exported().filter(|(_, action)| *action == Action::Gate);
-    let mut nearest = alike(symbol, gated.map(|(name, _)| name));
+    let gated = ENTRY_POINTS.iter().filter(|entry| entry.is_gated());
+    let mut nearest = alike(symbol, gated.map(|entry| entry.symbol));
     nearest.truncate(HINTS);
     nearest
 }
@@ -50,7 +57,6 @@ fn nearest(symbol: &str) -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use xsched_common::hip::ENTRY_POINTS;
 
     /// Every name that is accepted is one that the shim gates, and each that
     /// is refused comes with what to write instead.
@@ -60,18 +66,18 @@ mod tests {
         for entry in ENTRY_POINTS {
             match not_gated(entry.symbol) {
                 None => {
-                    assert_eq!(action(entry.symbol), Some(Action::Gate), "{}", entry.symbol);
+                    assert!(entry.is_gated(), "{}", entry.symbol);
                     accepted += 1;
                 }
                 Some(why) => {
                     let instead = why.contains("gated functions like it: `hip")
                         || why.contains("gated functions like it: `_Z")
-                        || why.ends_with(EXAMPLES);
+                        || why.ends_with(&examples());
                     assert!(instead, "{why}");
                 }
             }
         }
-        let gated = exported().filter(|(_, action)| *action == Action::Gate);
+        let gated = ENTRY_POINTS.iter().filter(|entry| entry.is_gated());
         assert_eq!(accepted, gated.count());
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 use xsched_common::bpf::CallRoute;
-use xsched_common::hip;
+use xsched_common::platform::entry_point;
 use xsched_common::units::StreamClass;
 
 /// Calls of one function, from one library, on one class of stream.
@@ -34,7 +34,7 @@ impl ObservedCall {
 
 /// Whether a function enqueues kernels.
 pub fn is_launch(symbol: &str) -> bool {
-    hip::entry_point(symbol).is_some_and(|(_, entry)| entry.is_launch())
+    entry_point(symbol).is_some_and(|(_, entry)| entry.is_launch())
 }
 
 fn route_name<S: Serializer>(route: &CallRoute, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,6 +1,6 @@
-//! The dispatch table of HIP 6.1 and later, read from the live process.
+//! A runtime's dispatch table, read from the live process.
 //!
-//! Every export of these runtimes jumps through a table in the runtime's
+//! Every export of newer runtimes (HIP 6.1 and later) jumps through a table in the runtime's
 //! writable memory: its size in bytes, then one function pointer per row,
 //! append-only (hip/amd_detail/hip_api_trace.hpp, `HipDispatchTable`).
 //! Whoever replaces an entry gets every call of that function, whatever the
@@ -9,13 +9,10 @@
 //! addresses of code behind it.
 
 use std::ops::Range;
-use std::sync::OnceLock;
 
 use super::bindings::Memory;
 use super::elf::word_at;
 use super::survey::{ObjectIndex, Role, Survey};
-
-const ROWS: &str = include_str!("../../../xsched-common/data/hip-dispatch-table.tsv");
 
 /// The first table (HIP 6.1) had more rows than this, and those of a few
 /// releases to come have fewer than that.
@@ -43,9 +40,9 @@ pub fn redirections(survey: &Survey, memory: &Memory, writable: &[Range<u64>]) -
     let mut out = Vec::new();
     let (writable, mut budget) = (runs(writable), MAX_MEMORY);
     for (index, object) in survey.objects.iter().enumerate() {
-        if object.role != Role::Runtime {
+        let Role::Runtime(platform) = object.role else {
             continue;
-        }
+        };
         let first = writable.partition_point(|range| range.end <= object.span.start);
         for range in &writable[first..] {
             let (start, end) = (
@@ -63,7 +60,8 @@ pub fn redirections(survey: &Survey, memory: &Memory, writable: &[Range<u64>]) -
                 continue;
             };
             if let Some((at, count)) = find(&bytes, |address| survey.owner(address).is_some()) {
-                collect(survey, index, &bytes, (start, at, count), &mut out);
+                let rows = platform.dispatch_rows().iter().take(count);
+                collect(survey, index, &bytes, (start, at), rows, &mut out);
                 break;
             }
         }
@@ -104,10 +102,11 @@ fn collect(
     survey: &Survey,
     runtime: ObjectIndex,
     bytes: &[u8],
-    (start, at, count): (u64, usize, usize),
+    (start, at): (u64, usize),
+    rows: impl Iterator<Item = &'static &'static str>,
     out: &mut Vec<Redirection>,
 ) {
-    for (row, symbol) in rows().iter().take(count).enumerate() {
+    for (row, symbol) in rows.enumerate() {
         let place = at + WORD * (row + 1);
         let Some(to) = word_at(bytes, place).and_then(|address| survey.owner(address)) else {
             continue;
@@ -123,30 +122,9 @@ fn collect(
     }
 }
 
-/// The rows' functions, in order.
-fn rows() -> &'static [&'static str] {
-    static TABLE: OnceLock<Vec<&'static str>> = OnceLock::new();
-    TABLE.get_or_init(|| {
-        let lines = ROWS.lines().filter(|line| !line.starts_with('#'));
-        lines.filter_map(|line| line.split('\t').nth(1)).collect()
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_rows_are_those_that_were_measured() {
-        for (row, symbol) in [
-            (214, "hipLaunchKernel"),
-            (215, "hipMalloc"),
-            (308, "hipModuleLaunchKernel"),
-            (442, "hipGetProcAddress"),
-        ] {
-            assert_eq!(rows()[row], symbol);
-        }
-    }
 
     #[test]
     fn adjacent_mappings_are_read_as_one() {

@@ -4,6 +4,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use xsched_common::bpf::CallRoute;
+use xsched_common::platform::Platform;
+use xsched_common::platform::names::{ShimKind, ShimNames};
 
 use super::agent_view::AgentView;
 use super::bindings::{Binding, Target};
@@ -17,7 +19,6 @@ use super::lookups::Held;
 use super::namespaces::{Namespace, Namespaces};
 use super::offline::Missing;
 use super::preload::PreloadState;
-use super::shims::{ShimKind, ShimNames};
 use super::survey::{MappedObject, ObjectIndex, Role, Survey};
 
 /// The evidence that findings are made from.
@@ -114,6 +115,14 @@ impl Facts {
         used.map(|index| self.object(index))
     }
 
+    /// What the process uses; the default where nothing tells.
+    pub fn platform(&self) -> Platform {
+        match self.runtime().map(|object| object.role) {
+            Some(Role::Runtime(platform)) => platform,
+            _ => Platform::default(),
+        }
+    }
+
     /// What the mapped shims define, by name.
     pub fn shim_definitions(&self) -> HashMap<&str, Vec<&Symbol>> {
         let mut out: HashMap<&str, Vec<&Symbol>> = HashMap::new();
@@ -141,7 +150,7 @@ impl Facts {
 
     /// Whether an object is the runtime.
     pub fn is_runtime(&self, index: ObjectIndex) -> bool {
-        self.object(index).role == Role::Runtime
+        matches!(self.object(index).role, Role::Runtime(_))
     }
 
     /// The scopes in which the objects' references are looked up.

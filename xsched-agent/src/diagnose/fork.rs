@@ -1,7 +1,10 @@
 //! Whether a process is the child of a fork that was made after the GPU had
-//! been opened. Neither HIP nor the kernel driver supports that.
+//! been opened. Neither runtime nor kernel driver supports that.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+
+use xsched_common::platform::names;
 
 use super::bindings::Memory;
 use super::elf::word_at;
@@ -12,7 +15,7 @@ use crate::process;
 pub struct ForkedAfterInit {
     /// Whose child it is.
     pub parent: u32,
-    /// The descriptor of /dev/kfd that it inherited.
+    /// The descriptor of the driver's file that it inherited.
     pub descriptor: u32,
 }
 
@@ -45,7 +48,7 @@ pub fn after_init(pid: u32) -> Option<ForkedAfterInit> {
     })
 }
 
-/// The descriptors of /dev/kfd that a process holds.
+/// The descriptors of a driver's files that a process holds.
 pub fn gpu_descriptors(pid: u32) -> Vec<u32> {
     // More open files than a user could want to wait for are not all looked at.
     const MAX_FILES: usize = 65_536;
@@ -54,8 +57,10 @@ pub fn gpu_descriptors(pid: u32) -> Vec<u32> {
     };
     dir.take(MAX_FILES)
         .flatten()
-        // Of a process in a chroot the kernel names the whole path.
-        .filter(|entry| fs::read_link(entry.path()).is_ok_and(|to| to.ends_with("dev/kfd")))
+        .filter(|entry| {
+            let to = fs::read_link(entry.path());
+            to.is_ok_and(|to| names::device(to.as_os_str().as_bytes()).is_some())
+        })
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .take(MAX_DESCRIPTORS)
         .collect()

@@ -136,7 +136,7 @@ pub fn held(
 fn functions(survey: &Survey) -> HashMap<u64, (ObjectIndex, &str)> {
     let objects = survey.objects.iter().enumerate();
     objects
-        .filter(|(_, o)| o.role == Role::Runtime)
+        .filter(|(_, o)| matches!(o.role, Role::Runtime(_)))
         .flat_map(|(index, o)| {
             let symbols = o.elf.symbols.values();
             let launches = symbols.filter(|s| s.linkage == Linkage::Defined && is_launch(&s.name));

@@ -44,8 +44,9 @@ pub use report::{BindingRow, Examined, Report};
 use environment::{Environment, GpuUse};
 use facts::Facts;
 use preload::PreloadState;
-use shims::ShimNames;
 use survey::Survey;
+
+use xsched_common::platform::names::ShimNames;
 
 use crate::process::{self, ProcessError, ProcessId};
 

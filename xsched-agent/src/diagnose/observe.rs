@@ -125,7 +125,7 @@ fn of_route(calls: &[CallCount], route: CallRoute) -> u64 {
 mod tests {
     use std::sync::Arc;
 
-    use xsched_common::hip::entry_point;
+    use xsched_common::platform::entry_point;
 
     use super::*;
     use crate::observe::{Caller, CallerObject, ObjectKind};

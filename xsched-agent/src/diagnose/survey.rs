@@ -6,8 +6,10 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use xsched_common::platform::Platform;
+use xsched_common::platform::names::{self, ShimKind, ShimNames};
+
 use super::elf::{Elf, ElfError, Segment};
-use super::shims::{ShimKind, ShimNames};
 use crate::foreign::{self, BehindError};
 use crate::process::{Mapping, ProcessError, maps};
 use crate::text::counted;
@@ -29,8 +31,8 @@ const MAX_KEPT: usize = 256 << 20;
 pub enum Role {
     /// The executable.
     Program,
-    /// libamdhip64.
-    Runtime,
+    /// A platform's runtime.
+    Runtime(Platform),
     /// A library that stands between programs and the runtime.
     Shim(ShimKind),
     /// Any other library.
@@ -154,7 +156,7 @@ impl Survey {
             return;
         };
         let role = role(&first.path, &Elf::unread(), "", shims);
-        if matches!(role, Role::Runtime | Role::Shim(_)) {
+        if matches!(role, Role::Runtime(_) | Role::Shim(_)) {
             self.objects.push(MappedObject {
                 path: first.path.clone(),
                 role,
@@ -175,7 +177,9 @@ impl Survey {
 
     /// The mapped runtimes.
     pub fn runtimes(&self) -> impl Iterator<Item = &MappedObject> {
-        self.objects.iter().filter(|o| o.role == Role::Runtime)
+        self.objects
+            .iter()
+            .filter(|o| matches!(o.role, Role::Runtime(_)))
     }
 
     /// The mapped shims with their kinds.
@@ -187,10 +191,8 @@ impl Survey {
     }
 }
 
-/// Whether a file of this name is a HIP runtime; wheels put a hash between
-/// name and suffix.
-pub fn is_runtime_name(basename: &str) -> bool {
-    basename.starts_with("libamdhip64") && basename.contains(".so")
+fn runtime(path: &str) -> Option<Platform> {
+    names::runtime(path.as_bytes())
 }
 
 /// The part that the file at `path` plays.
@@ -198,8 +200,8 @@ pub fn role(path: &str, elf: &Elf, program: &str, shims: &ShimNames) -> Role {
     let soname = elf.soname.as_deref().unwrap_or("");
     if let Some(kind) = shims.kind(path).or_else(|| shims.kind(soname)) {
         Role::Shim(kind)
-    } else if is_runtime_name(basename(path)) || is_runtime_name(soname) {
-        Role::Runtime
+    } else if let Some(platform) = runtime(path).or_else(|| runtime(soname)) {
+        Role::Runtime(platform)
     } else if path == program {
         Role::Program
     } else {
@@ -222,7 +224,7 @@ fn by_file<'a>(maps: &'a [Mapping], shims: &ShimNames) -> Vec<Vec<&'a Mapping>> 
     let mut files: Vec<Vec<&Mapping>> = files.into_values().collect();
     files.sort_by_key(|mappings| {
         let path = &mappings[0].path;
-        !is_runtime_name(basename(path)) && shims.kind(path).is_none()
+        runtime(path).is_none() && shims.kind(path).is_none()
     });
     files
 }
@@ -326,18 +328,5 @@ mod tests {
         let maps = [mapping(0x400000..0x401000, 0)];
         let found = instances(&segments, &maps.iter().collect::<Vec<_>>());
         assert_eq!(found, [(0, 0x400000..0x401000)]);
-    }
-
-    #[test]
-    fn runtimes_go_by_their_names() {
-        for name in [
-            "libamdhip64.so",
-            "libamdhip64.so.6",
-            "libamdhip64.so.5.2.21153",
-            "libamdhip64-1a2b3c.so.6",
-        ] {
-            assert!(is_runtime_name(name), "{name}");
-        }
-        assert!(!is_runtime_name("libhipblas.so.2"));
     }
 }

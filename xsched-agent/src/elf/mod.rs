@@ -22,7 +22,7 @@ pub use segments::{FileType, Headers, Segment};
 pub use slots::{Slot, SlotKind};
 pub use source::{ReadAt, text_at, u32_at, u64_at as word_at, up_to};
 pub use symbols::{Linkage, Strength, Symbol, versioned_name};
-pub use versions::{NeededNode, Version, is_runtimes_node};
+pub use versions::{NeededNode, Version};
 
 use dynamic::Dynamic;
 use versions::Nodes;
@@ -101,7 +101,7 @@ pub fn functions<R: ReadAt + ?Sized>(source: &R) -> Result<(Headers, Vec<Symbol>
     Ok((headers, functions.collect()))
 }
 
-/// What the dynamic linker sees of one file, reduced to what concerns HIP.
+/// What the dynamic linker sees of one file, reduced to what concerns runtimes.
 #[derive(Clone, Debug)]
 pub struct Elf {
     /// How it is loaded.

@@ -136,7 +136,7 @@ pub fn read<R: ReadAt + ?Sized>(
     }
     if out.len() > MAX_SLOTS {
         return Err(ElfError::TooLarge {
-            what: "HIP relocations",
+            what: "runtime relocations",
             len: out.len() as u64,
             limit: MAX_SLOTS as u64,
         });

@@ -1,15 +1,15 @@
-//! Dynamic symbols: the few that have to do with the HIP runtime.
+//! Dynamic symbols: the few that have to do with a runtime.
 
 use std::collections::HashMap;
 
 use object::elf::{STB_LOCAL, STB_WEAK, STT_FUNC, STV_DEFAULT, STV_PROTECTED};
-use xsched_common::hip;
+use xsched_common::platform::names;
 
 use super::ElfError;
 use super::dynamic::Dynamic;
 use super::segments::Headers;
 use super::source::{ReadAt, bytes, text_at, u16_at, u32_at, u64_at};
-use super::versions::{Nodes, Version, is_runtimes_node};
+use super::versions::{Nodes, Version};
 
 const SYMBOL_LEN: u64 = 24;
 /// More dynamic symbols than any real library has.
@@ -67,7 +67,8 @@ impl Symbol {
 
     /// Whether it is the runtime's, by its name or its node.
     pub fn is_runtimes(&self) -> bool {
-        self.name.contains("hip") || self.node().is_some_and(is_runtimes_node)
+        names::function(self.name.as_bytes()).is_some()
+            || self.node().is_some_and(|node| names::node(node).is_some())
     }
 
     /// Whether it looks others up by name at run time.
@@ -89,30 +90,17 @@ pub fn versioned_name(name: &str, node: Option<&str>) -> String {
     }
 }
 
-/// Whether a name belongs to the runtime or to looking it up. Names of other
-/// libraries (`hipblasSgemm`, `hipsparseCreate`) have a small letter after
-/// `hip`, and what the compiler makes for device code (`__hip_fatbin_...`) is
-/// data; of the mangled ones only those that runtimes export count. Any other
-/// name counts if it stands under one of the runtime's nodes
-/// ([`Nodes::is_runtimes`]).
+/// Whether a name belongs to a runtime or to looking it up. Any other name
+/// counts if it stands under one of a runtime's nodes ([`Nodes::is_runtimes`]).
 pub fn is_of_interest(name: &[u8]) -> bool {
-    if let Some(rest) = name.strip_prefix(b"hip") {
-        return rest.first().is_some_and(u8::is_ascii_uppercase);
-    }
-    name.strip_prefix(b"__hip")
-        .is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_uppercase))
-        || matches!(name, b"dlsym" | b"dlvsym")
-        || (name.starts_with(b"_Z")
-            && std::str::from_utf8(name).is_ok_and(|n| hip::symbol_node(n).is_some()))
+    matches!(name, b"dlsym" | b"dlvsym") || names::function(name).is_some()
 }
 
 /// Whether a string table can hold a name of interest at all. Most libraries
-/// of a process have nothing to do with HIP, and this is much cheaper than
-/// their symbol and relocation tables.
+/// of a process have nothing to do with a runtime, and this is much cheaper
+/// than their symbol and relocation tables.
 pub fn may_have_interest(strings: &[u8]) -> bool {
-    strings
-        .windows(4)
-        .any(|w| w[..3] == *b"hip" || w == b"dlsy" || w == b"dlvs")
+    strings.windows(4).any(|w| w == b"dlsy" || w == b"dlvs") || names::may_hold_function(strings)
 }
 
 /// Reads the symbols of interest. `at_least` is a number of symbols that the
@@ -170,7 +158,7 @@ pub fn read<R: ReadAt + ?Sized>(
             }
             if out.len() > MAX_KEPT {
                 return Err(ElfError::TooLarge {
-                    what: "HIP symbols",
+                    what: "runtime symbols",
                     len: out.len() as u64,
                     limit: MAX_KEPT as u64,
                 });

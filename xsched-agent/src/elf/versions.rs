@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use object::elf::{VER_FLG_BASE, VER_FLG_WEAK};
+use xsched_common::platform::names;
 
 use super::ElfError;
 use super::dynamic::{Dynamic, Table};
@@ -51,11 +52,6 @@ pub struct NeededNode {
     pub node: String,
 }
 
-/// All of the runtime's nodes are called so (`hip_4.2`), and nobody else's.
-pub fn is_runtimes_node(node: &str) -> bool {
-    node.starts_with("hip_")
-}
-
 impl Nodes {
     /// Reads both tables.
     pub fn read<R: ReadAt + ?Sized>(
@@ -80,7 +76,7 @@ impl Nodes {
     /// Whether a raw entry of DT_VERSYM names a node of the runtime.
     pub fn is_runtimes(&self, raw: u16) -> bool {
         let node = self.names.get(&(raw & !HIDDEN));
-        node.is_some_and(|node| is_runtimes_node(node))
+        node.is_some_and(|node| names::node(node).is_some())
     }
 
     /// What a raw entry of DT_VERSYM means.

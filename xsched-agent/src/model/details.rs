@@ -7,11 +7,11 @@ use std::ffi::OsStr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
+use xsched_common::platform::names::{ShimKind, ShimNames};
 use xsched_common::units::Nanos;
 
 use crate::process::{self, ProcessId};
 use crate::readers::{Readers, Tenant};
-use crate::shims;
 
 /// Longest arguments and control group that are kept, bytes.
 const MAX_TEXT: usize = 256;
@@ -38,8 +38,11 @@ impl Details {
             .join(OsStr::new(" "));
         Details {
             arguments: shown(arguments.as_encoded_bytes()),
-            shim_mapped: process::maps(pid)
-                .is_ok_and(|maps| maps.iter().any(|m| m.basename() == shims::OURS)),
+            shim_mapped: process::maps(pid).is_ok_and(|maps| {
+                let names = ShimNames::default();
+                maps.iter()
+                    .any(|m| names.kind(m.basename()) == Some(ShimKind::Ours))
+            }),
         }
     }
 }

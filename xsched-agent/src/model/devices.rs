@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use xsched_common::api::{ClassRow, DeviceRow};
 use xsched_common::gate::{GateMode, GateWord};
+use xsched_common::platform::Platform;
 use xsched_common::units::{Class, DeviceIndex};
 
 use super::Clients;
@@ -62,6 +63,7 @@ pub(super) fn rows(
             let classes: Vec<ClassRow> = classes.into_values().rev().collect();
             DeviceRow {
                 address: key.to_string(),
+                platform: Platform::default(),
                 top_active: classes.iter().find(|c| c.active > 0).map(|c| c.class),
                 clients: classes.iter().map(|c| c.clients).sum(),
                 busy_ratio: classes

@@ -68,7 +68,7 @@ pub enum Bypass {
 pub struct ApiCount {
     /// The process.
     pub process: ProcessId,
-    /// Index into [`xsched_common::hip::ENTRY_POINTS`].
+    /// Index into [`xsched_common::platform::ENTRY_POINTS`].
     pub api: u16,
     /// The stream's class.
     pub stream: StreamClass,

@@ -111,12 +111,14 @@ fn point(row: &ProcessRow) -> HistoryPoint {
 mod tests {
     use super::*;
     use xsched_common::api::{Latency, ShimState};
+    use xsched_common::platform::Platform;
     use xsched_common::units::{Class, Weight};
 
     fn row(pid: u32, start_time: u64, launches_per_s: f64) -> ProcessRow {
         ProcessRow {
             pid,
             start_time,
+            platform: Platform::default(),
             parent: None,
             cgroup: None,
             uid: 0,

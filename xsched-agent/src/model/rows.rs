@@ -7,8 +7,8 @@ use xsched_common::api::{
     ProcessRow, RouteLaunches, Sampling, ShimState,
 };
 use xsched_common::gate::{GateMode, GateWord, Guard};
-use xsched_common::hip::ENTRY_POINTS;
 use xsched_common::page::{HistogramCounts, bucket_bounds};
+use xsched_common::platform::{ENTRY_POINTS, entry};
 use xsched_common::units::{DeviceIndex, Nanos};
 
 use super::Clients;
@@ -60,6 +60,12 @@ pub(super) fn process_row(
     ProcessRow {
         pid: process.id.pid,
         start_time: process.id.start_time,
+        platform: process
+            .apis
+            .first()
+            .and_then(|count| entry(count.api))
+            .map(|entry| entry.platform)
+            .unwrap_or_default(),
         parent: process.parent,
         cgroup: process.cgroup.clone(),
         uid: process.uid,

@@ -6,29 +6,19 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use xsched_common::platform::names::{self, ShimNames};
+
 use super::files::{FileId, Files, Opened, User};
 use super::patience::{HeldUp, Patience};
 use super::turns::{DEAR, dear_rest, rest};
 use crate::process::{self, ProcessError};
 use crate::readers::Tenant;
-use crate::shims;
 use crate::text::counted;
-
-/// What the runtime's file names begin with.
-const RUNTIME: &str = "libamdhip64";
-
-/// Whether a file of this name is a runtime: `libamdhip64.so` with or without
-/// a version, or as wheels rename their own copy, `libamdhip64-1a2b3c4d.so.6`.
-fn is_runtime(basename: &str) -> bool {
-    basename.strip_prefix(RUNTIME).is_some_and(|rest| {
-        rest.starts_with(".so") || rest.starts_with('-') && rest.contains(".so")
-    })
-}
 
 /// What an image is to the observer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ImageKind {
-    /// The HIP runtime.
+    /// A runtime.
     Runtime,
     /// A library that interposes the runtime's functions.
     Shim,
@@ -37,31 +27,21 @@ pub enum ImageKind {
 /// Which file names are images.
 #[derive(Clone, Debug)]
 pub struct Names {
-    shims: Arc<[String]>,
+    shims: Arc<ShimNames>,
 }
 
 impl Names {
     /// The known shims and these.
     pub fn with_shims(more: &[String]) -> Names {
         Names {
-            shims: [shims::OURS]
-                .iter()
-                .chain(&shims::XSCHED)
-                .map(ToString::to_string)
-                .chain(more.iter().cloned())
-                .collect(),
+            shims: Arc::new(ShimNames::with(more)),
         }
     }
 
     /// What a file of this name is.
     pub fn kind_of(&self, basename: &str) -> Option<ImageKind> {
-        if is_runtime(basename) {
-            Some(ImageKind::Runtime)
-        } else if self.shims.iter().any(|shim| shim == basename) {
-            Some(ImageKind::Shim)
-        } else {
-            None
-        }
+        let runtime = names::runtime(basename.as_bytes()).map(|_| ImageKind::Runtime);
+        runtime.or_else(|| self.shims.kind(basename).map(|_| ImageKind::Shim))
     }
 }
 
@@ -385,6 +365,8 @@ impl Finder {
 mod tests {
     use std::time::Duration;
 
+    use xsched_common::platform::Platform;
+
     use super::super::attach::Scope;
     use super::super::turns::LONGEST_REST;
     use super::*;
@@ -392,27 +374,15 @@ mod tests {
     #[test]
     fn names_of_images() {
         let names = Names::with_shims(&["libother.so".to_owned()]);
-        for runtime in [
-            "libamdhip64.so",
-            "libamdhip64.so.6",
-            "libamdhip64.so.6.4.60403",
-            "libamdhip64-9d2a17b9.so.6.0.60002",
-        ] {
-            assert_eq!(names.kind_of(runtime), Some(ImageKind::Runtime));
+        for platform in Platform::ALL {
+            let known = platform.names();
+            let runtime = format!("{}.so.6", known.runtime);
+            assert_eq!(names.kind_of(&runtime), Some(ImageKind::Runtime));
+            for shim in [known.shim, "libother.so", "libother.so.2"] {
+                assert_eq!(names.kind_of(shim), Some(ImageKind::Shim));
+            }
         }
-        for shim in ["libxsched_shim.so", "libshimhip.so", "libother.so"] {
-            assert_eq!(names.kind_of(shim), Some(ImageKind::Shim));
-        }
-        for other in [
-            "",
-            "libamdhip64.a",
-            "libamdhip64-dbg.txt",
-            "libamdhip64_x.so",
-            "xlibamdhip64.so",
-            "libc.so.6",
-        ] {
-            assert_eq!(names.kind_of(other), None, "{other}");
-        }
+        assert_eq!(names.kind_of("libc.so.6"), None);
     }
 
     #[test]

@@ -160,7 +160,7 @@ impl Attached {
                 "{path}: {} of {} functions could not be probed, first {}: {error}",
                 probes.failed.len(),
                 self.sites.len(),
-                xsched_common::hip::ENTRY_POINTS[usize::from(*api)].symbol
+                xsched_common::platform::ENTRY_POINTS[usize::from(*api)].symbol
             )),
             None if self.sites.is_empty() && self.image.kind == ImageKind::Runtime => {
                 Some(format!("{path}: no function to probe in it"))

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use xsched_common::bpf::{CallKey, CallRoute};
-use xsched_common::hip::{ENTRY_POINTS, EntryPoint, StreamAt};
 use xsched_common::page::HistogramCounts;
+use xsched_common::platform::{DefaultStream, ENTRY_POINTS, EntryPoint, entry};
 use xsched_common::units::StreamClass;
 
 use super::callers::{Caller, ObjectKind};
@@ -71,7 +71,7 @@ pub(super) fn call_count(
     caller: Caller,
     count: u64,
 ) -> Option<CallCount> {
-    let entry = ENTRY_POINTS.get(usize::from(key.api))?;
+    let entry = entry(key.api)?;
     let route = match caller.object.kind {
         ObjectKind::Shim => CallRoute::Shim,
         _ => CallRoute::from_raw(key.route)?,
@@ -87,26 +87,21 @@ pub(super) fn call_count(
 }
 
 /// The kernel side takes a function without a stream argument for one on the
-/// null stream, and a null handle for the null stream. Two kinds of
-/// functions differ.
+/// null stream, and a null handle for the null stream. To some functions
+/// either means another one.
 pub(crate) fn effective_stream(entry: &EntryPoint, counted: StreamClass) -> StreamClass {
-    if entry.symbol.ends_with("_spt") && counted == StreamClass::Null {
-        // "Stream per thread": what hipcc -fgpu-default-stream=per-thread
-        // calls; the null handle means the thread's own stream.
-        StreamClass::PerThread
-    } else if entry.is_launch() && entry.stream_at == StreamAt::Unknown {
-        // hipLaunchByPtr: the stream was given to an earlier call. Nobody is
-        // told of default-stream launches that were not seen.
-        StreamClass::Created
-    } else {
-        counted
+    match (entry.default_stream, counted) {
+        (DefaultStream::PerThread, StreamClass::Null) => StreamClass::PerThread,
+        // Nobody is told of default-stream launches that were not seen.
+        (DefaultStream::Implied, _) => StreamClass::Created,
+        _ => counted,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use xsched_common::hip::entry_point;
+    use xsched_common::platform::entry_point;
 
     #[test]
     fn null_handles_of_per_thread_functions_are_not_the_default_stream() {

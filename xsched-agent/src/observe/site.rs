@@ -16,7 +16,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 
-use xsched_common::hip::{self, EntryClass, EntryPoint};
+use xsched_common::platform::{self, EntryClass, EntryPoint};
 
 use crate::elf::{self, ElfError, ReadAt};
 
@@ -33,16 +33,14 @@ pub enum ProbeSet {
     Launches,
     /// Those, and what the host waits for: the ends of bursts.
     Bursts,
-    /// Those, copies, memsets and waits. Not `hipStreamQuery` and
-    /// `hipEventQuery`: programs spin on them, so probes there would cost
-    /// much and tell nothing.
+    /// Those, copies, memsets and waits. Not what programs ask in a loop:
+    /// probes there would cost much and tell nothing.
     Work,
 }
 
 impl ProbeSet {
     /// Whether the set has this function.
     pub fn contains(self, entry: &EntryPoint) -> bool {
-        let polled = entry.symbol.contains("Query");
         let work = matches!(
             entry.class,
             EntryClass::Memcpy | EntryClass::Memset | EntryClass::Sync
@@ -51,7 +49,7 @@ impl ProbeSet {
             || match self {
                 ProbeSet::Launches => false,
                 ProbeSet::Bursts => entry.drains(),
-                ProbeSet::Work => work && !polled,
+                ProbeSet::Work => work && !entry.polled,
             }
     }
 }
@@ -98,7 +96,7 @@ impl FirstInstruction {
 /// A place for a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Site {
-    /// Index into [`hip::ENTRY_POINTS`].
+    /// Index into [`platform::ENTRY_POINTS`].
     pub api: u16,
     /// Offset in the file.
     pub offset: u64,
@@ -145,7 +143,7 @@ pub fn sites<R: ReadAt + ?Sized>(image: &R, set: ProbeSet) -> Result<Vec<Site>, 
     let mut sites: Vec<Site> = Vec::new();
     let mut of_api: HashMap<u16, usize> = HashMap::new();
     for symbol in functions {
-        let Some((api, entry)) = hip::entry_point(&symbol.name) else {
+        let Some((api, entry)) = platform::entry_point(&symbol.name) else {
             continue;
         };
         let definitions = of_api.entry(api).or_default();

@@ -12,7 +12,7 @@ use super::site::{FirstInstruction, Site};
 use super::unavailable::Unavailable;
 use crate::clock::monotonic;
 use crate::process;
-use xsched_common::hip::entry_point;
+use xsched_common::platform::entry_point;
 use xsched_common::units::Nanos;
 
 // What the probe of the self-test sits on. It begins with `push` because the

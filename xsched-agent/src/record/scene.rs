@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use xsched_common::bpf::{CallMoment, CallRecord, CallRoute};
-use xsched_common::hip::{ENTRY_POINTS, EntryPoint};
+use xsched_common::platform::{ArgumentAt, ENTRY_POINTS, EntryPoint};
 use xsched_common::units::{Nanos, StreamClass};
 
 use super::Summary;
@@ -176,7 +176,7 @@ impl KnownProcess {
         }
         if drains {
             let stream = match entry.stream_at {
-                xsched_common::hip::StreamAt::Unknown => "all that it waits for".to_owned(),
+                ArgumentAt::Nowhere => "all that it waits for".to_owned(),
                 _ => stream_name(record, class),
             };
             if self.returns == Returns::Leave {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use xsched_common::bpf::CallRoute;
-use xsched_common::hip::ENTRY_POINTS;
+use xsched_common::platform::ENTRY_POINTS;
 use xsched_common::units::{Nanos, StreamClass};
 
 use super::checks::Launches;

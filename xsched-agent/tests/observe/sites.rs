@@ -11,7 +11,7 @@ fn sites_follow_the_first_instruction() {
     let image = std::fs::read(fixture.path().join("libamdhip64.so.5")).expect("runtime");
     let sites = site::sites(image.as_slice(), ProbeSet::Work).expect("sites");
     let at = |symbol: &str| {
-        let (api, _) = xsched_common::hip::entry_point(symbol).expect("in the table");
+        let (api, _) = xsched_common::platform::entry_point(symbol).expect("in the table");
         *sites.iter().find(|s| s.api == api).expect("a site")
     };
     let code = |offset: u64| &image[offset as usize..];

@@ -7,6 +7,7 @@ use xsched_common::api::{
     EventRow, GateRow, GateState, Guards, Hold, HoldRow, Latency, LatencyBucket, ProcessRow,
     RouteLaunches, Sampling, Severity, SharingMode, ShimState, SloRow, SloState, Snapshot,
 };
+use xsched_common::platform::Platform;
 use xsched_common::units::{Class, Nanos, StreamClass, Weight};
 
 /// Every field has a value.
@@ -53,6 +54,7 @@ pub fn snapshot() -> Snapshot {
         },
         devices: vec![DeviceRow {
             address: "0000:03:00.0".into(),
+            platform: Platform::default(),
             mode: SharingMode::Slo,
             knobs: BTreeMap::from([("budget_ns".into(), 500_000)]),
             top_active: Some(Class::High),
@@ -87,6 +89,7 @@ pub fn process(pid: u32, command: &str) -> ProcessRow {
     ProcessRow {
         pid,
         start_time: 7,
+        platform: Platform::default(),
         parent: Some(1),
         cgroup: Some("/system.slice/serve.service".into()),
         uid: 1000,

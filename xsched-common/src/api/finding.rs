@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::platform::Platform;
+
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -37,6 +39,9 @@ pub struct Finding {
     pub severity: Severity,
     /// The process.
     pub pid: u32,
+    /// Whose runtime it is about.
+    #[serde(default)]
+    pub platform: Platform,
     /// One line for people.
     pub title: String,
     /// What was seen: addresses, libraries, symbols, versions, counts.

@@ -241,7 +241,7 @@ pub struct Settled {
     pub hold: Option<HoldRow>,
     /// Whether it has joined; if not, the terms hold from when it does.
     pub joined: bool,
-    /// Whether it uses HIP, as far as the agent sees; `None` where it cannot
+    /// Whether it uses a runtime, as far as the agent sees; `None` where it cannot
     /// see that. Said where something was changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uses_hip: Option<bool>,

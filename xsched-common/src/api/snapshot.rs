@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Drops, EventRow, SharingMode};
+use crate::platform::Platform;
 use crate::units::{Class, Nanos, StreamClass, Weight};
 
 /// Everything at one moment. Rates and latencies cover the last
@@ -20,7 +21,7 @@ pub struct Snapshot {
     pub agent: AgentInfo,
     /// Devices that joined processes use, by address.
     pub devices: Vec<DeviceRow>,
-    /// Processes that use HIP, by pid.
+    /// Processes that use a runtime, by pid.
     pub processes: Vec<ProcessRow>,
     /// What happened lately, oldest first; the agent keeps a few hundred.
     #[serde(default)]
@@ -120,6 +121,9 @@ impl Default for Sampling {
 pub struct DeviceRow {
     /// `domain:bus:device.function`.
     pub address: String,
+    /// Whose runtime its processes use.
+    #[serde(default)]
+    pub platform: Platform,
     /// How it is shared.
     #[serde(default)]
     pub mode: SharingMode,
@@ -159,7 +163,7 @@ pub struct ClassRow {
     pub busy_ratio: Option<f64>,
 }
 
-/// A process that uses HIP.
+/// A process that uses a runtime.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ProcessRow {
@@ -168,6 +172,9 @@ pub struct ProcessRow {
     /// Start time, clock ticks since boot (`/proc/PID/stat`): with the pid,
     /// the process's identity.
     pub start_time: u64,
+    /// Whose runtime it uses.
+    #[serde(default)]
+    pub platform: Platform,
     /// Its parent when it was first seen; null while unknown.
     #[serde(default)]
     pub parent: Option<u32>,

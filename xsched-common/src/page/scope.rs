@@ -156,7 +156,7 @@ impl Default for GateScope {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hip::ENTRY_POINTS;
+    use crate::platform::ENTRY_POINTS;
     use std::collections::HashSet;
     use std::vec::Vec;
 

@@ -4,9 +4,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use xsched_common::gate::GateWord;
 use xsched_common::page::Route;
+use xsched_common::platform::{EntryPoint, SizeAt};
 use xsched_common::units::StreamClass;
 
-use super::exports::{Counting, Export, Kind, Size, of_trampoline};
+use super::exports::of_trampoline;
 use super::fence::{EventFences, MOST_AHEAD};
 use super::frame::Frame;
 use super::runtime::{self, call};
@@ -84,7 +85,7 @@ unsafe fn gated(
         return;
     }
     // SAFETY: the export's own place of its stream.
-    let handle = unsafe { Frame::stream(frame, export.stream) };
+    let handle = unsafe { Frame::stream(frame, export.stream_at) };
     let stream = Stream::new(handle.unwrap_or(0), export.default_stream);
     if treatment == Treatment::Pass || is_captured(process, stream) {
         count(session, caller, export, Route::Passthrough, stream.class);
@@ -141,11 +142,8 @@ fn stamp_behind(process: &'static Process, session: &Session, stream: Stream) {
 }
 
 #[inline(always)]
-fn count(session: &Session, caller: Caller, export: &Export, route: Route, class: StreamClass) {
-    if let Kind::Command {
-        counting: Counting::Launch,
-        ..
-    } = export.kind
+fn count(session: &Session, caller: Caller, export: &EntryPoint, route: Route, class: StreamClass) {
+    if export.is_launch()
         && let Some(slot) = session.status().callers.get(caller.slot())
         && let Some(streams) = slot.launches.get(route as usize)
         && let Some(count) = streams.get(class as usize)
@@ -155,19 +153,16 @@ fn count(session: &Session, caller: Caller, export: &Export, route: Route, class
 }
 
 #[inline(always)]
-fn copies_little(export: &Export, registers: &Frame) -> bool {
-    match export.kind {
-        Kind::Command { size, .. } => match size {
-            Size::Whole => false,
-            Size::Register(bytes) => registers.register(bytes) < GATED_COPY,
-            Size::Product(width, height) => {
-                registers
-                    .register(width)
-                    .saturating_mul(registers.register(height))
-                    < GATED_COPY
-            }
-        },
-        Kind::Forward | Kind::Hook(_) => false,
+fn copies_little(export: &EntryPoint, registers: &Frame) -> bool {
+    match export.size_at {
+        SizeAt::Nowhere => false,
+        SizeAt::Register(bytes) => registers.register(bytes) < GATED_COPY,
+        SizeAt::Product(width, height) => {
+            registers
+                .register(width)
+                .saturating_mul(registers.register(height))
+                < GATED_COPY
+        }
     }
 }
 

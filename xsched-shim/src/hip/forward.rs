@@ -1,6 +1,6 @@
 //! Exports that only lead to the runtime.
 
-use xsched_common::hip::StreamAt;
+use xsched_common::platform::ArgumentAt;
 
 use super::commands;
 use super::exports::of_trampoline;
@@ -20,12 +20,12 @@ pub unsafe extern "C-unwind" fn target(frame: *const Frame) -> usize {
     let real = runtime::real_or_error(index);
     if let Some(session) = session()
         && let Some(export) = of_trampoline(index)
-        && export.stream != StreamAt::Unknown
+        && export.stream_at != ArgumentAt::Nowhere
     {
         // SAFETY: as above; the export's own place of its stream.
         let (caller, handle) = unsafe {
             let caller = callers::of((*frame).return_address, runtime::is_runtime);
-            (caller, Frame::stream(frame, export.stream))
+            (caller, Frame::stream(frame, export.stream_at))
         };
         if caller.treatment() != Treatment::Inside {
             let stream = Stream::new(handle.unwrap_or(0), export.default_stream);

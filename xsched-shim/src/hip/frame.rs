@@ -1,6 +1,6 @@
 //! What a trampoline hands to its handler: the caller's registers and stack.
 
-use xsched_common::hip::{Register, StreamAt};
+use xsched_common::platform::{ArgumentAt, Register};
 
 /// The stack as `trampoline.rs` leaves it; the lowest address first.
 #[repr(C)]
@@ -40,19 +40,19 @@ impl Frame {
     /// `this` must come from a trampoline whose export has its stream at
     /// `place`. It is a pointer because stack arguments lie beyond the frame.
     #[inline(always)]
-    pub unsafe fn stream(this: *const Frame, place: StreamAt) -> Option<u64> {
+    pub unsafe fn stream(this: *const Frame, place: ArgumentAt) -> Option<u64> {
         match place {
-            StreamAt::Unknown => None,
+            ArgumentAt::Nowhere => None,
             // SAFETY: the caller's.
-            StreamAt::Register(register) => Some(unsafe { &*this }.register(register)),
+            ArgumentAt::Register(register) => Some(unsafe { &*this }.register(register)),
             // SAFETY: the function's prototype puts a stack argument at this
-            // offset from the stack pointer (hip-entry-points.tsv).
-            StreamAt::Stack(offset) => Some(unsafe {
+            // offset from the stack pointer (the table of entry points).
+            ArgumentAt::Stack(offset) => Some(unsafe {
                 this.byte_add(ENTRY_SP + usize::from(offset))
                     .cast::<u64>()
                     .read()
             }),
-            StreamAt::Field(register, offset) => {
+            ArgumentAt::Field(register, offset) => {
                 // SAFETY: the caller's.
                 let structure = unsafe { &*this }.register(register) as *const u8;
                 if structure.is_null() {
@@ -96,12 +96,12 @@ mod tests {
         assert_eq!(call.frame.register(Register::R9), 6);
         // SAFETY: the places are those of `call`.
         let stream = |place| unsafe { Frame::stream(frame, place) };
-        assert_eq!(stream(StreamAt::Stack(8)), Some(call.stack[0]));
-        assert_eq!(stream(StreamAt::Stack(16)), Some(call.stack[1]));
+        assert_eq!(stream(ArgumentAt::Stack(8)), Some(call.stack[0]));
+        assert_eq!(stream(ArgumentAt::Stack(16)), Some(call.stack[1]));
         assert_eq!(
-            stream(StreamAt::Field(Register::Rdi, 8)),
+            stream(ArgumentAt::Field(Register::Rdi, 8)),
             Some(structure[1])
         );
-        assert_eq!(stream(StreamAt::Unknown), None);
+        assert_eq!(stream(ArgumentAt::Nowhere), None);
     }
 }

@@ -4,12 +4,15 @@
 //! The result is handed on as it is, and `errno` with it.
 
 use xsched_common::gate::Evidence;
-use xsched_common::hip::Register;
 use xsched_common::page::MAX_DEVICES;
+use xsched_common::platform::{
+    ArgumentAt, Completion, DefaultStream, Direction, Effect, EntryPoint, Register, Scope,
+    StreamKind,
+};
 use xsched_common::units::{DeviceIndex, Nanos};
 
 use super::commands::is_captured;
-use super::exports::{DefaultStream, Direction, Export, Hook, Kind, of_trampoline};
+use super::exports::of_trampoline;
 use super::fence::EventFences;
 use super::frame::Frame;
 use super::host_functions::{self, Form};
@@ -45,10 +48,7 @@ pub unsafe extern "C-unwind" fn call(frame: *const Frame) -> u64 {
     let frame = unsafe { &*frame };
     let index = frame.export as usize;
     let real = runtime::real_or_error(index);
-    let Some((export, hook)) = of_trampoline(index).and_then(|export| match export.kind {
-        Kind::Hook(hook) => Some((export, hook)),
-        Kind::Command { .. } | Kind::Forward => None,
-    }) else {
+    let Some(export) = of_trampoline(index) else {
         return invoke(real, frame);
     };
     let caller = callers::of(frame.return_address, runtime::is_runtime);
@@ -57,17 +57,14 @@ pub unsafe extern "C-unwind" fn call(frame: *const Frame) -> u64 {
     }
     let process = process();
     match session() {
-        Some(session) if is_about_completion(hook) => completing(
-            &Call {
-                process,
-                session,
-                export,
-                frame,
-                real,
-            },
-            hook,
-        ),
-        _ => plain(process, export, hook, frame, real),
+        Some(session) if is_about_work(export) => completing(&Call {
+            process,
+            session,
+            export,
+            frame,
+            real,
+        }),
+        _ => plain(process, export, frame, real),
     }
 }
 
@@ -79,8 +76,8 @@ fn invoke(real: usize, frame: &Frame) -> u64 {
 
 /// "C-unwind", because a thread may be cancelled inside of the runtime.
 fn enter(real: usize, arguments: [u64; 6]) -> u64 {
-    // SAFETY: hooked functions take at most six integer arguments
-    // (build/classify.rs), and these are the caller's.
+    // SAFETY: hooked functions take at most six integer arguments (the table
+    // of entry points), and these are the caller's.
     let real: unsafe extern "C-unwind" fn(u64, u64, u64, u64, u64, u64) -> u64 =
         unsafe { std::mem::transmute(real) };
     let [a, b, c, d, e, f] = arguments;
@@ -92,39 +89,33 @@ pub(super) fn status(result: u64) -> i32 {
     result as u32 as i32
 }
 
-/// Whether the hook has anything to do only while joined.
-fn is_about_completion(hook: Hook) -> bool {
-    match hook {
-        Hook::DeviceSync
-        | Hook::StreamSync
-        | Hook::EventSync
-        | Hook::EventRecord
-        | Hook::EventElapsed
-        | Hook::EventDestroy
-        | Hook::StreamWaits
-        | Hook::HostFunction
-        | Hook::Callback
-        | Hook::Copy(_)
-        | Hook::CopyOnStream => true,
-        Hook::StreamCreate
-        | Hook::StreamCreateWithFlags
-        | Hook::EventCreate
-        | Hook::EventCreateWithFlags
-        | Hook::StreamDestroy
-        | Hook::SetDevice
-        | Hook::OtherDevice
-        | Hook::DeviceReset
-        | Hook::BeginCapture
-        | Hook::EndCapture
-        | Hook::ProcAddress => false,
+/// Whether there is anything to learn only while joined: of work in flight.
+fn is_about_work(export: &EntryPoint) -> bool {
+    match export.effect {
+        Effect::Nothing
+        | Effect::EventElapsed
+        | Effect::EventRecord
+        | Effect::EventForget(_)
+        | Effect::StreamWait
+        | Effect::HostFunction
+        | Effect::StreamCallback => true,
+        Effect::EventCreate(_)
+        | Effect::StreamCreate(_)
+        | Effect::StreamDestroy
+        | Effect::CaptureBegin
+        | Effect::CaptureEnd
+        | Effect::LookUp
+        | Effect::DeviceSet
+        | Effect::DeviceChange
+        | Effect::DeviceReset => false,
     }
 }
 
 /// What is worth knowing even before the process joins.
-fn plain(process: &Process, export: &Export, hook: Hook, frame: &Frame, real: usize) -> u64 {
+fn plain(process: &Process, export: &EntryPoint, frame: &Frame, real: usize) -> u64 {
+    let effect = export.effect;
     let first = frame.register(Register::Rdi);
-    let second = frame.register(Register::Rsi);
-    if hook == Hook::StreamDestroy {
+    if effect == Effect::StreamDestroy {
         let _unseen = sys::Unseen::new();
         process.captures.end(first);
         let stream = Stream::new(first, DefaultStream::Legacy);
@@ -133,34 +124,36 @@ fn plain(process: &Process, export: &Export, hook: Hook, frame: &Frame, real: us
         }
     }
     let captured = Stream::new(first, export.default_stream).handle;
-    if hook == Hook::BeginCapture {
+    if effect == Effect::CaptureBegin {
         let _unseen = sys::Unseen::new();
         begin_capture(process, captured);
     }
     let result = invoke(real, frame);
     let _unseen = sys::Unseen::new();
     let succeeded = status(result) == SUCCESS;
-    match hook {
-        Hook::SetDevice if succeeded => devices::set_current(first as u32 as i32),
-        Hook::OtherDevice => devices::forget_current(),
-        Hook::StreamCreate if succeeded => {
-            streams::created(process, read_handle(first), StreamOrdering::Blocking);
-        }
-        Hook::StreamCreateWithFlags if succeeded => {
-            let ordering = if second & NON_BLOCKING == 0 {
-                StreamOrdering::Blocking
-            } else {
-                StreamOrdering::Independent
+    match effect {
+        Effect::DeviceSet if succeeded => devices::set_current(first as u32 as i32),
+        Effect::DeviceChange => devices::forget_current(),
+        Effect::StreamCreate(kind) if succeeded => {
+            let is_blocking = match kind {
+                StreamKind::Blocking => true,
+                StreamKind::Independent => false,
+                StreamKind::Flags(flags) => frame.register(flags) & NON_BLOCKING == 0,
+            };
+            let ordering = match is_blocking {
+                true => StreamOrdering::Blocking,
+                false => StreamOrdering::Independent,
             };
             streams::created(process, read_handle(first), ordering);
         }
-        Hook::EventCreate if succeeded => process.timing.created(read_handle(first)),
-        Hook::EventCreateWithFlags if succeeded => match second & DISABLE_TIMING {
-            0 => process.timing.created(read_handle(first)),
-            _ => process.timing.created_without(read_handle(first)),
-        },
-        Hook::StreamDestroy | Hook::DeviceReset => {
-            if hook == Hook::DeviceReset
+        Effect::EventCreate(flags) if succeeded => {
+            match flags.map_or(0, |flags| frame.register(flags)) & DISABLE_TIMING {
+                0 => process.timing.created(read_handle(first)),
+                _ => process.timing.created_without(read_handle(first)),
+            }
+        }
+        Effect::StreamDestroy | Effect::DeviceReset => {
+            if effect == Effect::DeviceReset
                 && succeeded
                 && let Some(device) = devices::current()
             {
@@ -172,11 +165,13 @@ fn plain(process: &Process, export: &Export, hook: Hook, frame: &Frame, real: us
                 settle(process, session, device, sys::now());
             }
         }
-        Hook::BeginCapture if !succeeded => process.captures.end(captured),
-        Hook::EndCapture if !STILL_CAPTURING.contains(&status(result)) => {
+        Effect::CaptureBegin if !succeeded => process.captures.end(captured),
+        Effect::CaptureEnd if !STILL_CAPTURING.contains(&status(result)) => {
             process.captures.end(captured);
         }
-        Hook::ProcAddress if succeeded => handles::substitute(first, second),
+        Effect::LookUp if succeeded => {
+            handles::substitute(first, frame.register(Register::Rsi));
+        }
         _ => {}
     }
     result
@@ -227,7 +222,7 @@ fn forget_device(process: &Process, device: DeviceIndex) {
 pub(super) struct Call<'a> {
     pub process: &'a Process,
     pub session: &'a Session,
-    export: &'a Export,
+    export: &'a EntryPoint,
     frame: &'a Frame,
     real: usize,
 }
@@ -235,12 +230,21 @@ pub(super) struct Call<'a> {
 impl Call<'_> {
     pub fn stream(&self) -> Stream {
         // SAFETY: hooked functions have their stream in a register.
-        let handle = unsafe { Frame::stream(self.frame, self.export.stream) };
+        let handle = unsafe { Frame::stream(self.frame, self.export.stream_at) };
         Stream::new(handle.unwrap_or(0), self.export.default_stream)
     }
 
     pub fn argument(&self, register: Register) -> u64 {
         self.frame.register(register)
+    }
+
+    /// Whether the copy goes in a direction in which the host waits for it.
+    fn goes(&self, direction: Direction) -> bool {
+        match direction {
+            Direction::Any => true,
+            Direction::At(register) => HOST_KINDS.contains(&self.argument(register)),
+            Direction::Unread => false,
+        }
     }
 
     pub fn invoke(&self) -> u64 {
@@ -256,38 +260,36 @@ impl Call<'_> {
     }
 }
 
-fn completing(call: &Call<'_>, hook: Hook) -> u64 {
-    match hook {
-        Hook::DeviceSync => {
+fn completing(call: &Call<'_>) -> u64 {
+    match call.export.effect {
+        Effect::StreamWait => return stream_waits(call),
+        Effect::HostFunction => return host_functions::hand_over(call, Form::Function),
+        Effect::StreamCallback => return host_functions::hand_over(call, Form::Callback),
+        Effect::EventRecord => return event_record(call),
+        Effect::EventForget(event) => call.process.events.forget(call.argument(event)),
+        _ => {}
+    }
+    let scope = match call.export.completion {
+        Completion::Return(scope, direction) if call.goes(direction) => scope,
+        Completion::Query(scope) => scope,
+        _ => return call.invoke(),
+    };
+    let result = match scope {
+        Scope::Device => {
             let device = devices::current();
             drain(call, device, |slot| Some(slot.info().device) == device)
         }
-        Hook::StreamSync => drain_stream(call, call.stream()),
-        Hook::CopyOnStream if HOST_KINDS.contains(&call.argument(Register::Rcx)) => {
-            drain_stream(call, call.stream())
-        }
-        Hook::Copy(Direction::Host) => drain_default(call),
-        Hook::Copy(Direction::In(kind)) if HOST_KINDS.contains(&call.argument(kind)) => {
-            drain_default(call)
-        }
-        Hook::EventSync => event_sync(call, &[Register::Rdi]),
-        Hook::EventElapsed => {
-            let result = event_sync(call, &[Register::Rsi, Register::Rdx]);
-            if status(result) == SUCCESS {
-                call.process.timing.asked();
-            }
-            result
-        }
-        Hook::StreamWaits => stream_waits(call),
-        Hook::HostFunction => host_functions::hand_over(call, Form::Function),
-        Hook::Callback => host_functions::hand_over(call, Form::Callback),
-        Hook::EventRecord => event_record(call),
-        Hook::EventDestroy => {
-            call.process.events.forget(call.argument(Register::Rdi));
-            call.invoke()
-        }
-        _ => call.invoke(),
+        // A synchronous copy names none.
+        Scope::Stream if call.export.stream_at == ArgumentAt::Nowhere => drain_default(call),
+        Scope::Stream => drain_stream(call, call.stream()),
+        Scope::Event(event) => event_sync(call, &[event]),
+        Scope::Events(first, second) => event_sync(call, &[first, second]),
+        Scope::Context => call.invoke(),
+    };
+    if call.export.effect == Effect::EventElapsed && status(result) == SUCCESS {
+        call.process.timing.asked();
     }
+    result
 }
 
 /// An empty stream: what was put on it is complete.

@@ -21,7 +21,7 @@ use std::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 
-use xsched_common::hip::Register;
+use xsched_common::platform::Register;
 
 use super::SUCCESS;
 use super::hooks::{self, Call};

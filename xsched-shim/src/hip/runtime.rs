@@ -10,20 +10,16 @@ use std::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 
-use xsched_common::hip::symbol_node;
+use xsched_common::platform::{Platform, names, symbol_node};
 
 use super::NOT_SUPPORTED;
 use super::exports::{EXPORTS, REAL, TABLED, forget_real};
 use super::strict::Moment;
 use crate::loader::{self, Object, Version};
 
-/// How the file names of HIP runtimes begin.
-const NAME: &[u8] = b"libamdhip64";
-
-/// Whether an object is a HIP runtime, by its file name: wheels put a hash
-/// between name and suffix.
+/// Whether an object is a HIP runtime, by its file name.
 pub fn is_runtime(object: &Object<'_>) -> bool {
-    loader::basename(object.path).starts_with(NAME) && !loader::own_contains(object)
+    names::runtime(object.path) == Some(Platform::Hip) && !loader::own_contains(object)
 }
 
 /// The runtime's definition of `symbol`.
@@ -49,7 +45,7 @@ pub fn real(index: usize) -> Option<usize> {
     match slot.load(Relaxed) {
         0 => {
             let export = EXPORTS.get(index)?;
-            let found = find(export.symbol, Some(export.node))?;
+            let found = find(export.symbol, export.node)?;
             slot.store(found, Relaxed);
             Some(found)
         }

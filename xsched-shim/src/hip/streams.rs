@@ -1,8 +1,8 @@
 //! HIP stream handles as keys of the vendor-neutral table.
 
+use xsched_common::platform::DefaultStream;
 use xsched_common::units::{DeviceIndex, StreamClass};
 
-use super::exports::DefaultStream;
 use crate::inflight::{StreamInfo, StreamKey, StreamOrdering, StreamSlot};
 use crate::process::Process;
 use crate::tls;

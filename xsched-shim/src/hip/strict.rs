@@ -142,7 +142,7 @@ fn patch(moment: Moment) -> Result<usize, Refusal> {
     let found = in_runtime(|object| {
         let address = |index: usize| {
             let export = EXPORTS.get(index)?;
-            let node = Version::Node(export.node.as_bytes());
+            let node = Version::Node(export.node?.as_bytes());
             loader::lookup(object, export.symbol.as_bytes(), node)
         };
         let (accessor, rows) = dispatch::read_code(object, address)?;

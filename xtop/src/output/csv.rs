@@ -94,6 +94,7 @@ pub fn line(time_unix_ns: u64, row: &Row) -> String {
         apis: _,
         sampling,
         split_intervals,
+        platform: _,
     } = &row.process;
     let [burst_count, burst_p50, burst_p99, burst_max] = latency(*burst);
     let [wait_count, wait_p50, wait_p99, wait_max] = latency(*gate_wait);

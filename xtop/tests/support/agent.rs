@@ -175,6 +175,7 @@ fn serve(
                 code: "symbol-version-bypass".into(),
                 severity: Severity::Error,
                 pid,
+                platform: Default::default(),
                 title: "launches of libtorch_hip.so go past the shim".into(),
                 evidence: vec!["jump_slot of hipLaunchKernel@hip_99.0".into()],
                 effect: Some("12% of its launches".into()),

@@ -2,11 +2,11 @@
 //! other: the agent refuses the shim, and the process runs as native.
 
 use xsched_common::api::Severity;
+use xsched_common::platform::names::ShimKind;
 use xsched_common::{ABI, Abi};
 
 use super::super::bypass::Bypass;
 use super::super::facts::Facts;
-use super::super::shims::ShimKind;
 use super::{Check, Details, effect};
 
 pub const CHECK: Check = Check {

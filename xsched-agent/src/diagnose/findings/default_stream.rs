@@ -43,7 +43,7 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
         });
     };
     let shim = shim.basename();
-    let (severity, title, what, fix) = match kind.default_stream() {
+    let (severity, title, what, fix) = match DefaultStream::under(kind) {
         DefaultStream::Scheduled => {
             evidence.push(format!("{shim} gates them like any other launch"));
             (

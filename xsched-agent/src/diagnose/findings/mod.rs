@@ -104,6 +104,7 @@ pub fn of(facts: &Facts) -> Vec<Finding> {
                 code: check.code.to_owned(),
                 severity,
                 pid: facts.pid.unwrap_or(0),
+                platform: facts.platform(),
                 title,
                 evidence: shortened(evidence),
                 effect,

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use xsched_common::api::{Severity, ShimState};
+use xsched_common::platform::names::ShimKind;
 
 use super::super::bypass::Bypass;
 use super::super::facts::Facts;
-use super::super::shims::ShimKind;
 use super::{Check, Details, abi_mismatch, effect, grouped};
 
 pub const CHECK: Check = Check {

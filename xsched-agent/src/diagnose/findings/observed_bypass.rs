@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use xsched_common::api::Severity;
+use xsched_common::platform::names::ShimKind;
 
 use super::super::bindings::Target;
 use super::super::bypass::Bypass;
@@ -11,7 +12,6 @@ use super::super::calls::ObservedCall;
 use super::super::facts::Facts;
 use super::super::linker::ShimEntry;
 use super::super::lookups::past_the_shim;
-use super::super::shims::ShimKind;
 use super::super::survey::Role;
 use super::{Check, Details, covers, effect, grouped, lookup_bypass};
 

@@ -1,12 +1,12 @@
 //! Launches of listed libraries pass the gate on purpose.
 
 use xsched_common::api::Severity;
+use xsched_common::platform::names::ShimKind;
 
 use super::super::bypass::Bypass;
 use super::super::calls::{ObservedCall, is_launch};
 use super::super::elf::{Linkage, Symbol};
 use super::super::facts::Facts;
-use super::super::shims::ShimKind;
 use super::super::survey::{MappedObject, Role, basename};
 use super::{Check, Details, effect, grouped};
 

@@ -20,7 +20,7 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
     }
     let objects = facts.survey.objects.iter().enumerate();
     let evidence: Vec<String> = objects
-        .filter(|(_, o)| o.role == Role::Runtime)
+        .filter(|(_, o)| matches!(o.role, Role::Runtime(_)))
         .map(|(index, object)| {
             let users = facts
                 .bindings

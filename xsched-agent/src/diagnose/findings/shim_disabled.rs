@@ -1,10 +1,10 @@
 //! Our shim is mapped and was told to do nothing.
 
 use xsched_common::api::Severity;
+use xsched_common::platform::names::ShimKind;
 
 use super::super::bypass::Bypass;
 use super::super::facts::Facts;
-use super::super::shims::ShimKind;
 use super::{Check, Details, effect};
 
 pub const CHECK: Check = Check {

@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 
 use xsched_common::api::Severity;
+use xsched_common::platform::names;
 
 use super::super::bindings::{Binding, Target};
 use super::super::bypass::Bypass;
-use super::super::elf::{Linkage, Symbol, is_runtimes_node, versioned_name};
+use super::super::elf::{Linkage, Symbol, versioned_name};
 use super::super::facts::Facts;
 use super::super::linker::{Origin, Reference, satisfies};
 use super::super::survey::Contents;
@@ -57,7 +58,11 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
 /// References that nothing satisfies, or, of a process, would at their first
 /// call.
 fn unsatisfied(facts: &Facts) -> impl Iterator<Item = &Binding> {
-    let of_runtime = |b: &Binding| b.node.as_deref().is_some_and(is_runtimes_node);
+    let of_runtime = |b: &Binding| {
+        b.node
+            .as_deref()
+            .is_some_and(|node| names::node(node).is_some())
+    };
     let mut runtimes = facts.survey.runtimes().peekable();
     let has_runtime = runtimes.peek().is_some() && runtimes.all(|r| r.contents == Contents::Read);
     let mut definitions: HashMap<&str, Vec<&Symbol>> = HashMap::new();

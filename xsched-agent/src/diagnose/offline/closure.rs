@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use std::os::unix::fs::MetadataExt as _;
 use std::rc::Rc;
 
+use xsched_common::platform::names;
+
 use super::super::elf::{Elf, ElfError};
-use super::super::survey::is_runtime_name;
 use super::search::{Asker, Search};
 use crate::foreign::open_regular;
 
@@ -119,7 +120,7 @@ impl Closure {
         // A runtime without SONAME stands for any name of one.
         if let Some(runtime) = self.runtime
             && self.objects[runtime].elf.soname.is_none()
-            && is_runtime_name(name)
+            && names::runtime(name.as_bytes()).is_some()
         {
             return Some(runtime);
         }

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Instant;
 
+use xsched_common::platform::names::ShimNames;
+
 pub use closure::Missing;
 
 use super::elf::{ElfError, Loader};
@@ -19,7 +21,6 @@ use super::facts::Facts;
 use super::findings;
 use super::preload::{Preload, PreloadSource, PreloadState};
 use super::report::Report;
-use super::shims::ShimNames;
 use super::survey::{Contents, MappedObject, Role, Survey, basename, role};
 use closure::Closure;
 use search::Search;

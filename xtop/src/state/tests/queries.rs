@@ -45,6 +45,7 @@ fn an_examination_is_asked_for_once_and_its_findings_are_events() {
         code: "symbol-version-bypass".into(),
         severity: Severity::Error,
         pid: 4242,
+        platform: Default::default(),
         title: "launches go past the shim".into(),
         evidence: Vec::new(),
         effect: None,

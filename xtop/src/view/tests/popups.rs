@@ -39,6 +39,7 @@ fn findings_and_exits() {
         code: "symbol-version-bypass".into(),
         severity: Severity::Error,
         pid: 4242,
+        platform: Default::default(),
         title: "launches of libtorch_hip.so go past the shim: it lacks version hip_99.0".into(),
         evidence: vec!["jump_slot of hipLaunchKernel@hip_99.0\x1b[2J".into()],
         effect: Some("1,000 of 1,000 launches/s never reach the shim".into()),

@@ -1,0 +1,21 @@
+//! What HIP's files, nodes and functions are called.
+
+use super::names::Names;
+
+pub(super) static NAMES: Names = Names {
+    title: "HIP",
+    runtime: "libamdhip64",
+    shim: "libxsched_shim.so",
+    // The library that is preloaded, and the one behind it that calls the
+    // runtime.
+    xsched_shims: &["libshimhip.so", "libhalhip.so"],
+    collectives: "librccl.so",
+    examples: &["hipLaunchKernel", "hipMemcpyAsync"],
+    // Names of other libraries (`hipblasSgemm`, `hipsparseCreate`) have a small
+    // letter behind, and what the compiler makes for device code
+    // (`__hip_fatbin_...`) is data.
+    functions: &["hip", "__hip"],
+    nodes: "hip_",
+    // AMD's driver for compute; one file for all devices.
+    devices: &["/dev/kfd"],
+};

@@ -1,0 +1,264 @@
+//! What files, symbols and device nodes are called, and whose they are: the
+//! one place that tells a runtime, a shim or a platform's function by its
+//! name.
+
+use super::{Platform, symbol_node};
+
+/// How a platform calls its things.
+#[derive(Debug)]
+pub struct Names {
+    /// The platform, for people.
+    pub title: &'static str,
+    /// Its runtime's file name up to version and suffix.
+    pub runtime: &'static str,
+    /// Our shim's file name.
+    pub shim: &'static str,
+    /// File names of XSched's shims.
+    pub xsched_shims: &'static [&'static str],
+    /// File name of its library of collectives: their ranks wait for each
+    /// other, so gating one rank's kernels can hang all of them.
+    pub collectives: &'static str,
+    /// Two functions that are gated, for help.
+    pub examples: &'static [&'static str],
+    /// How its functions' names begin; a capital letter follows.
+    pub functions: &'static [&'static str],
+    /// How its version nodes begin.
+    pub nodes: &'static str,
+    /// Files by which its driver is used.
+    pub devices: &'static [&'static str],
+}
+
+/// What the kernel puts behind the path of a file that is gone.
+const DELETED: &[u8] = b" (deleted)";
+
+/// The file's name in a path as the kernel or a program gives it.
+pub fn basename(path: &[u8]) -> &[u8] {
+    let path = path.strip_suffix(DELETED).unwrap_or(path);
+    path.rsplit(|&b| b == b'/').next().unwrap_or(path)
+}
+
+/// Whose runtime a file of this name is, if it is one: `libNAME.so` with or
+/// without a version, or with a hash as wheels rename their own copy
+/// (`libNAME-1a2b3c4d.so.6`).
+pub fn runtime(path: &[u8]) -> Option<Platform> {
+    let name = basename(path);
+    Platform::ALL.into_iter().find(|platform| {
+        let rest = name.strip_prefix(platform.names().runtime.as_bytes());
+        rest.is_some_and(|rest| match rest {
+            [b'-', hashed @ ..] => {
+                let dot = hashed.iter().position(|&b| b == b'.');
+                dot.is_some_and(|dot| dot > 0 && is_versioned(&hashed[dot..], b".so"))
+            }
+            rest => is_versioned(rest, b".so"),
+        })
+    })
+}
+
+/// Whether `name` is `known` with or without a version behind it.
+fn is_versioned(name: &[u8], known: &[u8]) -> bool {
+    matches!(name.strip_prefix(known), Some([] | [b'.', ..]))
+}
+
+/// Whose function has this name, to go by how it is written or by the tables.
+pub fn function(name: &[u8]) -> Option<Platform> {
+    Platform::ALL.into_iter().find(|platform| {
+        let is_mangled = name.starts_with(b"_Z");
+        let is_written_so = |start: &&str| {
+            let rest = name.strip_prefix(start.as_bytes());
+            rest.is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_uppercase))
+        };
+        platform.names().functions.iter().any(is_written_so)
+            // Of C++ names only those that runtimes export.
+            || is_mangled && core::str::from_utf8(name).is_ok_and(|name| symbol_node(name).is_some())
+    })
+}
+
+/// Whether a string table can hold a name that [`function`] knows: much cheaper
+/// than to look at its names.
+pub fn may_hold_function(strings: &[u8]) -> bool {
+    let starts = Platform::ALL
+        .iter()
+        .flat_map(|platform| platform.names().functions);
+    starts
+        .filter(|start| !start.starts_with('_'))
+        .any(|start| strings.windows(start.len()).any(|w| w == start.as_bytes()))
+}
+
+/// Whose version node has this name: all of a platform's begin so, and nobody
+/// else's.
+pub fn node(name: &str) -> Option<Platform> {
+    Platform::ALL.into_iter().find(|platform| {
+        let nodes = platform.names().nodes;
+        !nodes.is_empty() && name.starts_with(nodes)
+    })
+}
+
+/// Whose driver is used through the file at this path, whatever directory the
+/// process takes for its root.
+pub fn device(path: &[u8]) -> Option<Platform> {
+    let path = path.strip_suffix(DELETED).unwrap_or(path);
+    Platform::ALL.into_iter().find(|platform| {
+        let is_at_end = |device: &&str| path.ends_with(device.as_bytes());
+        platform.names().devices.iter().any(is_at_end)
+    })
+}
+
+/// Whether ranks of the library with this file name wait for each other.
+pub fn is_collectives(basename: &[u8]) -> bool {
+    Platform::ALL
+        .iter()
+        .any(|platform| basename.starts_with(platform.names().collectives.as_bytes()))
+}
+
+#[cfg(feature = "std")]
+pub use shims::{ShimKind, ShimNames};
+
+#[cfg(feature = "std")]
+mod shims {
+    use super::{Platform, basename, is_versioned};
+
+    /// Whose shim it is.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    pub enum ShimKind {
+        /// Ours.
+        Ours,
+        /// XSched's.
+        XSched,
+        /// A library that the user named.
+        Named,
+    }
+
+    /// How shims are recognised.
+    #[derive(Clone, Debug, Default)]
+    pub struct ShimNames {
+        named: Vec<String>,
+    }
+
+    impl ShimNames {
+        /// The known ones, and those that the user names by file name or path.
+        pub fn with(named: &[String]) -> ShimNames {
+            ShimNames {
+                named: named.to_vec(),
+            }
+        }
+
+        /// Which shim `path` is, if any. A version suffix does not matter.
+        pub fn kind(&self, path: &str) -> Option<ShimKind> {
+            let name = basename(path.as_bytes());
+            let is = |known: &&str| is_versioned(name, known.as_bytes());
+            let known = Platform::ALL.iter().find_map(|platform| {
+                let names = platform.names();
+                if is(&names.shim) {
+                    Some(ShimKind::Ours)
+                } else {
+                    let is_xscheds = names.xsched_shims.iter().any(is);
+                    is_xscheds.then_some(ShimKind::XSched)
+                }
+            });
+            // The table outranks a user's word.
+            known.or_else(|| {
+                let named = |n: &String| n == path || is_versioned(name, basename(n.as_bytes()));
+                self.named.iter().any(named).then_some(ShimKind::Named)
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runtimes_are_told_by_their_file_names() {
+        for name in [
+            "libamdhip64.so",
+            "libamdhip64.so.7",
+            "/opt/rocm-6.4.3/lib/libamdhip64.so.6.4.60403",
+            "/venv/torch.libs/libamdhip64-9d2a17b9.so.6.0.60002",
+            "/usr/lib/libamdhip64.so.5 (deleted)",
+            "/usr/lib/libamdhip64.so (deleted)",
+            "/tmp/hipsim/libamdhip64.so.6",
+            "libamdhip64.so.6.dpkg-new",
+        ] {
+            assert_eq!(runtime(name.as_bytes()), Some(Platform::Hip), "{name}");
+        }
+        for name in [
+            "",
+            "libamdhip64",
+            "libamdhip64.a",
+            "libamdhip64.socket",
+            "libamdhip64-dbg.txt",
+            "libamdhip64-.so",
+            "libamdhip64_x.so",
+            "libamdhip640.so",
+            "xlibamdhip64.so",
+            "libamdhip64.so/libother.so",
+            "libhipblas.so.2",
+            "libhipsim.so",
+            "libxsched_shim.so",
+        ] {
+            assert_eq!(runtime(name.as_bytes()), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn shims_are_told_by_their_file_names() {
+        let names = ShimNames::with(&["libmine.so".into(), "/opt/other/libgate.so".into()]);
+        for (path, kind) in [
+            ("/usr/lib/libxsched_shim.so", Some(ShimKind::Ours)),
+            ("libxsched_shim.so", Some(ShimKind::Ours)),
+            ("/b/libxsched_shim.so (deleted)", Some(ShimKind::Ours)),
+            ("/b/libxsched_shim.so.1", Some(ShimKind::Ours)),
+            ("/opt/xsched/lib/libshimhip.so", Some(ShimKind::XSched)),
+            ("/opt/xsched/lib/libhalhip.so.1", Some(ShimKind::XSched)),
+            ("/x/libmine.so.3", Some(ShimKind::Named)),
+            ("/y/libgate.so", Some(ShimKind::Named)),
+            ("/lib/libamdhip64.so.6", None),
+            ("/lib/libxsched_shim.something", None),
+            ("/lib/libxsched_shim_of_nobody.so", None),
+        ] {
+            assert_eq!(names.kind(path), kind, "{path}");
+        }
+        assert_eq!(ShimNames::default().kind("/x/libmine.so.3"), None);
+        let again = ShimNames::with(&["/usr/lib/libxsched_shim.so".into()]);
+        assert_eq!(
+            again.kind("/usr/lib/libxsched_shim.so"),
+            Some(ShimKind::Ours)
+        );
+    }
+
+    #[test]
+    fn functions_nodes_and_devices_are_told_apart() {
+        for name in [
+            "hipLaunchKernel",
+            "hipOfTheFuture",
+            "__hipRegisterFunction",
+            "_ZN8hip_impl22hipLaunchKernelGGLImplEmRK4dim3S2_jP12ihipStream_tPPv",
+        ] {
+            assert_eq!(function(name.as_bytes()), Some(Platform::Hip), "{name}");
+            assert!(may_hold_function(name.as_bytes()), "{name}");
+        }
+        for name in [
+            "hipblasSgemm",
+            "__hip_fatbin_0",
+            "ship",
+            "hip",
+            "_Z3foov",
+            "dlsym",
+            "",
+        ] {
+            assert_eq!(function(name.as_bytes()), None, "{name}");
+        }
+        assert!(!may_hold_function(b"\0printf\0dlsym\0"));
+        assert_eq!(
+            (node("hip_4.2"), node("GLIBC_2.34")),
+            (Some(Platform::Hip), None)
+        );
+        for path in ["/dev/kfd", "/chroot/dev/kfd", "/dev/kfd (deleted)"] {
+            assert_eq!(device(path.as_bytes()), Some(Platform::Hip), "{path}");
+        }
+        for path in ["/dev/kfd0", "/dev/null", "kfd", ""] {
+            assert_eq!(device(path.as_bytes()), None, "{path}");
+        }
+    }
+}
