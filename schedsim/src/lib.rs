@@ -1,7 +1,7 @@
 //! The policy and the gate on a simulated device, in virtual time.
 //!
 //! What decides is the real thing: the agent's policy
-//! ([`xsched_agent::policy`]), the shim's gate and estimators
+//! ([`xsched_policy`]), the shim's gate and estimators
 //! ([`xsched_common::gate`]) and hipsim's device arithmetic
 //! ([`hipsim::model`]). What surrounds them is a model: threads that launch
 //! and wait ([`program`]), the shim's bookkeeping of one process with one

@@ -1,9 +1,9 @@
 //! The scenarios of `cargo xtask bench sched`: a service beside saturating
 //! work, alone, natively and scheduled.
 
-use xsched_agent::policy::{DeviceSettings, Linger, Terms, cap_for};
 use xsched_common::api::SharingMode;
 use xsched_common::units::{Class, Nanos, Weight};
+use xsched_policy::{DeviceSettings, Linger, Terms, cap_for};
 
 use crate::program::{Arrivals, At, Batch, Job, Service};
 use crate::stats::quantile;

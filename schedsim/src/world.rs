@@ -3,12 +3,12 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use xsched_agent::policy::{
-    self, BurstLatency, ClientId, ClientState, DeviceMemory, DeviceSettings, Hold, LatencyWindow,
-    Presence, SloVerdict, Terms,
-};
 use xsched_common::gate::{GateMode, ThreadKind};
 use xsched_common::units::Nanos;
+use xsched_policy::{
+    BurstLatency, ClientId, ClientState, DeviceMemory, DeviceSettings, Hold, LatencyWindow,
+    Presence, SloVerdict, Terms,
+};
 
 use crate::device::Device;
 use crate::program::{Op, Program};
@@ -399,7 +399,7 @@ impl World {
             }
         }
         let mut decisions = Vec::with_capacity(states.len());
-        let again = policy::decide(
+        let again = xsched_policy::decide(
             &self.settings,
             &mut self.memory,
             now,
@@ -413,7 +413,7 @@ impl World {
             };
             shim.wanted = decision.edges;
             shim.fence_batch = self.settings.fence_batch;
-            if !policy::worth_writing(shim.word.mode(), decision.mode) {
+            if !xsched_policy::worth_writing(shim.word.mode(), decision.mode) {
                 continue;
             }
             shim.word = shim.word.next(decision.mode);

@@ -6,10 +6,10 @@ use schedsim::scenario::{Beside, SERVICE, no_linger, shares};
 use schedsim::stats::{mean, quantile};
 use schedsim::timing::{Rng, Timing};
 use schedsim::world::{START, Tells, Under, World};
-use xsched_agent::policy::{Blame, ClientId, DeviceSettings, Hold, HoldKind, Linger, Terms};
 use xsched_common::api::{SharingMode, SloState};
 use xsched_common::gate::{GateMode, Guard};
 use xsched_common::units::{Class, Nanos, Weight};
+use xsched_policy::{Blame, ClientId, DeviceSettings, Hold, HoldKind, Linger, Terms};
 
 const MS: fn(u64) -> Nanos = Nanos::from_millis;
 const US: fn(u64) -> Nanos = Nanos::from_micros;

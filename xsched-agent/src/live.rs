@@ -7,11 +7,11 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 use xsched_common::api::{EventKind, ModeSet, Reloaded, SharingMode};
 use xsched_common::units::PciAddress;
+use xsched_policy::Settings;
 
 use crate::config::{self, AgentOverrides, AgentSettings, Checked, Config, ConfigError, Effective};
 use crate::control::{ControlHandle, Passthrough};
-use crate::model::{Event, EventLog};
-use crate::policy::Settings;
+use crate::events::{Event, EventLog};
 use crate::terms::TermsHandle;
 
 /// Which file, and what the command line says over it.

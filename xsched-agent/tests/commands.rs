@@ -1,10 +1,8 @@
 //! What the command line says to users' slips.
 
-mod common;
-
 use std::process::{Command, Output};
 
-use common::{Agent, agent_command};
+use xsched_testkit::{Agent, agent_command};
 
 fn error_of(out: &Output) -> String {
     String::from_utf8_lossy(&out.stderr).into_owned()
@@ -220,7 +218,7 @@ fn what_is_missing_is_told_as_the_user_can_mend_it() {
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(dir.path(), open).expect("chmod");
     let copy = dir.path().join("xsched-agent");
-    common::copy_program(agent_command().get_program(), &copy);
+    xsched_testkit::copy_program(agent_command().get_program(), &copy);
     let check = |rights: &[&str]| -> serde_json::Value {
         let mut command = Command::new("setpriv");
         command.args(rights).arg(&copy).args(["check", "--json"]);

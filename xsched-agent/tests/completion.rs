@@ -1,13 +1,11 @@
 //! Services that never wait in a HIP call: whatever tells that their work is
 //! complete, or nothing, lower classes get what they leave.
 
-mod common;
-
 use std::time::{Duration, Instant};
 
-use common::Agent;
-use common::machine::{Machine, Program};
 use serde_json::Value;
+use xsched_testkit::Agent;
+use xsched_testkit::machine::{Machine, Program};
 
 /// A tenth of the device: 10 kernels of 500 us every 50 ms.
 const SERVICE: [&str; 8] = [

@@ -1,17 +1,15 @@
 //! The control plane: a real agent, and clients that join it as shims do.
 
-mod common;
-
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use common::rival::Rival;
-use common::{Agent, FakeClient, agent_command, connect, set_class, wait_for};
 use rustix::net::{RecvFlags, SendFlags};
 use xsched_common::api::{Request, Response, ShimState};
 use xsched_common::gate::GateMode;
 use xsched_common::join::{Hello, Reply, Verdict};
 use xsched_common::units::{Class, Nanos};
+use xsched_testkit::rival::Rival;
+use xsched_testkit::{Agent, FakeClient, agent_command, connect, set_class, wait_for};
 
 /// Not a test of its own: the process that [`Rival`] starts.
 #[test]
@@ -28,7 +26,7 @@ fn rival_process() {
             }
         }
     }
-    common::rival::obey();
+    xsched_testkit::rival::obey();
 }
 
 #[test]

@@ -1,14 +1,12 @@
 //! Several devices: each has a gate of its own in every process, and a
 //! service on one holds nothing on another.
 
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use common::machine::{Machine, Program, built};
-use common::{Agent, agent_command};
+use xsched_testkit::machine::{Machine, Program};
+use xsched_testkit::{Agent, agent_command, built};
 
 const DEVICES: usize = 8;
 /// Kernels of 2 ms that a device alone takes per second.
@@ -22,7 +20,7 @@ fn on_all_devices(machine: &Machine) -> PathBuf {
     let compiled = Command::new("cc")
         .args(["-O1", "-w", "-pthread", "-o"])
         .arg(&program)
-        .arg(tests.join("common/devices.c"))
+        .arg(tests.join("devices.c"))
         .arg("-I")
         .arg(hipsim.join("include"))
         .arg("-I")

@@ -5,15 +5,13 @@
 //! with BPF: without, these tests fail, unless XSCHED_TEST_NO_BPF=1 leaves
 //! them out.
 
-mod common;
-
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use common::machine::{Machine, Program, built};
-use common::{Agent, agent_command, no_bpf, wait_for};
 use serde_json::Value;
+use xsched_testkit::machine::{Machine, Program};
+use xsched_testkit::{Agent, agent_command, built, no_bpf, wait_for};
 
 /// `diagnose --pid` and its exit code.
 fn diagnose(machine: &Machine, pid: u32) -> (i32, Value) {
@@ -62,7 +60,7 @@ fn a_scheduled_process_is_seen_whole_and_nothing_bypasses() {
     if no_bpf() {
         return;
     }
-    let machine = Machine::new();
+    let machine = Machine::observing();
     let batch = machine.run("low", "hipsim-batch", &["--kernel-time", "200us"]);
     let row = machine.row("launches of a joined process", batch.pid(), |row| {
         row["shim"] == "joined"
@@ -181,7 +179,7 @@ struct Beside {
 }
 
 fn beside_batch() -> Beside {
-    let machine = Machine::new();
+    let machine = Machine::observing();
     let service = [
         "--json",
         "--kernels",
@@ -231,7 +229,7 @@ fn planted_faults_are_proven() {
     if no_bpf() {
         return;
     }
-    let machine = Machine::new();
+    let machine = Machine::observing();
     let shim = built("libxsched_shim.so");
     let shim = shim.to_str().expect("UTF-8");
 
@@ -289,7 +287,7 @@ fn a_killed_agent_frees_its_clients_and_a_new_one_finds_them() {
     if no_bpf() {
         return;
     }
-    let mut machine = Machine::new();
+    let mut machine = Machine::observing();
     let batch = machine.run("low", "hipsim-batch", &["--kernel-time", "200us"]);
     machine.row("it has joined", batch.pid(), |row| row["shim"] == "joined");
     // A service that is nearly always active keeps the batch out.
@@ -351,7 +349,7 @@ fn strangers_get_one_clear_line() {
     if no_bpf() {
         return;
     }
-    let machine = Machine::new();
+    let machine = Machine::observing();
     let batch = machine.run("low", "hipsim-batch", &[]);
     machine.row("it has joined", batch.pid(), |row| row["shim"] == "joined");
     for (user, pid, expected) in [
@@ -394,7 +392,7 @@ fn copy_for_all(machine: &Machine) -> PathBuf {
     }
     let copy = dir.join("xsched-agent");
     if !copy.exists() {
-        common::copy_program(env!("CARGO_BIN_EXE_xsched-agent"), &copy);
+        xsched_testkit::copy_program(env!("CARGO_BIN_EXE_xsched-agent"), &copy);
     }
     copy
 }
@@ -404,7 +402,7 @@ fn a_client_that_is_killed_at_the_gate_leaves_no_trace() {
     if no_bpf() {
         return;
     }
-    let machine = Machine::new();
+    let machine = Machine::observing();
     let high = machine.run("high", "hipsim-batch", &["--kernel-time", "1ms"]);
     machine.row("high has joined", high.pid(), |row| row["shim"] == "joined");
     let low = machine.run("low", "hipsim-batch", &["--kernel-time", "200us"]);

@@ -1,18 +1,16 @@
 //! Clients and users that mean harm, or are merely broken: a real agent goes
 //! on, quietly, and nobody else notices.
 
-mod common;
-
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use common::{Agent, FakeClient, connect, cpu_ticks, set_class, wait_for};
 use rustix::net::{RecvFlags, SendFlags};
 use xsched_common::api::{Request, Response};
 use xsched_common::join::{Hello, Reply, Verdict};
 use xsched_common::units::Class;
+use xsched_testkit::{Agent, FakeClient, connect, cpu_ticks, set_class, wait_for};
 
 #[test]
 fn noise_on_the_joining_socket_harms_nobody() {

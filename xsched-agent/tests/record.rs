@@ -4,19 +4,21 @@
 //! fail, unless XSCHED_TEST_NO_BPF=1 leaves them out.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use prost::Message as _;
 use serde_json::Value;
-use xsched_agent::observe::{Kernel, Plan, Scope};
 use xsched_agent::record::Recorder;
 use xsched_agent::record::perfetto::{EventType, Trace, TrackDescriptor};
-
-mod common;
-use common::machine::{Program, built};
-use common::{Agent, agent_command, no_bpf};
+use xsched_common::bpf::Drop as Reason;
+use xsched_observe::{Kernel, Plan, Scope};
+use xsched_testkit::callers::{Api, Fixture, Preload};
+use xsched_testkit::machine::Program;
+use xsched_testkit::{Agent, agent_command, built, no_bpf};
 
 /// A device and a runtime of our own.
 struct Machine {
@@ -69,7 +71,7 @@ impl Machine {
         mode(&self.dir.path().join("hip"), 0o755);
         mode(&bin, 0o777);
         let agent = bin.join("xsched-agent");
-        common::copy_program(env!("CARGO_BIN_EXE_xsched-agent"), &agent);
+        xsched_testkit::copy_program(env!("CARGO_BIN_EXE_xsched-agent"), &agent);
         mode(&agent, 0o755);
         agent
     }
@@ -211,6 +213,7 @@ fn a_recording_of_everything_reads_back() {
     if no_bpf() {
         return;
     }
+    let _alone = alone();
     let machine = Machine::new();
     let agent = Agent::start();
     let native = machine.native("hipsim-nullstream", &[]);
@@ -416,7 +419,7 @@ fn where_returns_would_do_harm_lengths_are_unknown_and_that_is_said() {
     };
     let file = std::fs::File::create(machine.file()).expect("a file");
     let mut recorder = Recorder::start(plan, file).expect("records");
-    let deadline = std::time::Instant::now() + common::PATIENCE;
+    let deadline = std::time::Instant::now() + xsched_testkit::PATIENCE;
     while recorder.progress().launches < 20 {
         recorder.turn().expect("goes on");
         assert!(std::time::Instant::now() < deadline, "no launches");
@@ -435,4 +438,40 @@ fn where_returns_would_do_harm_lengths_are_unknown_and_that_is_said() {
     let sync = "hipStreamSynchronize";
     assert!(picture.of(&picture.moments, pid, sync).count() > 0);
     assert_eq!(picture.of(&picture.slices, pid, sync).count(), 0);
+}
+
+/// A flood of calls is recorded by whoever records everything, too.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// With a ring that is too small for the flood: what is not in the trace is
+/// in its count of losses.
+#[test]
+fn a_recording_knows_what_it_lost() {
+    if no_bpf() {
+        return;
+    }
+    let _alone = alone();
+    let fixture = Fixture::build();
+    let mut program = fixture.start(Preload::Nothing);
+    let mut recorder =
+        Recorder::start(Plan::recording(Scope::Pid(program.pid())), io::sink()).expect("recorder");
+    // Nobody reads meanwhile: 16 MiB hold about 300,000 calls.
+    program.call('a', Api::Launch, 0x5000, 500_000);
+    recorder.turn().expect("turn");
+    program.call('a', Api::Launch, 0x5000, 1_000);
+    let (summary, _) = recorder.finish().expect("finished");
+    assert_eq!(summary.events, 501_000, "{summary:?}");
+    assert_eq!(summary.unaccounted(), 0, "{summary:?}");
+    assert!(
+        summary.lost > 100_000 && summary.recorded > 200_000,
+        "{summary:?}"
+    );
+    assert_eq!(
+        summary.lost_by_reason[Reason::RecordFull.name()],
+        summary.lost
+    );
+    assert_eq!(summary.launches, summary.recorded);
 }

@@ -1,7 +1,5 @@
 //! Under a service manager: sockets handed down, notifications, the units.
 
-mod common;
-
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::os::unix::process::CommandExt as _;
@@ -9,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use common::{FakeClient, PATIENCE, agent_command, make_run_dir};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal, kill_process};
 use xsched_common::join::Verdict;
 use xsched_common::run_dir::RunDir;
+use xsched_testkit::{FakeClient, PATIENCE, agent_command, make_run_dir};
 
 /// The units as they are installed.
 fn units() -> PathBuf {

@@ -2,13 +2,11 @@
 //! What the modes do to whole programs in every detail is tested in virtual
 //! time (`schedsim/tests`).
 
-mod common;
-
 use std::time::Duration;
 
-use common::machine::{Machine, Program, built};
-use common::{Agent, agent_command};
 use serde_json::Value;
+use xsched_testkit::machine::{Machine, Program};
+use xsched_testkit::{Agent, agent_command, built};
 
 fn machine(mode: &str) -> Machine {
     let machine = Machine::with(Agent::start());

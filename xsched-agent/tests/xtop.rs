@@ -1,18 +1,13 @@
 //! xtop against a real agent with real processes: what it shows, and a change
 //! by key. Needs the built `xtop` beside the agent.
 
-mod common;
-#[path = "../../xtop/tests/support/pty.rs"]
-#[allow(dead_code, reason = "xtop's own tests use the rest")]
-mod pty;
-
 use std::ffi::OsStr;
 use std::process::{Command, Stdio};
 
-use common::machine::{Machine, built};
-use common::{Agent, agent_command};
-use pty::Pty;
 use serde_json::Value;
+use xsched_testkit::machine::Machine;
+use xsched_testkit::pty::Pty;
+use xsched_testkit::{Agent, agent_command, built};
 
 /// The row of `pid` in what a command prints as a snapshot.
 fn row_in(command: &mut Command, pid: u32) -> Value {
@@ -74,17 +69,17 @@ fn xtop_shows_a_joined_process_and_changes_its_class() {
     ps.args(["ps", "--json"]);
     machine.at_home(&mut ps);
     // The agent answers before its next picture is drawn.
-    common::wait_for("the class in ps", || row_in(&mut ps, pid)["class"] == "low");
+    xsched_testkit::wait_for("the class in ps", || row_in(&mut ps, pid)["class"] == "low");
     xtop.press("q");
     assert!(xtop.wait().success());
 }
 
 #[test]
 fn a_target_of_a_process_without_the_shim_says_that_nobody_follows_it() {
-    if common::no_bpf() {
+    if xsched_testkit::no_bpf() {
         return;
     }
-    let machine = Machine::new();
+    let machine = Machine::observing();
     let native = machine.native("hipsim-service", &[], &[]);
     machine.row("the process", native.pid(), |_| true);
     let set = format!(

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{self, Receiver, Sender};
+use xsched_client::{Endpoint, LinkEvent};
 
 use crate::cli::Tape;
-use crate::conn::{self, Endpoint, LinkEvent};
 use crate::layout::Size;
 use crate::replay::{self, Command, Writer};
 use crate::state::{Effect, Msg, Query, Settings, State, Tone, Users};
@@ -60,7 +60,7 @@ async fn show(settings: Settings, theme: &Theme, tape: Tape) -> io::Result<End> 
             tokio::spawn(replay::play(recording, obeyed, sender.clone()));
         }
         None => {
-            tokio::spawn(conn::watch(
+            tokio::spawn(xsched_client::watch(
                 state.settings.endpoint.clone(),
                 state.settings.interval,
                 sender.clone(),
@@ -91,7 +91,7 @@ impl Helpers {
     fn ask(&self, query: Query) {
         let (endpoint, sender) = (self.endpoint.clone(), self.sender.clone());
         tokio::spawn(async move {
-            let result = conn::ask(&endpoint, &query.request).await;
+            let result = xsched_client::ask(&endpoint, &query.request).await;
             let result = result.map_err(|error| error.to_string());
             // A closed channel means that nobody waits any more.
             let _ = sender.send(Msg::Answer(query, result)).await;

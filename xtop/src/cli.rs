@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use xsched_client::{Endpoint, Proxy};
 use xsched_common::run_dir::RunDir;
 
 use crate::config::{self, Config};
-use crate::conn::{Endpoint, Proxy};
 use crate::manual;
 use crate::replay::{self, Recording, Writer};
 use crate::state::{Filter, Sort};

@@ -7,8 +7,8 @@ use xsched_common::units::{Class, Nanos, StreamClass, Weight};
 use std::time::Duration;
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
+use xsched_client::{Endpoint, LinkEvent};
 
-use crate::conn::{Endpoint, LinkEvent};
 use crate::input::Keymap;
 use crate::layout::Size;
 use crate::state::{Access, Msg, Row, Settings, Sort, State, Users};

@@ -1,16 +1,15 @@
 //! `xtop`: the processes that use HIP, live.
 //!
-//! Data flows one way: [`conn`] receives the agent's snapshots, [`state`]
+//! Data flows one way: [`xsched_client`] receives the agent's snapshots, [`state`]
 //! takes them and the keys of [`input`] in, [`layout`] places things and
 //! [`view`] draws them in the colours of [`theme`]. [`app`] moves messages
 //! between them and the terminal. [`output`] prints snapshots as text
-//! instead, [`replay`] writes them to a file and plays that. Only `conn`,
+//! instead, [`replay`] writes them to a file and plays that. Only
 //! `replay`, `config`, `app`, `terminal` and `output` do I/O.
 
 pub mod app;
 pub mod cli;
 pub mod config;
-pub mod conn;
 pub mod format;
 pub mod input;
 pub mod layout;

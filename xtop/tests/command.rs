@@ -6,5 +6,4 @@ mod text;
 
 mod support {
     pub mod agent;
-    pub mod pty;
 }

@@ -6,11 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use crate::support::pty::Pty;
 use rustix::process::Signal;
 use tempfile::TempDir;
 use xsched_common::api::{Response, Settled, Snapshot};
 use xsched_common::units::{Class, Weight};
+use xsched_testkit::pty::Pty;
 
 const XTOP: &str = env!("CARGO_BIN_EXE_xtop");
 

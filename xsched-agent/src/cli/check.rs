@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 
 use serde::Serialize;
-use xsched_agent::observe::survey::{Capability, Survey, survey};
-use xsched_agent::observe::{Returns, Unavailable};
-use xsched_agent::rules::control_groups_seen;
-use xsched_agent::text::start_agent;
+use xsched_client::{blocking as client, start_agent};
+use xsched_host::cgroup::control_groups_seen;
+use xsched_observe::survey::{Capability, Survey, survey};
+use xsched_observe::{Returns, Unavailable};
 
-use super::{client, print, print_json, run_dir, shim_path};
+use super::{endpoint, print, print_json, shim_path};
 
 /// What this machine and these rights allow, what is missing, what that costs
 /// and how to get it.
@@ -336,7 +336,7 @@ fn shim() -> Check {
 }
 
 fn agent() -> Check {
-    match client::list(&run_dir()) {
+    match client::list(&endpoint()) {
         Ok(snapshot) => Check::ok(
             AGENT,
             format!(

@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Subcommand;
 use serde_json::json;
 use xsched_agent::config::{
     self, ConfigError, Effective, EffectivePassthrough, EffectiveSharing, EffectiveTerms,
     MetricsAt, Problem, Severity,
 };
+use xsched_client::{Error, blocking as client};
 
-use super::client::{self, ClientError};
-use super::{daemon, euid, print, print_json, run_dir, say};
+use super::{daemon, endpoint, euid, print, print_json, say};
 
 /// Options of `config`.
 #[derive(clap::Args)]
@@ -159,9 +160,12 @@ fn show(options: &ShowOptions, daemon: &daemon::Options) -> anyhow::Result<ExitC
 fn in_force(daemon: &daemon::Options) -> anyhow::Result<Effective> {
     let sources = daemon.sources()?;
     if daemon.is_plain() {
-        match client::settings(&run_dir()) {
-            Ok(effective) => return Ok(effective),
-            Err(ClientError::NoAgent { .. }) => {}
+        match client::settings(&endpoint()) {
+            Ok(in_force) => {
+                let settings = serde_json::from_value(in_force.settings);
+                return settings.context("the agent's settings: are both of one version?");
+            }
+            Err(Error::NoAgent { .. }) => {}
             Err(e) => say(&format!(
                 "what the running agent's command line and `mode` set is not shown: {e}"
             )),
@@ -285,7 +289,7 @@ fn time(ns: u64) -> String {
 }
 
 fn reload(options: &ReloadOptions) -> anyhow::Result<ExitCode> {
-    let reloaded = client::reload(&run_dir())?;
+    let reloaded = client::reload(&endpoint())?;
     if options.json {
         print_json(&reloaded)?;
         return Ok(ExitCode::SUCCESS);

@@ -6,31 +6,30 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tracing::{info, warn};
-use xsched_agent::clock;
 use xsched_agent::config::{
     self, AgentOverrides, AgentSettings, MetricsAt, Observe, OverheadBudget,
 };
 use xsched_agent::control::{
-    Charge, Control, NameList, Passthrough, Pulse, RosterEvent, Scheduling, Setup, Vitals,
+    Charge, Control, NameList, Passthrough, Pulse, Scheduling, Setup, Vitals,
 };
 use xsched_agent::export::metrics::{MetricsServer, Sources};
 use xsched_agent::export::{self, Served};
 use xsched_agent::live::{self, Live, Presence};
-use xsched_agent::model::{self, Model, Observation};
-use xsched_agent::observe::Returns;
+use xsched_agent::model::{self, Model, Modeller};
 use xsched_agent::service;
 use xsched_agent::terms::{Inbox, TermsKeeper};
 use xsched_agent::watcher::{Watcher, WatcherThread};
-use xsched_common::api::{BpfState, Snapshot};
+use xsched_common::api::Snapshot;
 use xsched_common::run_dir::RunDir;
+use xsched_host::clock;
+use xsched_observe::Returns;
 
 use super::ending::{Signals, end_at_once};
 use super::euid;
@@ -241,7 +240,7 @@ fn serve(options: &Options, log: &Log) -> anyhow::Result<()> {
     };
     let (publish, snapshots) = watch::channel(Arc::new(Snapshot::default()));
     let mut modelled = snapshots.clone();
-    let (wake, wakes) = channel();
+    let (observations, observed) = model::observations();
     let modeller = {
         // The first snapshot must not wait for the first sweep of /proc.
         publish.send_replace(Arc::new(
@@ -265,18 +264,19 @@ fn serve(options: &Options, log: &Log) -> anyhow::Result<()> {
         }
         let watcher = match watcher {
             Ok(watcher) => {
-                let wake = wake.clone();
-                // The model is gone only when the agent stops.
-                let publish = move |observation| {
-                    drop(wake.send(Wake::Observed(Box::new(observation))));
-                };
+                let to_model = observations.clone();
+                let publish = move |observation| to_model.hand_in(observation);
                 Ok(WatcherThread::start(watcher, publish)?)
             }
             Err(reason) => Err(reason),
         };
-        thread::Builder::new().name("model".into()).spawn(move || {
-            keep_modelling(&mut picture, watcher, &wakes, &roster, &publish);
-        })?
+        let parts = model::Parts {
+            observer: watcher,
+            observed,
+            roster,
+        };
+        let publish = move |snapshot| drop(publish.send_replace(Arc::new(snapshot)));
+        Modeller::start(picture, parts, observations, publish)?
     };
 
     let sources = Sources {
@@ -322,7 +322,7 @@ fn serve(options: &Options, log: &Log) -> anyhow::Result<()> {
     info!("stopping");
     // A diagnosis on request may take seconds more: nobody waits for it.
     runtime.shutdown_background();
-    let _ = wake.send(Wake::Stop);
+    modeller.stop();
     // The sockets go while the directory is still ours: afterwards they may
     // be those of the next agent.
     if let Some(api) = made {
@@ -333,7 +333,7 @@ fn serve(options: &Options, log: &Log) -> anyhow::Result<()> {
     // Gates open first; then the probes go.
     drop(control);
     // A failure is in `ended`.
-    let _ = modeller.join();
+    modeller.join();
     ended
 }
 
@@ -396,96 +396,5 @@ fn raise_descriptor_limit() {
     limit.current = limit.maximum;
     if let Err(e) = setrlimit(Resource::Nofile, limit) {
         warn!("the limit of open files stays: {e}");
-    }
-}
-
-/// What the model's thread waits for.
-enum Wake {
-    Observed(Box<Observation>),
-    Stop,
-}
-
-/// How late an observation may be before the model goes on without.
-const GRACE: Duration = Duration::from_millis(100);
-
-/// An observer that has said nothing for so long is held up.
-const HELD_UP: Duration = Duration::from_secs(2);
-
-fn keep_modelling(
-    picture: &mut Model,
-    watcher: Result<WatcherThread, String>,
-    wakes: &Receiver<Wake>,
-    roster: &Receiver<RosterEvent>,
-    publish: &watch::Sender<Arc<Snapshot>>,
-) {
-    let tick = Duration::from_nanos(model::TICK.0);
-    let mut observation = unobserved(match &watcher {
-        Ok(_) => "the observer has not seen everything once yet",
-        Err(reason) => reason,
-    });
-    let mut observed = Instant::now();
-    let mut next = match &watcher {
-        Ok(_) => observed + tick + GRACE,
-        Err(_) => observed,
-    };
-    loop {
-        let mut waiting = next.saturating_duration_since(Instant::now());
-        loop {
-            match wakes.recv_timeout(waiting) {
-                Ok(Wake::Observed(newest)) => {
-                    observation = *newest;
-                    observed = Instant::now();
-                    waiting = Duration::ZERO;
-                }
-                Err(RecvTimeoutError::Timeout) => break,
-                Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-            }
-        }
-        let began = clock::monotonic();
-        next = match &watcher {
-            // It has failed: `publish` goes, too, which ends the agent.
-            Ok(watcher) if watcher.has_ended() => return,
-            Ok(_) => Instant::now() + tick + GRACE,
-            Err(_) => (next + tick).max(Instant::now()),
-        };
-        loop {
-            match roster.try_recv() {
-                Ok(event) => picture.roster(event),
-                Err(TryRecvError::Empty) => break,
-                // The control thread is gone: as above.
-                Err(TryRecvError::Disconnected) => return,
-            }
-        }
-        picture.update(clock::monotonic(), &observation);
-        if let Ok(watcher) = &watcher {
-            watcher.spare(picture.joined());
-            let silent = observed.elapsed();
-            if silent >= HELD_UP {
-                picture.limit(format!(
-                    "the observer is held up, by files or memory that somebody does not let it read: \
-                     counts of processes without the shim are {} s old",
-                    silent.as_secs()
-                ));
-            }
-        }
-        let now = clock::monotonic();
-        let snapshot = picture.snapshot(now, clock::unix());
-        picture.remember(now, &snapshot);
-        publish.send_replace(Arc::new(snapshot));
-        picture.ticked(clock::monotonic().since(began));
-    }
-}
-
-fn unobserved(reason: &str) -> Observation {
-    Observation {
-        bpf: BpfState {
-            available: false,
-            reason: Some(reason.to_owned()),
-            ..BpfState::default()
-        },
-        limits: vec![format!(
-            "processes without the shim and calls that go past it are not seen: {reason}"
-        )],
-        ..Observation::default()
     }
 }

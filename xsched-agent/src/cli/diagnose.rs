@@ -5,12 +5,13 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use xsched_agent::diagnose::{self, AgentView, Files, Report, View};
+use xsched_agent::diagnosis::Probes;
+use xsched_client::{Error, blocking as client};
 use xsched_common::api::Snapshot;
+use xsched_diagnose::{AgentView, Files, Report, View};
 
-use super::client::{self, ClientError};
 use super::terms::{pid, seconds};
-use super::{print, print_json, run_dir, shim_path};
+use super::{endpoint, print, print_json, shim_path};
 
 /// Explains which launches do not pass the gate, and why.
 ///
@@ -67,14 +68,14 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
                 let unheard = Arc::clone(&unheard);
                 move || Some(AgentView::of(&heard(snapshot(), &unheard)?, pid))
             };
-            let mut report = diagnose::diagnose_seen(&subject, view)?;
+            let mut report = xsched_diagnose::diagnose(&subject, Probes::with(&subject), view)?;
             report.limits.extend(unheard.get().cloned());
             show(options, &report, report.to_string())?;
             !report.is_clean()
         }
         None if options.all => all(options, duration)?,
         None => {
-            let report = diagnose::predict(&files(options)?)?;
+            let report = xsched_diagnose::predict(&files(options)?)?;
             show(options, &report, format!("{}\n{report}", report.table()))?;
             !report.is_clean()
         }
@@ -89,8 +90,8 @@ fn show(options: &Options, report: &Report, text: String) -> anyhow::Result<()> 
     }
 }
 
-fn live(options: &Options, pid: u32, duration: Duration) -> diagnose::Options {
-    diagnose::Options {
+fn live(options: &Options, pid: u32, duration: Duration) -> xsched_diagnose::Options {
+    xsched_diagnose::Options {
         pid,
         duration,
         shim_names: options.shim.clone(),
@@ -99,9 +100,9 @@ fn live(options: &Options, pid: u32, duration: Duration) -> diagnose::Options {
 
 /// What the agent says, if one runs; the error is a line for people.
 fn snapshot() -> Result<Option<Snapshot>, String> {
-    match client::list(&run_dir()) {
+    match client::list(&endpoint()) {
         Ok(snapshot) => Ok(Some(snapshot)),
-        Err(ClientError::NoAgent { .. }) => Ok(None),
+        Err(Error::NoAgent { .. }) => Ok(None),
         Err(e) => Err(format!("what the agent knows: {e}")),
     }
 }
@@ -125,7 +126,8 @@ fn all(options: &Options, duration: Duration) -> anyhow::Result<bool> {
     let snapshot = heard(snapshot(), &unheard);
     let unheard = unheard.into_inner();
     let view: View = Arc::new(move |pid| Some(AgentView::of(snapshot.as_ref()?, pid)));
-    let mut done = diagnose::diagnose_all(&live(options, 0, duration), &view)?;
+    let subject = live(options, 0, duration);
+    let mut done = xsched_diagnose::diagnose_all(&subject, &Probes::with(&subject), &view)?;
     for report in &mut done.reports {
         report.limits.extend(unheard.clone());
         show(options, report, report.summary())?;

@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 use std::time::{Duration, UNIX_EPOCH};
 
+use xsched_client::blocking as client;
 use xsched_common::api::{EventKind, EventRow};
 
-use super::{client, print, run_dir};
+use super::{endpoint, print};
 
 /// Joins and ends of processes, changes and who made them, refusals, findings,
 /// drops. The agent keeps the last 256.
@@ -26,13 +27,13 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let run_dir = run_dir();
+    let agent = endpoint();
     let mut last = 0;
     if !options.follow {
-        show(&client::list(&run_dir)?.events, &mut last, options)?;
+        show(&client::list(&agent)?.events, &mut last, options)?;
         return Ok(ExitCode::SUCCESS);
     }
-    for snapshot in client::watch(&run_dir, 500)? {
+    for snapshot in client::watch(&agent, Duration::from_millis(500))? {
         show(&snapshot?.events, &mut last, options)?;
     }
     Ok(ExitCode::SUCCESS)

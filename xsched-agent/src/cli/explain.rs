@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
+use xsched_client::blocking as client;
 use xsched_common::api::{Explanation, Request};
 
 use super::terms::{self, pid};
-use super::{client, print, print_json, run_dir};
+use super::{endpoint, print, print_json};
 
 /// Options of `explain`.
 #[derive(clap::Args)]
@@ -25,7 +26,7 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let explanation = client::explain(&run_dir(), &Request::Explain { pid: options.pid })?;
+    let explanation = client::explain(&endpoint(), &Request::Explain { pid: options.pid })?;
     if options.json {
         print_json(&explanation)?;
     } else {

@@ -2,7 +2,6 @@
 //! 2 could not do it.
 
 mod check;
-mod client;
 mod config;
 mod daemon;
 mod diagnose;
@@ -26,6 +25,7 @@ mod terms;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use xsched_client::Endpoint;
 use xsched_common::run_dir::RunDir;
 
 /// Shows what every process does on the HIP runtime, explains why work
@@ -196,6 +196,11 @@ fn euid() -> u32 {
 /// Where the agent's sockets are for this user.
 fn run_dir() -> RunDir {
     RunDir::for_client(euid())
+}
+
+/// Where the agent is for commands that ask it.
+fn endpoint() -> Endpoint {
+    Endpoint::Socket(run_dir().api_socket())
 }
 
 /// Prints a message to stderr, whoever reads it.

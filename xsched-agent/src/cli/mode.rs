@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
+use xsched_client::blocking as client;
 use xsched_common::api::{Request, SharingMode};
 use xsched_common::units::PciAddress;
 
-use super::{client, print, print_json, run_dir};
+use super::{endpoint, print, print_json};
 
 /// Options of `mode`.
 #[derive(clap::Args)]
@@ -40,7 +41,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         device: options.device.map(|address| address.to_string()),
         mode: options.mode,
     };
-    let set = client::set_mode(&run_dir(), &request)?;
+    let set = client::set_mode(&endpoint(), &request)?;
     if options.json {
         print_json(&set)?;
     } else {

@@ -9,7 +9,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use xsched_agent::diagnose::elf::{Elf, ElfError, Loader};
+use xsched_host::elf::{Elf, ElfError, Loader};
 
 /// What was found out about a program.
 #[derive(Debug, Default, PartialEq, Eq)]

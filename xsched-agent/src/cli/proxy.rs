@@ -2,11 +2,14 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use super::{client, run_dir};
+use xsched_client::Error;
+
+use super::run_dir;
 
 /// For tools on another machine: `ssh HOST xsched-agent proxy` speaks the agent's
 /// protocol, JSON lines, on stdin and stdout. What it may change is what the
@@ -31,7 +34,8 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let run_dir = run_dir();
-    let stream = client::connect(&run_dir)?;
+    let socket = run_dir.api_socket();
+    let stream = UnixStream::connect(&socket).map_err(|e| Error::to_connect(&socket, e))?;
     let asked_all = Arc::new(AtomicBool::new(false));
     {
         let (to, asked_all) = (stream.try_clone()?, asked_all.clone());

@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
+use xsched_client::blocking as client;
 use xsched_common::api::{GateState, HoldRow, ProcessRow, Sampling, ShimState, Snapshot};
 use xsched_common::bpf::Drop;
 use xsched_common::units::Nanos;
+use xsched_host::text::counted;
 
-use xsched_agent::text::counted;
-
-use super::{client, print, print_json, run_dir, table};
+use super::{endpoint, print, print_json, table};
 
 /// For a live view use xtop.
 #[derive(clap::Args)]
@@ -28,7 +28,7 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let snapshot = client::list(&run_dir())?;
+    let snapshot = client::list(&endpoint())?;
     if options.json {
         print_json(&snapshot)?;
     } else {

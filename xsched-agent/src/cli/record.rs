@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
-use xsched_agent::observe::{Plan, Scope};
-use xsched_agent::process::ProcessId;
 use xsched_agent::record::{Recorder, Summary};
-use xsched_agent::text::counted;
+use xsched_host::process::ProcessId;
+use xsched_host::text::counted;
+use xsched_observe::{Plan, Scope};
 
 use super::terms::{pid, seconds};
 use super::{print, print_json, say};

@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use xsched_client::{Error, blocking as client};
 use xsched_common::api::{Change, ChangeWay, Request};
 use xsched_common::units::{Class, Weight};
 
-use super::client::{self, ClientError};
 use super::preload::{self, Obstacle};
 use super::shim_path;
 use super::terms::Target;
-use super::{run_dir, say};
+use super::{endpoint, say};
 
 /// As shells, env(1) and nohup(1) say that there is no such program.
 const NO_PROGRAM: u8 = 127;
@@ -100,10 +100,10 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
 
 /// A program that may not have its terms does not start; one that no agent
 /// can give them to does, since it runs without an agent as well.
-fn give(change: Change) -> Result<(), ClientError> {
-    match client::settle(&run_dir(), &Request::Set(change)) {
+fn give(change: Change) -> Result<(), Error> {
+    match client::settle(&endpoint(), &Request::Set(change)) {
         Ok(_) => Ok(()),
-        Err(e @ ClientError::Refused { .. }) => Err(e),
+        Err(e @ Error::Refused { .. }) => Err(e),
         Err(e) => {
             let mut again = format!("xsched-agent set --pid {}", change.pid);
             if let Some(class) = change.class {

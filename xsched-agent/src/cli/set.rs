@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
+use xsched_client::blocking as client;
 use xsched_common::api::{Change, Request, Term};
 use xsched_common::units::{Class, Weight};
 
+use super::endpoint;
 use super::terms::{self, Target, pid};
-use super::{client, run_dir};
 
 /// Options of `set`.
 #[derive(clap::Args)]
@@ -126,7 +127,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if !sets {
         return terms::settle(&unset, options.json);
     }
-    client::settle(&run_dir(), &unset)?;
+    client::settle(&endpoint(), &unset)?;
     terms::settle(&Request::Set(change), options.json)
 }
 

@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 
 use xsched_agent::config::Time;
+use xsched_client::blocking as client;
 use xsched_common::api::{Hold, MAX_DESCENDANTS, Request, Settled};
 use xsched_common::units::{Nanos, Weight};
 
-use super::{client, print, print_json, run_dir};
+use super::{endpoint, print, print_json};
 
 /// A latency target; zero for none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +82,7 @@ impl std::str::FromStr for Duration {
 
 /// Has a process's terms changed and prints those now in force.
 pub fn settle(request: &Request, json: bool) -> anyhow::Result<ExitCode> {
-    let settled = client::settle(&run_dir(), request)?;
+    let settled = client::settle(&endpoint(), request)?;
     if json {
         print_json(&settled)?;
     } else {

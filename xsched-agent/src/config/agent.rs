@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use crate::observe::Returns;
+use xsched_observe::Returns;
 
 /// Processes with metrics of their own where nobody says how many.
 const METRICS_PROCESSES: u16 = 20;

@@ -10,14 +10,14 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::DeTable;
 use xsched_common::api::SharingMode;
+use xsched_observe::Returns;
+use xsched_policy::{DeviceSettings, Settings, Terms};
 
 use super::file::{self, File};
 use super::problems::{Problem, Problems};
 use super::recover::{self, Read};
 use super::{AgentOverrides, AgentSettings, Config, Observe, OverheadBudget};
 use crate::control::Passthrough;
-use crate::observe::Returns;
-use crate::policy::{DeviceSettings, Settings, Terms};
 use crate::rules::Rule;
 
 /// The group whose members are authorised where the file names none.

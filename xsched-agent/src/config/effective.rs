@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use xsched_common::api::SharingMode;
 use xsched_common::page::ListMeaning;
 use xsched_common::units::Class;
+use xsched_observe::Returns;
+use xsched_policy::DeviceSettings;
 
 use super::{Config, Observe};
 use crate::control::{NameList, Passthrough};
-use crate::observe::Returns;
-use crate::policy::DeviceSettings;
 
 /// What is in force, with every default filled in: `config show`.
 #[derive(Debug, Serialize, Deserialize)]

@@ -17,6 +17,8 @@ mod values;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use xsched_policy::{Settings, Terms};
+
 pub use agent::{AgentOverrides, AgentSettings, MetricsAt, Observe, OverheadBudget};
 pub use effective::{Effective, EffectivePassthrough, EffectiveSharing, EffectiveTerms};
 pub use places::{CONFIG_ENV, SYSTEM_FILE, for_agent};
@@ -25,7 +27,6 @@ pub use schema::schema;
 pub use values::Time;
 
 use crate::control::Passthrough;
-use crate::policy::{Settings, Terms};
 use crate::rules::Rule;
 
 /// The example that is shipped; every line of it is checked by a test.

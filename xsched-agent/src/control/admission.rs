@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::os::fd::OwnedFd;
 
 use xsched_common::units::Nanos;
+use xsched_host::process::ProcessId;
+use xsched_host::readers::Tenant;
+use xsched_policy::ClientId;
 
 use super::identity::Visitor;
 use super::newcomers::Joiner;
 use super::rate::{Meter, Rate};
-use crate::policy::ClientId;
-use crate::process::ProcessId;
-use crate::readers::Tenant;
 
 /// Clients that can be joined at once: bounds descriptors and memory.
 const MAX_CLIENTS: usize = 4096;

@@ -20,11 +20,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use rustix::net::RecvFlags;
+use xsched_host::readers::{Readers, Task, Tenant};
 
 use super::clients::ClientShared;
 use super::identity::Visitor;
 use super::join;
-use crate::readers::{Readers, Task, Tenant};
 
 /// Undone tasks of one tenant, beyond which nothing more is begun for it.
 const MOST_OF_TENANT: usize = 1536;
@@ -279,9 +279,9 @@ impl Steward {
 mod tests {
     use super::*;
     use crate::control::newcomers::Newcomer;
-    use crate::policy::ClientId;
-    use crate::process::ProcessId;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use xsched_host::process::ProcessId;
+    use xsched_policy::ClientId;
 
     fn user(uid: u32) -> Tenant {
         Tenant::known_by(uid)

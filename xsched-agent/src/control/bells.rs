@@ -18,13 +18,13 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use rustix::event::epoll;
 use tracing::warn;
 use xsched_common::units::Nanos;
+use xsched_host::clock::monotonic;
+use xsched_policy::ClientId;
 
 use super::event_loop::EventLoop;
 use super::rate::Rate;
 use super::token::Token;
 use super::vitals::Vitals;
-use crate::clock::monotonic;
-use crate::policy::ClientId;
 
 /// Rings of one client. A service rings twice per burst that its linger does
 /// not cover, so more than 1,000 such bursts a second are heard late.

@@ -56,7 +56,7 @@ pub enum ControlError {
         directory: PathBuf,
     },
     /// The directory or a socket in it cannot be made.
-    #[error("cannot serve {}: {source}; set XSCHED_RUN_DIR to a directory you may write (its name at most 96 bytes long){}", .path.display(), crate::text::or_root())]
+    #[error("cannot serve {}: {source}; set XSCHED_RUN_DIR to a directory you may write (its name at most 96 bytes long){}", .path.display(), xsched_host::text::or_root())]
     Unservable {
         /// The file or directory.
         path: PathBuf,

@@ -8,16 +8,16 @@ use std::sync::atomic::{
 
 use xsched_common::page::{Activity, ControlPage, DeviceStatus, MAX_DEVICES, StatusPage};
 use xsched_common::units::{Class, DeviceIndex, Nanos, PciAddress, Weight};
+use xsched_host::process::ProcessId;
+use xsched_policy::{
+    BurstLatency, ClientId, ClientState, Hold, HoldKind, LatencyWindow, Owner, Presence, Reason,
+    Terms,
+};
 
 use super::Passthrough;
 use super::newcomers::{Handout, Joiner, Newcomer};
 use super::pages::SharedPage;
 use super::rate::Meter;
-use crate::policy::{
-    BurstLatency, ClientId, ClientState, Hold, HoldKind, LatencyWindow, Owner, Presence, Reason,
-    Terms,
-};
-use crate::process::ProcessId;
 
 /// The part of a client that the model reads while the control thread works
 /// on it.

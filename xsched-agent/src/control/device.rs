@@ -12,14 +12,14 @@ use rustix::thread::futex;
 use xsched_common::gate::{GateMode, GateWord};
 use xsched_common::page::{ControlPage, DeviceControl, DeviceStatus};
 use xsched_common::units::{DeviceIndex, Nanos};
+use xsched_host::clock::monotonic;
+use xsched_policy::{
+    ClientId, ClientState, Decision, DeviceMemory, DeviceSettings, Presence, Sharing, SloVerdict,
+    Strangers,
+};
 
 use super::RosterEvent;
 use super::clients::{Client, ClientShared, DeviceKey};
-use crate::clock::monotonic;
-use crate::policy::{
-    self, ClientId, ClientState, Decision, DeviceMemory, DeviceSettings, Presence, Sharing,
-    SloVerdict, Strangers,
-};
 
 /// No linger is longer: the configuration allows a second.
 const RECENT: Nanos = Nanos::from_secs(1);
@@ -130,7 +130,7 @@ impl Device {
         news: &mut Written,
     ) {
         self.decisions.clear();
-        self.due = policy::decide(
+        self.due = xsched_policy::decide(
             settings,
             &mut self.memory,
             now,
@@ -263,7 +263,7 @@ fn write(
 /// before.
 fn set_word(control: &DeviceControl, mode: GateMode) -> bool {
     let word = GateWord(control.word.load(Relaxed));
-    if !policy::worth_writing(word.mode(), mode) {
+    if !xsched_policy::worth_writing(word.mode(), mode) {
         return false;
     }
     control.word.store(word.next(mode).0, Release);
@@ -353,9 +353,9 @@ mod tests {
     #[test]
     fn a_crowd_is_woken_by_somebody_else() {
         use crate::control::newcomers::Newcomer;
-        use crate::process::ProcessId;
         use std::sync::Arc;
         use std::sync::atomic::AtomicU32;
+        use xsched_host::process::ProcessId;
         const CROWD: u32 = 100;
         let process = ProcessId {
             pid: 1,

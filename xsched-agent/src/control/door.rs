@@ -12,10 +12,12 @@ use std::sync::Arc;
 
 use tracing::{debug, info, warn};
 use xsched_common::Abi;
-use xsched_common::gate::GateMode;
 use xsched_common::join::Verdict;
 use xsched_common::page::StatusPage;
 use xsched_common::units::Nanos;
+use xsched_host::clock::monotonic;
+use xsched_host::readers::Tenant;
+use xsched_policy::{ClientId, first_gate};
 
 use super::RosterEvent;
 use super::admission::{Guest, NoPlace};
@@ -28,9 +30,6 @@ use super::newcomers::{Identified, Joiner, Newcomer};
 use super::pages::SharedPage;
 use super::token::Token;
 use super::vitals::Vitals;
-use crate::clock::monotonic;
-use crate::policy::{self, ClientId, Terms};
-use crate::readers::Tenant;
 
 /// Connections accepted before the clients are looked at again.
 const ACCEPTS_AT_ONCE: usize = 16;
@@ -244,7 +243,8 @@ impl EventLoop {
                 return self.refuse(&tenant, connection, &e);
             }
         };
-        handout.begin_with(self.first_gate());
+        let present = self.clients.values().map(|client| client.shared.class());
+        handout.begin_with(first_gate(present));
         let joiner = Joiner {
             process,
             uid: visitor.peer.uid,
@@ -295,19 +295,6 @@ impl EventLoop {
         self.watch(&handout.bell, Token::Bell(id))?;
         self.watch(&newcomer.pidfd, Token::Death(id))?;
         join::welcome(newcomer.connection.as_fd(), handout, id, self.epoch)
-    }
-
-    /// What a newcomer's gates allow until the first round that knows of its
-    /// device. A program hands over its whole queue (256 kernels of 5 ms are
-    /// 1.3 s) sooner than it can be decided about, so beside anybody of a class
-    /// above the usual it starts at the cap of an unknown kernel time.
-    fn first_gate(&self) -> GateMode {
-        let usual = Terms::default().class;
-        let above = |client: &Client| client.shared.terms().class > usual;
-        match self.clients.values().any(above) {
-            true => GateMode::Capped(policy::cap_for(Nanos::ZERO, None)),
-            false => GateMode::Open,
-        }
     }
 
     /// A newcomer has rung, so its page is mapped where it is to be written:

@@ -14,6 +14,9 @@ use std::sync::mpsc::Receiver;
 use rustix::event::{Timespec, epoll};
 use tracing::{info, warn};
 use xsched_common::units::Nanos;
+use xsched_host::clock::monotonic;
+use xsched_host::process::ProcessId;
+use xsched_policy::{ClientId, Owner, Settings, Strangers};
 
 use super::admission::{Admission, Guests};
 use super::aside::Aside;
@@ -30,9 +33,6 @@ use super::token::Token;
 use super::vitals::Vitals;
 use super::waiting;
 use super::{Command, ControlHandle, Passthrough, RosterEvent, Settlement};
-use crate::clock::monotonic;
-use crate::policy::{ClientId, Owner, Settings, Strangers};
-use crate::process::ProcessId;
 
 /// Time between two heartbeats: five fit into a client's lease, so one lost
 /// to scheduling is no harm.

@@ -7,13 +7,13 @@ use xsched_common::gate::{GateMode, GateWord};
 use xsched_common::join::{Hello, Verdict};
 use xsched_common::page::StatusPage;
 use xsched_common::units::{Class, Nanos};
+use xsched_host::process::ProcessId;
+use xsched_policy::{ClientId, Settings, Terms};
 
 use super::clients::{Client, ClientShared};
 use super::gates::{News, Round};
 use super::join;
 use super::newcomers::Newcomer;
-use crate::policy::{ClientId, Settings, Terms};
-use crate::process::ProcessId;
 
 /// Any packet on the joining socket: whoever is accepted has said sizes that
 /// fit into the agent's pages.

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
 
 use xsched_common::units::Nanos;
+use xsched_policy::{ClientId, Settings, Strangers};
 
 use super::RosterEvent;
 use super::clients::{Client, DeviceKey};
 use super::device::{Device, Written};
-use crate::policy::{ClientId, Settings, Strangers};
 
 /// Whose pages a round must look at.
 ///
@@ -211,8 +211,8 @@ mod tests {
     use xsched_common::units::{Class, DeviceIndex};
 
     use crate::control::newcomers::Newcomer;
-    use crate::policy::{Presence, Terms};
-    use crate::process::ProcessId;
+    use xsched_host::process::ProcessId;
+    use xsched_policy::{Presence, Terms};
 
     /// Clients of these classes, numbered from one, each with one device.
     struct World {

@@ -10,10 +10,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags};
+use xsched_host::process::ProcessId;
+use xsched_host::readers::Tenant;
 
 use super::join::Peer;
-use crate::process::ProcessId;
-use crate::readers::Tenant;
 
 /// A process that has connected.
 pub(super) struct Visitor {

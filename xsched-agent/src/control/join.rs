@@ -13,9 +13,9 @@ use rustix::net::{
 };
 use xsched_common::join::{HELLO_LEN, Hello, Malformed, REPLY_FDS, Reply, Verdict};
 use xsched_common::{ABI, page};
+use xsched_policy::ClientId;
 
 use super::newcomers::Handout;
-use crate::policy::ClientId;
 
 /// A bound, listening, non-blocking joining socket.
 pub(super) fn listen(path: &Path) -> io::Result<OwnedFd> {

@@ -48,15 +48,15 @@ pub use scheduling::Scheduling;
 pub use vitals::Vitals;
 pub use watchdog::{Charge, Ending, Pulse};
 
+use xsched_host::process::ProcessId;
+use xsched_host::readers::Tenant;
+use xsched_policy::{ClientId, Hold, Settings, Sharing, SloVerdict, Terms};
+
 use claim::{Claim, claim};
 use identity::Unidentified;
 use newcomers::Identified;
 use pages::SharedPage;
 use watchdog::Watchdog;
-
-use crate::policy::{ClientId, Hold, Settings, Sharing, SloVerdict, Terms};
-use crate::process::ProcessId;
-use crate::readers::Tenant;
 
 /// An order to the control thread.
 pub(crate) enum Command {

@@ -17,14 +17,14 @@ use xsched_common::Abi;
 use xsched_common::gate::{GateMode, GateWord};
 use xsched_common::page::{ControlPage, Edges, StatusPage};
 use xsched_common::units::Nanos;
+use xsched_host::process::ProcessId;
+use xsched_host::readers::Tenant;
+use xsched_policy::ClientId;
 
 use super::admission::Guest;
 use super::clients::Client;
 use super::identity::{Unidentified, Visitor};
 use super::pages::{SharedPage, StatusDraft};
-use crate::policy::ClientId;
-use crate::process::ProcessId;
-use crate::readers::Tenant;
 
 /// How long a client has to map its page, if it does not ring before. A shim
 /// older than the first ring maps it within microseconds, and its first

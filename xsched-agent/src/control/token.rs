@@ -1,8 +1,7 @@
 //! What an epoll event is about.
 
 use rustix::event::epoll;
-
-use crate::policy::ClientId;
+use xsched_policy::ClientId;
 
 /// Packed into the 64 bits of data of an event. Numbers are never used again,
 /// so an event of something that is gone finds nothing.

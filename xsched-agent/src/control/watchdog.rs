@@ -19,10 +19,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tracing::warn;
+use xsched_policy::ClientId;
 
 use super::clients::ClientShared;
 use super::{RosterEvent, Vitals, device};
-use crate::policy::ClientId;
 
 /// Between two looks.
 const TICK: Duration = Duration::from_millis(100);
@@ -277,8 +277,8 @@ fn nudge(thread: i32) {
 mod tests {
     use super::*;
     use crate::control::newcomers::Newcomer;
-    use crate::process::ProcessId;
     use xsched_common::gate::{GateMode, GateWord};
+    use xsched_host::process::ProcessId;
 
     /// A watched heart, one client behind a closed gate, and how it ends.
     struct World {

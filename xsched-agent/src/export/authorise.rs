@@ -4,12 +4,12 @@
 use std::os::fd::AsFd;
 
 use xsched_common::api::Hold;
+use xsched_host::process;
+use xsched_host::text::printable;
 
 use super::agent_uid;
 use crate::control::{Peer, peer_groups};
-use crate::process;
 use crate::terms::Right;
-use crate::text::printable;
 
 /// Whoever is at the other end of a connection, by the kernel's word.
 #[derive(Clone, Debug)]

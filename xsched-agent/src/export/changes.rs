@@ -7,15 +7,15 @@ use xsched_common::api::{
     Settled, Term,
 };
 use xsched_common::units::Nanos;
+use xsched_host::clock;
+use xsched_host::descendants::descendants;
+use xsched_host::process::{self, ProcessId};
+use xsched_policy::Hold;
 
 use super::answer::failure;
 use super::authorise::{Caller, Deed};
 use super::served::Served;
-use crate::clock;
-use crate::descendants::descendants;
-use crate::model::Event;
-use crate::policy::Hold;
-use crate::process::{self, ProcessId};
+use crate::events::Event;
 use crate::rules::TermsPatch;
 use crate::terms::{Ordered, Refused};
 

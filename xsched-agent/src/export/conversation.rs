@@ -9,6 +9,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
 use xsched_common::api::{Hello, Hold, Request, Response, Snapshot};
+use xsched_host::clock;
 
 use super::agent_uid;
 use super::answer::{failure, send};
@@ -19,7 +20,6 @@ use super::lines::{Line, read_line};
 use super::pace::Pace;
 use super::served::Served;
 use super::settings;
-use crate::clock;
 use crate::control::Peer;
 
 /// Answers `peer` until it closes.

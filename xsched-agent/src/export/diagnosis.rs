@@ -7,11 +7,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::info;
 use xsched_common::api::{Diagnosis, EventKind, Failure, MAX_OBSERVATION_MS, Snapshot};
+use xsched_diagnose::{AgentView, Error, Options, Report};
+use xsched_host::process::{ProcessError, ProcessId};
+use xsched_host::readers::apart::GivenUp;
 
 use crate::control::Peer;
-use crate::diagnose::{self, AgentView, Error, Options, Report};
-use crate::model::{Event, EventLog};
-use crate::process::{ProcessError, ProcessId};
+use crate::diagnosis::Probes;
+use crate::events::{Event, EventLog};
 
 use super::places::{Limits, Places};
 
@@ -52,7 +54,8 @@ pub(super) async fn diagnose(
     let report = tokio::task::spawn_blocking(move || {
         // The place is free when the work has ended, not when the peer left.
         let _place = place;
-        diagnose::diagnose_seen(&options, move || {
+        let calls = Probes::with(&options);
+        xsched_diagnose::diagnose(&options, calls, move || {
             let latest = Arc::clone(&snapshots.borrow());
             Some(AgentView::of(&latest, pid))
         })
@@ -116,9 +119,11 @@ fn refusal(error: Error) -> Failure {
         Error::Process(ProcessError::NotPermitted(_)) => "not_permitted",
         Error::Process(ProcessError::Gone(_)) | Error::Exited(_) => "no_such_process",
         Error::NoMemory(_) | Error::NotHip(_) | Error::Executed(_) => "not_diagnosable",
-        Error::HeldUp(_) => "held_up",
-        Error::Crowded => "busy",
-        Error::Process(ProcessError::Unreadable { .. }) | Error::NoThread(_) => "internal",
+        Error::GivenUp(GivenUp::HeldUp(_)) => "held_up",
+        Error::GivenUp(GivenUp::Crowded) => "busy",
+        Error::Process(ProcessError::Unreadable { .. }) | Error::GivenUp(GivenUp::NoThread(_)) => {
+            "internal"
+        }
     };
     Failure::new(code, error)
 }

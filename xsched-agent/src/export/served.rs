@@ -5,8 +5,9 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use xsched_common::api::Snapshot;
 
+use crate::events::EventLog;
 use crate::live::Live;
-use crate::model::{EventLog, Past};
+use crate::model::Past;
 use crate::terms::TermsHandle;
 
 /// The agent's parts behind the API, cheap to clone.

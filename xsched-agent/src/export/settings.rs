@@ -5,14 +5,14 @@ use std::time::Duration;
 use tracing::info;
 use xsched_common::api::{EventKind, InForce, Response, SharingMode};
 use xsched_common::units::PciAddress;
+use xsched_host::process::{self, ProcessId};
+use xsched_host::readers::apart;
 
 use super::answer::failure;
 use super::authorise::{Caller, Deed};
 use super::served::Served;
-use crate::diagnose;
+use crate::events::Event;
 use crate::live::ReloadError;
-use crate::model::Event;
-use crate::process::{self, ProcessId};
 use crate::rules::{Facts, Reach};
 
 /// How often it is asked whether a process has been read, and how far apart.
@@ -145,7 +145,7 @@ pub(super) async fn explain(caller: &Caller, pid: u32, served: &Served) -> Respo
         let read = move || explained.explain(&Facts::of(pid, Reach::Memory));
         // Whoever holds up its reader is explained by what the kernel keeps.
         let kernel_s = |_| again.explain(&Facts::of(pid, Reach::Kernel));
-        diagnose::read_patiently(pid, read).unwrap_or_else(kernel_s)
+        apart::read(pid, read).unwrap_or_else(kernel_s)
     });
     match reading.await {
         Ok(explanation) => Response::Explanation(explanation),

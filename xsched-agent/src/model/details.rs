@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 
 use xsched_common::platform::names::{ShimKind, ShimNames};
 use xsched_common::units::Nanos;
-
-use crate::process::{self, ProcessId};
-use crate::readers::{Readers, Tenant};
+use xsched_host::process::{self, ProcessId};
+use xsched_host::readers::{Readers, Tenant};
 
 /// Longest arguments and control group that are kept, bytes.
 const MAX_TEXT: usize = 256;

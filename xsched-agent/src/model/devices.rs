@@ -7,13 +7,13 @@ use xsched_common::api::{ClassRow, DeviceRow};
 use xsched_common::gate::{GateMode, GateWord};
 use xsched_common::platform::Platform;
 use xsched_common::units::{Class, DeviceIndex};
+use xsched_host::process::ProcessId;
+use xsched_policy::Sharing;
 
 use super::Clients;
 use super::process::Process;
 use super::window::Change;
 use crate::control::DeviceKey;
-use crate::policy::Sharing;
-use crate::process::ProcessId;
 
 /// A row for every device that clients use.
 pub(super) fn rows(

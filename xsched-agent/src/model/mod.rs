@@ -6,8 +6,8 @@
 
 mod details;
 mod devices;
-mod events;
 mod health;
+mod modeller;
 mod observation;
 pub(crate) mod page_reader;
 mod past;
@@ -26,15 +26,16 @@ use xsched_common::api::{
 };
 use xsched_common::page::HistogramCounts;
 use xsched_common::units::{Class, Nanos};
+use xsched_host::process::ProcessId;
+use xsched_policy::{ClientId, Sharing, SloVerdict};
 
-pub use events::{Event, EventCounts, EventLog, Events};
+pub use modeller::{Modeller, Observations, Observed, Observing, Parts, observations};
 pub use observation::{ApiCount, Bypass, DropTotal, LaunchCount, Observation};
 pub use past::Past;
 pub use sums::{BOUNDS_NS, ClassSums, SharedSums, Sums, TimeHistogram};
 
 use crate::control::{ClientShared, DeviceKey, Journal, Rate, RosterEvent, Vitals};
-use crate::policy::{ClientId, Sharing, SloVerdict};
-use crate::process::ProcessId;
+use crate::events::{Event, EventLog, Events};
 use crate::terms::{Standing, TermsHandle};
 use details::Inquiries;
 use health::Health;
@@ -181,7 +182,10 @@ impl Model {
 
     /// One user's processes may come and go all the time.
     fn note_coming(&mut self, kind: EventKind, client: &ClientShared, text: &str) {
-        if self.comings.may_tell(client.uid, crate::clock::monotonic()) {
+        if self
+            .comings
+            .may_tell(client.uid, xsched_host::clock::monotonic())
+        {
             self.note_client(kind, client, text);
         }
     }
@@ -204,7 +208,7 @@ impl Model {
             .processes
             .get(&client.process)
             .map(|p| p.command.clone());
-        let command = known.or_else(|| Some(crate::process::stat(pid).ok()?.comm));
+        let command = known.or_else(|| Some(xsched_host::process::stat(pid).ok()?.comm));
         let text = match command {
             Some(command) => format!("{command} {text}"),
             None => text.to_owned(),

@@ -6,8 +6,7 @@ use xsched_common::api::{BpfState, Sampling};
 use xsched_common::bpf::{CallRoute, Drop};
 use xsched_common::page::HistogramCounts;
 use xsched_common::units::StreamClass;
-
-use crate::process::ProcessId;
+use xsched_host::process::ProcessId;
 
 /// Everything observed up to now; counts are totals since the start and
 /// never go back.

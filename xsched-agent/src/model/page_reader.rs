@@ -7,8 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use xsched_common::gate::Guard;
 use xsched_common::page::{CALLER_NAME_LEN, HistogramCounts, MAX_DEVICES, Route, StatusPage};
 use xsched_common::units::StreamClass;
-
-use crate::text::printable;
+use xsched_host::text::printable;
 
 /// Launches of one calling library, as its page counts them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,8 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use xsched_common::api::{History, HistoryPoint, ProcessRow};
 use xsched_common::units::Nanos;
-
-use crate::process::ProcessId;
+use xsched_host::process::ProcessId;
 
 /// Time between two points.
 pub const INTERVAL: Nanos = Nanos::from_secs(1);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use xsched_common::bpf::CallRoute;
 use xsched_common::page::HistogramCounts;
 use xsched_common::units::{Nanos, StreamClass};
+use xsched_host::process::{self, ProcessId};
 
 use super::WINDOW;
 use super::details::{Details, shown};
@@ -13,7 +14,6 @@ use super::observation::{ApiCount, Bypass, LaunchCount};
 use super::page_reader::{PageLaunches, PageReader};
 use super::window::{Totals, Window};
 use crate::control::ClientShared;
-use crate::process::{self, ProcessId};
 
 /// Calling libraries that are told apart. A process may name any number (its
 /// page is its own to write); more share one row.

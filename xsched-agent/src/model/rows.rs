@@ -10,13 +10,13 @@ use xsched_common::gate::{GateMode, GateWord, Guard};
 use xsched_common::page::{HistogramCounts, bucket_bounds};
 use xsched_common::platform::{ENTRY_POINTS, entry};
 use xsched_common::units::{DeviceIndex, Nanos};
+use xsched_policy::{Hold, Reason, Terms};
 
 use super::Clients;
 use super::devices::busy_ratio;
 use super::observation::Bypass;
 use super::process::Process;
 use crate::control::{ClientShared, DeviceKey};
-use crate::policy::{Hold, Reason, Terms};
 use crate::terms::Standing;
 
 pub(super) fn process_row(

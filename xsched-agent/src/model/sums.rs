@@ -7,8 +7,8 @@ use xsched_common::gate::Guard;
 use xsched_common::page::{HistogramCounts, bucket_bounds};
 use xsched_common::units::{Class, Nanos};
 
-use super::events::EventCounts;
 use super::window::Totals;
+use crate::events::EventCounts;
 
 /// Upper bounds of the buckets, ns: 1-2-5 from 10 us to 10 s. A last bucket
 /// holds the rest.

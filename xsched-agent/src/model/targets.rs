@@ -2,9 +2,9 @@
 
 use xsched_common::api::{SharingMode, SloRow, SloState};
 use xsched_common::units::Nanos;
+use xsched_policy::{Blame, ClientId, Sharing, SloVerdict};
 
 use super::Clients;
-use crate::policy::{Blame, ClientId, Sharing, SloVerdict};
 
 /// A client's target and how it goes on a device that is shared so.
 pub(super) fn row(

@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use xsched_common::bpf::Drop as Lost;
 use xsched_common::units::Nanos;
+use xsched_host::clock;
+use xsched_observe::{CountsError, Drops, Observer, Plan, Returns, Unavailable, Watched};
 
-use crate::clock;
-use crate::observe::{CountsError, Drops, Observer, Plan, Returns, Unavailable, Watched};
 use perfetto::{CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_REALTIME};
 use scene::Scene;
 use writer::{TraceWriter, Track, Value};

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use xsched_common::bpf::{CallMoment, CallRecord, CallRoute};
 use xsched_common::platform::{ArgumentAt, ENTRY_POINTS, EntryPoint};
 use xsched_common::units::{Nanos, StreamClass};
+use xsched_host::process;
+use xsched_host::text::printable;
+use xsched_observe::{Caller, ObjectKind, Returns, effective_stream};
 
 use super::Summary;
 use super::threads::{Thread, Wait};
 use super::writer::{TraceWriter, Track, Value};
-use crate::observe::{Caller, ObjectKind, Returns, effective_stream};
-use crate::process;
-use crate::text::printable;
 
 /// A shim's own work and two probes take a few microseconds; what takes
 /// longer has waited at the gate.

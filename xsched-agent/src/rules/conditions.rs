@@ -5,10 +5,10 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt as _;
 
-use super::cgroup;
+use xsched_host::cgroup::{self, Placement};
+
 use super::facts::{Facts, Unknown};
 use super::pattern::Pattern;
-use super::placement::Placement;
 
 /// Conditions: all that are given must hold; of each, one of its patterns.
 #[derive(Clone, Debug, Default)]

@@ -4,8 +4,8 @@ use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::placement::Placement;
-use crate::process::{self, Credentials, ProcessError};
+use xsched_host::cgroup::Placement;
+use xsched_host::process::{self, Credentials, ProcessError};
 
 /// Whether what lies in the process's own memory may be read.
 ///

@@ -3,12 +3,9 @@
 //! The first rule in the file whose conditions hold applies. What is compared
 //! comes from the kernel (`/proc`), not from the client.
 
-pub mod cgroup;
 mod conditions;
 mod facts;
 mod pattern;
-mod placement;
-mod tops;
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,8 +17,6 @@ use xsched_common::units::{Class, Nanos, Weight};
 pub use conditions::{Account, Conditions, Verdict};
 pub use facts::{Facts, Reach};
 pub use pattern::{BadPattern, Pattern};
-pub use placement::{Delegate, Placement};
-pub use tops::control_groups_seen;
 
 use crate::control::Passthrough;
 

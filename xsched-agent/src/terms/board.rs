@@ -5,9 +5,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use xsched_host::process::ProcessId;
+use xsched_policy::{Hold, Terms};
+
 use crate::control::Passthrough;
-use crate::policy::{Hold, Terms};
-use crate::process::ProcessId;
 
 /// A process's terms as they are now.
 #[derive(Clone, Debug, PartialEq, Eq)]

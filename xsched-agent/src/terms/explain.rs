@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use xsched_common::api::{ChangeWay, ExplainStep, Explanation, Hold as HoldKind, Settled};
+use xsched_host::process::ProcessId;
 
 use super::given::Given;
 use super::keeper::HoldGiven;
 use super::resolve::{Judged, Link, Source, SourceKind, passthrough, resolve, sources};
 use crate::config::Config;
-use crate::process::ProcessId;
 use crate::rules::{Facts, Rule, TermsPatch, Verdict};
 
 /// Everything that bears on a process's terms, as the keeper knows it.

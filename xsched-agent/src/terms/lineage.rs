@@ -1,6 +1,6 @@
 //! A process and its ancestors.
 
-use crate::process::{self, ProcessId};
+use xsched_host::process::{self, ProcessId};
 
 /// How far up the process tree is looked. Deeper trees exist only by design.
 const MAX_ANCESTORS: usize = 64;

@@ -21,6 +21,8 @@ use std::thread::JoinHandle;
 
 use xsched_common::api::{ChangeWay, Settled, Term};
 use xsched_common::units::{Class, Nanos, Weight};
+use xsched_host::process::ProcessId;
+use xsched_policy::{Hold, HoldKind, Terms};
 
 pub use board::{Board, Standing};
 pub use explain::{Ancestor, Explained};
@@ -29,9 +31,7 @@ pub use store::{Store, StoreError};
 
 use crate::config::Config;
 use crate::control::{ControlHandle, RosterEvent};
-use crate::model::EventLog;
-use crate::policy::{Hold, HoldKind, Terms};
-use crate::process::ProcessId;
+use crate::events::EventLog;
 use crate::rules::{self, Facts, Match, Rule, TermsPatch};
 use keeper::{Keeper, Message, Order, Parts};
 use resolve::{Judged, RuleApplied, Share};

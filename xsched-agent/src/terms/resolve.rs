@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use xsched_common::api::ChangeWay;
 use xsched_common::units::Nanos;
+use xsched_host::process::ProcessId;
+use xsched_policy::Terms;
 
 use super::given::Given;
 use crate::control::Passthrough;
-use crate::policy::Terms;
-use crate::process::ProcessId;
 use crate::rules::TermsPatch;
 
 /// What the rules say of a process.

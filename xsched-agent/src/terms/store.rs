@@ -11,9 +11,9 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use xsched_host::process::ProcessId;
 
 use super::given::Given;
-use crate::process::ProcessId;
 
 /// The file's name in the agent's directory.
 const FILE: &str = "terms.json";

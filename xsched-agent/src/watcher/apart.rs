@@ -11,9 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
+use xsched_host::process::ProcessId;
+
 use super::Watcher;
-use crate::model::{self, Observation};
-use crate::process::ProcessId;
+use crate::model::{self, Observation, Observing};
 
 /// How long the end of the watcher is waited for: it takes its probes away.
 /// What is left of them goes with the agent.
@@ -56,15 +57,15 @@ impl WatcherThread {
             })?;
         Ok(WatcherThread { shared, ended })
     }
+}
 
-    /// Says who has joined: these are read from their pages.
-    pub fn spare(&self, joined: HashSet<ProcessId>) {
-        *self.shared.joined() = joined;
+impl Observing for WatcherThread {
+    fn has_ended(&self) -> bool {
+        self.ended.try_recv() == Err(TryRecvError::Disconnected)
     }
 
-    /// Whether it has failed.
-    pub fn has_ended(&self) -> bool {
-        self.ended.try_recv() == Err(TryRecvError::Disconnected)
+    fn spare(&self, joined: HashSet<ProcessId>) {
+        *self.shared.joined() = joined;
     }
 }
 

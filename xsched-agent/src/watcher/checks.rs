@@ -6,10 +6,10 @@
 use std::collections::{HashMap, HashSet};
 
 use xsched_common::units::Nanos;
+use xsched_host::process::ProcessId;
+use xsched_observe::duty::SETTLING;
 
 use crate::model::Bypass;
-use crate::observe::duty::SETTLING;
-use crate::process::ProcessId;
 
 /// From the end of a check to the beginning of the next.
 const REST: Nanos = Nanos::from_secs(30);

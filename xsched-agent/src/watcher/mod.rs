@@ -13,15 +13,15 @@ use xsched_common::api::{BpfState, Sampling};
 use xsched_common::bpf::Drop;
 use xsched_common::page::HistogramCounts;
 use xsched_common::units::Nanos;
-
-use crate::clock::monotonic;
-use crate::model::{DropTotal, Observation};
-use crate::observe::duty::{DutyCycle, Load, SETTLING, Step};
-use crate::observe::{
+use xsched_host::clock::monotonic;
+use xsched_host::process::ProcessId;
+use xsched_observe::duty::{DutyCycle, Load, SETTLING, Step};
+use xsched_observe::{
     DropsByCpu, ImageKind, Observer, Plan, ProbeCost, Returns, ShimProbes, Unavailable, Watched,
     probe_cost,
 };
-use crate::process::ProcessId;
+
+use crate::model::{DropTotal, Observation};
 pub use apart::WatcherThread;
 use checks::{Checks, Taken};
 use scaled::{Scaled, Weight};

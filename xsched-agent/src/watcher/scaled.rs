@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use xsched_common::bpf::CallRoute;
 use xsched_common::platform::ENTRY_POINTS;
 use xsched_common::units::{Nanos, StreamClass};
+use xsched_host::process::ProcessId;
+use xsched_observe::{CallCount, ProbeCost, Sample};
 
 use super::checks::Launches;
 use crate::model::{ApiCount, LaunchCount};
-use crate::observe::{CallCount, ProbeCost, Sample};
-use crate::process::ProcessId;
 
 /// What one counted call stands for.
 #[derive(Clone, Copy, Debug, PartialEq)]

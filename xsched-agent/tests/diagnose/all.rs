@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use xsched_agent::diagnose::{View, diagnose_all};
+use xsched_diagnose::{View, diagnose_all};
 
 use super::*;
 
@@ -18,7 +18,8 @@ fn every_hip_process_has_one_report_and_others_have_none() {
     let healthy = set.start("program", Some(&shim), &[]);
     let bare = set.start("program", None, &[]);
     let plain = set.start("plain", None, &[]);
-    let all = diagnose_all(&options(0), &nothing()).expect("/proc is there");
+    let all =
+        diagnose_all(&options(0), &Probes::with(&options(0)), &nothing()).expect("/proc is there");
     let of = |process: &Process| {
         let reports: Vec<&Report> = all
             .reports
@@ -67,8 +68,7 @@ fn the_command_prints_a_summary_of_each_or_one_report_per_line() {
 
 #[test]
 fn the_calls_of_all_are_observed_at_once() {
-    if std::env::var_os("XSCHED_TEST_NO_BPF").is_some_and(|v| v == "1") {
-        eprintln!("LEFT OUT: a test that needs BPF (XSCHED_TEST_NO_BPF=1)");
+    if xsched_testkit::no_bpf() {
         return;
     }
     let set = fixtures();
@@ -79,7 +79,7 @@ fn the_calls_of_all_are_observed_at_once() {
         duration: Duration::from_millis(500),
         ..options(0)
     };
-    let all = diagnose_all(&watched, &nothing()).expect("/proc is there");
+    let all = diagnose_all(&watched, &Probes::with(&watched), &nothing()).expect("/proc is there");
     for (process, route) in [
         (healthy, xsched_common::bpf::CallRoute::Shim),
         (bare, xsched_common::bpf::CallRoute::Direct),

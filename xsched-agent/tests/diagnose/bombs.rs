@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use xsched_agent::elf::Elf;
-use xsched_agent::observe::ProbeSet;
-use xsched_agent::observe::site::sites_in;
+use xsched_host::elf::Elf;
+use xsched_observe::ProbeSet;
+use xsched_observe::site::sites_in;
 
 use super::hostile::alone;
 

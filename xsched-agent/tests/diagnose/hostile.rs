@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use xsched_agent::diagnose::{View, diagnose_all};
+use xsched_diagnose::{View, diagnose_all};
+use xsched_testkit::holder::Holder;
+use xsched_testkit::{Agent, wait_for};
 
-use super::common::holder::Holder;
-use super::common::{Agent, wait_for};
 use super::*;
 
 /// A mean process costs everybody else less than this, however busy the
@@ -106,7 +106,8 @@ fn the_command_gives_holders_up_and_examines_everybody_else() {
     let healthy = set.start("program", Some(&set.text("libxsched_shim.so")), &[]);
     let began = Instant::now();
     let nothing: View = Arc::new(|_| None);
-    let all = diagnose_all(&options(0), &nothing).expect("/proc is there");
+    let all =
+        diagnose_all(&options(0), &Probes::with(&options(0)), &nothing).expect("/proc is there");
     assert!(began.elapsed() < IN_TIME, "{:?}", began.elapsed());
     assert!(all.reports.iter().any(|r| r.pid == healthy.pid()));
     for holder in &holders {

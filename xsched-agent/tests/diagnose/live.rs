@@ -8,7 +8,7 @@ use super::*;
 ///
 /// `None` when tests that need BPF are left out on request.
 fn observe(preload: Option<&str>, arguments: &[&str]) -> Option<Report> {
-    if crate::common::no_bpf() {
+    if xsched_testkit::no_bpf() {
         return None;
     }
     let set = fixtures();

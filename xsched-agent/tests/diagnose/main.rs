@@ -1,42 +1,22 @@
-//! Diagnosis of real processes: planted faults, each with a healthy twin.
+//! Diagnosis of real processes by the command, the agent and the observer.
 
-mod agent;
 mod all;
-mod bindings;
 mod bombs;
-mod bypasses;
-mod calls;
-mod churn;
-#[path = "../common/mod.rs"]
-mod common;
-mod dispatch_table;
-mod elf_files;
-mod fixtures;
-mod fork;
+mod command;
 mod hostile;
-mod linker_rules;
 mod live;
-mod not_loaded;
-mod options;
 mod other_users;
-mod planted;
-mod predictions;
 mod python;
-mod real;
 mod real_shim;
-mod refusals;
-mod schema;
 mod size;
 mod socket;
 
 use std::time::Duration;
 
-use xsched_agent::diagnose::{
-    CallSource, Error, Observed, Options, Report, diagnose, diagnose_with,
-};
+use xsched_agent::diagnosis::Probes;
 use xsched_common::api::Severity;
-
-use fixtures::{Process, fixtures};
+use xsched_diagnose::{Options, Report, diagnose, diagnose_with};
+use xsched_testkit::planted::{Process, fixtures};
 
 /// The options for a report on bindings.
 fn options(pid: u32) -> Options {
@@ -49,15 +29,7 @@ fn options(pid: u32) -> Options {
 
 /// Examines bindings only.
 fn examine(process: &Process) -> Report {
-    let report = diagnose_with(&options(process.pid()), None).expect("it can be examined");
-    checked(report)
-}
-
-/// A report whose JSON is as the schema says.
-fn checked(report: Report) -> Report {
-    let json = serde_json::to_value(&report).expect("serializable");
-    assert_eq!(schema::check(&json), [""; 0]);
-    report
+    diagnose_with(&options(process.pid()), None).expect("it can be examined")
 }
 
 /// Examines bindings, and calls for a second.
@@ -66,7 +38,8 @@ fn examine_and_observe(process: &Process) -> Report {
         duration: Duration::from_secs(1),
         ..options(process.pid())
     };
-    diagnose(&options).map(checked).expect("it can be examined")
+    let report = diagnose(&options, Probes::with(&options), || None);
+    report.expect("it can be examined")
 }
 
 /// The findings' codes with their severities, as the report orders them.
@@ -79,16 +52,7 @@ fn codes(report: &Report) -> Vec<(&str, Severity)> {
 #[track_caller]
 fn only(report: &Report, code: &str, severity: Severity) -> String {
     assert_eq!(codes(report), [(code, severity)], "{report}");
-    let finding = &report.findings[0];
-    assert_eq!(finding.pid, report.pid);
-    assert!(!finding.fix.is_empty() && !finding.title.is_empty());
-    assert!(!finding.evidence.is_empty());
-    finding.evidence.join("\n")
-}
-
-/// The last component of a path.
-fn base(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
+    report.findings[0].evidence.join("\n")
 }
 
 /// Whether this is root; says which test is skipped otherwise.
@@ -99,36 +63,4 @@ fn is_root(what: &str) -> bool {
         eprintln!("LEFT OUT: {what} needs root");
     }
     root
-}
-
-/// A source that says what it is told.
-struct Fake<F>(F);
-
-impl<F: FnMut() -> Result<Observed, String>> CallSource for Fake<F> {
-    fn observe(&mut self, _pid: u32, _duration: Duration) -> Result<Observed, String> {
-        (self.0)()
-    }
-}
-
-/// Examines with a source of calls.
-fn examine_with(
-    pid: u32,
-    source: impl FnMut() -> Result<Observed, String>,
-) -> Result<Report, Error> {
-    let options = Options {
-        duration: Duration::from_secs(1),
-        ..options(pid)
-    };
-    diagnose_with(&options, Some(&mut Fake(source))).map(checked)
-}
-
-#[test]
-fn the_document_has_an_entry_for_every_code_and_no_others() {
-    let document = include_str!("../../../docs/DIAGNOSE.md");
-    let headings: Vec<&str> = document
-        .lines()
-        .filter_map(|line| line.strip_prefix("### "))
-        .collect();
-    let codes: Vec<&str> = xsched_agent::diagnose::codes().collect();
-    assert_eq!(headings, codes);
 }

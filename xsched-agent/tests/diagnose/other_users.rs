@@ -23,7 +23,7 @@ fn agent() -> String {
     COPY.get_or_init(|| {
         // Where nobody can read it.
         let set = fixtures();
-        crate::common::copy_program(env!("CARGO_BIN_EXE_xsched-agent"), set.path("agent"));
+        xsched_testkit::copy_program(env!("CARGO_BIN_EXE_xsched-agent"), set.path("agent"));
         set.text("agent")
     })
     .clone()
@@ -47,7 +47,7 @@ fn ones_own_process_can_be_examined_even_when_its_files_are_gone() {
     let files = ["libamdhip64.so.5", "libxsched_shim.so"].map(|name| {
         let copy = set.path(&format!("lost/{name}"));
         std::fs::create_dir_all(set.path("lost")).expect("writable");
-        crate::common::copy_program(set.path(name), &copy);
+        xsched_testkit::copy_program(set.path(name), &copy);
         copy
     });
     let mut command = as_nobody("env");

@@ -23,7 +23,7 @@ for i in range(60000):
 /// What a second of its calls shows; `None` when such tests are left out.
 fn observe(preload: Option<String>) -> Option<Report> {
     const PYTHON: &str = "/usr/bin/python3";
-    if crate::common::no_bpf() {
+    if xsched_testkit::no_bpf() {
         return None;
     }
     if !std::path::Path::new(PYTHON).exists() {

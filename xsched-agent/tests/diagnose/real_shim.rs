@@ -4,8 +4,9 @@
 use std::path::Path;
 use std::process::Command;
 
+use xsched_testkit::built;
+
 use super::*;
-use crate::common::machine::built;
 
 /// Draws numbers for ever; rocRAND launches the kernels.
 const PROGRAM: &str = r#"
@@ -41,7 +42,7 @@ pub fn ours() -> String {
 
 /// What a second of the program's calls shows; `None` when it is left out.
 fn observe(preload: Option<String>) -> Option<Report> {
-    if crate::common::no_bpf() {
+    if xsched_testkit::no_bpf() {
         return None;
     }
     if !Path::new(RANDOM).exists() {
@@ -74,7 +75,7 @@ fn rocrands_launches_reach_our_shim() {
         return;
     };
     assert!(report.is_clean(), "{report}");
-    let of_rocrand = |call: &&xsched_agent::diagnose::ObservedCall| {
+    let of_rocrand = |call: &&xsched_diagnose::ObservedCall| {
         call.object.contains("librocrand") && call.is_launch()
     };
     let launches = report.calls.iter().filter(of_rocrand);

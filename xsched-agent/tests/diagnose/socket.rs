@@ -2,8 +2,8 @@
 //! the command line. Both must find the same.
 
 use serde_json::Value;
+use xsched_testkit::{Agent, agent_command};
 
-use super::common::{Agent, agent_command};
 use super::*;
 
 /// What the agent itself finds, and what the command line finds beside it.

@@ -10,16 +10,14 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::{Duration, Instant};
 
 use rustix::mm::{MapFlags, ProtFlags};
-use xsched_agent::policy::{
-    self, ClientId, ClientState, DeviceMemory, DeviceSettings, Presence, Terms,
-};
 use xsched_common::api::{Change, Request};
 use xsched_common::gate::{GateMode, GateWord};
 use xsched_common::page::{ControlPage, Edges, StatusPage};
 use xsched_common::run_dir::RunDir;
 use xsched_common::units::{Class, Nanos};
+use xsched_policy::{ClientId, ClientState, DeviceMemory, DeviceSettings, Presence, Terms};
+use xsched_testkit::{Agent, FakeClient, rival};
 
-use crate::common::{Agent, FakeClient, rival};
 use crate::times;
 
 /// xorshift64 (Marsaglia): the same churn for the same seed.
@@ -360,7 +358,7 @@ fn charged_time_is_conserved_in_a_churn() {
         }
         let states: Vec<ClientState> = tenants.iter().map(|t| t.state).collect();
         let mut decisions = Vec::new();
-        let named = policy::decide(&settings, &mut memory, now, &states, &mut decisions);
+        let named = xsched_policy::decide(&settings, &mut memory, now, &states, &mut decisions);
         again = named.unwrap_or(Nanos::MAX);
         for (tenant, decision) in tenants.iter_mut().zip(&decisions) {
             tenant.edges = decision.edges;

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use xsched_common::gate::GateMode;
 use xsched_common::units::Class;
+use xsched_testkit::rival::Rival;
+use xsched_testkit::{Agent, FakeClient, set_class, wait_for};
 
-use crate::common::rival::Rival;
-use crate::common::{Agent, FakeClient, set_class, wait_for};
 use crate::shim::puppet::Puppet;
 use crate::{assert_prompt, times};
 

@@ -10,8 +10,8 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 use xsched_common::join::{Hello, Reply, Verdict};
 use xsched_common::run_dir::RunDir;
+use xsched_testkit::{Agent, FakeClient, cpu_ticks};
 
-use crate::common::{Agent, FakeClient, cpu_ticks};
 use crate::{is_root, times};
 
 /// An agent whose socket's file lies in a tmpfs, as /run does.
@@ -167,7 +167,7 @@ fn a_loop_of_joins_fills_neither_the_log_nor_the_events() {
     }
     let (agent, log) = agent_at_a_door();
     let marker = std::process::id();
-    crate::common::set_class(&agent, marker, xsched_common::units::Class::Low);
+    xsched_testkit::set_class(&agent, marker, xsched_common::units::Class::Low);
     let run_dir = agent.run_dir.clone();
     let joined = as_user(HOSTILE, move || {
         let joins = (0..1500).map(|_| FakeClient::try_join(&run_dir));

@@ -9,10 +9,10 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use xsched_common::gate::GateMode;
 use xsched_common::join::{Hello, Verdict};
 use xsched_common::units::Class;
+use xsched_testkit::holder::Holder;
+use xsched_testkit::rival::Rival;
+use xsched_testkit::{Agent, FakeClient, connect, cpu_ticks, set_class, wait_for};
 
-use crate::common::holder::Holder;
-use crate::common::rival::Rival;
-use crate::common::{Agent, FakeClient, connect, cpu_ticks, set_class, wait_for};
 use crate::{assert_prompt, is_root, knock, times};
 
 /// Resident memory, KiB.

@@ -9,8 +9,8 @@ use rustix::net::{RecvFlags, SendFlags};
 use xsched_common::join::{Hello, Reply};
 use xsched_common::run_dir::RunDir;
 use xsched_common::units::Class;
+use xsched_testkit::{Agent, FakeClient, connect, rival, set_class};
 
-use crate::common::{Agent, FakeClient, connect, rival, set_class};
 use crate::is_root;
 
 /// Connects, leaves the connection to a child and dies; the child says hello

@@ -7,8 +7,8 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use xsched_common::gate::GateMode;
 use xsched_common::join::{Hello, Verdict};
 use xsched_common::run_dir::RunDir;
+use xsched_testkit::{Agent, FakeClient, connect, wait_for};
 
-use crate::common::{Agent, FakeClient, connect, wait_for};
 use crate::{is_root, knock};
 
 fn limit(agent: &Agent, resource: Resource, to: u64) -> Rlimit {

@@ -4,8 +4,6 @@
 //! In quick form by default, seconds in all; `XSCHED_FAULTS=full` makes every
 //! count as large as docs/OPERATIONS.md says.
 
-#[path = "../common/mod.rs"]
-mod common;
 /// The fake runtime and its puppet, under the real shim.
 #[path = "../../../xsched-shim/tests/support/mod.rs"]
 mod shim;
@@ -27,17 +25,17 @@ mod versions;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use common::connect;
 use rustix::net::{RecvFlags, SendFlags};
 use xsched_common::join::{Hello, Reply, Verdict};
 use xsched_common::run_dir::RunDir;
+use xsched_testkit::connect;
 
 /// Not a test of its own: the process that a `Rival` starts.
 #[test]
 fn rival_process() {
     identity::orphan();
     churn::tenant();
-    common::rival::obey();
+    xsched_testkit::rival::obey();
 }
 
 /// How often something is done: in quick form, in full.

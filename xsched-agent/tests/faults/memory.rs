@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use xsched_common::gate::GateMode;
 use xsched_common::units::Class;
+use xsched_testkit::rival::Rival;
+use xsched_testkit::{Agent, FakeClient, set_class, wait_for};
 
-use crate::common::rival::Rival;
-use crate::common::{Agent, FakeClient, set_class, wait_for};
 use crate::is_root;
 
 /// A control group with a limit of memory.

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use xsched_common::gate::GateMode;
 use xsched_common::run_dir::RunDir;
 use xsched_common::units::Class;
+use xsched_testkit::rival::{self, Rival};
+use xsched_testkit::{Agent, FakeClient, set_class, wait_for};
 
-use crate::common::rival::{self, Rival};
-use crate::common::{Agent, FakeClient, set_class, wait_for};
 use crate::is_root;
 use crate::shim::puppet::Puppet;
 use crate::shim::{Preload, program};

@@ -18,9 +18,9 @@ use xsched_common::gate::GateMode;
 use xsched_common::join::Hello;
 use xsched_common::page::StatusPage;
 use xsched_common::units::Class;
+use xsched_testkit::rival::Rival;
+use xsched_testkit::{Agent, FakeClient, connect, set_class, wait_for};
 
-use crate::common::rival::Rival;
-use crate::common::{Agent, FakeClient, connect, set_class, wait_for};
 use crate::times;
 
 /// Longest that a heart on a busy machine is late for reasons of its own: it
@@ -169,7 +169,7 @@ fn a_page_that_the_agent_reads_takes_no_holes() {
         punch() == Err(rustix::io::Errno::PERM)
     });
     let writable = rustix::mm::ProtFlags::READ | rustix::mm::ProtFlags::WRITE;
-    let mapped = crate::common::client::map::<StatusPage>(&client.status_fd, writable);
+    let mapped = xsched_testkit::client::map::<StatusPage>(&client.status_fd, writable);
     assert!(mapped.is_err(), "mapped too late");
     // One that punched before is a client like any other.
     client.introduce();

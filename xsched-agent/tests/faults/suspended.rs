@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use crate::common::{Agent, wait_for};
+use xsched_testkit::{Agent, wait_for};
+
 use crate::shim::median;
 use crate::shim::puppet::Puppet;
 

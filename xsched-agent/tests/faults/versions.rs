@@ -1,8 +1,8 @@
 //! Old shims and new agents, and the reverse.
 
 use xsched_common::join::{Hello, Verdict};
+use xsched_testkit::{Agent, FakeClient};
 
-use crate::common::{Agent, FakeClient};
 use crate::knock;
 use crate::shim::agent::{Agent as FakeAgent, Manner};
 use crate::shim::puppet::Puppet;
@@ -21,7 +21,7 @@ fn minor_versions_understand_each_other() {
     new.abi.minor += 7;
     assert_eq!(knock(&agent.run_dir, &new), Some(Verdict::Accepted));
     // A longer hello is a newer version's, read as far as it is known.
-    let socket = crate::common::connect(&agent.run_dir);
+    let socket = xsched_testkit::connect(&agent.run_dir);
     let mut bytes = Hello::new(1).encode().to_vec();
     bytes.extend([7; 40]);
     rustix::net::send(&socket, &bytes, rustix::net::SendFlags::NOSIGNAL).expect("sends");

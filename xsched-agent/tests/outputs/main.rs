@@ -1,8 +1,6 @@
 //! What leaves the agent besides snapshots: the past, events, metrics,
 //! the relay, the documents that describe them.
 
-#[path = "../common/mod.rs"]
-mod common;
 mod fixture;
 mod metrics;
 mod past;

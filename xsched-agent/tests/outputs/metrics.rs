@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use xsched_agent::export::metrics::{ControlTimes, Format, Scrape};
 use xsched_agent::model::Sums;
 use xsched_common::api::{ShimState, Snapshot};
+use xsched_testkit::machine::Machine;
+use xsched_testkit::{Agent, PATIENCE, wait_for};
 
-use crate::common::machine::Machine;
-use crate::common::{Agent, PATIENCE, wait_for};
 use crate::fixture;
 
 fn page(snapshot: Snapshot, processes: usize, format: Format) -> String {
@@ -320,9 +320,9 @@ fn no_metrics_unless_asked_for_and_a_port_in_use_is_said() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("bound");
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let out = crate::common::agent_command()
+    let out = xsched_testkit::agent_command()
         .args(["--no-bpf", &format!("--metrics={address}")])
-        .env("XSCHED_RUN_DIR", &crate::common::make_run_dir(&dir).0)
+        .env("XSCHED_RUN_DIR", &xsched_testkit::make_run_dir(&dir).0)
         .env("NO_COLOR", "1")
         .output()
         .expect("runs");

@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 use xsched_common::units::Class;
-
-use crate::common::{Agent, FakeClient, set_class, wait_for};
+use xsched_testkit::{Agent, FakeClient, set_class, wait_for};
 
 fn events(agent: &Agent) -> Vec<Value> {
     let snapshot = agent.ask_raw(r#"{"op":"list"}"#);

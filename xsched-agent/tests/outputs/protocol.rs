@@ -5,9 +5,9 @@ use std::process::Command;
 use jsonschema::Validator;
 use serde_json::{Value, json};
 use xsched_common::api::{API_VERSION, Request, Response};
+use xsched_testkit::machine::Machine;
+use xsched_testkit::{Agent, FakeClient, wait_for};
 
-use crate::common::machine::Machine;
-use crate::common::{Agent, FakeClient, wait_for};
 use crate::fixture;
 
 const DOCUMENT: &str = include_str!("../../../docs/PROTOCOL.md");

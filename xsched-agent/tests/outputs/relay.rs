@@ -5,8 +5,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 use xsched_common::units::Class;
-
-use crate::common::{Agent, FakeClient, agent_command, set_class, wait_for};
+use xsched_testkit::{Agent, FakeClient, agent_command, set_class, wait_for};
 
 fn piped(agent: &Agent, arguments: &[&str]) -> Child {
     agent_command()
@@ -108,7 +107,7 @@ fn who_runs_it_is_who_asks() {
     let client = FakeClient::join(&agent.run_dir);
     let me = std::process::id();
     let copy = agent.dir.path().join("xsched-agent");
-    crate::common::copy_program(env!("CARGO_BIN_EXE_xsched-agent"), &copy);
+    xsched_testkit::copy_program(env!("CARGO_BIN_EXE_xsched-agent"), &copy);
     use std::os::unix::fs::PermissionsExt as _;
     for open in [agent.dir.path(), &agent.run_dir.0] {
         std::fs::set_permissions(open, std::fs::Permissions::from_mode(0o755)).expect("opens");

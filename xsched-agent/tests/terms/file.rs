@@ -4,8 +4,8 @@ use std::process::Command;
 
 use serde_json::Value;
 use xsched_common::units::Class;
+use xsched_testkit::{Agent, FakeClient, agent_command, wait_for};
 
-use crate::common::{Agent, FakeClient, agent_command, wait_for};
 use crate::fixture::{Configured, Idle, step};
 
 #[test]

@@ -5,8 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 use xsched_common::units::Class;
-
-use crate::common::{Agent, wait_for};
+use xsched_testkit::{Agent, wait_for};
 
 /// A process that does nothing; killed at the end.
 pub struct Idle(pub Child);

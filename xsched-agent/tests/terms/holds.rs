@@ -1,8 +1,8 @@
 //! Boosts and suspensions end by themselves; values have bounds.
 
 use serde_json::Value;
+use xsched_testkit::wait_for;
 
-use crate::common::wait_for;
 use crate::fixture::{Configured, Idle};
 
 #[test]

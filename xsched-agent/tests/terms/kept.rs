@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use xsched_common::units::Class;
+use xsched_testkit::{Agent, FakeClient, wait_for};
 
-use crate::common::{Agent, FakeClient, wait_for};
 use crate::fixture::{Configured, Orphan, applied, start_in, step};
 
 #[test]

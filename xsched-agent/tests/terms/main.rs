@@ -1,8 +1,6 @@
 //! Terms end to end: a real agent with a file, real processes, and every
 //! source of class, weight and target.
 
-#[path = "../common/mod.rs"]
-mod common;
 mod file;
 mod fixture;
 mod holds;

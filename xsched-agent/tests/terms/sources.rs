@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use xsched_common::units::{Class, Nanos};
+use xsched_testkit::agent_command;
 
-use crate::common::agent_command;
 use crate::fixture::{Configured, Idle, Orphan, applied, step, wait_until_it_is};
 
 const BY_ARGUMENT: &str = r#"

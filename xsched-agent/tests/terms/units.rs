@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use xsched_common::units::Class;
+use xsched_testkit::wait_for;
 
-use crate::common::wait_for;
 use crate::fixture::{Configured, Idle, step};
 
 /// A user that nobody is.

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use serde_json::Value;
 use xsched_common::units::Class;
+use xsched_testkit::{Agent, FakeClient, agent_command, copy_program, wait_for};
 
-use crate::common::{Agent, FakeClient, agent_command, copy_program, wait_for};
 use crate::fixture::{Configured, Idle, Orphan, step, wait_until_it_is};
 
 /// A user other than root, in these groups besides its own.

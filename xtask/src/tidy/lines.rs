@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Source;
-use super::rooms::room_of;
+use super::rooms::{place_of, room_of};
 
 /// Lines of Rust by `crate/src/room`, or by the file's folder where it is no
 /// module. Modules of tests and what serves tests, examples and benchmarks
@@ -16,7 +16,7 @@ pub fn count(sources: &[Source]) -> BTreeMap<String, usize> {
         let is_test = source.is_test() || of_tests.iter().any(|module| stem == module);
         if source.is_rust() && !is_test {
             let room = match room_of(&source.path) {
-                Some((crate_, room)) => format!("{crate_}/src/{room}"),
+                Some((crate_, room)) => place_of(crate_, room),
                 None => source
                     .path
                     .rsplit_once('/')

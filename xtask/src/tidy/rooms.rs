@@ -1,5 +1,7 @@
-//! Rooms are the top-level modules of a crate. Data flows one way through
-//! them: no room needs one that needs it.
+//! Rooms are the libraries in `crates/` and the top-level modules of the other
+//! crates. Data flows one way through them: no room needs one that needs it.
+//! Between libraries cargo sees to that; inside of those in [`LAYERED`] their
+//! modules are rooms as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,13 +9,49 @@ use super::{Finding, Source};
 
 type Rooms<'s> = BTreeMap<&'s str, BTreeSet<&'s str>>;
 
+/// The folder of libraries, each of which is one room.
+const LIBRARIES: &str = "crates";
+
+/// Libraries through whose modules data flows one way, too. In the policy's
+/// what is remembered of a client is made of what each rule remembers.
+const LAYERED: &[&str] = &[
+    "crates/xsched-client",
+    "crates/xsched-diagnose",
+    "crates/xsched-host",
+    "crates/xsched-observe",
+];
+
+/// Where a room is, for people.
+pub fn place_of(crate_: &str, room: &str) -> String {
+    match crate_ {
+        LIBRARIES => format!("{crate_}/{room}"),
+        _ => format!("{crate_}/src/{room}"),
+    }
+}
+
 /// The crate's folder and the room of a file of it; none for the crate's
 /// root and for what is no module of it.
 pub fn room_of(path: &str) -> Option<(&str, &str)> {
     let (crate_, inside) = path.split_once("/src/")?;
-    let room = inside.split('/').next()?;
-    let room = room.strip_suffix(".rs").unwrap_or(room);
-    (!matches!(room, "lib" | "main" | "bin")).then_some((crate_, room))
+    if let Some((LIBRARIES, library)) = crate_.split_once('/') {
+        return Some((LIBRARIES, library));
+    }
+    Some((crate_, module_of(inside)?))
+}
+
+/// The top-level module of a file below `src`.
+fn module_of(inside: &str) -> Option<&str> {
+    let module = inside.split('/').next()?;
+    let module = module.strip_suffix(".rs").unwrap_or(module);
+    (!matches!(module, "lib" | "main" | "bin")).then_some(module)
+}
+
+/// The same as [`room_of`] for circles.
+fn floor_of(path: &str) -> Option<(&str, &str)> {
+    match path.split_once("/src/") {
+        Some((crate_, inside)) if LAYERED.contains(&crate_) => Some((crate_, module_of(inside)?)),
+        _ => room_of(path),
+    }
 }
 
 pub fn check(sources: &[Source]) -> Vec<Finding> {
@@ -21,7 +59,7 @@ pub fn check(sources: &[Source]) -> Vec<Finding> {
     let files: Vec<_> = sources
         .iter()
         .filter(|source| source.is_rust() && !source.is_test())
-        .filter_map(|source| Some((source, room_of(&source.path)?)))
+        .filter_map(|source| Some((source, floor_of(&source.path)?)))
         .collect();
     for (_, (crate_, room)) in &files {
         crates.entry(crate_).or_default().entry(room).or_default();
@@ -131,6 +169,21 @@ mod tests {
     }
 
     #[test]
+    fn a_library_is_one_room_and_so_is_a_module_of_another_crate() {
+        for (path, room) in [
+            ("crates/a/src/lib.rs", Some(("crates", "a"))),
+            ("crates/a/src/b/c.rs", Some(("crates", "a"))),
+            ("crates/a/tests/b.rs", None),
+            ("p/src/lib.rs", None),
+            ("p/src/b/c.rs", Some(("p", "b"))),
+        ] {
+            assert_eq!(room_of(path), room, "{path}");
+        }
+        assert_eq!(place_of("crates", "a"), "crates/a");
+        assert_eq!(place_of("p", "b"), "p/src/b");
+    }
+
+    #[test]
     fn rooms_that_need_each_other_are_a_circle() {
         let tree = [
             source("p/src/lib.rs", "mod a; mod b; mod c;"),
@@ -145,14 +198,17 @@ mod tests {
                 "use crate::a::X;\n#[cfg(test)]\nmod tests { use crate::e; }",
             ),
             source("p/src/a/tests.rs", "use crate::e::W;"),
+            source("crates/xsched-host/src/x.rs", "use crate::y::X;"),
+            source("crates/xsched-host/src/y/z.rs", "use crate::x::Y;"),
             source("q/src/a.rs", "use crate::b::X;"),
             source("q/src/b.rs", "use xsched::a::X;"),
         ];
         let found = check(&tree);
-        assert_eq!(found.len(), 1, "{found:?}");
-        assert_eq!(found[0].place, "p: a, b, c");
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert_eq!(found[0].place, "crates/xsched-host: x, y");
+        assert_eq!(found[1].place, "p: a, b, c");
         assert!(
-            found[0].what.contains("a -> b, b -> c, c -> a"),
+            found[1].what.contains("a -> b, b -> c, c -> a"),
             "{found:?}"
         );
     }

@@ -24,9 +24,9 @@ impl Source {
     /// Whether the whole file serves tests, benchmarks or examples.
     pub fn is_test(&self) -> bool {
         let inside = |folder: &str| self.path.split('/').any(|part| part == folder);
-        ["tests", "testing", "fuzz", "examples", "benches"]
-            .into_iter()
-            .any(inside)
+        let folders = ["tests", "testing", "fuzz", "examples", "benches"];
+        folders.into_iter().any(inside)
+            || self.path.starts_with("crates/xsched-testkit/")
             || self.path.ends_with("/tests.rs")
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::rooms::room_of;
+use super::rooms::{place_of, room_of};
 use super::{Finding, Source};
 
 /// Words that name a vendor, its runtime or its files; found at the start of
@@ -34,7 +34,7 @@ pub fn check(sources: &[Source]) -> Vec<Finding> {
         };
         let count = source.code().lines().map(names_in).sum::<usize>();
         if count > 0 {
-            *counts.entry(format!("{crate_}/src/{room}")).or_default() += count;
+            *counts.entry(place_of(crate_, room)).or_default() += count;
         }
     }
     let what = "names of vendors outside platform folders: say it in the platform's table";

@@ -9,8 +9,8 @@ use clap::Parser;
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
+use xsched_client::LinkEvent;
 use xtop::cli::Args;
-use xtop::conn::LinkEvent;
 use xtop::layout::Size;
 use xtop::state::{Access, Msg, Settings, State, Users};
 

@@ -7,10 +7,10 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use xsched_client::{ANSWER_TIME, Connection, Error};
 use xsched_common::api::{Request, Snapshot};
 
 use crate::cli::{Format, Tape};
-use crate::conn::{ANSWER_TIME, Connection, Error};
 use crate::replay;
 use crate::state::{Filter, Processes, Row, Settings, Users};
 
@@ -134,9 +134,9 @@ impl Printer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conn::Endpoint;
     use crate::fixture::{typical, users};
     use crate::state::Access;
+    use xsched_client::Endpoint;
 
     fn print(format: Format, filter: &str, sort: &str) -> String {
         let settings = Settings {

@@ -46,7 +46,8 @@ pub use row::{Identity, Row, Users};
 pub use screen::Screen;
 pub use verdict::{Standing, Tally, Verdict};
 
-use crate::conn::LinkEvent;
+use xsched_client::LinkEvent;
+
 use crate::input::Place;
 use crate::layout::{Layout, Size};
 use crate::replay::Position;

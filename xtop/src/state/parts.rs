@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use crossterm::event::Event;
+use xsched_client::{Endpoint, LinkEvent};
 use xsched_common::api::{AgentInfo, DeviceRow, Request, Response, Snapshot};
 use xsched_common::units::Nanos;
 
 use super::processes::Sort;
 use super::row::{Identity, Row};
-use crate::conn::{Endpoint, LinkEvent};
 use crate::input::Keymap;
 use crate::replay::{Command, Position};
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use toml::Spanned;
 use xsched_common::units::Nanos;
+use xsched_policy::Terms;
 
 use super::{Completeness, group_id, passthrough};
 use crate::config::file;
 use crate::config::problems::{Problems, place};
 use crate::config::values::{self, OneOrMany, Time};
-use crate::policy::Terms;
 use crate::rules::{Account, Conditions, Rule, TermsPatch};
 
 /// A target beyond this is none.

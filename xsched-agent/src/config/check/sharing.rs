@@ -3,11 +3,11 @@
 use toml::Spanned;
 use xsched_common::api::SharingMode;
 use xsched_common::units::Nanos;
+use xsched_policy::{DeviceSettings, Linger, Settings};
 
 use crate::config::file;
 use crate::config::problems::Problems;
 use crate::config::values::Time;
-use crate::policy::{DeviceSettings, Linger, Settings};
 
 /// Longer budgets, lingers and slices would hold up everybody; a gate's own
 /// bounds end its waits long before.

@@ -1,8 +1,9 @@
+use xsched_common::units::{Class, Nanos};
+use xsched_policy::Linger;
+
 use super::*;
 use crate::config::{EXAMPLE, Severity, schema};
-use crate::policy::Linger;
 use proptest::prelude::*;
-use xsched_common::units::{Class, Nanos};
 
 fn good(text: &str) -> Config {
     match check(text) {

@@ -1,9 +1,10 @@
 //! Each condition, and whose word it takes.
 
+use xsched_host::cgroup::Delegate;
+use xsched_host::process::Credentials;
+
 use super::*;
-use crate::process::Credentials;
 use crate::rules::facts::Reach;
-use crate::rules::placement::Delegate;
 
 fn patterns(texts: &[&str]) -> Vec<Pattern> {
     texts

@@ -4,12 +4,12 @@
 use tracing::info;
 use xsched_common::api::{EventKind, Hold as HoldKind};
 use xsched_common::units::Nanos;
+use xsched_host::clock::monotonic;
+use xsched_host::process::ProcessId;
+use xsched_policy::Hold;
 
 use super::Keeper;
-use crate::clock::monotonic;
-use crate::model::Event;
-use crate::policy::Hold;
-use crate::process::ProcessId;
+use crate::events::Event;
 use crate::terms::given::Right;
 use crate::terms::{Ordered, Refused};
 

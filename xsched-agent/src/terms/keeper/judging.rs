@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use xsched_host::process::ProcessId;
+use xsched_host::readers::Tenant;
+
 use super::Keeper;
 use super::messages::Message;
-use crate::process::ProcessId;
-use crate::readers::Tenant;
 use crate::rules::{Facts, Reach};
 use crate::terms::resolve::Judged;
 

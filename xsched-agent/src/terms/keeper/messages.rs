@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use xsched_common::api::{ChangeWay, Settled, Term};
+use xsched_host::process::ProcessId;
+use xsched_policy::Hold;
 
 use super::judging::Answer;
 use crate::config::Config;
 use crate::control::RosterEvent;
-use crate::policy::Hold;
-use crate::process::ProcessId;
 use crate::rules::TermsPatch;
 use crate::terms::explain::Explained;
 use crate::terms::given::Right;

@@ -19,6 +19,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
+use xsched_host::clock::monotonic;
+use xsched_host::process::{self, ProcessId};
+use xsched_host::readers::{Readers, Tenant};
+use xsched_policy::ClientId;
 
 pub(super) use holds::HoldGiven;
 pub(super) use messages::{Message, Order};
@@ -29,13 +33,9 @@ use super::given::Given;
 use super::lineage;
 use super::resolve::{Link, Resolved, resolve};
 use super::store::{Kept, Store};
-use crate::clock::monotonic;
 use crate::config::Config;
 use crate::control::{ControlHandle, Journal, RosterEvent, Settlement};
-use crate::model::EventLog;
-use crate::policy::ClientId;
-use crate::process::{self, ProcessId};
-use crate::readers::{Readers, Tenant};
+use crate::events::EventLog;
 
 /// Time between two looks for dead processes and undecided ones.
 const PRUNE: Duration = Duration::from_secs(10);

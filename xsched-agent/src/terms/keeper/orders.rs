@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use tracing::debug;
 use xsched_common::api::{ChangeWay, HoldRow, Settled, Term};
+use xsched_host::clock::monotonic;
+use xsched_host::process::{self, ProcessId};
+use xsched_policy::Hold;
 
 use super::messages::{Order, Reply};
 use super::{Because, Keeper};
-use crate::clock::monotonic;
 use crate::config::Config;
-use crate::policy::Hold;
-use crate::process::{self, ProcessId};
 use crate::rules::TermsPatch;
 use crate::terms::explain::{Ancestor, Explained};
 use crate::terms::given::Right;

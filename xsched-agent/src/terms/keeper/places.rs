@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
+use xsched_host::process::ProcessId;
+use xsched_host::readers::Tenant;
+
 use super::{Because, Keeper, Known};
-use crate::process::ProcessId;
-use crate::readers::Tenant;
 use crate::terms::Refused;
 use crate::terms::given::Right;
 

@@ -7,11 +7,11 @@ use tempfile::TempDir;
 use xsched_common::api::{ChangeWay, Settled};
 use xsched_common::run_dir::RunDir;
 use xsched_common::units::Class;
+use xsched_policy::Settings;
 
 use super::places::{MAX_KNOWN, MAX_OF_TENANT};
 use super::*;
 use crate::control::{Control, Passthrough, Scheduling, Setup};
-use crate::policy::Settings;
 use crate::rules::{Conditions, Rule, TermsPatch};
 use crate::terms::given::Right;
 use crate::terms::{Inbox, Ordered, Refused, TermsHandle, TermsKeeper};

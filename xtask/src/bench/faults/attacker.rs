@@ -19,8 +19,7 @@ use rustix::thread::futex;
 use xsched_common::join::{Hello, Reply, Verdict};
 use xsched_common::page::StatusPage;
 use xsched_common::run_dir::RunDir;
-
-use crate::bench::sched::control::client::{FakeClient, connect, map};
+use xsched_testkit::client::{FakeClient, connect, map};
 
 /// What the attacker does.
 #[derive(clap::Args)]

@@ -11,9 +11,9 @@ use rustix::thread::{Uid, set_thread_res_uid};
 use xsched_common::api::{Request, Response};
 
 use super::super::report::Metric;
-use super::super::workbench::{Shim, Workbench, cc};
+use super::super::workbench::{Shim, Workbench};
 use crate::agent;
-use crate::build::{self, Built};
+use crate::build::Built;
 use crate::child::Guarded;
 use crate::provision;
 
@@ -32,13 +32,7 @@ pub fn measure(built: &Built) -> anyhow::Result<Vec<Metric>> {
     let bench = Workbench::new(built)?;
     hipsim::install::install(&built.file("libhipsim.so"), &bench.dir.join("hip"))?;
     let program = bench.dir.join("holder");
-    let source = build::root().join("xsched-agent/tests/common/holder.c");
-    cc(&[
-        source.as_ref(),
-        "-w".as_ref(),
-        "-o".as_ref(),
-        program.as_ref(),
-    ])?;
+    xsched_testkit::holder::compile(&program);
     let holders: Vec<Holder> = (0..HOLDERS)
         .map(|n| Holder::start(&program, bench.dir.join(format!("mount{n}"))))
         .collect::<anyhow::Result<_>>()?;

@@ -30,7 +30,7 @@ pub fn measure(built: &Built) -> anyhow::Result<Vec<Metric>> {
         "--release",
         "--quiet",
         "--package",
-        "xsched-agent",
+        "xsched-observe",
         "--example",
         "observing",
     ]))?;

@@ -6,8 +6,8 @@ use schedsim::scenario::{
     video,
 };
 use schedsim::world::Tells;
-use xsched_agent::policy::DeviceSettings;
 use xsched_common::units::Nanos;
+use xsched_policy::DeviceSettings;
 
 use super::by_kernel;
 use crate::bench::report::Metric;

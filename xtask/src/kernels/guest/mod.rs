@@ -12,7 +12,7 @@ use std::{fs, io, ptr};
 
 use anyhow::Context as _;
 use rustix::system::{RebootCommand, reboot, uname};
-use xsched_agent::observe::LinkKind;
+use xsched_observe::LinkKind;
 
 use super::console::{Check, Line};
 use super::root::PROGRAMS;

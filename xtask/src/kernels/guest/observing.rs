@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
-use xsched_agent::observe::{LinkKind, Observer, Plan, ProbeSet, probe_support};
+use xsched_observe::{LinkKind, Observer, Plan, ProbeSet, probe_support};
 
 use super::{Expected, Outcome};
 use crate::child::Guarded;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::style::Color;
+use xsched_client::LinkEvent;
 use xsched_common::api::{
     Diagnosis, DropCount, ExplainStep, Explanation, Finding, GateState, History, HistoryPoint,
     Hold, HoldRow, Request, Response, Settled, Severity, SloState, Snapshot,
@@ -12,7 +13,6 @@ use xsched_common::api::{
 use xsched_common::units::{Class, Nanos, Weight};
 
 use super::draw;
-use crate::conn::LinkEvent;
 use crate::fixture::{self, many, press, process, service_process, snapshot, typical};
 use crate::layout::Size;
 use crate::replay::{Motion, Position};

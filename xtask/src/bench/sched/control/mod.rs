@@ -1,7 +1,5 @@
 //! The control plane: doorbells, many clients, an agent that is gone.
 
-#[path = "../../../../../xsched-agent/tests/common/client.rs"]
-pub mod client;
 mod crowd;
 pub mod doorbell;
 mod failopen;

@@ -14,8 +14,7 @@ use xsched_common::gate::{GateMode, GateWord};
 use xsched_common::page::{ControlPage, Edges};
 use xsched_common::run_dir::RunDir;
 use xsched_common::units::PciAddress;
-
-use super::client::{FakeClient, map};
+use xsched_testkit::client::{FakeClient, map};
 
 /// What the puppet does until its stdin ends.
 #[derive(clap::Args)]

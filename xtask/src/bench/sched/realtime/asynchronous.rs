@@ -127,7 +127,7 @@ fn ends_found(stage: &Stage<'_>, way: &str) -> anyhow::Result<Vec<f64>> {
     let page = low.line()?;
     control::set_class(&bench.run_dir(), low.pid(), Class::Low)?;
     let page = fs::File::open(page).context("the client's page")?;
-    let page = control::client::map::<ControlPage>(&page, ProtFlags::READ)?;
+    let page = xsched_testkit::client::map::<ControlPage>(&page, ProtFlags::READ)?;
     // SAFETY: mapped for the process's life; the fields are atomics.
     let word = unsafe { &page.as_ref().devices[0].word };
     let file = bench.dir.join("ends");

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use xsched_common::units::Nanos;
+use xsched_policy::{DeviceSettings, cap_for};
+
 use super::stage::{
     HIGH, JOINED, LOW, Latency, MEASURE, REQUESTS, Requests, Sharing, Stage, Under, WARM_UP, work,
 };
@@ -9,8 +12,6 @@ use super::{Model, REPETITIONS};
 use crate::bench::report::Metric;
 use crate::bench::sched::by_kernel;
 use crate::stats::{median, spread};
-use xsched_agent::policy::{DeviceSettings, cap_for};
-use xsched_common::units::Nanos;
 
 /// A scenario, the batch program's T in us, and the synchronisations of a
 /// request.

@@ -1,0 +1,49 @@
+//! A fork's child uses HIP, which its parent had initialised before.
+
+use xsched_common::api::Severity;
+
+use super::check::{Check, Details, effect, grouped};
+use crate::bypasses::Bypass;
+use crate::facts::Facts;
+
+pub const CHECK: Check = Check {
+    code: "fork-after-init",
+    check,
+};
+
+fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
+    let fork = facts.environment.fork?;
+    // Children that leave HIP alone (a data loader's) are healthy.
+    let calls: u64 = facts.observed.as_ref()?.calls.iter().map(|c| c.count).sum();
+    if calls == 0 {
+        return None;
+    }
+    Some(Details {
+        severity: Severity::Error,
+        title: format!(
+            "the process was forked from {}, which had already initialised HIP, and uses HIP itself",
+            fork.parent
+        ),
+        evidence: vec![
+            format!(
+                "descriptor {} of /dev/kfd is the parent's open file (kcmp): it was inherited",
+                fork.descriptor
+            ),
+            format!(
+                "it has executed no program since the fork: the random bytes of its auxiliary \
+                 vector (AT_RANDOM) are those of process {}",
+                fork.parent
+            ),
+            format!("{} calls of HIP functions were observed", grouped(calls)),
+        ],
+        effect: effect(
+            facts,
+            |_| true,
+            "are made on a context that does not survive a fork",
+        ),
+        fix:
+            "start workers before HIP is first used, or by exec (Python: multiprocessing with the \
+              start method spawn or forkserver)"
+                .into(),
+    })
+}

@@ -1,0 +1,102 @@
+//! Launches were observed that passed no shim, and no reference explains
+//! them: their address was looked up at run time.
+
+use std::collections::BTreeMap;
+
+use xsched_common::api::Severity;
+use xsched_common::platform::names::ShimKind;
+
+use super::check::{Check, Details, covers, effect, grouped};
+use super::lookup_bypass;
+use crate::bypasses::Bypass;
+use crate::bypasses::lookups::past_the_shim;
+use crate::facts::Facts;
+use crate::facts::bindings::Target;
+use crate::facts::calls::ObservedCall;
+use crate::facts::survey::Role;
+use crate::linker::ShimEntry;
+
+pub const CHECK: Check = Check {
+    code: "observed-bypass",
+    check,
+};
+
+fn check(facts: &Facts, bypasses: &[Bypass<'_>]) -> Option<Details> {
+    let (shim, _) = facts.shim()?;
+    let looked_up = lookup_bypass::calls(facts, bypasses, &past_the_shim(facts));
+    let unexplained = |call: &ObservedCall| {
+        facts.is_direct(call)
+            && !bypasses.iter().any(|b| covers(facts, b, call))
+            && !looked_up.iter().any(|other| std::ptr::eq(*other, call))
+    };
+    let mut counts: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for call in facts.launches().filter(|c| unexplained(c)) {
+        *counts.entry((&call.object, &call.api)).or_default() += call.count;
+    }
+    let ((first, _), _) = counts.iter().max_by_key(|(_, count)| **count)?;
+    let first = crate::facts::survey::basename(first).to_owned();
+    Some(Details {
+        severity: Severity::Error,
+        title: format!("launches of {first} never reach {}", shim.basename()),
+        evidence: counts
+            .iter()
+            .map(|((object, api), count)| {
+                format!(
+                    "{object} called {api} of the runtime {} times without passing the shim; {}",
+                    grouped(*count),
+                    how(facts, object, api)
+                )
+            })
+            .collect(),
+        effect: effect(facts, unexplained, "never reach the shim"),
+        fix: fix(facts).into(),
+    })
+}
+
+/// What helps against a look-up that the shim did not see.
+fn fix(facts: &Facts) -> &'static str {
+    let ours = matches!(facts.shim(), Some((_, ShimKind::Ours)));
+    match (ours, facts.scopes().shim()) {
+        (false, _) => {
+            "use libxsched_shim.so, which also answers look-ups by dlsym and hipGetProcAddress"
+        }
+        (true, ShimEntry::Other) => {
+            "preload the shim: it was loaded after the look-up (xsched-agent run -- PROGRAM ...)"
+        }
+        (true, ShimEntry::Preloaded) => {
+            "start it with XSCHED_STRICT=1 (HIP 6.1 and later), which gates launches in the \
+             runtime's own table, whoever looked them up"
+        }
+    }
+}
+
+/// What the object's references say about the way its calls took.
+fn how(facts: &Facts, path: &str, api: &str) -> &'static str {
+    let bound_to_shim = facts.bindings.iter().any(|b| {
+        b.symbol == api
+            && facts.object(b.object).path == path
+            && matches!(b.target, Target::Object(to)
+                if matches!(facts.object(to).role, Role::Shim(_)))
+    });
+    let object = facts.survey.objects.iter().find(|o| o.path == path);
+    if is_foreign_function_interface(path) {
+        "it calls for an interpreter (Python's ctypes or cffi, and others), which looked the \
+         function up on the runtime's handle"
+    } else if bound_to_shim {
+        "its slot leads to the shim, so it uses an address that it got otherwise: dlsym on a \
+         handle, or hipGetProcAddress"
+    } else if object.is_some_and(|o| o.elf.imports_dlsym()) {
+        "it does not import that function but imports dlsym: a look-up on a handle, or \
+         hipGetProcAddress"
+    } else {
+        "it does not import that function: it was given the address by other code"
+    }
+}
+
+/// Libraries whose work it is to call functions that were looked up.
+fn is_foreign_function_interface(path: &str) -> bool {
+    let name = crate::facts::survey::basename(path);
+    ["libffi", "_ctypes.", "_cffi_backend."]
+        .iter()
+        .any(|beginning| name.starts_with(beginning))
+}

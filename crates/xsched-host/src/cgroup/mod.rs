@@ -1,0 +1,10 @@
+//! Control groups: where a process is, what that says of it, and how far that
+//! can be believed.
+
+mod names;
+mod placement;
+mod tops;
+
+pub use names::{container, is_short_id, units};
+pub use placement::{Delegate, Placement};
+pub use tops::control_groups_seen;
