@@ -117,7 +117,6 @@ impl EventLoop {
     pub(super) fn unmute(&mut self) {
         let now = monotonic();
         while let Some(id) = self.muted.pop(now) {
-            self.news.add(id);
             if let Some(client) = self.clients.get(&id)
                 && let Err(e) = self.hear(&client.bell, id, Hearing::Heard)
             {

@@ -21,9 +21,6 @@ use xsched_policy::{
 use super::RosterEvent;
 use super::clients::{Client, ClientShared, DeviceKey};
 
-/// No linger is longer: the configuration allows a second.
-const RECENT: Nanos = Nanos::from_secs(1);
-
 /// The vectors run parallel, in ascending order of the clients' ids.
 #[derive(Default)]
 pub(super) struct Device {
@@ -100,17 +97,12 @@ impl Device {
         self.indices[at] == index
     }
 
-    /// Looks at all that are at work, whose counters time is charged by, and
-    /// at those that were a moment ago: during its linger one does not ring.
-    pub fn renew_recent(&mut self, clients: &mut BTreeMap<ClientId, Client>, now: Nanos) {
+    /// Reads the counters of all that are at work: time is charged by them.
+    pub fn renew_active(&mut self, clients: &BTreeMap<ClientId, Client>) {
         for (state, index) in self.states.iter_mut().zip(&self.indices) {
-            let recent = match state.presence {
-                Presence::Never => false,
-                Presence::Active => true,
-                Presence::Idle { since } => now.since(since) <= RECENT,
-            };
-            if recent && let Some(client) = clients.get_mut(&state.id) {
-                client.observe(now);
+            if state.presence == Presence::Active
+                && let Some(client) = clients.get(&state.id)
+            {
                 *state = client.state(*index);
             }
         }
@@ -140,7 +132,7 @@ impl Device {
         let everybody =
             std::mem::replace(&mut self.fence_batch, settings.fence_batch) != settings.fence_batch;
         let mut written = self.written.iter().peekable();
-        let mut found = clients.iter();
+        let mut found = clients.iter().peekable();
         let new = self.decisions.iter().zip(&self.indices);
         let mut new = new.filter_map(|(decision, &index)| {
             while written.next_if(|(_, w)| w.id < decision.id).is_some() {}
@@ -149,7 +141,8 @@ impl Device {
                 return None;
             }
             // Both come in the order of their ids.
-            let (_, client) = found.find(|(id, _)| **id == decision.id)?;
+            while found.next_if(|(id, _)| **id < decision.id).is_some() {}
+            let (_, client) = found.next_if(|(id, _)| **id == decision.id)?;
             Some((&*client.shared, index, decision))
         });
         loop {

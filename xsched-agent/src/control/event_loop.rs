@@ -181,10 +181,7 @@ impl EventLoop {
             }
             woken = monotonic();
             if woken >= until {
-                self.news = match woken >= self.next_beat {
-                    true => round.at_heartbeat(&self.clients),
-                    false => round.at_deadline(&self.clients),
-                };
+                self.news = News::OfAll;
             }
             for event in &events {
                 self.handle(Token::unpack(event.data), event.flags);

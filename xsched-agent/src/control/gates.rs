@@ -1,7 +1,6 @@
 //! From pages to policy and back: one round of decisions.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound::{Excluded, Unbounded};
 
 use xsched_common::units::Nanos;
 use xsched_policy::{ClientId, Settings, Strangers};
@@ -15,21 +14,14 @@ use super::device::{Device, Written};
 /// Whoever changes in a way that the last round asked to hear of has rung.
 /// What others do changes no decision before the time that it said; the
 /// heartbeat looks at everybody because a bell may be muted, a client may
-/// lie, and clients come and go. Of a crowd it looks at those at work, and at
-/// the others in turns.
+/// lie, and clients come and go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum News {
     /// Of these, which have rung; with nobody in it a round does nothing.
     Of(BTreeSet<ClientId>),
-    /// Of these, and the time is up for which the last round decided.
-    Due(BTreeSet<ClientId>),
     /// Of anybody.
     OfAll,
 }
-
-/// So many at most are looked at for no reason at once: the page of one that
-/// has slept since takes half a microsecond.
-const IN_TURN: usize = 256;
 
 impl News {
     /// Nothing has happened.
@@ -38,7 +30,7 @@ impl News {
     /// This one has rung, too.
     pub fn add(&mut self, id: ClientId) {
         match self {
-            News::Of(ids) | News::Due(ids) => {
+            News::Of(ids) => {
                 ids.insert(id);
             }
             News::OfAll => {}
@@ -52,8 +44,6 @@ pub(super) struct Round {
     devices: BTreeMap<DeviceKey, Device>,
     /// What is known of those whom the agent does not schedule.
     pub strangers: Strangers,
-    /// Who was looked at last of those who are in turn.
-    turn: Option<ClientId>,
     /// Buffers, kept to spare the allocations.
     due: Vec<DeviceKey>,
     written: Written,
@@ -65,30 +55,6 @@ pub(super) struct Round {
 const MAX_ROUNDS: usize = 4;
 
 impl Round {
-    /// The time that the last round said is up: whom to look at now.
-    pub fn at_deadline(&self, clients: &BTreeMap<ClientId, Client>) -> News {
-        match clients.len() <= IN_TURN {
-            true => News::OfAll,
-            false => News::Due(BTreeSet::new()),
-        }
-    }
-
-    /// Whom to look at for no reason.
-    pub fn at_heartbeat(&mut self, clients: &BTreeMap<ClientId, Client>) -> News {
-        if clients.len() <= IN_TURN {
-            return News::OfAll;
-        }
-        let behind = (self.turn.map_or(Unbounded, Excluded), Unbounded);
-        let ids: BTreeSet<_> = clients
-            .range(behind)
-            .map(|(id, _)| *id)
-            .take(IN_TURN)
-            .collect();
-        // At the end of the list the turn begins anew.
-        self.turn = ids.last().copied().filter(|_| ids.len() == IN_TURN);
-        News::Due(ids)
-    }
-
     /// Decides and writes until the pages stand still. Returns when to
     /// decide again, with news of all, even if nobody rings.
     pub fn run(
@@ -105,7 +71,6 @@ impl Round {
             self.written.asked.clear();
             match &news {
                 News::Of(ids) if self.look_at(ids, clients, now) => {}
-                News::Due(ids) if self.look_at(ids, clients, now) => self.add_overdue(clients, now),
                 _ => self.look_at_all(clients, now),
             }
             for key in &self.due {
@@ -157,18 +122,7 @@ impl Round {
         self.due.extend(self.devices.keys());
     }
 
-    /// Adds the devices that have to be decided about anew, and looks at whoever
-    /// is at work there.
-    fn add_overdue(&mut self, clients: &mut BTreeMap<ClientId, Client>, now: Nanos) {
-        for (key, device) in &mut self.devices {
-            if device.due().is_some_and(|due| due <= now) && !self.due.contains(key) {
-                device.renew_recent(clients, now);
-                self.due.push(*key);
-            }
-        }
-    }
-
-    /// Looks at some, and at whoever is or was at work where they are. Whether that
+    /// Looks at some, and at whoever is at work where they are. Whether that
     /// is enough: one of them may count on a device where it did not.
     fn look_at(
         &mut self,
@@ -195,7 +149,7 @@ impl Round {
         }
         for key in &self.due {
             if let Some(device) = self.devices.get_mut(key) {
-                device.renew_recent(clients, now);
+                device.renew_active(clients);
             }
         }
         true
@@ -208,11 +162,11 @@ mod tests {
     use std::sync::atomic::Ordering::Relaxed;
     use xsched_common::gate::{GateMode, GateWord};
     use xsched_common::page::{DeviceStatus, Edges, StatusPage};
-    use xsched_common::units::{Class, DeviceIndex};
+    use xsched_common::units::Class;
 
     use crate::control::newcomers::Newcomer;
     use xsched_host::process::ProcessId;
-    use xsched_policy::{Presence, Terms};
+    use xsched_policy::Terms;
 
     /// Clients of these classes, numbered from one, each with one device.
     struct World {
@@ -271,15 +225,6 @@ mod tests {
                 .run(news, &settings, &mut self.clients, &nobody, || now)
         }
 
-        fn beat(&mut self) -> Option<Nanos> {
-            let news = self.round.at_heartbeat(&self.clients);
-            self.run(news)
-        }
-
-        fn presence(&self, id: ClientId) -> Presence {
-            self.clients[&id].state(DeviceIndex(0)).presence
-        }
-
         fn hear(&mut self, id: ClientId) -> Option<Nanos> {
             self.run(News::Of(BTreeSet::from([id])))
         }
@@ -312,33 +257,6 @@ mod tests {
         assert_eq!(world.mode(LOW), GateMode::Capped(4));
         world.run(News::OfAll);
         assert_eq!(world.mode(LOW), GateMode::Closed);
-    }
-
-    /// One that neither rings nor is at work is found in its turn, and one
-    /// that lingers at each time that is up.
-    #[test]
-    fn a_crowd_is_looked_at_in_turns() {
-        let mut classes = vec![Class::Low; 2 * IN_TURN];
-        classes[1] = Class::High;
-        let mut world = World::new(&classes);
-        world.run(News::OfAll);
-        let last = ClientId(2 * IN_TURN as u64);
-        world.status(last).set_active();
-        world.beat();
-        assert_eq!(world.presence(last), Presence::Never);
-        world.beat();
-        assert_eq!(world.presence(last), Presence::Active);
-        world.status(HIGH).set_active();
-        world.hear(HIGH);
-        assert_eq!(world.mode(last), GateMode::Closed);
-        world.status(HIGH).set_idle();
-        world.hear(HIGH).expect("it lingers");
-        // Nobody hears that it has gone on.
-        world.status(HIGH).set_active();
-        let news = world.round.at_deadline(&world.clients);
-        world.run(news);
-        assert_eq!(world.presence(HIGH), Presence::Active);
-        assert_eq!(world.mode(last), GateMode::Closed);
     }
 
     /// It drains between the look at its page and the writing of the edges, so

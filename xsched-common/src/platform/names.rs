@@ -38,18 +38,17 @@ pub fn basename(path: &[u8]) -> &[u8] {
 }
 
 /// Whose runtime a file of this name is, if it is one: `libNAME.so` with or
-/// without a version, or with a hash as wheels rename their own copy
-/// (`libNAME-1a2b3c4d.so.6`).
+/// without a version, or with something between as wheels and builds rename
+/// their own copies (`libNAME-1a2b3c4d.so.6`, `libNAME_asan.so`). To take
+/// another library for the runtime does less harm than to miss the runtime.
 pub fn runtime(path: &[u8]) -> Option<Platform> {
     let name = basename(path);
     Platform::ALL.into_iter().find(|platform| {
         let rest = name.strip_prefix(platform.names().runtime.as_bytes());
-        rest.is_some_and(|rest| match rest {
-            [b'-', hashed @ ..] => {
-                let dot = hashed.iter().position(|&b| b == b'.');
-                dot.is_some_and(|dot| dot > 0 && is_versioned(&hashed[dot..], b".so"))
-            }
-            rest => is_versioned(rest, b".so"),
+        rest.is_some_and(|rest| {
+            let is_another = rest.first().is_some_and(u8::is_ascii_digit);
+            let ends = |at| is_versioned(&rest[at..], b".so");
+            !is_another && (0..rest.len()).any(ends)
         })
     })
 }
@@ -179,6 +178,9 @@ mod tests {
             "/usr/lib/libamdhip64.so (deleted)",
             "/tmp/hipsim/libamdhip64.so.6",
             "libamdhip64.so.6.dpkg-new",
+            "libamdhip64-7.1.so.7",
+            "libamdhip64_asan.so",
+            "libamdhip64d.so.6",
         ] {
             assert_eq!(runtime(name.as_bytes()), Some(Platform::Hip), "{name}");
         }
@@ -188,8 +190,6 @@ mod tests {
             "libamdhip64.a",
             "libamdhip64.socket",
             "libamdhip64-dbg.txt",
-            "libamdhip64-.so",
-            "libamdhip64_x.so",
             "libamdhip640.so",
             "xlibamdhip64.so",
             "libamdhip64.so/libother.so",

@@ -135,16 +135,18 @@ fn plain(process: &Process, export: &EntryPoint, frame: &Frame, real: usize) -> 
         Effect::DeviceSet if succeeded => devices::set_current(first as u32 as i32),
         Effect::DeviceChange => devices::forget_current(),
         Effect::StreamCreate(kind) if succeeded => {
-            let is_blocking = match kind {
-                StreamKind::Blocking => true,
-                StreamKind::Independent => false,
-                StreamKind::Flags(flags) => frame.register(flags) & NON_BLOCKING == 0,
-            };
-            let ordering = match is_blocking {
-                true => StreamOrdering::Blocking,
-                false => StreamOrdering::Independent,
-            };
-            streams::created(process, read_handle(first), ordering);
+            let handle = read_handle(first);
+            match kind {
+                StreamKind::Flags(flags) if frame.register(flags) & NON_BLOCKING != 0 => {
+                    streams::created(process, handle, StreamOrdering::Independent);
+                }
+                StreamKind::Blocking | StreamKind::Flags(_) => {
+                    streams::created(process, handle, StreamOrdering::Blocking);
+                }
+                // Of its context's device, which may be another than the
+                // thread's: its first use tells.
+                StreamKind::Independent => streams::forget(process, handle),
+            }
         }
         Effect::EventCreate(flags) if succeeded => {
             match flags.map_or(0, |flags| frame.register(flags)) & DISABLE_TIMING {

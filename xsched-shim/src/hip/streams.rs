@@ -91,16 +91,21 @@ pub fn slots(process: &Process, stream: Stream) -> impl Iterator<Item = &StreamS
 
 /// The program created a stream: the only chance to learn its order.
 pub fn created(process: &Process, handle: u64, ordering: StreamOrdering) {
-    if StreamClass::of_handle(handle) != StreamClass::Created {
-        return;
-    }
-    let stream = Stream::new(handle, DefaultStream::Legacy);
-    let key = StreamKey::created(handle);
-    // A handle that comes back is a new stream.
-    for slot in process.streams.all(key) {
-        process.streams.remove(slot);
-    }
-    if let Some(device) = super::devices::current() {
+    forget(process, handle);
+    if StreamClass::of_handle(handle) == StreamClass::Created
+        && let Some(device) = super::devices::current()
+    {
+        let stream = Stream::new(handle, DefaultStream::Legacy);
+        let key = StreamKey::created(handle);
         process.streams.insert(key, stream.info(device, ordering));
+    }
+}
+
+/// The handle is no stream's, or a new one's.
+pub fn forget(process: &Process, handle: u64) {
+    if StreamClass::of_handle(handle) == StreamClass::Created {
+        for slot in process.streams.all(StreamKey::created(handle)) {
+            process.streams.remove(slot);
+        }
     }
 }
