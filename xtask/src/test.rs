@@ -1,5 +1,7 @@
 //! `cargo xtask test`: everything, or the product on other kernels.
 
+mod suites;
+
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 
@@ -18,15 +20,28 @@ pub struct Args {
     /// Fail when a test left something out for want of a right or a program
     #[arg(long)]
     strict: bool,
+    /// Also clippy, without warnings, while tests wait
+    #[arg(long)]
+    lints: bool,
     /// Instead of the tests here: what matters on other kernels, Debian's,
     /// each in a virtual machine (root, for QEMU's package)
-    #[arg(long, conflicts_with_all = ["no_bpf", "strict", "cargo_args"])]
+    #[arg(long, conflicts_with_all = ["no_bpf", "strict", "lints", "cargo_args"])]
     kernels: bool,
     #[command(flatten)]
     which: kernels::Args,
-    /// Passed on to `cargo test`
+    /// Passed on to `cargo test`, which then runs the tests one after the other
     #[arg(last = true)]
     cargo_args: Vec<String>,
+}
+
+impl Args {
+    /// What tests find in their environment.
+    fn environment(&self, command: &mut Command) {
+        command.env(build::BUILT, "1");
+        if self.no_bpf {
+            command.env("XSCHED_TEST_NO_BPF", "1");
+        }
+    }
 }
 
 /// Provides what is needed, builds, tests, and rebuilds the BPF object to
@@ -38,24 +53,27 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     provision::ensure()?;
     eprintln!("== building");
     build::all_targets()?;
-    eprintln!("== testing");
-    let mut test = build::cargo();
-    test.args(["test", "--workspace", "--no-fail-fast"])
-        .args(with_output(&args.cargo_args))
-        .env(build::BUILT, "1");
-    if args.no_bpf {
-        test.env("XSCHED_TEST_NO_BPF", "1");
-    }
     let mut left_out = Reader::default();
-    let status = watched(&mut test, &mut left_out)?;
-    if status.success() {
+    let failed = if args.cargo_args.is_empty() {
+        suites::run(&suites::list()?, args, &mut left_out)?
+    } else {
+        eprintln!("== testing");
+        let mut test = build::cargo();
+        test.args(["test", "--workspace", "--no-fail-fast"])
+            .args(with_output(&args.cargo_args));
+        args.environment(&mut test);
+        let status = watched(&mut test, &mut left_out)?;
+        Vec::from_iter((!status.success()).then(|| "cargo test".to_owned()))
+    };
+    if failed.is_empty() {
         check_object(args, &mut left_out)?;
+        check_dependencies(&mut left_out)?;
     }
     let left_out = left_out.summary();
     if let Some(left_out) = &left_out {
         eprintln!("{left_out}");
     }
-    ensure!(status.success(), "cargo test failed ({status})");
+    ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
     ensure!(
         !args.strict || left_out.is_none(),
         "tests left something out (--strict)"
@@ -77,6 +95,19 @@ fn check_object(args: &Args, left_out: &mut Reader) -> anyhow::Result<()> {
         build_ebpf::run(&build_ebpf::Args::check())?;
     }
     Ok(())
+}
+
+/// Licences, sources and second versions of what is depended on (deny.toml). Not
+/// the list of known holes, which takes the network.
+fn check_dependencies(left_out: &mut Reader) -> anyhow::Result<()> {
+    let version = build::cargo().args(["deny", "--version"]).output()?;
+    if !version.status.success() {
+        let why = "no cargo-deny: `cargo install cargo-deny`";
+        left_out.omit("licences and versions of dependencies", why);
+        return Ok(());
+    }
+    eprintln!("== checking licences and versions of dependencies");
+    build::run(build::cargo().args(["deny", "--offline", "check", "licenses", "bans", "sources"]))
 }
 
 /// Has libtest print what passing tests print, which is where they say what

@@ -140,6 +140,36 @@ fn strict_mode_behaves_the_same() {
     }
 }
 
+/// Threads and programs that end inside a launch unwind through the shim's frames: in the optimised build those are
+/// others, and more functions are taken for such as cannot unwind.
+#[test]
+fn what_ends_threads_behaves_the_same_in_the_release_build() {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("release-build");
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--quiet", "--locked", "--lib"])
+        .args(["--package", "xsched-shim", "--target-dir"])
+        .arg(&target)
+        .status()
+        .expect("cargo runs");
+    assert!(built.success());
+    let shim = target.join("release/libxsched_shim.so");
+    let mut arguments = vec!["--shim", shim.to_str().expect("UTF-8"), "--rounds", "2"];
+    let cases = [
+        "launches_from_atexit_and_destructors",
+        "launches_from_thread_destructors",
+        "cancelled_threads",
+        "library_constructor",
+        "static_constructor",
+    ];
+    arguments.extend(cases.iter().flat_map(|case| ["--case", case]));
+    let suite = conformance(&arguments);
+    for case in &cases[..3] {
+        assert_eq!(suite.outcomes(case), ["ok"; 3], "{}", suite.progress);
+    }
+    assert_eq!(suite.report["failed"], 0, "{}", suite.progress);
+    assert!(suite.cases().len() >= 5, "{}", suite.progress);
+}
+
 #[test]
 fn what_goes_wrong_is_reported_as_what_it_is() {
     let folder = sources("faulty");

@@ -297,7 +297,7 @@ fn a_process_that_connected_as_another_user_is_not_judged_as_it_runs() {
     assert_eq!(last["settled"]["class"], "normal", "{last}");
     let said = step(&last, "rule \"root's\"")["because"].to_string();
     assert!(
-        said.contains("not run as the user that connected"),
+        said.contains("as another than the one that connected"),
         "{said}"
     );
     assert_eq!(client.control().class.load(SeqCst), Class::Normal as u32);
