@@ -8,10 +8,14 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
+use hdrhistogram::Histogram;
 
 mod hip;
 
 use hip::{Error, Hip, Kernel, Stream};
+
+/// Figures that its percentiles are right to.
+const DIGITS: u8 = 4;
 
 /// Periodic requests on a HIP device; prints their latencies.
 #[derive(Parser)]
@@ -97,7 +101,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         std::fs::write(path, "")?;
     }
     let latencies = service.run()?;
-    report(&options, latencies);
+    report(&options, &latencies);
     Ok(())
 }
 
@@ -123,19 +127,20 @@ impl Service<'_> {
         self.stream.synchronize()
     }
 
-    fn run(&self) -> Result<Vec<u64>, Error> {
+    /// Times of requests, ns.
+    fn run(&self) -> Result<Histogram<u64>, Box<dyn std::error::Error>> {
         let start = Instant::now();
         let measured = start + self.options.warmup;
         let end = measured + self.options.duration;
         let mut gaps = hipsim_samples::Random::new(self.options.seed);
         let mut arrival = start;
-        let mut latencies = Vec::new();
+        let mut latencies = Histogram::new(DIGITS)?;
         while arrival < end {
             // What a request waits for the generator's own timer is not its latency.
             let begun = hipsim_samples::sleep_until(arrival);
             self.request()?;
             if arrival >= measured {
-                latencies.push(begun.elapsed().as_nanos() as u64);
+                latencies.record(begun.elapsed().as_nanos() as u64)?;
             }
             arrival += match self.options.gaps {
                 Gaps::Fixed => self.options.period,
@@ -147,17 +152,12 @@ impl Service<'_> {
     }
 }
 
-fn report(options: &Options, mut latencies: Vec<u64>) {
-    latencies.sort_unstable();
-    let at = |part: f64| {
-        // Nearest rank.
-        let rank = (part * latencies.len() as f64).ceil() as usize;
-        latencies.get(rank.saturating_sub(1)).copied().unwrap_or(0)
-    };
-    let (p50, p90, p99, max) = (at(0.50), at(0.90), at(0.99), at(1.0));
-    let requests = latencies.len() as u64;
+fn report(options: &Options, latencies: &Histogram<u64>) {
+    let at = |part: f64| latencies.value_at_quantile(part);
+    let (p50, p90, p99, max) = (at(0.50), at(0.90), at(0.99), latencies.max());
+    let requests = latencies.len();
     if options.json {
-        let mean = latencies.iter().sum::<u64>() / requests.max(1);
+        let mean = latencies.mean() as u64;
         println!(
             "{}",
             serde_json::json!({
