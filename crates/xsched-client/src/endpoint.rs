@@ -3,20 +3,23 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::timeout;
 
-use super::{Answered, Error};
+use super::{ANSWER_TIME, Answered, Error};
 
 /// How long an ended command may take to be reaped.
 const REAP_TIME: Duration = Duration::from_secs(1);
+
+/// Time between two attempts to take a place in a full queue.
+const CROWDED: Duration = Duration::from_millis(10);
 
 /// The most that is kept of a command's last words, bytes.
 const MAX_SAID: usize = 512;
@@ -83,8 +86,9 @@ impl Endpoint {
     pub(super) async fn open(&self) -> Result<Ends, Error> {
         match self {
             Endpoint::Socket(path) => {
-                let connected = UnixStream::connect(path).await;
-                let stream = connected.map_err(|e| Error::to_connect(path, e))?;
+                let stream = connect(path)
+                    .await
+                    .map_err(|e| Error::to_connect(path, e))?;
                 let (from, to) = stream.into_split();
                 Ok(Ends {
                     from: Box::new(from),
@@ -102,6 +106,20 @@ impl Endpoint {
         match self {
             Endpoint::Socket(_) => Duration::ZERO,
             Endpoint::Command(_) => Duration::from_secs(10),
+        }
+    }
+}
+
+/// Waits for room where many wait to be accepted: without waiting, the kernel
+/// refuses whoever comes then (unix(7), EAGAIN).
+async fn connect(path: &Path) -> io::Result<UnixStream> {
+    let until = Instant::now() + ANSWER_TIME;
+    loop {
+        match UnixStream::connect(path).await {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock && Instant::now() < until => {
+                tokio::time::sleep(CROWDED).await;
+            }
+            connected => return connected,
         }
     }
 }

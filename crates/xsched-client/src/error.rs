@@ -12,13 +12,13 @@ use super::LineError;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nothing listens there.
-    #[error("no agent at {}: start it with `{}`, or set XSCHED_RUN_DIR", path.display(), start_agent())]
+    #[error("no agent at {}: start it with `{}`, or name its directory (XSCHED_RUN_DIR) or socket (xtop --socket)", path.display(), start_agent())]
     NoAgent {
         /// Where it was looked for.
         path: PathBuf,
     },
     /// The socket is not ours to use.
-    #[error("no permission for {}: use sudo, or set XSCHED_RUN_DIR", path.display())]
+    #[error("no permission for {}: use sudo, or name another agent's directory (XSCHED_RUN_DIR) or socket (xtop --socket)", path.display())]
     NotPermitted {
         /// The socket.
         path: PathBuf,

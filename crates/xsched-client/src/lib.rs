@@ -67,8 +67,9 @@ impl Connection {
             self.writer.write_all(&line).await?;
             self.writer.flush().await
         };
-        match timeout(ANSWER_TIME + self.extra_patience, written).await {
-            Err(_) => Err(Error::Silent(ANSWER_TIME)),
+        let patience = ANSWER_TIME + self.extra_patience;
+        match timeout(patience, written).await {
+            Err(_) => Err(Error::Silent(patience)),
             Ok(Err(e)) if e.kind() == io::ErrorKind::BrokenPipe => Err(self.closed().await),
             Ok(other) => other.map_err(Error::Io),
         }
@@ -144,6 +145,9 @@ async fn ask_once(endpoint: &Endpoint, request: &Request) -> Result<Response, Er
     // Whoever is turned away is told why and hung up on, perhaps before this
     // is sent: the answer is there all the same.
     let sent = connection.send(request).await;
+    if let Err(silent @ Error::Silent(_)) = sent {
+        return Err(silent);
+    }
     let patience = match request {
         Request::Diagnose { duration_ms, .. } => {
             Duration::from_millis(*duration_ms) + DIAGNOSIS_TIME

@@ -161,17 +161,21 @@ fn in_force(daemon: &daemon::Options) -> anyhow::Result<Effective> {
     let sources = daemon.sources()?;
     if daemon.is_plain() {
         match client::settings(&endpoint()) {
-            Ok(in_force) => {
-                let settings = serde_json::from_value(in_force.settings);
-                return settings.context("the agent's settings: are both of one version?");
-            }
+            Ok(in_force) => match serde_json::from_value(in_force.settings) {
+                Ok(settings) => return Ok(settings),
+                Err(e) => not_shown(&format!("{e}; are both of one version?")),
+            },
             Err(Error::NoAgent { .. }) => {}
-            Err(e) => say(&format!(
-                "what the running agent's command line and `mode` set is not shown: {e}"
-            )),
+            Err(e) => not_shown(&e.to_string()),
         }
     }
     Ok(sources.effective()?)
+}
+
+fn not_shown(why: &str) {
+    say(&format!(
+        "what the running agent's command line and `mode` set is not shown: {why}"
+    ));
 }
 
 /// As the file would say it, with every default written out.

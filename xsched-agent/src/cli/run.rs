@@ -103,7 +103,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
 fn give(change: Change) -> Result<(), Error> {
     match client::settle(&endpoint(), &Request::Set(change)) {
         Ok(_) => Ok(()),
-        Err(e @ Error::Refused { .. }) => Err(e),
+        Err(e @ (Error::Refused(_) | Error::Unknown(_))) => Err(e),
         Err(e) => {
             let mut again = format!("xsched-agent set --pid {}", change.pid);
             if let Some(class) = change.class {

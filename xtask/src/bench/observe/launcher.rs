@@ -44,7 +44,7 @@ pub fn launcher(
     Dialogue::start(command.args(libraries), "the launcher")
 }
 
-/// Our observer's parts by themselves (xsched-observe/examples/observing.rs).
+/// Our observer's parts by themselves (crates/xsched-observe/examples/observing.rs).
 pub fn observing(bench: &Workbench<'_>, arguments: &[&str]) -> anyhow::Result<Dialogue> {
     let mut command = Command::new(bench.built.file("examples/observing"));
     let mut observing = Dialogue::start(command.args(arguments), "the observer")?;
