@@ -158,7 +158,7 @@ impl EventLoop {
                     self.aside.give(&client.joiner.tenant, wake);
                 }
             }
-            if self.parts.stop.load(Acquire) {
+            if self.parts.stop.load(Acquire) || self.parts.vitals.ended.load(Acquire) {
                 break;
             }
             let unmute = self.muted.next().unwrap_or(Nanos::MAX);

@@ -28,6 +28,9 @@ pub struct Vitals {
     pub joins_refused: AtomicU64,
     /// Set by whoever else has opened gates, while the thread stood still.
     pub(super) opened: AtomicBool,
+    /// Set by the watchdog before it opens all gates for good and ends the
+    /// agent.
+    pub(super) ended: AtomicBool,
 }
 
 impl Vitals {

@@ -194,6 +194,10 @@ impl Watch {
             }
             next = Instant::now() + TICK;
             if let Some(ending) = self.look() {
+                // A control thread that is well would close them again.
+                self.vitals.ended.store(true, Release);
+                nudge(self.vitals.beats.thread.load(Relaxed));
+                thread::sleep(TICK);
                 self.open_all();
                 return (std::mem::take(&mut self.charge).end)(ending);
             }

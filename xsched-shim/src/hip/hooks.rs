@@ -112,6 +112,7 @@ fn is_about_work(export: &EntryPoint) -> bool {
 }
 
 /// What is worth knowing even before the process joins.
+#[inline(never)]
 fn plain(process: &Process, export: &EntryPoint, frame: &Frame, real: usize) -> u64 {
     let effect = export.effect;
     let first = frame.register(Register::Rdi);
@@ -262,6 +263,8 @@ impl Call<'_> {
     }
 }
 
+/// What it calls has large frames, which stay apart: all of them together
+/// would be more than the observer takes for a shim's.
 fn completing(call: &Call<'_>) -> u64 {
     match call.export.effect {
         Effect::StreamWait => return stream_waits(call),
@@ -295,6 +298,7 @@ fn completing(call: &Call<'_>) -> u64 {
 }
 
 /// An empty stream: what was put on it is complete.
+#[inline(never)]
 fn drain_stream(call: &Call<'_>, stream: Stream) -> u64 {
     let mut past = Past::NONE;
     for slot in streams::slots(call.process, stream) {
@@ -323,6 +327,7 @@ fn drain_default(call: &Call<'_>) -> u64 {
 
 /// Calls the runtime; if that succeeds, everything launched before on the
 /// streams chosen is complete.
+#[inline(never)]
 fn drain(
     call: &Call<'_>,
     device: Option<DeviceIndex>,
@@ -355,6 +360,7 @@ fn ended(result: u64) -> bool {
 }
 
 /// What stands before some events is complete, if the call succeeds.
+#[inline(never)]
 fn event_sync(call: &Call<'_>, events: &[Register]) -> u64 {
     let past = |event: &Register| call.process.events.past(call.argument(*event));
     let mut all = Past::NONE;
@@ -371,6 +377,7 @@ fn event_sync(call: &Call<'_>, events: &[Register]) -> u64 {
 
 /// A stream goes on when an event is complete. The wait is taken over by a
 /// capture that either belongs to.
+#[inline(never)]
 fn stream_waits(call: &Call<'_>) -> u64 {
     let past = call.process.events.past(call.argument(Register::Rsi));
     let result = call.invoke();
@@ -385,6 +392,7 @@ fn stream_waits(call: &Call<'_>) -> u64 {
     result
 }
 
+#[inline(never)]
 fn event_record(call: &Call<'_>) -> u64 {
     let event = call.argument(Register::Rdi);
     let stream = call.stream();
