@@ -212,7 +212,7 @@ fn signals_neither_end_nor_restart_a_wait() {
     puppet.run("alarm 1000");
     client.set(0, GateMode::Closed);
     let took = puppet.run("launch 1 0");
-    assert!((14 * MS..100 * MS).contains(&took), "{took:?}");
+    assert!((14 * MS..250 * MS).contains(&took), "{took:?}");
     assert!(puppet.ask("alarms").error >= 5, "signals came");
     assert_eq!(puppet.ask("errno").error, 4242, "errno survives a wait");
 }

@@ -39,11 +39,25 @@ static void *launch_thread(void *job) {
 static volatile int alarms;
 static void on_alarm(int signal) { (void)signal; alarms++; }
 
+/* The alarm comes without SA_RESTART: a read that it ends is made again. */
+static char *next(char *line, int size) {
+    int before = errno, interrupted;
+    char *got;
+    do {
+        errno = 0;
+        got = fgets(line, size, stdin);
+        interrupted = !got && errno == EINTR;
+        if (interrupted) clearerr(stdin);
+    } while (interrupted);
+    errno = before;
+    return got;
+}
+
 int main(int argc, char **argv) {
     char line[256], word[64];
     (void)argc;
     setvbuf(stdout, NULL, _IOLBF, 0);
-    while (fgets(line, sizeof line, stdin)) {
+    while (next(line, sizeof line)) {
         int a = 0, b = 0, error = 0;
         word[0] = 0;
         sscanf(line, "%63s %d %d", word, &a, &b);
