@@ -74,11 +74,11 @@ fn an_idle_process_keeps_its_agent() {
 
 #[test]
 fn a_forks_child_starts_afresh() {
-    for first in ["launch 0 0", "launch 5 0"] {
+    // A process joins with its first launch.
+    for (first, parents) in [("launch 0 0", 0), ("launch 5 0", 1)] {
         let agent = Agent::start();
         let mut puppet = Puppet::start(agent.dir());
         puppet.run(first);
-        let parents = agent.joined();
         let before = (parents == 1).then(|| agent.client(0).status().launch_totals().total());
         puppet.run("fork 7 0");
         let child = agent.client(parents);
