@@ -87,13 +87,6 @@ impl ClientShared {
         }
     }
 
-    /// Reads what a decision is written to.
-    pub(super) fn touch(&self, device: DeviceIndex) -> Option<(u32, u64)> {
-        let at = device.0 as usize;
-        let word = self.control.devices.get(at)?.word.load(Relaxed);
-        Some((word, self.reasons.get(at)?.load(Relaxed)))
-    }
-
     pub(super) fn set_reason(&self, device: DeviceIndex, reason: Reason) {
         if let Some(to) = self.reasons.get(device.0 as usize) {
             to.store(pack(reason), Relaxed);

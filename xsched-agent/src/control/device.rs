@@ -42,9 +42,6 @@ pub(super) struct Device {
     verdicts: BTreeMap<ClientId, SloVerdict>,
 }
 
-/// Pages that are written side by side.
-const AT_ONCE: usize = 16;
-
 /// What writing has brought about.
 #[derive(Default)]
 pub(super) struct Written {
@@ -133,38 +130,22 @@ impl Device {
             std::mem::replace(&mut self.fence_batch, settings.fence_batch) != settings.fence_batch;
         let mut written = self.written.iter().peekable();
         let mut found = clients.iter().peekable();
-        let new = self.decisions.iter().zip(&self.indices);
-        let mut new = new.filter_map(|(decision, &index)| {
+        for (decision, &index) in self.decisions.iter().zip(&self.indices) {
             while written.next_if(|(_, w)| w.id < decision.id).is_some() {}
             let stands = written.next_if(|w| **w == (index, *decision)).is_some();
             if stands && !everybody {
-                return None;
+                continue;
             }
             // Both come in the order of their ids.
             while found.next_if(|(id, _)| **id < decision.id).is_some() {}
-            let (_, client) = found.next_if(|(id, _)| **id == decision.id)?;
-            Some((&*client.shared, index, decision))
-        });
-        loop {
-            let mut batch = [const { None }; AT_ONCE];
-            for (to, from) in batch.iter_mut().zip(&mut new) {
-                *to = Some(from);
-            }
-            // The processor fetches the lines of one batch side by side.
-            for (shared, index, _) in batch.iter().flatten() {
-                std::hint::black_box(shared.touch(*index));
-            }
-            for (shared, index, decision) in batch.iter().flatten() {
-                let wrote = write(shared, *index, decision, settings.fence_batch);
+            if let Some((_, client)) = found.next_if(|(id, _)| **id == decision.id) {
+                let wrote = write(&client.shared, index, decision, settings.fence_batch);
                 if wrote.edges {
                     news.asked.push(decision.id);
                 }
                 if wrote.more {
-                    self.let_through.push((decision.id, *index));
+                    self.let_through.push((decision.id, index));
                 }
-            }
-            if batch[AT_ONCE - 1].is_none() {
-                break;
             }
         }
         for (at, alone) in self.memory.kernels_alone() {

@@ -6,11 +6,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use xsched_common::gate::GateMode;
-use xsched_common::units::Class;
-use xsched_testkit::rival::Rival;
-use xsched_testkit::{Agent, FakeClient, set_class, wait_for};
+use xsched_testkit::{Agent, wait_for};
 
 use crate::is_root;
+use crate::standstill::held;
 
 /// A control group that freezes who is in it; everybody leaves it thawed.
 struct Freezer {
@@ -85,12 +84,7 @@ fn a_frozen_agent_goes_on_when_it_is_thawed() {
         return;
     };
     let mut agent = Agent::start();
-    let low = FakeClient::join(&agent.run_dir);
-    set_class(&agent, std::process::id(), Class::Low);
-    let mut high = Rival::start(&agent.run_dir);
-    set_class(&agent, high.child.id(), Class::High);
-    high.tell("active");
-    low.wait_for_mode("closed", |mode| mode == GateMode::Closed);
+    let (low, _high) = held(&agent);
     freezer.take(agent.child.id());
     freezer.freeze();
     let beat = || low.control().heartbeat.load(Relaxed);
@@ -114,12 +108,7 @@ fn a_frozen_client_holds_nobody_for_ever() {
         return;
     };
     let agent = Agent::start();
-    let low = FakeClient::join(&agent.run_dir);
-    set_class(&agent, std::process::id(), Class::Low);
-    let mut high = Rival::start(&agent.run_dir);
-    set_class(&agent, high.child.id(), Class::High);
-    high.tell("active");
-    low.wait_for_mode("closed", |mode| mode == GateMode::Closed);
+    let (low, high) = held(&agent);
     freezer.take(high.child.id());
     freezer.freeze();
     low.wait_for_mode("let through", |mode| mode != GateMode::Closed);

@@ -7,11 +7,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use xsched_common::gate::GateMode;
-use xsched_common::units::Class;
-use xsched_testkit::rival::Rival;
-use xsched_testkit::{Agent, FakeClient, set_class, wait_for};
+use xsched_testkit::{Agent, FakeClient, wait_for};
 
 use crate::is_root;
+use crate::standstill::held;
 
 /// A control group with a limit of memory.
 struct Group {
@@ -82,12 +81,7 @@ fn an_agent_whose_group_has_no_memory_holds_nobody() {
         return;
     };
     let mut agent = Agent::start();
-    let low = FakeClient::join(&agent.run_dir);
-    set_class(&agent, std::process::id(), Class::Low);
-    let mut high = Rival::start(&agent.run_dir);
-    set_class(&agent, high.child.id(), Class::High);
-    high.tell("active");
-    low.wait_for_mode("closed", |mode| mode == GateMode::Closed);
+    let (low, _high) = held(&agent);
     group.take(agent.child.id());
     group.leave(64 * 1024);
     // Each takes pages of its own, which are the agent's memory.

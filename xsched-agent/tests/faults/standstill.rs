@@ -258,7 +258,7 @@ impl Stopped {
 }
 
 /// A low client that a high one holds.
-fn held(agent: &Agent) -> (FakeClient, Rival) {
+pub(crate) fn held(agent: &Agent) -> (FakeClient, Rival) {
     let low = FakeClient::join(&agent.run_dir);
     set_class(agent, std::process::id(), Class::Low);
     let mut high = Rival::start(&agent.run_dir);
