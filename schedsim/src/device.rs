@@ -1,4 +1,4 @@
-//! hipsim's device (discipline `amd`) in virtual time: processor sharing
+//! hipsim's device (its first discipline) in virtual time: processor sharing
 //! among the processes that have work, one ring each.
 
 use hipsim::model::rings::{Announce, Host, Rings, Sharing, Work};

@@ -191,7 +191,7 @@ impl Shim {
     }
 
     /// A launch of a program that is timed; `ends` are those of its kernels so
-    /// far (`xsched-shim/src/gate/watch.rs`).
+    /// far (`crates/xsched-shim-core/src/gate/watch.rs`).
     fn watch(&mut self, now: Nanos, ends: &[Nanos]) -> Bell {
         let began = self.begin(now);
         let ended = self.expected_end;

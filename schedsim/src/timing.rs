@@ -66,7 +66,7 @@ pub struct Timing {
     /// From a completion to the return of the synchronise that waits for it.
     pub sync: Nanos,
     /// From a doorbell to the agent's decision: eventfd and epoll, measured
-    /// at P50 9 us, P99 36 us (2 cores of an AMD EPYC VM, Linux 6.18).
+    /// at P50 9 us, P99 36 us (2 cores of an EPYC VM, Linux 6.18).
     pub doorbell: Delay,
     /// From the agent's futex wake to the waiter's next look: P50 10 us, P99
     /// 37 us on the same machine.

@@ -3,7 +3,7 @@
 //!
 //!     cargo run --release -q -p xsched-shim --example caller_lookup
 
-#[path = "../src/packed.rs"]
+#[path = "../../crates/xsched-shim-core/src/packed.rs"]
 #[allow(
     dead_code,
     unreachable_pub,

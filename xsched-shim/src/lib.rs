@@ -1,21 +1,9 @@
 //! `libxsched_shim.so`: preloaded into a HIP program, it asks at each device
 //! command whether the agent lets it through.
 //!
-//! ```text
-//! program -> hip/ (exports, trampolines) -> gate/ -> the real runtime
-//!                      |                     |
-//!                 callers/ (who)       inflight/ (what is on the device)
-//!                      |                     |
-//!                 lifecycle/ (joining) -> page/ (shared with the agent)
-//! ```
-//!
-//! Only `hip` knows HIP: a platform is a table of entry points, its way of
-//! interposition, a fence and a device identity. The rest is about commands,
-//! streams and devices in general.
-//!
-//! The library must never break its program. Whatever fails here means "run
-//! as native"; nothing panics on purpose, waits without a bound, or calls
-//! what it has hooked.
+//! This is the half that knows HIP: the exports and trampolines, the way of
+//! interposition, fences made of events, and devices. The other half is
+//! [`xsched_shim_core`].
 
 #![cfg_attr(
     test,
@@ -25,28 +13,10 @@
     )
 )]
 
-mod callers;
-mod captures;
-mod gate;
 mod hip;
-mod inflight;
-mod lifecycle;
-mod loader;
-mod log;
-mod options;
-mod packed;
-mod page;
-mod process;
-#[cfg(not(test))]
-mod standalone;
-mod sys;
-mod tls;
 
-/// The files of the protocols between threads name their atomics by this
-/// path, so that tests can compile them against loom's.
-mod atomic {
-    pub use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-}
+#[cfg(not(test))]
+xsched_shim_core::stand_alone!();
 
 use xsched_common::note::{NOTE_LEN, ShimNote};
 
@@ -62,7 +32,7 @@ struct Note([u8; NOTE_LEN]);
 #[cfg(not(test))]
 mod constructor {
     extern "C" fn construct() {
-        crate::hip::start();
+        xsched_shim_core::lifecycle::start::<crate::hip::Hip>();
     }
 
     #[used]

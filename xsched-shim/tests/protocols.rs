@@ -25,7 +25,7 @@ mod activity;
     reason = "compiled for its protocol"
 )]
 mod label;
-#[path = "../src/inflight/seqlock.rs"]
+#[path = "../../crates/xsched-shim-core/src/inflight/seqlock.rs"]
 #[allow(
     dead_code,
     unreachable_pub,
@@ -34,7 +34,7 @@ mod label;
 )]
 mod seqlock;
 
-#[path = "../src/captures.rs"]
+#[path = "../../crates/xsched-shim-core/src/captures.rs"]
 #[allow(
     dead_code,
     unreachable_pub,

@@ -1,4 +1,4 @@
-//! `xtop`: the processes that use HIP, live.
+//! `xtop`: the processes that use a GPU runtime, live.
 //!
 //! Data flows one way: [`xsched_client`] receives the agent's snapshots, [`state`]
 //! takes them and the keys of [`input`] in, [`layout`] places things and

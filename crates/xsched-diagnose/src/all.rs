@@ -1,4 +1,4 @@
-//! Diagnosis of every process on the machine that uses HIP.
+//! Diagnosis of every process on the machine that uses a runtime.
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ const AT_ONCE: usize = 8;
 /// What a running agent knows about a process.
 pub type View = Arc<dyn Fn(u32) -> Option<AgentView> + Send + Sync>;
 
-/// Diagnoses every process that uses HIP or was meant to; `options.pid` does
+/// Diagnoses every process that uses a runtime or was meant to; `options.pid` does
 /// not matter. Processes come and go meanwhile: those that are gone are left
 /// out.
 ///
@@ -47,7 +47,7 @@ pub fn diagnose_all(
         refused: Vec::new(),
         took: Duration::ZERO,
     };
-    // First without observation: most processes have nothing to do with HIP.
+    // First without observation: most processes have nothing to do with a runtime.
     let of_bindings = Options {
         duration: Duration::ZERO,
         ..options.clone()

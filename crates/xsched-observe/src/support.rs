@@ -4,7 +4,8 @@ use std::arch::global_asm;
 use std::fs::File;
 use std::hint::black_box;
 
-use xsched_common::platform::entry_point;
+use xsched_common::platform::names::Names;
+use xsched_common::platform::{Platform, entry_point};
 use xsched_common::units::Nanos;
 use xsched_host::clock::monotonic;
 use xsched_host::process;
@@ -59,13 +60,16 @@ const TIMED_CALLS: usize = 400;
 const TOUCHED: usize = 512 << 10;
 const CACHE_LINE: usize = 64;
 
+/// Whose functions stand for all in what a probe costs.
+static MEASURED: &Names = Platform::ALL[0].names();
+
 /// Loads the programs, probes a function of this very program, calls it, and
 /// looks whether that was counted.
 ///
 /// # Errors
 /// What is missing, with the next step.
 pub fn probe_support() -> Result<(), Unavailable> {
-    with_probe("hipLaunchKernel", Returns::Leave, |maps| {
+    with_probe(MEASURED.launch, Returns::Leave, |maps| {
         black_box(probed(black_box(1)));
         match maps.events() {
             Ok(0) => Err(Unavailable::NeverFires),
@@ -119,12 +123,12 @@ pub fn probe_cost(returns: Returns) -> Result<ProbeCost, Unavailable> {
             Ok(call.since(nothing))
         })
     };
-    let entry = of("hipLaunchKernel")?;
+    let entry = of(MEASURED.launch)?;
     Ok(ProbeCost {
         entry,
         wait: match Kernel::running().returns(returns) {
             Returns::Leave => entry,
-            Returns::OfWaits => of("hipStreamSynchronize")?,
+            Returns::OfWaits => of(MEASURED.wait)?,
         },
     })
 }

@@ -28,10 +28,10 @@ pub enum Obstacle {
     Static,
     /// The dynamic linker ignores LD_PRELOAD paths for it (AT_SECURE).
     Privileged,
-    /// For a 32-bit or another processor: no HIP runtime runs there, and its
+    /// For a 32-bit or another processor: no GPU runtime runs there, and its
     /// dynamic linker complains of ours.
     OtherMachine,
-    /// Its C library is not glibc, which every HIP runtime needs.
+    /// Its C library is not glibc, which every GPU runtime needs.
     Musl,
 }
 

@@ -1,4 +1,4 @@
-//! `ps`: one look at all HIP processes.
+//! `ps`: one look at all processes that use a runtime.
 
 use std::process::ExitCode;
 

@@ -40,8 +40,8 @@ pub(super) fn not_gated(symbol: &str) -> Option<String> {
 fn examples() -> String {
     let names: Vec<&str> = Platform::ALL
         .iter()
-        .flat_map(|platform| platform.names().examples)
-        .copied()
+        .map(|platform| platform.names())
+        .flat_map(|names| [names.launch, names.copy])
         .collect();
     format!("use a name as {}", names.join(" or "))
 }

@@ -182,7 +182,7 @@ pub enum DeviceKey {
     /// By its bus address.
     Pci(PciAddress),
     /// The client did not say; its own number stands in, which is right as
-    /// long as nobody renumbers (HIP_VISIBLE_DEVICES).
+    /// long as nobody renumbers (the runtime's variable for visible devices).
     Unnamed(DeviceIndex),
 }
 

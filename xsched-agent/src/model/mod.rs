@@ -1,4 +1,4 @@
-//! The model: one picture of all HIP processes, from the observer's counts
+//! The model: one picture of all processes that use a GPU runtime, from the observer's counts
 //! and the clients' pages.
 //!
 //! Every number a user sees about a process is made here and nowhere else;

@@ -1,4 +1,4 @@
-//! A full trace of every HIP process, or of one, in a file that Perfetto
+//! A full trace of every process with a runtime, or of one, in a file that Perfetto
 //! shows (<https://ui.perfetto.dev>).
 //!
 //! Perfetto's own format rather than Chrome's JSON: names are numbers, so a

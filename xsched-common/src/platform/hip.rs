@@ -10,7 +10,9 @@ pub(super) static NAMES: Names = Names {
     // runtime.
     xsched_shims: &["libshimhip.so", "libhalhip.so"],
     collectives: "librccl.so",
-    examples: &["hipLaunchKernel", "hipMemcpyAsync"],
+    launch: "hipLaunchKernel",
+    copy: "hipMemcpyAsync",
+    wait: "hipStreamSynchronize",
     // Names of other libraries (`hipblasSgemm`, `hipsparseCreate`) have a small
     // letter behind, and what the compiler makes for device code
     // (`__hip_fatbin_...`) is data.

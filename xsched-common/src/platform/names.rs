@@ -18,8 +18,12 @@ pub struct Names {
     /// File name of its library of collectives: their ranks wait for each
     /// other, so gating one rank's kernels can hang all of them.
     pub collectives: &'static str,
-    /// Two functions that are gated, for help.
-    pub examples: &'static [&'static str],
+    /// The function that most programs launch kernels with.
+    pub launch: &'static str,
+    /// The one that they copy with, without waiting.
+    pub copy: &'static str,
+    /// The one that they wait for a stream with.
+    pub wait: &'static str,
     /// How its functions' names begin; a capital letter follows.
     pub functions: &'static [&'static str],
     /// How its version nodes begin.

@@ -127,6 +127,16 @@ fn streams_are_where_the_prototypes_put_them() {
 }
 
 #[test]
+fn the_functions_that_names_tell_of_are_what_they_are_said_to_be() {
+    for platform in Platform::ALL {
+        let names = platform.names();
+        assert!(of(names.launch).is_launch() && of(names.launch).is_gated());
+        assert!(of(names.copy).class == EntryClass::Memcpy && of(names.copy).is_gated());
+        assert!(of(names.wait).drains());
+    }
+}
+
+#[test]
 fn actions_are_as_they_have_always_been() {
     let action = |symbol| of(symbol).action;
     assert_eq!(action("hipLaunchKernel"), Some(Action::Gate));

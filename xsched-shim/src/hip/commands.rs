@@ -6,19 +6,19 @@ use xsched_common::gate::GateWord;
 use xsched_common::page::Route;
 use xsched_common::platform::{EntryPoint, SizeAt};
 use xsched_common::units::StreamClass;
+use xsched_shim_core::callers::{self, Caller, Treatment};
+use xsched_shim_core::gate::{self, Command};
+use xsched_shim_core::inflight::StreamOrdering;
+use xsched_shim_core::page::Session;
+use xsched_shim_core::process::{Process, process, session};
+use xsched_shim_core::{lifecycle, sys};
 
 use super::exports::of_trampoline;
 use super::fence::{EventFences, MOST_AHEAD};
 use super::frame::Frame;
 use super::runtime::{self, call};
 use super::streams::{self, Stream};
-use super::{SUCCESS, devices, strict};
-use crate::callers::{self, Caller, Treatment};
-use crate::gate::{self, Command};
-use crate::inflight::StreamOrdering;
-use crate::page::Session;
-use crate::process::{Process, process, session};
-use crate::{lifecycle, sys};
+use super::{Hip, SUCCESS, devices, strict};
 
 /// Copies below this are not gated: they cost the device next to nothing,
 /// and programs wait for them.
@@ -55,12 +55,12 @@ unsafe fn join_first(process: &'static Process, frame: *const Frame, index: usiz
     let return_address = unsafe { (*frame).return_address };
     // The runtime calling itself may hold its locks, and joining asks it
     // for its devices.
-    if callers::of(return_address, runtime::is_runtime).treatment() == Treatment::Inside {
+    if callers::of(return_address, runtime::is_runtime, None).treatment() == Treatment::Inside {
         return;
     }
-    super::start();
+    lifecycle::start::<Hip>();
     runtime::forget_absences();
-    lifecycle::join(process, devices::introduce);
+    lifecycle::join::<Hip>(process);
     if let Some(session) = session() {
         // SAFETY: the caller's frame.
         unsafe { gated(process, session, frame, index) };
@@ -79,7 +79,7 @@ unsafe fn gated(
     };
     // SAFETY: the caller's frame.
     let registers = unsafe { &*frame };
-    let caller = callers::of(registers.return_address, runtime::is_runtime);
+    let caller = callers::of(registers.return_address, runtime::is_runtime, Some(session));
     let treatment = caller.treatment();
     if treatment == Treatment::Inside {
         return;

@@ -2,28 +2,28 @@
 
 use xsched_common::page::MAX_DEVICES;
 use xsched_common::units::{DeviceIndex, PciAddress};
+use xsched_shim_core::page::Session;
+use xsched_shim_core::{sys, thread};
 
 use super::SUCCESS;
 use super::runtime::{self, call};
-use crate::page::Session;
-use crate::{sys, tls};
 
 /// The program set its thread's device (`hipSetDevice`).
 pub fn set_current(device: i32) {
     let word = u32::try_from(device).map_or(0, |device| device.saturating_add(1));
-    tls::with(|thread| thread.device.set(word));
+    thread::with(|thread| thread.device.set(word));
 }
 
 /// The thread's device may have changed (the deprecated contexts): the runtime
 /// is asked when it is needed.
 pub fn forget_current() {
-    tls::with(|thread| thread.device.set(0));
+    thread::with(|thread| thread.device.set(0));
 }
 
 /// The calling thread's device; `None` if the pages have no room for it.
 #[inline(always)]
 pub fn current() -> Option<DeviceIndex> {
-    match tls::with(|thread| thread.device.get()) {
+    match thread::with(|thread| thread.device.get()) {
         0 => ask(),
         known => index(known - 1),
     }

@@ -15,8 +15,9 @@
 //! each export must itself use the row that the file says, and jump there, so
 //! that the row's function finds the caller's stack and return address.
 
+use xsched_shim_core::loader::Object;
+
 use super::exports::EXPORTS;
-use crate::loader::Object;
 
 /// Bytes of an export that are looked at.
 const EXPORT_LEN: usize = 256;

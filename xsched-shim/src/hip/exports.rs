@@ -59,17 +59,14 @@ pub fn find(symbol: &[u8]) -> Option<usize> {
         .ok()
 }
 
-/// The export called `symbol` with `_spt` behind it: its twin for the
-/// per-thread default stream.
-pub fn find_twin(symbol: &[u8]) -> Option<usize> {
-    EXPORTS
-        .binary_search_by(|export| {
-            export
-                .symbol
-                .bytes()
-                .cmp(symbol.iter().chain(b"_spt").copied())
-        })
-        .ok()
+/// The exports whose names begin with `symbol`, itself first: a runtime may
+/// answer for a name with a variant of it.
+pub fn variants(symbol: &[u8]) -> impl Iterator<Item = usize> {
+    let first = EXPORTS.partition_point(|export| export.symbol.as_bytes() < symbol);
+    (first..EXPORTS.len()).take_while(move |&index| {
+        let export = EXPORTS.get(index);
+        export.is_some_and(|export| export.symbol.as_bytes().starts_with(symbol))
+    })
 }
 
 /// Forgets the runtime's functions: it may have been unmapped.
@@ -138,7 +135,14 @@ mod tests {
             assert_eq!(find(export.symbol.as_bytes()), Some(i));
         }
         assert_eq!(find(b"hipMalloc"), None);
-        assert_eq!(find_twin(b"hipMemcpy"), find(b"hipMemcpy_spt"));
-        assert!(find_twin(b"hipMemcpy").is_some() && find_twin(b"hipFree").is_none());
+        let variants: Vec<&str> = variants(b"hipGraphLaunch")
+            .map(|i| EXPORTS[i].symbol)
+            .collect();
+        assert_eq!(variants, ["hipGraphLaunch", "hipGraphLaunch_spt"]);
+        assert_eq!(
+            super::variants(b"hipMalloc").count(),
+            2,
+            "no hipMalloc itself"
+        );
     }
 }

@@ -12,16 +12,18 @@ use std::sync::atomic::{
 };
 
 use xsched_common::units::{DeviceIndex, Nanos};
+use xsched_shim_core::captures::NoCapture;
+use xsched_shim_core::gate::Fencing;
+use xsched_shim_core::inflight::{
+    Fence, Implied, StreamInfo, StreamKey, StreamOrdering, StreamSlot,
+};
+use xsched_shim_core::process::Process;
+use xsched_shim_core::sys;
 
 use super::devices::{self, LastError};
 use super::runtime::{self, call};
 use super::streams::PER_THREAD;
 use super::{NOT_READY, SUCCESS};
-use crate::captures::NoCapture;
-use crate::gate::Fencing;
-use crate::inflight::{Fence, Implied, StreamInfo, StreamKey, StreamOrdering, StreamSlot};
-use crate::process::Process;
-use crate::sys;
 
 /// `hipEventDisableTiming | hipEventDisableSystemFence` (ROCm 5.5 and
 /// later), `hipEventDisableTiming | hipEventReleaseToDevice`,
@@ -297,7 +299,7 @@ pub fn abandon(process: &Process, slot: &StreamSlot) {
                 held.remove(fence);
                 fences.give(device, fence.event);
             }
-            crate::gate::watch::abandon(slot, &fences);
+            xsched_shim_core::gate::watch::abandon(slot, &fences);
             process.streams.remove(slot);
         })
     };

@@ -1,14 +1,14 @@
 //! Exports that only lead to the runtime.
 
 use xsched_common::platform::ArgumentAt;
+use xsched_shim_core::callers::{self, Treatment};
+use xsched_shim_core::process::{process, session};
 
 use super::commands;
 use super::exports::of_trampoline;
 use super::frame::Frame;
 use super::runtime;
 use super::streams::Stream;
-use crate::callers::{self, Treatment};
-use crate::process::{process, session};
 
 /// Where to go on.
 ///
@@ -24,7 +24,7 @@ pub unsafe extern "C-unwind" fn target(frame: *const Frame) -> usize {
     {
         // SAFETY: as above; the export's own place of its stream.
         let (caller, handle) = unsafe {
-            let caller = callers::of((*frame).return_address, runtime::is_runtime);
+            let caller = callers::of((*frame).return_address, runtime::is_runtime, Some(session));
             (caller, Frame::stream(frame, export.stream_at))
         };
         if caller.treatment() != Treatment::Inside {

@@ -10,6 +10,12 @@ use xsched_common::platform::{
     StreamKind,
 };
 use xsched_common::units::{DeviceIndex, Nanos};
+use xsched_shim_core::callers::{self, Treatment};
+use xsched_shim_core::gate::{self, Command};
+use xsched_shim_core::inflight::{Past, STREAMS, StreamOrdering, StreamSlot};
+use xsched_shim_core::page::Session;
+use xsched_shim_core::process::{Process, process, session};
+use xsched_shim_core::sys;
 
 use super::commands::is_captured;
 use super::exports::of_trampoline;
@@ -18,12 +24,6 @@ use super::frame::Frame;
 use super::host_functions::{self, Form};
 use super::streams::{self, Stream};
 use super::{SUCCESS, devices, fence, handles, runtime};
-use crate::callers::{self, Treatment};
-use crate::gate::{self, Command};
-use crate::inflight::{Past, STREAMS, StreamOrdering, StreamSlot};
-use crate::page::Session;
-use crate::process::{Process, process, session};
-use crate::sys;
 
 /// `hipEventDisableTiming`.
 const DISABLE_TIMING: u64 = 2;
@@ -51,12 +51,13 @@ pub unsafe extern "C-unwind" fn call(frame: *const Frame) -> u64 {
     let Some(export) = of_trampoline(index) else {
         return invoke(real, frame);
     };
-    let caller = callers::of(frame.return_address, runtime::is_runtime);
+    let session = session();
+    let caller = callers::of(frame.return_address, runtime::is_runtime, session);
     if caller.treatment() == Treatment::Inside {
         return invoke(real, frame);
     }
     let process = process();
-    match session() {
+    match session {
         Some(session) if is_about_work(export) => completing(&Call {
             process,
             session,
@@ -420,7 +421,7 @@ fn keep_whole(call: &Call<'_>, event: u64, stream: Stream) {
     if !process.timing.may_measure(event) || process.captures.any() {
         return;
     }
-    let caller = callers::of(call.frame.return_address, runtime::is_runtime);
+    let caller = callers::of(call.frame.return_address, runtime::is_runtime, session());
     if caller.treatment() == Treatment::Gate
         && let Some(session) = session()
         && let Some((device, stream)) = streams::place(process, stream)
@@ -473,6 +474,6 @@ fn completed(process: &Process, session: &Session, device: DeviceIndex, news: u6
 fn settle(process: &Process, session: &Session, device: DeviceIndex, now: Nanos) {
     gate::publish(process, session, device);
     if let Some(work) = process.devices.get(usize::from(device.0)) {
-        work.settle(process, session, device, now);
+        work.settle(&process.streams, session, device, now);
     }
 }

@@ -6,7 +6,7 @@
 //! of the program's was meant. Ours notes what is complete, gives the record
 //! back and calls the program's: same thread, same arguments. While that runs
 //! the thread is marked, because what it launches must not wait for what stands
-//! behind it ([`crate::gate`]). Ours calls nothing of HIP, which such a function
+//! behind it ([`xsched_shim_core::gate`]). Ours calls nothing of HIP, which such a function
 //! may not do.
 //!
 //! Records come out of a fixed pool, so nothing is allocated; without a free
@@ -22,15 +22,15 @@ use std::sync::atomic::{
 };
 
 use xsched_common::platform::Register;
+use xsched_shim_core::inflight::Past;
+use xsched_shim_core::page::Session;
+use xsched_shim_core::process::{process, session};
+use xsched_shim_core::{sys, thread};
 
 use super::SUCCESS;
 use super::hooks::{self, Call};
 use super::runtime::{self, call};
 use super::streams;
-use crate::inflight::Past;
-use crate::page::Session;
-use crate::process::{process, session};
-use crate::{sys, tls};
 
 /// Functions handed over and not run at a time; a runtime's queues hold more,
 /// programs do not.
@@ -207,7 +207,7 @@ pub unsafe extern "C-unwind" fn runs(record: *const c_void, frame: *mut usize) -
         *to = from.load(Relaxed);
     }
     record.give_back(uses);
-    let outer = tls::with(|thread| thread.in_function.replace(frame as usize));
+    let outer = thread::with(|thread| thread.in_function.replace(frame as usize));
     // SAFETY: the caller's.
     unsafe { frame.write(outer) };
     if let Some(session) = session()
@@ -221,7 +221,7 @@ pub unsafe extern "C-unwind" fn runs(record: *const c_void, frame: *mut usize) -
 
 /// The program's function has returned.
 unsafe extern "C-unwind" fn returned(outer: usize) {
-    tls::with(|thread| thread.in_function.set(outer));
+    thread::with(|thread| thread.in_function.set(outer));
 }
 
 #[cfg(not(test))]

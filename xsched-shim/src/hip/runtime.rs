@@ -11,11 +11,12 @@ use std::sync::atomic::{
 };
 
 use xsched_common::platform::{Platform, names, symbol_node};
+use xsched_shim_core::Moment;
+use xsched_shim_core::loader::{self, Object, Version};
+use xsched_shim_core::options::Options;
 
 use super::NOT_SUPPORTED;
 use super::exports::{EXPORTS, REAL, TABLED, forget_real};
-use super::strict::Moment;
-use crate::loader::{self, Object, Version};
 
 /// Whether an object is a HIP runtime, by its file name.
 pub fn is_runtime(object: &Object<'_>) -> bool {
@@ -66,7 +67,7 @@ pub fn real_or_error(index: usize) -> usize {
 #[cold]
 #[inline(never)]
 fn resolve(index: usize) -> usize {
-    super::strict::install(crate::options::Options::get(), Moment::Use);
+    super::strict::install(Options::get(), Moment::Use);
     real(index).unwrap_or(not_supported as *const () as usize)
 }
 

@@ -2,10 +2,8 @@
 
 use xsched_common::platform::DefaultStream;
 use xsched_common::units::{DeviceIndex, StreamClass};
-
-use crate::inflight::{StreamInfo, StreamKey, StreamOrdering, StreamSlot};
-use crate::process::Process;
-use crate::tls;
+use xsched_shim_core::inflight::{StreamInfo, StreamKey, StreamOrdering, StreamSlot};
+use xsched_shim_core::process::Process;
 
 /// `hipStreamPerThread`.
 pub const PER_THREAD: u64 = 2;
@@ -39,7 +37,10 @@ impl Stream {
         match self.class {
             StreamClass::Created => Some(StreamKey::created(self.handle)),
             StreamClass::Null | StreamClass::Legacy => Some(StreamKey::default_of(device?)),
-            StreamClass::PerThread => Some(StreamKey::per_thread(tls::address(), device?)),
+            StreamClass::PerThread => Some(StreamKey::per_thread(
+                xsched_shim_core::tls::address(),
+                device?,
+            )),
         }
     }
 

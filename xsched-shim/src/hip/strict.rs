@@ -26,12 +26,14 @@ use std::sync::atomic::{
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
+use xsched_shim_core::Moment;
+use xsched_shim_core::loader::{self, Object, Version};
+use xsched_shim_core::log;
+use xsched_shim_core::options::{Options, Power, Strictness};
+
 use super::dispatch::{self, Readiness};
 use super::exports::{EXPORTS, REAL, TABLED, table_address};
 use super::runtime;
-use crate::loader::{self, Object, Version};
-use crate::log;
-use crate::options::{Options, Power, Strictness};
 
 static STATE: AtomicU32 = AtomicU32::new(UNTRIED);
 const UNTRIED: u32 = 0;
@@ -75,20 +77,9 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// At what moment strict mode may begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
-    /// The program uses the runtime, or is about to: the runtime may be made
-    /// to prepare its table, as the program's next call would.
-    Use,
-    /// Something has been mapped: the runtime itself may not be initialised,
-    /// and the loader's lock is held.
-    Arrival,
-}
-
 /// Puts strict mode in force if it is asked for and can be. Called when an
 /// export is first used, when a program looks something up and when a library
-/// arrives ([`super::arrivals`]): once a runtime is mapped one of them comes
+/// arrives (`xsched_shim_core::interpose::arrivals`): once a runtime is mapped one of them comes
 /// before its first launch.
 #[cold]
 pub fn install(options: &Options, moment: Moment) {

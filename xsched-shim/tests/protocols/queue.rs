@@ -1,6 +1,6 @@
 //! The queue at the gate: each thread asleep on a word of its own.
 
-#[path = "../../src/gate/queue.rs"]
+#[path = "../../../crates/xsched-shim-core/src/line/queue.rs"]
 #[allow(
     dead_code,
     unreachable_pub,

@@ -14,7 +14,7 @@ const MAX_EVENTS: usize = 1_000;
 /// What kind of thing happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {
-    /// A process uses HIP.
+    /// A process uses a runtime.
     Seen,
     /// A process joined: it is scheduled from now on.
     Joined,

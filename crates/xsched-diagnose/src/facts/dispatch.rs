@@ -1,8 +1,8 @@
 //! A runtime's dispatch table, read from the live process.
 //!
-//! Every export of newer runtimes (HIP 6.1 and later) jumps through a table in the runtime's
+//! Every export of newer runtimes jumps through a table in the runtime's
 //! writable memory: its size in bytes, then one function pointer per row,
-//! append-only (hip/amd_detail/hip_api_trace.hpp, `HipDispatchTable`).
+//! append-only (the data's head says where that is from).
 //! Whoever replaces an entry gets every call of that function, whatever the
 //! linker did. No symbol names the table, so it is known by its form: a size
 //! that is right for a number of rows that real tables have, and that many
@@ -15,7 +15,7 @@ use xsched_host::elf::word_at;
 use super::bindings::Memory;
 use super::survey::{ObjectIndex, Role, Survey};
 
-/// The first table (HIP 6.1) had more rows than this, and those of a few
+/// The first table had more rows than this, and those of a few
 /// releases to come have fewer than that.
 const ROW_COUNT: Range<usize> = 400..1_000;
 /// More writable memory than the runtimes of a process have.

@@ -46,7 +46,7 @@ pub enum Execution {
 /// Whether the process uses the GPU, whatever library it does it with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GpuUse {
-    /// It holds /dev/kfd open.
+    /// It holds the driver's file open.
     Open,
     /// It does not, or that could not be seen.
     NotSeen,

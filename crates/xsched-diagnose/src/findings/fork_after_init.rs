@@ -1,4 +1,4 @@
-//! A fork's child uses HIP, which its parent had initialised before.
+//! A fork's child uses a runtime that its parent had initialised before.
 
 use xsched_common::api::Severity;
 
@@ -13,7 +13,7 @@ pub const CHECK: Check = Check {
 
 fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
     let fork = facts.environment.fork?;
-    // Children that leave HIP alone (a data loader's) are healthy.
+    // Children that leave the runtime alone (a data loader's) are healthy.
     let calls: u64 = facts.observed.as_ref()?.calls.iter().map(|c| c.count).sum();
     if calls == 0 {
         return None;

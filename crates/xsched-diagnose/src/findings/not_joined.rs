@@ -24,7 +24,7 @@ fn check(facts: &Facts, bypasses: &[Bypass<'_>]) -> Option<Details> {
     };
     let agent = facts.agent.as_ref()?;
     let process = agent.process.as_ref()?;
-    // A shim joins when HIP is first used, so one launch must have been made.
+    // A shim joins when the runtime is first used, so one launch must have been made.
     let joined = process.shim != ShimState::Mapped;
     let disabled = facts.environment.option("XSCHED_DISABLE") == Some("1");
     let explained = disabled || abi_mismatch::abis(facts).is_some();

@@ -18,7 +18,7 @@ pub const CHECK: Check = Check {
 
 const OPTION: &str = "XSCHED_PASSTHROUGH_LIBS";
 
-/// What our shim lets pass without being told (`xsched-shim/src/options.rs`):
+/// What our shim lets pass without being told (`xsched-shim-core/src/options.rs`):
 /// a collective waits for its peers on other devices, and one that is held
 /// back holds all of them.
 const BUILT_IN: &str = "librccl.so";

@@ -52,8 +52,8 @@ pub fn collect(files: &Files) -> Result<Collected, PredictError> {
     };
     let bindings = lookup::bind(&survey.objects, |object| layout.scope(object));
     let execution = execution(files.program.as_deref());
-    let hip = survey.runtimes().next().is_some() || !bindings.is_empty();
-    if !hip && layout.loader != Loader::Static {
+    let uses_runtime = survey.runtimes().next().is_some() || !bindings.is_empty();
+    if !uses_runtime && layout.loader != Loader::Static {
         return Err(PredictError::NotHip);
     }
     let facts = Facts {

@@ -1,0 +1,91 @@
+//! The libraries seen so far: one number each, the same in every status page.
+
+use std::sync::atomic::{AtomicU32, Ordering::Acquire, Ordering::Release};
+
+use xsched_common::page::{CALLER_NAME_LEN, CALLER_SLOTS, CallerSlot, StatusPage};
+
+/// The slot of all libraries beyond the page's room.
+const OTHERS: usize = CALLER_SLOTS - 1;
+const MAX_SPINS: u32 = 10_000;
+
+/// Uses the page's own slots as a private table: claimed once, read by all.
+pub struct Registry {
+    slots: [CallerSlot; CALLER_SLOTS],
+    /// Held by the thread that adds; others use "(others)" meanwhile.
+    adding: AtomicU32,
+}
+
+impl Registry {
+    pub const fn new() -> Registry {
+        Registry {
+            slots: [const { CallerSlot::new() }; CALLER_SLOTS],
+            adding: AtomicU32::new(0),
+        }
+    }
+
+    /// The slot of the library with this file name, a new one if need be, which
+    /// `page` is told of.
+    pub fn slot_of(&self, name: &[u8], page: Option<&StatusPage>) -> u16 {
+        let kept = &name[name.len().saturating_sub(CALLER_NAME_LEN)..];
+        if let Some(slot) = self.existing(kept) {
+            return slot;
+        }
+        // Bounded, because a fork may have caught another thread in here.
+        if !(0..MAX_SPINS).any(|_| self.try_lock()) {
+            return OTHERS as u16;
+        }
+        let slot = self.existing(kept).unwrap_or_else(|| {
+            self.slots
+                .iter()
+                .take(OTHERS)
+                .position(|slot| slot.claim(kept))
+                .unwrap_or(OTHERS) as u16
+        });
+        self.adding.store(0, Release);
+        if let Some(page) = page {
+            self.publish(page);
+        }
+        slot
+    }
+
+    fn try_lock(&self) -> bool {
+        std::hint::spin_loop();
+        self.adding.compare_exchange(0, 1, Acquire, Acquire).is_ok()
+    }
+
+    fn existing(&self, name: &[u8]) -> Option<u16> {
+        let mut buffer = [0; CALLER_NAME_LEN];
+        self.slots
+            .iter()
+            .take(OTHERS)
+            .position(|slot| slot.name(&mut buffer).is_some_and(|n| n == name))
+            .map(|i| i as u16)
+    }
+
+    /// Names the slots of `page` that are not yet named.
+    pub fn publish(&self, page: &StatusPage) {
+        let mut buffer = [0; CALLER_NAME_LEN];
+        for (to, from) in page.callers.iter().zip(&self.slots).take(OTHERS) {
+            if let Some(name) = from.name(&mut buffer) {
+                to.claim(name);
+            }
+        }
+        page.callers[OTHERS].claim(b"(others)");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_beyond_the_room_share_a_slot() {
+        let registry = Registry::new();
+        for i in 0..100 {
+            let name = format!("lib{i}.so");
+            let slot = usize::from(registry.slot_of(name.as_bytes(), None));
+            assert_eq!(slot, i.min(OTHERS));
+            assert_eq!(usize::from(registry.slot_of(name.as_bytes(), None)), slot);
+        }
+    }
+}

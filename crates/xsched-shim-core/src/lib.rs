@@ -1,0 +1,56 @@
+//! The half of a preload library that knows no vendor: what a platform's
+//! library asks at each device command, and what surrounds that.
+//!
+//! ```text
+//! program -> the platform's exports -> gate/ -> the real runtime
+//!                  |                    |
+//!             callers/ (who)       inflight/ (what is on the device)
+//!                  |                    |
+//!             lifecycle/ (joining) -> page/ (shared with the agent)
+//! ```
+//!
+//! A platform ([`Platform`]) is a library of its own: its exports, its way of
+//! interposition, its fences ([`gate::Fencing`]) and devices. All of it is known
+//! at compile time, so that nothing stands between an export and the gate.
+//! The platform's library makes itself independent of what it is loaded into
+//! with [`stand_alone!`], and catches look-ups by name with
+//! [`interpose_lookups!`].
+//!
+//! The library must never break its program. Whatever fails here means "run
+//! as native"; nothing panics on purpose, waits without a bound, or calls
+//! what it has hooked.
+
+#![allow(
+    clippy::new_without_default,
+    reason = "states of statics, which must be constants"
+)]
+
+pub mod callers;
+pub mod captures;
+pub mod gate;
+pub mod inflight;
+pub mod interpose;
+pub mod lifecycle;
+pub mod line;
+pub mod loader;
+pub mod log;
+pub mod options;
+pub mod packed;
+pub mod page;
+pub mod platform;
+pub mod process;
+#[cfg(not(test))]
+#[doc(hidden)]
+pub mod standalone;
+pub mod sys;
+pub mod thread;
+pub mod timing;
+pub mod tls;
+
+pub use platform::{Moment, Platform};
+
+/// The files of the protocols between threads name their atomics by this
+/// path, so that tests can compile them against loom's.
+mod atomic {
+    pub use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+}

@@ -1,0 +1,175 @@
+//! All state that a fork must not inherit, in one zeroed block.
+//!
+//! The child of a fork has no work on the device, no queue at the gate and
+//! no business in its parent's status page. The block is therefore marked
+//! `MADV_WIPEONFORK`: the kernel gives the child zeros, and all-zero is the
+//! state of a process that has not joined. This holds even for a raw
+//! `clone` that runs no fork handlers; where the kernel refuses, the fork
+//! handler (`lifecycle::fork`) wipes the block.
+
+mod leaving;
+
+pub use leaving::{RETRY, State, detach, disable, remember, remembered};
+
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering::Acquire};
+
+use xsched_common::page::MAX_DEVICES;
+
+use crate::captures::Captures;
+use crate::inflight::{DeviceWork, EventTable, StreamTable};
+use crate::line::Line;
+use crate::page::Session;
+use crate::sys::{self, Call};
+use crate::timing::Timing;
+
+/// See the module.
+#[repr(C, align(4096))]
+pub struct Process {
+    /// The pages, while joined: the hot path's first load.
+    pub session: AtomicPtr<Session>,
+    /// Streams being captured; on the hot path too.
+    pub captures: Captures,
+    /// A [`State`].
+    pub state: AtomicU32,
+    /// When to try to join (again); zero: at once.
+    pub next_attempt: AtomicU64,
+    /// By device: who waits.
+    pub lines: [Line; MAX_DEVICES],
+    /// By device: activity and times.
+    pub devices: [DeviceWork; MAX_DEVICES],
+    /// What is in flight on each stream.
+    pub streams: StreamTable,
+    /// Which work an event stands behind.
+    pub events: EventTable,
+    /// What the program measures.
+    pub timing: Timing,
+    /// By device: events to fence with.
+    pub fence_pools: [[AtomicU64; FENCE_POOL]; MAX_DEVICES],
+    /// By device: events to stamp with.
+    pub stamp_pools: [[AtomicU64; FENCE_POOL]; MAX_DEVICES],
+}
+
+/// Idle events of each kind kept per device.
+pub const FENCE_POOL: usize = 32;
+
+static PROCESS: Process = Process {
+    session: AtomicPtr::new(std::ptr::null_mut()),
+    captures: Captures::of(
+        AtomicU32::new(0),
+        AtomicU32::new(0),
+        [const { AtomicU64::new(0) }; _],
+    ),
+    state: AtomicU32::new(0),
+    next_attempt: AtomicU64::new(0),
+    lines: [const { Line::new() }; MAX_DEVICES],
+    devices: [const { DeviceWork::new() }; MAX_DEVICES],
+    streams: StreamTable::new(),
+    events: EventTable::new(),
+    timing: Timing::new(),
+    fence_pools: [const { [const { AtomicU64::new(0) }; FENCE_POOL] }; MAX_DEVICES],
+    stamp_pools: [const { [const { AtomicU64::new(0) }; FENCE_POOL] }; MAX_DEVICES],
+};
+
+/// The process's state.
+#[inline(always)]
+pub fn process() -> &'static Process {
+    &PROCESS
+}
+
+/// The session, while joined.
+#[inline(always)]
+pub fn session() -> Option<&'static Session> {
+    let session = PROCESS.session.load(Acquire);
+    // SAFETY: null or a session, and sessions are never freed.
+    unsafe { session.as_ref() }
+}
+
+/// Asks the kernel to zero the block in children; whether it will.
+pub fn wipe_on_fork() -> bool {
+    let start = &raw const PROCESS as usize;
+    let wipe = libc::MADV_WIPEONFORK as usize;
+    // SAFETY: the block is page-aligned and a multiple of a page long, so
+    // nothing else is affected.
+    unsafe { sys::call(Call::Madvise, [start, size_of::<Process>(), wipe]) }.is_ok()
+}
+
+/// Zeroes the block.
+///
+/// # Safety
+/// Only in the child of a fork, where no other thread exists.
+pub unsafe fn wipe() {
+    // SAFETY: all fields are atomics, for which zero is valid; the caller
+    // guarantees that nobody looks.
+    unsafe {
+        std::ptr::write_bytes(
+            (&raw const PROCESS).cast_mut().cast::<u8>(),
+            0,
+            size_of::<Process>(),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn captures<const ROOM: usize>() -> Captures<ROOM> {
+        Captures::of(
+            AtomicU32::new(0),
+            AtomicU32::new(0),
+            [const { AtomicU64::new(0) }; ROOM],
+        )
+    }
+
+    #[test]
+    fn are_counted_per_stream() {
+        let captures = captures::<4>();
+        captures.begin(0x10);
+        captures.begin(0x20);
+        assert!(captures.any() && captures.holds(0x10));
+        captures.end(0x30);
+        captures.end(0x10);
+        assert!(captures.any() && !captures.holds(0x10));
+        captures.end(0x20);
+        assert!(!captures.any());
+    }
+
+    #[test]
+    fn exclude_fences() {
+        let captures = captures::<4>();
+        let fence = captures.forbid().expect("no capture");
+        captures.begin(0x10);
+        assert!(!captures.is_quiet());
+        drop(fence);
+        assert!(captures.is_quiet());
+        assert!(captures.forbid().is_none());
+        assert!(captures.is_quiet(), "a refusal leaves nothing behind");
+        captures.end(0x10);
+        assert!(captures.forbid().is_some());
+    }
+
+    /// The runtime refuses to capture it.
+    #[test]
+    fn an_attempt_on_the_default_stream_ends() {
+        let captures = captures::<4>();
+        captures.begin(0);
+        assert!(captures.any());
+        captures.end(0);
+        assert!(captures.forbid().is_some());
+    }
+
+    #[test]
+    fn beyond_the_room_end_fences_for_good() {
+        let captures = captures::<1>();
+        captures.begin(0x10);
+        captures.begin(0x20);
+        captures.end(0x20);
+        captures.end(0x10);
+        assert!(captures.forbid().is_none());
+    }
+
+    #[test]
+    fn the_block_is_whole_pages() {
+        assert_eq!(size_of::<Process>() % 4096, 0);
+    }
+}
