@@ -3,7 +3,7 @@
 
 use xsched_common::api::SharingMode;
 use xsched_common::units::{Class, Nanos, Weight};
-use xsched_policy::{DeviceSettings, Linger, Terms, cap_for};
+use xsched_policy::{DeviceSettings, Linger, SchedAttr, cap_for};
 
 use crate::program::{Arrivals, At, Batch, Job, Service};
 use crate::stats::quantile;
@@ -66,7 +66,7 @@ impl Beside {
     /// The service by itself.
     pub fn alone(&self, seed: u64, time: Nanos) -> Outcome {
         let mut world = World::new(seed, Timing::default(), DeviceSettings::default());
-        let high = world.start(self.service(), Terms::default(), Under::Native);
+        let high = world.start(self.service(), SchedAttr::default(), Under::Native);
         world.run(time);
         self.outcome(&world, high, None)
     }
@@ -74,8 +74,8 @@ impl Beside {
     /// Both as the runtime treats them.
     pub fn native(&self, seed: u64, time: Nanos) -> Outcome {
         let mut world = World::new(seed, Timing::default(), DeviceSettings::default());
-        let high = world.start(self.service(), Terms::default(), Under::Native);
-        let low = world.start(Batch::of(self.low), Terms::default(), Under::Native);
+        let high = world.start(self.service(), SchedAttr::default(), Under::Native);
+        let low = world.start(Batch::of(self.low), SchedAttr::default(), Under::Native);
         world.run(time);
         self.outcome(&world, high, Some(low))
     }
@@ -83,8 +83,12 @@ impl Beside {
     /// Both under the shim, high and low.
     pub fn scheduled(&self, seed: u64, time: Nanos, settings: DeviceSettings) -> Outcome {
         let mut world = World::new(seed, Timing::default(), settings);
-        let high = world.start(self.service(), Terms::of_class(Class::High), Under::Shim);
-        let low = Terms::of_class(Class::Low);
+        let high = world.start(
+            self.service(),
+            SchedAttr::of_class(Class::High),
+            Under::Shim,
+        );
+        let low = SchedAttr::of_class(Class::Low);
         let low = world.start(Batch::of(self.low), low, Under::Shim);
         world.run(time);
         self.outcome(&world, high, Some(low))
@@ -94,14 +98,18 @@ impl Beside {
     /// become known in this way.
     pub fn told(&self, seed: u64, time: Nanos, tells: Tells) -> [Outcome; 2] {
         let mut world = World::new(seed, Timing::default(), DeviceSettings::default());
-        let high = world.start(self.service(), Terms::default(), Under::Native);
+        let high = world.start(self.service(), SchedAttr::default(), Under::Native);
         world.set_tells(high, tells);
         world.run(time);
         let alone = self.outcome(&world, high, None);
         let mut world = World::new(seed, Timing::default(), DeviceSettings::default());
-        let high = world.start(self.service(), Terms::of_class(Class::High), Under::Shim);
+        let high = world.start(
+            self.service(),
+            SchedAttr::of_class(Class::High),
+            Under::Shim,
+        );
         world.set_tells(high, tells);
-        let low = Terms::of_class(Class::Low);
+        let low = SchedAttr::of_class(Class::Low);
         let low = world.start(Batch::of(self.low), low, Under::Shim);
         world.run(time);
         [alone, self.outcome(&world, high, Some(low))]
@@ -150,11 +158,11 @@ pub fn shares(seed: u64, time: Nanos, programs: &[(u16, Nanos)]) -> Shares {
     };
     let mut world = World::new(seed, Timing::default(), settings);
     for &(weight, kernel) in programs {
-        let terms = Terms {
+        let attr = SchedAttr {
             weight: Weight::new(weight).unwrap_or_default(),
-            ..Terms::default()
+            ..SchedAttr::default()
         };
-        world.start(Batch::of(kernel), terms, Under::Shim);
+        world.start(Batch::of(kernel), attr, Under::Shim);
     }
     // The first second is for the estimators.
     let served = |world: &World| -> Vec<f64> {
@@ -210,9 +218,9 @@ pub fn three_tenants(seed: u64, time: Nanos) -> Tenants {
     let alone = [realtime, normal].map(|s| s.alone(seed, time).p99.0 as f64);
     let mut world = World::new(seed, Timing::default(), DeviceSettings::default());
     let services = [(realtime, Class::Realtime), (normal, Class::Normal)];
-    let services =
-        services.map(|(s, class)| world.start(s.service(), Terms::of_class(class), Under::Shim));
-    let low = Terms::of_class(Class::Low);
+    let services = services
+        .map(|(s, class)| world.start(s.service(), SchedAttr::of_class(class), Under::Shim));
+    let low = SchedAttr::of_class(Class::Low);
     let low = world.start(Batch::of(SERVICE.low), low, Under::Shim);
     world.run(time);
     let warm = START + Nanos::from_secs(1);
@@ -268,10 +276,10 @@ pub fn video(seed: u64, time: Nanos, cast: Cast) -> Video {
         Cast::Alone | Cast::Native => (DeviceSettings::default(), Under::Native),
     };
     let mut world = World::new(seed, Timing::default(), settings);
-    let high = world.start(call(), Terms::of_class(Class::High), under);
+    let high = world.start(call(), SchedAttr::of_class(Class::High), under);
     if cast == Cast::Alone {
         let mut other = World::new(seed, Timing::default(), settings);
-        let low = other.start(job(), Terms::of_class(Class::Low), under);
+        let low = other.start(job(), SchedAttr::of_class(Class::Low), under);
         world.run(time);
         other.run(time);
         return Video {
@@ -279,7 +287,7 @@ pub fn video(seed: u64, time: Nanos, cast: Cast) -> Video {
             job: quantile(&other.client(low).latencies(START), 0.5),
         };
     }
-    let low = world.start(job(), Terms::of_class(Class::Low), under);
+    let low = world.start(job(), SchedAttr::of_class(Class::Low), under);
     world.run(time);
     Video {
         p99: quantile(&world.client(high).latencies(START), 0.99),
@@ -291,7 +299,7 @@ pub fn video(seed: u64, time: Nanos, cast: Cast) -> Video {
 pub fn low_alone(seed: u64, time: Nanos, kernel: Nanos) -> f64 {
     let kernels = |under| {
         let mut world = World::new(seed, Timing::default(), DeviceSettings::default());
-        let low = world.start(Batch::of(kernel), Terms::of_class(Class::Low), under);
+        let low = world.start(Batch::of(kernel), SchedAttr::of_class(Class::Low), under);
         world.run(time);
         world.device().finished(low) as f64
     };

@@ -6,8 +6,8 @@ use std::collections::BinaryHeap;
 use xsched_common::gate::{GateMode, ThreadKind};
 use xsched_common::units::Nanos;
 use xsched_policy::{
-    BurstLatency, ClientId, ClientState, DeviceMemory, DeviceSettings, Hold, LatencyWindow,
-    Presence, SloVerdict, Terms,
+    BurstLatency, ClientId, ClientState, DeviceMemory, DeviceSettings, LatencyWindow, Override,
+    Presence, SchedAttr, SloVerdict,
 };
 
 use crate::device::Device;
@@ -57,8 +57,8 @@ pub struct Client {
     ends: Vec<Nanos>,
     /// `None` runs natively.
     pub shim: Option<Shim>,
-    terms: Terms,
-    hold: Option<Hold>,
+    attr: SchedAttr,
+    hold: Option<Override>,
     presence: Presence,
     seen: (bool, u64),
     active_since: Nanos,
@@ -110,7 +110,12 @@ impl World {
     }
 
     /// Starts a process; its number.
-    pub fn start(&mut self, program: impl Program + 'static, terms: Terms, under: Under) -> usize {
+    pub fn start(
+        &mut self,
+        program: impl Program + 'static,
+        attr: SchedAttr,
+        under: Under,
+    ) -> usize {
         let number = self.device.attach();
         let seed = (self.rng.uniform() * 1e15) as u64;
         self.clients.push(Client {
@@ -128,7 +133,7 @@ impl World {
                 Under::Shim => Some(Shim::new(ThreadKind::Main)),
                 Under::ShimWorker => Some(Shim::new(ThreadKind::Worker)),
             },
-            terms,
+            attr,
             hold: None,
             presence: Presence::Never,
             seen: (false, 0),
@@ -177,14 +182,14 @@ impl World {
         Some(self.clients[number].shim.as_ref()?.word.mode())
     }
 
-    /// Changes terms, as `xsched-agent set` does.
-    pub fn set_terms(&mut self, number: usize, terms: Terms) {
-        self.clients[number].terms = terms;
+    /// Changes attributes, as `xsched-agent set` does.
+    pub fn set_attr(&mut self, number: usize, attr: SchedAttr) {
+        self.clients[number].attr = attr;
         self.push(self.now, Event::Decide);
     }
 
     /// Begins or ends a boost or suspension.
-    pub fn set_hold(&mut self, number: usize, hold: Option<Hold>) {
+    pub fn set_hold(&mut self, number: usize, hold: Option<Override>) {
         self.clients[number].hold = hold;
         self.push(self.now, Event::Decide);
     }
@@ -451,7 +456,7 @@ impl Client {
                 false => Presence::Idle { since: now },
             };
         }
-        let latency: Option<BurstLatency> = match self.terms.slo_p99 {
+        let latency: Option<BurstLatency> = match self.attr.slo_p99 {
             Some(_) => self.window.observe(now, || shim.burst_times.counts()),
             None => None,
         };
@@ -470,7 +475,7 @@ impl Client {
             active_since: self.active_since,
             told: Some(shim.told),
             lasts: shim.lasts,
-            ..ClientState::new(id(number), self.terms)
+            ..ClientState::new(id(number), self.attr)
         })
     }
 

@@ -9,7 +9,7 @@ use schedsim::world::{START, Tells, Under, World};
 use xsched_common::api::{SharingMode, SloState};
 use xsched_common::gate::{GateMode, Guard};
 use xsched_common::units::{Class, Nanos, Weight};
-use xsched_policy::{Blame, ClientId, DeviceSettings, Hold, HoldKind, Linger, Terms};
+use xsched_policy::{Blame, ClientId, DeviceSettings, Linger, Override, OverrideKind, SchedAttr};
 
 const MS: fn(u64) -> Nanos = Nanos::from_millis;
 const US: fn(u64) -> Nanos = Nanos::from_micros;
@@ -26,8 +26,8 @@ fn service(kernels: u32, kernel: Nanos, arrivals: Arrivals) -> Service {
     }
 }
 
-fn class(class: Class) -> Terms {
-    Terms::of_class(class)
+fn class(class: Class) -> SchedAttr {
+    SchedAttr::of_class(class)
 }
 
 fn world(settings: DeviceSettings) -> World {
@@ -139,15 +139,15 @@ fn holds_take_precedence_and_end_by_themselves() {
     world.run(SECOND);
     assert!(gained(&mut world, b, SECOND) < 0.03, "low beside normal");
     let until = world.now() + SECOND;
-    let kind = HoldKind::Boosted;
-    world.set_hold(b, Some(Hold { kind, until }));
+    let kind = OverrideKind::Boosted;
+    world.set_hold(b, Some(Override { kind, until }));
     // What the other had queued while nobody was above it takes 50 ms.
     assert!(gained(&mut world, b, SECOND) > 0.92, "boosted");
     world.run(MS(60));
     assert!(gained(&mut world, b, SECOND) < 0.03, "the boost is over");
     let until = world.now() + SECOND;
-    let kind = HoldKind::Suspended;
-    world.set_hold(a, Some(Hold { kind, until }));
+    let kind = OverrideKind::Suspended;
+    world.set_hold(a, Some(Override { kind, until }));
     let share = gained(&mut world, b, MS(900));
     assert!(share > 0.92, "beside a suspended one: {share}");
     assert_eq!(world.gate(a), Some(GateMode::Closed));
@@ -232,9 +232,9 @@ fn an_unused_share_is_used_by_others() {
         ..DeviceSettings::default()
     };
     let mut world = world(settings);
-    let weight = |raw| Terms {
+    let weight = |raw| SchedAttr {
         weight: Weight::new(raw).expect("in range"),
-        ..Terms::default()
+        ..SchedAttr::default()
     };
     // A tenth of the device, of three quarters that it might have.
     let light = service(4, US(500), Arrivals::Jittered(MS(20)));
@@ -274,7 +274,7 @@ fn charged_time_is_conserved_under_churn() {
             world.run(MS(100));
             if i % 4 == 3 {
                 let any = (rng.uniform() * all.len() as f64) as usize;
-                world.set_terms(all[any], class(Class::ALL[i % 4]));
+                world.set_attr(all[any], class(Class::ALL[i % 4]));
             }
         }
         world.run(Nanos::from_secs(3));
@@ -313,14 +313,14 @@ fn a_reachable_target_is_reached_and_kept() {
         ..DeviceSettings::default()
     };
     let mut world = world(settings);
-    let terms = Terms {
+    let attr = SchedAttr {
         class: Class::High,
         // 5 ms alone.
         slo_p99: Some(US(5_600)),
-        ..Terms::default()
+        ..SchedAttr::default()
     };
     let program = service(10, US(500), Arrivals::Jittered(MS(15)));
-    let high = world.start(program, terms, Under::Shim);
+    let high = world.start(program, attr, Under::Shim);
     world.start(Batch::of(US(60)), class(Class::Low), Under::Shim);
     world.run(Nanos::from_secs(40));
     let from = world.now();
@@ -340,13 +340,13 @@ fn an_impossible_target_names_what_stands_in_its_way() {
         ..DeviceSettings::default()
     };
     let mut world = world(settings);
-    let terms = Terms {
+    let attr = SchedAttr {
         class: Class::High,
         slo_p99: Some(MS(7)),
-        ..Terms::default()
+        ..SchedAttr::default()
     };
     let program = service(10, US(500), Arrivals::Jittered(MS(40)));
-    let high = world.start(program, terms, Under::Shim);
+    let high = world.start(program, attr, Under::Shim);
     let low = world.start(Batch::of(MS(31)), class(Class::Low), Under::ShimWorker);
     world.run(Nanos::from_secs(60));
     let verdict = world.slo(high).expect("has a target");
@@ -392,7 +392,7 @@ fn a_service_alone_waits_as_the_formula_says() {
         let wait = mean_wait(kernel, START, |seed| {
             let mut world = World::new(seed, Timing::IDEAL, DeviceSettings::default());
             let program = service(1, kernel, Arrivals::Poisson(gap));
-            let n = world.start(program, Terms::default(), Under::Shim);
+            let n = world.start(program, SchedAttr::default(), Under::Shim);
             world.run(LONG);
             (world, n)
         });

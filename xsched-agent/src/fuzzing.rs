@@ -119,7 +119,7 @@ mod tests {
         fn a_hello_of_any_numbers_is_judged(
             major in 0u16..3, minor: u16, pid: u32, control in 0u32..8192, status in 0u32..32768,
         ) {
-            let mut said = xsched_common::join::Hello::new(pid);
+            let mut said = xsched_common::handshake::Hello::new(pid);
             said.abi = xsched_common::Abi { major, minor };
             (said.control_size, said.status_size) = (control, status);
             hello(&said.encode());

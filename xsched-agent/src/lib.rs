@@ -2,17 +2,17 @@
 //! (diagnose | policy -> control), with export and the command line at the
 //! ends. See docs/ARCHITECTURE.md.
 
+pub mod attr;
 pub mod config;
 pub mod control;
 pub mod diagnosis;
 pub mod events;
 pub mod export;
-#[doc(hidden)]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
-pub mod live;
 pub mod model;
 pub mod record;
+pub mod reloader;
 pub mod rules;
+pub mod sampler;
 pub mod service;
-pub mod terms;
-pub mod watcher;

@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 use rustix::net::{RecvFlags, SendFlags};
 use xsched_common::api::{Request, Response, ShimState};
 use xsched_common::gate::GateMode;
-use xsched_common::join::{Hello, Reply, Verdict};
+use xsched_common::handshake::{Hello, HelloResult, Reply};
 use xsched_common::units::{Class, Nanos};
-use xsched_testkit::rival::Rival;
+use xsched_testkit::fake_peer::FakePeer;
 use xsched_testkit::{Agent, FakeClient, agent_command, connect, set_class, wait_for};
 
-/// Not a test of its own: the process that [`Rival`] starts.
+/// Not a test of its own: the process that [`FakePeer`] starts.
 #[test]
 fn rival_process() {
-    if std::env::var_os("RIVAL").is_some_and(|rival| rival == "forever") {
+    if std::env::var_os("RIVAL").is_some_and(|fake_peer| fake_peer == "forever") {
         // Until the agent is gone: nobody else ends an orphan.
         let client = FakeClient::join(&xsched_common::run_dir::RunDir::for_agent(0));
         let beat = || client.control().heartbeat.load(Relaxed);
@@ -26,14 +26,14 @@ fn rival_process() {
             }
         }
     }
-    xsched_testkit::rival::obey();
+    xsched_testkit::fake_peer::obey();
 }
 
 #[test]
 fn strict_priority_closes_caps_and_opens() {
     let agent = Agent::start();
     let low = FakeClient::join(&agent.run_dir);
-    assert_eq!(low.reply.verdict, Verdict::Accepted);
+    assert_eq!(low.reply.verdict, HelloResult::Accepted);
     set_class(&agent, std::process::id(), Class::Low);
     low.status().devices[0]
         .kernel_ns
@@ -42,7 +42,7 @@ fn strict_priority_closes_caps_and_opens() {
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(low.mode(), GateMode::Open, "nobody else is there");
 
-    let mut high = Rival::start(&agent.run_dir);
+    let mut high = FakePeer::start(&agent.run_dir);
     set_class(&agent, high.child.id(), Class::High);
     low.wait_for_mode("capped while the higher class is idle", |m| {
         m == GateMode::Capped(6)
@@ -68,7 +68,7 @@ fn a_newcomer_beside_a_higher_class_starts_capped() {
     let agent = Agent::start();
     let alone = FakeClient::join_silently(&agent.run_dir);
     assert_eq!(alone.mode(), GateMode::Open);
-    let mut high = Rival::start(&agent.run_dir);
+    let mut high = FakePeer::start(&agent.run_dir);
     set_class(&agent, high.child.id(), Class::High);
     // The keeper may hear of the change before it hears of the joining.
     let class = (Class::High as u32).to_string();
@@ -109,7 +109,7 @@ fn a_stopping_agent_opens_every_gate() {
     let mut agent = Agent::start();
     let low = FakeClient::join(&agent.run_dir);
     set_class(&agent, std::process::id(), Class::Low);
-    let mut high = Rival::start(&agent.run_dir);
+    let mut high = FakePeer::start(&agent.run_dir);
     set_class(&agent, high.child.id(), Class::High);
     high.tell("active");
     low.wait_for_mode("closed", |m| m == GateMode::Closed);
@@ -133,7 +133,7 @@ fn a_shim_of_another_abi_is_told_so() {
     let reply = Reply::decode(&bytes[..len]).expect("a reply");
     assert_eq!(
         (reply.verdict, reply.abi),
-        (Verdict::AbiMismatch, xsched_common::ABI)
+        (HelloResult::AbiMismatch, xsched_common::ABI)
     );
 }
 

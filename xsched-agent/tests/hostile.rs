@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::net::{RecvFlags, SendFlags};
 use xsched_common::api::{Request, Response};
-use xsched_common::join::{Hello, Reply, Verdict};
+use xsched_common::handshake::{Hello, HelloResult, Reply};
 use xsched_common::units::Class;
 use xsched_testkit::{Agent, FakeClient, connect, cpu_ticks, set_class, wait_for};
 
@@ -32,9 +32,8 @@ fn noise_on_the_joining_socket_harms_nobody() {
         let _ = rustix::net::send(&socket, &Hello::new(1).encode(), SendFlags::NOSIGNAL);
         let mut bytes = [0; 64];
         match rustix::net::recv(socket.as_fd(), &mut bytes[..], RecvFlags::empty()) {
-            Ok((len, _)) if len > 0 => {
-                Reply::decode(&bytes[..len]).is_ok_and(|reply| reply.verdict == Verdict::Accepted)
-            }
+            Ok((len, _)) if len > 0 => Reply::decode(&bytes[..len])
+                .is_ok_and(|reply| reply.verdict == HelloResult::Accepted),
             _ => false,
         }
     });

@@ -419,7 +419,7 @@ fn where_returns_would_do_harm_lengths_are_unknown_and_that_is_said() {
     };
     let file = std::fs::File::create(machine.file()).expect("a file");
     let mut recorder = Recorder::start(plan, file).expect("records");
-    let deadline = std::time::Instant::now() + xsched_testkit::PATIENCE;
+    let deadline = std::time::Instant::now() + xsched_testkit::DEADLINE;
     while recorder.progress().launches < 20 {
         recorder.turn().expect("goes on");
         assert!(std::time::Instant::now() < deadline, "no launches");

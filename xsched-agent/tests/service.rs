@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal, kill_process};
-use xsched_common::join::Verdict;
+use xsched_common::handshake::HelloResult;
 use xsched_common::run_dir::RunDir;
-use xsched_testkit::{FakeClient, PATIENCE, agent_command, make_run_dir};
+use xsched_testkit::{DEADLINE, FakeClient, agent_command, make_run_dir};
 
 /// The units as they are installed.
 fn units() -> PathBuf {
@@ -45,7 +45,7 @@ impl Manager {
     fn new(dir: &Path) -> Manager {
         let path = dir.join("notify");
         let socket = UnixDatagram::bind(&path).expect("binds");
-        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
         Manager { socket, path }
     }
 
@@ -83,7 +83,10 @@ fn readiness_life_and_end_are_told() {
     );
     assert_eq!(manager.hears(), "READY=1");
     assert!(UnixStream::connect(run_dir.api_socket()).is_ok());
-    assert_eq!(FakeClient::join(&run_dir).reply.verdict, Verdict::Accepted);
+    assert_eq!(
+        FakeClient::join(&run_dir).reply.verdict,
+        HelloResult::Accepted
+    );
     for _ in 0..3 {
         assert_eq!(manager.any(), "WATCHDOG=1");
     }
@@ -159,7 +162,10 @@ fn sockets_handed_down_are_served_and_stay() {
     let early = UnixStream::connect(run_dir.api_socket()).expect("connects");
     for _ in 0..2 {
         let mut agent = start();
-        assert_eq!(FakeClient::join(&run_dir).reply.verdict, Verdict::Accepted);
+        assert_eq!(
+            FakeClient::join(&run_dir).reply.verdict,
+            HelloResult::Accepted
+        );
         agent.signal(Signal::TERM);
         assert!(agent.0.wait().expect("ends").success());
         assert!(run_dir.join_socket().exists() && run_dir.api_socket().exists());

@@ -19,9 +19,9 @@ pub mod buckets;
 pub mod gate;
 // BPF has no compare-and-swap in `core`, and no business with pages.
 #[cfg(not(target_arch = "bpf"))]
-pub mod join;
+pub mod elf_note;
 #[cfg(not(target_arch = "bpf"))]
-pub mod note;
+pub mod handshake;
 #[cfg(not(target_arch = "bpf"))]
 pub mod page;
 pub mod platform;

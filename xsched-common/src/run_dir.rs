@@ -147,7 +147,7 @@ impl RunDir {
             && self.join_socket().exists()
     }
 
-    /// The seqpacket socket that shims join by ([`crate::join`]).
+    /// The seqpacket socket that shims join by ([`crate::handshake`]).
     pub fn join_socket(&self) -> PathBuf {
         self.0.join("agent.sock")
     }

@@ -3,19 +3,19 @@
 //!
 //!     cargo run --release -q -p xsched-shim --example caller_lookup
 
-#[path = "../../crates/xsched-shim-core/src/packed.rs"]
+#[path = "../../crates/xsched-shim-core/src/cache.rs"]
 #[allow(
     dead_code,
     unreachable_pub,
     missing_docs,
     reason = "the shim's own cache, compiled here because the library exports HIP's names only"
 )]
-mod packed;
+mod cache;
 
 use std::hint::black_box;
 use std::time::Instant;
 
-static CACHE: packed::PackedCache<2048> = packed::PackedCache::new();
+static CACHE: cache::SetAssociativeCache<2048> = cache::SetAssociativeCache::new();
 
 const SITES: u64 = 64;
 const ROUNDS: u64 = 20_000;

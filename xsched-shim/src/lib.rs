@@ -18,7 +18,7 @@ mod hip;
 #[cfg(not(test))]
 xsched_shim_core::stand_alone!();
 
-use xsched_common::note::{NOTE_LEN, ShimNote};
+use xsched_common::elf_note::{NOTE_LEN, ShimNote};
 
 /// Says to those who examine the library or a process which ABI it speaks.
 #[used]

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use support::agent::{Agent, Client, Manner};
 use support::dialogue::Dialogue;
-use support::puppet::Puppet;
+use support::scripted::ScriptedProgram;
 use support::simulated::Simulated;
 use support::{Guard, Preload, eventually, program, release_shim, shared_library, shim, stdout_of};
 use xsched_common::gate::GateMode;
@@ -339,15 +339,15 @@ fn contexts_change_the_device() {
 #[test]
 fn an_agent_that_is_stopped_costs_less_and_less() {
     let agent = Agent::start_with(Manner::Mute);
-    let mut puppet = Puppet::start(agent.dir());
+    let mut scripted = ScriptedProgram::start(agent.dir());
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_millis(5_500) {
-        puppet.run("launch 1 0");
+        scripted.run("launch 1 0");
         std::thread::sleep(Duration::from_millis(20));
     }
     // At 0, 1, 3 and 7 s instead of once per second.
     assert!((2..=3).contains(&agent.accepted()), "{}", agent.accepted());
-    puppet.quit();
+    scripted.quit();
 }
 
 #[test]
@@ -367,11 +367,11 @@ fn a_program_that_was_jumped_out_of_joining_joins_later() {
 #[test]
 fn garbage_in_the_control_page_is_survived() {
     let agent = Agent::start();
-    let mut puppet = Puppet::start(agent.dir());
-    puppet.run("launch 1 0");
+    let mut scripted = ScriptedProgram::start(agent.dir());
+    scripted.run("launch 1 0");
     let client = agent.client(0);
-    puppet.run("kernel_us 20");
-    puppet.begin("threads 4 150");
+    scripted.run("kernel_us 20");
+    scripted.begin("threads 4 150");
     let mut seed = 7u64;
     let mut answer = None;
     while answer.is_none() {
@@ -379,29 +379,29 @@ fn garbage_in_the_control_page_is_survived() {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             (seed >> 32) as u32
         });
-        answer = puppet.answers_within(Duration::from_millis(1));
+        answer = scripted.answers_within(Duration::from_millis(1));
     }
     client.scribble(|| 0);
     client.set(0, GateMode::Open);
-    puppet.run("sync");
-    assert!(puppet.run("launch 1000 0") < Duration::from_secs(1));
-    assert_eq!(puppet.stat("launches"), 1 + 4 * 150 + 1000);
+    scripted.run("sync");
+    assert!(scripted.run("launch 1000 0") < Duration::from_secs(1));
+    assert_eq!(scripted.stat("launches"), 1 + 4 * 150 + 1000);
     assert_eq!(client.device(0).waiting.load(Relaxed), 0);
-    puppet.quit();
+    scripted.quit();
 }
 
 #[test]
 fn a_doorbell_that_could_block_or_kill_is_refused() {
     let agent = Agent::start_with(Manner::PipeForDoorbell);
-    let mut puppet = Puppet::start(agent.dir());
+    let mut scripted = ScriptedProgram::start(agent.dir());
     eventually("an attempt", || {
-        puppet.run("launch 5 0");
+        scripted.run("launch 5 0");
         agent.accepted() > 0
     });
     agent.client(0).set(0, GateMode::Closed);
-    assert!(puppet.run("launch 5 0") < Duration::from_millis(15));
+    assert!(scripted.run("launch 5 0") < Duration::from_millis(15));
     assert_eq!(agent.client(0).status().launch_totals().total(), 0);
-    puppet.quit();
+    scripted.quit();
 }
 
 fn set_flags(fd: &OwnedFd, flags: i32) {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use object::elf;
 use object::read::elf::{Dyn, ElfFile64, FileHeader, ProgramHeader, Sym};
 use object::{Endianness, Object, ObjectSection};
-use xsched_common::note::{NOTE_SECTION, ShimNote};
+use xsched_common::elf_note::{NOTE_SECTION, ShimNote};
 use xsched_common::platform::{Action, ENTRY_POINTS, symbol_node};
 
 /// What the shim exports beside HIP's names.

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use support::agent::Agent;
-use support::puppet::Puppet;
+use support::scripted::ScriptedProgram;
 use support::{eventually, median};
 use xsched_common::gate::{GateMode, Guard};
 use xsched_common::page::{Edges, Route};
@@ -14,20 +14,24 @@ use xsched_common::units::StreamClass;
 
 const MS: Duration = Duration::from_millis(1);
 
-fn joined() -> (Agent, Puppet, std::sync::Arc<support::agent::Client>) {
+fn joined() -> (
+    Agent,
+    ScriptedProgram,
+    std::sync::Arc<support::agent::Client>,
+) {
     let agent = Agent::start();
-    let mut puppet = Puppet::start(agent.dir());
-    puppet.run("launch 1 0");
-    puppet.run("sync");
+    let mut scripted = ScriptedProgram::start(agent.dir());
+    scripted.run("launch 1 0");
+    scripted.run("sync");
     let client = agent.client(0);
-    (agent, puppet, client)
+    (agent, scripted, client)
 }
 
 #[test]
 fn the_first_launch_joins_and_tells_about_the_process() {
-    let (_agent, mut puppet, client) = joined();
-    assert_eq!(client.hello.pid, puppet.pid());
-    assert_eq!(client.status().pid.load(Relaxed), puppet.pid());
+    let (_agent, mut scripted, client) = joined();
+    assert_eq!(client.hello.pid, scripted.pid());
+    assert_eq!(client.status().pid.load(Relaxed), scripted.pid());
     let devices: Vec<_> = client
         .status()
         .devices()
@@ -35,10 +39,10 @@ fn the_first_launch_joins_and_tells_about_the_process() {
         .collect();
     assert_eq!(devices, ["0000:c1:00.0", "0000:c2:00.0"]);
 
-    puppet.run("create 1");
-    puppet.run("launch 5 1");
-    puppet.run("graph 0");
-    puppet.run("sync");
+    scripted.run("create 1");
+    scripted.run("launch 5 1");
+    scripted.run("graph 0");
+    scripted.run("sync");
     let totals = client.status().launch_totals();
     assert_eq!(totals.by_route, [7, 0]);
     assert_eq!(totals.by_stream[StreamClass::Created as usize], 5);
@@ -49,20 +53,23 @@ fn the_first_launch_joins_and_tells_about_the_process() {
             .iter()
             .any(|n| n.load(Relaxed) > 0)
     });
-    assert_eq!(caller.and_then(|c| c.name(&mut name)), Some(&b"puppet"[..]));
+    assert_eq!(
+        caller.and_then(|c| c.name(&mut name)),
+        Some(&b"scripted"[..])
+    );
     assert_eq!(client.device(0).admitted.load(Relaxed), 7);
     assert_eq!(client.device(0).in_flight.load(Relaxed), 0);
 }
 
 #[test]
 fn a_closed_gate_trickles_and_opens() {
-    let (_agent, mut puppet, client) = joined();
+    let (_agent, mut scripted, client) = joined();
     client.set(0, GateMode::Closed);
-    let main: Vec<_> = (0..5).map(|_| puppet.run("launch 1 0")).collect();
+    let main: Vec<_> = (0..5).map(|_| scripted.run("launch 1 0")).collect();
     assert!(main.iter().all(|&t| t >= 14 * MS), "{main:?}");
     assert!(median(main.clone()) < 60 * MS, "{main:?}");
-    puppet.run("sync");
-    let worker: Vec<_> = (0..3).map(|_| puppet.run("worker 1")).collect();
+    scripted.run("sync");
+    let worker: Vec<_> = (0..3).map(|_| scripted.run("worker 1")).collect();
     assert!(worker.iter().all(|&t| t >= 90 * MS), "{worker:?}");
     assert!(median(worker.clone()) < 200 * MS, "{worker:?}");
     let guards = &client.status().guards;
@@ -71,38 +78,38 @@ fn a_closed_gate_trickles_and_opens() {
     assert_eq!(client.status().gate_waits.counts().total(), 8);
 
     // Another device's gate is its own.
-    puppet.run("device 1");
-    assert!(puppet.run("launch 1 0") < 10 * MS);
-    puppet.run("device 0");
+    scripted.run("device 1");
+    assert!(scripted.run("launch 1 0") < 10 * MS);
+    scripted.run("device 0");
 
-    puppet.begin("worker 1");
+    scripted.begin("worker 1");
     eventually("waiting", || client.device(0).waiting.load(Relaxed) == 1);
     assert!(client.device(0).activity().active);
     client.set(0, GateMode::Open);
-    let waited = puppet.end().took;
+    let waited = scripted.end().took;
     assert!(waited < 60 * MS, "the wake must end the wait: {waited:?}");
     assert_eq!(client.device(0).waiting.load(Relaxed), 0);
 }
 
 #[test]
 fn a_cap_bounds_what_is_in_flight() {
-    let (_agent, mut puppet, client) = joined();
-    puppet.run("kernel_us 300");
+    let (_agent, mut scripted, client) = joined();
+    scripted.run("kernel_us 300");
     for streams in [1, 3] {
         client.set(0, GateMode::Capped(4));
         for i in 0..streams {
-            puppet.run(&format!("create {i}"));
+            scripted.run(&format!("create {i}"));
         }
-        puppet.run("resetmax");
-        puppet.run(&format!("threads {streams} 60"));
-        let max = puppet.stat("max");
+        scripted.run("resetmax");
+        scripted.run(&format!("threads {streams} 60"));
+        let max = scripted.stat("max");
         // Threads that are between the gate and the runtime may overshoot.
         assert!(
             (2..=4 + streams).contains(&max),
             "{max} in flight, {streams} streams, {} stalls",
             client.status().guards[Guard::Stall as usize].load(Relaxed)
         );
-        puppet.run("sync");
+        scripted.run("sync");
         let device = client.device(0);
         assert_eq!(device.in_flight.load(Relaxed), 0);
         eventually("idle", || !device.activity().active);
@@ -117,65 +124,65 @@ fn a_cap_bounds_what_is_in_flight() {
         (150_000..900_000).contains(&t),
         "T = {t} ns for 300 us kernels"
     );
-    assert!(puppet.stat("records") > 0);
+    assert!(scripted.stat("records") > 0);
 
     // The device stays busy under the cap: no slower than the kernels.
     client.set(0, GateMode::Capped(8));
-    let took = puppet.run("launch 200 0") + puppet.run("sync");
+    let took = scripted.run("launch 200 0") + scripted.run("sync");
     assert!(took < 150 * MS, "200 kernels of 300 us took {took:?}");
 }
 
 #[test]
 fn one_thread_with_many_streams_sees_them_all_complete() {
-    let (_agent, mut puppet, client) = joined();
-    puppet.run("kernel_us 200");
+    let (_agent, mut scripted, client) = joined();
+    scripted.run("kernel_us 200");
     for i in 0..8 {
-        puppet.run(&format!("create {i}"));
-        puppet.run(&format!("launch 5 {i}"));
+        scripted.run(&format!("create {i}"));
+        scripted.run(&format!("launch 5 {i}"));
     }
     client.set(0, GateMode::Capped(4));
     // 40 commands on eight streams without a fence: the waiter must fence
     // the other streams too.
-    let took = puppet.run("launch 1 0");
+    let took = scripted.run("launch 1 0");
     assert!(took < 19 * MS, "{took:?}");
     assert_eq!(
         client.status().guards[Guard::Stall as usize].load(Relaxed),
         0
     );
-    puppet.run("destroy 3");
-    puppet.run("launch 3 4");
-    puppet.run("sync");
+    scripted.run("destroy 3");
+    scripted.run("launch 3 4");
+    scripted.run("sync");
 }
 
 #[test]
 fn the_doorbell_rings_on_wanted_edges_only() {
-    let (_agent, mut puppet, client) = joined();
+    let (_agent, mut scripted, client) = joined();
     client.rings();
-    puppet.run("launch 1 0");
-    puppet.run("sync");
+    scripted.run("launch 1 0");
+    scripted.run("sync");
     assert_eq!(client.rings(), 0);
     client.want(0, Edges::ACTIVE);
-    puppet.run("launch 10 0");
+    scripted.run("launch 10 0");
     assert_eq!(client.rings(), 1);
-    puppet.run("sync");
+    scripted.run("sync");
     assert_eq!(client.rings(), 0);
     client.want(0, Edges::ACTIVE.with(Edges::IDLE));
     for sync in ["sync", "streamsync 0", "read"] {
-        puppet.run("launch 3 0");
+        scripted.run("launch 3 0");
         assert_eq!(client.rings(), 1, "{sync}");
-        puppet.run(sync);
+        scripted.run(sync);
         assert_eq!(client.rings(), 1, "{sync}");
     }
-    puppet.run("launch 3 0");
-    puppet.run("record 0");
+    scripted.run("launch 3 0");
+    scripted.run("record 0");
     client.rings();
-    puppet.run("eventsync");
+    scripted.run("eventsync");
     assert_eq!(client.rings(), 1, "an event tells too");
-    puppet.run("kernel_us 2000");
-    puppet.run("launch 2 0");
-    puppet.run("record 0");
+    scripted.run("kernel_us 2000");
+    scripted.run("launch 2 0");
+    scripted.run("record 0");
     client.rings();
-    puppet.run("eventpoll");
+    scripted.run("eventpoll");
     assert_eq!(client.rings(), 1, "and polling it");
     let bursts = client.status().bursts.counts();
     assert!(bursts.total() >= 7);
@@ -185,45 +192,45 @@ fn the_doorbell_rings_on_wanted_edges_only() {
 
 #[test]
 fn small_copies_and_captures_are_not_gated() {
-    let (_agent, mut puppet, client) = joined();
-    puppet.run("create 1");
+    let (_agent, mut scripted, client) = joined();
+    scripted.run("create 1");
     client.set(0, GateMode::Closed);
-    assert!(puppet.run("copy 1024 1") < 10 * MS);
-    assert!(puppet.run("copy 65536 1") >= 14 * MS);
-    puppet.run("sync");
+    assert!(scripted.run("copy 1024 1") < 10 * MS);
+    assert!(scripted.run("copy 65536 1") >= 14 * MS);
+    scripted.run("sync");
 
-    puppet.run("capture 1");
-    assert!(puppet.run("launch 20 1") < 10 * MS);
+    scripted.run("capture 1");
+    assert!(scripted.run("launch 20 1") < 10 * MS);
     // Another stream is gated as ever, but nothing is recorded meanwhile.
-    let records = puppet.stat("records");
-    puppet.run("kernel_us 1000");
-    assert!(puppet.run("launch 1 0") >= 14 * MS);
-    assert_eq!(puppet.stat("records"), records);
-    puppet.run("endcapture 1");
-    assert_eq!(puppet.stat("captured"), 20);
-    assert!(puppet.run("launch 1 1") >= 14 * MS);
+    let records = scripted.stat("records");
+    scripted.run("kernel_us 1000");
+    assert!(scripted.run("launch 1 0") >= 14 * MS);
+    assert_eq!(scripted.stat("records"), records);
+    scripted.run("endcapture 1");
+    assert_eq!(scripted.stat("captured"), 20);
+    assert!(scripted.run("launch 1 1") >= 14 * MS);
     let totals = client.status().launch_totals();
     assert_eq!(totals.by_route[Route::Passthrough as usize], 20);
 }
 
 #[test]
 fn signals_neither_end_nor_restart_a_wait() {
-    let (_agent, mut puppet, client) = joined();
-    puppet.run("alarm 1000");
+    let (_agent, mut scripted, client) = joined();
+    scripted.run("alarm 1000");
     client.set(0, GateMode::Closed);
-    let took = puppet.run("launch 1 0");
+    let took = scripted.run("launch 1 0");
     assert!((14 * MS..250 * MS).contains(&took), "{took:?}");
-    assert!(puppet.ask("alarms").error >= 5, "signals came");
-    assert_eq!(puppet.ask("errno").error, 4242, "errno survives a wait");
+    assert!(scripted.ask("alarms").error >= 5, "signals came");
+    assert_eq!(scripted.ask("errno").error, 4242, "errno survives a wait");
 }
 
 #[test]
 fn a_stalled_device_lets_one_pass() {
-    let (_agent, mut puppet, client) = joined();
+    let (_agent, mut scripted, client) = joined();
     client.set(0, GateMode::Capped(1));
-    puppet.run("kernel_us 500000");
-    puppet.run("launch 1 0");
-    let took = puppet.run("launch 1 0");
+    scripted.run("kernel_us 500000");
+    scripted.run("launch 1 0");
+    let took = scripted.run("launch 1 0");
     assert!((19 * MS..200 * MS).contains(&took), "{took:?}");
     assert_eq!(
         client.status().guards[Guard::Stall as usize].load(Relaxed),
@@ -233,38 +240,38 @@ fn a_stalled_device_lets_one_pass() {
 
 #[test]
 fn the_programs_last_error_survives_the_gate() {
-    let (_agent, mut puppet, client) = joined();
-    puppet.run("kernel_us 1000");
+    let (_agent, mut scripted, client) = joined();
+    scripted.run("kernel_us 1000");
     client.set(0, GateMode::Capped(1));
-    puppet.run("launch 5 0");
+    scripted.run("launch 5 0");
     assert_eq!(
-        puppet.ask("peekerror").error,
+        scripted.ask("peekerror").error,
         0,
         "our polling leaves no trace"
     );
-    puppet.run("failnext 1");
-    assert_eq!(puppet.ask("launch 1 0").error, 1, "the error is returned");
-    puppet.run("launch 4 0");
-    assert_eq!(puppet.ask("lasterror").error, 1, "and still there");
+    scripted.run("failnext 1");
+    assert_eq!(scripted.ask("launch 1 0").error, 1, "the error is returned");
+    scripted.run("launch 4 0");
+    assert_eq!(scripted.ask("lasterror").error, 1, "and still there");
 }
 
 #[test]
 fn the_runtimes_own_calls_are_not_gated() {
-    let (_agent, mut puppet, client) = joined();
+    let (_agent, mut scripted, client) = joined();
     let before = client.status().launch_totals().total();
     client.set(0, GateMode::Closed);
-    assert!(puppet.run("reenter") < 10 * MS);
+    assert!(scripted.run("reenter") < 10 * MS);
     assert_eq!(client.status().launch_totals().total(), before);
 }
 
 #[test]
 fn a_gate_that_changes_all_the_time_loses_nothing() {
-    let (agent, mut puppet, client) = joined();
-    puppet.run("kernel_us 20");
+    let (agent, mut scripted, client) = joined();
+    scripted.run("kernel_us 20");
     for i in 0..8 {
-        puppet.run(&format!("create {i}"));
+        scripted.run(&format!("create {i}"));
     }
-    puppet.begin("threads 8 1500");
+    scripted.begin("threads 8 1500");
     let mut seed = 7u32;
     let mut answer = None;
     while answer.is_none() {
@@ -277,27 +284,27 @@ fn a_gate_that_changes_all_the_time_loses_nothing() {
                 _ => GateMode::Capped((seed >> 20 & 31) as u16),
             },
         );
-        answer = puppet.answers_within(MS * (1 + (seed >> 16 & 3)));
+        answer = scripted.answers_within(MS * (1 + (seed >> 16 & 3)));
     }
-    puppet.run("sync");
-    assert_eq!(puppet.stat("launches"), 1 + 8 * 1500);
+    scripted.run("sync");
+    assert_eq!(scripted.stat("launches"), 1 + 8 * 1500);
     assert_eq!(client.device(0).admitted.load(Relaxed), 1 + 8 * 1500);
     assert_eq!(client.device(0).in_flight.load(Relaxed), 0);
     assert_eq!(client.device(0).waiting.load(Relaxed), 0);
     eventually("idle", || !client.device(0).activity().active);
     assert_eq!(agent.joined(), 1);
-    puppet.quit();
+    scripted.quit();
 }
 
 #[test]
 fn more_streams_than_the_table_holds() {
-    let (_agent, mut puppet, client) = joined();
+    let (_agent, mut scripted, client) = joined();
     for i in 0..1000 {
-        puppet.run(&format!("create {i}"));
-        puppet.run(&format!("launch 2 {i}"));
+        scripted.run(&format!("create {i}"));
+        scripted.run(&format!("launch 2 {i}"));
     }
     assert!(client.device(0).in_flight.load(Relaxed) <= 2000);
-    puppet.run("sync");
+    scripted.run("sync");
     assert_eq!(client.device(0).in_flight.load(Relaxed), 0);
     eventually("idle", || !client.device(0).activity().active);
 }
@@ -306,13 +313,13 @@ fn more_streams_than_the_table_holds() {
 /// (`hip/fence.rs`): its work is told complete by the blocking streams.
 #[test]
 fn default_stream_work_holds_no_other_stream_back() {
-    let (_agent, mut puppet, client) = joined();
-    puppet.run("kernel_us 200");
-    puppet.run("create 1");
-    puppet.run("launch 12 0");
+    let (_agent, mut scripted, client) = joined();
+    scripted.run("kernel_us 200");
+    scripted.run("create 1");
+    scripted.run("launch 12 0");
     client.set(0, GateMode::Capped(2));
     // 32 kernels of 200 us.
-    let took = puppet.run("launch 20 1");
+    let took = scripted.run("launch 20 1");
     assert!(took < 150 * MS, "{took:?}");
     let stalls = client.status().guards[Guard::Stall as usize].load(Relaxed);
     assert_eq!(stalls, 0);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use support::agent::{Agent, Manner};
 use support::eventually;
-use support::puppet::Puppet;
+use support::scripted::ScriptedProgram;
 use xsched_common::gate::{GateMode, Guard};
 
 const MS: Duration = Duration::from_millis(1);
@@ -15,45 +15,45 @@ const MS: Duration = Duration::from_millis(1);
 #[test]
 fn waiters_run_free_when_the_agent_dies_and_find_the_next_one() {
     let agent = Agent::start();
-    let mut puppet = Puppet::start(agent.dir());
-    puppet.run("launch 1 0");
+    let mut scripted = ScriptedProgram::start(agent.dir());
+    scripted.run("launch 1 0");
     let client = agent.client(0);
     client.set(0, GateMode::Closed);
     // Workers wait 100 ms per launch; four threads, one of them first.
-    puppet.begin("threads 4 200");
+    scripted.begin("threads 4 200");
     eventually("waiting", || client.device(0).waiting.load(Relaxed) >= 3);
     let died = Instant::now();
     let dir = agent.kill();
-    let answer = puppet.end();
+    let answer = scripted.end();
     let free_after = died.elapsed();
     assert_eq!(answer.error, 0);
     assert!(free_after < 600 * MS, "{free_after:?}");
     assert!(client.status().guards[Guard::Lease as usize].load(Relaxed) >= 1);
-    assert!(puppet.run("launch 100 0") < 40 * MS);
-    assert_eq!(puppet.stat("launches"), 1 + 800 + 100);
+    assert!(scripted.run("launch 100 0") < 40 * MS);
+    assert_eq!(scripted.stat("launches"), 1 + 800 + 100);
 
     let next = Agent::start_in(dir, Manner::Normal);
     eventually("joining the next agent", || {
-        puppet.run("launch 1 0");
+        scripted.run("launch 1 0");
         std::thread::sleep(20 * MS);
         next.joined() == 1
     });
     next.client(0).set(0, GateMode::Closed);
-    assert!(puppet.run("launch 1 0") >= 14 * MS);
-    puppet.quit();
+    assert!(scripted.run("launch 1 0") >= 14 * MS);
+    scripted.quit();
 }
 
 #[test]
 fn a_process_under_an_open_gate_finds_a_restarted_agent() {
     let agent = Agent::start();
-    let mut puppet = Puppet::start(agent.dir());
-    puppet.run("launch 1 0");
-    puppet.run("sync");
+    let mut scripted = ScriptedProgram::start(agent.dir());
+    scripted.run("launch 1 0");
+    scripted.run("sync");
     let client = agent.client(0);
     let next = Agent::start_in(agent.kill(), Manner::Normal);
     eventually("joining the next agent", || {
-        puppet.run("launch 1 0");
-        puppet.run("sync");
+        scripted.run("launch 1 0");
+        scripted.run("sync");
         std::thread::sleep(20 * MS);
         next.joined() == 1
     });
@@ -63,10 +63,10 @@ fn a_process_under_an_open_gate_finds_a_restarted_agent() {
 #[test]
 fn an_idle_process_keeps_its_agent() {
     let agent = Agent::start();
-    let mut puppet = Puppet::start(agent.dir());
+    let mut scripted = ScriptedProgram::start(agent.dir());
     for _ in 0..3 {
-        puppet.run("launch 1 0");
-        puppet.run("sync");
+        scripted.run("launch 1 0");
+        scripted.run("sync");
         std::thread::sleep(400 * MS);
     }
     assert_eq!(agent.joined(), 1);
@@ -77,12 +77,12 @@ fn a_forks_child_starts_afresh() {
     // A process joins with its first launch.
     for (first, parents) in [("launch 0 0", 0), ("launch 5 0", 1)] {
         let agent = Agent::start();
-        let mut puppet = Puppet::start(agent.dir());
-        puppet.run(first);
+        let mut scripted = ScriptedProgram::start(agent.dir());
+        scripted.run(first);
         let before = (parents == 1).then(|| agent.client(0).status().launch_totals().total());
-        puppet.run("fork 7 0");
+        scripted.run("fork 7 0");
         let child = agent.client(parents);
-        assert_ne!(child.hello.pid, puppet.pid());
+        assert_ne!(child.hello.pid, scripted.pid());
         assert_eq!(child.status().launch_totals().total(), 7);
         eventually("the child's end", || child.hung_up());
         if let Some(before) = before {
@@ -90,22 +90,22 @@ fn a_forks_child_starts_afresh() {
             assert_eq!(parent.status().launch_totals().total(), before);
             assert!(!parent.hung_up());
         }
-        puppet.run("launch 3 0");
-        puppet.run("sync");
+        scripted.run("launch 3 0");
+        scripted.run("sync");
     }
 }
 
 #[test]
 fn a_childs_copy_does_not_keep_the_parents_connection() {
     let agent = Agent::start();
-    let mut puppet = Puppet::start(agent.dir());
-    puppet.run("launch 1 0");
+    let mut scripted = ScriptedProgram::start(agent.dir());
+    scripted.run("launch 1 0");
     let parent = agent.client(0);
     // The child lives for a second after the parent was killed.
-    puppet.begin("fork 0 1000000");
+    scripted.begin("fork 0 1000000");
     std::thread::sleep(100 * MS);
     let died = Instant::now();
-    drop(puppet);
+    drop(scripted);
     eventually("hanging up", || parent.hung_up());
     assert!(died.elapsed() < 700 * MS);
 }
@@ -113,23 +113,23 @@ fn a_childs_copy_does_not_keep_the_parents_connection() {
 #[test]
 fn a_fork_at_a_closed_gate_is_free_of_it() {
     let agent = Agent::start();
-    let mut puppet = Puppet::start(agent.dir());
-    puppet.run("launch 1 0");
+    let mut scripted = ScriptedProgram::start(agent.dir());
+    scripted.run("launch 1 0");
     agent.client(0).set(0, GateMode::Closed);
-    assert!(puppet.run("fork 20 0") < 200 * MS);
+    assert!(scripted.run("fork 20 0") < 200 * MS);
 }
 
 #[test]
 fn exec_joins_anew() {
     let agent = Agent::start();
-    let mut puppet = Puppet::start(agent.dir());
-    puppet.run("launch 2 0");
+    let mut scripted = ScriptedProgram::start(agent.dir());
+    scripted.run("launch 2 0");
     let before = agent.client(0);
-    puppet.begin("exec");
+    scripted.begin("exec");
     eventually("hanging up", || before.hung_up());
-    puppet.run("launch 3 0");
+    scripted.run("launch 3 0");
     let after = agent.client(1);
-    assert_eq!(after.hello.pid, puppet.pid());
+    assert_eq!(after.hello.pid, scripted.pid());
     assert_eq!(after.status().launch_totals().total(), 3);
 }
 
@@ -137,20 +137,20 @@ fn exec_joins_anew() {
 fn a_program_that_closes_our_descriptors_goes_on() {
     use xsched_common::page::Edges;
     let agent = Agent::start();
-    let mut puppet = Puppet::start(agent.dir());
-    puppet.run("launch 1 0");
-    puppet.run("sync");
+    let mut scripted = ScriptedProgram::start(agent.dir());
+    scripted.run("launch 1 0");
+    scripted.run("sync");
     let client = agent.client(0);
     client.want(0, Edges::ACTIVE.with(Edges::IDLE));
     client.rings();
-    puppet.run("closefds");
+    scripted.run("closefds");
     for _ in 0..3 {
-        puppet.run("launch 1 0");
-        puppet.run("sync");
+        scripted.run("launch 1 0");
+        scripted.run("sync");
     }
     assert_eq!(client.rings(), 0);
     assert!(client.hung_up());
-    puppet.quit();
+    scripted.quit();
 }
 
 #[test]
@@ -180,12 +180,12 @@ fn constructors_and_handlers_at_exit_launch_as_natively() {
 #[test]
 fn launches_count_while_many_threads_join() {
     let agent = Agent::start();
-    let mut puppet = Puppet::start(agent.dir());
-    puppet.run("threads 32 50");
-    puppet.run("sync");
+    let mut scripted = ScriptedProgram::start(agent.dir());
+    scripted.run("threads 32 50");
+    scripted.run("sync");
     assert_eq!(agent.joined(), 1);
-    assert_eq!(puppet.stat("launches"), 32 * 50);
+    assert_eq!(scripted.stat("launches"), 32 * 50);
     let client = agent.client(0);
     assert_eq!(client.device(0).in_flight.load(Relaxed), 0);
-    puppet.quit();
+    scripted.quit();
 }

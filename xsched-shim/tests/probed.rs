@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use object::{Object, ObjectSegment, ObjectSymbol};
 use support::agent::Agent;
-use support::puppet::Puppet;
+use support::scripted::ScriptedProgram;
 
 /// `struct perf_event_attr` as far as a uprobe needs it (linux/perf_event.h,
 /// PERF_ATTR_SIZE_VER5).
@@ -106,13 +106,13 @@ fn the_children_of_a_probed_process_live() {
         }
     };
     let agent = Agent::start();
-    let mut puppet = Puppet::start(agent.dir());
-    puppet.run("launch 20 0");
+    let mut scripted = ScriptedProgram::start(agent.dir());
+    scripted.run("launch 20 0");
     assert!(probe.hits() >= 20, "{} hits", probe.hits());
-    puppet.run("fork 7 0");
-    puppet.run("launch 5 0");
+    scripted.run("fork 7 0");
+    scripted.run("launch 5 0");
     assert_eq!(agent.client(1).status().launch_totals().total(), 7);
     drop(probe);
-    puppet.run("launch 5 0");
-    puppet.quit();
+    scripted.run("launch 5 0");
+    scripted.quit();
 }

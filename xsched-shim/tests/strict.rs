@@ -127,7 +127,7 @@ fn profilers_in_the_table_stay_in_the_chain() {
 #[test]
 fn every_gated_and_watched_function_is_in_force() {
     let runtimes = Simulated::install();
-    for (major, functions, shared) in [(6, 110, 2), (7, 126, 1)] {
+    for (major, functions, shared) in [(6, 110, 2), (7, 125, 1)] {
         let agent = Agent::start();
         let mut program = deepbind(&runtimes, major, agent.dir(), "1");
         program.env("XSCHED_VERBOSE", "1").stdin(Stdio::null());

@@ -5,7 +5,7 @@ use crate::support;
 use std::time::Duration;
 
 use support::agent::{Agent, Manner};
-use support::puppet::Puppet;
+use support::scripted::ScriptedProgram;
 use support::{Preload, bin, program, run, stdout_of};
 
 #[test]
@@ -39,24 +39,25 @@ fn without_an_agent_everything_runs_and_nothing_is_said() {
 #[test]
 fn switched_off_it_does_not_even_join() {
     let agent = Agent::start();
-    let mut puppet = Puppet::start_with(Preload::Shim, agent.dir(), &[("XSCHED_DISABLE", "1")]);
-    puppet.run("launch 100 0");
-    puppet.run("fork 3 0");
-    puppet.run("sync");
+    let mut scripted =
+        ScriptedProgram::start_with(Preload::Shim, agent.dir(), &[("XSCHED_DISABLE", "1")]);
+    scripted.run("launch 100 0");
+    scripted.run("fork 3 0");
+    scripted.run("sync");
     assert_eq!(agent.joined(), 0);
-    assert_eq!(puppet.stat("launches"), 100);
+    assert_eq!(scripted.stat("launches"), 100);
 }
 
 #[test]
 fn passed_libraries_are_counted_but_not_gated() {
     use xsched_common::gate::GateMode;
     let agent = Agent::start();
-    let env = [("XSCHED_PASSTHROUGH_LIBS", "libfoo, pup")];
-    let mut puppet = Puppet::start_with(Preload::Shim, agent.dir(), &env);
-    puppet.run("launch 1 0");
+    let env = [("XSCHED_PASSTHROUGH_LIBS", "libfoo, scrip")];
+    let mut scripted = ScriptedProgram::start_with(Preload::Shim, agent.dir(), &env);
+    scripted.run("launch 1 0");
     let client = agent.client(0);
     client.set(0, GateMode::Closed);
-    assert!(puppet.run("launch 50 0") < Duration::from_millis(10));
+    assert!(scripted.run("launch 50 0") < Duration::from_millis(10));
     assert_eq!(client.status().launch_totals().by_route, [0, 51]);
 }
 
@@ -64,21 +65,21 @@ fn passed_libraries_are_counted_but_not_gated() {
 fn the_agent_may_let_libraries_pass_and_change_its_mind() {
     use xsched_common::gate::GateMode;
     let agent = Agent::start();
-    let mut puppet = Puppet::start(agent.dir());
-    puppet.run("launch 1 0");
+    let mut scripted = ScriptedProgram::start(agent.dir());
+    scripted.run("launch 1 0");
     let client = agent.client(0);
     client.set(0, GateMode::Closed);
     let gated = Duration::from_millis(14);
-    assert!(puppet.run("launch 1 0") >= gated);
+    assert!(scripted.run("launch 1 0") >= gated);
     let list = &client.page().passthrough;
-    list.set(&["libfoo", "pup"]).expect("room");
+    list.set(&["libfoo", "scrip"]).expect("room");
     // The change is heard of at the gate, by a launch that still waits.
-    assert!(puppet.run("launch 1 0") >= gated);
-    assert!(puppet.run("launch 50 0") < Duration::from_millis(10));
+    assert!(scripted.run("launch 1 0") >= gated);
+    assert!(scripted.run("launch 50 0") < Duration::from_millis(10));
     list.set(&["libfoo"]).expect("room");
     // And by the next launch that passes.
-    puppet.run("launch 1 0");
-    assert!(puppet.run("launch 1 0") >= gated);
+    scripted.run("launch 1 0");
+    assert!(scripted.run("launch 1 0") >= gated);
     assert_eq!(client.status().launch_totals().by_route, [4, 51]);
 }
 
@@ -87,8 +88,8 @@ fn the_agent_may_turn_its_lists_round_and_name_functions() {
     use xsched_common::gate::GateMode;
     use xsched_common::page::ListMeaning::{OnlyGated, Passes};
     let agent = Agent::start();
-    let mut puppet = Puppet::start(agent.dir());
-    puppet.run("launch 1 0");
+    let mut scripted = ScriptedProgram::start(agent.dir());
+    scripted.run("launch 1 0");
     let client = agent.client(0);
     client.set(0, GateMode::Closed);
     let gated = Duration::from_millis(14);
@@ -98,14 +99,14 @@ fn the_agent_may_turn_its_lists_round_and_name_functions() {
         list.set(names).expect("room");
     };
     set_only(&["libtorch"]);
-    puppet.run("launch 1 0");
-    assert!(puppet.run("launch 50 0") < Duration::from_millis(10));
-    set_only(&["pup"]);
-    puppet.run("launch 1 0");
-    assert!(puppet.run("launch 1 0") >= gated);
+    scripted.run("launch 1 0");
+    assert!(scripted.run("launch 50 0") < Duration::from_millis(10));
+    set_only(&["scrip"]);
+    scripted.run("launch 1 0");
+    assert!(scripted.run("launch 1 0") >= gated);
     set_only(&[]);
     assert!(
-        puppet.run("launch 1 0") >= gated,
+        scripted.run("launch 1 0") >= gated,
         "no list: everything is gated"
     );
 
@@ -115,25 +116,25 @@ fn the_agent_may_turn_its_lists_round_and_name_functions() {
         .expect("room");
     let routes = || client.status().launch_totals().by_route;
     let [gated_before, passed_before] = routes();
-    assert!(puppet.run("launch 50 0") < Duration::from_millis(10));
+    assert!(scripted.run("launch 50 0") < Duration::from_millis(10));
     scope
         .set_apis(OnlyGated, &["hipMemsetAsync"])
         .expect("room");
-    assert!(puppet.run("launch 50 0") < Duration::from_millis(10));
+    assert!(scripted.run("launch 50 0") < Duration::from_millis(10));
     assert_eq!(routes(), [gated_before, passed_before + 100]);
     client.set(0, GateMode::Open);
-    puppet.run("launch 5 0");
+    scripted.run("launch 5 0");
     assert_eq!(routes(), [gated_before + 5, passed_before + 100]);
     client.set(0, GateMode::Closed);
     // Nothing in flight, so that no guard but the trickle lets anything pass.
-    puppet.run("sync");
+    scripted.run("sync");
     scope
         .set_apis(OnlyGated, &["hipLaunchKernel"])
         .expect("room");
-    assert!(puppet.run("launch 1 0") >= gated);
+    assert!(scripted.run("launch 1 0") >= gated);
     scope.set_apis::<&str>(Passes, &[]).expect("room");
-    puppet.run("sync");
-    assert!(puppet.run("launch 1 0") >= gated);
+    scripted.run("sync");
+    assert!(scripted.run("launch 1 0") >= gated);
 }
 
 #[test]
@@ -150,10 +151,10 @@ fn bad_agents_are_reported_once_and_ignored() {
         assert!(said.contains(words), "{said}");
     }
     let mute = Agent::start_with(Manner::Mute);
-    let mut puppet = Puppet::start(mute.dir());
-    let first = puppet.run("launch 1 0");
+    let mut scripted = ScriptedProgram::start(mute.dir());
+    let first = scripted.run("launch 1 0");
     assert!(first < Duration::from_millis(200), "{first:?}");
-    let next = puppet.run("launch 100 0");
+    let next = scripted.run("launch 100 0");
     assert!(next < Duration::from_millis(40), "{next:?}");
 }
 

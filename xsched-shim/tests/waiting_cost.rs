@@ -7,7 +7,7 @@ use crate::support;
 use std::time::{Duration, Instant};
 
 use support::agent::Agent;
-use support::puppet::Puppet;
+use support::scripted::ScriptedProgram;
 use xsched_common::gate::GateMode;
 
 /// Time on a processor that the process's main thread has had.
@@ -21,17 +21,17 @@ fn on_processor(pid: u32) -> Duration {
 /// took, and of the time that the kernels did.
 fn launching(kernel_us: u32, cap: u16) -> (f64, f64) {
     let agent = Agent::start();
-    let mut puppet = Puppet::start(agent.dir());
-    puppet.run("launch 1 0");
-    puppet.run("sync");
+    let mut scripted = ScriptedProgram::start(agent.dir());
+    scripted.run("launch 1 0");
+    scripted.run("sync");
     agent.client(0).set(0, GateMode::Capped(cap));
-    puppet.run(&format!("kernel_us {kernel_us}"));
+    scripted.run(&format!("kernel_us {kernel_us}"));
     // T settles.
-    puppet.run("launch 50 0");
+    scripted.run("launch 50 0");
     let kernels = 1_000_000 / kernel_us;
-    let (began, before) = (Instant::now(), on_processor(puppet.pid()));
-    puppet.run(&format!("launch {kernels} 0"));
-    let (took, used) = (began.elapsed(), on_processor(puppet.pid()) - before);
+    let (began, before) = (Instant::now(), on_processor(scripted.pid()));
+    scripted.run(&format!("launch {kernels} 0"));
+    let (took, used) = (began.elapsed(), on_processor(scripted.pid()) - before);
     let kernels = Duration::from_micros(u64::from(kernels * kernel_us));
     let device = kernels.as_secs_f64() / took.as_secs_f64();
     (used.as_secs_f64() / took.as_secs_f64(), device)

@@ -27,6 +27,13 @@ static int64_t now(void) {
     return t.tv_sec * 1000000000ll + t.tv_nsec;
 }
 
+/* What this thread has had of the processor. */
+static int64_t used(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return t.tv_sec * 1000000000ll + t.tv_nsec;
+}
+
 static void spin(int64_t rounds) {
     uint64_t x = 1;
     for (int64_t i = 0; i < rounds; i++) x = x * 6364136223846793005ull + 1442695040888963407ull;
@@ -83,12 +90,12 @@ int main(int argc, char **argv) {
         } else if (sscanf(line, "threads %lld %lld", &a, &b) == 2) {
             printf("%lld\n", (long long)threads(a, b));
         } else if (sscanf(line, "work %lld %lld", &a, &b) == 2) {
-            int64_t start = now();
+            int64_t start = now(), had = used();
             for (int64_t i = 0; i < b; i++) {
                 spin(a);
                 LAUNCH
             }
-            printf("%lld\n", (long long)(now() - start));
+            printf("%lld %lld\n", (long long)(used() - had), (long long)(now() - start));
         } else if (sscanf(line, "paced %lld %lld", &a, &b) == 2) {
             puts("paced");
             paced(a, b);

@@ -10,7 +10,7 @@ use xsched_common::api::{Request, Response, Snapshot};
 use xsched_common::run_dir::RunDir;
 
 /// An agent that needs longer hangs.
-const PATIENCE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// One request to the agent of `run_dir`, over a connection of its own; what
 /// it refuses is an error.
@@ -18,7 +18,7 @@ pub fn ask(run_dir: &Path, request: &Request) -> anyhow::Result<Response> {
     let socket = RunDir(run_dir.to_owned()).api_socket();
     let mut stream = UnixStream::connect(&socket)
         .with_context(|| format!("cannot connect to {}", socket.display()))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(DEADLINE))?;
     writeln!(stream, "{}", serde_json::to_string(request)?)?;
     let mut line = String::new();
     BufReader::new(stream)

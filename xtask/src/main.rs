@@ -48,7 +48,7 @@ enum Task {
     BuildEbpf(build_ebpf::Args),
     /// Be a client of an agent: a part of `bench sched`
     #[command(hide = true)]
-    Puppet(bench::sched::control::puppet::Args),
+    ScriptedProgram(bench::sched::control::scripted::Args),
     /// Be the first program of a virtual machine: a part of `test --kernels`
     #[command(hide = true)]
     KernelGuest,
@@ -75,7 +75,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Tidy(args) => return tidy::run(&args),
         Task::Screenshot(args) => screenshot::run(&args),
         Task::BuildEbpf(args) => build_ebpf::run(&args),
-        Task::Puppet(args) => bench::sched::control::puppet::run(&args),
+        Task::ScriptedProgram(args) => bench::sched::control::scripted::run(&args),
         Task::KernelGuest => kernels::guest::run(),
         Task::Attacker(args) => bench::faults::attacker::run(&args),
     };

@@ -44,14 +44,14 @@ pub struct Layout {
     /// The keys.
     pub footer: Rect,
     /// The columns that fit, left to right.
-    pub columns: Vec<Place>,
+    pub columns: Vec<ColumnSpan>,
     /// The trend of P99 in the first row, where it fits.
     pub trend: Option<Rect>,
 }
 
 /// Where a column is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct ColumnSpan {
     /// The column.
     pub column: Column,
     /// Its left edge.
@@ -60,10 +60,10 @@ pub struct Place {
     pub width: u16,
 }
 
-impl Place {
+impl ColumnSpan {
     /// Without the first `columns`.
-    pub fn shifted(self, columns: u16) -> Place {
-        Place {
+    pub fn shifted(self, columns: u16) -> ColumnSpan {
+        ColumnSpan {
             x: self.x + columns,
             width: self.width.saturating_sub(columns),
             ..self
@@ -172,7 +172,7 @@ const WIDTHS: [(Part, u16); 22] = [
     (Part::Column(Column::Busy), 6),
     (Part::Column(Column::Bypass), 7),
     (Part::Column(Column::Slo), 10),
-    (Part::Column(Column::Hold), 11),
+    (Part::Column(Column::Override), 11),
     (Part::Column(Column::BurstP50), 8),
     (Part::Trend, 16),
     (Part::Column(Column::Why), 42),
@@ -198,7 +198,7 @@ const COMMAND_SPARE: [(usize, u16); 3] = [(ESSENTIAL, 0), (11, 6), (usize::MAX, 
 /// edge and width. What the order of the rows cannot be understood without
 /// is never given up, what goes without saying comes last; the command and
 /// the reason take what is left.
-fn places(width: u16, state: &State) -> (Vec<Place>, Option<(u16, u16)>) {
+fn places(width: u16, state: &State) -> (Vec<ColumnSpan>, Option<(u16, u16)>) {
     let processes = &state.processes;
     let sorted = processes.sort().column;
     let in_units = processes.arrangement() == Arrangement::Units;
@@ -212,7 +212,7 @@ fn places(width: u16, state: &State) -> (Vec<Place>, Option<(u16, u16)>) {
     fill(width, &by_importance)
 }
 
-fn fill(width: u16, by_importance: &[(Part, u16)]) -> (Vec<Place>, Option<(u16, u16)>) {
+fn fill(width: u16, by_importance: &[(Part, u16)]) -> (Vec<ColumnSpan>, Option<(u16, u16)>) {
     let mut room = width;
     let mut chosen = Vec::with_capacity(by_importance.len());
     for (index, &(part, width)) in by_importance.iter().enumerate() {
@@ -246,7 +246,7 @@ fn fill(width: u16, by_importance: &[(Part, u16)]) -> (Vec<Place>, Option<(u16, 
             Part::Column(_) | Part::Trend => least,
         };
         match part {
-            Part::Column(column) => columns.push(Place { column, x, width }),
+            Part::Column(column) => columns.push(ColumnSpan { column, x, width }),
             Part::Trend => trend = Some((x, width)),
         }
         x += width + 1;

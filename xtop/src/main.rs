@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser as _};
 use xtop::cli::{Args, Task};
 
 fn main() -> ExitCode {
@@ -11,7 +11,7 @@ fn main() -> ExitCode {
         eprintln!("xtop: {error}");
         ExitCode::from(2)
     };
-    match args.manual().serve() {
+    match args.manual().serve(Args::command()) {
         Ok(false) => {}
         Ok(true) => return ExitCode::SUCCESS,
         Err(error) => return usage(&error),

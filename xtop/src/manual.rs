@@ -3,10 +3,8 @@
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
-use clap::CommandFactory as _;
+use clap::Command;
 use clap_complete::Shell;
-
-use crate::cli::Args;
 
 /// Options that print something about the options.
 #[derive(Clone, Debug, clap::Args)]
@@ -38,21 +36,20 @@ Environment:
 See also: xsched-agent(1)";
 
 impl Options {
-    /// Does what is asked for; whether anything was.
+    /// Does what is asked for, about `command`; whether anything was.
     ///
     /// # Errors
     /// What writing brings.
-    pub fn serve(&self) -> io::Result<bool> {
+    pub fn serve(&self, mut command: Command) -> io::Result<bool> {
         if let Some(shell) = self.completions {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Args::command(), "xtop", &mut script);
+            clap_complete::generate(shell, &mut command, "xtop", &mut script);
             io::stdout().lock().write_all(&script)?;
         }
         if let Some(dir) = &self.man {
-            let short = Args::command();
-            let status = short.get_after_help().map(ToString::to_string);
+            let status = command.get_after_help().map(ToString::to_string);
             let more = format!("{}\n\n{MORE}", status.unwrap_or_default());
-            clap_mangen::generate_to(short.after_long_help(more), dir)?;
+            clap_mangen::generate_to(command.after_long_help(more), dir)?;
         }
         Ok(self.completions.is_some() || self.man.is_some())
     }

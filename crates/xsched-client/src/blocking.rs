@@ -29,7 +29,7 @@ pub fn settle(agent: &Endpoint, request: &Request) -> Result<Settled, Error> {
     }
 }
 
-/// Where a process's terms come from.
+/// Where a process's attributes come from.
 pub fn explain(agent: &Endpoint, request: &Request) -> Result<Explanation, Error> {
     match ask(agent, request)? {
         Response::Explanation(explanation) => Ok(explanation),
@@ -78,7 +78,7 @@ pub fn watch(agent: &Endpoint, interval: Duration) -> Result<Snapshots, Error> {
         connection,
         runtime,
         // The agent is silent for up to the interval.
-        patience: ANSWER_TIME + interval,
+        answer_timeout: ANSWER_TIME + interval,
     })
 }
 
@@ -88,7 +88,7 @@ pub struct Snapshots {
     // Ends before its runtime.
     connection: Connection,
     runtime: Runtime,
-    patience: Duration,
+    answer_timeout: Duration,
 }
 
 impl Iterator for Snapshots {
@@ -97,7 +97,7 @@ impl Iterator for Snapshots {
     fn next(&mut self) -> Option<Self::Item> {
         Some(
             self.runtime
-                .block_on(self.connection.snapshot(self.patience)),
+                .block_on(self.connection.snapshot(self.answer_timeout)),
         )
     }
 }

@@ -102,7 +102,7 @@ impl Endpoint {
 
     /// How much longer than a socket's an answer may take: a connection to
     /// another machine comes first.
-    pub(super) fn extra_patience(&self) -> Duration {
+    pub(super) fn extra_timeout(&self) -> Duration {
         match self {
             Endpoint::Socket(_) => Duration::ZERO,
             Endpoint::Command(_) => Duration::from_secs(10),

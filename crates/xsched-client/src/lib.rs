@@ -35,8 +35,8 @@ pub struct Connection {
     writer: Box<dyn AsyncWrite + Send + Unpin>,
     runner: Option<Runner>,
     answered: Answered,
-    /// Added to the patience for the first answer.
-    extra_patience: Duration,
+    /// Added to the time for the first answer.
+    extra_timeout: Duration,
 }
 
 impl fmt::Debug for Connection {
@@ -55,7 +55,7 @@ impl Connection {
             writer: ends.to,
             runner: ends.runner,
             answered: Answered::No,
-            extra_patience: endpoint.extra_patience(),
+            extra_timeout: endpoint.extra_timeout(),
         })
     }
 
@@ -67,22 +67,22 @@ impl Connection {
             self.writer.write_all(&line).await?;
             self.writer.flush().await
         };
-        let patience = ANSWER_TIME + self.extra_patience;
-        match timeout(patience, written).await {
-            Err(_) => Err(Error::Silent(patience)),
+        let answer_timeout = ANSWER_TIME + self.extra_timeout;
+        match timeout(answer_timeout, written).await {
+            Err(_) => Err(Error::Silent(answer_timeout)),
             Ok(Err(e)) if e.kind() == io::ErrorKind::BrokenPipe => Err(self.closed().await),
             Ok(other) => other.map_err(Error::Io),
         }
     }
 
-    /// Receives one response within `patience`.
-    pub async fn receive(&mut self, patience: Duration) -> Result<Response, Error> {
-        let patience = match self.answered {
-            Answered::Yes => patience,
-            Answered::No => patience + self.extra_patience,
+    /// Receives one response within `time`.
+    pub async fn receive(&mut self, answer_timeout: Duration) -> Result<Response, Error> {
+        let answer_timeout = match self.answered {
+            Answered::Yes => answer_timeout,
+            Answered::No => answer_timeout + self.extra_timeout,
         };
-        let line = match timeout(patience, line::read(&mut self.reader)).await {
-            Err(_) => return Err(Error::Silent(patience)),
+        let line = match timeout(answer_timeout, line::read(&mut self.reader)).await {
+            Err(_) => return Err(Error::Silent(answer_timeout)),
             Ok(Err(LineError::Closed)) => return Err(self.closed().await),
             Ok(line) => line?,
         };
@@ -92,9 +92,9 @@ impl Connection {
         Ok(response)
     }
 
-    /// Receives a snapshot within `patience`.
-    pub async fn snapshot(&mut self, patience: Duration) -> Result<Snapshot, Error> {
-        match self.receive(patience).await? {
+    /// Receives a snapshot within `time`.
+    pub async fn snapshot(&mut self, answer_timeout: Duration) -> Result<Snapshot, Error> {
+        match self.receive(answer_timeout).await? {
             Response::Snapshot(snapshot) => Ok(*snapshot),
             Response::Error(failure) => Err(Error::Refused(failure)),
             _ => Err(Error::another_answer()),
@@ -148,12 +148,12 @@ async fn ask_once(endpoint: &Endpoint, request: &Request) -> Result<Response, Er
     if let Err(silent @ Error::Silent(_)) = sent {
         return Err(silent);
     }
-    let patience = match request {
+    let answer_timeout = match request {
         Request::Diagnose { duration_ms, .. } => {
             Duration::from_millis(*duration_ms) + DIAGNOSIS_TIME
         }
         _ => ANSWER_TIME,
     };
-    let received = connection.receive(patience).await;
+    let received = connection.receive(answer_timeout).await;
     received.or_else(|e| sent.and(Err(e)))
 }

@@ -72,9 +72,9 @@ async fn subscribe<M: From<LinkEvent>>(
     let mut connection = Connection::open(endpoint).await?;
     let interval_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
     connection.send(&Request::Watch { interval_ms }).await?;
-    let mut patience = ANSWER_TIME;
+    let mut answer_timeout = ANSWER_TIME;
     loop {
-        let snapshot = connection.snapshot(patience).await?;
+        let snapshot = connection.snapshot(answer_timeout).await?;
         if sink
             .send(LinkEvent::Snapshot(Box::new(snapshot)).into())
             .await
@@ -83,7 +83,7 @@ async fn subscribe<M: From<LinkEvent>>(
             return Ok(());
         }
         *backoff = Backoff::new();
-        patience = interval * 3 + ANSWER_TIME;
+        answer_timeout = interval * 3 + ANSWER_TIME;
     }
 }
 

@@ -28,7 +28,7 @@ pub enum Origin {
 
 /// What ld.so does with one definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Outcome {
     /// It is the answer.
     Accepted,
     /// The answer unless the object has another default version too.
@@ -47,27 +47,27 @@ const FIRST_OWN_NODE: u16 = 2;
 
 /// glibc's rule. `version` is the definition's entry in DT_VERSYM, `None` if
 /// its object has no such table.
-pub fn check(reference: Reference<'_>, version: Option<&Version>) -> Verdict {
+pub fn check(reference: Reference<'_>, version: Option<&Version>) -> Outcome {
     let Some(version) = version else {
-        return Verdict::Accepted;
+        return Outcome::Accepted;
     };
     match (reference.node, &version.node) {
-        (Some(wanted), Some(node)) if wanted == node => Verdict::Accepted,
-        (Some(_), Some(_)) => Verdict::WrongNode,
-        (Some(_), None) if reference.origin == Origin::Dlvsym => Verdict::Unversioned,
-        (Some(_), None) if version.hidden => Verdict::Hidden,
-        (Some(_), None) => Verdict::Accepted,
+        (Some(wanted), Some(node)) if wanted == node => Outcome::Accepted,
+        (Some(_), Some(_)) => Outcome::WrongNode,
+        (Some(_), None) if reference.origin == Origin::Dlvsym => Outcome::Unversioned,
+        (Some(_), None) if version.hidden => Outcome::Hidden,
+        (Some(_), None) => Outcome::Accepted,
         (None, _) => {
             let first_that_asks = match reference.origin {
                 Origin::Relocation => FIRST_OWN_NODE + 1,
                 Origin::Dlsym | Origin::Dlvsym => FIRST_OWN_NODE,
             };
             if version.index < first_that_asks {
-                Verdict::Accepted
+                Outcome::Accepted
             } else if version.hidden {
-                Verdict::Hidden
+                Outcome::Hidden
             } else {
-                Verdict::AcceptedIfOnly
+                Outcome::AcceptedIfOnly
             }
         }
     }
@@ -81,9 +81,9 @@ pub fn satisfies<'a>(
     let mut only_candidates = 0;
     for definition in definitions {
         match check(reference, definition.version.as_ref()) {
-            Verdict::Accepted => return true,
-            Verdict::AcceptedIfOnly => only_candidates += 1,
-            Verdict::WrongNode | Verdict::Hidden | Verdict::Unversioned => {}
+            Outcome::Accepted => return true,
+            Outcome::AcceptedIfOnly => only_candidates += 1,
+            Outcome::WrongNode | Outcome::Hidden | Outcome::Unversioned => {}
         }
     }
     only_candidates == 1
@@ -97,7 +97,7 @@ pub struct Scope {
     /// How the referring object came into the process.
     pub object: ObjectEntry,
     /// Where the referring object is.
-    pub place: Place,
+    pub place: NamespaceSide,
 }
 
 /// How a shim came into the process.
@@ -121,7 +121,7 @@ pub enum ObjectEntry {
 
 /// Where a referring object is, seen from the shim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum NamespaceSide {
     /// In the link namespace of the shim, by the linker's own lists, or
     /// because every file is mapped once: dlmopen maps anew what a library
     /// needs.
@@ -207,7 +207,7 @@ impl Cause {
 /// Explains a binding to the runtime by the shim's definitions of the same
 /// name and by what is known of the scope.
 pub fn explain(reference: Reference<'_>, shim: &[&Symbol], scope: Scope) -> Explanation {
-    if scope.place == Place::Apart {
+    if scope.place == NamespaceSide::Apart {
         return Explanation::OtherNamespace;
     }
     if shim.is_empty() {
@@ -226,7 +226,7 @@ pub fn explain(reference: Reference<'_>, shim: &[&Symbol], scope: Scope) -> Expl
     if scope.object == ObjectEntry::Opened {
         causes.push(Cause::Deepbind);
     }
-    if scope.place == Place::Unknown {
+    if scope.place == NamespaceSide::Unknown {
         causes.push(Cause::Namespace);
     }
     if scope.shim == ShimEntry::Other {
@@ -253,7 +253,7 @@ mod tests {
     const SCOPE: Scope = Scope {
         shim: ShimEntry::Preloaded,
         object: ObjectEntry::Startup,
-        place: Place::WithShim,
+        place: NamespaceSide::WithShim,
     };
 
     fn version(index: u16, node: Option<&str>) -> Version {
@@ -281,7 +281,7 @@ mod tests {
     fn an_object_without_a_version_table_satisfies_everything() {
         for node in [None, Some("hip_4.2")] {
             for origin in [Origin::Relocation, Origin::Dlsym, Origin::Dlvsym] {
-                assert_eq!(check(Reference { node, origin }, None), Verdict::Accepted);
+                assert_eq!(check(Reference { node, origin }, None), Outcome::Accepted);
             }
         }
     }
@@ -289,15 +289,15 @@ mod tests {
     #[test]
     fn the_right_node_and_no_node_are_accepted_and_a_wrong_one_is_not() {
         let check = |v: Version| check(REFERENCE, Some(&v));
-        assert_eq!(check(version(2, Some("hip_4.2"))), Verdict::Accepted);
-        assert_eq!(check(version(1, None)), Verdict::Accepted);
-        assert_eq!(check(version(2, Some("hip_5.1"))), Verdict::WrongNode);
+        assert_eq!(check(version(2, Some("hip_4.2"))), Outcome::Accepted);
+        assert_eq!(check(version(1, None)), Outcome::Accepted);
+        assert_eq!(check(version(2, Some("hip_5.1"))), Outcome::WrongNode);
         // A non-default definition (`name@node`) serves whoever names it.
         let hidden = Version {
             hidden: true,
             ..version(3, Some("hip_4.2"))
         };
-        assert_eq!(check(hidden), Verdict::Accepted);
+        assert_eq!(check(hidden), Outcome::Accepted);
     }
 
     #[test]
@@ -306,10 +306,10 @@ mod tests {
             origin: Origin::Dlvsym,
             ..REFERENCE
         };
-        assert_eq!(check(dlvsym, Some(&version(1, None))), Verdict::Unversioned);
+        assert_eq!(check(dlvsym, Some(&version(1, None))), Outcome::Unversioned);
         assert_eq!(
             check(dlvsym, Some(&version(2, Some("hip_4.2")))),
-            Verdict::Accepted
+            Outcome::Accepted
         );
     }
 
@@ -324,11 +324,11 @@ mod tests {
             ..version(3, Some("hip_4.2"))
         };
         let default = version(4, Some("hip_5.1"));
-        assert_eq!(check(bare, Some(&old)), Verdict::Hidden);
-        assert_eq!(check(bare, Some(&default)), Verdict::AcceptedIfOnly);
+        assert_eq!(check(bare, Some(&old)), Outcome::Hidden);
+        assert_eq!(check(bare, Some(&default)), Outcome::AcceptedIfOnly);
         assert_eq!(
             check(bare, Some(&version(2, Some("hip_4.2")))),
-            Verdict::Accepted
+            Outcome::Accepted
         );
         let (old, default) = (definition(Some(old)), definition(Some(default)));
         assert!(satisfies(bare, [&old, &default]));
@@ -361,7 +361,7 @@ mod tests {
         );
         assert_eq!(
             remaining(Scope {
-                place: Place::Apart,
+                place: NamespaceSide::Apart,
                 ..SCOPE
             }),
             Explanation::OtherNamespace
@@ -369,7 +369,7 @@ mod tests {
         assert_eq!(
             remaining(Scope {
                 object: ObjectEntry::Opened,
-                place: Place::Unknown,
+                place: NamespaceSide::Unknown,
                 shim: ShimEntry::Other,
             }),
             Explanation::Remaining(vec![Cause::Deepbind, Cause::Namespace, Cause::ShimNotFirst])

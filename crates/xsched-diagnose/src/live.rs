@@ -12,9 +12,9 @@ use crate::facts::calls::{CallSource, Observed};
 use crate::facts::dispatch::{self, Redirection};
 use crate::facts::environment::{Environment, GpuUse};
 use crate::facts::held::{self, Held};
+use crate::facts::mapped::MappedObjects;
 use crate::facts::namespaces::Namespaces;
 use crate::facts::preload::PreloadState;
-use crate::facts::survey::Survey;
 use crate::facts::{Collected, Facts, inversion};
 
 /// What there is to know of a process; `agent` is asked last.
@@ -30,11 +30,11 @@ pub fn collect(
     let first = subject.look(&shim_names)?;
     let observed = observe(options, calls, &mut limits);
     // A second one after it: libraries were opened and slots bound meanwhile.
-    let (survey, environment) = match observed {
+    let (mapped, environment) = match observed {
         Some(_) => subject.look(&shim_names)?,
         None => first,
     };
-    let references = References::read(options.pid, &survey, &mut limits)?;
+    let references = References::read(options.pid, &mapped, &mut limits)?;
     subject.check_unchanged()?;
     if process::stat(options.pid).is_ok_and(|stat| stat.stopped) {
         limits.push(format!(
@@ -63,7 +63,7 @@ pub fn collect(
         waits,
         pid: Some(options.pid),
         exe: subject.exe,
-        survey,
+        mapped,
         bindings,
         lookups,
         held,
@@ -104,7 +104,11 @@ struct References {
 }
 
 impl References {
-    fn read(pid: u32, survey: &Survey, limits: &mut Vec<String>) -> Result<References, Error> {
+    fn read(
+        pid: u32,
+        mapped: &MappedObjects,
+        limits: &mut Vec<String>,
+    ) -> Result<References, Error> {
         let memory = match Memory::open(pid) {
             Ok(memory) => memory,
             Err(e) => {
@@ -117,16 +121,16 @@ impl References {
             }
         };
         let writable = writable(pid)?;
-        let lookups = bindings::read_lookups(survey, &memory);
-        let bindings = bindings::read(survey, &memory);
+        let lookups = bindings::read_lookups(mapped, &memory);
+        let bindings = bindings::read(mapped, &memory);
         if bindings.len() >= bindings::MAX_BINDINGS {
             let count = bindings.len();
             limits.push(format!("only the first {count} bindings were read"));
         }
         Ok(References {
-            held: held::held(survey, &lookups, &memory, &writable),
-            namespaces: Namespaces::read(survey, &memory),
-            redirections: dispatch::redirections(survey, &memory, &writable),
+            held: held::held(mapped, &lookups, &memory, &writable),
+            namespaces: Namespaces::read(mapped, &memory),
+            redirections: dispatch::redirections(mapped, &memory, &writable),
             bindings,
             lookups,
         })
@@ -157,22 +161,22 @@ impl Subject {
         })
     }
 
-    fn look(&self, shims: &ShimNames) -> Result<(Survey, Environment), Error> {
+    fn look(&self, shims: &ShimNames) -> Result<(MappedObjects, Environment), Error> {
         let gone = |e| match e {
             ProcessError::Gone(pid) => Error::Exited(pid),
             other => Error::Process(other),
         };
-        let survey = Survey::take(self.id.pid, &self.exe, shims).map_err(gone)?;
-        let environment = Environment::read(self.id, &survey).map_err(gone)?;
+        let mapped = MappedObjects::take(self.id.pid, &self.exe, shims).map_err(gone)?;
+        let environment = Environment::read(self.id, &mapped).map_err(gone)?;
         self.check_unchanged()?;
         let asked = environment
             .preloads
             .iter()
             .any(|p| p.state != PreloadState::Mapped && shims.kind(&p.entry).is_some());
-        if survey.runtimes().next().is_none() && !asked && environment.gpu == GpuUse::NotSeen {
+        if mapped.runtimes().next().is_none() && !asked && environment.gpu == GpuUse::NotSeen {
             return Err(Error::NotHip(self.id.pid));
         }
-        Ok((survey, environment))
+        Ok((mapped, environment))
     }
 
     fn check_unchanged(&self) -> Result<(), Error> {

@@ -1,4 +1,4 @@
-//! How many processes descend from one, for whoever changes its terms.
+//! How many processes descend from one, for whoever changes its attributes.
 
 use std::fs;
 

@@ -8,7 +8,7 @@ use xsched_host::process::{self, Mapping};
 use xsched_host::text::printable;
 
 use super::images::{ImageKind, Names};
-use super::patience::{HeldUp, Patience};
+use super::read_timeout::{HeldUp, ReadTimeout};
 
 /// What a caller's code belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -109,7 +109,7 @@ impl Callers {
         &mut self,
         pid: u32,
         addresses: impl IntoIterator<Item = u64>,
-        patience: &mut Patience,
+        read_timeout: &mut ReadTimeout,
     ) {
         let known = self.known.entry(pid).or_default();
         let mut maps: Option<Vec<Mapping>> = None;
@@ -122,7 +122,7 @@ impl Callers {
                 continue;
             }
             let maps = maps.get_or_insert_with(|| {
-                let read = patience.read(pid, move || process::maps(pid));
+                let read = read_timeout.read(pid, move || process::maps(pid));
                 // What is not known is asked for again the next time.
                 read.map_or_else(|HeldUp| Vec::new(), Result::unwrap_or_default)
             });
@@ -197,7 +197,7 @@ mod tests {
         callers.learn(
             me,
             [here(), 0, 1, u64::MAX],
-            &mut Patience::with(Scope::All),
+            &mut ReadTimeout::with(Scope::All),
         );
         assert_eq!(callers.get(me, 0).object.kind, ObjectKind::Others);
         let caller = callers.get(me, here());
@@ -231,13 +231,13 @@ mod tests {
         }
         let address = code.expect("sleep's code").range.start + 16;
         let mut callers = Callers::new(Names::with_shims(&[]));
-        callers.learn(pid, [address], &mut Patience::with(Scope::All));
+        callers.learn(pid, [address], &mut ReadTimeout::with(Scope::All));
         child.kill().expect("kill");
         child.wait().expect("wait");
-        callers.learn(pid, [address], &mut Patience::with(Scope::All));
+        callers.learn(pid, [address], &mut ReadTimeout::with(Scope::All));
         assert_eq!(callers.get(pid, address).object.name, "sleep");
         callers.forget(pid);
-        callers.learn(pid, [address], &mut Patience::with(Scope::All));
+        callers.learn(pid, [address], &mut ReadTimeout::with(Scope::All));
         assert_eq!(callers.get(pid, address).object.kind, ObjectKind::Unknown);
     }
 }

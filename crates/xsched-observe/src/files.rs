@@ -14,7 +14,7 @@ use xsched_host::foreign::{self, BehindError, FileSystem};
 use xsched_host::process::Mapping;
 use xsched_host::readers::Tenant;
 
-use super::patience::Patience;
+use super::read_timeout::ReadTimeout;
 use super::{same_file, served};
 
 /// A file's identity, as `fstat` says where it was found first.
@@ -76,7 +76,7 @@ impl Files {
         &mut self,
         opened: Opened,
         user: &User,
-        patience: &mut Patience,
+        read_timeout: &mut ReadTimeout,
     ) -> io::Result<(FileId, Arc<File>)> {
         let Opened {
             file,
@@ -92,7 +92,7 @@ impl Files {
         let same = self.known.iter_mut().find(|known| {
             (on_overlayfs || known.on_overlayfs)
                 && known.len == len
-                && share_pages((&known.by, &known.file), (user, &file), patience)
+                && share_pages((&known.by, &known.file), (user, &file), read_timeout)
         });
         if let Some(known) = same {
             known.ids.push(id);
@@ -123,7 +123,7 @@ impl Files {
 
     /// Closes files that nobody else holds: an open file keeps a container's
     /// file system busy.
-    pub(super) fn forget_unheld(&mut self, patience: &mut Patience) {
+    pub(super) fn forget_unheld(&mut self, read_timeout: &mut ReadTimeout) {
         let unheld = |known: &mut KnownFile| Arc::strong_count(&known.file) == 1;
         let unheld: Vec<KnownFile> = self.known.extract_if(.., unheld).collect();
         for known in unheld {
@@ -134,7 +134,7 @@ impl Files {
             let taken = Arc::clone(closing);
             let close = move || drop(lock(&taken).take());
             // Given up with its thread, or tried again later.
-            let _ = patience.read_of(user.pid, &user.tenant, close);
+            let _ = read_timeout.read_of(user.pid, &user.tenant, close);
             closing.try_lock().is_ok_and(|file| file.is_some())
         });
     }
@@ -155,11 +155,11 @@ fn lock(closing: &Closing) -> MutexGuard<'_, Option<Arc<File>>> {
 fn share_pages(
     (known_by, known): (&User, &Arc<File>),
     (user, file): (&User, &Arc<File>),
-    patience: &mut Patience,
+    read_timeout: &mut ReadTimeout,
 ) -> bool {
     let mut frame = |of: &User, file: &Arc<File>| {
         let file = Arc::clone(file);
-        let read = patience.read_of(of.pid, &of.tenant, move || same_file::first_frame(&file));
+        let read = read_timeout.read_of(of.pid, &of.tenant, move || same_file::first_frame(&file));
         read.ok().flatten()
     };
     // Memory compaction may move a page between two looks: look again.
@@ -229,34 +229,34 @@ mod tests {
     fn nobody_can_have_files_without_end_observed() {
         let dir = tempfile::tempdir().expect("directory");
         let mut files = Files::default();
-        let patience = &mut Patience::with(Scope::All);
+        let read_timeout = &mut ReadTimeout::with(Scope::All);
         let mut held = Vec::new();
         for i in 0..MAX_OF_TENANT {
             let opened = open(&dir, &i.to_string());
             held.push(
                 files
-                    .identify(opened, &user(1000), patience)
+                    .identify(opened, &user(1000), read_timeout)
                     .expect("known"),
             );
         }
         let genuine = open(&dir, "genuine");
-        assert!(files.identify(genuine, &user(1000), patience).is_err());
+        assert!(files.identify(genuine, &user(1000), read_timeout).is_err());
         let genuine = open(&dir, "genuine");
-        let kept = files.identify(genuine, &user(1001), patience);
-        let again = files.identify(open(&dir, "genuine"), &user(1000), patience);
+        let kept = files.identify(genuine, &user(1001), read_timeout);
+        let again = files.identify(open(&dir, "genuine"), &user(1000), read_timeout);
         let ids = (kept.expect("another's").0, again.expect("known by now").0);
         assert_eq!(ids.0, ids.1);
         held.pop();
-        files.forget_unheld(patience);
+        files.forget_unheld(read_timeout);
         let more = open(&dir, "one more");
-        assert!(files.identify(more, &user(1000), patience).is_ok());
+        assert!(files.identify(more, &user(1000), read_timeout).is_ok());
     }
 
     #[test]
     fn with_many_users_root_s_files_are_observed() {
         let dir = tempfile::tempdir().expect("directory");
         let mut files = Files::default();
-        let patience = &mut Patience::with(Scope::All);
+        let read_timeout = &mut ReadTimeout::with(Scope::All);
         let Opened { file, len, .. } = open(&dir, "held");
         let file = Arc::new(file);
         for n in 0..MAX_FILES as u32 {
@@ -269,8 +269,8 @@ mod tests {
             });
         }
         let opened = || open(&dir, "x");
-        assert!(files.identify(opened(), &user(99), patience).is_err());
-        assert!(files.identify(opened(), &user(0), patience).is_ok());
+        assert!(files.identify(opened(), &user(99), read_timeout).is_err());
+        assert!(files.identify(opened(), &user(0), read_timeout).is_ok());
     }
 
     #[test]
@@ -280,8 +280,8 @@ mod tests {
         std::fs::write(&original, [7; 5000]).expect("written");
         std::fs::copy(&original, &copy).expect("copied");
         let open = |path| Arc::new(File::open(path).expect("opened"));
-        let patience = &mut Patience::with(Scope::All);
-        let mut same = |a, b| share_pages((&user(0), &open(a)), (&user(1), &open(b)), patience);
+        let read_timeout = &mut ReadTimeout::with(Scope::All);
+        let mut same = |a, b| share_pages((&user(0), &open(a)), (&user(1), &open(b)), read_timeout);
         if rustix::process::geteuid().is_root() {
             assert!(same(&original, &original));
         }

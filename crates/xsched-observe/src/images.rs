@@ -12,7 +12,7 @@ use xsched_host::readers::Tenant;
 use xsched_host::text::counted;
 
 use super::files::{FileId, Files, Opened, User};
-use super::patience::{HeldUp, Patience};
+use super::read_timeout::{HeldUp, ReadTimeout};
 use super::turns::{DEAR, dear_rest, rest};
 
 /// What an image is to the observer.
@@ -227,7 +227,7 @@ impl Finder {
     pub(super) fn sweep(
         &mut self,
         deadline: Instant,
-        patience: &mut Patience,
+        read_timeout: &mut ReadTimeout,
     ) -> io::Result<Sweep> {
         let now = Instant::now();
         let pids = process::all_pids()?;
@@ -247,30 +247,30 @@ impl Finder {
                 postponed = due.len() - done;
                 break;
             }
-            self.look_at(pid, now, patience);
+            self.look_at(pid, now, read_timeout);
         }
-        Ok(self.found(postponed, patience))
+        Ok(self.found(postponed, read_timeout))
     }
 
     /// Looks at one process only.
-    pub(super) fn sweep_one(&mut self, pid: u32, patience: &mut Patience) -> Sweep {
-        self.look_at(pid, Instant::now(), patience);
-        self.found(0, patience).of(self.processes.get(&pid))
+    pub(super) fn sweep_one(&mut self, pid: u32, read_timeout: &mut ReadTimeout) -> Sweep {
+        self.look_at(pid, Instant::now(), read_timeout);
+        self.found(0, read_timeout).of(self.processes.get(&pid))
     }
 
     /// The process runs another program: what was known of it is void. It is
     /// looked at at once, and often for a while.
-    pub(super) fn renew(&mut self, pid: u32, patience: &mut Patience) {
+    pub(super) fn renew(&mut self, pid: u32, read_timeout: &mut ReadTimeout) {
         self.processes.remove(&pid);
-        self.look_at(pid, Instant::now(), patience);
+        self.look_at(pid, Instant::now(), read_timeout);
     }
 
     /// What the processes looked at so far use.
-    pub(super) fn known(&mut self, patience: &mut Patience) -> Sweep {
-        self.found(0, patience)
+    pub(super) fn known(&mut self, read_timeout: &mut ReadTimeout) -> Sweep {
+        self.found(0, read_timeout)
     }
 
-    fn look_at(&mut self, pid: u32, now: Instant, patience: &mut Patience) {
+    fn look_at(&mut self, pid: u32, now: Instant, read_timeout: &mut ReadTimeout) {
         let before = self.processes.remove(&pid);
         let first = before.as_ref().map_or(now, |looked| looked.first);
         let mut looked = Looked {
@@ -281,7 +281,7 @@ impl Finder {
             seen: Seen::Unreadable,
         };
         let names = self.names.clone();
-        match patience.read(pid, move || Look::at(pid, &names)) {
+        match read_timeout.read(pid, move || Look::at(pid, &names)) {
             Ok(Ok(look)) => {
                 looked.seen = look.seen;
                 looked.mappings = look.mappings;
@@ -291,7 +291,7 @@ impl Finder {
                 let tenant = look.tenant;
                 let user = User { pid, tenant };
                 for (kind, path, opened) in look.images {
-                    match self.files.identify(opened, &user, patience) {
+                    match self.files.identify(opened, &user, read_timeout) {
                         Ok((id, file)) => looked.uses.push(Use {
                             id,
                             kind,
@@ -324,8 +324,8 @@ impl Finder {
             .collect()
     }
 
-    fn found(&mut self, postponed: usize, patience: &mut Patience) -> Sweep {
-        self.files.forget_unheld(patience);
+    fn found(&mut self, postponed: usize, read_timeout: &mut ReadTimeout) -> Sweep {
+        self.files.forget_unheld(read_timeout);
         let mut sweep = Sweep {
             postponed,
             ..Sweep::default()
@@ -405,12 +405,15 @@ mod tests {
     #[test]
     fn a_sweep_ends_in_time_and_the_next_one_goes_on() {
         let mut finder = Finder::new(Names::with_shims(&[]));
-        let patience = &mut Patience::with(Scope::All);
-        let first = finder.sweep(Instant::now(), patience).expect("sweep");
+        let read_timeout = &mut ReadTimeout::with(Scope::All);
+        let first = finder.sweep(Instant::now(), read_timeout).expect("sweep");
         assert!(first.postponed > 0);
         assert_eq!(finder.processes.len(), 1);
         let soon = Instant::now() + Duration::from_secs(60);
-        assert_eq!(finder.sweep(soon, patience).expect("sweep").postponed, 0);
+        assert_eq!(
+            finder.sweep(soon, read_timeout).expect("sweep").postponed,
+            0
+        );
         assert!(finder.processes.len() > 2);
         assert!(finder.processes.contains_key(&std::process::id()));
     }
@@ -423,16 +426,16 @@ mod tests {
         assert_eq!(rest(seconds(8)), seconds(2));
         assert_eq!(rest(seconds(100_000)), LONGEST_REST);
         let mut finder = Finder::new(Names::with_shims(&[]));
-        let patience = &mut Patience::with(Scope::All);
+        let read_timeout = &mut ReadTimeout::with(Scope::All);
         let soon = || Instant::now() + seconds(60);
-        finder.sweep(soon(), patience).expect("sweep");
+        finder.sweep(soon(), read_timeout).expect("sweep");
         let me = std::process::id();
         let resting = Instant::now() + seconds(1_000);
         finder.processes.get_mut(&me).expect("looked at").next = resting;
-        finder.sweep(soon(), patience).expect("sweep");
+        finder.sweep(soon(), read_timeout).expect("sweep");
         assert_eq!(finder.processes[&me].next, resting, "looked at too early");
         finder.processes.get_mut(&me).expect("looked at").next = Instant::now();
-        finder.sweep(soon(), patience).expect("sweep");
+        finder.sweep(soon(), read_timeout).expect("sweep");
         assert_ne!(finder.processes[&me].next, resting);
     }
 }

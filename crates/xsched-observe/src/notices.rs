@@ -109,9 +109,9 @@ impl Observer {
             return;
         }
         for (pid, _) in due {
-            self.finder.renew(pid, &mut self.patience);
+            self.finder.renew(pid, &mut self.read_timeout);
         }
-        let sweep = self.finder.known(&mut self.patience);
+        let sweep = self.finder.known(&mut self.read_timeout);
         self.take_images(sweep, now);
         self.detach_unused(now);
         self.place();
@@ -124,7 +124,7 @@ impl Observer {
         });
         for (pid, addresses) in new {
             self.identify(pid);
-            self.callers.learn(pid, addresses, &mut self.patience);
+            self.callers.learn(pid, addresses, &mut self.read_timeout);
         }
     }
 }

@@ -15,9 +15,9 @@ use super::compat::{self, Returns};
 use super::counts::{CountsError, Drops, Maps};
 use super::files::FileId;
 use super::images::{Finder, Image, ImageKind, Names, Sweep};
-use super::patience::{HeldUp, Patience};
 use super::placed::{Attached, Watched};
 use super::plan::{Plan, Scope, ShimProbes};
+use super::read_timeout::{HeldUp, ReadTimeout};
 use super::sample::{self, Sample};
 use super::site;
 use super::unavailable::Unavailable;
@@ -34,9 +34,9 @@ pub(super) const UNUSED_FOR: Duration = Duration::from_secs(10);
 pub struct Observer {
     pub(super) plan: Plan,
     pub(super) finder: Finder,
-    pub(super) patience: Patience,
+    pub(super) read_timeout: ReadTimeout,
     /// For asking whether somebody holds the lock of its memory map.
-    pub(super) locks: Patience,
+    pub(super) locks: ReadTimeout,
     pub(super) programs: Programs,
     pub(super) maps: Maps,
     pub(super) attached: HashMap<FileId, Attached>,
@@ -82,8 +82,8 @@ impl Observer {
         });
         let mut observer = Observer {
             finder: Finder::new(names.clone()),
-            patience: Patience::with(plan.scope),
-            locks: Patience::with(plan.scope),
+            read_timeout: ReadTimeout::with(plan.scope),
+            locks: ReadTimeout::with(plan.scope),
             callers: Callers::new(names),
             plan,
             programs,
@@ -100,7 +100,7 @@ impl Observer {
         if let Scope::Pid(_) = observer.plan.scope {
             // Whoever else maps an image is met by its probes as well.
             let soon = Instant::now() + SWEEP_BUDGET;
-            let _ = observer.finder.sweep(soon, &mut observer.patience);
+            let _ = observer.finder.sweep(soon, &mut observer.read_timeout);
         }
         observer.refresh();
         Ok(observer)
@@ -112,10 +112,10 @@ impl Observer {
     /// first mapping of an image and the look that finds it are not seen.
     pub fn refresh(&mut self) {
         let sweep = match self.plan.scope {
-            Scope::Pid(pid) => self.finder.sweep_one(pid, &mut self.patience),
+            Scope::Pid(pid) => self.finder.sweep_one(pid, &mut self.read_timeout),
             Scope::All => match self
                 .finder
-                .sweep(Instant::now() + SWEEP_BUDGET, &mut self.patience)
+                .sweep(Instant::now() + SWEEP_BUDGET, &mut self.read_timeout)
             {
                 Ok(sweep) => sweep,
                 Err(error) => {
@@ -167,7 +167,7 @@ impl Observer {
         let (file, probes) = (Arc::clone(&image.file), self.plan.probes);
         let user = image.pids.first().copied().unwrap_or_default();
         let read = self
-            .patience
+            .read_timeout
             .read(user, move || site::sites_in(&file, probes));
         let sites = match read {
             Ok(sites) => sites,
@@ -215,7 +215,7 @@ impl Observer {
 
     /// Where an address of a process lies.
     pub fn caller(&mut self, pid: u32, address: u64) -> Caller {
-        self.callers.learn(pid, [address], &mut self.patience);
+        self.callers.learn(pid, [address], &mut self.read_timeout);
         self.callers.get(pid, address)
     }
 
@@ -264,7 +264,7 @@ impl Observer {
             let last = !alive || restarted.contains(&pid);
             if alive && !last {
                 let addresses = calls.iter().map(|(key, _)| key.caller);
-                self.callers.learn(pid, addresses, &mut self.patience);
+                self.callers.learn(pid, addresses, &mut self.read_timeout);
             }
             for &(key, count) in &calls {
                 let caller = self.callers.get(pid, key.caller);

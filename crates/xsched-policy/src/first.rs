@@ -3,7 +3,7 @@
 use xsched_common::gate::GateMode;
 use xsched_common::units::{Class, Nanos};
 
-use super::{Terms, cap_for};
+use super::{SchedAttr, cap_for};
 
 /// What a newcomer's gates allow until the first decision that knows of its
 /// device. A program hands over its whole queue (256 kernels of 5 ms are
@@ -11,7 +11,7 @@ use super::{Terms, cap_for};
 /// above the usual it starts at the cap of an unknown kernel time. `classes`
 /// are those of the clients that are there.
 pub fn first_gate(classes: impl IntoIterator<Item = Class>) -> GateMode {
-    let usual = Terms::default().class;
+    let usual = SchedAttr::default().class;
     match classes.into_iter().any(|class| class > usual) {
         true => GateMode::Capped(cap_for(Nanos::ZERO, None)),
         false => GateMode::Open,

@@ -110,7 +110,7 @@ pub(super) fn learn(clients: &mut [Remembered], states: &[ClientState], stranger
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ClientId, Presence, Terms};
+    use super::super::{ClientId, Presence, SchedAttr};
     use super::*;
     use xsched_common::units::Class;
 
@@ -125,7 +125,7 @@ mod tests {
         fn new() -> Two {
             let state = |id| ClientState {
                 presence: Presence::Idle { since: US(1) },
-                ..ClientState::new(ClientId(id), Terms::of_class(Class::Low))
+                ..ClientState::new(ClientId(id), SchedAttr::of_class(Class::Low))
             };
             let states = [state(1), state(2)];
             let mut clients = [Remembered::new(&states[0]), Remembered::new(&states[1])];

@@ -1,4 +1,4 @@
-//! Windows of burst latencies, as targets are judged by.
+//! Windows of burst latencies, as targets are evaluated by.
 
 use xsched_common::page::HistogramCounts;
 use xsched_common::units::Nanos;
@@ -9,7 +9,7 @@ use super::BurstLatency;
 const ENOUGH: u64 = 100;
 /// ... and not all from one moment.
 const SHORTEST: Nanos = Nanos::from_secs(1);
-/// A slow service is judged by fewer, rather than never.
+/// A slow service is evaluated by fewer, rather than never.
 const LONG: Nanos = Nanos::from_secs(5);
 /// See [`LONG`].
 const FEW: u64 = 20;

@@ -10,25 +10,26 @@
 //! which rank ([`liveness`]), who used the device since the last time
 //! ([`usage`]), which numbers hold ([`knobs`], [`slo`]), what higher ranks
 //! leave to lower ones ([`strict`]), whose turn it is among equals
-//! ([`share`]), and what even the lowest gets ([`floor`]).
+//! ([`share`]), and what even the lowest gets ([`min_share`]).
 
+mod attr;
 mod first;
-mod floor;
 mod kernels;
 mod knobs;
 mod latency;
 mod liveness;
 mod memory;
+mod min_share;
 mod settings;
 mod share;
 mod silence;
 mod slo;
 mod strict;
-mod terms;
 #[cfg(test)]
 mod tests;
 mod usage;
 
+pub use attr::{Override, OverrideKind, SchedAttr};
 pub use first::first_gate;
 pub use kernels::Strangers;
 pub use knobs::{Cap, Knobs, cap_for};
@@ -37,7 +38,6 @@ pub use memory::{DeviceMemory, Sharing};
 pub use settings::{DeviceSettings, Linger, Settings};
 pub use slo::{Blame, SloVerdict};
 pub use strict::linger_for;
-pub use terms::{Hold, HoldKind, Terms};
 
 use xsched_common::api::SharingMode;
 use xsched_common::gate::GateMode;
@@ -73,9 +73,9 @@ pub struct ClientState {
     /// By the kernel's word.
     pub owner: Owner,
     /// From configuration and kernel-verified identity, never from the client.
-    pub terms: Terms,
+    pub attr: SchedAttr,
     /// A boost or suspension; one that has ended counts for nothing.
-    pub hold: Option<Hold>,
+    pub hold: Option<Override>,
     /// Whether it has work.
     pub presence: Presence,
     /// Changes whenever its page shows any progress: launches, completions,
@@ -113,11 +113,11 @@ pub struct ClientState {
 
 impl ClientState {
     /// A client that has not launched anything, of an owner of its own.
-    pub fn new(id: ClientId, terms: Terms) -> ClientState {
+    pub fn new(id: ClientId, attr: SchedAttr) -> ClientState {
         ClientState {
             id,
             owner: Owner(id.0),
-            terms,
+            attr,
             hold: None,
             presence: Presence::Never,
             progress: 0,
@@ -220,13 +220,13 @@ pub fn decide(
     let members: Vec<_> = clients
         .iter()
         .zip(&mut memory.clients)
-        .map(|(state, remembered)| liveness::judge(settings, now, state, remembered))
+        .map(|(state, remembered)| liveness::evaluate(settings, now, state, remembered))
         .collect();
     usage::charge(memory, now, &members);
 
     let mut again = Again::after(now);
     for member in &members {
-        if let Some(hold) = Hold::in_force(member.state.hold, now) {
+        if let Some(hold) = Override::in_force(member.state.hold, now) {
             again.at(hold.until);
         }
     }
@@ -250,7 +250,7 @@ pub fn decide(
                 settings, &knobs, memory, now, &members, decisions, &mut again,
             );
         }
-        floor::decide(settings, memory, now, &members, decisions, &mut again);
+        min_share::decide(settings, memory, now, &members, decisions, &mut again);
         silence::watch(&memory.clients, clients, decisions);
         for ((client, member), decision) in memory.clients.iter().zip(&members).zip(&*decisions) {
             let cared_for = decision.edges != Edges::NONE;

@@ -6,7 +6,7 @@ use xsched_common::units::{Class, Nanos};
 
 use super::memory::Remembered;
 use super::silence::{self, Assumption};
-use super::{ClientState, DeviceSettings, Hold, HoldKind, Presence};
+use super::{ClientState, DeviceSettings, Override, OverrideKind, Presence};
 
 /// The classes, and above them whoever is boosted.
 pub(super) const RANKS: usize = Class::ALL.len() + 1;
@@ -42,7 +42,7 @@ const MOST_LIMITS: u64 = 10;
 /// lower classes for ever: without any progress on its page for the limit,
 /// or for 8 of its own kernels if they are longer, it counts as idle. Time
 /// behind a closed gate is no lack of progress.
-pub(super) fn judge<'a>(
+pub(super) fn evaluate<'a>(
     settings: &DeviceSettings,
     now: Nanos,
     state: &'a ClientState,
@@ -54,7 +54,7 @@ pub(super) fn judge<'a>(
         remembered.progress = state.progress;
         remembered.progress_at = now;
     }
-    let assumption = silence::judge(now, state, remembered);
+    let assumption = silence::evaluate(now, state, remembered);
     let limit = state.kernel_time.map_or(Nanos::ZERO, |t| t.times(8)).clamp(
         settings.active_limit,
         settings.active_limit.times(MOST_LIMITS),
@@ -62,10 +62,10 @@ pub(super) fn judge<'a>(
     // A foretold end is the client's own word, too.
     let is_idle = matches!(assumption, Assumption::Idle(_));
     let stuck = claims && !is_idle && now.since(remembered.progress_at) >= limit;
-    let rank = match Hold::in_force(state.hold, now).map(|hold| hold.kind) {
-        Some(HoldKind::Suspended) => None,
-        Some(HoldKind::Boosted) => Some(RANKS - 1),
-        None => Some(state.terms.class as usize),
+    let rank = match Override::in_force(state.hold, now).map(|hold| hold.kind) {
+        Some(OverrideKind::Suspended) => None,
+        Some(OverrideKind::Boosted) => Some(RANKS - 1),
+        None => Some(state.attr.class as usize),
     };
     Member {
         state,
@@ -83,7 +83,7 @@ pub(super) fn judge<'a>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ClientId, Terms};
+    use super::super::{ClientId, SchedAttr};
     use super::*;
     use xsched_common::units::Class;
 
@@ -96,13 +96,13 @@ mod tests {
             active_since: start,
             told: Some(0),
             lasts: Some(Nanos::MAX),
-            ..ClientState::new(ClientId(1), Terms::of_class(Class::High))
+            ..ClientState::new(ClientId(1), SchedAttr::of_class(Class::High))
         };
         let settings = DeviceSettings::default();
         let mut remembered = Remembered::new(&state);
         let presence = |ms: u64, remembered: &mut Remembered| {
             let now = start + Nanos::from_millis(ms);
-            judge(&settings, now, &state, remembered).presence
+            evaluate(&settings, now, &state, remembered).presence
         };
         let limit = settings.active_limit.0 / 1_000_000;
         for ms in (0..limit).step_by(50) {

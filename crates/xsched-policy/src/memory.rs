@@ -76,7 +76,7 @@ pub(super) struct RankMemory {
     pub used: Nanos,
     /// The least pass among those with work, as far as it has come.
     pub vtime: u128,
-    /// Device time that the rank has a claim to, ns ([`super::floor`]).
+    /// Device time that the rank has a claim to, ns ([`super::min_share`]).
     pub owed: i64,
     /// Since when it gets it.
     pub granted: Option<Nanos>,

@@ -150,7 +150,7 @@ fn gather(
         group.pass = group.pass.max(client.owners.pass);
         group.vtime = group.vtime.max(client.owners.vtime);
         if member.active() || client.charged_last > Nanos::ZERO {
-            group.weight = group.weight.max(member.state.terms.weight);
+            group.weight = group.weight.max(member.state.attr.weight);
         }
     }
 }
@@ -168,7 +168,7 @@ fn advance(
         let Some(index) = at(groups, member.state.owner).filter(|_| of_rank(member)) else {
             continue;
         };
-        let (group, weight) = (&mut groups[index], member.state.terms.weight);
+        let (group, weight) = (&mut groups[index], member.state.attr.weight);
         client.pass += stride(client.charged_last, weight);
         group.pass += stride(client.charged_last, group.weight);
         if rank.holder == Some(client.id) {
@@ -219,7 +219,7 @@ fn choose(
     });
     let weight_of = |id: ClientId| {
         let index = clients.binary_search_by_key(&id, |client| client.id).ok()?;
-        Some(members.get(index)?.state.terms.weight)
+        Some(members.get(index)?.state.attr.weight)
     };
     // How far the one who is due is behind the one who has the turn, and how
     // far it may be: a turn of its own.

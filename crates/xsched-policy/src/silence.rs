@@ -18,9 +18,9 @@ use super::{ClientState, Decision, Presence};
 
 /// A client of which nothing is told for so long is watched. Programs that
 /// ask at the end of each request do so sooner.
-const PATIENCE: Nanos = Nanos::from_millis(100);
+const SILENCE_TIMEOUT: Nanos = Nanos::from_millis(100);
 /// One that has been silent before is watched again sooner.
-const LEAST_PATIENCE: Nanos = Nanos::from_millis(10);
+const LEAST_SILENCE_TIMEOUT: Nanos = Nanos::from_millis(10);
 /// One of which something is told, but never that it is idle: some stream of
 /// its may have work that nobody asks about.
 const NEVER_IDLE: Nanos = Nanos::from_secs(1);
@@ -33,7 +33,7 @@ pub(super) struct Silence {
     told_at: Nanos,
     /// When its gate was last seen closed: there is nothing to tell then.
     closed_at: Nanos,
-    patience: Nanos,
+    timeout: Nanos,
     watched: bool,
     /// Bursts when it was last seen idle by its own word.
     bursts: u64,
@@ -56,7 +56,7 @@ impl Silence {
             told: None,
             told_at: Nanos::ZERO,
             closed_at: Nanos::ZERO,
-            patience: PATIENCE,
+            timeout: SILENCE_TIMEOUT,
             watched: false,
             bursts: 0,
         }
@@ -71,7 +71,7 @@ impl Silence {
     pub fn ends_at(&self, state: &ClientState) -> Option<Nanos> {
         let counts = !self.watched && state.told.is_some() && state.presence == Presence::Active;
         let since = state.active_since.max(self.closed_at);
-        let silent = self.told_at.max(since) + self.patience;
+        let silent = self.told_at.max(since) + self.timeout;
         counts.then(|| silent.min(since + NEVER_IDLE))
     }
 }
@@ -82,12 +82,12 @@ fn margin(lasts: Nanos) -> Nanos {
 }
 
 /// Judges one client by what its page says now.
-pub(super) fn judge(now: Nanos, state: &ClientState, remembered: &mut Remembered) -> Assumption {
+pub(super) fn evaluate(now: Nanos, state: &ClientState, remembered: &mut Remembered) -> Assumption {
     let closed = remembered.mode == GateMode::Closed;
     let silence = &mut remembered.silence;
     if state.presence != Presence::Active {
         if !silence.watched && silence.bursts != state.bursts {
-            silence.patience = silence.patience.times(2).min(PATIENCE);
+            silence.timeout = silence.timeout.times(2).min(SILENCE_TIMEOUT);
         }
         silence.watched = false;
         silence.bursts = state.bursts;
@@ -102,7 +102,7 @@ pub(super) fn judge(now: Nanos, state: &ClientState, remembered: &mut Remembered
     }
     if silence.ends_at(state).is_some_and(|end| end <= now) {
         silence.watched = true;
-        silence.patience = Nanos(silence.patience.0 / 2).max(LEAST_PATIENCE);
+        silence.timeout = Nanos(silence.timeout.0 / 2).max(LEAST_SILENCE_TIMEOUT);
     }
     match state.lasts {
         // Who stands at its gate has work, whatever became of earlier work.
@@ -134,7 +134,7 @@ pub(super) fn watch(clients: &[Remembered], states: &[ClientState], decisions: &
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ClientId, Terms};
+    use super::super::{ClientId, SchedAttr};
     use super::*;
     use xsched_common::units::Class;
 
@@ -144,7 +144,7 @@ mod tests {
             active_since: now,
             told: Some(told),
             lasts: Some(Nanos::from_millis(lasts)).filter(|t| t.0 > 0),
-            ..ClientState::new(ClientId(1), Terms::of_class(Class::High))
+            ..ClientState::new(ClientId(1), SchedAttr::of_class(Class::High))
         }
     }
 
@@ -158,27 +158,30 @@ mod tests {
     fn who_is_silent_is_watched_and_idle_behind_the_end_that_is_foretold() {
         let mut state = state(START, 0, 0);
         let mut client = Remembered::new(&state);
-        assert_eq!(judge(at(0), &state, &mut client), Assumption::AsSaid);
-        judge(at(99), &state, &mut client);
+        assert_eq!(evaluate(at(0), &state, &mut client), Assumption::AsSaid);
+        evaluate(at(99), &state, &mut client);
         assert!(!client.silence.watched);
-        judge(at(100), &state, &mut client);
+        evaluate(at(100), &state, &mut client);
         assert!(client.silence.watched);
         state.lasts = Some(Nanos::from_millis(120));
         let end = at(120) + margin(Nanos::from_millis(120));
-        assert_eq!(judge(at(110), &state, &mut client), Assumption::Until(end));
-        assert_eq!(judge(end, &state, &mut client), Assumption::Idle(end));
+        assert_eq!(
+            evaluate(at(110), &state, &mut client),
+            Assumption::Until(end)
+        );
+        assert_eq!(evaluate(end, &state, &mut client), Assumption::Idle(end));
         // It launches again: a burst of its own.
         (state.active_since, state.lasts) = (at(200), Some(Nanos::from_millis(25)));
         assert!(matches!(
-            judge(at(201), &state, &mut client),
+            evaluate(at(201), &state, &mut client),
             Assumption::Until(_)
         ));
         // And it asks, once.
         state.presence = Presence::Idle { since: at(230) };
-        assert_eq!(judge(at(230), &state, &mut client), Assumption::AsSaid);
+        assert_eq!(evaluate(at(230), &state, &mut client), Assumption::AsSaid);
         (state.presence, state.active_since) = (Presence::Active, at(240));
-        assert_eq!(judge(at(240), &state, &mut client), Assumption::AsSaid);
-        judge(at(291), &state, &mut client);
+        assert_eq!(evaluate(at(240), &state, &mut client), Assumption::AsSaid);
+        evaluate(at(291), &state, &mut client);
         assert!(client.silence.watched, "sooner than the first time");
     }
 
@@ -189,10 +192,10 @@ mod tests {
         let mut client = Remembered::new(&state);
         for ms in 0..1_000 {
             state.told = Some(ms / 10);
-            assert_eq!(judge(at(ms), &state, &mut client), Assumption::AsSaid);
+            assert_eq!(evaluate(at(ms), &state, &mut client), Assumption::AsSaid);
         }
         assert!(matches!(
-            judge(at(1_000), &state, &mut client),
+            evaluate(at(1_000), &state, &mut client),
             Assumption::Idle(_)
         ));
     }
@@ -204,19 +207,19 @@ mod tests {
         for ms in 0..3_000 {
             asks.told = Some(ms / 90);
             asks.active_since = at(ms / 900 * 900);
-            assert_eq!(judge(at(ms), &asks, &mut client), Assumption::AsSaid);
+            assert_eq!(evaluate(at(ms), &asks, &mut client), Assumption::AsSaid);
         }
         let mut old = state(START, 0, 1);
         old.told = None;
         let mut client = Remembered::new(&old);
         for ms in 0..1_000 {
-            assert_eq!(judge(at(ms), &old, &mut client), Assumption::AsSaid);
+            assert_eq!(evaluate(at(ms), &old, &mut client), Assumption::AsSaid);
         }
         let held = state(START, 0, 1);
         let mut client = Remembered::new(&held);
         client.mode = GateMode::Closed;
         for ms in 0..3_000 {
-            assert_eq!(judge(at(ms), &held, &mut client), Assumption::AsSaid);
+            assert_eq!(evaluate(at(ms), &held, &mut client), Assumption::AsSaid);
             // Or the control thread would not sleep until its gate opens.
             let again = client.silence.ends_at(&held);
             assert!(again.is_some_and(|again| again > at(ms)));

@@ -23,7 +23,7 @@ const STEP: Nanos = Nanos::from_micros(50);
 /// A target is met with room to spare below this many percent of it.
 const ROOM_PERCENT: u64 = 85;
 /// Missed windows at the limit before a target counts as out of reach.
-const PATIENCE: u32 = 3;
+const MISSES_UNTIL_IMPOSSIBLE: u32 = 3;
 
 /// What is remembered of a device's targets.
 #[derive(Clone, Debug, Default)]
@@ -103,13 +103,13 @@ pub(super) fn adapt(
     memory.targets.retain(|target| {
         members
             .binary_search_by_key(&target.id, |member| member.state.id)
-            .is_ok_and(|at| members[at].state.terms.slo_p99.is_some())
+            .is_ok_and(|at| members[at].state.attr.slo_p99.is_some())
     });
 
     let at_limit = adapted.budget <= LEAST_BUDGET && adapted.linger_min >= linger_max;
     let (mut news, mut missed, mut room) = (false, false, true);
     for member in members {
-        let Some(goal) = member.state.terms.slo_p99 else {
+        let Some(goal) = member.state.attr.slo_p99 else {
             continue;
         };
         let target = memory.target(member.state.id);
@@ -127,7 +127,7 @@ pub(super) fn adapt(
             target.verdict.p99 = Some(latency.p99);
             target.verdict.state = match met {
                 true => SloState::Met,
-                false if target.missed_at_limit >= PATIENCE => SloState::Impossible,
+                false if target.missed_at_limit >= MISSES_UNTIL_IMPOSSIBLE => SloState::Impossible,
                 false => SloState::Adapting,
             };
             target.verdict.blame = (!met)

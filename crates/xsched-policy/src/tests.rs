@@ -11,7 +11,7 @@ fn client(id: u64, class: Class, presence: Presence) -> ClientState {
     ClientState {
         presence,
         kernel_time: Some(Nanos::from_micros(60)),
-        ..ClientState::new(ClientId(id), Terms::of_class(class))
+        ..ClientState::new(ClientId(id), SchedAttr::of_class(class))
     }
 }
 
@@ -167,8 +167,8 @@ fn off_holds_nobody_even_if_suspended() {
         client(2, Class::Low, Presence::Active),
         client(3, Class::Normal, Presence::Never),
     ];
-    clients[1].hold = Some(Hold {
-        kind: HoldKind::Suspended,
+    clients[1].hold = Some(Override {
+        kind: OverrideKind::Suspended,
         until: NOW + Nanos::from_secs(1),
     });
     let (out, _) = decide_in(SharingMode::Off, NOW, &clients);
@@ -213,7 +213,7 @@ fn any_client() -> impl Strategy<Value = ClientState> {
             gap: gap.map(Nanos),
             ..ClientState::new(
                 ClientId(0),
-                Terms::of_class(Class::from_raw(class).expect("0 to 3")),
+                SchedAttr::of_class(Class::from_raw(class).expect("0 to 3")),
             )
         })
 }
@@ -229,15 +229,15 @@ proptest! {
         }
         let (out, again) = decide(NOW, &clients);
         prop_assert_eq!(out.len(), clients.len());
-        let top = clients.iter().map(|c| c.terms.class).max().expect("not empty");
+        let top = clients.iter().map(|c| c.attr.class).max().expect("not empty");
         for (c, d) in clients.iter().zip(&out) {
             prop_assert_eq!(c.id, d.id);
-            let active_above = clients.iter().any(|r| r.terms.class > c.terms.class && r.presence == Presence::Active);
+            let active_above = clients.iter().any(|r| r.attr.class > c.attr.class && r.presence == Presence::Active);
             match (d.mode, d.reason) {
-                (GateMode::Open, Reason::Unrivalled) => prop_assert_eq!(c.terms.class, top),
+                (GateMode::Open, Reason::Unrivalled) => prop_assert_eq!(c.attr.class, top),
                 (GateMode::Closed, Reason::HeldBy(holder)) => {
                     let holder = clients[holder.0 as usize];
-                    prop_assert!(holder.terms.class > c.terms.class && holder.presence != Presence::Never);
+                    prop_assert!(holder.attr.class > c.attr.class && holder.presence != Presence::Never);
                 }
                 (GateMode::Capped(cap), Reason::RivalIdle) => {
                     prop_assert!(!active_above && cap >= 1);
@@ -281,7 +281,7 @@ fn who_starts_more_processes_has_no_more_time() {
     let of = |id, owner, weight| {
         let mut client = client(id, Class::Normal, Presence::Active);
         client.owner = Owner::of(owner, None);
-        client.terms.weight = Weight::new(weight).expect("a weight");
+        client.attr.weight = Weight::new(weight).expect("a weight");
         client
     };
     let near = |share: f64, wanted: f64| (share - wanted).abs() < 0.02;

@@ -25,17 +25,16 @@
     reason = "states of statics, which must be constants"
 )]
 
+pub mod cache;
 pub mod callers;
 pub mod captures;
 pub mod gate;
 pub mod inflight;
 pub mod interpose;
 pub mod lifecycle;
-pub mod line;
 pub mod loader;
 pub mod log;
 pub mod options;
-pub mod packed;
 pub mod page;
 pub mod platform;
 pub mod process;
@@ -46,6 +45,7 @@ pub mod sys;
 pub mod thread;
 pub mod timing;
 pub mod tls;
+pub mod wait_queue;
 
 pub use platform::{Moment, Platform};
 

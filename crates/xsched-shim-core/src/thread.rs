@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU32;
 
 use xsched_common::units::Nanos;
 
-use crate::line::Mark;
+use crate::wait_queue::ThreadTicket;
 use crate::{sys, tls};
 
 /// A thread's words; zero at its start.
@@ -20,8 +20,8 @@ pub struct Thread {
     pub counted: Cell<Option<&'static AtomicU32>>,
     /// Where on its stack the thread waits at the gate.
     pub at_gate: Cell<AtGate>,
-    /// And its place in line there.
-    pub in_line: Mark,
+    /// And its place in the queue there.
+    pub queue_ticket: ThreadTicket,
 }
 
 const _: () = assert!(size_of::<Thread>() == tls::LEN && align_of::<Thread>() == 8);
@@ -34,11 +34,11 @@ pub fn with<T>(f: impl FnOnce(&Thread) -> T) -> T {
     f(unsafe { &*(tls::address() as *const Thread) })
 }
 
-/// The thread is the child of a fork: its place in line and the function that
+/// The thread is the child of a fork: its place in the queue and the function that
 /// it is in are its parent's.
 pub fn forget_waits() {
     with(|thread| {
-        thread.in_line.forget();
+        thread.queue_ticket.forget();
         thread.in_function.set(0);
         thread.counted.set(None);
     });

@@ -11,7 +11,7 @@ use xsched_common::gate::GateMode;
 use xsched_common::run_dir::RunDir;
 use xsched_common::units::Class;
 
-use super::{FakeClient, PATIENCE, built, client, wait_for};
+use super::{DEADLINE, FakeClient, built, client, wait_for};
 
 /// The built `xsched-agent`.
 pub fn agent_command() -> Command {
@@ -171,7 +171,7 @@ impl Agent {
     /// Any line.
     pub fn ask_raw(&self, line: &str) -> Value {
         let mut stream = UnixStream::connect(self.run_dir.api_socket()).expect("connects");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
         match stream.write_all(format!("{line}\n").as_bytes()) {
             // It was turned away before this: the answer that says so is there.
             Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {}

@@ -12,7 +12,7 @@ use rustix::net::{
     SocketFlags, SocketType,
 };
 use xsched_common::gate::{GateMode, GateWord};
-use xsched_common::join::{Hello, REPLY_FDS, Reply};
+use xsched_common::handshake::{Hello, REPLY_FDS, Reply};
 use xsched_common::page::{ControlPage, Edges, StatusPage};
 use xsched_common::run_dir::RunDir;
 use xsched_common::units::PciAddress;

@@ -7,11 +7,12 @@
 mod agent;
 pub mod callers;
 pub mod client;
+pub mod fake_peer;
 pub mod holder;
 pub mod machine;
 pub mod planted;
 pub mod pty;
-pub mod rival;
+pub mod schema;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,7 +22,7 @@ pub use agent::{Agent, agent_command, connect, make_run_dir, set_class};
 pub use client::FakeClient;
 
 /// Nothing here takes this long unless it hangs.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A program or library that cargo has built beside the running program.
 pub fn built(name: &str) -> PathBuf {
@@ -70,13 +71,13 @@ pub fn cpu_ticks(pid: u32) -> u64 {
         .sum()
 }
 
-/// Polls until `condition` holds; panics with `what` after [`PATIENCE`].
+/// Polls until `condition` holds; panics with `what` after [`DEADLINE`].
 pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + DEADLINE;
     while !condition() {
         assert!(
             Instant::now() < deadline,
-            "waited {PATIENCE:?} in vain: {what}"
+            "waited {DEADLINE:?} in vain: {what}"
         );
         std::thread::sleep(Duration::from_millis(1));
     }

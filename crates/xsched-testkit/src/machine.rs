@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Agent, PATIENCE, agent_command, built};
+use super::{Agent, DEADLINE, agent_command, built};
 
 /// A machine of our own: an agent, a device, a runtime.
 pub struct Machine {
@@ -97,7 +97,7 @@ impl Machine {
     /// The row of a process, once `ready` accepts it.
     pub fn row(&self, what: &str, pid: u32, ready: impl Fn(&Value) -> bool) -> Value {
         let mut last = Value::Null;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + DEADLINE;
         loop {
             let row = self.agent.row(pid);
             if row.is_object() {

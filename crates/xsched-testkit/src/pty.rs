@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
 
-use super::PATIENCE;
+use super::DEADLINE;
 
 /// A program on a terminal of its own.
 pub struct Pty {
@@ -87,7 +87,7 @@ impl Pty {
 
     /// Waits until the screen satisfies `wanted`.
     pub fn wait_for(&self, what: &str, wanted: impl Fn(&str) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + DEADLINE;
         while !wanted(&self.text()) {
             assert!(Instant::now() < deadline, "no {what} in:\n{}", self.text());
             thread::sleep(Duration::from_millis(10));
@@ -102,7 +102,7 @@ impl Pty {
 
     /// Waits for the end of the program.
     pub fn wait(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + DEADLINE;
         loop {
             if let Some(status) = self.child.try_wait().expect("waits") {
                 return status;
@@ -130,7 +130,7 @@ impl Pty {
         assert_eq!(now.input_modes, self.before.input_modes);
         assert_eq!(now.output_modes, self.before.output_modes);
         assert_eq!(now.control_modes, self.before.control_modes);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + DEADLINE;
         loop {
             let parser = self.screen.lock().expect("the screen");
             let screen = parser.screen();

@@ -4,7 +4,7 @@ use std::ffi::{c_int, c_void};
 
 use super::forms::forms;
 use crate::abi::error::{HipError, Result};
-use crate::runtime::command::{Address, Block, External, Place};
+use crate::runtime::command::{Address, Block, External, RowLayout};
 
 /// Largest `hipMemcpyKind`: the host-to-host .. default kinds, and device-to-device without compute units (1024).
 pub fn check_kind(kind: c_int) -> Result {
@@ -29,7 +29,7 @@ pub fn linear_work(
     if size > 0 && (to.is_null() || from.is_null()) {
         return Err(HipError::InvalidValue);
     }
-    let place = |start| Place {
+    let place = |start| RowLayout {
         start,
         row_pitch: size,
         plane_pitch: size,

@@ -6,7 +6,7 @@ use super::copy::check_kind;
 use super::forms::forms;
 use crate::abi::error::{HipError, Result};
 use crate::abi::types::{Memcpy3dParams, PitchedPtr, Position};
-use crate::runtime::command::{Address, Block, External, Place};
+use crate::runtime::command::{Address, Block, External, RowLayout};
 
 /// The copy of rows; none of empty ones, which need no memory.
 fn rows_work(
@@ -25,7 +25,7 @@ fn rows_work(
     if width > to_pitch || width > from_pitch {
         return Err(HipError::InvalidPitchValue);
     }
-    let place = |start, row_pitch| Place {
+    let place = |start, row_pitch| RowLayout {
         start,
         row_pitch,
         plane_pitch: 0,
@@ -46,7 +46,7 @@ forms!((to: *mut c_void, to_pitch: usize, from: *const c_void, from_pitch: usize
     memcpy_2d(Legacy, Awaited), memcpy_2d_spt(PerThread, Awaited), memcpy_2d_async(Legacy, Queued),
     memcpy_2d_async_spt(PerThread, Queued));
 
-fn corner(of: PitchedPtr, at: Position) -> Result<Place> {
+fn corner(of: PitchedPtr, at: Position) -> Result<RowLayout> {
     let plane_pitch = of
         .pitch
         .checked_mul(of.y_size)
@@ -56,7 +56,7 @@ fn corner(of: PitchedPtr, at: Position) -> Result<Place> {
             .zip(at.y.checked_mul(of.pitch));
     let offset = offset.and_then(|(plane, row)| plane.checked_add(row)?.checked_add(at.x));
     let start = (of.pointer as usize).checked_add(offset.ok_or(HipError::InvalidValue)?);
-    Ok(Place {
+    Ok(RowLayout {
         start: Address(start.ok_or(HipError::InvalidValue)?),
         row_pitch: of.pitch,
         plane_pitch,

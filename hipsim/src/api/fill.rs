@@ -5,9 +5,9 @@ use std::ffi::{c_int, c_void};
 use super::forms::forms;
 use crate::abi::error::{HipError, Result};
 use crate::abi::types::{Extent, MemsetParams, PitchedPtr};
-use crate::runtime::command::{Address, Block, External, Place};
+use crate::runtime::command::{Address, Block, External, RowLayout};
 
-fn fill(to: Place, block: Block, value: u32, unit: usize) -> Result<External> {
+fn fill(to: RowLayout, block: Block, value: u32, unit: usize) -> Result<External> {
     if to.start.0 == 0 && block.width * block.rows * block.planes > 0 {
         return Err(HipError::InvalidValue);
     }
@@ -32,7 +32,7 @@ pub fn node_work(params: &MemsetParams) -> Result<External> {
     if !matches!(unit, 1 | 2 | 4) || (params.height > 1 && width > params.pitch) {
         return Err(HipError::InvalidValue);
     }
-    let place = Place {
+    let place = RowLayout {
         start: Address::from(params.target),
         row_pitch: params.pitch,
         plane_pitch: 0,
@@ -47,7 +47,7 @@ pub fn node_work(params: &MemsetParams) -> Result<External> {
 
 fn linear(to: *mut c_void, value: u32, unit: usize, count: usize) -> Result<External> {
     let width = count.checked_mul(unit).ok_or(HipError::InvalidValue)?;
-    let place = Place {
+    let place = RowLayout {
         start: Address::from(to),
         row_pitch: 0,
         plane_pitch: 0,
@@ -74,7 +74,7 @@ fn rows(
     if width > pitch {
         return Err(HipError::InvalidValue);
     }
-    let place = Place {
+    let place = RowLayout {
         start: Address::from(to),
         row_pitch: pitch,
         plane_pitch: 0,
@@ -96,7 +96,7 @@ fn boxed(to: PitchedPtr, value: c_int, extent: Extent) -> Result<External> {
         .pitch
         .checked_mul(to.y_size)
         .ok_or(HipError::InvalidValue)?;
-    let place = Place {
+    let place = RowLayout {
         start: Address::from(to.pointer),
         row_pitch: to.pitch,
         plane_pitch,

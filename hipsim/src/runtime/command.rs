@@ -44,13 +44,13 @@ pub struct Block {
 
 /// Where the rows of a [`Block`] lie.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct RowLayout {
     pub start: Address,
     pub row_pitch: usize,
     pub plane_pitch: usize,
 }
 
-impl Place {
+impl RowLayout {
     fn row<T>(self, row: usize, plane: usize) -> *mut T {
         Address(self.start.0 + plane * self.plane_pitch + row * self.row_pitch).pointer()
     }
@@ -76,13 +76,13 @@ pub enum Width {
 #[derive(Clone, Debug)]
 pub enum External {
     Copy {
-        from: Place,
-        to: Place,
+        from: RowLayout,
+        to: RowLayout,
         block: Block,
     },
     /// Repeats a value of `unit` bytes (1, 2 or 4).
     Fill {
-        to: Place,
+        to: RowLayout,
         block: Block,
         value: u32,
         unit: usize,
@@ -256,7 +256,7 @@ fn holds(compare: Compare, found: u64, value: u64, mask: u64, width: Width) -> b
     }
 }
 
-unsafe fn copy(from: Place, to: Place, block: Block) {
+unsafe fn copy(from: RowLayout, to: RowLayout, block: Block) {
     for plane in 0..block.planes {
         for row in 0..block.rows {
             // SAFETY: the caller's promise. `copy`, not `copy_nonoverlapping`: programs do overlap.
@@ -271,7 +271,7 @@ unsafe fn copy(from: Place, to: Place, block: Block) {
     }
 }
 
-unsafe fn fill(to: Place, block: Block, value: u32, unit: usize) {
+unsafe fn fill(to: RowLayout, block: Block, value: u32, unit: usize) {
     let bytes = value.to_le_bytes();
     for plane in 0..block.planes {
         for row in 0..block.rows {

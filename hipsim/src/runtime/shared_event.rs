@@ -14,7 +14,7 @@ const PLACES: usize = 32;
 
 /// One record.
 #[repr(C)]
-struct Place {
+struct RecordCell {
     /// Number of the last record here that was reached.
     reached: AtomicU64,
     /// Who recorded last, and where it is on the device; meant for the record with this number.
@@ -28,7 +28,7 @@ struct Place {
 struct Page {
     /// Number of the last record; zero when there was none.
     recorded: AtomicU64,
-    places: [Place; PLACES],
+    places: [RecordCell; PLACES],
 }
 
 const _: () = assert!(size_of::<Page>() <= PAGE);
@@ -117,7 +117,7 @@ impl Drop for SharedEvent {
 }
 
 impl Mark {
-    fn place(&self) -> &Place {
+    fn place(&self) -> &RecordCell {
         &self.event.page().places[self.number as usize % PLACES]
     }
 

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use serde::Serialize;
 use xsched_client::{blocking as client, start_agent};
 use xsched_host::cgroup::control_groups_seen;
-use xsched_observe::survey::{Capability, Survey, survey};
+use xsched_host::platform::{self, Management};
+use xsched_observe::host_capabilities::{Capability, HostCapabilities, host_capabilities};
 use xsched_observe::{Returns, Unavailable};
 
 use super::{endpoint, print, print_json, shim_path};
@@ -73,17 +74,18 @@ struct Checks {
 }
 
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let survey = survey();
-    let mut checks = vec![kernel(&survey), capabilities(&survey), probes(&survey)];
-    if survey.probes.is_ok() {
-        checks.extend([links(&survey), returns(&survey), lifecycle(&survey)]);
+    let host = host_capabilities();
+    let mut checks = vec![kernel(&host), capabilities(&host), probes(&host)];
+    if host.probes.is_ok() {
+        checks.extend([links(&host), returns(&host), lifecycle(&host)]);
     }
     checks.extend([
-        processes(&survey),
-        files(&survey),
-        overlay(&survey),
-        pids(&survey),
+        processes(&host),
+        files(&host),
+        overlay(&host),
+        pids(&host),
         cgroups(),
+        management(),
         shim(),
         agent(),
     ]);
@@ -125,14 +127,15 @@ const FILES: &str = "files";
 const OVERLAYFS: &str = "overlayfs";
 const PIDS: &str = "pids";
 const CGROUPS: &str = "cgroups";
+const MANAGEMENT: &str = "management";
 const SHIM: &str = "shim";
 const AGENT: &str = "agent";
 
-fn kernel(survey: &Survey) -> Check {
+fn kernel(host: &HostCapabilities) -> Check {
     let name = rustix::system::uname();
     let found = format!("Linux {}", name.release().to_string_lossy());
     // Distributions bring what probes need to older kernels.
-    match survey.kernel.is_new_enough() || survey.probes.is_ok() {
+    match host.kernel.is_new_enough() || host.probes.is_ok() {
         true => Check::ok(KERNEL, found),
         false => Check::missing(
             KERNEL,
@@ -152,8 +155,8 @@ const FEWEST: [Capability; 5] = [
     Capability::CheckpointRestore,
 ];
 
-fn capabilities(survey: &Survey) -> Check {
-    let has = &survey.capabilities;
+fn capabilities(host: &HostCapabilities) -> Check {
+    let has = &host.capabilities;
     let found = match has.is_empty() {
         true => "none".to_owned(),
         false => names(has),
@@ -190,10 +193,10 @@ fn granted(which: &[Capability]) -> String {
     }
 }
 
-fn probes(survey: &Survey) -> Check {
+fn probes(host: &HostCapabilities) -> Check {
     let costs =
         "processes without the shim, and calls that go past it, are not seen; diagnose is static";
-    match &survey.probes {
+    match &host.probes {
         Ok(()) => Check::ok(PROBES, "BPF programs load, uprobes attach and fire"),
         Err(e @ Unavailable::NotPermitted(_)) => Check::missing(
             PROBES,
@@ -215,8 +218,8 @@ fn probes(survey: &Survey) -> Check {
     }
 }
 
-fn links(survey: &Survey) -> Check {
-    match survey.quick_links {
+fn links(host: &HostCapabilities) -> Check {
+    match host.quick_links {
         true => Check::ok(LINKS, "probes come and go in one piece"),
         false => Check::missing(
             LINKS,
@@ -228,8 +231,8 @@ fn links(survey: &Survey) -> Check {
     }
 }
 
-fn returns(survey: &Survey) -> Check {
-    match survey.returns {
+fn returns(host: &HostCapabilities) -> Check {
+    match host.returns {
         Returns::OfWaits => Check::ok(
             RETURNS,
             "the ends of waits can be probed (record, --probe-returns)",
@@ -244,8 +247,8 @@ fn returns(survey: &Survey) -> Check {
     }
 }
 
-fn lifecycle(survey: &Survey) -> Check {
-    match &survey.lifecycle {
+fn lifecycle(host: &HostCapabilities) -> Check {
+    match &host.lifecycle {
         None => Check::ok(LIFECYCLE, "the kernel tells of programs that begin and end"),
         Some(e) => Check::missing(
             LIFECYCLE,
@@ -259,8 +262,8 @@ fn lifecycle(survey: &Survey) -> Check {
     }
 }
 
-fn processes(survey: &Survey) -> Check {
-    match survey.others_readable {
+fn processes(host: &HostCapabilities) -> Check {
+    match host.others_readable {
         true => Check::ok(PROCESSES, "other users' processes can be read"),
         false => Check::missing(
             PROCESSES,
@@ -271,8 +274,8 @@ fn processes(survey: &Survey) -> Check {
     }
 }
 
-fn files(survey: &Survey) -> Check {
-    match survey.mapped_files {
+fn files(host: &HostCapabilities) -> Check {
+    match host.mapped_files {
         true => Check::ok(FILES, "mapped files open, deleted ones as well"),
         false => Check::missing(
             FILES,
@@ -286,8 +289,8 @@ fn files(survey: &Survey) -> Check {
     }
 }
 
-fn overlay(survey: &Survey) -> Check {
-    match survey.capabilities.contains(&Capability::SysAdmin) {
+fn overlay(host: &HostCapabilities) -> Check {
+    match host.capabilities.contains(&Capability::SysAdmin) {
         true => Check::ok(OVERLAYFS, "files that containers share are told to be one"),
         false => Check::missing(
             OVERLAYFS,
@@ -298,8 +301,8 @@ fn overlay(survey: &Survey) -> Check {
     }
 }
 
-fn pids(survey: &Survey) -> Check {
-    match survey.machine_pids {
+fn pids(host: &HostCapabilities) -> Check {
+    match host.machine_pids {
         true => Check::ok(PIDS, "the machine's process numbers"),
         false => Check::missing(
             PIDS,
@@ -321,6 +324,37 @@ fn cgroups() -> Check {
              -v /sys/fs/cgroup:/sys/fs/cgroup:ro",
         ),
     }
+}
+
+/// Never missing: it only tells more about devices.
+fn management() -> Check {
+    let told = platform::management().into_iter().map(|read| match read {
+        Ok(library) => described(&library),
+        Err(silent) => silent.to_string(),
+    });
+    Check::ok(MANAGEMENT, told.collect::<Vec<_>>().join("; "))
+}
+
+fn described(library: &Management) -> String {
+    let driver = library.driver.as_deref().unwrap_or("of unknown version");
+    let devices = library.devices.iter().map(|device| {
+        let name = device
+            .name
+            .as_deref()
+            .unwrap_or("a device that tells nothing");
+        let at = device.address.map(|at| format!(" at {at}"));
+        let memory = device.memory.map(|bytes| format!(", {} GiB", bytes >> 30));
+        format!(
+            "{name}{}{}",
+            at.unwrap_or_default(),
+            memory.unwrap_or_default()
+        )
+    });
+    let devices = match library.devices.len() {
+        0 => "no device".to_owned(),
+        _ => devices.collect::<Vec<_>>().join(", "),
+    };
+    format!("{} (driver {driver}): {devices}", library.name)
 }
 
 fn shim() -> Check {

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::json;
 use xsched_agent::config::{
-    self, ConfigError, Effective, EffectivePassthrough, EffectiveSharing, EffectiveTerms,
-    MetricsAt, Problem, Severity,
+    self, ConfigError, Effective, EffectiveAttr, EffectivePassthrough, EffectiveSharing, MetricsAt,
+    Problem, Severity,
 };
 use xsched_client::{Error, blocking as client};
 
@@ -49,7 +49,7 @@ to the agent, but says here what came of it. What [agent] says holds from the
 agent's next start.
 
 --json prints {\"path\", \"rules\", \"changed\", \"needs_restart\"}: the file, its
-rules, the joined processes whose terms it changed, and the keys of [agent] that
+rules, the joined processes whose attributes it changed, and the keys of [agent] that
 differ from what the running agent was started with")]
     Reload(ReloadOptions),
 }
@@ -214,7 +214,7 @@ fn shown(effective: &Effective) -> String {
         Some(gid) => format!("\n# besides root: members of group {gid}\n"),
         None => "\n# nobody but root raises classes, boosts and suspends others\n".to_owned(),
     };
-    text += &format!("\n[defaults]\n{}", terms(defaults));
+    text += &format!("\n[defaults]\n{}", attr_lines(defaults));
     text += &format!("\n[sharing]\n{}", sharing_shown(sharing));
     for (address, device) in devices {
         text += &format!("\n[device.\"{address}\"]\n{}", sharing_shown(device));
@@ -229,7 +229,7 @@ fn shown(effective: &Effective) -> String {
             rule.line,
             rule.name,
             rule.conditions,
-            terms(&rule.terms)
+            attr_lines(&rule.attr)
         );
         if let Some(passthrough) = &rule.passthrough {
             let given = lists(passthrough).filter(|(_, names)| !names.is_empty());
@@ -259,10 +259,10 @@ fn lists(passthrough: &EffectivePassthrough) -> impl Iterator<Item = (&'static s
     .into_iter()
 }
 
-fn terms(terms: &EffectiveTerms) -> String {
-    let class = terms.class.map(|class| format!("class = \"{class}\"\n"));
-    let weight = terms.weight.map(|weight| format!("weight = {weight}\n"));
-    let p99 = terms.slo_p99_ns.map(|ns| format!("p99 = {}\n", time(ns)));
+fn attr_lines(attr: &EffectiveAttr) -> String {
+    let class = attr.class.map(|class| format!("class = \"{class}\"\n"));
+    let weight = attr.weight.map(|weight| format!("weight = {weight}\n"));
+    let p99 = attr.slo_p99_ns.map(|ns| format!("p99 = {}\n", time(ns)));
     [class, weight, p99].into_iter().flatten().collect()
 }
 
@@ -305,7 +305,7 @@ fn reload(options: &ReloadOptions) -> anyhow::Result<ExitCode> {
         }
     };
     print(&format!(
-        "{from}: in force, {} rules; terms of {} joined processes changed\n",
+        "{from}: in force, {} rules; attributes of {} joined processes changed\n",
         reloaded.rules, reloaded.changed
     ))?;
     if !reloaded.needs_restart.is_empty() {

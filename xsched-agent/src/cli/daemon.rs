@@ -13,19 +13,19 @@ use anyhow::Context as _;
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tracing::{info, warn};
+use xsched_agent::attr::{AttrKeeper, Inbox};
 use xsched_agent::config::{
     self, AgentOverrides, AgentSettings, MetricsAt, Observe, OverheadBudget,
 };
 use xsched_agent::control::{
-    Charge, Control, NameList, Passthrough, Pulse, Scheduling, Setup, Vitals,
+    Charge, Control, NameList, Passthrough, Pulse, Scheduling, Setup, Stats,
 };
 use xsched_agent::export::metrics::{MetricsServer, Sources};
 use xsched_agent::export::{self, Served};
-use xsched_agent::live::{self, Live, Presence};
 use xsched_agent::model::{self, Model, Modeller};
+use xsched_agent::reloader::{self, Presence, Reloader};
+use xsched_agent::sampler::{Sampler, SamplerThread};
 use xsched_agent::service;
-use xsched_agent::terms::{Inbox, TermsKeeper};
-use xsched_agent::watcher::{Watcher, WatcherThread};
 use xsched_common::api::Snapshot;
 use xsched_common::run_dir::RunDir;
 use xsched_host::clock;
@@ -120,7 +120,7 @@ impl Options {
     }
 
     /// What the agent is to go by: the command line over the file.
-    pub fn sources(&self) -> anyhow::Result<live::Sources> {
+    pub fn sources(&self) -> anyhow::Result<reloader::Sources> {
         let passthrough = match self.passthrough.as_slice() {
             [] => None,
             names => {
@@ -128,7 +128,7 @@ impl Options {
                 Some(Passthrough::new(libraries, NameList::default()).context("--passthrough")?)
             }
         };
-        Ok(live::Sources {
+        Ok(reloader::Sources {
             path: match &self.config {
                 Some(path) => path.clone(),
                 None => config::for_agent(euid()),
@@ -184,9 +184,9 @@ fn serve(options: &Options, log: &Log) -> anyhow::Result<()> {
     let config = Arc::new(sources.load()?);
     let run_dir = RunDir::for_agent(euid());
     let inbox = Inbox::default();
-    let terms = inbox.handle();
-    let mut picture = Model::new(clock::monotonic(), terms.clone());
-    let (events, past, sums) = (picture.event_log(), picture.past(), picture.sums());
+    let attr = inbox.handle();
+    let mut picture = Model::new(clock::monotonic(), attr.clone());
+    let (events, history, sums) = (picture.event_log(), picture.history(), picture.sums());
     let (to_model, roster) = channel();
     let to_keeper = inbox.roster();
     let api_pulse = Arc::new(Pulse::default());
@@ -213,19 +213,19 @@ fn serve(options: &Options, log: &Log) -> anyhow::Result<()> {
             }),
         },
     )?;
-    picture.watch_over(control.vitals());
-    let keeper = TermsKeeper::start(
+    picture.watch_over(control.stats());
+    let keeper = AttrKeeper::start(
         inbox,
         control.handle(),
         config.clone(),
         &run_dir.0,
         events.clone(),
     )?;
-    let live = Live::new(
+    let reloader = Reloader::new(
         sources,
         config.clone(),
         control.handle(),
-        terms.clone(),
+        attr.clone(),
         events.clone(),
     );
     match &config.path {
@@ -246,32 +246,32 @@ fn serve(options: &Options, log: &Log) -> anyhow::Result<()> {
         publish.send_replace(Arc::new(
             picture.snapshot(clock::monotonic(), clock::unix()),
         ));
-        let watcher = match config.agent.observe {
+        let sampler = match config.agent.observe {
             Observe::PagesOnly => {
                 Err("probes are switched off (--no-bpf or observe = false)".to_owned())
             }
             Observe::Probes => {
                 let budget = config.agent.overhead_budget.share();
-                Watcher::start(budget, config.agent.returns).map_err(|e| e.to_string())
+                Sampler::start(budget, config.agent.returns).map_err(|e| e.to_string())
             }
         };
-        match &watcher {
-            Ok(watcher) => info!(
+        match &sampler {
+            Ok(sampler) => info!(
                 "observing every process that uses HIP; a probed call costs {}",
-                watcher.cost().entry
+                sampler.cost().entry
             ),
             Err(reason) => warn!("only processes under the shim are seen: {reason}"),
         }
-        let watcher = match watcher {
-            Ok(watcher) => {
+        let sampler = match sampler {
+            Ok(sampler) => {
                 let to_model = observations.clone();
                 let publish = move |observation| to_model.hand_in(observation);
-                Ok(WatcherThread::start(watcher, publish)?)
+                Ok(SamplerThread::start(sampler, publish)?)
             }
             Err(reason) => Err(reason),
         };
         let parts = model::Parts {
-            observer: watcher,
+            observer: sampler,
             observed,
             roster,
         };
@@ -282,17 +282,17 @@ fn serve(options: &Options, log: &Log) -> anyhow::Result<()> {
     let sources = Sources {
         snapshots: snapshots.clone(),
         sums,
-        control: control.vitals(),
+        control: control.stats(),
         processes: config.agent.metrics_processes.into(),
     };
     let served = Served {
-        terms,
-        live: live.clone(),
+        attr,
+        reloader: reloader.clone(),
         snapshots,
-        past,
+        history,
         events,
     };
-    let vitals = control.vitals();
+    let stats = control.stats();
     let ended = runtime.block_on(async {
         if let Some(address) = config.agent.metrics {
             let server = MetricsServer::bind(address).await?;
@@ -306,9 +306,9 @@ fn serve(options: &Options, log: &Log) -> anyhow::Result<()> {
                 Ok(never) => match never {},
                 Err(e) => Err(anyhow::Error::new(e).context("cannot serve the API")),
             },
-            never = tell_the_watchdog(&vitals) => match never {},
+            never = tell_the_watchdog(&stats) => match never {},
             never = live_on(&api_pulse) => match never {},
-            never = reload_on(hangup, &live) => match never {},
+            never = reload_on(hangup, &reloader) => match never {},
             () = async { while modelled.changed().await.is_ok() {} } => Err(anyhow::anyhow!(
                 "a thread of the agent has failed (see above): start it again, and report this"
             )),
@@ -346,13 +346,13 @@ async fn live_on(pulse: &Pulse) -> Infallible {
 }
 
 /// A bad file changes nothing, and the log says its line.
-async fn reload_on(mut hangup: Signal, live: &Live) -> Infallible {
+async fn reload_on(mut hangup: Signal, reloader: &Reloader) -> Infallible {
     loop {
         match hangup.recv().await {
             Some(()) => {
                 service::reloading();
                 // Said in the log.
-                let _ = live.reload("SIGHUP").await;
+                let _ = reloader.reload("SIGHUP").await;
                 service::ready();
             }
             None => return std::future::pending().await,
@@ -362,14 +362,14 @@ async fn reload_on(mut hangup: Signal, live: &Live) -> Infallible {
 
 /// Says that the agent lives for as long as the control thread's heart beats:
 /// this task alone would go on while that thread hangs.
-async fn tell_the_watchdog(vitals: &Vitals) -> Infallible {
+async fn tell_the_watchdog(stats: &Stats) -> Infallible {
     let Some(every) = service::watchdog() else {
         return std::future::pending().await;
     };
     let mut heard = 0;
     loop {
         tokio::time::sleep(every).await;
-        let beats = vitals.beats.beats();
+        let beats = stats.beats.beats();
         if beats != heard {
             heard = beats;
             service::alive();

@@ -10,7 +10,7 @@ use xsched_client::{Error, blocking as client};
 use xsched_common::api::Snapshot;
 use xsched_diagnose::{AgentView, Files, Report, View};
 
-use super::terms::{pid, seconds};
+use super::attr::{pid, seconds};
 use super::{endpoint, print, print_json, shim_path};
 
 /// Explains which launches do not pass the gate, and why.

@@ -1,11 +1,11 @@
-//! `explain`: why a process has the terms it has.
+//! `explain`: why a process has the attributes it has.
 
 use std::process::ExitCode;
 
 use xsched_client::blocking as client;
 use xsched_common::api::{Explanation, Request};
 
-use super::terms::{self, pid};
+use super::attr::{self, pid};
 use super::{endpoint, print, print_json};
 
 /// Options of `explain`.
@@ -36,7 +36,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 fn text(explanation: &Explanation) -> String {
-    let mut text = terms::text(&explanation.settled);
+    let mut text = attr::text(&explanation.settled);
     for step in &explanation.steps {
         let mark = if step.applied { '+' } else { '-' };
         text += &format!("  {mark} {}: {}\n", step.source, step.because);

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use xsched_common::api::Request;
 
-use super::terms::{self, Duration, pid};
+use super::attr::{self, Duration, pid};
 
 /// Options of `boost`.
 #[derive(clap::Args)]
@@ -22,7 +22,7 @@ pub struct BoostOptions {
     /// How long, as 30s, 500ms or plain seconds: 10ms to 1h
     #[arg(long = "for", value_name = "TIME")]
     duration: Duration,
-    /// Print the terms now in force as JSON
+    /// Print the attributes now in force as JSON
     #[arg(long)]
     json: bool,
 }
@@ -44,7 +44,7 @@ pub struct SuspendOptions {
     /// When it ends by itself, as 10s, 500ms or plain seconds: 10ms to 1h
     #[arg(long, value_name = "TIME")]
     timeout: Duration,
-    /// Print the terms now in force as JSON
+    /// Print the attributes now in force as JSON
     #[arg(long)]
     json: bool,
 }
@@ -57,7 +57,7 @@ pub struct ResumeOptions {
     /// The process
     #[arg(long, value_parser = pid)]
     pid: u32,
-    /// Print the terms now in force as JSON
+    /// Print the attributes now in force as JSON
     #[arg(long)]
     json: bool,
 }
@@ -67,7 +67,7 @@ pub fn boost(options: &BoostOptions) -> anyhow::Result<ExitCode> {
         pid: options.pid,
         duration_ms: options.duration.as_millis(),
     };
-    terms::settle(&request, options.json)
+    attr::settle(&request, options.json)
 }
 
 pub fn suspend(options: &SuspendOptions) -> anyhow::Result<ExitCode> {
@@ -75,9 +75,9 @@ pub fn suspend(options: &SuspendOptions) -> anyhow::Result<ExitCode> {
         pid: options.pid,
         timeout_ms: options.timeout.as_millis(),
     };
-    terms::settle(&request, options.json)
+    attr::settle(&request, options.json)
 }
 
 pub fn resume(options: &ResumeOptions) -> anyhow::Result<ExitCode> {
-    terms::settle(&Request::Resume { pid: options.pid }, options.json)
+    attr::settle(&Request::Resume { pid: options.pid }, options.json)
 }

@@ -1,6 +1,7 @@
 //! The command line. Exit codes: 0 done (and nothing found), 1 findings,
 //! 2 could not do it.
 
+mod attr;
 mod check;
 mod config;
 mod daemon;
@@ -20,7 +21,6 @@ mod run;
 mod set;
 mod shim_path;
 mod table;
-mod terms;
 
 use std::process::ExitCode;
 

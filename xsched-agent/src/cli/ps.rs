@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use xsched_client::blocking as client;
-use xsched_common::api::{GateState, HoldRow, ProcessRow, Sampling, ShimState, Snapshot};
+use xsched_common::api::{GateState, OverrideRow, ProcessRow, Sampling, ShimState, Snapshot};
 use xsched_common::bpf::Drop;
 use xsched_common::units::Nanos;
 use xsched_host::text::counted;
@@ -166,7 +166,7 @@ fn class(process: &ProcessRow) -> String {
     match process.hold {
         None => process.class.to_string(),
         Some(row) => {
-            let HoldRow { hold, remaining_ns } = row;
+            let OverrideRow { hold, remaining_ns } = row;
             format!("{} ({}, {remaining_ns})", process.class, hold.name())
         }
     }

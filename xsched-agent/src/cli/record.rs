@@ -16,7 +16,7 @@ use xsched_host::process::ProcessId;
 use xsched_host::text::counted;
 use xsched_observe::{Plan, Scope};
 
-use super::terms::{pid, seconds};
+use super::attr::{pid, seconds};
 use super::{print, print_json, say};
 
 /// Records every launch, copy and wait into a trace.

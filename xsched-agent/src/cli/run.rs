@@ -12,9 +12,9 @@ use xsched_client::{Error, blocking as client};
 use xsched_common::api::{Change, ChangeWay, Request};
 use xsched_common::units::{Class, Weight};
 
+use super::attr::Target;
 use super::preload::{self, Obstacle};
 use super::shim_path;
-use super::terms::Target;
 use super::{endpoint, say};
 
 /// As shells, env(1) and nohup(1) say that there is no such program.
@@ -70,7 +70,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         say(&format!("{shown} {obstacle}"));
     }
     let change = Change {
-        // The terms belong to this pid, which exec keeps.
+        // The attributes belong to this pid, which exec keeps.
         pid: std::process::id(),
         class: options.class,
         weight: options.weight,
@@ -98,7 +98,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     }))
 }
 
-/// A program that may not have its terms does not start; one that no agent
+/// A program that may not have its attributes does not start; one that no agent
 /// can give them to does, since it runs without an agent as well.
 fn give(change: Change) -> Result<(), Error> {
     match client::settle(&endpoint(), &Request::Set(change)) {
@@ -116,7 +116,7 @@ fn give(change: Change) -> Result<(), Error> {
                 again += &format!(" --slo {}ns", target.0);
             }
             say(&format!(
-                "{e}; the program runs, but unscheduled and without its terms: give them again once \
+                "{e}; the program runs, but unscheduled and without its attributes: give them again once \
                  the agent runs (`{again}`)"
             ));
             Ok(())

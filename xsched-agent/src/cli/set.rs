@@ -1,13 +1,13 @@
-//! `set` and `unset`: changes the terms of a process, and takes that back.
+//! `set` and `unset`: changes the attributes of a process, and takes that back.
 
 use std::process::ExitCode;
 
 use xsched_client::blocking as client;
-use xsched_common::api::{Change, Request, Term};
+use xsched_common::api::{Attr, Change, Request};
 use xsched_common::units::{Class, Weight};
 
+use super::attr::{self, Target, pid};
 use super::endpoint;
-use super::terms::{self, Target, pid};
 
 /// Options of `set`.
 #[derive(clap::Args)]
@@ -21,7 +21,7 @@ Examples:
   sudo xsched-agent set --pid 4242 --class default    by the rules again
 
 --json prints {\"pid\", \"class\", \"weight\", \"slo_p99_ns\", \"hold\", \"joined\",
-\"uses_hip\", \"descendants\"}: the terms now in force; hold is null or {\"hold\",
+\"uses_hip\", \"descendants\"}: the attributes now in force; hold is null or {\"hold\",
 \"remaining_ns\"}; joined is false for a process that the shim has not brought in:
 it is not scheduled; uses_hip and descendants are left out where they are not known
 
@@ -42,7 +42,7 @@ pub struct Options {
     /// default takes back what was set by hand
     #[arg(long, value_name = "TIME", group = "terms", value_parser = or_default::<Target>)]
     slo: Option<OrDefault<Target>>,
-    /// Print the terms now in force as JSON
+    /// Print the attributes now in force as JSON
     #[arg(long)]
     json: bool,
 }
@@ -59,7 +59,7 @@ pub struct UnsetOptions {
     /// The process
     #[arg(long, value_parser = pid)]
     pid: u32,
-    /// Print the terms now in force as JSON
+    /// Print the attributes now in force as JSON
     #[arg(long)]
     json: bool,
 }
@@ -93,12 +93,12 @@ fn or_default<T: std::str::FromStr<Err: std::fmt::Display>>(
 }
 
 impl Options {
-    /// Which terms are taken back.
-    fn unset(&self) -> Vec<Term> {
+    /// Which attributes are taken back.
+    fn unset(&self) -> Vec<Attr> {
         [
-            (Term::Class, self.class == Some(OrDefault::Default)),
-            (Term::Weight, self.weight == Some(OrDefault::Default)),
-            (Term::Slo, self.slo == Some(OrDefault::Default)),
+            (Attr::Class, self.class == Some(OrDefault::Default)),
+            (Attr::Weight, self.weight == Some(OrDefault::Default)),
+            (Attr::Slo, self.slo == Some(OrDefault::Default)),
         ]
         .into_iter()
         .filter_map(|(term, is_default)| is_default.then_some(term))
@@ -121,14 +121,14 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let sets = change.class.is_some() || change.weight.is_some() || change.slo_p99_ns.is_some();
     let terms = options.unset();
     if terms.is_empty() {
-        return terms::settle(&Request::Set(change), options.json);
+        return attr::settle(&Request::Set(change), options.json);
     }
     let unset = Request::Unset { pid, terms };
     if !sets {
-        return terms::settle(&unset, options.json);
+        return attr::settle(&unset, options.json);
     }
     client::settle(&endpoint(), &unset)?;
-    terms::settle(&Request::Set(change), options.json)
+    attr::settle(&Request::Set(change), options.json)
 }
 
 pub fn unset(options: &UnsetOptions) -> anyhow::Result<ExitCode> {
@@ -136,7 +136,7 @@ pub fn unset(options: &UnsetOptions) -> anyhow::Result<ExitCode> {
         pid: options.pid,
         terms: Vec::new(),
     };
-    terms::settle(&request, options.json)
+    attr::settle(&request, options.json)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 use xsched_common::api::SharingMode;
 use xsched_observe::Returns;
-use xsched_policy::{DeviceSettings, Settings, Terms};
+use xsched_policy::{DeviceSettings, SchedAttr, Settings};
 
 use super::file::{self, File};
 use super::problems::{Problem, Problems};
@@ -66,7 +66,7 @@ fn convert(
         passthrough,
         rule,
     } = file;
-    let defaults = Terms {
+    let defaults = SchedAttr {
         class: defaults.class.unwrap_or_default(),
         weight: defaults.weight.unwrap_or_default(),
         slo_p99: None,
@@ -86,7 +86,7 @@ fn convert(
             problems.error(name.span(), message);
         }
     }
-    let has_target = rules.iter().any(|rule| rule.terms.slo_p99.is_some());
+    let has_target = rules.iter().any(|rule| rule.attr.slo_p99.is_some());
     let default = DeviceSettings {
         mode: match sharing.mode {
             Some(mode) => mode,

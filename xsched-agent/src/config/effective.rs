@@ -34,8 +34,8 @@ pub struct Effective {
     pub metrics_processes: u16,
     /// The group that may do what root may.
     pub authorised_gid: Option<u32>,
-    /// Terms of everybody else.
-    pub defaults: EffectiveTerms,
+    /// Attributes of everybody else.
+    pub defaults: EffectiveAttr,
     /// How devices are shared that are not named.
     pub sharing: EffectiveSharing,
     /// By address.
@@ -46,9 +46,9 @@ pub struct Effective {
     pub rules: Vec<EffectiveRule>,
 }
 
-/// Terms, as far as they are given.
+/// Attributes, as far as they are given.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct EffectiveTerms {
+pub struct EffectiveAttr {
     /// The class.
     pub class: Option<Class>,
     /// The share within the class.
@@ -122,7 +122,7 @@ pub struct EffectiveRule {
     pub conditions: String,
     /// What it gives.
     #[serde(flatten)]
-    pub terms: EffectiveTerms,
+    pub attr: EffectiveAttr,
     /// In place of [`Effective::passthrough`].
     pub passthrough: Option<EffectivePassthrough>,
 }
@@ -148,7 +148,7 @@ impl Config {
             metrics: agent.metrics,
             metrics_processes: agent.metrics_processes,
             authorised_gid: *authorised_group,
-            defaults: EffectiveTerms {
+            defaults: EffectiveAttr {
                 class: Some(defaults.class),
                 weight: Some(defaults.weight.get()),
                 slo_p99_ns: defaults.slo_p99.map(|p99| p99.0),
@@ -166,10 +166,10 @@ impl Config {
                     name: rule.name.clone(),
                     line: rule.line,
                     conditions: rule.conditions.to_string(),
-                    terms: EffectiveTerms {
-                        class: rule.terms.class,
-                        weight: rule.terms.weight.map(|weight| weight.get()),
-                        slo_p99_ns: rule.terms.slo_p99.map(|p99| p99.0),
+                    attr: EffectiveAttr {
+                        class: rule.attr.class,
+                        weight: rule.attr.weight.map(|weight| weight.get()),
+                        slo_p99_ns: rule.attr.slo_p99.map(|p99| p99.0),
                     },
                     passthrough: rule.passthrough.as_deref().map(EffectivePassthrough::of),
                 })

@@ -20,7 +20,7 @@ pub struct File {
     pub agent: Agent,
     /// Who may change classes besides root.
     pub authorise: Authorise,
-    /// The terms of processes that no rule matches and nobody has set.
+    /// The attributes of processes that no rule matches and nobody has set.
     pub defaults: Defaults,
     /// How all devices are shared, unless a [device] table says otherwise.
     pub sharing: Sharing,
@@ -30,7 +30,7 @@ pub struct File {
     /// Work that no gate holds back.
     #[schemars(with = "Passthrough")]
     pub passthrough: Option<Spanned<Passthrough>>,
-    /// Which processes get which terms: the first rule that matches applies.
+    /// Which processes get which attributes: the first rule that matches applies.
     #[schemars(with = "Vec<Rule>")]
     pub rule: Vec<Spanned<Rule>>,
 }
@@ -58,12 +58,12 @@ pub struct Agent {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Authorise {
-    /// Members of this group may change any process's terms, boost and suspend. Default: the group xsched, if there is one. "" is nobody.
+    /// Members of this group may change any process's attributes, boost and suspend. Default: the group xsched, if there is one. "" is nobody.
     #[schemars(with = "String")]
     pub group: Option<Spanned<String>>,
 }
 
-/// Terms for everybody else.
+/// Attributes for everybody else.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Defaults {
@@ -127,7 +127,7 @@ pub struct Passthrough {
     pub gate_only_apis: Vec<Spanned<String>>,
 }
 
-/// A rule: which processes get which terms.
+/// A rule: which processes get which attributes.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {

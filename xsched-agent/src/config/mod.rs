@@ -17,10 +17,10 @@ mod values;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use xsched_policy::{Settings, Terms};
+use xsched_policy::{SchedAttr, Settings};
 
 pub use agent::{AgentOverrides, AgentSettings, MetricsAt, Observe, OverheadBudget};
-pub use effective::{Effective, EffectivePassthrough, EffectiveSharing, EffectiveTerms};
+pub use effective::{Effective, EffectiveAttr, EffectivePassthrough, EffectiveSharing};
 pub use places::{CONFIG_ENV, SYSTEM_FILE, for_agent};
 pub use problems::{Problem, Severity};
 pub use schema::schema;
@@ -44,8 +44,8 @@ pub struct Config {
     pub agent: AgentSettings,
     /// Members of this group may do what root may.
     pub authorised_group: Option<u32>,
-    /// The terms of processes that nothing else applies to.
-    pub defaults: Terms,
+    /// The attributes of processes that nothing else applies to.
+    pub defaults: SchedAttr,
     /// How devices are shared.
     pub sharing: Settings,
     /// Libraries that no gate holds back.

@@ -141,7 +141,7 @@ fn kind(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// Whether the message is serde's own, in Rust's terms.
+/// Whether the message is serde's own, in Rust's attributes.
 fn is_of_serde(message: &str) -> bool {
     [
         "invalid type: ",

@@ -11,7 +11,7 @@ use xsched_host::process::ProcessId;
 use xsched_host::readers::Tenant;
 use xsched_policy::ClientId;
 
-use super::identity::Visitor;
+use super::identity::PeerProcess;
 use super::newcomers::Joiner;
 use super::rate::{Meter, Rate};
 
@@ -113,57 +113,59 @@ impl Admission {
 }
 
 /// A connection that has not said hello.
-pub(super) struct Guest {
+pub(super) struct PendingConnection {
     pub connection: OwnedFd,
-    pub visitor: Visitor,
+    pub peer_process: PeerProcess,
     pub since: Nanos,
 }
 
 /// Who waits at the door.
 #[derive(Default)]
-pub(super) struct Guests {
+pub(super) struct PendingConnections {
     /// By number, which is by age.
-    by_id: BTreeMap<ClientId, Guest>,
+    by_id: BTreeMap<ClientId, PendingConnection>,
 }
 
-impl Guests {
+impl PendingConnections {
     /// Takes one in. If there are too many, the oldest of the user with the
     /// most makes room and is returned.
-    pub fn admit(&mut self, id: ClientId, guest: Guest) -> Option<Guest> {
+    pub fn admit(&mut self, id: ClientId, pending: PendingConnection) -> Option<PendingConnection> {
         let crowded = self.by_id.len() >= MAX_GUESTS;
         let evicted = if crowded {
             let users = self
                 .by_id
                 .iter()
-                .map(|(id, guest)| (*id, guest.visitor.peer.uid));
+                .map(|(id, pending)| (*id, pending.peer_process.peer.uid));
             oldest_of_the_most(users).and_then(|id| self.by_id.remove(&id))
         } else {
             None
         };
-        self.by_id.insert(id, guest);
+        self.by_id.insert(id, pending);
         evicted
     }
 
-    pub fn get(&self, id: ClientId) -> Option<&Guest> {
+    pub fn get(&self, id: ClientId) -> Option<&PendingConnection> {
         self.by_id.get(&id)
     }
 
-    pub fn remove(&mut self, id: ClientId) -> Option<Guest> {
+    pub fn remove(&mut self, id: ClientId) -> Option<PendingConnection> {
         self.by_id.remove(&id)
     }
 
     /// Those that have been silent for too long, to be hung up on.
-    pub fn prune(&mut self, now: Nanos) -> Vec<Guest> {
-        let silent = |_: &ClientId, guest: &mut Guest| now.since(guest.since) >= HELLO_TIMEOUT;
+    pub fn prune(&mut self, now: Nanos) -> Vec<PendingConnection> {
+        let silent = |_: &ClientId, pending: &mut PendingConnection| {
+            now.since(pending.since) >= HELLO_TIMEOUT
+        };
         let silent = self.by_id.extract_if(.., silent);
-        silent.map(|(_, guest)| guest).collect()
+        silent.map(|(_, pending)| pending).collect()
     }
 }
 
-/// Of guests by age with their users.
-fn oldest_of_the_most(guests: impl Iterator<Item = (ClientId, u32)>) -> Option<ClientId> {
+/// Of pending connections by age with their users.
+fn oldest_of_the_most(pending: impl Iterator<Item = (ClientId, u32)>) -> Option<ClientId> {
     let mut by_user: HashMap<u32, (usize, ClientId)> = HashMap::new();
-    for (id, uid) in guests {
+    for (id, uid) in pending {
         by_user.entry(uid).or_insert((0, id)).0 += 1;
     }
     by_user
@@ -230,9 +232,9 @@ mod tests {
 
     #[test]
     fn the_most_numerous_make_room() {
-        let oldest = |guests: &[(u64, u32)]| {
-            let guests = guests.iter().map(|(id, uid)| (ClientId(*id), *uid));
-            oldest_of_the_most(guests).map(|id| id.0)
+        let oldest = |pending: &[(u64, u32)]| {
+            let pending = pending.iter().map(|(id, uid)| (ClientId(*id), *uid));
+            oldest_of_the_most(pending).map(|id| id.0)
         };
         let crowd = [(1, 1000), (2, 1001), (3, 1001), (4, 1000), (5, 1001)];
         assert_eq!(oldest(&crowd), Some(2));

@@ -23,7 +23,7 @@ use rustix::net::RecvFlags;
 use xsched_host::readers::{Readers, Task, Tenant};
 
 use super::clients::ClientShared;
-use super::identity::Visitor;
+use super::identity::PeerProcess;
 use super::join;
 
 /// Undone tasks of one tenant, beyond which nothing more is begun for it.
@@ -55,12 +55,12 @@ pub(super) struct Aside {
 /// Held by a task until it is done.
 type Undone = (Arc<()>, Arc<()>);
 
-/// What is done about a visitor, now that it is known whose it is.
-type Finding = Box<dyn FnOnce(&Visitor, Tenant) + Send>;
+/// What is done about a peer process, now that it is known whose it is.
+type Finding = Box<dyn FnOnce(&PeerProcess, Tenant) + Send>;
 
 enum Order {
     Give(Tenant, Task),
-    Identify(Undone, Visitor, Finding),
+    Identify(Undone, PeerProcess, Finding),
     Retire(Tenant, Arc<ClientShared>),
 }
 
@@ -101,15 +101,15 @@ impl Aside {
         self.give(&own, task);
     }
 
-    /// Finds out whose process `visitor` is, and has `task` done by that
+    /// Finds out whose process `peer process` is, and has `task` done by that
     /// tenant's thread. Where that is too far behind, it is not done at all.
     pub fn identify(
         &mut self,
-        visitor: Visitor,
-        task: impl FnOnce(&Visitor, Tenant) + Send + 'static,
+        peer_process: PeerProcess,
+        task: impl FnOnce(&PeerProcess, Tenant) + Send + 'static,
     ) {
-        let undone = self.count(&Tenant::known_by(visitor.peer.uid));
-        let order = Order::Identify(undone, visitor, Box::new(task));
+        let undone = self.count(&Tenant::known_by(peer_process.peer.uid));
+        let order = Order::Identify(undone, peer_process, Box::new(task));
         let _ = self.orders.send(order);
     }
 
@@ -220,20 +220,20 @@ impl Steward {
     fn obey(&mut self, order: Order) {
         match order {
             Order::Give(tenant, task) => self.give(tenant, task),
-            Order::Identify(undone, visitor, task) => {
-                let tenant = visitor.tenant();
+            Order::Identify(undone, peer_process, task) => {
+                let tenant = peer_process.tenant();
                 let waiting = self.waiting.get(&tenant).map_or(0, VecDeque::len);
                 if waiting >= MOST_OF_TENANT {
                     // Not by that thread, or what it never gets to do would
                     // fill the places of all. The connection is closed in time.
-                    let by = Tenant::known_by(visitor.peer.uid);
-                    let close = move || drop((undone, visitor, task));
+                    let by = Tenant::known_by(peer_process.peer.uid);
+                    let close = move || drop((undone, peer_process, task));
                     return self.give(by, Box::new(close));
                 }
                 let whose = tenant.clone();
                 let counted = move || {
                     let _undone = undone;
-                    task(&visitor, whose);
+                    task(&peer_process, whose);
                 };
                 self.give(tenant, Box::new(counted));
             }

@@ -10,8 +10,8 @@ use xsched_common::page::{Activity, ControlPage, DeviceStatus, MAX_DEVICES, Stat
 use xsched_common::units::{Class, DeviceIndex, Nanos, PciAddress, Weight};
 use xsched_host::process::ProcessId;
 use xsched_policy::{
-    BurstLatency, ClientId, ClientState, Hold, HoldKind, LatencyWindow, Owner, Presence, Reason,
-    Terms,
+    BurstLatency, ClientId, ClientState, LatencyWindow, Override, OverrideKind, Owner, Presence,
+    Reason, SchedAttr,
 };
 
 use super::Passthrough;
@@ -32,7 +32,7 @@ pub struct ClientShared {
     pub control: SharedPage<ControlPage>,
     /// Client-written: distrust it.
     pub status: SharedPage<StatusPage>,
-    terms: SharedTerms,
+    attr: SharedAttr,
     reasons: [AtomicU64; MAX_DEVICES],
     /// Whether a thread apart is about to wake its waiters.
     pub(super) waking: AtomicBool,
@@ -43,27 +43,27 @@ pub struct ClientShared {
 impl ClientShared {
     /// The class it has now.
     pub fn class(&self) -> Class {
-        self.terms().class
+        self.attr().class
     }
 
-    /// The terms it has now.
-    pub fn terms(&self) -> Terms {
-        self.terms.load()
+    /// The attributes it has now.
+    pub fn attr(&self) -> SchedAttr {
+        self.attr.load()
     }
 
-    pub(super) fn set_terms(&self, terms: Terms) {
-        self.terms.store(terms);
-        self.control.class.store(terms.class as u32, Relaxed);
+    pub(super) fn set_attr(&self, attr: SchedAttr) {
+        self.attr.store(attr);
+        self.control.class.store(attr.class as u32, Relaxed);
     }
 
     /// The boost or suspension in force at `now`.
-    pub fn hold(&self, now: Nanos) -> Option<Hold> {
-        Hold::in_force(self.terms.load_hold(), now)
+    pub fn hold(&self, now: Nanos) -> Option<Override> {
+        Override::in_force(self.attr.load_hold(), now)
     }
 
     /// Begins a boost or suspension in place of the one in force, or ends it.
-    pub fn set_hold(&self, hold: Option<Hold>) {
-        self.terms.store_hold(hold);
+    pub fn set_hold(&self, hold: Option<Override>) {
+        self.attr.store_hold(hold);
     }
 
     /// Why its gate on `device` is as it is.
@@ -128,10 +128,10 @@ fn unpack(raw: u64) -> Reason {
     }
 }
 
-/// Terms that one thread writes and others read for people: a reader may
+/// Attributes that one thread writes and others read for people: a reader may
 /// see half of a change for a moment.
 #[derive(Default)]
-struct SharedTerms {
+struct SharedAttr {
     class: AtomicU8,
     weight: AtomicU16,
     /// Zero for none.
@@ -140,37 +140,37 @@ struct SharedTerms {
     hold: AtomicU64,
 }
 
-impl SharedTerms {
-    fn load(&self) -> Terms {
-        Terms {
+impl SharedAttr {
+    fn load(&self) -> SchedAttr {
+        SchedAttr {
             class: Class::from_raw(self.class.load(Relaxed)).unwrap_or_default(),
             weight: Weight::new(self.weight.load(Relaxed)).unwrap_or_default(),
             slo_p99: Some(Nanos(self.slo_p99_ns.load(Relaxed))).filter(|t| t.0 > 0),
         }
     }
 
-    fn store(&self, terms: Terms) {
-        self.class.store(terms.class as u8, Relaxed);
-        self.weight.store(terms.weight.get(), Relaxed);
+    fn store(&self, attr: SchedAttr) {
+        self.class.store(attr.class as u8, Relaxed);
+        self.weight.store(attr.weight.get(), Relaxed);
         self.slo_p99_ns
-            .store(terms.slo_p99.map_or(0, |t| t.0), Relaxed);
+            .store(attr.slo_p99.map_or(0, |t| t.0), Relaxed);
     }
 
-    fn load_hold(&self) -> Option<Hold> {
+    fn load_hold(&self) -> Option<Override> {
         let raw = self.hold.load(Relaxed);
         let kind = match raw & 1 {
-            0 => HoldKind::Boosted,
-            _ => HoldKind::Suspended,
+            0 => OverrideKind::Boosted,
+            _ => OverrideKind::Suspended,
         };
-        (raw != 0).then_some(Hold {
+        (raw != 0).then_some(Override {
             kind,
             until: Nanos(raw & !1),
         })
     }
 
-    fn store_hold(&self, hold: Option<Hold>) {
+    fn store_hold(&self, hold: Option<Override>) {
         let raw = hold.map_or(0, |hold| {
-            hold.until.0 & !1 | u64::from(hold.kind == HoldKind::Suspended)
+            hold.until.0 & !1 | u64::from(hold.kind == OverrideKind::Suspended)
         });
         self.hold.store(raw, Relaxed);
     }
@@ -215,7 +215,7 @@ impl std::fmt::Display for DeviceKey {
 /// The control thread's own part.
 pub(super) struct Client {
     pub shared: std::sync::Arc<ClientShared>,
-    pub bell: OwnedFd,
+    pub doorbell: OwnedFd,
     /// Its connection, and its pidfd: watched for as long as they are open.
     _watched: [OwnedFd; 2],
     /// Who joined.
@@ -263,7 +263,9 @@ impl Client {
     pub fn new(id: ClientId, newcomer: Newcomer, status: SharedPage<StatusPage>) -> Client {
         let Newcomer {
             joiner,
-            handout: Handout { control, bell, .. },
+            handout: Handout {
+                control, doorbell, ..
+            },
             connection,
             pidfd,
         } = newcomer;
@@ -273,15 +275,15 @@ impl Client {
             uid: joiner.uid,
             control,
             status,
-            terms: SharedTerms::default(),
+            attr: SharedAttr::default(),
             reasons: [const { AtomicU64::new(0) }; MAX_DEVICES],
             waking: AtomicBool::new(false),
             kernels_alone: [const { AtomicU64::new(0) }; MAX_DEVICES],
         };
-        shared.set_terms(Terms::default());
+        shared.set_attr(SchedAttr::default());
         Client {
             shared: std::sync::Arc::new(shared),
-            bell,
+            doorbell,
             _watched: [connection, pidfd],
             owner: Owner::of(joiner.payer(), None),
             joiner,
@@ -295,7 +297,7 @@ impl Client {
 
     /// Looks at the client's page.
     pub fn observe(&mut self, now: Nanos) {
-        match self.shared.terms().slo_p99 {
+        match self.shared.attr().slo_p99 {
             None => (self.window, self.latency) = (None, None),
             Some(_) => {
                 let window = self.window.get_or_insert_default();
@@ -369,8 +371,8 @@ impl Client {
         ClientState {
             id: self.shared.id,
             owner: self.owner,
-            terms: self.shared.terms(),
-            hold: self.shared.terms.load_hold(),
+            attr: self.shared.attr(),
+            hold: self.shared.attr.load_hold(),
             presence: tracked.presence,
             progress: counters
                 .iter()

@@ -1,4 +1,4 @@
-//! One physical device as the rounds of decisions see it: who counts on it,
+//! One physical device as the decision passes see it: who counts on it,
 //! what was decided, and what of that stands in the pages.
 
 use std::collections::BTreeMap;
@@ -28,7 +28,7 @@ pub(super) struct Device {
     /// The clients' own numbers for the device.
     indices: Vec<DeviceIndex>,
     decisions: Vec<Decision>,
-    /// What the last round left in the pages: pages of a thousand clients
+    /// What the last pass left in the pages: pages of a thousand clients
     /// take longer to look at than to decide about.
     written: Vec<(DeviceIndex, Decision)>,
     fence_batch: u32,
@@ -52,7 +52,7 @@ pub(super) struct Written {
 }
 
 impl Device {
-    /// Does not rely on what the pages said after the last round: somebody
+    /// Does not rely on what the pages said after the last pass: somebody
     /// else has opened gates.
     pub fn mistrust(&mut self) {
         self.written.clear();

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use tracing::{debug, info, warn};
 use xsched_common::Abi;
-use xsched_common::join::Verdict;
+use xsched_common::handshake::HelloResult;
 use xsched_common::page::StatusPage;
 use xsched_common::units::Nanos;
 use xsched_host::clock::monotonic;
@@ -20,22 +20,22 @@ use xsched_host::readers::Tenant;
 use xsched_policy::{ClientId, first_gate};
 
 use super::RosterEvent;
-use super::admission::{Guest, NoPlace};
-use super::bells::Hearing;
+use super::admission::{NoPlace, PendingConnection};
 use super::clients::Client;
+use super::doorbells::Hearing;
 use super::event_loop::EventLoop;
-use super::identity::{Unidentified, Visitor};
-use super::join::{self, Knock};
+use super::identity::{PeerProcess, Unidentified};
+use super::join::{self, FirstPacket};
 use super::newcomers::{Identified, Joiner, Newcomer};
 use super::pages::SharedPage;
+use super::stats::Stats;
 use super::token::Token;
-use super::vitals::Vitals;
 
 /// Connections accepted before the clients are looked at again.
 const ACCEPTS_AT_ONCE: usize = 16;
 
 impl EventLoop {
-    pub(super) fn admit_guests(&mut self) {
+    pub(super) fn accept_connections(&mut self) {
         let mut flood = BTreeMap::<u32, Vec<OwnedFd>>::new();
         self.accept_some(&mut flood);
         for (uid, connections) in flood {
@@ -66,12 +66,12 @@ impl EventLoop {
                 }
             };
             self.short_of_descriptors = false;
-            self.admit_guest(connection, flood);
+            self.accept_connection(connection, flood);
         }
     }
 
     /// Lets a connection in, whose process must say hello now.
-    fn admit_guest(&mut self, connection: OwnedFd, flood: &mut BTreeMap<u32, Vec<OwnedFd>>) {
+    fn accept_connection(&mut self, connection: OwnedFd, flood: &mut BTreeMap<u32, Vec<OwnedFd>>) {
         let now = monotonic();
         let peer = match join::peer(connection.as_fd()) {
             Ok(peer) => peer,
@@ -89,7 +89,7 @@ impl EventLoop {
             if is_ours || self.keep_away(uid, now) {
                 return self.refuse(&tenant, connection, &e);
             }
-            Vitals::count(&self.parts.vitals.joins_refused);
+            Stats::count(&self.parts.stats.joins_refused);
             flood.entry(uid).or_default().push(connection);
             return;
         }
@@ -97,38 +97,38 @@ impl EventLoop {
             // Not this user's doing: it may try again, and is not kept away.
             return self.refuse(&tenant, connection, &"too much is left undone");
         }
-        let visitor = match Visitor::of(connection.as_fd(), peer) {
-            Ok(visitor) => visitor,
+        let peer_process = match PeerProcess::of(connection.as_fd(), peer) {
+            Ok(peer_process) => peer_process,
             Err(e) => return self.refuse(&tenant, connection, &e),
         };
         let id = self.fresh_id();
         if let Err(e) = self.watch(&connection, Token::Connection(id)) {
-            self.aside.drop(&tenant, visitor);
+            self.aside.drop(&tenant, peer_process);
             return self.refuse(&tenant, connection, &e);
         }
-        let guest = Guest {
+        let pending = PendingConnection {
             connection,
-            visitor,
+            peer_process,
             since: now,
         };
-        if let Some(evicted) = self.guests.admit(id, guest) {
-            join::refuse(evicted.connection.as_fd(), Verdict::Busy);
+        if let Some(evicted) = self.pending.admit(id, pending) {
+            join::refuse(evicted.connection.as_fd(), HelloResult::Busy);
             self.dismiss(evicted);
         }
     }
 
     /// Hangs up on one that is not answered any more.
-    pub(super) fn dismiss(&mut self, guest: Guest) {
-        let tenant = Tenant::known_by(guest.visitor.peer.uid);
-        self.aside.hang_up(&tenant, guest.connection);
-        self.aside.drop(&tenant, guest.visitor);
+    pub(super) fn dismiss(&mut self, pending: PendingConnection) {
+        let tenant = Tenant::known_by(pending.peer_process.peer.uid);
+        self.aside.hang_up(&tenant, pending.connection);
+        self.aside.drop(&tenant, pending.peer_process);
     }
 
     /// Whoever is refused runs as native and may try again.
     fn refuse(&mut self, tenant: &Tenant, connection: OwnedFd, why: &dyn std::fmt::Display) {
-        join::refuse(connection.as_fd(), Verdict::Busy);
+        join::refuse(connection.as_fd(), HelloResult::Busy);
         self.aside.hang_up(tenant, connection);
-        Vitals::count(&self.parts.vitals.joins_refused);
+        Stats::count(&self.parts.stats.joins_refused);
         if self.may_complain(monotonic()) {
             warn!("a process could not join: {why}");
         }
@@ -170,20 +170,20 @@ impl EventLoop {
         });
     }
 
-    pub(super) fn hear_guest(&mut self, id: ClientId) {
-        let Some(guest) = self.guests.get(id) else {
+    pub(super) fn read_hello(&mut self, id: ClientId) {
+        let Some(pending) = self.pending.get(id) else {
             return;
         };
-        let knock = join::peek_hello(guest.connection.as_fd());
-        if let Knock::Silent = knock {
+        let first_packet = join::peek_hello(pending.connection.as_fd());
+        if let FirstPacket::Silent = first_packet {
             return;
         }
-        let Some(guest) = self.guests.remove(id) else {
+        let Some(pending) = self.pending.remove(id) else {
             return;
         };
-        match knock {
-            Knock::Hello(hello) => match join::verdict(&hello) {
-                Verdict::Accepted => self.identify(id, guest, hello.abi),
+        match first_packet {
+            FirstPacket::Hello(hello) => match join::verdict(&hello) {
+                HelloResult::Accepted => self.identify(id, pending, hello.abi),
                 refusal => {
                     if self.may_complain(monotonic()) {
                         info!(
@@ -192,33 +192,33 @@ impl EventLoop {
                             xsched_common::ABI
                         );
                     }
-                    join::refuse(guest.connection.as_fd(), refusal);
-                    self.dismiss(guest);
+                    join::refuse(pending.connection.as_fd(), refusal);
+                    self.dismiss(pending);
                 }
             },
-            Knock::Malformed(e) => {
+            FirstPacket::Malformed(e) => {
                 debug!("refused a connection: {e}");
-                self.dismiss(guest);
+                self.dismiss(pending);
             }
-            Knock::Silent | Knock::Closed => self.dismiss(guest),
+            FirstPacket::Silent | FirstPacket::Closed => self.dismiss(pending),
         }
     }
 
     /// Has a thread apart find out which process it is and make its pages.
-    fn identify(&mut self, id: ClientId, guest: Guest, abi: Abi) {
-        let again = match guest.visitor.again() {
+    fn identify(&mut self, id: ClientId, pending: PendingConnection, abi: Abi) {
+        let again = match pending.peer_process.again() {
             Ok(again) => again,
             Err(e) => {
-                let tenant = Tenant::known_by(guest.visitor.peer.uid);
-                self.aside.drop(&tenant, guest.visitor);
-                return self.refuse(&tenant, guest.connection, &e);
+                let tenant = Tenant::known_by(pending.peer_process.peer.uid);
+                self.aside.drop(&tenant, pending.peer_process);
+                return self.refuse(&tenant, pending.connection, &e);
             }
         };
         let (to_us, epoch) = (self.parts.handle.clone(), self.epoch);
-        self.aside.identify(again, move |visitor, tenant| {
-            to_us.identified(id, tenant, Identified::find(visitor, epoch, id));
+        self.aside.identify(again, move |peer_process, tenant| {
+            to_us.identified(id, tenant, Identified::find(peer_process, epoch, id));
         });
-        self.candidates.insert(id, guest, abi);
+        self.candidates.insert(id, pending, abi);
     }
 
     /// One that has said hello is identified, or cannot be.
@@ -228,18 +228,18 @@ impl EventLoop {
         tenant: Tenant,
         found: Result<Identified, Unidentified>,
     ) {
-        let Some((guest, abi)) = self.candidates.remove(id) else {
+        let Some((pending, abi)) = self.candidates.remove(id) else {
             return self.aside.drop(&tenant, found);
         };
-        let Guest {
+        let PendingConnection {
             connection,
-            visitor,
+            peer_process,
             ..
-        } = guest;
+        } = pending;
         let Identified { process, handout } = match found {
             Ok(found) => found,
             Err(e) => {
-                self.aside.drop(&tenant, visitor);
+                self.aside.drop(&tenant, peer_process);
                 return self.refuse(&tenant, connection, &e);
             }
         };
@@ -247,7 +247,7 @@ impl EventLoop {
         handout.begin_with(first_gate(present));
         let joiner = Joiner {
             process,
-            uid: visitor.peer.uid,
+            uid: peer_process.peer.uid,
             tenant: Arc::new(tenant),
             abi,
         };
@@ -255,13 +255,13 @@ impl EventLoop {
             joiner,
             handout,
             connection,
-            pidfd: visitor.into_pidfd(),
+            pidfd: peer_process.into_pidfd(),
         };
         if let Err(e) = self.find_place(&newcomer.joiner) {
             return self.turn_away(newcomer, &e);
         }
         if let Err(e) = self.hand_over(id, &newcomer) {
-            self.forget_bell(&newcomer.handout.bell);
+            self.forget_doorbell(&newcomer.handout.doorbell);
             return self.turn_away(newcomer, &e);
         }
         self.newcomers.insert(id, newcomer, monotonic());
@@ -292,7 +292,7 @@ impl EventLoop {
         self.parts
             .passthrough
             .write_to(&handout.control, newcomer.joiner.abi);
-        self.watch(&handout.bell, Token::Bell(id))?;
+        self.watch(&handout.doorbell, Token::Doorbell(id))?;
         self.watch(&newcomer.pidfd, Token::Death(id))?;
         join::welcome(newcomer.connection.as_fd(), handout, id, self.epoch)
     }
@@ -304,7 +304,7 @@ impl EventLoop {
             return;
         };
         if let Some(newcomer) = self.newcomers.get(id) {
-            let _ = self.hear(&newcomer.handout.bell, id, Hearing::Muted);
+            let _ = self.hear(&newcomer.handout.doorbell, id, Hearing::Muted);
         }
         let to_us = self.parts.handle.clone();
         let whose = Arc::clone(&tenant);
@@ -315,8 +315,8 @@ impl EventLoop {
     /// Seals the pages of those who have not rung, and gives up those who
     /// could not be identified or whose pages could not be sealed.
     pub(super) fn hurry_newcomers(&mut self, now: Nanos) {
-        for guest in self.candidates.overdue(now) {
-            self.dismiss(guest);
+        for pending in self.candidates.overdue(now) {
+            self.dismiss(pending);
         }
         for id in self.newcomers.silent(now) {
             self.seal(id);
@@ -350,7 +350,7 @@ impl EventLoop {
         } = client.joiner;
         // Told anew: it may have changed.
         self.parts.passthrough.write_to(&client.shared.control, abi);
-        if let Err(e) = self.hear(&client.bell, id, Hearing::Heard) {
+        if let Err(e) = self.hear(&client.doorbell, id, Hearing::Heard) {
             warn!("process {process} is not heard: {e}");
         }
         if self.journal.may_tell(uid, monotonic()) {

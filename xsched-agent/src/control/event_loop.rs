@@ -18,21 +18,21 @@ use xsched_host::clock::monotonic;
 use xsched_host::process::ProcessId;
 use xsched_policy::{ClientId, Owner, Settings, Strangers};
 
-use super::admission::{Admission, Guests};
+use super::admission::{Admission, PendingConnections};
 use super::aside::Aside;
-use super::bells::Muted;
 use super::clients::Client;
 use super::device;
-use super::gates::{News, Round};
+use super::doorbells::Muted;
+use super::gates::{DecisionPass, News};
 use super::journal::Journal;
 use super::lockout::{DoorFile, Lockout};
 use super::newcomers::{Candidates, Newcomers};
 use super::rate::{Meter, Rate};
 use super::scheduling::{self, Scheduling};
+use super::stats::Stats;
 use super::token::Token;
-use super::vitals::Vitals;
 use super::waiting;
-use super::{Command, ControlHandle, Passthrough, RosterEvent, Settlement};
+use super::{AttrUpdate, Command, ControlHandle, Passthrough, RosterEvent};
 
 /// Time between two heartbeats: five fit into a client's lease, so one lost
 /// to scheduling is no harm.
@@ -58,7 +58,7 @@ pub(super) struct Parts {
     pub settings: Settings,
     pub passthrough: Passthrough,
     pub scheduling: Scheduling,
-    pub vitals: Arc<Vitals>,
+    pub stats: Arc<Stats>,
     pub stop: Arc<AtomicBool>,
 }
 
@@ -72,9 +72,9 @@ pub(super) struct EventLoop {
     pub(super) clients: BTreeMap<ClientId, Client>,
     pub(super) candidates: Candidates,
     pub(super) newcomers: Newcomers,
-    /// What has happened since the last round.
+    /// What has happened since the last pass.
     pub(super) news: News,
-    pub(super) guests: Guests,
+    pub(super) pending: PendingConnections,
     pub(super) admission: Admission,
     pub(super) lockout: Lockout,
     /// When it was last looked whose lockout is over.
@@ -106,7 +106,7 @@ impl EventLoop {
             candidates: Candidates::default(),
             newcomers: Newcomers::default(),
             news: News::OfAll,
-            guests: Guests::default(),
+            pending: PendingConnections::default(),
             admission: Admission::new(own_uid),
             lockout: Lockout::default(),
             unlocked: now,
@@ -121,7 +121,7 @@ impl EventLoop {
             parts,
         };
         event_loop.listen()?;
-        event_loop.watch(&*event_loop.parts.handle.bell, Token::Orders)?;
+        event_loop.watch(&*event_loop.parts.handle.doorbell, Token::Orders)?;
         Ok(event_loop)
     }
 
@@ -129,36 +129,36 @@ impl EventLoop {
         // Lingers are as short as 100 us; the default slack is 50 us.
         let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1_000));
         scheduling::apply(self.parts.scheduling);
-        let mut round = Round::default();
+        let mut pass = DecisionPass::default();
         let mut events = Vec::with_capacity(64);
         let mut woken = monotonic();
         loop {
             self.beat();
             self.unmute();
-            if self.parts.vitals.opened.swap(false, AcqRel) {
+            if self.parts.stats.opened.swap(false, AcqRel) {
                 // By the watchdog, while this thread stood still.
-                round.mistrust();
+                pass.mistrust();
                 self.news = News::OfAll;
             }
-            round.strangers = match self.parts.vitals.strangers.load(Relaxed) {
+            pass.strangers = match self.parts.stats.strangers.load(Relaxed) {
                 0 => Strangers::None,
                 _ => Strangers::AtWork,
             };
-            let deadline = round.run(
+            let deadline = pass.run(
                 std::mem::replace(&mut self.news, News::NONE),
                 &self.parts.settings,
                 &mut self.clients,
                 &*self.parts.roster,
                 monotonic,
             );
-            for id in round.crowded() {
+            for id in pass.crowded() {
                 if let Some(client) = self.clients.get(&id) {
                     let shared = Arc::clone(&client.shared);
                     let wake = move || device::wake_rest(&shared);
                     self.aside.give(&client.joiner.tenant, wake);
                 }
             }
-            if self.parts.stop.load(Acquire) || self.parts.vitals.ended.load(Acquire) {
+            if self.parts.stop.load(Acquire) || self.parts.stats.ended.load(Acquire) {
                 break;
             }
             let unmute = self.muted.next().unwrap_or(Nanos::MAX);
@@ -167,7 +167,7 @@ impl EventLoop {
                 .min(self.next_beat)
                 .min(unmute);
             let now = monotonic();
-            self.parts.vitals.round(now.since(woken));
+            self.parts.stats.pass(now.since(woken));
             let timeout = until.since(now);
             let timeout = Timespec {
                 tv_sec: (timeout.0 / 1_000_000_000) as i64,
@@ -219,14 +219,14 @@ impl EventLoop {
 
     fn handle(&mut self, token: Token, flags: epoll::EventFlags) {
         match token {
-            Token::Listener => self.admit_guests(),
+            Token::Listener => self.accept_connections(),
             Token::Orders => {
                 self.news = News::OfAll;
                 self.obey();
             }
-            Token::Bell(id) => self.hear_bell(id),
+            Token::Doorbell(id) => self.hear_doorbell(id),
             // One that only says hello is found by the heartbeat.
-            Token::Connection(id) if self.guests.get(id).is_some() => self.hear_guest(id),
+            Token::Connection(id) if self.pending.get(id).is_some() => self.read_hello(id),
             Token::Connection(id) => {
                 self.news = News::OfAll;
                 self.hear_client(id, flags);
@@ -244,7 +244,7 @@ impl EventLoop {
             return;
         }
         let late = now.since(self.next_beat);
-        self.parts.vitals.beats_late.record(late);
+        self.parts.stats.beats_late.record(late);
         self.next_beat = now + HEARTBEAT;
         for client in self.clients.values() {
             client.shared.control.heartbeat.fetch_add(1, Relaxed);
@@ -252,9 +252,9 @@ impl EventLoop {
         for newcomer in self.newcomers.values() {
             newcomer.handout.control.heartbeat.fetch_add(1, Relaxed);
         }
-        self.parts.vitals.beats.beat();
-        for guest in self.guests.prune(now) {
-            self.dismiss(guest);
+        self.parts.stats.beats.beat();
+        for pending in self.pending.prune(now) {
+            self.dismiss(pending);
         }
         self.hurry_newcomers(now);
         self.let_in_again(now);
@@ -293,7 +293,7 @@ impl EventLoop {
     /// A process that is still there runs free when its lease ends.
     pub(super) fn part(&mut self, id: ClientId, why: &str) {
         let joiner = if let Some(client) = self.clients.remove(&id) {
-            self.forget_bell(&client.bell);
+            self.forget_doorbell(&client.doorbell);
             self.count_clients();
             (self.parts.roster)(RosterEvent::Left(id));
             let joiner = client.joiner.clone();
@@ -302,13 +302,13 @@ impl EventLoop {
             self.aside.retire(&joiner.tenant, shared);
             joiner
         } else if let Some(newcomer) = self.newcomers.remove(id) {
-            self.forget_bell(&newcomer.handout.bell);
+            self.forget_doorbell(&newcomer.handout.doorbell);
             let joiner = newcomer.joiner.clone();
             self.aside.drop(&joiner.tenant, newcomer);
             joiner
         } else {
-            if let Some((guest, _)) = self.candidates.remove(id) {
-                self.dismiss(guest);
+            if let Some((pending, _)) = self.candidates.remove(id) {
+                self.dismiss(pending);
             }
             return;
         };
@@ -319,7 +319,7 @@ impl EventLoop {
 
     pub(super) fn count_clients(&self) {
         let clients = self.clients.len() as u64;
-        self.parts.vitals.clients.store(clients, Relaxed);
+        self.parts.stats.clients.store(clients, Relaxed);
     }
 
     fn obey(&mut self) {
@@ -327,8 +327,8 @@ impl EventLoop {
             // There may be thousands, and clients live by the heart.
             self.beat();
             match order {
-                Command::Settle { settlements, then } => {
-                    self.settle(&settlements);
+                Command::Settle { updates, then } => {
+                    self.apply(&updates);
                     then();
                 }
                 Command::Configure(settings) => self.parts.settings = settings,
@@ -345,20 +345,20 @@ impl EventLoop {
         }
     }
 
-    fn settle(&mut self, settlements: &[Settlement]) {
-        let by_process: HashMap<ProcessId, &Settlement> = settlements
+    fn apply(&mut self, updates: &[AttrUpdate]) {
+        let by_process: HashMap<ProcessId, &AttrUpdate> = updates
             .iter()
-            .map(|settlement| (settlement.process, settlement))
+            .map(|update| (update.process, update))
             .collect();
         for client in self.clients.values_mut() {
-            let Some(settlement) = by_process.get(&client.shared.process) else {
+            let Some(update) = by_process.get(&client.shared.process) else {
                 continue;
             };
-            client.shared.set_terms(settlement.terms);
-            client.shared.set_hold(settlement.hold);
-            client.owner = Owner::of(client.joiner.payer(), settlement.weight_rule);
-            if client.passthrough != settlement.passthrough {
-                client.passthrough = settlement.passthrough.clone();
+            client.shared.set_attr(update.attr);
+            client.shared.set_hold(update.hold);
+            client.owner = Owner::of(client.joiner.payer(), update.weight_rule);
+            if client.passthrough != update.passthrough {
+                client.passthrough = update.passthrough.clone();
                 let passthrough = client.passthrough.as_deref();
                 passthrough
                     .unwrap_or(&self.parts.passthrough)

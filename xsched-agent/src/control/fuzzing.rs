@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use xsched_common::gate::{GateMode, GateWord};
-use xsched_common::join::{Hello, Verdict};
+use xsched_common::handshake::{Hello, HelloResult};
 use xsched_common::page::StatusPage;
 use xsched_common::units::{Class, Nanos};
 use xsched_host::process::ProcessId;
-use xsched_policy::{ClientId, Settings, Terms};
+use xsched_policy::{ClientId, SchedAttr, Settings};
 
 use super::clients::{Client, ClientShared};
-use super::gates::{News, Round};
+use super::gates::{DecisionPass, News};
 use super::join;
 use super::newcomers::Newcomer;
 
@@ -21,7 +21,7 @@ pub fn hello(bytes: &[u8]) {
     let Ok(hello) = Hello::decode(bytes) else {
         return;
     };
-    if join::verdict(&hello) == Verdict::Accepted {
+    if join::verdict(&hello) == HelloResult::Accepted {
         assert_eq!(hello.abi.major, xsched_common::ABI.major);
         assert!(hello.status_size as usize <= size_of::<StatusPage>());
         assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
@@ -33,10 +33,10 @@ pub struct Scribblers {
     clients: BTreeMap<ClientId, Client>,
     /// As their processes have them.
     pages: Vec<&'static StatusPage>,
-    round: Round,
+    pass: DecisionPass,
     settings: Settings,
     now: Nanos,
-    /// When the last round wanted to decide again, with news of all.
+    /// When the last pass wanted to decide again, with news of all.
     due: Option<Nanos>,
 }
 
@@ -50,14 +50,14 @@ impl Default for Scribblers {
         for (class, id) in Class::ALL.iter().zip(1..) {
             let id = ClientId(id);
             let (client, page) = Newcomer::settled(id, process).expect("memfds");
-            client.shared.set_terms(Terms::of_class(*class));
+            client.shared.set_attr(SchedAttr::of_class(*class));
             clients.insert(id, client);
             pages.push(page);
         }
         Scribblers {
             clients,
             pages,
-            round: Round::default(),
+            pass: DecisionPass::default(),
             settings: Settings::default(),
             now: Nanos::from_secs(1),
             due: None,
@@ -93,7 +93,7 @@ impl Scribblers {
             _ => News::OfAll,
         };
         self.due = self
-            .round
+            .pass
             .run(news, &self.settings, &mut self.clients, &nobody, || now);
         assert!(self.due.is_none_or(|due| due > now));
         for client in self.clients.values() {

@@ -1,4 +1,4 @@
-//! From pages to policy and back: one round of decisions.
+//! From pages to policy and back: one pass of decisions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,15 +9,15 @@ use super::RosterEvent;
 use super::clients::{Client, DeviceKey};
 use super::device::{Device, Written};
 
-/// Whose pages a round must look at.
+/// Whose pages a pass must look at.
 ///
-/// Whoever changes in a way that the last round asked to hear of has rung.
+/// Whoever changes in a way that the last pass asked to hear of has rung.
 /// What others do changes no decision before the time that it said; the
-/// heartbeat looks at everybody because a bell may be muted, a client may
+/// heartbeat looks at everybody because a doorbell may be muted, a client may
 /// lie, and clients come and go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum News {
-    /// Of these, which have rung; with nobody in it a round does nothing.
+    /// Of these, which have rung; with nobody in it a pass does nothing.
     Of(BTreeSet<ClientId>),
     /// Of anybody.
     OfAll,
@@ -38,9 +38,9 @@ impl News {
     }
 }
 
-/// What the rounds know of the devices.
+/// What the passes know of the devices.
 #[derive(Default)]
-pub(super) struct Round {
+pub(super) struct DecisionPass {
     devices: BTreeMap<DeviceKey, Device>,
     /// What is known of those whom the agent does not schedule.
     pub strangers: Strangers,
@@ -49,12 +49,12 @@ pub(super) struct Round {
     written: Written,
 }
 
-/// How often a round is repeated because a client changed its activity while
+/// How often a pass is repeated because a client changed its activity while
 /// the agent wrote what it wants to hear of. The heartbeat starts another
-/// round soon enough for clients that flap on purpose.
-const MAX_ROUNDS: usize = 4;
+/// pass soon enough for clients that flap on purpose.
+const MAX_PASSES: usize = 4;
 
-impl Round {
+impl DecisionPass {
     /// Decides and writes until the pages stand still. Returns when to
     /// decide again, with news of all, even if nobody rings.
     pub fn run(
@@ -65,7 +65,7 @@ impl Round {
         roster: &dyn Fn(RosterEvent),
         clock: impl Fn() -> Nanos,
     ) -> Option<Nanos> {
-        for _ in 0..MAX_ROUNDS {
+        for _ in 0..MAX_PASSES {
             let now = clock();
             self.due.clear();
             self.written.asked.clear();
@@ -99,7 +99,7 @@ impl Round {
         self.written.crowded.drain(..)
     }
 
-    /// Writes everything anew in the next round: somebody else has opened
+    /// Writes everything anew in the next pass: somebody else has opened
     /// gates.
     pub fn mistrust(&mut self) {
         self.devices.values_mut().for_each(Device::mistrust);
@@ -166,13 +166,13 @@ mod tests {
 
     use crate::control::newcomers::Newcomer;
     use xsched_host::process::ProcessId;
-    use xsched_policy::Terms;
+    use xsched_policy::SchedAttr;
 
     /// Clients of these classes, numbered from one, each with one device.
     struct World {
         clients: BTreeMap<ClientId, Client>,
         pages: BTreeMap<ClientId, &'static StatusPage>,
-        round: Round,
+        pass: DecisionPass,
         now: Nanos,
     }
 
@@ -189,7 +189,7 @@ mod tests {
                 };
                 let id = ClientId(u64::from(id));
                 let (client, page) = Newcomer::settled(id, process).expect("memfds");
-                client.shared.set_terms(Terms::of_class(*class));
+                client.shared.set_attr(SchedAttr::of_class(*class));
                 page.device_count.store(1, Relaxed);
                 clients.insert(id, client);
                 pages.insert(id, page);
@@ -197,7 +197,7 @@ mod tests {
             World {
                 clients,
                 pages,
-                round: Round::default(),
+                pass: DecisionPass::default(),
                 now: Nanos::from_secs(1),
             }
         }
@@ -221,7 +221,7 @@ mod tests {
             let now = self.now;
             let settings = Settings::default();
             let nobody = |_| ();
-            self.round
+            self.pass
                 .run(news, &settings, &mut self.clients, &nobody, || now)
         }
 
@@ -278,7 +278,7 @@ mod tests {
         let now = world.now + Nanos(1);
         let news = News::Of([HIGH].into());
         let due = world
-            .round
+            .pass
             .run(news, &settings, &mut world.clients, &meanwhile, || now);
         assert_eq!(world.mode(LOW), GateMode::Closed);
         assert_eq!(world.edges(HIGH), Edges::NONE, "it lingers");
@@ -295,7 +295,7 @@ mod tests {
         world.status(HIGH).set_active();
         world.hear(HIGH);
         assert_eq!(world.mode(LOW), GateMode::Closed);
-        // And when it goes, a round about all sees that.
+        // And when it goes, a pass about all sees that.
         world.clients.remove(&HIGH);
         world.run(News::OfAll);
         assert_eq!(world.mode(LOW), GateMode::Open);

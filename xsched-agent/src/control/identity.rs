@@ -16,7 +16,7 @@ use xsched_host::readers::Tenant;
 use super::join::Peer;
 
 /// A process that has connected.
-pub(super) struct Visitor {
+pub(super) struct PeerProcess {
     /// By SO_PEERCRED.
     pub peer: Peer,
     pidfd: OwnedFd,
@@ -39,11 +39,11 @@ pub(crate) enum Unidentified {
     Resources(u32, io::Error),
 }
 
-impl Visitor {
+impl PeerProcess {
     /// Gets hold of `peer`, who made `connection`. To be called as soon as it is
     /// accepted: before Linux 6.5, which has SO_PEERPIDFD, the number could be
     /// reused between the peer's connect and this call.
-    pub fn of(connection: BorrowedFd<'_>, peer: Peer) -> Result<Visitor, Unidentified> {
+    pub fn of(connection: BorrowedFd<'_>, peer: Peer) -> Result<PeerProcess, Unidentified> {
         let Some(pid) = Pid::from_raw(peer.pid.cast_signed()) else {
             return Err(Unidentified::OutOfSight);
         };
@@ -54,7 +54,7 @@ impl Visitor {
             found => found,
         };
         match pidfd {
-            Ok(pidfd) => Ok(Visitor { peer, pidfd }),
+            Ok(pidfd) => Ok(PeerProcess { peer, pidfd }),
             // What kernels say of a process that was reaped: ESRCH, or EINVAL
             // before 6.16.
             Err(e) if matches!(e.raw_os_error(), Some(libc::ESRCH | libc::EINVAL)) => {
@@ -65,8 +65,8 @@ impl Visitor {
     }
 
     /// The same for another thread.
-    pub fn again(&self) -> io::Result<Visitor> {
-        Ok(Visitor {
+    pub fn again(&self) -> io::Result<PeerProcess> {
+        Ok(PeerProcess {
             peer: self.peer,
             pidfd: self.pidfd.try_clone()?,
         })
@@ -152,10 +152,10 @@ mod tests {
     #[test]
     fn a_peer_is_who_it_is() {
         let (ours, _theirs) = pair();
-        let visitor = Visitor::of(ours.as_fd(), peer(ours.as_fd()).expect("credentials"))
+        let peer_process = PeerProcess::of(ours.as_fd(), peer(ours.as_fd()).expect("credentials"))
             .expect("this process");
         let me = ProcessId::of(std::process::id()).expect("I exist");
-        assert_eq!(visitor.identify().expect("I live"), me);
+        assert_eq!(peer_process.identify().expect("I live"), me);
     }
 
     #[test]
@@ -167,12 +167,15 @@ mod tests {
             PidfdFlags::empty(),
         )
         .expect("a pidfd");
-        let visitor = Visitor {
+        let peer_process = PeerProcess {
             peer: peer(ours.as_fd()).expect("credentials"),
             pidfd,
         };
         child.wait().expect("ends");
         // The number in `peer` is a living process's: that must not matter.
-        assert!(matches!(visitor.identify(), Err(Unidentified::Gone(_))));
+        assert!(matches!(
+            peer_process.identify(),
+            Err(Unidentified::Gone(_))
+        ));
     }
 }

@@ -1,4 +1,4 @@
-//! The joining socket: who knocks, and what they are handed.
+//! The joining socket: who connects, and what they are handed.
 
 use std::ffi::OsStr;
 use std::io;
@@ -11,7 +11,7 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
     SocketFlags, SocketType,
 };
-use xsched_common::join::{HELLO_LEN, Hello, Malformed, REPLY_FDS, Reply, Verdict};
+use xsched_common::handshake::{HELLO_LEN, Hello, HelloResult, Malformed, REPLY_FDS, Reply};
 use xsched_common::{ABI, page};
 use xsched_policy::ClientId;
 
@@ -99,7 +99,7 @@ pub(super) fn accept(listener: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
 }
 
 /// What came over a new connection.
-pub(super) enum Knock {
+pub(super) enum FirstPacket {
     /// Nothing yet.
     Silent,
     /// The peer hung up.
@@ -113,34 +113,34 @@ pub(super) enum Knock {
 /// Looks at a connection's first packet, and leaves it there: taking it would
 /// drop the descriptors that may come with it, which may take as long as
 /// their sender likes (a socket with SO_LINGER).
-pub(super) fn peek_hello(connection: BorrowedFd<'_>) -> Knock {
+pub(super) fn peek_hello(connection: BorrowedFd<'_>) -> FirstPacket {
     let mut buffer = [0; HELLO_LEN * 4];
     let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
     match rustix::net::recv(connection, &mut buffer[..], flags) {
-        Ok((0, _)) => Knock::Closed,
+        Ok((0, _)) => FirstPacket::Closed,
         Ok((len, _)) => match Hello::decode(&buffer[..len.min(buffer.len())]) {
-            Ok(hello) => Knock::Hello(hello),
-            Err(malformed) => Knock::Malformed(malformed),
+            Ok(hello) => FirstPacket::Hello(hello),
+            Err(malformed) => FirstPacket::Malformed(malformed),
         },
-        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Knock::Silent,
-        Err(_) => Knock::Closed,
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => FirstPacket::Silent,
+        Err(_) => FirstPacket::Closed,
     }
 }
 
 /// Whether a shim that says `hello` can use this agent's pages.
-pub(super) fn verdict(hello: &Hello) -> Verdict {
+pub(super) fn verdict(hello: &Hello) -> HelloResult {
     let fits = hello.control_size as usize <= size_of::<page::ControlPage>()
         && hello.status_size as usize <= size_of::<page::StatusPage>();
     if hello.abi.understands(ABI) && fits {
-        Verdict::Accepted
+        HelloResult::Accepted
     } else {
-        Verdict::AbiMismatch
+        HelloResult::AbiMismatch
     }
 }
 
 /// Tells a peer that it has not joined. Best effort: the peer runs as native
 /// whether it hears this or not.
-pub(super) fn refuse(connection: BorrowedFd<'_>, verdict: Verdict) {
+pub(super) fn refuse(connection: BorrowedFd<'_>, verdict: HelloResult) {
     let reply = Reply {
         abi: ABI,
         verdict,
@@ -163,15 +163,18 @@ pub(super) fn welcome(
 ) -> io::Result<()> {
     let reply = Reply {
         abi: ABI,
-        verdict: Verdict::Accepted,
+        verdict: HelloResult::Accepted,
         epoch,
         client_id: id.0,
     };
     let Some(draft) = &handout.draft else {
         return Err(io::Error::other("its page is sealed already"));
     };
-    let fds: [BorrowedFd<'_>; REPLY_FDS] =
-        [handout.control.as_fd(), draft.as_fd(), handout.bell.as_fd()];
+    let fds: [BorrowedFd<'_>; REPLY_FDS] = [
+        handout.control.as_fd(),
+        draft.as_fd(),
+        handout.doorbell.as_fd(),
+    ];
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(REPLY_FDS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !ancillary.push(SendAncillaryMessage::ScmRights(&fds)) {
@@ -265,7 +268,7 @@ pub fn peer_groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
     }
 }
 
-/// A bell that somebody else rings to wake the control thread.
+/// A doorbell that somebody else rings to wake the control thread.
 pub(super) fn eventfd() -> io::Result<OwnedFd> {
     Ok(rustix::event::eventfd(
         0,
@@ -312,7 +315,7 @@ mod tests {
         drop(socket);
         let start = Instant::now();
         for _ in 0..3 {
-            assert!(matches!(peek_hello(ours.as_fd()), Knock::Hello(said) if said == hello));
+            assert!(matches!(peek_hello(ours.as_fd()), FirstPacket::Hello(said) if said == hello));
         }
         assert!(start.elapsed() < Duration::from_secs(1), "it looks only");
         let start = Instant::now();

@@ -26,16 +26,16 @@ const MOST_USERS: usize = 512;
 /// Who is kept away.
 #[derive(Default)]
 pub(super) struct Lockout {
-    users: BTreeMap<u32, Term>,
+    users: BTreeMap<u32, Ban>,
 }
 
 #[derive(Clone, Copy)]
-struct Term {
+struct Ban {
     until: Nanos,
     length: Nanos,
 }
 
-impl Term {
+impl Ban {
     fn is_over(self, now: Nanos) -> bool {
         self.until <= now
     }
@@ -46,21 +46,21 @@ impl Lockout {
     pub fn shut(&mut self, uid: u32, now: Nanos) -> bool {
         let full = self.users.len() >= MOST_USERS;
         let length = match self.users.get(&uid) {
-            Some(term) if !term.is_over(now) => return false,
-            Some(term) => term.length.times(2).min(LONGEST),
+            Some(ban) if !ban.is_over(now) => return false,
+            Some(ban) => ban.length.times(2).min(LONGEST),
             None if full => return false,
             None => FIRST,
         };
         let until = now + length;
-        self.users.insert(uid, Term { until, length });
+        self.users.insert(uid, Ban { until, length });
         true
     }
 
     /// Keeps those of the list away for longer to whom `still` applies.
     pub fn prolong(&mut self, last: Nanos, now: Nanos, still: impl Fn(u32) -> bool) {
-        for (uid, term) in &mut self.users {
-            if term.until > last && term.is_over(now) && still(*uid) {
-                term.until = now + FIRST;
+        for (uid, ban) in &mut self.users {
+            if ban.until > last && ban.is_over(now) && still(*uid) {
+                ban.until = now + FIRST;
             }
         }
     }
@@ -68,14 +68,14 @@ impl Lockout {
     /// Whether a user's time was up since `last`, up to `now`; forgets those
     /// who have kept quiet since for as long as they were kept away.
     pub fn has_ended(&mut self, last: Nanos, now: Nanos) -> bool {
-        self.users.retain(|_, term| now < term.until + term.length);
-        let mut terms = self.users.values();
-        terms.any(|term| term.until > last && term.is_over(now))
+        self.users.retain(|_, ban| now < ban.until + ban.length);
+        let mut bans = self.users.values();
+        bans.any(|ban| ban.until > last && ban.is_over(now))
     }
 
     /// Whom the list keeps away.
     pub fn list(&self, now: Nanos) -> Vec<u32> {
-        let shut = self.users.iter().filter(|(_, term)| !term.is_over(now));
+        let shut = self.users.iter().filter(|(_, ban)| !ban.is_over(now));
         shut.map(|(uid, _)| *uid).collect()
     }
 }

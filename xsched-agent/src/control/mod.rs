@@ -5,13 +5,13 @@
 
 mod admission;
 mod aside;
-mod bells;
 mod claim;
 mod clients;
 mod device;
 mod door;
+mod doorbells;
 mod event_loop;
-#[doc(hidden)]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod gates;
 mod identity;
@@ -23,8 +23,8 @@ mod pages;
 mod passthrough;
 mod rate;
 mod scheduling;
+mod stats;
 mod token;
-mod vitals;
 mod waiting;
 mod watchdog;
 
@@ -45,12 +45,12 @@ pub(crate) use journal::Journal;
 pub use passthrough::{BadPassthrough, NameList, Passthrough};
 pub(crate) use rate::{Meter, Rate};
 pub use scheduling::Scheduling;
-pub use vitals::Vitals;
+pub use stats::Stats;
 pub use watchdog::{Charge, Ending, Pulse};
 
 use xsched_host::process::ProcessId;
 use xsched_host::readers::Tenant;
-use xsched_policy::{ClientId, Hold, Settings, Sharing, SloVerdict, Terms};
+use xsched_policy::{ClientId, Override, SchedAttr, Settings, Sharing, SloVerdict};
 
 use claim::{Claim, claim};
 use identity::Unidentified;
@@ -60,13 +60,13 @@ use watchdog::Watchdog;
 
 /// An order to the control thread.
 pub(crate) enum Command {
-    /// Gives joined processes their terms.
+    /// Gives joined processes their attributes.
     Settle {
-        settlements: Vec<Settlement>,
+        updates: Vec<AttrUpdate>,
         /// Called once they are in force.
         then: Box<dyn FnOnce() + Send>,
     },
-    /// Shares devices by these settings from the next round on.
+    /// Shares devices by these settings from the next pass on.
     Configure(Settings),
     /// Tells every client of these libraries that has none of its own.
     Passthrough(Passthrough),
@@ -80,15 +80,15 @@ pub(crate) enum Command {
     ),
 }
 
-/// The terms of one process.
+/// The attributes of one process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settlement {
+pub struct AttrUpdate {
     /// Which; one that has not joined is not concerned.
     pub process: ProcessId,
     /// What it gets.
-    pub terms: Terms,
+    pub attr: SchedAttr,
     /// A boost or suspension in place of the one before.
-    pub hold: Option<Hold>,
+    pub hold: Option<Override>,
     /// In place of what every client is told.
     pub passthrough: Option<Arc<Passthrough>>,
     /// The line of the rule that gives the weight, if one does: whoever it
@@ -130,7 +130,7 @@ pub struct Setup {
 /// The running control thread.
 pub struct Control {
     handle: ControlHandle,
-    vitals: Arc<Vitals>,
+    stats: Arc<Stats>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
     /// Goes off duty once the thread has ended.
@@ -145,16 +145,16 @@ pub struct Control {
 #[derive(Clone)]
 pub struct ControlHandle {
     commands: Sender<Command>,
-    bell: Arc<OwnedFd>,
+    doorbell: Arc<OwnedFd>,
 }
 
 impl ControlHandle {
-    /// Gives joined processes their terms; `then` runs on the control thread
+    /// Gives joined processes their attributes; `then` runs on the control thread
     /// once they are in force.
-    pub fn settle(&self, settlements: Vec<Settlement>, then: impl FnOnce() + Send + 'static) {
+    pub fn apply(&self, updates: Vec<AttrUpdate>, then: impl FnOnce() + Send + 'static) {
         let then = Box::new(then);
         // A closed channel means that the agent stops: nobody to tell.
-        let _ = self.commands.send(Command::Settle { settlements, then });
+        let _ = self.commands.send(Command::Settle { updates, then });
         self.ring();
     }
 
@@ -166,7 +166,7 @@ impl ControlHandle {
         self.ring();
     }
 
-    /// Shares devices by these settings from the next round on: all of them
+    /// Shares devices by these settings from the next pass on: all of them
     /// at once.
     pub fn configure(&self, settings: Settings) {
         // As above: nobody to tell.
@@ -192,7 +192,7 @@ impl ControlHandle {
     }
 
     fn ring(&self) {
-        let _ = rustix::io::write(&*self.bell, &1u64.to_ne_bytes());
+        let _ = rustix::io::write(&*self.doorbell, &1u64.to_ne_bytes());
     }
 }
 
@@ -233,11 +233,11 @@ impl Control {
             let _ = door.keep_away(&[]);
         }
         let (commands, orders) = channel();
-        let bell = Arc::new(join::eventfd()?);
+        let doorbell = Arc::new(join::eventfd()?);
         let stop = Arc::new(AtomicBool::new(false));
-        let vitals = Arc::new(Vitals::default());
-        let handle = ControlHandle { commands, bell };
-        let watchdog = Watchdog::start(vitals.clone(), charge)?;
+        let stats = Arc::new(Stats::default());
+        let handle = ControlHandle { commands, doorbell };
+        let watchdog = Watchdog::start(stats.clone(), charge)?;
         let feed = watchdog.feed();
         let roster = Box::new(move |event| {
             feed(&event);
@@ -252,7 +252,7 @@ impl Control {
             settings,
             passthrough,
             scheduling,
-            vitals: vitals.clone(),
+            stats: stats.clone(),
             stop: stop.clone(),
         })?;
         let thread = std::thread::Builder::new()
@@ -260,7 +260,7 @@ impl Control {
             .spawn(move || event_loop.run())?;
         Ok(Control {
             handle,
-            vitals,
+            stats,
             stop,
             thread: Some(thread),
             _watchdog: watchdog,
@@ -270,8 +270,8 @@ impl Control {
     }
 
     /// How the thread is doing.
-    pub fn vitals(&self) -> Arc<Vitals> {
-        self.vitals.clone()
+    pub fn stats(&self) -> Arc<Stats> {
+        self.stats.clone()
     }
 
     /// For the parts that give orders.

@@ -15,15 +15,18 @@ use std::sync::atomic::Ordering::Relaxed;
 use rustix::event::EventfdFlags;
 use xsched_common::Abi;
 use xsched_common::gate::{GateMode, GateWord};
-use xsched_common::page::{ControlPage, Edges, StatusPage};
+#[cfg(any(test, feature = "fuzzing"))]
+use xsched_common::page::StatusPage;
+use xsched_common::page::{ControlPage, Edges};
 use xsched_common::units::Nanos;
 use xsched_host::process::ProcessId;
 use xsched_host::readers::Tenant;
 use xsched_policy::ClientId;
 
-use super::admission::Guest;
+use super::admission::PendingConnection;
+#[cfg(any(test, feature = "fuzzing"))]
 use super::clients::Client;
-use super::identity::{Unidentified, Visitor};
+use super::identity::{PeerProcess, Unidentified};
 use super::pages::{SharedPage, StatusDraft};
 
 /// How long a client has to map its page, if it does not ring before. A shim
@@ -32,7 +35,7 @@ use super::pages::{SharedPage, StatusDraft};
 const SILENCE: Nanos = Nanos::from_secs(1);
 
 /// How long sealing may take beyond that, and being identified.
-const PATIENCE: Nanos = Nanos::from_secs(10);
+const READ_TIMEOUT: Nanos = Nanos::from_secs(10);
 
 /// Who joins.
 #[derive(Clone, Debug)]
@@ -60,7 +63,7 @@ impl Joiner {
 /// What a client is handed.
 pub(super) struct Handout {
     pub control: SharedPage<ControlPage>,
-    pub bell: OwnedFd,
+    pub doorbell: OwnedFd,
     /// Gone while it is being sealed.
     pub draft: Option<StatusDraft>,
 }
@@ -74,7 +77,7 @@ impl Handout {
         }
         Ok(Handout {
             control,
-            bell: rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            doorbell: rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             draft: Some(StatusDraft::new()?),
         })
     }
@@ -97,11 +100,11 @@ impl Identified {
     /// Not for the control thread: making pages takes memory, and reading what
     /// /proc says of a process may take as long as that likes.
     pub(super) fn find(
-        visitor: &Visitor,
+        peer_process: &PeerProcess,
         epoch: u64,
         id: ClientId,
     ) -> Result<Identified, Unidentified> {
-        let process = visitor.identify()?;
+        let process = peer_process.identify()?;
         let handout = Handout::new(epoch, id);
         let handout = handout.map_err(|e| Unidentified::Resources(process.pid, e))?;
         Ok(Identified { process, handout })
@@ -111,25 +114,26 @@ impl Identified {
 /// Who is being identified.
 #[derive(Default)]
 pub(super) struct Candidates {
-    by_id: BTreeMap<ClientId, (Guest, Abi)>,
+    by_id: BTreeMap<ClientId, (PendingConnection, Abi)>,
 }
 
 impl Candidates {
-    pub fn insert(&mut self, id: ClientId, guest: Guest, abi: Abi) {
-        self.by_id.insert(id, (guest, abi));
+    pub fn insert(&mut self, id: ClientId, pending: PendingConnection, abi: Abi) {
+        self.by_id.insert(id, (pending, abi));
     }
 
-    pub fn remove(&mut self, id: ClientId) -> Option<(Guest, Abi)> {
+    pub fn remove(&mut self, id: ClientId) -> Option<(PendingConnection, Abi)> {
         self.by_id.remove(&id)
     }
 
     /// Those that were not identified although there was time: their user's
     /// thread is held up, which is that user's doing.
-    pub fn overdue(&mut self, now: Nanos) -> Vec<Guest> {
-        let overdue =
-            |_: &ClientId, (guest, _): &mut (Guest, Abi)| now.since(guest.since) >= PATIENCE;
+    pub fn overdue(&mut self, now: Nanos) -> Vec<PendingConnection> {
+        let overdue = |_: &ClientId, (pending, _): &mut (PendingConnection, Abi)| {
+            now.since(pending.since) >= READ_TIMEOUT
+        };
         let overdue = self.by_id.extract_if(.., overdue);
-        overdue.map(|(_, (guest, _))| guest).collect()
+        overdue.map(|(_, (pending, _))| pending).collect()
     }
 }
 
@@ -144,7 +148,8 @@ pub(super) struct Newcomer {
 
 impl Newcomer {
     /// A client that is no process, and its page as its process would have
-    /// it. For tests and fuzzing.
+    /// it.
+    #[cfg(any(test, feature = "fuzzing"))]
     pub fn settled(id: ClientId, process: ProcessId) -> io::Result<(Client, &'static StatusPage)> {
         let nothing = || std::fs::File::open("/dev/null").map(OwnedFd::from);
         let mut newcomer = Newcomer {
@@ -199,7 +204,7 @@ impl Newcomers {
     /// thread is held up, which is that user's doing.
     pub fn overdue(&self, now: Nanos) -> Vec<ClientId> {
         let overdue = self.by_id.iter();
-        let overdue = overdue.filter(|(_, (until, _))| *until + PATIENCE <= now);
+        let overdue = overdue.filter(|(_, (until, _))| *until + READ_TIMEOUT <= now);
         overdue.map(|(id, _)| *id).collect()
     }
 

@@ -97,6 +97,7 @@ impl AsFd for StatusDraft {
 
 impl StatusDraft {
     /// The page as its client has it, writable; never unmapped. For tests.
+    #[cfg(any(test, feature = "fuzzing"))]
     pub fn of_client(&self) -> &'static StatusPage {
         let at = map(
             &self.0,

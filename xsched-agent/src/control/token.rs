@@ -9,8 +9,8 @@ use xsched_policy::ClientId;
 pub(super) enum Token {
     Listener,
     Orders,
-    Bell(ClientId),
-    /// Of a guest or a client: who it is may have changed since.
+    Doorbell(ClientId),
+    /// Of a pending connection or a client: who it is may have changed since.
     Connection(ClientId),
     Death(ClientId),
 }
@@ -20,7 +20,7 @@ impl Token {
         let (kind, id) = match self {
             Token::Listener => (0, 0),
             Token::Orders => (1, 0),
-            Token::Bell(id) => (2, id.0),
+            Token::Doorbell(id) => (2, id.0),
             Token::Connection(id) => (3, id.0),
             Token::Death(id) => (4, id.0),
         };
@@ -33,7 +33,7 @@ impl Token {
         match raw & 7 {
             0 => Token::Listener,
             1 => Token::Orders,
-            2 => Token::Bell(ClientId(id)),
+            2 => Token::Doorbell(ClientId(id)),
             3 => Token::Connection(ClientId(id)),
             _ => Token::Death(ClientId(id)),
         }
@@ -49,7 +49,7 @@ mod tests {
         for token in [
             Token::Listener,
             Token::Orders,
-            Token::Bell(ClientId(1 << 40)),
+            Token::Doorbell(ClientId(1 << 40)),
             Token::Connection(ClientId(2)),
             Token::Death(ClientId(3)),
         ] {

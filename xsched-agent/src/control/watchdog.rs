@@ -22,7 +22,7 @@ use tracing::warn;
 use xsched_policy::ClientId;
 
 use super::clients::ClientShared;
-use super::{RosterEvent, Vitals, device};
+use super::{RosterEvent, Stats, device};
 
 /// Between two looks.
 const TICK: Duration = Duration::from_millis(100);
@@ -103,12 +103,12 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    pub fn start(vitals: Arc<Vitals>, charge: Charge) -> io::Result<Watchdog> {
+    pub fn start(stats: Arc<Stats>, charge: Charge) -> io::Result<Watchdog> {
         listen_to_nudges()?;
         let (news, heard) = channel();
         let off_duty = Arc::new(AtomicBool::new(false));
         let mut watch = Watch {
-            vitals,
+            stats,
             clients: HashMap::new(),
             charge,
             off_duty: off_duty.clone(),
@@ -160,7 +160,7 @@ impl Standing {
 }
 
 struct Watch {
-    vitals: Arc<Vitals>,
+    stats: Arc<Stats>,
     /// Not kept alive: unmapping a page is not this thread's work.
     clients: HashMap<ClientId, Weak<ClientShared>>,
     charge: Charge,
@@ -195,8 +195,8 @@ impl Watch {
             next = Instant::now() + TICK;
             if let Some(ending) = self.look() {
                 // A control thread that is well would close them again.
-                self.vitals.ended.store(true, Release);
-                nudge(self.vitals.beats.thread.load(Relaxed));
+                self.stats.ended.store(true, Release);
+                nudge(self.stats.beats.thread.load(Relaxed));
                 thread::sleep(TICK);
                 self.open_all();
                 return (std::mem::take(&mut self.charge).end)(ending);
@@ -222,7 +222,7 @@ impl Watch {
             return None;
         }
         let before = self.heart.looks;
-        match self.heart.look(self.vitals.beats.beats()) {
+        match self.heart.look(self.stats.beats.beats()) {
             0 if before >= STANDS_STILL => {
                 warn!(
                     "the control thread goes on: it stood still for {:.1} s",
@@ -233,7 +233,7 @@ impl Watch {
             STANDS_STILL => {
                 warn!("the control thread stands still: all gates open");
                 self.open_all();
-                nudge(self.vitals.beats.thread.load(Relaxed));
+                nudge(self.stats.beats.thread.load(Relaxed));
                 None
             }
             HANGS => Some(Ending::Hangs),
@@ -246,7 +246,7 @@ impl Watch {
         for client in self.clients.values().filter_map(Weak::upgrade) {
             device::open_all(&client.control);
         }
-        self.vitals.opened.store(true, Release);
+        self.stats.opened.store(true, Release);
     }
 }
 
@@ -286,7 +286,7 @@ mod tests {
 
     /// A watched heart, one client behind a closed gate, and how it ends.
     struct World {
-        vitals: Arc<Vitals>,
+        stats: Arc<Stats>,
         watchdog: Watchdog,
         client: crate::control::clients::Client,
         stop: Arc<AtomicBool>,
@@ -295,7 +295,7 @@ mod tests {
 
     impl World {
         fn new(others: Vec<Arc<Pulse>>) -> World {
-            let vitals = Arc::new(Vitals::default());
+            let stats = Arc::new(Stats::default());
             let (tell, ended) = channel();
             let stop = Arc::new(AtomicBool::new(false));
             let charge = Charge {
@@ -303,7 +303,7 @@ mod tests {
                 stop_asked: stop.clone(),
                 end: Box::new(move |ending| tell.send(ending).expect("awaited")),
             };
-            let watchdog = Watchdog::start(vitals.clone(), charge).expect("starts");
+            let watchdog = Watchdog::start(stats.clone(), charge).expect("starts");
             let process = ProcessId {
                 pid: 1,
                 start_time: 1,
@@ -315,7 +315,7 @@ mod tests {
                 .store(closed.0, Relaxed);
             watchdog.feed()(&RosterEvent::Joined(client.shared.clone()));
             World {
-                vitals,
+                stats,
                 watchdog,
                 client,
                 stop,
@@ -330,7 +330,7 @@ mod tests {
         fn beat_for(&self, time: Duration) {
             let end = Instant::now() + time;
             while Instant::now() < end {
-                self.vitals.beats.beat();
+                self.stats.beats.beat();
                 thread::sleep(Duration::from_millis(20));
             }
         }
@@ -349,7 +349,7 @@ mod tests {
         }
         let opened = still.elapsed();
         assert!(opened >= TICK * (STANDS_STILL - 1), "{opened:?}");
-        assert!(world.vitals.opened.load(Relaxed), "it will decide anew");
+        assert!(world.stats.opened.load(Relaxed), "it will decide anew");
         let ended = world.ended.recv_timeout(Duration::from_secs(10));
         assert_eq!(ended, Ok(Ending::Hangs));
         assert!(still.elapsed() >= TICK * (HANGS - 1));

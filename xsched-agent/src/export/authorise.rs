@@ -3,13 +3,13 @@
 
 use std::os::fd::AsFd;
 
-use xsched_common::api::Hold;
+use xsched_common::api::Override;
 use xsched_host::process;
 use xsched_host::text::printable;
 
 use super::agent_uid;
+use crate::attr::Right;
 use crate::control::{Peer, peer_groups};
-use crate::terms::Right;
 
 /// Whoever is at the other end of a connection, by the kernel's word.
 #[derive(Clone, Debug)]
@@ -23,14 +23,14 @@ pub(super) struct Caller {
 
 /// What somebody wants to do, as far as it decides whether they may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Deed {
-    /// To the terms of a process; how far down is checked later.
+pub(super) enum Action {
+    /// To the attributes of a process; how far down is checked later.
     Change,
     /// Begin a hold.
-    Hold(Hold),
+    Override(Override),
     /// End one; whether it is one's own is checked later.
     Resume,
-    /// See what a process's terms come from, which tells of its environment.
+    /// See what a process's attributes come from, which tells of its environment.
     Explain,
 }
 
@@ -71,7 +71,7 @@ impl Caller {
     /// What it may do to a process of `owner`.
     pub fn right(
         &self,
-        deed: Deed,
+        action: Action,
         group: Option<u32>,
         pid: u32,
         owner: u32,
@@ -82,11 +82,12 @@ impl Caller {
         if self.peer.uid != owner {
             return Err(Refusal::Foreign { pid });
         }
-        match deed {
-            Deed::Hold(Hold::Boosted) => Err(Refusal::Boost),
-            Deed::Change | Deed::Hold(Hold::Suspended) | Deed::Resume | Deed::Explain => {
-                Ok(Right::Lower { uid: owner })
-            }
+        match action {
+            Action::Override(Override::Boosted) => Err(Refusal::Boost),
+            Action::Change
+            | Action::Override(Override::Suspended)
+            | Action::Resume
+            | Action::Explain => Ok(Right::Lower { uid: owner }),
         }
     }
 
@@ -132,25 +133,25 @@ mod tests {
         }
     }
 
-    fn ask(uid: u32, groups: &[u32], deed: Deed, owner: u32) -> Result<Right, Refusal> {
-        caller(uid, groups).right(deed, Some(GPU_ADMINS), 5, owner)
+    fn ask(uid: u32, groups: &[u32], action: Action, owner: u32) -> Result<Right, Refusal> {
+        caller(uid, groups).right(action, Some(GPU_ADMINS), 5, owner)
     }
 
     #[test]
     fn root_the_group_and_the_agent_s_user_may_do_anything() {
-        for deed in [
-            Deed::Change,
-            Deed::Hold(Hold::Boosted),
-            Deed::Hold(Hold::Suspended),
-            Deed::Resume,
-            Deed::Explain,
+        for action in [
+            Action::Change,
+            Action::Override(Override::Boosted),
+            Action::Override(Override::Suspended),
+            Action::Resume,
+            Action::Explain,
         ] {
-            assert_eq!(ask(0, &[], deed, 1000), Ok(Right::Full));
-            assert_eq!(ask(agent_uid(), &[], deed, 1000), Ok(Right::Full));
-            assert_eq!(ask(1001, &[7, GPU_ADMINS], deed, 1000), Ok(Right::Full));
+            assert_eq!(ask(0, &[], action, 1000), Ok(Right::Full));
+            assert_eq!(ask(agent_uid(), &[], action, 1000), Ok(Right::Full));
+            assert_eq!(ask(1001, &[7, GPU_ADMINS], action, 1000), Ok(Right::Full));
             let foreign = Err(Refusal::Foreign { pid: 5 });
-            assert_eq!(ask(1001, &[7], deed, 1000), foreign);
-            assert_eq!(ask(1001, &[7], deed, 0), foreign);
+            assert_eq!(ask(1001, &[7], action, 1000), foreign);
+            assert_eq!(ask(1001, &[7], action, 0), foreign);
         }
         assert!(
             caller(1001, &[GPU_ADMINS])
@@ -167,10 +168,13 @@ mod tests {
     #[test]
     fn users_lower_and_suspend_their_own_and_boost_nobody() {
         let lower = Ok(Right::Lower { uid: 1000 });
-        assert_eq!(ask(1000, &[], Deed::Change, 1000), lower);
-        assert_eq!(ask(1000, &[], Deed::Hold(Hold::Suspended), 1000), lower);
-        assert_eq!(ask(1000, &[], Deed::Resume, 1000), lower);
-        let boost = ask(1000, &[], Deed::Hold(Hold::Boosted), 1000);
+        assert_eq!(ask(1000, &[], Action::Change, 1000), lower);
+        assert_eq!(
+            ask(1000, &[], Action::Override(Override::Suspended), 1000),
+            lower
+        );
+        assert_eq!(ask(1000, &[], Action::Resume, 1000), lower);
+        let boost = ask(1000, &[], Action::Override(Override::Boosted), 1000);
         assert_eq!(boost, Err(Refusal::Boost));
         assert!(
             caller(1000, &[])

@@ -3,35 +3,35 @@
 use tokio::sync::oneshot;
 use tracing::info;
 use xsched_common::api::{
-    Change, EventKind, Hold as HoldKind, MAX_OVERRIDE_MS, MIN_OVERRIDE_MS, ProcessRow, Response,
-    Settled, Term,
+    Attr, Change, EventKind, MAX_OVERRIDE_MS, MIN_OVERRIDE_MS, Override as OverrideKind,
+    ProcessRow, Response, Settled,
 };
 use xsched_common::units::Nanos;
 use xsched_host::clock;
 use xsched_host::descendants::descendants;
 use xsched_host::process::{self, ProcessId};
-use xsched_policy::Hold;
+use xsched_policy::Override;
 
 use super::answer::failure;
-use super::authorise::{Caller, Deed};
+use super::authorise::{Action, Caller};
 use super::served::Served;
+use crate::attr::{Ordered, Refused};
 use crate::events::Event;
-use crate::rules::TermsPatch;
-use crate::terms::{Ordered, Refused};
+use crate::rules::SchedAttrPatch;
 
 /// The longest target that is one.
 const MAX_TARGET: Nanos = Nanos::from_secs(3600);
 
 /// What is wanted of one process, said in the log whatever comes of it.
-struct Wish<'a> {
+struct ChangeRequest<'a> {
     caller: &'a Caller,
     served: &'a Served,
     pid: u32,
-    deed: Deed,
+    action: Action,
     what: String,
 }
 
-/// Changes a process's terms.
+/// Changes a process's attributes.
 pub(super) async fn set(caller: &Caller, change: Change, served: &Served) -> Response {
     let Change {
         pid,
@@ -40,7 +40,7 @@ pub(super) async fn set(caller: &Caller, change: Change, served: &Served) -> Res
         slo_p99_ns: slo_p99,
         way,
     } = change;
-    let patch = TermsPatch {
+    let patch = SchedAttrPatch {
         class,
         weight,
         slo_p99,
@@ -57,37 +57,34 @@ pub(super) async fn set(caller: &Caller, change: Change, served: &Served) -> Res
             format!("a target of more than {MAX_TARGET} is none"),
         );
     }
-    let wish = Wish {
+    let request = ChangeRequest {
         caller,
         served,
         pid,
-        deed: Deed::Change,
+        action: Action::Change,
         what: patch.to_string(),
     };
-    wish.carry_out(|ordered, reply| served.terms.change(ordered, patch, way, reply))
+    request
+        .carry_out(|ordered, reply| served.attr.change(ordered, patch, way, reply))
         .await
 }
 
 /// Takes back what was set on a process by hand.
-pub(super) async fn unset(
-    caller: &Caller,
-    pid: u32,
-    terms: Vec<Term>,
-    served: &Served,
-) -> Response {
-    let terms = match terms.is_empty() {
-        true => Term::ALL.to_vec(),
-        false => terms,
+pub(super) async fn unset(caller: &Caller, pid: u32, attr: Vec<Attr>, served: &Served) -> Response {
+    let attr = match attr.is_empty() {
+        true => Attr::ALL.to_vec(),
+        false => attr,
     };
-    let names: Vec<&str> = terms.iter().map(|term| term.name()).collect();
-    let wish = Wish {
+    let names: Vec<&str> = attr.iter().map(|term| term.name()).collect();
+    let request = ChangeRequest {
         caller,
         served,
         pid,
-        deed: Deed::Change,
+        action: Action::Change,
         what: format!("unset {}", names.join(", ")),
     };
-    wish.carry_out(|ordered, reply| served.terms.unset(ordered, terms, reply))
+    request
+        .carry_out(|ordered, reply| served.attr.unset(ordered, attr, reply))
         .await
 }
 
@@ -95,7 +92,7 @@ pub(super) async fn unset(
 pub(super) async fn hold(
     caller: &Caller,
     pid: u32,
-    kind: HoldKind,
+    kind: OverrideKind,
     duration_ms: u64,
     served: &Served,
 ) -> Response {
@@ -106,41 +103,43 @@ pub(super) async fn hold(
         );
     }
     let duration = Nanos::from_millis(duration_ms);
-    let hold = Hold {
+    let hold = Override {
         kind,
         until: clock::monotonic() + duration,
     };
     let what = match kind {
-        HoldKind::Boosted => format!("boost for {duration}"),
-        HoldKind::Suspended => format!("suspend for {duration}"),
+        OverrideKind::Boosted => format!("boost for {duration}"),
+        OverrideKind::Suspended => format!("suspend for {duration}"),
     };
-    let wish = Wish {
+    let request = ChangeRequest {
         caller,
         served,
         pid,
-        deed: Deed::Hold(kind),
+        action: Action::Override(kind),
         what,
     };
-    wish.carry_out(|ordered, reply| served.terms.hold(ordered, Some(hold), reply))
+    request
+        .carry_out(|ordered, reply| served.attr.hold(ordered, Some(hold), reply))
         .await
 }
 
 /// Ends a boost or suspension.
 pub(super) async fn resume(caller: &Caller, pid: u32, served: &Served) -> Response {
-    let wish = Wish {
+    let request = ChangeRequest {
         caller,
         served,
         pid,
-        deed: Deed::Resume,
+        action: Action::Resume,
         what: "resume".to_owned(),
     };
-    wish.carry_out(|ordered, reply| served.terms.hold(ordered, None, reply))
+    request
+        .carry_out(|ordered, reply| served.attr.hold(ordered, None, reply))
         .await
 }
 
 type Reply = Box<dyn FnOnce(Result<Settled, Refused>) + Send>;
 
-impl Wish<'_> {
+impl ChangeRequest<'_> {
     /// Finds the process and what may be done to it; has it done.
     async fn carry_out(self, order: impl FnOnce(Ordered, Reply)) -> Response {
         let found = ProcessId::of(self.pid).and_then(|p| Ok((p, process::uid(self.pid)?)));
@@ -148,8 +147,8 @@ impl Wish<'_> {
             Ok(found) => found,
             Err(e) => return failure("no_such_process", e),
         };
-        let group = self.served.live.authorised_group();
-        let right = match self.caller.right(self.deed, group, self.pid, owner) {
+        let group = self.served.reloader.authorised_group();
+        let right = match self.caller.right(self.action, group, self.pid, owner) {
             Ok(right) => right,
             Err(refusal) => return self.refused(&refusal),
         };

@@ -15,12 +15,12 @@ use crate::control::Peer;
 use crate::diagnosis::Probes;
 use crate::events::{Event, EventLog};
 
-use super::places::{Limits, Places};
+use super::quota::{ConnectionQuota, Limits};
 
 /// Diagnoses at once: each reads a whole address space and may set probes. It
 /// ends in time whoever is examined, so none of these is lost.
-static PLACES: LazyLock<Places> = LazyLock::new(|| {
-    Places::new(Limits {
+static PLACES: LazyLock<ConnectionQuota> = LazyLock::new(|| {
+    ConnectionQuota::new(Limits {
         of_user: 2,
         of_users: 16,
     })

@@ -3,12 +3,12 @@
 mod answer;
 mod authorise;
 mod changes;
-mod conversation;
+mod connection;
 mod diagnosis;
 mod lines;
 pub mod metrics;
-mod pace;
-mod places;
+mod quota;
+mod rate_limit;
 mod schema;
 mod served;
 mod server;

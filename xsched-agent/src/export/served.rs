@@ -5,22 +5,22 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use xsched_common::api::Snapshot;
 
+use crate::attr::AttrHandle;
 use crate::events::EventLog;
-use crate::live::Live;
-use crate::model::Past;
-use crate::terms::TermsHandle;
+use crate::model::HistoryStore;
+use crate::reloader::Reloader;
 
 /// The agent's parts behind the API, cheap to clone.
 #[derive(Clone)]
 pub struct Served {
-    /// Takes orders about processes' terms.
-    pub terms: TermsHandle,
+    /// Takes orders about processes' attributes.
+    pub attr: AttrHandle,
     /// The configuration in force.
-    pub live: Live,
+    pub reloader: Reloader,
     /// The latest snapshot.
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
     /// The last minutes.
-    pub past: Past,
+    pub history: HistoryStore,
     /// Where changes and refusals are noted.
     pub events: EventLog,
 }

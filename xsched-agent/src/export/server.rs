@@ -13,9 +13,9 @@ use xsched_common::api::Response;
 
 use super::agent_uid;
 use super::answer::{encoded, failure};
-use super::conversation::converse;
-use super::pace::Pace;
-use super::places::{Limits, Places};
+use super::connection::serve_connection;
+use super::quota::{ConnectionQuota, Limits};
+use super::rate_limit::RateLimit;
 use super::served::Served;
 use crate::control::{Peer, peer, refuse_descriptors};
 
@@ -60,7 +60,7 @@ pub async fn serve(listener: StdListener, served: Served) -> io::Result<Infallib
     // take as long as the sender likes.
     refuse_descriptors(listener.as_fd());
     let listener = UnixListener::from_std(listener)?;
-    let (places, pace) = (Places::new(CONNECTIONS), Pace::default());
+    let (quota, rate_limit) = (ConnectionQuota::new(CONNECTIONS), RateLimit::default());
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -74,14 +74,14 @@ pub async fn serve(listener: StdListener, served: Served) -> io::Result<Infallib
         let Ok(peer) = peer(stream.as_fd()) else {
             continue;
         };
-        let Some(place) = places.take(peer.uid, agent_uid()) else {
+        let Some(place) = quota.take(peer.uid, agent_uid()) else {
             // Best effort: its buffer is empty, so this fits.
             let _ = encoded(&crowded(peer)).and_then(|line| stream.try_write(&line));
             continue;
         };
-        let (served, pace) = (served.clone(), pace.clone());
+        let (served, rate_limit) = (served.clone(), rate_limit.clone());
         tokio::spawn(async move {
-            if let Err(e) = converse(stream, peer, served, pace).await {
+            if let Err(e) = serve_connection(stream, peer, served, rate_limit).await {
                 debug!("API: a connection ended: {e}");
             }
             drop(place);

@@ -9,10 +9,10 @@ use xsched_host::process::{self, ProcessId};
 use xsched_host::readers::apart;
 
 use super::answer::failure;
-use super::authorise::{Caller, Deed};
+use super::authorise::{Action, Caller};
 use super::served::Served;
 use crate::events::Event;
-use crate::live::ReloadError;
+use crate::reloader::ReloadError;
 use crate::rules::{Facts, Reach};
 
 /// How often it is asked whether a process has been read, and how far apart.
@@ -27,7 +27,7 @@ pub(super) async fn reload(caller: &Caller, served: &Served) -> Response {
     if let Some(refusal) = refused(caller, served, "reload the configuration") {
         return refusal;
     }
-    match served.live.reload(&caller.to_string()).await {
+    match served.reloader.reload(&caller.to_string()).await {
         Ok(reloaded) => Response::Reloaded(reloaded),
         Err(e @ ReloadError::Bad(_)) => failure("bad_configuration", e),
         Err(e @ ReloadError::Stopping) => failure("internal", e),
@@ -36,11 +36,11 @@ pub(super) async fn reload(caller: &Caller, served: &Served) -> Response {
 
 /// Shows every setting in force.
 pub(super) fn in_force(caller: &Caller, served: &Served) -> Response {
-    let group = served.live.authorised_group();
+    let group = served.reloader.authorised_group();
     if let Err(refusal) = caller.right_to_everything(group) {
         return failure("not_permitted", refusal);
     }
-    match serde_json::to_value(served.live.effective()) {
+    match serde_json::to_value(served.reloader.effective()) {
         Ok(settings) => Response::Settings(InForce { settings }),
         Err(e) => failure("internal", e),
     }
@@ -69,7 +69,7 @@ pub(super) async fn set_mode(
     {
         return failure("bad_value", unknown);
     }
-    let set = served.live.set_mode(device, mode);
+    let set = served.reloader.set_mode(device, mode);
     info!("{caller}: {what}");
     let event = Event::new(EventKind::Configuration, what).by(caller);
     served.events.note(event);
@@ -79,7 +79,7 @@ pub(super) async fn set_mode(
 /// Whether a device is one: used by a joined process, named by the file, or on
 /// the machine's bus.
 async fn known_device(device: PciAddress, served: &Served) -> Result<(), String> {
-    let named = served.live.sharing().devices.contains_key(&device);
+    let named = served.reloader.sharing().devices.contains_key(&device);
     let on_the_bus = format!("/sys/bus/pci/devices/{device}");
     if named || std::path::Path::new(&on_the_bus).exists() {
         return Ok(());
@@ -109,7 +109,7 @@ async fn known_device(device: PciAddress, served: &Served) -> Result<(), String>
     ))
 }
 
-/// Where a process's terms come from. Root and its owner may ask: the answer
+/// Where a process's attributes come from. Root and its owner may ask: the answer
 /// tells of its environment.
 pub(super) async fn explain(caller: &Caller, pid: u32, served: &Served) -> Response {
     let found = ProcessId::of(pid).and_then(|p| Ok((p, process::uid(pid)?)));
@@ -117,21 +117,21 @@ pub(super) async fn explain(caller: &Caller, pid: u32, served: &Served) -> Respo
         Ok(found) => found,
         Err(e) => return failure("no_such_process", e),
     };
-    let group = served.live.authorised_group();
-    let right = match caller.right(Deed::Explain, group, pid, owner) {
+    let group = served.reloader.authorised_group();
+    let right = match caller.right(Action::Explain, group, pid, owner) {
         Ok(right) => right,
         Err(refusal) => return failure("not_permitted", refusal),
     };
-    let mut patience = READING;
+    let mut read_timeout = READING;
     let explained = loop {
         let (tell, told) = tokio::sync::oneshot::channel();
-        served.terms.explain(process, right, move |explained| {
+        served.attr.explain(process, right, move |explained| {
             let _ = tell.send(explained);
         });
         match told.await {
             // One that was never seen is read on this occasion.
-            Ok(explained) if explained.is_pending() && patience > 0 => {
-                patience -= 1;
+            Ok(explained) if explained.is_pending() && read_timeout > 0 => {
+                read_timeout -= 1;
                 tokio::time::sleep(READING_STEP).await;
             }
             Ok(explained) => break explained,
@@ -155,7 +155,7 @@ pub(super) async fn explain(caller: &Caller, pid: u32, served: &Served) -> Respo
 
 fn refused(caller: &Caller, served: &Served, what: &str) -> Option<Response> {
     let refusal = caller
-        .right_to_everything(served.live.authorised_group())
+        .right_to_everything(served.reloader.authorised_group())
         .err()?;
     info!("refused: {caller}: {what}");
     let event = Event::new(EventKind::Refused, format!("{what}: {refusal}")).by(caller);

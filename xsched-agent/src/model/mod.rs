@@ -7,10 +7,10 @@
 mod details;
 mod devices;
 mod health;
+mod history;
 mod modeller;
 mod observation;
 pub(crate) mod page_reader;
-mod past;
 mod process;
 mod rows;
 mod sums;
@@ -29,14 +29,14 @@ use xsched_common::units::{Class, Nanos};
 use xsched_host::process::ProcessId;
 use xsched_policy::{ClientId, Sharing, SloVerdict};
 
+pub use history::HistoryStore;
 pub use modeller::{Modeller, Observations, Observed, Observing, Parts, observations};
 pub use observation::{ApiCount, Bypass, DropTotal, LaunchCount, Observation};
-pub use past::Past;
 pub use sums::{BOUNDS_NS, ClassSums, SharedSums, Sums, TimeHistogram};
 
-use crate::control::{ClientShared, DeviceKey, Journal, Rate, RosterEvent, Vitals};
+use crate::attr::{AttrHandle, Standing};
+use crate::control::{ClientShared, DeviceKey, Journal, Rate, RosterEvent, Stats};
 use crate::events::{Event, EventLog, Events};
-use crate::terms::{Standing, TermsHandle};
 use details::Inquiries;
 use health::Health;
 use process::Process;
@@ -56,7 +56,7 @@ pub struct Model {
     clients: Clients,
     sharing: BTreeMap<DeviceKey, Sharing>,
     targets: HashMap<ClientId, SloVerdict>,
-    terms: TermsHandle,
+    attr: AttrHandle,
     processes: HashMap<ProcessId, Process>,
     inquiries: Inquiries,
     bpf: BpfState,
@@ -69,7 +69,7 @@ pub struct Model {
     drops_noted: DropsNoted,
     comings: Journal,
     untold_noted: Nanos,
-    past: Past,
+    history: HistoryStore,
     next_point: Nanos,
     sums: SharedSums,
 }
@@ -95,14 +95,14 @@ const UNTOLD_NOTED_EVERY: Nanos = Nanos::from_secs(60);
 
 impl Model {
     /// An empty model of an agent that starts now.
-    pub fn new(now: Nanos, terms: TermsHandle) -> Model {
+    pub fn new(now: Nanos, attr: AttrHandle) -> Model {
         let (log, events) = EventLog::new();
         Model {
             started: now,
             clients: BTreeMap::new(),
             sharing: BTreeMap::new(),
             targets: HashMap::new(),
-            terms,
+            attr,
             processes: HashMap::new(),
             inquiries: Inquiries::default(),
             bpf: BpfState::default(),
@@ -115,15 +115,15 @@ impl Model {
             drops_noted: DropsNoted::default(),
             comings: Journal::new(COMINGS),
             untold_noted: now,
-            past: Past::default(),
+            history: HistoryStore::default(),
             next_point: now,
             sums: SharedSums::default(),
         }
     }
 
     /// Watches over the control thread, too, from now on.
-    pub fn watch_over(&mut self, vitals: Arc<Vitals>) {
-        self.health = Health::of(vitals);
+    pub fn watch_over(&mut self, stats: Arc<Stats>) {
+        self.health = Health::of(stats);
     }
 
     /// Where the parts of the agent note what happens.
@@ -132,8 +132,8 @@ impl Model {
     }
 
     /// What the model remembers.
-    pub fn past(&self) -> Past {
-        self.past.clone()
+    pub fn history(&self) -> HistoryStore {
+        self.history.clone()
     }
 
     /// Takes note of what control reports.
@@ -301,11 +301,11 @@ impl Model {
         // Of those who have joined, the control thread tells when they exit.
         self.processes
             .retain(|id, _| joined.contains_key(id) || id.is_alive());
-        let board = self.terms.board();
-        let unknown = |id: &&ProcessId| !board.knows(**id);
+        let table = self.attr.table();
+        let unknown = |id: &&ProcessId| !table.knows(**id);
         let unknown: Vec<ProcessId> = self.processes.keys().filter(unknown).copied().collect();
         if !unknown.is_empty() {
-            self.terms.seen(unknown);
+            self.attr.seen(unknown);
         }
 
         for (id, process) in &mut self.processes {
@@ -365,8 +365,8 @@ impl Model {
         match &process.client {
             Some(client) => client.class(),
             None => {
-                let standing = self.terms.board().standing(process.id);
-                standing.map_or_else(Class::default, |standing| standing.terms.class)
+                let standing = self.attr.table().standing(process.id);
+                standing.map_or_else(Class::default, |standing| standing.attr.class)
             }
         }
     }
@@ -381,13 +381,13 @@ impl Model {
         self.sums.lock().ticks.record(took, 1);
     }
 
-    /// Adds points to the past, when it is time.
+    /// Adds points to the history, when it is time.
     pub fn remember(&mut self, now: Nanos, snapshot: &Snapshot) {
         if now < self.next_point {
             return;
         }
         // Half a tick early is in time: the points must not drift.
-        self.next_point = (self.next_point + past::INTERVAL).max(now + past::INTERVAL - TICK);
+        self.next_point = (self.next_point + history::INTERVAL).max(now + history::INTERVAL - TICK);
         let (mut bursts, mut gate_waits) = (HistogramCounts::default(), HistogramCounts::default());
         let changes = self.processes.values().filter_map(|p| p.window.change());
         for counted in changes.filter_map(|change| change.counted) {
@@ -403,7 +403,7 @@ impl Model {
             busy_ratio: devices::mean_busy(&snapshot.devices),
             class: snapshot.devices.iter().filter_map(|d| d.top_active).max(),
         };
-        self.past.remember(machine, &snapshot.processes);
+        self.history.remember(machine, &snapshot.processes);
     }
 
     /// Everything as a message.
@@ -412,7 +412,7 @@ impl Model {
             .processes
             .values()
             .map(|process| {
-                let standing = self.terms.board().standing(process.id);
+                let standing = self.attr.table().standing(process.id);
                 let target = self.target_of(process, standing.as_ref());
                 let row = rows::process_row(
                     process,
@@ -450,10 +450,10 @@ impl Model {
     /// A target that cannot be followed is shown with the reason.
     fn target_of(&self, process: &Process, standing: Option<&Standing>) -> Option<SloRow> {
         let Some(client) = process.client.as_deref() else {
-            let target = standing?.terms.slo_p99?;
+            let target = standing?.attr.slo_p99?;
             return Some(targets::unfollowed(target, "it has not joined"));
         };
-        let target = client.terms().slo_p99?;
+        let target = client.attr().slo_p99?;
         let Some((device, _)) = rows::busiest_device(client) else {
             return Some(targets::unfollowed(target, "it has used no device yet"));
         };

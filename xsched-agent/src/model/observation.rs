@@ -1,4 +1,4 @@
-//! What the observer brings, in the model's own terms.
+//! What the observer brings, in the model's own attributes.
 
 use std::collections::{BTreeMap, HashMap};
 

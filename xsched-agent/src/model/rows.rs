@@ -3,21 +3,21 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use xsched_common::api::{
-    ApiRow, BpfState, CallerRow, GateRow, GateState, Guards, HoldRow, Latency, LatencyBucket,
+    ApiRow, BpfState, CallerRow, GateRow, GateState, Guards, Latency, LatencyBucket, OverrideRow,
     ProcessRow, RouteLaunches, Sampling, ShimState,
 };
 use xsched_common::gate::{GateMode, GateWord, Guard};
 use xsched_common::page::{HistogramCounts, bucket_bounds};
 use xsched_common::platform::{ENTRY_POINTS, entry};
 use xsched_common::units::{DeviceIndex, Nanos};
-use xsched_policy::{Hold, Reason, Terms};
+use xsched_policy::{Override, Reason, SchedAttr};
 
 use super::Clients;
 use super::devices::busy_ratio;
 use super::observation::Bypass;
 use super::process::Process;
+use crate::attr::Standing;
 use crate::control::{ClientShared, DeviceKey};
-use crate::terms::Standing;
 
 pub(super) fn process_row(
     process: &Process,
@@ -28,14 +28,14 @@ pub(super) fn process_row(
     clients: &Clients,
 ) -> ProcessRow {
     let client = process.client.as_deref();
-    let terms = match (client, &standing) {
-        (Some(client), _) => client.terms(),
-        (None, Some(standing)) => standing.terms,
-        (None, None) => Terms::default(),
+    let attr = match (client, &standing) {
+        (Some(client), _) => client.attr(),
+        (None, Some(standing)) => standing.attr,
+        (None, None) => SchedAttr::default(),
     };
     let hold = match client {
         Some(client) => client.hold(now),
-        None => Hold::in_force(standing.as_ref().and_then(|standing| standing.hold), now),
+        None => Override::in_force(standing.as_ref().and_then(|standing| standing.hold), now),
     };
     let device = client.and_then(busiest_device);
     let kernel = client
@@ -71,11 +71,11 @@ pub(super) fn process_row(
         uid: process.uid,
         command: process.command.clone(),
         arguments: process.arguments.clone(),
-        class: terms.class,
-        weight: terms.weight,
+        class: attr.class,
+        weight: attr.weight,
         terms_from: standing.map_or_else(String::new, |standing| standing.from.to_string()),
         slo: None,
-        hold: hold.map(|hold| HoldRow {
+        hold: hold.map(|hold| OverrideRow {
             hold: hold.kind,
             remaining_ns: hold.until.since(now),
         }),

@@ -48,7 +48,7 @@ pub struct Account {
 
 /// Whether conditions hold, and why (not).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum MatchOutcome {
     /// All do. For people: what was met.
     Holds(String),
     /// One does not. For people: which.
@@ -120,17 +120,17 @@ impl Conditions {
     }
 
     /// Asks the process.
-    pub fn judge(&self, facts: &Facts) -> Verdict {
+    pub fn evaluate(&self, facts: &Facts) -> MatchOutcome {
         let mut met = Vec::new();
         for (_, check) in self.parts().into_iter().filter(|(given, _)| *given) {
             match check(self, facts) {
                 Ok(text) => met.push(text),
-                Err(Not::Met(text)) => return Verdict::Fails(text),
-                Err(Not::Known(Unknown::NotRead)) => return Verdict::Undecided,
-                Err(Not::Known(Unknown::Unreadable(text))) => return Verdict::Fails(text),
+                Err(Not::Met(text)) => return MatchOutcome::Fails(text),
+                Err(Not::Known(Unknown::NotRead)) => return MatchOutcome::Undecided,
+                Err(Not::Known(Unknown::Unreadable(text))) => return MatchOutcome::Fails(text),
             }
         }
-        Verdict::Holds(met.join(", "))
+        MatchOutcome::Holds(met.join(", "))
     }
 
     fn check_user(&self, facts: &Facts) -> Check {

@@ -1,4 +1,4 @@
-//! Rules: which processes get which terms.
+//! Rules: which processes get which attributes.
 //!
 //! The first rule in the file whose conditions hold applies. What is compared
 //! comes from the kernel (`/proc`), not from the client.
@@ -11,18 +11,18 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use xsched_common::api::Term;
+use xsched_common::api::Attr;
 use xsched_common::units::{Class, Nanos, Weight};
 
-pub use conditions::{Account, Conditions, Verdict};
+pub use conditions::{Account, Conditions, MatchOutcome};
 pub use facts::{Facts, Reach};
 pub use pattern::{BadPattern, Pattern};
 
 use crate::control::Passthrough;
 
-/// Terms that one source gives; what is `None` is left to weaker sources.
+/// Attributes that one source gives; what is `None` is left to weaker sources.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TermsPatch {
+pub struct SchedAttrPatch {
     /// The class.
     pub class: Option<Class>,
     /// The share within the class.
@@ -31,27 +31,27 @@ pub struct TermsPatch {
     pub slo_p99: Option<Nanos>,
 }
 
-impl TermsPatch {
+impl SchedAttrPatch {
     /// Whether it gives nothing.
     pub fn is_empty(&self) -> bool {
-        *self == TermsPatch::default()
+        *self == SchedAttrPatch::default()
     }
 
-    /// It without some of its terms.
-    pub fn forgetting(mut self, terms: &[Term]) -> TermsPatch {
-        for term in terms {
+    /// It without some of its attributes.
+    pub fn forgetting(mut self, attr: &[Attr]) -> SchedAttrPatch {
+        for term in attr {
             match term {
-                Term::Class => self.class = None,
-                Term::Weight => self.weight = None,
-                Term::Slo => self.slo_p99 = None,
+                Attr::Class => self.class = None,
+                Attr::Weight => self.weight = None,
+                Attr::Slo => self.slo_p99 = None,
             }
         }
         self
     }
 
     /// What it gives that `other` does not.
-    pub fn without(self, other: TermsPatch) -> TermsPatch {
-        TermsPatch {
+    pub fn without(self, other: SchedAttrPatch) -> SchedAttrPatch {
+        SchedAttrPatch {
             class: self.class.filter(|_| other.class.is_none()),
             weight: self.weight.filter(|_| other.weight.is_none()),
             slo_p99: self.slo_p99.filter(|_| other.slo_p99.is_none()),
@@ -59,8 +59,8 @@ impl TermsPatch {
     }
 
     /// Fills what `self` leaves open from `weaker`.
-    pub fn or(self, weaker: TermsPatch) -> TermsPatch {
-        TermsPatch {
+    pub fn or(self, weaker: SchedAttrPatch) -> SchedAttrPatch {
+        SchedAttrPatch {
             class: self.class.or(weaker.class),
             weight: self.weight.or(weaker.weight),
             slo_p99: self.slo_p99.or(weaker.slo_p99),
@@ -68,7 +68,7 @@ impl TermsPatch {
     }
 }
 
-impl fmt::Display for TermsPatch {
+impl fmt::Display for SchedAttrPatch {
     /// For people: `class high, weight 300, P99 30.0 ms`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let class = self.class.map(|class| format!("class {class}"));
@@ -92,7 +92,7 @@ pub struct Rule {
     /// When it applies.
     pub conditions: Conditions,
     /// What it gives.
-    pub terms: TermsPatch,
+    pub attr: SchedAttrPatch,
     /// Which work of its processes is not gated, in place of the file's own
     /// list.
     pub passthrough: Option<Arc<Passthrough>>,
@@ -112,10 +112,10 @@ pub enum Match<'r> {
 /// The first of `rules` that holds.
 pub fn first_match<'r>(rules: &'r [Rule], facts: &Facts) -> Match<'r> {
     for rule in rules {
-        match rule.conditions.judge(facts) {
-            Verdict::Holds(_) => return Match::Rule(rule),
-            Verdict::Fails(_) => {}
-            Verdict::Undecided => return Match::Undecided,
+        match rule.conditions.evaluate(facts) {
+            MatchOutcome::Holds(_) => return Match::Rule(rule),
+            MatchOutcome::Fails(_) => {}
+            MatchOutcome::Undecided => return Match::Undecided,
         }
     }
     Match::None
@@ -127,11 +127,11 @@ mod tests {
 
     #[test]
     fn stronger_sources_leave_open_what_they_do_not_say() {
-        let class = TermsPatch {
+        let class = SchedAttrPatch {
             class: Some(Class::Low),
-            ..TermsPatch::default()
+            ..SchedAttrPatch::default()
         };
-        let both = TermsPatch {
+        let both = SchedAttrPatch {
             class: Some(Class::High),
             weight: Some(Weight::MAX),
             slo_p99: Some(Nanos::ZERO),
@@ -139,6 +139,6 @@ mod tests {
         let merged = class.or(both);
         assert_eq!(merged.class, Some(Class::Low));
         assert_eq!((merged.weight, merged.slo_p99), (both.weight, both.slo_p99));
-        assert!(TermsPatch::default().is_empty() && !class.is_empty());
+        assert!(SchedAttrPatch::default().is_empty() && !class.is_empty());
     }
 }

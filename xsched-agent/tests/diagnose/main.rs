@@ -17,6 +17,7 @@ use xsched_agent::diagnosis::Probes;
 use xsched_common::api::Severity;
 use xsched_diagnose::{Options, Report, diagnose, diagnose_with};
 use xsched_testkit::planted::{Process, fixtures};
+use xsched_testkit::schema::{departures, diagnosis};
 
 /// The options for a report on bindings.
 fn options(pid: u32) -> Options {
@@ -29,7 +30,14 @@ fn options(pid: u32) -> Options {
 
 /// Examines bindings only.
 fn examine(process: &Process) -> Report {
-    diagnose_with(&options(process.pid()), None).expect("it can be examined")
+    checked(diagnose_with(&options(process.pid()), None).expect("it can be examined"))
+}
+
+/// A report whose JSON is as the schema says.
+fn checked(report: Report) -> Report {
+    let json = serde_json::to_value(&report).expect("serializable");
+    assert_eq!(departures(&diagnosis(), &json), [""; 0]);
+    report
 }
 
 /// Examines bindings, and calls for a second.
@@ -39,7 +47,7 @@ fn examine_and_observe(process: &Process) -> Report {
         ..options(process.pid())
     };
     let report = diagnose(&options, Probes::with(&options), || None);
-    report.expect("it can be examined")
+    checked(report.expect("it can be examined"))
 }
 
 /// The findings' codes with their severities, as the report orders them.

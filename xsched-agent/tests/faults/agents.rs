@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use xsched_common::gate::GateMode;
 use xsched_common::units::Class;
-use xsched_testkit::rival::Rival;
+use xsched_testkit::fake_peer::FakePeer;
 use xsched_testkit::{Agent, FakeClient, set_class, wait_for};
 
-use crate::shim::puppet::Puppet;
+use crate::shim::scripted::ScriptedProgram;
 use crate::{assert_prompt, times};
 
 /// When the waiters of a dead agent run free: within the lease of 250 ms and
@@ -26,51 +26,51 @@ const HELD: Duration = Duration::from_millis(60);
 /// Programs under the real shim that wait at their gates, and what holds
 /// them there.
 struct Scene {
-    puppets: Vec<Puppet>,
-    rival: Rival,
+    scripted_programs: Vec<ScriptedProgram>,
+    fake_peer: FakePeer,
     /// A client of this process, to look at.
     probe: FakeClient,
 }
 
 impl Scene {
-    fn new(agent: &Agent, puppets: usize) -> Scene {
+    fn new(agent: &Agent, scripted_programs: usize) -> Scene {
         let start = |_| {
-            let mut puppet = Puppet::start(&agent.run_dir.0);
-            puppet.run("launch 1 0");
-            puppet.run("sync");
-            set_class(agent, puppet.pid(), Class::Low);
-            puppet
+            let mut scripted = ScriptedProgram::start(&agent.run_dir.0);
+            scripted.run("launch 1 0");
+            scripted.run("sync");
+            set_class(agent, scripted.pid(), Class::Low);
+            scripted
         };
         Scene {
-            puppets: (0..puppets).map(start).collect(),
-            rival: hold(agent),
+            scripted_programs: (0..scripted_programs).map(start).collect(),
+            fake_peer: hold(agent),
             probe: probe(agent),
         }
     }
 
-    /// Sends every puppet to its gate and waits until it is held there. A
+    /// Sends every scripted program to its gate and waits until it is held there. A
     /// row alone does not say so: it may be that of a connection which the
     /// agent has not yet seen end.
     fn wait_at_the_gate(&mut self, agent: &Agent) {
-        for puppet in &mut self.puppets {
-            let pid = puppet.pid();
+        for scripted in &mut self.scripted_programs {
+            let pid = scripted.pid();
             let mut held = false;
-            wait_for("a puppet waits at its gate", || {
+            wait_for("a scripted waits at its gate", || {
                 if !held {
-                    puppet.begin(LAUNCHES);
+                    scripted.begin(LAUNCHES);
                 }
-                held = puppet.answers_within(HELD).is_none();
+                held = scripted.answers_within(HELD).is_none();
                 held && agent.row(pid)["gate"]["state"] == "closed"
             });
         }
     }
 
-    /// From `since` until each puppet has come through.
+    /// From `since` until each scripted program has come through.
     fn run_free(&mut self, since: Instant) -> Vec<Duration> {
-        self.puppets
+        self.scripted_programs
             .iter_mut()
-            .map(|puppet| {
-                assert_eq!(puppet.end().error, 0);
+            .map(|scripted| {
+                assert_eq!(scripted.end().error, 0);
                 since.elapsed()
             })
             .collect()
@@ -78,11 +78,11 @@ impl Scene {
 
     /// Launches now and then until all have joined `agent`.
     fn rejoin(&mut self, agent: &Agent) {
-        for puppet in &mut self.puppets {
-            let pid = puppet.pid();
-            wait_for("a puppet has joined again", || {
-                puppet.run("launch 1 0");
-                puppet.run("sync");
+        for scripted in &mut self.scripted_programs {
+            let pid = scripted.pid();
+            wait_for("a scripted has joined again", || {
+                scripted.run("launch 1 0");
+                scripted.run("sync");
                 agent.row(pid)["shim"] == "joined"
             });
         }
@@ -90,11 +90,11 @@ impl Scene {
 }
 
 /// A client of a high class that works without end.
-fn hold(agent: &Agent) -> Rival {
-    let mut rival = Rival::start(&agent.run_dir);
-    set_class(agent, rival.child.id(), Class::High);
-    rival.tell("active");
-    rival
+fn hold(agent: &Agent) -> FakePeer {
+    let mut fake_peer = FakePeer::start(&agent.run_dir);
+    set_class(agent, fake_peer.child.id(), Class::High);
+    fake_peer.tell("active");
+    fake_peer
 }
 
 fn probe(agent: &Agent) -> FakeClient {
@@ -125,17 +125,17 @@ fn waiters_of_a_killed_agent_run_free_and_join_the_next() {
         agent = Agent::start_in_without_min_share(dir);
         scene.rejoin(&agent);
         // Nobody gives them their classes again.
-        for puppet in &scene.puppets {
+        for scripted in &scene.scripted_programs {
             wait_for("its class is as it was", || {
-                agent.row(puppet.pid())["class"] == "low"
+                agent.row(scripted.pid())["class"] == "low"
             });
         }
-        scene.rival = hold(&agent);
+        scene.fake_peer = hold(&agent);
         scene.probe = probe(&agent);
     }
     assert_prompt("free after the agent was killed", took, FREE);
-    for puppet in scene.puppets {
-        puppet.quit();
+    for scripted in scene.scripted_programs {
+        scripted.quit();
     }
 }
 
@@ -157,9 +157,9 @@ fn waiters_of_a_stopped_agent_run_free_and_come_back() {
         kill_process(pid, Signal::CONT).expect("goes on");
         scene.rejoin(&agent);
         // The classes are the agent's, not the connection's.
-        for puppet in &scene.puppets {
+        for scripted in &scene.scripted_programs {
             wait_for("its class is as it was", || {
-                agent.row(puppet.pid())["class"] == "low"
+                agent.row(scripted.pid())["class"] == "low"
             });
         }
         scene
@@ -167,8 +167,8 @@ fn waiters_of_a_stopped_agent_run_free_and_come_back() {
             .wait_for_mode("held again", |mode| mode == GateMode::Closed);
     }
     assert_prompt("free after the agent was stopped", took, FREE);
-    for puppet in scene.puppets {
-        puppet.quit();
+    for scripted in scene.scripted_programs {
+        scripted.quit();
     }
 }
 
@@ -179,7 +179,7 @@ fn a_hiccup_of_the_agent_costs_nobody_its_place() {
     let agent = Agent::start();
     let scene = Scene::new(&agent, 1);
     let pid = Pid::from_raw(agent.child.id().cast_signed()).expect("a pid");
-    let joined = || agent.row(scene.puppets[0].pid());
+    let joined = || agent.row(scene.scripted_programs[0].pid());
     wait_for("it is shown", || joined()["shim"] == "joined");
     let before = joined();
     for _ in 0..3 {

@@ -15,8 +15,8 @@ use xsched_common::gate::{GateMode, GateWord};
 use xsched_common::page::{ControlPage, Edges, StatusPage};
 use xsched_common::run_dir::RunDir;
 use xsched_common::units::{Class, Nanos};
-use xsched_policy::{ClientId, ClientState, DeviceMemory, DeviceSettings, Presence, Terms};
-use xsched_testkit::{Agent, FakeClient, rival};
+use xsched_policy::{ClientId, ClientState, DeviceMemory, DeviceSettings, Presence, SchedAttr};
+use xsched_testkit::{Agent, FakeClient, fake_peer};
 
 use crate::times;
 
@@ -34,7 +34,7 @@ impl Random {
 
 /// A process that works and rests at random until its stdin closes.
 pub fn tenant() {
-    if std::env::var_os("RIVAL").is_none_or(|rival| rival != "tenant") {
+    if std::env::var_os("RIVAL").is_none_or(|fake_peer| fake_peer != "tenant") {
         return;
     }
     std::thread::spawn(|| {
@@ -206,7 +206,7 @@ fn order_and_bounds_hold_in_a_churn_of_tenants() {
     let _machine = crate::alone();
     let agent = Agent::start();
     let start = || -> Child {
-        rival::command(&agent.run_dir)
+        fake_peer::command(&agent.run_dir)
             .env("RIVAL", "tenant")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -298,7 +298,7 @@ fn charged_time_is_conserved_in_a_churn() {
         next_id += 1u64;
         let class = Class::ALL[random.below(4) as usize];
         Virtual {
-            state: ClientState::new(ClientId(next_id), Terms::of_class(class)),
+            state: ClientState::new(ClientId(next_id), SchedAttr::of_class(class)),
             active: false,
             changes_at: now + Nanos(random.below(30_000_000)),
             edges: Edges::ACTIVE,

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use xsched_common::gate::GateMode;
 use xsched_common::units::Class;
-use xsched_testkit::rival::Rival;
+use xsched_testkit::fake_peer::FakePeer;
 use xsched_testkit::{Agent, FakeClient, set_class, wait_for};
 
-use crate::shim::puppet::Puppet;
+use crate::shim::scripted::ScriptedProgram;
 use crate::{assert_prompt, times};
 
 /// When a dead client holds nobody back any more, at the latest.
@@ -21,7 +21,7 @@ fn killed_while(orders: &[&str], quick: usize) -> Vec<Duration> {
     set_class(&agent, std::process::id(), Class::Low);
     (0..times(quick, 100))
         .map(|_| {
-            let mut high = Rival::start(&agent.run_dir);
+            let mut high = FakePeer::start(&agent.run_dir);
             set_class(&agent, high.child.id(), Class::High);
             high.tell("active");
             low.wait_for_mode("held", |mode| mode == GateMode::Closed);
@@ -60,16 +60,16 @@ fn a_client_killed_at_the_gate_costs_the_others_nothing() {
     let _machine = crate::alone();
     let agent = Agent::start_without_min_share();
     let low = |agent: &Agent| {
-        let mut puppet = Puppet::start(&agent.run_dir.0);
-        puppet.run("launch 1 0");
-        puppet.run("sync");
-        set_class(agent, puppet.pid(), Class::Low);
-        puppet
+        let mut scripted = ScriptedProgram::start(&agent.run_dir.0);
+        scripted.run("launch 1 0");
+        scripted.run("sync");
+        set_class(agent, scripted.pid(), Class::Low);
+        scripted
     };
     let mut survivor = low(&agent);
     let mut took = Vec::new();
     for _ in 0..times(4, 100) {
-        let mut high = Rival::start(&agent.run_dir);
+        let mut high = FakePeer::start(&agent.run_dir);
         set_class(&agent, high.child.id(), Class::High);
         high.tell("active");
         let mut victim = low(&agent);
@@ -101,7 +101,7 @@ fn a_client_that_is_always_active_is_not_believed_for_ever() {
     let agent = Agent::start();
     let low = FakeClient::join(&agent.run_dir);
     set_class(&agent, std::process::id(), Class::Low);
-    let mut liar = Rival::start(&agent.run_dir);
+    let mut liar = FakePeer::start(&agent.run_dir);
     set_class(&agent, liar.child.id(), Class::High);
     liar.tell("claim");
     low.wait_for_mode("held", |mode| mode == GateMode::Closed);
@@ -122,15 +122,17 @@ fn a_bomb_of_forks_leaves_nothing_behind() {
     let _machine = crate::alone();
     let agent = Agent::start();
     let before = agent.descriptors();
-    let puppets: Vec<Puppet> = (0..4).map(|_| Puppet::start(&agent.run_dir.0)).collect();
+    let scripted_programs: Vec<ScriptedProgram> = (0..4)
+        .map(|_| ScriptedProgram::start(&agent.run_dir.0))
+        .collect();
     let rounds = times(15, 250);
     std::thread::scope(|scope| {
-        for mut puppet in puppets {
+        for mut scripted in scripted_programs {
             scope.spawn(move || {
                 for _ in 0..rounds {
-                    assert_eq!(puppet.ask("fork 3 0").error, 0);
+                    assert_eq!(scripted.ask("fork 3 0").error, 0);
                 }
-                puppet.quit();
+                scripted.quit();
             });
         }
     });

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
-use xsched_common::join::{Hello, Reply, Verdict};
+use xsched_common::handshake::{Hello, HelloResult, Reply};
 use xsched_common::run_dir::RunDir;
 use xsched_testkit::{Agent, FakeClient, cpu_ticks};
 
@@ -46,11 +46,11 @@ fn try_connect(run_dir: &RunDir) -> Result<OwnedFd, Errno> {
 }
 
 /// The same, to the agent's verdict; a shim waits for 50 ms.
-fn try_join(run_dir: &RunDir, patience: Duration) -> Result<Verdict, Errno> {
+fn try_join(run_dir: &RunDir, timeout: Duration) -> Result<HelloResult, Errno> {
     let socket = try_connect(run_dir)?;
     rustix::net::send(&socket, &Hello::new(1).encode(), SendFlags::NOSIGNAL)?;
     let mut poll = [PollFd::new(&socket, PollFlags::IN)];
-    let timeout = Timespec::try_from(patience).expect("short");
+    let timeout = Timespec::try_from(timeout).expect("short");
     if rustix::event::poll(&mut poll, Some(&timeout))? == 0 {
         return Err(Errno::TIMEDOUT);
     }
@@ -120,14 +120,14 @@ fn a_flood_of_connections_of_one_user_keeps_nobody_else_out() {
     std::thread::sleep(Duration::from_millis(500));
     // Two processors have three busy threads and the agent: 50 ms are for the
     // agent, the rest for this thread.
-    let patience = Duration::from_millis(500);
+    let timeout = Duration::from_millis(500);
     let n = times(40, 400);
     let join_all = |run_dir: RunDir| {
         move || {
             let mut failed = Vec::new();
             for _ in 0..n {
-                match try_join(&run_dir, patience) {
-                    Ok(Verdict::Accepted) => {}
+                match try_join(&run_dir, timeout) {
+                    Ok(HelloResult::Accepted) => {}
                     other => failed.push(other),
                 }
                 std::thread::sleep(Duration::from_millis(20));
@@ -150,7 +150,7 @@ fn a_flood_of_connections_of_one_user_keeps_nobody_else_out() {
     let run_dir = agent.run_dir.clone();
     let again = as_user(HOSTILE, move || {
         let deadline = Instant::now() + Duration::from_secs(90);
-        while try_join(&run_dir, Duration::from_secs(1)) != Ok(Verdict::Accepted) {
+        while try_join(&run_dir, Duration::from_secs(1)) != Ok(HelloResult::Accepted) {
             assert!(Instant::now() < deadline, "let in again");
             std::thread::sleep(Duration::from_millis(100));
         }

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use xsched_common::gate::GateMode;
-use xsched_common::join::{Hello, Verdict};
+use xsched_common::handshake::{Hello, HelloResult};
 use xsched_common::units::Class;
+use xsched_testkit::fake_peer::FakePeer;
 use xsched_testkit::holder::Holder;
-use xsched_testkit::rival::Rival;
 use xsched_testkit::{Agent, FakeClient, connect, cpu_ticks, set_class, wait_for};
 
-use crate::{assert_prompt, is_root, knock, times};
+use crate::{assert_prompt, is_root, say_hello, times};
 
 /// Resident memory, KiB.
 fn resident(agent: &Agent) -> u64 {
@@ -32,7 +32,7 @@ fn joining_ten_thousand_times_leaves_nothing_behind() {
     let hello = Hello::new(1);
     let join = |n| {
         (0..n)
-            .filter(|_| knock(&agent.run_dir, &hello) == Some(Verdict::Accepted))
+            .filter(|_| say_hello(&agent.run_dir, &hello) == Some(HelloResult::Accepted))
             .count()
     };
     join(50);
@@ -81,8 +81,8 @@ fn noise_and_half_messages_are_dropped_with_their_descriptors() {
     }
     wait_for("nothing is kept", || agent.descriptors() <= before + 2);
     assert_eq!(
-        knock(&agent.run_dir, &Hello::new(1)),
-        Some(Verdict::Accepted)
+        say_hello(&agent.run_dir, &Hello::new(1)),
+        Some(HelloResult::Accepted)
     );
 }
 
@@ -107,7 +107,7 @@ fn talking_after_joining_ends_the_connection_and_nothing_else() {
 }
 
 /// From a high client's ring to the low one's closed gate.
-fn reaction(high: &mut Rival, low: &FakeClient) -> Duration {
+fn reaction(high: &mut FakePeer, low: &FakeClient) -> Duration {
     let rung = Instant::now();
     high.tell("active");
     low.wait_for_mode("held", |mode| mode == GateMode::Closed);
@@ -125,12 +125,12 @@ fn a_flood_of_rings_does_not_starve_the_others() {
     let agent = Agent::start();
     let low = FakeClient::join(&agent.run_dir);
     set_class(&agent, std::process::id(), Class::Low);
-    let mut high = Rival::start(&agent.run_dir);
+    let mut high = FakePeer::start(&agent.run_dir);
     set_class(&agent, high.child.id(), Class::High);
-    let mut flood = Rival::start(&agent.run_dir);
+    let mut flood = FakePeer::start(&agent.run_dir);
     set_class(&agent, flood.child.id(), Class::Low);
     flood.tell("flood");
-    let mut flips = Rival::start(&agent.run_dir);
+    let mut flips = FakePeer::start(&agent.run_dir);
     set_class(&agent, flips.child.id(), Class::Low);
     flips.tell("flip");
     std::thread::sleep(Duration::from_millis(600));
@@ -154,12 +154,12 @@ fn garbage_in_a_page_harms_only_its_writer() {
     let agent = Agent::start();
     let low = FakeClient::join(&agent.run_dir);
     set_class(&agent, std::process::id(), Class::Low);
-    let mut writers: Vec<Rival> = (0..2).map(|_| Rival::start(&agent.run_dir)).collect();
+    let mut writers: Vec<FakePeer> = (0..2).map(|_| FakePeer::start(&agent.run_dir)).collect();
     for writer in &mut writers {
         set_class(&agent, writer.child.id(), Class::Low);
         writer.tell("scribble");
     }
-    let mut high = Rival::start(&agent.run_dir);
+    let mut high = FakePeer::start(&agent.run_dir);
     set_class(&agent, high.child.id(), Class::High);
     let end = Instant::now() + Duration::from_secs(times(2, 60) as u64);
     let mut took = Vec::new();

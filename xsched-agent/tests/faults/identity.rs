@@ -6,17 +6,17 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::net::{RecvFlags, SendFlags};
-use xsched_common::join::{Hello, Reply};
+use xsched_common::handshake::{Hello, Reply};
 use xsched_common::run_dir::RunDir;
 use xsched_common::units::Class;
-use xsched_testkit::{Agent, FakeClient, connect, rival, set_class};
+use xsched_testkit::{Agent, FakeClient, connect, fake_peer, set_class};
 
 use crate::is_root;
 
 /// Connects, leaves the connection to a child and dies; the child says hello
 /// when it is told to.
 pub fn orphan() {
-    if std::env::var_os("RIVAL").is_none_or(|rival| rival != "orphan") {
+    if std::env::var_os("RIVAL").is_none_or(|fake_peer| fake_peer != "orphan") {
         return;
     }
     let socket = connect(&RunDir::for_agent(0));
@@ -69,7 +69,7 @@ fn a_reused_number_is_nobodys_identity() {
         return;
     }
     let agent = Agent::start();
-    let mut parent = rival::command(&agent.run_dir)
+    let mut parent = fake_peer::command(&agent.run_dir)
         .env("RIVAL", "orphan")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

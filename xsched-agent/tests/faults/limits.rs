@@ -5,11 +5,11 @@ use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use xsched_common::gate::GateMode;
-use xsched_common::join::{Hello, Verdict};
+use xsched_common::handshake::{Hello, HelloResult};
 use xsched_common::run_dir::RunDir;
 use xsched_testkit::{Agent, FakeClient, connect, wait_for};
 
-use crate::{is_root, knock};
+use crate::{is_root, say_hello};
 
 fn limit(agent: &Agent, resource: Resource, to: u64) -> Rlimit {
     let pid = Pid::from_raw(agent.child.id().cast_signed()).expect("a pid");
@@ -49,7 +49,7 @@ fn an_agent_without_memory_refuses_and_goes_on() {
     });
     let before = limit(&agent, Resource::As, address_space(&agent));
     let refused =
-        (0..6).filter(|_| knock(&agent.run_dir, &Hello::new(1)) != Some(Verdict::Accepted));
+        (0..6).filter(|_| say_hello(&agent.run_dir, &Hello::new(1)) != Some(HelloResult::Accepted));
     assert!(refused.count() >= 4, "there was no memory");
     let beats = || {
         client
@@ -63,7 +63,7 @@ fn an_agent_without_memory_refuses_and_goes_on() {
     let pid = Pid::from_raw(agent.child.id().cast_signed());
     prlimit(pid, Resource::As, before).expect("the limit goes");
     wait_for("it takes clients again", || {
-        knock(&agent.run_dir, &Hello::new(1)) == Some(Verdict::Accepted)
+        say_hello(&agent.run_dir, &Hello::new(1)) == Some(HelloResult::Accepted)
     });
 }
 
@@ -99,8 +99,8 @@ fn an_agent_at_its_last_descriptor_keeps_no_half_client() {
     }
     wait_for("nothing is left of them", || count() <= before + OWN);
     assert_eq!(
-        knock(&agent.run_dir, &Hello::new(1)),
-        Some(Verdict::Accepted)
+        say_hello(&agent.run_dir, &Hello::new(1)),
+        Some(HelloResult::Accepted)
     );
     assert_eq!(client.mode(), GateMode::Open);
 }
@@ -136,7 +136,10 @@ fn a_full_run_directory_is_no_reason_to_refuse() {
     wait_for("it serves", || {
         UnixStream::connect(run_dir.api_socket()).is_ok()
     });
-    assert_eq!(knock(&run_dir, &Hello::new(1)), Some(Verdict::Accepted));
+    assert_eq!(
+        say_hello(&run_dir, &Hello::new(1)),
+        Some(HelloResult::Accepted)
+    );
     agent.kill().expect("kills");
     agent.wait().expect("ends");
 }

@@ -4,7 +4,7 @@
 //! In quick form by default, seconds in all; `XSCHED_FAULTS=full` makes every
 //! count as large as docs/OPERATIONS.md says.
 
-/// The fake runtime and its puppet, under the real shim.
+/// The fake runtime and its scripted program, under the real shim.
 #[path = "../../../xsched-shim/tests/support/mod.rs"]
 mod shim;
 
@@ -26,16 +26,16 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use rustix::net::{RecvFlags, SendFlags};
-use xsched_common::join::{Hello, Reply, Verdict};
+use xsched_common::handshake::{Hello, HelloResult, Reply};
 use xsched_common::run_dir::RunDir;
 use xsched_testkit::connect;
 
-/// Not a test of its own: the process that a `Rival` starts.
+/// Not a test of its own: the process that a `FakePeer` starts.
 #[test]
 fn rival_process() {
     identity::orphan();
     churn::tenant();
-    xsched_testkit::rival::obey();
+    xsched_testkit::fake_peer::obey();
 }
 
 /// How often something is done: in quick form, in full.
@@ -83,7 +83,7 @@ fn in_company() -> RwLockReadGuard<'static, ()> {
 }
 
 /// Says a hello, and what the agent says to that; `None` if it hangs up.
-fn knock(run_dir: &RunDir, hello: &Hello) -> Option<Verdict> {
+fn say_hello(run_dir: &RunDir, hello: &Hello) -> Option<HelloResult> {
     let socket = connect(run_dir);
     rustix::net::send(&socket, &hello.encode(), SendFlags::NOSIGNAL).ok()?;
     let mut bytes = [0; 64];

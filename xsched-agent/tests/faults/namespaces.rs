@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use xsched_common::gate::GateMode;
 use xsched_common::run_dir::RunDir;
 use xsched_common::units::Class;
-use xsched_testkit::rival::{self, Rival};
+use xsched_testkit::fake_peer::{self, FakePeer};
 use xsched_testkit::{Agent, FakeClient, set_class, wait_for};
 
 use crate::is_root;
-use crate::shim::puppet::Puppet;
+use crate::shim::scripted::ScriptedProgram;
 use crate::shim::{Preload, program};
 
 /// `unshare` around a command, with its environment.
@@ -40,14 +40,14 @@ fn a_client_in_a_container_is_known_by_its_number_outside() {
     }
     let agent = Agent::start();
     let inside = tempfile::tempdir().expect("a directory");
-    let inner = rival::command(&RunDir(inside.path().to_owned()));
+    let inner = fake_peer::command(&RunDir(inside.path().to_owned()));
     let script = format!(
         "mount --bind \"{}\" \"$XSCHED_RUN_DIR\"; mount -t tmpfs none \"{}\"; exec \"$0\" \"$@\"",
         agent.run_dir.0.display(),
         agent.run_dir.0.display()
     );
     let arguments = ["--mount", "--pid", "--mount-proc"];
-    let mut contained = Rival::spawn(&mut unshared(&arguments, &script, &inner));
+    let mut contained = FakePeer::spawn(&mut unshared(&arguments, &script, &inner));
     assert_eq!(contained.own_pid, 1, "it is alone in there");
     let row = || agent.rows().first().cloned().unwrap_or_default();
     wait_for("its row", || row()["shim"] == "joined");
@@ -77,36 +77,40 @@ fn a_shifted_clock_changes_nothing() {
         return;
     }
     let agent = Agent::start_without_min_share();
-    let inner = program("puppet", Preload::Shim, &agent.run_dir.0);
+    let inner = program("scripted", Preload::Shim, &agent.run_dir.0);
     let arguments = ["--time", "--monotonic", "86400", "--boottime", "86400"];
     let mut command = unshared(&arguments, "exec \"$0\" \"$@\"", &inner);
-    let mut puppet = Puppet::spawn(&mut command);
-    puppet.run("launch 1 0");
-    puppet.run("sync");
-    set_class(&agent, puppet.pid(), Class::Low);
-    let mut high = Rival::start(&agent.run_dir);
+    let mut scripted = ScriptedProgram::spawn(&mut command);
+    scripted.run("launch 1 0");
+    scripted.run("sync");
+    set_class(&agent, scripted.pid(), Class::Low);
+    let mut high = FakePeer::start(&agent.run_dir);
     set_class(&agent, high.child.id(), Class::High);
     high.tell("active");
     let low = FakeClient::join(&agent.run_dir);
     set_class(&agent, std::process::id(), Class::Low);
     low.wait_for_mode("held", |mode| mode == GateMode::Closed);
-    puppet.begin("worker 2000");
+    scripted.begin("worker 2000");
     assert!(
-        puppet.answers_within(Duration::from_millis(600)).is_none(),
+        scripted
+            .answers_within(Duration::from_millis(600))
+            .is_none(),
         "it is held"
     );
     high.tell("idle");
-    assert_eq!(puppet.end().error, 0);
+    assert_eq!(scripted.end().error, 0);
     high.tell("active");
     low.wait_for_mode("held", |mode| mode == GateMode::Closed);
-    puppet.begin("worker 2000");
+    scripted.begin("worker 2000");
     assert!(
-        puppet.answers_within(Duration::from_millis(100)).is_none(),
+        scripted
+            .answers_within(Duration::from_millis(100))
+            .is_none(),
         "it is held"
     );
     let died = Instant::now();
     drop(agent);
-    assert_eq!(puppet.end().error, 0);
+    assert_eq!(scripted.end().error, 0);
     let took = died.elapsed();
     assert!(took < Duration::from_millis(1000), "{took:?}");
 }
@@ -119,9 +123,9 @@ fn a_client_in_other_network_and_ipc_namespaces_is_one_like_any_other() {
         return;
     }
     let agent = Agent::start();
-    let inner = rival::command(&agent.run_dir);
+    let inner = fake_peer::command(&agent.run_dir);
     let arguments = ["--net", "--ipc", "--uts"];
-    let mut apart = Rival::spawn(&mut unshared(&arguments, "exec \"$0\" \"$@\"", &inner));
+    let mut apart = FakePeer::spawn(&mut unshared(&arguments, "exec \"$0\" \"$@\"", &inner));
     let low = FakeClient::join(&agent.run_dir);
     set_class(&agent, std::process::id(), Class::Low);
     set_class(&agent, apart.own_pid, Class::High);

@@ -15,10 +15,10 @@ use rustix::io::ReadWriteFlags;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use rustix::process::{Pid, Signal, kill_process};
 use xsched_common::gate::GateMode;
-use xsched_common::join::Hello;
+use xsched_common::handshake::Hello;
 use xsched_common::page::StatusPage;
 use xsched_common::units::Class;
-use xsched_testkit::rival::Rival;
+use xsched_testkit::fake_peer::FakePeer;
 use xsched_testkit::{Agent, FakeClient, connect, set_class, wait_for};
 
 use crate::times;
@@ -192,7 +192,7 @@ fn a_client_older_than_the_first_ring_is_joined_within_a_second() {
     });
     assert!(start.elapsed() < Duration::from_secs(5));
     // And one that rings at its first launch is heard at once.
-    let mut high = Rival::start(&agent.run_dir);
+    let mut high = FakePeer::start(&agent.run_dir);
     set_class(&agent, std::process::id(), Class::Low);
     set_class(&agent, high.child.id(), Class::High);
     high.tell("active");
@@ -258,10 +258,10 @@ impl Stopped {
 }
 
 /// A low client that a high one holds.
-pub(crate) fn held(agent: &Agent) -> (FakeClient, Rival) {
+pub(crate) fn held(agent: &Agent) -> (FakeClient, FakePeer) {
     let low = FakeClient::join(&agent.run_dir);
     set_class(agent, std::process::id(), Class::Low);
-    let mut high = Rival::start(&agent.run_dir);
+    let mut high = FakePeer::start(&agent.run_dir);
     set_class(agent, high.child.id(), Class::High);
     high.tell("active");
     low.wait_for_mode("closed", |mode| mode == GateMode::Closed);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use xsched_testkit::{Agent, wait_for};
 
 use crate::shim::median;
-use crate::shim::puppet::Puppet;
+use crate::shim::scripted::ScriptedProgram;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -14,10 +14,10 @@ const MS: Duration = Duration::from_millis(1);
 /// others.
 fn suspended_launches() -> [Vec<Duration>; 2] {
     let agent = Agent::start();
-    let mut puppet = Puppet::start(&agent.run_dir.0);
-    puppet.run("launch 1 0");
-    puppet.run("sync");
-    let pid = puppet.pid();
+    let mut scripted = ScriptedProgram::start(&agent.run_dir.0);
+    scripted.run("launch 1 0");
+    scripted.run("sync");
+    let pid = scripted.pid();
     let suspend = format!(r#"{{"op":"suspend","pid":{pid},"timeout_ms":60000}}"#);
     agent.ask_raw(&suspend);
     wait_for("closing", || {
@@ -26,11 +26,11 @@ fn suspended_launches() -> [Vec<Duration>; 2] {
         rows.any(|row| row["pid"] == pid && row["gate"]["state"] == "closed")
     });
     let took = [(6, "launch 1 0"), (4, "worker 1")]
-        .map(|(count, command)| (0..count).map(|_| puppet.run(command)).collect());
+        .map(|(count, command)| (0..count).map(|_| scripted.run(command)).collect());
     agent.ask_raw(&format!(r#"{{"op":"resume","pid":{pid}}}"#));
-    puppet.run("launch 50 0");
-    assert_eq!(puppet.stat("launches"), 1 + 6 + 4 + 50);
-    puppet.quit();
+    scripted.run("launch 50 0");
+    assert_eq!(scripted.stat("launches"), 1 + 6 + 4 + 50);
+    scripted.quit();
     took
 }
 

@@ -1,11 +1,11 @@
 //! Old shims and new agents, and the reverse.
 
-use xsched_common::join::{Hello, Verdict};
+use xsched_common::handshake::{Hello, HelloResult};
 use xsched_testkit::{Agent, FakeClient};
 
-use crate::knock;
+use crate::say_hello;
 use crate::shim::agent::{Agent as FakeAgent, Manner};
-use crate::shim::puppet::Puppet;
+use crate::shim::scripted::ScriptedProgram;
 
 /// The minor version grows in reserved space: both ways understand.
 #[test]
@@ -16,10 +16,10 @@ fn minor_versions_understand_each_other() {
     old.abi.minor = 0;
     // Its pages were no longer than ours.
     (old.control_size, old.status_size) = (2048, 4096);
-    assert_eq!(knock(&agent.run_dir, &old), Some(Verdict::Accepted));
+    assert_eq!(say_hello(&agent.run_dir, &old), Some(HelloResult::Accepted));
     let mut new = Hello::new(1);
     new.abi.minor += 7;
-    assert_eq!(knock(&agent.run_dir, &new), Some(Verdict::Accepted));
+    assert_eq!(say_hello(&agent.run_dir, &new), Some(HelloResult::Accepted));
     // A longer hello is a newer version's, read as far as it is known.
     let socket = xsched_testkit::connect(&agent.run_dir);
     let mut bytes = Hello::new(1).encode().to_vec();
@@ -28,8 +28,8 @@ fn minor_versions_understand_each_other() {
     let mut reply = [0; 64];
     let (len, _) = rustix::net::recv(&socket, &mut reply[..], rustix::net::RecvFlags::empty())
         .expect("a reply");
-    let reply = xsched_common::join::Reply::decode(&reply[..len]).expect("a reply");
-    assert_eq!(reply.verdict, Verdict::Accepted);
+    let reply = xsched_common::handshake::Reply::decode(&reply[..len]).expect("a reply");
+    assert_eq!(reply.verdict, HelloResult::Accepted);
 }
 
 /// Other layouts refuse each other, and say which.
@@ -41,12 +41,18 @@ fn major_versions_refuse_each_other() {
         let mut other = Hello::new(1);
         other.abi.major = major;
         (other.control_size, other.status_size) = (control, status);
-        assert_eq!(knock(&agent.run_dir, &other), Some(Verdict::AbiMismatch));
+        assert_eq!(
+            say_hello(&agent.run_dir, &other),
+            Some(HelloResult::AbiMismatch)
+        );
     }
     // More than this agent's pages have: reading on would be a SIGBUS.
     let mut longer = Hello::new(1);
     longer.status_size += 4096;
-    assert_eq!(knock(&agent.run_dir, &longer), Some(Verdict::AbiMismatch));
+    assert_eq!(
+        say_hello(&agent.run_dir, &longer),
+        Some(HelloResult::AbiMismatch)
+    );
     FakeClient::join(&agent.run_dir);
 }
 
@@ -55,10 +61,10 @@ fn major_versions_refuse_each_other() {
 fn a_program_whose_shim_is_refused_runs_as_native() {
     let _machine = crate::in_company();
     let agent = FakeAgent::start_with(Manner::OtherAbi);
-    let mut puppet = Puppet::start(agent.dir());
-    puppet.run("launch 100 0");
-    puppet.run("sync");
-    assert_eq!(puppet.stat("launches"), 100);
+    let mut scripted = ScriptedProgram::start(agent.dir());
+    scripted.run("launch 100 0");
+    scripted.run("sync");
+    assert_eq!(scripted.stat("launches"), 100);
     assert_eq!(agent.joined(), 0);
-    puppet.quit();
+    scripted.quit();
 }

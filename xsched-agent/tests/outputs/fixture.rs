@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use xsched_common::api::{
     AgentInfo, ApiRow, BpfState, CallerRow, ClassRow, DeviceRow, DropCount, Drops, EventKind,
-    EventRow, GateRow, GateState, Guards, Hold, HoldRow, Latency, LatencyBucket, ProcessRow,
-    RouteLaunches, Sampling, Severity, SharingMode, ShimState, SloRow, SloState, Snapshot,
+    EventRow, GateRow, GateState, Guards, Latency, LatencyBucket, Override, OverrideRow,
+    ProcessRow, RouteLaunches, Sampling, Severity, SharingMode, ShimState, SloRow, SloState,
+    Snapshot,
 };
 use xsched_common::platform::Platform;
 use xsched_common::units::{Class, Nanos, StreamClass, Weight};
@@ -103,8 +104,8 @@ pub fn process(pid: u32, command: &str) -> ProcessRow {
             state: SloState::Met,
             reason: "it is".into(),
         }),
-        hold: Some(HoldRow {
-            hold: Hold::Boosted,
+        hold: Some(OverrideRow {
+            hold: Override::Boosted,
             remaining_ns: Nanos::from_secs(1),
         }),
         shim: ShimState::Joined,

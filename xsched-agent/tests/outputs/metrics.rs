@@ -12,7 +12,7 @@ use xsched_agent::export::metrics::{ControlTimes, Format, Scrape};
 use xsched_agent::model::Sums;
 use xsched_common::api::{ShimState, Snapshot};
 use xsched_testkit::machine::Machine;
-use xsched_testkit::{Agent, PATIENCE, wait_for};
+use xsched_testkit::{Agent, DEADLINE, wait_for};
 
 use crate::fixture;
 
@@ -225,7 +225,7 @@ fn agent() -> (Agent, SocketAddr) {
 
 fn request(address: SocketAddr, head: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("connects");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
     stream
         .write_all(format!("{head}\r\nHost: x\r\n\r\n").as_bytes())
         .expect("sends");

@@ -42,7 +42,7 @@ impl Drop for Orphan {
     }
 }
 
-/// Waits until a process has executed its program: until then it is judged as
+/// Waits until a process has executed its program: until then it is evaluated as
 /// whoever started it.
 pub fn wait_until_it_is(pid: u32, command: &str) {
     wait_for(&format!("process {pid} is {command}"), || {

@@ -1,4 +1,4 @@
-//! Terms end to end: a real agent with a file, real processes, and every
+//! Attributes end to end: a real agent with a file, real processes, and every
 //! source of class, weight and target.
 
 mod file;

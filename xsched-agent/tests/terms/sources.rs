@@ -1,4 +1,4 @@
-//! Where terms come from, and which source counts.
+//! Where attributes come from, and which source counts.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -100,11 +100,11 @@ fn run_gives_terms_to_the_program_that_it_becomes() {
     let mapped = |line: &str| line.split_ascii_whitespace().nth(5).map(str::to_owned);
     let mut files = maps.lines().filter_map(mapped);
     let library = files.find(|path| path.contains("libc.so")).expect("libc");
-    let run = |terms: &[&str]| {
+    let run = |attr: &[&str]| {
         let mut command = agent_command();
         command
             .arg("run")
-            .args(terms)
+            .args(attr)
             .args(["--shim", &library, "--", "sleep", "600", "1"])
             .env("XSCHED_RUN_DIR", &configured.agent.run_dir.0);
         Idle::spawn(&mut command)
@@ -117,7 +117,7 @@ fn run_gives_terms_to_the_program_that_it_becomes() {
         (&settled["weight"], &settled["slo_p99_ns"]),
         (&7.into(), &20_000_000.into())
     );
-    // It is judged as `run` until it has become the program and joins anew,
+    // It is evaluated as `run` until it has become the program and joins anew,
     // is reloaded, or, as here, is first looked at.
     wait_until_it_is(plain.pid(), "sleep");
     let source = configured.wait_for_class(plain.pid(), Class::Low);

@@ -209,7 +209,7 @@ fn the_same_names_count_where_root_made_them() {
     configured.wait_for_class(below.pid(), Class::High);
 }
 
-/// A process that moves all the time is judged by what it cannot leave.
+/// A process that moves all the time is evaluated by what it cannot leave.
 #[test]
 fn moving_while_it_is_looked_at_gains_nothing() {
     let Some(top) = unified() else { return };

@@ -214,7 +214,7 @@ fn nobody_ends_a_hold_that_is_an_ancestor_s_and_not_their_own() {
     std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line).expect("a line");
     let child = Orphan(line.trim().parse().expect("a pid"));
     let (parent, pid) = (launcher.pid(), child.0.to_string());
-    // Known while it still ran as root, it is judged as who it is now.
+    // Known while it still ran as root, it is evaluated as who it is now.
     let explain = format!(r#"{{"op":"explain","pid":{pid}}}"#);
     configured.ask(&explain);
     wait_for("the child has dropped its rights", || {
@@ -270,7 +270,7 @@ fn what_a_rule_gives_root_is_not_inherited_by_other_users() {
 /// As one that connects and then executes a program with the set-user-ID bit:
 /// its number, start time and pidfd stay what they are.
 #[test]
-fn a_process_that_connected_as_another_user_is_not_judged_as_it_runs() {
+fn a_process_that_connected_as_another_user_is_not_evaluated_as_it_runs() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("LEFT OUT: only root can act as another user");
         return;

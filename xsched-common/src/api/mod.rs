@@ -19,14 +19,14 @@ pub use finding::{Finding, Severity};
 pub use history::{History, HistoryPoint};
 pub use mode::{SharingMode, UnknownMode};
 pub use request::{
-    Change, ChangeWay, Diagnosis, ExplainStep, Explanation, Failure, Hello, InForce,
+    Attr, Change, ChangeWay, Diagnosis, ExplainStep, Explanation, Failure, Hello, InForce,
     MAX_DESCENDANTS, MAX_OBSERVATION_MS, MAX_OVERRIDE_MS, MIN_OVERRIDE_MS, ModeSet, Reloaded,
-    Request, Response, Settled, Term,
+    Request, Response, Settled,
 };
 pub use snapshot::{
     AgentInfo, ApiRow, BpfState, CallerRow, ClassRow, ControlInfo, DeviceRow, GateRow, GateState,
-    Guards, Hold, HoldRow, Latency, LatencyBucket, ProcessRow, RouteLaunches, Sampling, ShimState,
-    SloRow, SloState, Snapshot,
+    Guards, Latency, LatencyBucket, Override, OverrideRow, ProcessRow, RouteLaunches, Sampling,
+    ShimState, SloRow, SloState, Snapshot,
 };
 
 /// Version of these messages; a peer that sees a higher one may miss fields.

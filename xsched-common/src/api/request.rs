@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Finding, History, HoldRow, SharingMode, Snapshot};
+use super::{Finding, History, OverrideRow, SharingMode, Snapshot};
 use crate::units::{Class, Nanos, Weight};
 
 /// A line to the agent.
@@ -26,16 +26,16 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pid: Option<u32>,
     },
-    /// Changes a process's terms, now and for its children to come.
+    /// Changes a process's attributes, now and for its children to come.
     Set(Change),
     /// Takes back what was set by hand: what rules, `run` and ancestors say
     /// holds again.
     Unset {
         /// The process, in the agent's pid namespace.
         pid: u32,
-        /// Which of its terms; none for all.
+        /// Which of its attributes; none for all.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        terms: Vec<Term>,
+        terms: Vec<Attr>,
     },
     /// Puts a process above all classes for a while.
     Boost {
@@ -58,7 +58,7 @@ pub enum Request {
         /// The process, in the agent's pid namespace.
         pid: u32,
     },
-    /// Says where a process's terms come from.
+    /// Says where a process's attributes come from.
     Explain {
         /// The process, in the agent's pid namespace.
         pid: u32,
@@ -88,7 +88,7 @@ pub enum Request {
     },
 }
 
-/// What to change of a process's terms; what is `None` stays.
+/// What to change of a process's attributes; what is `None` stays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Change {
@@ -108,11 +108,11 @@ pub struct Change {
     pub way: ChangeWay,
 }
 
-/// One of a process's terms.
+/// One of a process's attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub enum Term {
+pub enum Attr {
     /// The class.
     Class,
     /// The share within the class.
@@ -121,21 +121,21 @@ pub enum Term {
     Slo,
 }
 
-impl Term {
+impl Attr {
     /// Every one.
-    pub const ALL: [Term; 3] = [Term::Class, Term::Weight, Term::Slo];
+    pub const ALL: [Attr; 3] = [Attr::Class, Attr::Weight, Attr::Slo];
 
     /// As it is written.
     pub const fn name(self) -> &'static str {
         match self {
-            Term::Class => "class",
-            Term::Weight => "weight",
-            Term::Slo => "slo",
+            Attr::Class => "class",
+            Attr::Weight => "weight",
+            Attr::Slo => "slo",
         }
     }
 }
 
-/// How a change of terms came about.
+/// How a change of attributes came about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -144,7 +144,7 @@ pub enum ChangeWay {
     /// was.
     #[default]
     Set,
-    /// The process is being started with these terms.
+    /// The process is being started with these attributes.
     Run,
 }
 
@@ -222,7 +222,7 @@ impl Request {
     ];
 }
 
-/// A change that took effect: the terms as they are now.
+/// A change that took effect: the attributes as they are now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Settled {
@@ -238,15 +238,15 @@ pub struct Settled {
     pub slo_p99_ns: Option<Nanos>,
     /// A boost or suspension in force.
     #[serde(default)]
-    pub hold: Option<HoldRow>,
-    /// Whether it has joined; if not, the terms hold from when it does.
+    pub hold: Option<OverrideRow>,
+    /// Whether it has joined; if not, the attributes hold from when it does.
     pub joined: bool,
     /// Whether it uses a runtime, as far as the agent sees; `None` where it cannot
     /// see that. Said where something was changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uses_hip: Option<bool>,
     /// Its descendants that run now: a change holds for them as well, where
-    /// they have no terms of their own. At most [`MAX_DESCENDANTS`] are
+    /// they have no attributes of their own. At most [`MAX_DESCENDANTS`] are
     /// counted. Said where something was changed and the kernel tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub descendants: Option<u32>,
@@ -255,11 +255,11 @@ pub struct Settled {
 /// The most descendants that are counted.
 pub const MAX_DESCENDANTS: u32 = 1000;
 
-/// Where a process's terms come from.
+/// Where a process's attributes come from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Explanation {
-    /// The terms in force.
+    /// The attributes in force.
     pub settled: Settled,
     /// What was considered, strongest first: of each of class, weight and
     /// target the first that gives one is in force, so several can be
@@ -267,7 +267,7 @@ pub struct Explanation {
     pub steps: Vec<ExplainStep>,
 }
 
-/// One source of terms that was considered for a process.
+/// One source of attributes that was considered for a process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ExplainStep {
@@ -287,7 +287,7 @@ pub struct Reloaded {
     pub path: Option<String>,
     /// Rules in it.
     pub rules: u32,
-    /// Joined processes whose terms it changed.
+    /// Joined processes whose attributes it changed.
     pub changed: u32,
     /// Keys of `[agent]` that differ from what the agent was started with: it
     /// must be started again for them.

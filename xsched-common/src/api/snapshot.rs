@@ -194,7 +194,7 @@ pub struct ProcessRow {
     /// Its share within the class.
     #[serde(default)]
     pub weight: Weight,
-    /// Where its terms come from, for people: `rule "serving"`, `set by hand`,
+    /// Where its attributes come from, for people: `rule "serving"`, `set by hand`,
     /// `default`.
     #[serde(default)]
     pub terms_from: String,
@@ -203,7 +203,7 @@ pub struct ProcessRow {
     pub slo: Option<SloRow>,
     /// A boost or suspension in force.
     #[serde(default)]
-    pub hold: Option<HoldRow>,
+    pub hold: Option<OverrideRow>,
     /// Whether the shim is in it.
     pub shim: ShimState,
     /// Address of the device that it has launched on most, once known.
@@ -313,19 +313,19 @@ pub enum SloState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub enum Hold {
+pub enum Override {
     /// Above all classes.
     Boosted,
     /// Gates closed.
     Suspended,
 }
 
-impl Hold {
+impl Override {
     /// As in JSON, and for people.
     pub const fn name(self) -> &'static str {
         match self {
-            Hold::Boosted => "boosted",
-            Hold::Suspended => "suspended",
+            Override::Boosted => "boosted",
+            Override::Suspended => "suspended",
         }
     }
 }
@@ -333,9 +333,9 @@ impl Hold {
 /// A boost or suspension in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct HoldRow {
+pub struct OverrideRow {
     /// Which.
-    pub hold: Hold,
+    pub hold: Override,
     /// Until it ends by itself.
     pub remaining_ns: Nanos,
 }

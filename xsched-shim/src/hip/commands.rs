@@ -89,7 +89,7 @@ unsafe fn gated(
     let stream = Stream::new(handle.unwrap_or(0), export.default_stream);
     if treatment == Treatment::Pass || is_captured(process, stream) {
         count(session, caller, export, Route::Passthrough, stream.class);
-        callers::heed(session);
+        callers::refresh(session);
         return;
     }
     let mut route = Route::Gated;

@@ -1,6 +1,6 @@
 //! The queue at the gate: each thread asleep on a word of its own.
 
-#[path = "../../../crates/xsched-shim-core/src/line/queue.rs"]
+#[path = "../../../crates/xsched-shim-core/src/wait_queue/queue.rs"]
 #[allow(
     dead_code,
     unreachable_pub,
@@ -111,7 +111,7 @@ impl Gate {
             self.count(ticket);
             let wanted = || !self.is_over() && !self.queue.is_turn_of(ticket);
             let before = look == Look::AfterTheBed || wanted();
-            let Some((cell, seen)) = self.queue.bed(ticket) else {
+            let Some((cell, seen)) = self.queue.sleep_word(ticket) else {
                 break;
             };
             if before && (look == Look::BeforeTheBed || wanted()) {
@@ -179,7 +179,7 @@ fn one_that_is_turned_out_while_it_leaves_passes_the_turn_on_once() {
         let waits = spawn(&gate, move |gate| {
             while !gate.queue.is_turn_of(second) {
                 if let Some(first) = gate.queue.first().filter(|t| *t != second) {
-                    gate.queue.turn_out(first, |cell| gate.wake(cell));
+                    gate.queue.evict(first, |cell| gate.wake(cell));
                 }
                 thread::yield_now();
             }
@@ -211,7 +211,7 @@ fn a_grant_is_used_or_given_back() {
                     break;
                 }
                 gate.queue.count(second);
-                if let Some((cell, seen)) = gate.queue.bed(second)
+                if let Some((cell, seen)) = gate.queue.sleep_word(second)
                     && !gate.queue.is_turn_of(second)
                 {
                     gate.sleep(second, cell, seen);
@@ -242,7 +242,7 @@ fn the_session_ends(look: Look) {
             .map(|_| spawn(&gate, move |gate| gate.pass(gate.come(), look)))
             .collect();
         gate.over.store(1, SeqCst);
-        let counted = gate.queue.call_all(|cell| gate.wake(cell));
+        let counted = gate.queue.wake_all(|cell| gate.wake(cell));
         gate.fewer(counted);
         for wait in waits {
             wait.join().expect("runs free");

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use xsched_common::gate::{GateMode, GateWord};
-use xsched_common::join::{HELLO_LEN, Hello, Reply, Verdict};
+use xsched_common::handshake::{HELLO_LEN, Hello, HelloResult, Reply};
 use xsched_common::page::{ControlPage, DeviceStatus, Edges, StatusPage};
 use xsched_common::run_dir::RunDir;
 
@@ -283,12 +283,12 @@ fn serve(socket: OwnedFd, id: u64, manner: Manner) -> Option<Client> {
     let hello = Hello::decode(bytes.get(..usize::try_from(n).ok()?)?).ok()?;
     let mut reply = Reply {
         abi: xsched_common::ABI,
-        verdict: Verdict::Accepted,
+        verdict: HelloResult::Accepted,
         epoch: 1,
         client_id: id,
     };
     if manner == Manner::OtherAbi {
-        reply.verdict = Verdict::AbiMismatch;
+        reply.verdict = HelloResult::AbiMismatch;
         reply.abi.major += 1;
         send(&socket, reply, &[]);
         return None;

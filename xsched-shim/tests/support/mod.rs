@@ -5,7 +5,7 @@
 
 pub mod agent;
 pub mod dialogue;
-pub mod puppet;
+pub mod scripted;
 pub mod simulated;
 
 use std::collections::BTreeSet;

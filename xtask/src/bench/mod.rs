@@ -13,6 +13,8 @@ mod workbench;
 
 use std::process::ExitCode;
 
+use anyhow::{anyhow, ensure};
+
 use crate::build::{self, Profile};
 
 /// Options of `bench`.
@@ -30,9 +32,10 @@ pub struct Args {
     /// Of sched: the control plane alone, in two minutes
     #[arg(long, conflicts_with = "model_only")]
     control_only: bool,
-    /// Of faults: one part alone
-    #[arg(long, value_enum)]
-    part: Option<faults::Part>,
+    /// One part alone. Of faults: herd, control, diagnosis, sanitizers; of
+    /// observe: price, drain, steady, daemon, diagnosis
+    #[arg(long)]
+    part: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -52,7 +55,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let metrics = match args.name {
         Name::Sched if args.model_only => sched::modelled::measure(),
         Name::Sched if args.control_only => sched::control::measure(&build_release()?)?,
-        name => with_parts(name, args.part)?,
+        name => with_parts(name, args.part.as_deref())?,
     };
     let report = report::Report::of(metrics);
     if args.json {
@@ -68,12 +71,35 @@ fn build_release() -> anyhow::Result<build::Built> {
     build::all(Profile::Release)
 }
 
-fn with_parts(name: Name, part: Option<faults::Part>) -> anyhow::Result<Vec<report::Metric>> {
-    let built = build_release()?;
+fn with_parts(name: Name, part: Option<&str>) -> anyhow::Result<Vec<report::Metric>> {
     match name {
-        Name::Faults => faults::measure(&built, part),
-        Name::Gate => gate::measure(&built),
-        Name::Observe => observe::measure(&built),
-        Name::Sched => sched::measure(&built),
+        Name::Faults => {
+            let part = part.map(parsed).transpose()?;
+            faults::measure(&build_release()?, part)
+        }
+        Name::Observe => {
+            let part = part.map(parsed).transpose()?;
+            observe::measure(&build_release()?, part)
+        }
+        Name::Gate | Name::Sched => {
+            ensure!(
+                part.is_none(),
+                "this benchmark has no parts: leave --part out"
+            );
+            match name {
+                Name::Gate => gate::measure(&build_release()?),
+                _ => sched::measure(&build_release()?),
+            }
+        }
     }
+}
+
+/// The part of this name.
+fn parsed<P: clap::ValueEnum>(name: &str) -> anyhow::Result<P> {
+    let names = || {
+        let values = P::value_variants().iter().filter_map(P::to_possible_value);
+        let names: Vec<String> = values.map(|value| value.get_name().to_owned()).collect();
+        names.join(", ")
+    };
+    P::from_str(name, false).map_err(|_| anyhow!("no part {name:?}: there are {}", names()))
 }

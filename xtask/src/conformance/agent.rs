@@ -21,7 +21,7 @@ use rustix::net::{
 };
 use rustix::thread::futex;
 use xsched_common::gate::{GateMode, GateWord};
-use xsched_common::join::{HELLO_LEN, Hello, REPLY_FDS, Reply, Verdict};
+use xsched_common::handshake::{HELLO_LEN, Hello, HelloResult, REPLY_FDS, Reply};
 use xsched_common::page::{ControlPage, Edges, StatusPage};
 use xsched_common::run_dir::RunDir;
 
@@ -30,7 +30,7 @@ const EPOCH: u64 = 1;
 /// Longest time between two heartbeats.
 const BEAT: Duration = Duration::from_millis(10);
 /// How long a peer may take between connecting and its hello.
-const HELLO_PATIENCE: Duration = Duration::from_millis(200);
+const HELLO_TIMEOUT: Duration = Duration::from_millis(200);
 /// Highest cap of a random gate.
 const MAX_CAP: u64 = 8;
 
@@ -222,7 +222,7 @@ impl Client {
     fn welcome(&self) {
         let reply = Reply {
             abi: xsched_common::ABI,
-            verdict: Verdict::Accepted,
+            verdict: HelloResult::Accepted,
             epoch: EPOCH,
             client_id: self.id,
         };
@@ -268,7 +268,7 @@ const _: () = assert!(
 
 /// A peer's first packet; `None` when it does not speak the protocol.
 fn hello(connection: &OwnedFd) -> io::Result<Option<Hello>> {
-    if !readable(connection.as_fd(), HELLO_PATIENCE)? {
+    if !readable(connection.as_fd(), HELLO_TIMEOUT)? {
         return Ok(None);
     }
     let mut bytes = [0; HELLO_LEN * 4];

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crossterm::event::{KeyCode, KeyEvent};
 
 use super::key::has_ctrl_or_alt;
-use super::{Action, Key, NoKey, Place, table};
+use super::{Action, Key, KeyContext, NoKey, table};
 
 /// Keys that do the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct Binding {
 
 /// What each key does in each place.
 #[derive(Clone, Debug)]
-pub struct Keymap(Vec<(Place, Vec<Binding>)>);
+pub struct Keymap(Vec<(KeyContext, Vec<Binding>)>);
 
 /// Why keys cannot be mapped so.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,7 +74,11 @@ impl Default for Keymap {
             })
             .collect()
         };
-        Keymap(Place::ALL.map(|place| (place, bindings(place))).to_vec())
+        Keymap(
+            KeyContext::ALL
+                .map(|place| (place, bindings(place)))
+                .to_vec(),
+        )
     }
 }
 
@@ -106,7 +110,7 @@ impl Keymap {
 
     /// The names of actions whose keys can be changed.
     pub fn names() -> Vec<&'static str> {
-        let mut names: Vec<&'static str> = Place::ALL
+        let mut names: Vec<&'static str> = KeyContext::ALL
             .into_iter()
             .flat_map(table::rows)
             .map(|row| row.name)
@@ -137,7 +141,7 @@ impl Keymap {
     }
 
     /// The keys of `place`, in the order of the footer.
-    pub fn bindings(&self, place: Place) -> &[Binding] {
+    pub fn bindings(&self, place: KeyContext) -> &[Binding] {
         let found = self.0.iter().find(|(p, _)| *p == place);
         found.map_or(&[], |(_, bindings)| bindings)
     }
@@ -154,14 +158,16 @@ impl Keymap {
     }
 
     /// What `event` does in `place`.
-    pub fn action(&self, place: Place, event: KeyEvent) -> Option<Action> {
+    pub fn action(&self, place: KeyContext, event: KeyEvent) -> Option<Action> {
         let bound = self
             .bindings(place)
             .iter()
             .find(|binding| binding.keys.iter().any(|key| key.matches(event)))
             .map(|binding| binding.action);
         match (bound, place, event.code) {
-            (None, Place::Filter | Place::Entry, KeyCode::Char(c)) if !has_ctrl_or_alt(event) => {
+            (None, KeyContext::Filter | KeyContext::Entry, KeyCode::Char(c))
+                if !has_ctrl_or_alt(event) =>
+            {
                 Some(Action::Type(c))
             }
             (bound, ..) => bound,
@@ -176,7 +182,7 @@ mod tests {
     use super::*;
     use crate::state::Screen;
 
-    const BROWSE: Place = Place::Screen(Screen::Processes);
+    const BROWSE: KeyContext = KeyContext::Screen(Screen::Processes);
 
     fn own(name: &str, keys: &[&str]) -> BTreeMap<String, Vec<String>> {
         let keys = keys.iter().map(|&key| key.to_owned()).collect();
@@ -187,7 +193,7 @@ mod tests {
     fn no_key_means_two_things_and_there_is_a_way_out() {
         let map = Keymap::default();
         assert_eq!(map.check(), Ok(()));
-        for place in Place::ALL {
+        for place in KeyContext::ALL {
             let all = map.bindings(place).iter().flat_map(|b| &b.keys);
             assert!(all.copied().any(|key| key == Key::Ctrl('c')), "{place:?}");
         }
@@ -197,10 +203,10 @@ mod tests {
     fn letters_are_text_while_a_filter_is_typed() {
         let map = Keymap::default();
         let q = KeyEvent::new(KeyCode::Char('q'), KeyModifiers::NONE);
-        assert_eq!(map.action(Place::Filter, q), Some(Action::Type('q')));
+        assert_eq!(map.action(KeyContext::Filter, q), Some(Action::Type('q')));
         assert_eq!(map.action(BROWSE, q), Some(Action::Quit));
         let alt = KeyEvent::new(KeyCode::Char('q'), KeyModifiers::ALT);
-        assert_eq!(map.action(Place::Filter, alt), None);
+        assert_eq!(map.action(KeyContext::Filter, alt), None);
         assert_eq!(map.action(BROWSE, alt), None);
     }
 

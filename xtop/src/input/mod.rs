@@ -58,7 +58,7 @@ pub enum Action {
     Pick(usize),
     /// In a question: another device.
     OtherDevice(isize),
-    /// Ask where the process's terms come from.
+    /// Ask where the process's attributes come from.
     Explain,
     /// Have the process examined.
     Diagnose,
@@ -84,7 +84,7 @@ pub enum Action {
 
 /// Where keys are pressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum KeyContext {
     /// On a screen.
     Screen(Screen),
     /// On the filter line.
@@ -99,17 +99,17 @@ pub enum Place {
     Text,
 }
 
-impl Place {
+impl KeyContext {
     /// Every place.
-    pub const ALL: [Place; 9] = [
-        Place::Screen(Screen::Processes),
-        Place::Screen(Screen::Process),
-        Place::Screen(Screen::Devices),
-        Place::Screen(Screen::Events),
-        Place::Filter,
-        Place::Sort,
-        Place::Choice,
-        Place::Entry,
-        Place::Text,
+    pub const ALL: [KeyContext; 9] = [
+        KeyContext::Screen(Screen::Processes),
+        KeyContext::Screen(Screen::Process),
+        KeyContext::Screen(Screen::Devices),
+        KeyContext::Screen(Screen::Events),
+        KeyContext::Filter,
+        KeyContext::Sort,
+        KeyContext::Choice,
+        KeyContext::Entry,
+        KeyContext::Text,
     ];
 }

@@ -2,7 +2,7 @@
 
 use crossterm::event::KeyCode;
 
-use super::{Action, Key, Place};
+use super::{Action, Key, KeyContext};
 use crate::replay::Seek;
 use crate::state::{Ask, Screen, Step};
 
@@ -187,17 +187,17 @@ const TEXT: &[Row] = rows! {
 
 /// The keys of `place`, in the order of the footer. Menus and texts cannot be
 /// remapped: their keys have no names.
-pub(super) fn rows(place: Place) -> impl Iterator<Item = &'static Row> {
+pub(super) fn rows(place: KeyContext) -> impl Iterator<Item = &'static Row> {
     let groups: &'static [&'static [Row]] = match place {
-        Place::Screen(Screen::Processes) => &[ALWAYS, LIST, CHANGE, MORE, SCREENS],
-        Place::Screen(Screen::Process) => &[ALWAYS, PROCESS, CHANGE, READ, SCREENS],
-        Place::Screen(Screen::Devices) => &[ALWAYS, LEAVE, DEVICES, READ, SCREENS],
-        Place::Screen(Screen::Events) => &[ALWAYS, LEAVE, READ, SCREENS],
-        Place::Filter => &[FILTER],
-        Place::Sort => &[SORT],
-        Place::Choice => &[CHOICE],
-        Place::Entry => &[ENTRY],
-        Place::Text => &[TEXT],
+        KeyContext::Screen(Screen::Processes) => &[ALWAYS, LIST, CHANGE, MORE, SCREENS],
+        KeyContext::Screen(Screen::Process) => &[ALWAYS, PROCESS, CHANGE, READ, SCREENS],
+        KeyContext::Screen(Screen::Devices) => &[ALWAYS, LEAVE, DEVICES, READ, SCREENS],
+        KeyContext::Screen(Screen::Events) => &[ALWAYS, LEAVE, READ, SCREENS],
+        KeyContext::Filter => &[FILTER],
+        KeyContext::Sort => &[SORT],
+        KeyContext::Choice => &[CHOICE],
+        KeyContext::Entry => &[ENTRY],
+        KeyContext::Text => &[TEXT],
     };
     groups.iter().copied().flatten()
 }

@@ -71,10 +71,10 @@ async fn print(
             _ => Request::Watch { interval_ms },
         })
         .await?;
-    let patience = settings.interval * 3 + ANSWER_TIME;
+    let answer_timeout = settings.interval * 3 + ANSWER_TIME;
     let mut left = count;
     while left != Some(0) {
-        let snapshot = connection.snapshot(patience).await?;
+        let snapshot = connection.snapshot(answer_timeout).await?;
         if let Some(writer) = &mut tape.record {
             writer.push(start.elapsed(), &snapshot)?;
         }

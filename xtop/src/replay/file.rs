@@ -136,11 +136,11 @@ impl Writer {
 pub struct Recording {
     path: PathBuf,
     file: BufReader<File>,
-    frames: Vec<Place>,
+    frames: Vec<FrameEntry>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct FrameEntry {
     at: Duration,
     offset: u64,
     length: usize,
@@ -193,7 +193,7 @@ impl Recording {
             // A clock that goes backwards stands still instead.
             let before = self.frames.last().map_or(Duration::ZERO, |frame| frame.at);
             let at = Duration::from_millis(time.at_ms).max(before);
-            self.frames.push(Place { at, offset, length });
+            self.frames.push(FrameEntry { at, offset, length });
             offset += length as u64;
         }
         match self.frames.is_empty() {

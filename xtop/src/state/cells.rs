@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::time::Duration;
 
-use xsched_common::api::{GateState, Hold, Latency, ShimState, SloState};
+use xsched_common::api::{GateState, Latency, Override, ShimState, SloState};
 use xsched_common::units::{Nanos, Weight};
 
 use super::columns::{Column, Direction};
@@ -38,7 +38,7 @@ impl Column {
     /// Whether what it says of `row` goes without saying.
     pub fn is_plain(self, row: &Row) -> bool {
         match self {
-            Column::Hold => row.process.hold.is_none(),
+            Column::Override => row.process.hold.is_none(),
             Column::Slo => row.process.slo.is_none(),
             Column::Busy => row.process.busy_ratio.is_none(),
             Column::Weight => row.weight().is_none_or(|w| w == Weight::default()),
@@ -57,7 +57,7 @@ impl Column {
             Column::Class => Value::Ranked(process.class.name().into(), process.class as u32),
             Column::Weight => known(row.weight(), |weight| Value::Count(weight.get().into())),
             Column::Gate => gate(row),
-            Column::Hold => hold(row),
+            Column::Override => hold(row),
             Column::Slo => slo(row),
             Column::Launches => Value::Rate(process.launches_per_s),
             Column::Busy => known(process.busy_ratio, Value::Estimate),
@@ -100,10 +100,10 @@ fn gate(row: &Row) -> Value<'_> {
 }
 
 /// A hold in few columns.
-pub const fn hold_word(hold: Hold) -> &'static str {
+pub const fn hold_word(hold: Override) -> &'static str {
     match hold {
-        Hold::Boosted => "boost",
-        Hold::Suspended => "susp",
+        Override::Boosted => "boost",
+        Override::Suspended => "susp",
     }
 }
 

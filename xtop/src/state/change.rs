@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use xsched_common::api::{Hold, Request, Response, Settled};
+use xsched_common::api::{Override, Request, Response, Settled};
 use xsched_common::units::Nanos;
 
 use super::question::{Ask, NothingToDo, Question};
@@ -125,7 +125,7 @@ impl State {
     }
 }
 
-/// The terms in force, as far as they were asked for.
+/// The attributes in force, as far as they were asked for.
 fn said(request: &Request, settled: &Settled) -> String {
     let Settled {
         class,
@@ -137,8 +137,8 @@ fn said(request: &Request, settled: &Settled) -> String {
     if let (Request::Boost { .. } | Request::Suspend { .. }, Some(hold)) = (request, hold) {
         let left = format::age(Duration::from_nanos(hold.remaining_ns.0));
         return match hold.hold {
-            Hold::Boosted => format!("is boosted for {left}"),
-            Hold::Suspended => format!("is suspended for {left}"),
+            Override::Boosted => format!("is boosted for {left}"),
+            Override::Suspended => format!("is suspended for {left}"),
         };
     }
     match request {

@@ -18,7 +18,7 @@ pub enum Column {
     /// State of the gate.
     Gate,
     /// Boosted or suspended.
-    Hold,
+    Override,
     /// How the latency target goes.
     Slo,
     /// Launches per second.
@@ -76,7 +76,7 @@ impl Column {
         Column::Class,
         Column::Weight,
         Column::Gate,
-        Column::Hold,
+        Column::Override,
         Column::Slo,
         Column::Launches,
         Column::Busy,
@@ -102,7 +102,7 @@ impl Column {
             Column::Class => "class",
             Column::Weight => "weight",
             Column::Gate => "gate",
-            Column::Hold => "hold",
+            Column::Override => "hold",
             Column::Slo => "slo",
             Column::Launches => "launches",
             Column::Busy => "busy",
@@ -129,7 +129,7 @@ impl Column {
             Column::Class => "CLASS",
             Column::Weight => "WEIGHT",
             Column::Gate => "GATE",
-            Column::Hold => "HOLD",
+            Column::Override => "HOLD",
             Column::Slo => "SLO",
             Column::Launches => "LAUNCH/S",
             Column::Busy => "~BUSY",
@@ -156,7 +156,7 @@ impl Column {
             Column::Class => "scheduling class",
             Column::Weight => "share within the class, 100 by default",
             Column::Gate => "gate: open, capped or closed",
-            Column::Hold => "boosted or suspended, and for how long",
+            Column::Override => "boosted or suspended, and for how long",
             Column::Slo => "latency target: met, adapting, impossible",
             Column::Launches => "launches per second",
             Column::Busy => "estimated share of the device's time",
@@ -204,7 +204,7 @@ impl Column {
             | Column::Command
             | Column::Class
             | Column::Gate
-            | Column::Hold
+            | Column::Override
             | Column::Slo
             | Column::Device
             | Column::Shim

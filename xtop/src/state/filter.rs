@@ -18,10 +18,10 @@ const MAX_REGEX: usize = 1 << 20;
 /// Terms that a row must all meet. Words are looked for in command, pid, user
 /// and class, terms with a column in that alone; `!` turns a term round.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Filter(Vec<Term>);
+pub struct Filter(Vec<Attr>);
 
 #[derive(Clone, Debug, PartialEq)]
-struct Term {
+struct Attr {
     sense: Sense,
     /// None for anywhere.
     column: Option<Column>,
@@ -98,7 +98,7 @@ impl FromStr for Filter {
     }
 }
 
-fn term(word: &str) -> Result<Term, FilterError> {
+fn term(word: &str) -> Result<Attr, FilterError> {
     let (sense, word) = match word.strip_prefix('!') {
         Some(rest) => (Sense::MustNot, rest),
         None => (Sense::Must, word),
@@ -119,7 +119,7 @@ fn term(word: &str) -> Result<Term, FilterError> {
         (_, Some(column)) if column.is_numeric() => parse_comparison(value)?,
         _ => Test::Contains(value.to_lowercase()),
     };
-    Ok(Term {
+    Ok(Attr {
         sense,
         column,
         test,
@@ -194,7 +194,7 @@ impl Filter {
     }
 }
 
-impl Term {
+impl Attr {
     fn admits(&self, row: &Row) -> bool {
         let met = match self.column {
             Some(column) => self.test.admits(&column.value(row)),

@@ -41,14 +41,14 @@ pub use parts::{
     Topic,
 };
 pub use processes::{Arrangement, Processes, Sort, Step};
-pub use question::{Ask, NothingToDo, Question, Terms};
+pub use question::{Ask, AttrQuestion, NothingToDo, Question};
 pub use row::{Identity, Row, Users};
 pub use screen::Screen;
 pub use verdict::{Standing, Tally, Verdict};
 
 use xsched_client::LinkEvent;
 
-use crate::input::Place;
+use crate::input::KeyContext;
 use crate::layout::{Layout, Size};
 use crate::replay::Position;
 
@@ -88,7 +88,7 @@ pub struct State {
     pub events: Events,
     /// Examinations that were asked for.
     pub examinations: Answers<Diagnosis>,
-    /// Where terms come from, where that was asked for.
+    /// Where attributes come from, where that was asked for.
     pub explanations: Answers<Explanation>,
     /// What the agent remembers of processes.
     pub past: Answers<Past>,
@@ -287,16 +287,16 @@ impl State {
     }
 
     /// Where keys are pressed now.
-    pub fn place(&self) -> Place {
+    pub fn place(&self) -> KeyContext {
         match self.mode {
-            Mode::Browse => Place::Screen(self.screen),
-            Mode::Filter(_) => Place::Filter,
-            Mode::Sort(_) => Place::Sort,
+            Mode::Browse => KeyContext::Screen(self.screen),
+            Mode::Filter(_) => KeyContext::Filter,
+            Mode::Sort(_) => KeyContext::Sort,
             Mode::Ask(ref question) => match question.entry() {
-                Some(_) => Place::Entry,
-                None => Place::Choice,
+                Some(_) => KeyContext::Entry,
+                None => KeyContext::Choice,
             },
-            Mode::Help(_) | Mode::Agent(_) => Place::Text,
+            Mode::Help(_) | Mode::Agent(_) => KeyContext::Text,
         }
     }
 

@@ -81,7 +81,7 @@ pub enum Topic {
     Change,
     /// The findings about a process.
     Diagnosis(Identity),
-    /// Where the terms of a process come from.
+    /// Where the attributes of a process come from.
     Explanation(Identity),
     /// The time of a process before xtop's start.
     Past(Identity),

@@ -29,7 +29,7 @@ impl State {
         })
     }
 
-    /// Asks where the terms of the process come from.
+    /// Asks where the attributes of the process come from.
     pub(super) fn explain(&mut self) -> Effect {
         let Some(target) = self.askable() else {
             return Effect::None;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use xsched_common::api::{Change, HoldRow, MAX_OVERRIDE_MS, Request, SharingMode};
+use xsched_common::api::{Change, MAX_OVERRIDE_MS, OverrideRow, Request, SharingMode};
 use xsched_common::units::{Class, Nanos, Weight};
 
 use super::entry::{self, Entry};
@@ -33,14 +33,14 @@ pub enum Ask {
 /// A change that awaits its confirmation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
-    /// Of a process's terms.
+    /// Of a process's attributes.
     Process {
         /// The process.
         target: Identity,
         /// Its command.
         command: String,
         /// What.
-        terms: Terms,
+        attr: AttrQuestion,
     },
     /// Of the way devices are shared.
     Sharing {
@@ -53,9 +53,9 @@ pub enum Question {
     },
 }
 
-/// What of a process's terms is to change.
+/// What of a process's attributes is to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Terms {
+pub enum AttrQuestion {
     /// Its class.
     Class {
         /// Its class now.
@@ -84,7 +84,7 @@ pub enum Terms {
     /// Gates closed for a while.
     Suspend(Entry),
     /// As its class again.
-    Resume(HoldRow),
+    Resume(OverrideRow),
 }
 
 /// Why there is nothing to confirm.
@@ -104,27 +104,27 @@ impl Question {
     pub fn of_process(ask: Ask, row: &Row) -> Result<Question, NothingToDo> {
         let process = &row.process;
         let pid = process.pid;
-        let terms = match ask {
-            Ask::Class(steps) => Terms::Class {
+        let attr = match ask {
+            Ask::Class(steps) => AttrQuestion::Class {
                 current: process.class,
                 chosen: neighbour(process.class, steps),
             },
-            Ask::Unset => Terms::Unset,
+            Ask::Unset => AttrQuestion::Unset,
             Ask::Weight => {
                 let current = row.weight();
                 let entry = Entry::new(current.unwrap_or_default().to_string());
-                Terms::Weight { current, entry }
+                AttrQuestion::Weight { current, entry }
             }
             Ask::Target => {
                 let current = process.slo.as_ref().map(|slo| slo.target_p99_ns);
                 let begin = current.or(process.burst.map(|burst| burst.p99_ns));
                 let entry = Entry::new(begin.map_or("5ms".into(), entry::round_time));
-                Terms::Target { current, entry }
+                AttrQuestion::Target { current, entry }
             }
-            Ask::Boost => Terms::Boost(Entry::new("30s")),
-            Ask::Suspend => Terms::Suspend(Entry::new("30s")),
+            Ask::Boost => AttrQuestion::Boost(Entry::new("30s")),
+            Ask::Suspend => AttrQuestion::Suspend(Entry::new("30s")),
             Ask::Resume => match process.hold {
-                Some(hold) => Terms::Resume(hold),
+                Some(hold) => AttrQuestion::Resume(hold),
                 None => {
                     let text = format!("pid {pid} is neither boosted nor suspended");
                     return Err(NothingToDo::AlreadySo(text));
@@ -138,19 +138,19 @@ impl Question {
         Ok(Question::Process {
             target: row.identity(),
             command: row.command.clone(),
-            terms,
+            attr,
         })
     }
 
     /// The text being typed, where there is one.
     pub fn entry(&self) -> Option<&Entry> {
         match self {
-            Question::Process { terms, .. } => match terms {
-                Terms::Weight { entry, .. }
-                | Terms::Target { entry, .. }
-                | Terms::Boost(entry)
-                | Terms::Suspend(entry) => Some(entry),
-                Terms::Class { .. } | Terms::Unset | Terms::Resume(_) => None,
+            Question::Process { attr, .. } => match attr {
+                AttrQuestion::Weight { entry, .. }
+                | AttrQuestion::Target { entry, .. }
+                | AttrQuestion::Boost(entry)
+                | AttrQuestion::Suspend(entry) => Some(entry),
+                AttrQuestion::Class { .. } | AttrQuestion::Unset | AttrQuestion::Resume(_) => None,
             },
             Question::Sharing { .. } => None,
         }
@@ -159,12 +159,12 @@ impl Question {
     /// See [`Question::entry`].
     pub fn entry_mut(&mut self) -> Option<&mut Entry> {
         match self {
-            Question::Process { terms, .. } => match terms {
-                Terms::Weight { entry, .. }
-                | Terms::Target { entry, .. }
-                | Terms::Boost(entry)
-                | Terms::Suspend(entry) => Some(entry),
-                Terms::Class { .. } | Terms::Unset | Terms::Resume(_) => None,
+            Question::Process { attr, .. } => match attr {
+                AttrQuestion::Weight { entry, .. }
+                | AttrQuestion::Target { entry, .. }
+                | AttrQuestion::Boost(entry)
+                | AttrQuestion::Suspend(entry) => Some(entry),
+                AttrQuestion::Class { .. } | AttrQuestion::Unset | AttrQuestion::Resume(_) => None,
             },
             Question::Sharing { .. } => None,
         }
@@ -173,12 +173,14 @@ impl Question {
     /// Chooses the next larger value, or the next smaller when negative.
     pub fn adjust(&mut self, steps: isize) {
         match self {
-            Question::Process { terms, .. } => match terms {
-                Terms::Class { chosen, .. } => *chosen = neighbour(*chosen, steps),
-                Terms::Weight { entry, .. } => entry.step_weight(steps),
-                Terms::Target { entry, .. } => entry.step_time(steps),
-                Terms::Boost(entry) | Terms::Suspend(entry) => entry.step_duration(steps),
-                Terms::Unset | Terms::Resume(_) => {}
+            Question::Process { attr, .. } => match attr {
+                AttrQuestion::Class { chosen, .. } => *chosen = neighbour(*chosen, steps),
+                AttrQuestion::Weight { entry, .. } => entry.step_weight(steps),
+                AttrQuestion::Target { entry, .. } => entry.step_time(steps),
+                AttrQuestion::Boost(entry) | AttrQuestion::Suspend(entry) => {
+                    entry.step_duration(steps)
+                }
+                AttrQuestion::Unset | AttrQuestion::Resume(_) => {}
             },
             Question::Sharing { chosen, .. } => {
                 let all = SharingMode::ALL;
@@ -193,7 +195,7 @@ impl Question {
     pub fn pick(&mut self, n: usize) {
         match self {
             Question::Process {
-                terms: Terms::Class { chosen, .. },
+                attr: AttrQuestion::Class { chosen, .. },
                 ..
             } => {
                 if let Some(class) = Class::ALL.into_iter().rev().nth(n) {
@@ -229,7 +231,7 @@ impl Question {
     /// What to ask the agent for.
     pub fn request(&self) -> Result<Request, NothingToDo> {
         match self {
-            Question::Process { target, terms, .. } => terms.request(target.pid),
+            Question::Process { target, attr, .. } => attr.request(target.pid),
             Question::Sharing {
                 devices,
                 device,
@@ -249,7 +251,7 @@ impl Question {
     }
 }
 
-impl Terms {
+impl AttrQuestion {
     fn request(&self, pid: u32) -> Result<Request, NothingToDo> {
         let unusable = NothingToDo::Unusable;
         let stays = |what: String| Err(NothingToDo::AlreadySo(format!("pid {pid} {what}")));
@@ -258,14 +260,14 @@ impl Terms {
             ..Change::default()
         };
         Ok(match self {
-            Terms::Class { current, chosen } if current == chosen => {
+            AttrQuestion::Class { current, chosen } if current == chosen => {
                 return stays(format!("stays {current}"));
             }
-            Terms::Class { chosen, .. } => Request::Set(Change {
+            AttrQuestion::Class { chosen, .. } => Request::Set(Change {
                 class: Some(*chosen),
                 ..change
             }),
-            Terms::Weight { current, entry } => {
+            AttrQuestion::Weight { current, entry } => {
                 let weight = entry.weight().map_err(unusable)?;
                 if *current == Some(weight) {
                     return stays(format!("keeps weight {weight}"));
@@ -275,7 +277,7 @@ impl Terms {
                     ..change
                 })
             }
-            Terms::Target { current, entry } => {
+            AttrQuestion::Target { current, entry } => {
                 let target = entry.target().map_err(unusable)?;
                 if current.unwrap_or_default() == target {
                     return stays(match current {
@@ -288,19 +290,19 @@ impl Terms {
                     ..change
                 })
             }
-            Terms::Boost(entry) => Request::Boost {
+            AttrQuestion::Boost(entry) => Request::Boost {
                 pid,
                 duration_ms: override_ms(entry.duration().map_err(unusable)?),
             },
-            Terms::Suspend(entry) => Request::Suspend {
+            AttrQuestion::Suspend(entry) => Request::Suspend {
                 pid,
                 timeout_ms: override_ms(entry.duration().map_err(unusable)?),
             },
-            Terms::Unset => Request::Unset {
+            AttrQuestion::Unset => Request::Unset {
                 pid,
                 terms: Vec::new(),
             },
-            Terms::Resume(_) => Request::Resume { pid },
+            AttrQuestion::Resume(_) => Request::Resume { pid },
         })
     }
 }

@@ -47,7 +47,7 @@ impl Row {
         }
     }
 
-    /// Its share within the class; an agent that does not say where terms
+    /// Its share within the class; an agent that does not say where attributes
     /// come from knows no weights.
     pub fn weight(&self) -> Option<Weight> {
         let process = &self.process;

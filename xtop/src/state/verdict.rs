@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use xsched_common::api::{GateState, Hold, ProcessRow, ShimState, SloState};
+use xsched_common::api::{GateState, Override, ProcessRow, ShimState, SloState};
 
 use super::row::Row;
 use crate::format;
@@ -47,8 +47,8 @@ fn judge(process: &ProcessRow) -> (Standing, String) {
     if let Some(hold) = process.hold {
         let left = format::age(Duration::from_nanos(hold.remaining_ns.0));
         match hold.hold {
-            Hold::Suspended => return (Standing::Held, format!("suspended, {left} left")),
-            Hold::Boosted => boost = Some(format!("boosted, {left} left")),
+            Override::Suspended => return (Standing::Held, format!("suspended, {left} left")),
+            Override::Boosted => boost = Some(format!("boosted, {left} left")),
         }
     }
     if let Some(slo) = &process.slo
@@ -123,7 +123,7 @@ impl Tally {
 mod tests {
     use super::*;
     use crate::fixture::{batch_process, process, service_process};
-    use xsched_common::api::{HoldRow, SloRow};
+    use xsched_common::api::{OverrideRow, SloRow};
     use xsched_common::units::Nanos;
 
     #[test]
@@ -135,8 +135,8 @@ mod tests {
         let mut service = service_process();
         let fine = (Standing::Fine, "highest active class".to_owned());
         assert_eq!(said(&service), fine);
-        service.hold = Some(HoldRow {
-            hold: Hold::Boosted,
+        service.hold = Some(OverrideRow {
+            hold: Override::Boosted,
             remaining_ns: Nanos::from_millis(59_990),
         });
         assert_eq!(said(&service).1, "boosted, 60 s left");
@@ -152,8 +152,8 @@ mod tests {
         let mut batch = batch_process();
         let held = (Standing::Held, "high (pid 4242) is active".to_owned());
         assert_eq!(said(&batch), held);
-        batch.hold = Some(HoldRow {
-            hold: Hold::Suspended,
+        batch.hold = Some(OverrideRow {
+            hold: Override::Suspended,
             remaining_ns: Nanos::from_secs(25),
         });
         assert_eq!(said(&batch).1, "suspended, 25 s left");

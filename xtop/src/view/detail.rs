@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Widget};
-use xsched_common::api::{CallerRow, GateState, Hold, Latency, ProcessRow, ShimState};
+use xsched_common::api::{CallerRow, GateState, Latency, Override, ProcessRow, ShimState};
 
 use super::put;
 use super::table::{class_style, gate_style, slo_style};
@@ -120,8 +120,8 @@ fn hold(process: &ProcessRow, theme: &Theme) -> Option<Line<'static>> {
     let hold = process.hold?;
     let left = format::age(std::time::Duration::from_nanos(hold.remaining_ns.0));
     let text = match hold.hold {
-        Hold::Boosted => format!("boosted above all classes, {left} left (r ends it)"),
-        Hold::Suspended => format!("suspended, {left} left (r ends it)"),
+        Override::Boosted => format!("boosted above all classes, {left} left (r ends it)"),
+        Override::Suspended => format!("suspended, {left} left (r ends it)"),
     };
     Some(labelled(
         "hold",

@@ -1,6 +1,7 @@
 //! Drawing: a pure function of the state. No I/O here.
 
 mod apis;
+mod attr;
 mod chart;
 mod detail;
 mod devices;
@@ -12,7 +13,6 @@ mod popup;
 mod process;
 mod question;
 mod table;
-mod terms;
 
 use ratatui::Frame;
 use ratatui::buffer::Buffer;

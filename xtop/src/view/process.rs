@@ -8,7 +8,7 @@ use xsched_common::units::Nanos;
 
 use super::chart;
 use super::detail::{LABEL, callers, labelled, standing};
-use super::{apis, findings, terms};
+use super::{apis, attr, findings};
 use crate::format;
 use crate::state::{Answer, Focus, Life, Sample, State};
 use crate::text::{fit, width};
@@ -36,7 +36,7 @@ pub fn lines(state: &State, area: Rect, theme: &Theme) -> Vec<Line<'static>> {
         lines.extend(callers(&row.process.callers, columns, theme));
         lines.push(Line::default());
         lines.extend(apis::lines(&row.process, columns, theme));
-        lines.extend(terms::lines(state, row, columns, theme));
+        lines.extend(attr::lines(state, row, columns, theme));
         lines.extend(findings::lines(state, row.identity(), columns, theme));
         return lines;
     }
@@ -46,7 +46,7 @@ pub fn lines(state: &State, area: Rect, theme: &Theme) -> Vec<Line<'static>> {
     let mut right = callers(&row.process.callers, half, theme);
     right.push(Line::default());
     right.extend(apis::lines(&row.process, half, theme));
-    right.extend(terms::lines(state, row, half, theme));
+    right.extend(attr::lines(state, row, half, theme));
     right.extend(findings::lines(state, row.identity(), half, theme));
     let rows = left.len().max(right.len());
     left.resize(rows, Line::default());

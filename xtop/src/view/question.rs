@@ -5,14 +5,14 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use xsched_common::api::{Hold, SharingMode};
+use xsched_common::api::{Override, SharingMode};
 use xsched_common::units::Class;
 
 use super::popup::open;
 use super::put;
 use super::table::class_style;
 use crate::format;
-use crate::state::{Entry, NothingToDo, Question, Terms};
+use crate::state::{AttrQuestion, Entry, NothingToDo, Question};
 use crate::text::{clean, fit, width};
 use crate::theme::Theme;
 
@@ -30,7 +30,7 @@ pub fn draw(buffer: &mut Buffer, area: Rect, question: &Question, theme: &Theme)
         theme.text,
     )];
     lines.extend(match question {
-        Question::Process { terms, .. } => terms_lines(terms, theme),
+        Question::Process { attr, .. } => attr_lines(attr, theme),
         Question::Sharing {
             devices,
             device,
@@ -55,16 +55,16 @@ fn heading(question: &Question) -> (&'static str, String) {
         Question::Process {
             target,
             command,
-            terms,
+            attr,
         } => {
-            let title = match terms {
-                Terms::Class { .. } => "change class?",
-                Terms::Unset => "take back what was set?",
-                Terms::Weight { .. } => "change weight?",
-                Terms::Target { .. } => "change latency target?",
-                Terms::Boost(_) => "boost?",
-                Terms::Suspend(_) => "suspend?",
-                Terms::Resume(_) => "resume?",
+            let title = match attr {
+                AttrQuestion::Class { .. } => "change class?",
+                AttrQuestion::Unset => "take back what was set?",
+                AttrQuestion::Weight { .. } => "change weight?",
+                AttrQuestion::Target { .. } => "change latency target?",
+                AttrQuestion::Boost(_) => "boost?",
+                AttrQuestion::Suspend(_) => "suspend?",
+                AttrQuestion::Resume(_) => "resume?",
             };
             (title, format!("pid {}  {command}", target.pid))
         }
@@ -84,10 +84,10 @@ fn heading(question: &Question) -> (&'static str, String) {
     }
 }
 
-fn terms_lines(terms: &Terms, theme: &Theme) -> Vec<Line<'static>> {
+fn attr_lines(attr: &AttrQuestion, theme: &Theme) -> Vec<Line<'static>> {
     let plain = |text: &str| Line::styled(text.to_owned(), theme.dim);
-    match terms {
-        Terms::Class { current, chosen } => {
+    match attr {
+        AttrQuestion::Class { current, chosen } => {
             let from = Span::styled(current.name(), class_style(*current, theme));
             let to = class_style(*chosen, theme).patch(theme.selected);
             let mut choices = Vec::new();
@@ -101,11 +101,11 @@ fn terms_lines(terms: &Terms, theme: &Theme) -> Vec<Line<'static>> {
                 Line::from(choices),
             ]
         }
-        Terms::Unset => vec![
+        AttrQuestion::Unset => vec![
             plain("class, weight and target that were set by hand are"),
             plain("forgotten: what the rules and its parents say holds"),
         ],
-        Terms::Weight { current, entry } => {
+        AttrQuestion::Weight { current, entry } => {
             let from = current.map_or(format::UNKNOWN.into(), |weight| weight.to_string());
             vec![
                 typed(&from, entry, theme),
@@ -114,7 +114,7 @@ fn terms_lines(terms: &Terms, theme: &Theme) -> Vec<Line<'static>> {
                 plain("300 and 100, the first gets three quarters"),
             ]
         }
-        Terms::Target { current, entry } => {
+        AttrQuestion::Target { current, entry } => {
             let from = current.map_or("none".into(), |target| target.to_string());
             vec![
                 typed(&from, entry, theme),
@@ -123,22 +123,22 @@ fn terms_lines(terms: &Terms, theme: &Theme) -> Vec<Line<'static>> {
                 plain("removes it. Devices shared by slo adapt to it"),
             ]
         }
-        Terms::Boost(entry) => vec![
+        AttrQuestion::Boost(entry) => vec![
             typed("for", entry, theme),
             Line::default(),
             plain("above all classes until then; others wait for it"),
         ],
-        Terms::Suspend(entry) => vec![
+        AttrQuestion::Suspend(entry) => vec![
             typed("for", entry, theme),
             Line::default(),
             plain("its gates close until then; a trickle still passes,"),
             plain("so that nothing hangs"),
         ],
-        Terms::Resume(hold) => {
+        AttrQuestion::Resume(hold) => {
             let left = format::age(std::time::Duration::from_nanos(hold.remaining_ns.0));
             let text = match hold.hold {
-                Hold::Boosted => format!("ends its boost, of which {left} were left"),
-                Hold::Suspended => format!("ends its suspension, of which {left} were left"),
+                Override::Boosted => format!("ends its boost, of which {left} were left"),
+                Override::Suspended => format!("ends its suspension, of which {left} were left"),
             };
             vec![Line::styled(text, theme.text)]
         }

@@ -9,7 +9,7 @@ use xsched_common::units::Class;
 
 use super::put;
 use crate::format;
-use crate::layout::{Layout, Place};
+use crate::layout::{ColumnSpan, Layout};
 use crate::state::{Column, Direction, Link, Row, Sort, Standing, State, Value, hold_word};
 use crate::text::{fit, width, wrap};
 use crate::theme::Theme;
@@ -31,7 +31,7 @@ pub fn draw(buffer: &mut Buffer, layout: &Layout, state: &State, theme: &Theme) 
     let has_hold = layout
         .columns
         .iter()
-        .any(|place| place.column == Column::Hold);
+        .any(|place| place.column == Column::Override);
     let offset = processes.offset(layout.rows());
     let visible = processes.shown().enumerate().skip(offset);
     for ((index, row), y) in visible.zip(layout.body.top()..layout.body.bottom()) {
@@ -60,7 +60,7 @@ pub fn draw(buffer: &mut Buffer, layout: &Layout, state: &State, theme: &Theme) 
 }
 
 /// Draws what leads to a child; returns its width.
-fn branch(buffer: &mut Buffer, y: u16, place: Place, depth: u16, theme: &Theme) -> u16 {
+fn branch(buffer: &mut Buffer, y: u16, place: ColumnSpan, depth: u16, theme: &Theme) -> u16 {
     if depth == 0 {
         return 0;
     }
@@ -83,7 +83,7 @@ fn draw_trend(buffer: &mut Buffer, area: Rect, state: &State, row: &Row, theme: 
     buffer.set_string(area.x + shift, area.y, line, theme.dim);
 }
 
-fn draw_title(buffer: &mut Buffer, y: u16, place: Place, sort: Sort, theme: &Theme) {
+fn draw_title(buffer: &mut Buffer, y: u16, place: ColumnSpan, sort: Sort, theme: &Theme) {
     let mut title = place.column.title().to_owned();
     let mut style = theme.title;
     if place.column == sort.column {
@@ -96,13 +96,20 @@ fn draw_title(buffer: &mut Buffer, y: u16, place: Place, sort: Sort, theme: &The
     put_cell(buffer, y, place, &title, style, theme);
 }
 
-fn draw_cell(buffer: &mut Buffer, y: u16, place: Place, row: &Row, theme: &Theme) {
+fn draw_cell(buffer: &mut Buffer, y: u16, place: ColumnSpan, row: &Row, theme: &Theme) {
     let value = place.column.value(row);
     let style = style(place.column, &value, row, theme);
     put_cell(buffer, y, place, &format::value(&value), style, theme);
 }
 
-fn put_cell(buffer: &mut Buffer, y: u16, place: Place, text: &str, style: Style, theme: &Theme) {
+fn put_cell(
+    buffer: &mut Buffer,
+    y: u16,
+    place: ColumnSpan,
+    text: &str,
+    style: Style,
+    theme: &Theme,
+) {
     let text = fit(text, place.width.into(), theme.symbols.cut);
     let free = place.width.saturating_sub(width(&text) as u16);
     let shift = if place.column.is_numeric() { free } else { 0 };
@@ -119,7 +126,7 @@ fn style(column: Column, value: &Value<'_>, row: &Row, theme: &Theme) -> Style {
             ShimState::Mapped | ShimState::Absent => theme.warn,
         },
         (Column::Bypass, Value::Share(share)) if *share > 0.0 => theme.warn,
-        (Column::Hold, _) => theme.warn,
+        (Column::Override, _) => theme.warn,
         (Column::Slo, _) => slo_style(row, theme),
         (Column::BurstP99, Value::Time(p99)) => match &row.process.slo {
             Some(slo) if *p99 > slo.target_p99_ns => theme.bad,

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use xsched_common::api::{
-    Change, Diagnosis, ExplainStep, Explanation, Failure, Finding, History, HistoryPoint, Hold,
-    HoldRow, ModeSet, ProcessRow, Request, Response, Settled, Severity, ShimState, SloRow,
+    Change, Diagnosis, ExplainStep, Explanation, Failure, Finding, History, HistoryPoint, ModeSet,
+    Override, OverrideRow, ProcessRow, Request, Response, Settled, Severity, ShimState, SloRow,
     SloState, Snapshot,
 };
 use xsched_common::units::Nanos;
@@ -106,12 +106,12 @@ fn serve(
             send(&mut stream, &answer)
         }
         Request::Boost { pid, duration_ms } => {
-            let hold = hold(Hold::Boosted, duration_ms);
+            let hold = hold(Override::Boosted, duration_ms);
             let answer = change(state, pid, |process| process.hold = hold);
             send(&mut stream, &answer)
         }
         Request::Suspend { pid, timeout_ms } => {
-            let hold = hold(Hold::Suspended, timeout_ms);
+            let hold = hold(Override::Suspended, timeout_ms);
             let answer = change(state, pid, |process| process.hold = hold);
             send(&mut stream, &answer)
         }
@@ -209,8 +209,8 @@ fn change(state: &Mutex<Snapshot>, pid: u32, change: impl FnOnce(&mut ProcessRow
     }
 }
 
-fn hold(hold: Hold, ms: u64) -> Option<HoldRow> {
-    Some(HoldRow {
+fn hold(hold: Override, ms: u64) -> Option<OverrideRow> {
+    Some(OverrideRow {
         hold,
         remaining_ns: Nanos::from_millis(ms),
     })

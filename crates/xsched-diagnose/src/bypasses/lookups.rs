@@ -9,7 +9,7 @@
 use crate::facts::Facts;
 use crate::facts::bindings::Binding;
 use crate::facts::held::leads_past;
-use crate::facts::survey::Contents;
+use crate::facts::mapped::Contents;
 use crate::linker::{Explanation, Origin, Reference, explain};
 
 /// A look-up function that is bound past the shim.
@@ -23,7 +23,7 @@ pub struct Lookup<'a> {
 
 /// All of them; none when no shim is mapped that answers look-ups.
 pub fn past_the_shim(facts: &Facts) -> Vec<Lookup<'_>> {
-    let mut shims = facts.survey.shims();
+    let mut shims = facts.mapped.shims();
     let known = shims.all(|(o, _)| o.contents == Contents::Read);
     let definitions = facts.shim_definitions();
     if !known || !definitions.contains_key("dlsym") {
@@ -33,7 +33,7 @@ pub fn past_the_shim(facts: &Facts) -> Vec<Lookup<'_>> {
     let found = facts
         .lookups
         .iter()
-        .filter(|binding| leads_past(&facts.survey, binding));
+        .filter(|binding| leads_past(&facts.mapped, binding));
     found
         .filter_map(|binding| {
             let reference = Reference {

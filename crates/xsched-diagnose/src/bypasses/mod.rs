@@ -8,7 +8,7 @@ use xsched_host::elf::versioned_name;
 use crate::facts::Facts;
 use crate::facts::bindings::{Binding, Target};
 use crate::facts::calls::is_launch;
-use crate::facts::survey::Contents;
+use crate::facts::mapped::Contents;
 use crate::linker::{Explanation, Origin, Reference, explain};
 
 /// One reference that leads past the shim.
@@ -37,7 +37,7 @@ pub enum State {
 pub fn find(facts: &Facts) -> Vec<Bypass<'_>> {
     // Without the shim's symbols nothing can be said about what it lacks.
     let known = facts
-        .survey
+        .mapped
         .shims()
         .all(|(o, _)| o.contents == Contents::Read);
     if facts.shim().is_none() || !known {

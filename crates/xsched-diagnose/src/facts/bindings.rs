@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 
 use xsched_host::elf::{Linkage, Slot, SlotKind, Symbol};
 
-use super::survey::{MappedObject, ObjectIndex, Role, Survey};
+use super::mapped::{MappedObject, MappedObjects, ObjectIndex, Role};
 
 /// What a slot holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,22 +124,22 @@ pub const MAX_BINDINGS: usize = 500_000;
 
 /// Reads the slots of all programs and libraries. Runtimes and shims are
 /// left out: that they call the runtime is their business.
-pub fn read(survey: &Survey, memory: &Memory) -> Vec<Binding> {
-    read_those(survey, memory, Symbol::is_runtimes)
+pub fn read(mapped: &MappedObjects, memory: &Memory) -> Vec<Binding> {
+    read_those(mapped, memory, Symbol::is_runtimes)
 }
 
 /// The same for the functions that look others up by name.
-pub fn read_lookups(survey: &Survey, memory: &Memory) -> Vec<Binding> {
-    read_those(survey, memory, Symbol::looks_up)
+pub fn read_lookups(mapped: &MappedObjects, memory: &Memory) -> Vec<Binding> {
+    read_those(mapped, memory, Symbol::looks_up)
 }
 
-fn read_those(survey: &Survey, memory: &Memory, which: fn(&Symbol) -> bool) -> Vec<Binding> {
-    let mut addresses: Vec<u64> = slots(survey, which)
+fn read_those(mapped: &MappedObjects, memory: &Memory, which: fn(&Symbol) -> bool) -> Vec<Binding> {
+    let mut addresses: Vec<u64> = slots(mapped, which)
         .map(|(_, object, slot)| at(object, slot))
         .collect();
     let words = memory.words(&mut addresses);
-    let stubs = stubs(survey);
-    let mut out: Vec<Binding> = slots(survey, which)
+    let stubs = stubs(mapped);
+    let mut out: Vec<Binding> = slots(mapped, which)
         .map(|(index, object, slot)| {
             let symbol = &object.elf.symbols[&slot.symbol];
             Binding {
@@ -151,7 +151,7 @@ fn read_those(survey: &Survey, memory: &Memory, which: fn(&Symbol) -> bool) -> V
                 target: match words.get(&at(object, slot)) {
                     Some(&value) => {
                         let value = value.wrapping_sub(slot.addend);
-                        target(survey, &words, &stubs, index, symbol, value)
+                        target(mapped, &words, &stubs, index, symbol, value)
                     }
                     None => Target::Unreadable,
                 },
@@ -169,10 +169,10 @@ fn at(object: &MappedObject, slot: &Slot) -> u64 {
 }
 
 fn slots(
-    survey: &Survey,
+    mapped: &MappedObjects,
     which: fn(&Symbol) -> bool,
 ) -> impl Iterator<Item = (ObjectIndex, &MappedObject, &Slot)> {
-    survey
+    mapped
         .objects
         .iter()
         .enumerate()
@@ -183,7 +183,7 @@ fn slots(
 }
 
 fn target(
-    survey: &Survey,
+    mapped: &MappedObjects,
     words: &HashMap<u64, u64>,
     stubs: &HashMap<u64, u64>,
     importer: ObjectIndex,
@@ -193,13 +193,13 @@ fn target(
     if value == 0 {
         return Target::Nothing;
     }
-    let Some(owner) = survey.owner(value) else {
+    let Some(owner) = mapped.owner(value) else {
         return Target::Elsewhere(value);
     };
     if let Some(slot) = stubs.get(&value) {
         return match words.get(slot) {
             None => Target::Unreadable,
-            Some(&value) => match survey.owner(value) {
+            Some(&value) => match mapped.owner(value) {
                 Some(next) if next == owner => Target::Unresolved,
                 Some(next) => Target::Object(next),
                 None => Target::Elsewhere(value),
@@ -216,9 +216,9 @@ fn target(
 /// slot behind each: a program without PIE that takes a function's address
 /// makes one (System V x86-64 ABI, "Function Addresses"). The calls go where
 /// the slot leads.
-fn stubs(survey: &Survey) -> HashMap<u64, u64> {
+fn stubs(mapped: &MappedObjects) -> HashMap<u64, u64> {
     let mut out = HashMap::new();
-    for object in &survey.objects {
+    for object in &mapped.objects {
         for slot in object
             .elf
             .slots

@@ -13,7 +13,7 @@ use std::ops::Range;
 use xsched_host::elf::word_at;
 
 use super::bindings::Memory;
-use super::survey::{ObjectIndex, Role, Survey};
+use super::mapped::{MappedObjects, ObjectIndex, Role};
 
 /// The first table had more rows than this, and those of a few
 /// releases to come have fewer than that.
@@ -37,10 +37,14 @@ pub struct Redirection {
 
 /// All entries of all runtimes' tables that lead elsewhere. `writable` are
 /// the process's writable mappings.
-pub fn redirections(survey: &Survey, memory: &Memory, writable: &[Range<u64>]) -> Vec<Redirection> {
+pub fn redirections(
+    mapped: &MappedObjects,
+    memory: &Memory,
+    writable: &[Range<u64>],
+) -> Vec<Redirection> {
     let mut out = Vec::new();
     let (writable, mut budget) = (runs(writable), MAX_MEMORY);
-    for (index, object) in survey.objects.iter().enumerate() {
+    for (index, object) in mapped.objects.iter().enumerate() {
         let Role::Runtime(platform) = object.role else {
             continue;
         };
@@ -60,9 +64,9 @@ pub fn redirections(survey: &Survey, memory: &Memory, writable: &[Range<u64>]) -
             let Some(bytes) = memory.bytes(start, (end - start) as usize) else {
                 continue;
             };
-            if let Some((at, count)) = find(&bytes, |address| survey.owner(address).is_some()) {
+            if let Some((at, count)) = find(&bytes, |address| mapped.owner(address).is_some()) {
                 let rows = platform.dispatch_rows().iter().take(count);
-                collect(survey, index, &bytes, (start, at), rows, &mut out);
+                collect(mapped, index, &bytes, (start, at), rows, &mut out);
                 break;
             }
         }
@@ -100,7 +104,7 @@ fn find(bytes: &[u8], is_code: impl Fn(u64) -> bool) -> Option<(usize, usize)> {
 }
 
 fn collect(
-    survey: &Survey,
+    mapped: &MappedObjects,
     runtime: ObjectIndex,
     bytes: &[u8],
     (start, at): (u64, usize),
@@ -109,7 +113,7 @@ fn collect(
 ) {
     for (row, symbol) in rows.enumerate() {
         let place = at + WORD * (row + 1);
-        let Some(to) = word_at(bytes, place).and_then(|address| survey.owner(address)) else {
+        let Some(to) = word_at(bytes, place).and_then(|address| mapped.owner(address)) else {
             continue;
         };
         if to != runtime {

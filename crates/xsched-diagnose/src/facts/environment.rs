@@ -8,8 +8,8 @@ use xsched_host::process::{self, ProcessError, ProcessId};
 
 use super::files::Root;
 use super::fork::{self, ForkedAfterInit};
+use super::mapped::MappedObjects;
 use super::preload::{self, Preload};
-use super::survey::Survey;
 
 /// Key of the auxiliary vector: the kernel asked for secure execution.
 const AT_SECURE: u64 = 23;
@@ -59,8 +59,8 @@ impl Environment {
         options.find_map(|o| o.strip_prefix(name)?.strip_prefix('='))
     }
 
-    /// Reads it. `survey` tells which of the named files are mapped.
-    pub fn read(id: ProcessId, survey: &Survey) -> Result<Environment, ProcessError> {
+    /// Reads it. `list of mapped objects` tells which of the named files are mapped.
+    pub fn read(id: ProcessId, mapped: &MappedObjects) -> Result<Environment, ProcessError> {
         let mut limits = Vec::new();
         let variables: Vec<String> = match process::environ(id.pid) {
             Ok(list) => list
@@ -83,13 +83,13 @@ impl Environment {
         let preloads = match Root::of(id.pid) {
             Ok(root) => {
                 let library_path = variable("LD_LIBRARY_PATH").unwrap_or_default();
-                let place = preload::Place {
+                let place = preload::PreloadContext {
                     id,
                     root,
                     library_path,
                     directories: OnceCell::new(),
                 };
-                preload::examine(&place, ld_preload.as_deref(), survey)
+                preload::examine(&place, ld_preload.as_deref(), mapped)
             }
             Err(e) => {
                 limits.push(format!(

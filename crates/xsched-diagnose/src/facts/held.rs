@@ -8,7 +8,7 @@ use xsched_host::elf::{Linkage, word_at};
 
 use super::bindings::{Binding, Memory, Target};
 use super::calls::is_launch;
-use super::survey::{ObjectIndex, Role, Survey};
+use super::mapped::{MappedObjects, ObjectIndex, Role};
 
 /// Data that is looked through, bytes: of one object, and of all.
 const MAX_DATA: u64 = 8 << 20;
@@ -33,32 +33,32 @@ pub struct Held {
 }
 
 /// Whether a look-up function is bound past the shim.
-pub fn leads_past(survey: &Survey, binding: &Binding) -> bool {
+pub fn leads_past(mapped: &MappedObjects, binding: &Binding) -> bool {
     matches!(binding.target, Target::Object(to)
-        if !matches!(survey.objects[to].role, Role::Shim(_)) && to != binding.object)
+        if !matches!(mapped.objects[to].role, Role::Shim(_)) && to != binding.object)
 }
 
 /// Addresses of launch functions in the data of those objects whose look-ups
 /// go past a mapped shim. `writable` are the process's writable mappings.
 pub fn held(
-    survey: &Survey,
+    mapped: &MappedObjects,
     lookups: &[Binding],
     memory: &Memory,
     writable: &[Range<u64>],
 ) -> Vec<Held> {
-    if survey.shims().next().is_none() {
+    if mapped.shims().next().is_none() {
         return Vec::new();
     }
-    let functions = functions(survey);
+    let functions = functions(mapped);
     let mut objects: Vec<ObjectIndex> = lookups
         .iter()
-        .filter(|binding| leads_past(survey, binding))
+        .filter(|binding| leads_past(mapped, binding))
         .map(|binding| binding.object)
         .collect();
     objects.dedup();
     let (mut out, mut left) = (Vec::new(), MAX_ALL);
     for index in objects {
-        let span = &survey.objects[index].span;
+        let span = &mapped.objects[index].span;
         let before = out.len();
         let first = writable.partition_point(|range| range.end <= span.start);
         for range in writable[first..]
@@ -90,8 +90,8 @@ pub fn held(
 }
 
 /// The launch functions of all mapped runtimes by address.
-fn functions(survey: &Survey) -> HashMap<u64, (ObjectIndex, &str)> {
-    let objects = survey.objects.iter().enumerate();
+fn functions(mapped: &MappedObjects) -> HashMap<u64, (ObjectIndex, &str)> {
+    let objects = mapped.objects.iter().enumerate();
     objects
         .filter(|(_, o)| matches!(o.role, Role::Runtime(_)))
         .flat_map(|(index, o)| {

@@ -10,10 +10,10 @@ pub mod files;
 pub mod fork;
 pub mod held;
 pub mod inversion;
+pub mod mapped;
 pub mod namespaces;
 pub mod preload;
 pub mod shims;
-pub mod survey;
 pub mod tokens;
 
 use std::collections::{BTreeSet, HashMap};
@@ -23,7 +23,7 @@ use xsched_common::platform::Platform;
 use xsched_common::platform::names::{ShimKind, ShimNames};
 use xsched_host::elf::{Linkage, Loader, Symbol};
 
-use crate::linker::{ObjectEntry, Place, Scope, ShimEntry};
+use crate::linker::{NamespaceSide, ObjectEntry, Scope, ShimEntry};
 use agent_view::AgentView;
 use bindings::{Binding, Target};
 use calls::{Observed, ObservedCall, is_launch};
@@ -31,9 +31,9 @@ use dispatch::Redirection;
 use environment::Environment;
 use held::Held;
 use inversion::Wait;
+use mapped::{MappedObject, MappedObjects, ObjectIndex, Role};
 use namespaces::{Namespace, Namespaces};
 use preload::PreloadState;
-use survey::{MappedObject, ObjectIndex, Role, Survey};
 
 /// What was found out, and what could not be.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ pub struct Facts {
     /// Path of its executable.
     pub exe: String,
     /// Its mapped objects.
-    pub survey: Survey,
+    pub mapped: MappedObjects,
     /// Where its references lead.
     pub bindings: Vec<Binding>,
     /// Where their references to dlsym and dlvsym lead.
@@ -95,7 +95,7 @@ const MAX_DEFINITIONS: usize = 64;
 pub struct Scopes {
     startup: BTreeSet<ObjectIndex>,
     shim: ShimEntry,
-    places: Vec<Place>,
+    places: Vec<NamespaceSide>,
 }
 
 impl Scopes {
@@ -120,12 +120,12 @@ impl Scopes {
 impl Facts {
     /// The object at `index`.
     pub fn object(&self, index: ObjectIndex) -> &MappedObject {
-        &self.survey.objects[index]
+        &self.mapped.objects[index]
     }
 
     /// The mapped shim that counts: ours before others.
     pub fn shim(&self) -> Option<(&MappedObject, ShimKind)> {
-        self.survey.shims().min_by_key(|(_, kind)| *kind)
+        self.mapped.shims().min_by_key(|(_, kind)| *kind)
     }
 
     /// The runtime that is used, of several: the one that most launch
@@ -139,7 +139,7 @@ impl Facts {
                 *all += 1;
             }
         }
-        let runtimes = (0..self.survey.objects.len()).filter(|&i| self.is_runtime(i));
+        let runtimes = (0..self.mapped.objects.len()).filter(|&i| self.is_runtime(i));
         // Of equals the first.
         let used = runtimes
             .rev()
@@ -158,7 +158,7 @@ impl Facts {
     /// What the mapped shims define, by name.
     pub fn shim_definitions(&self) -> HashMap<&str, Vec<&Symbol>> {
         let mut out: HashMap<&str, Vec<&Symbol>> = HashMap::new();
-        for (object, _) in self.survey.shims() {
+        for (object, _) in self.mapped.shims() {
             for symbol in object.elf.symbols.values() {
                 if symbol.linkage == Linkage::Defined {
                     let definitions = out.entry(&symbol.name).or_default();
@@ -173,7 +173,7 @@ impl Facts {
 
     /// Whether ld.so loaded the program; it preloads nothing into others.
     pub fn loader(&self) -> Option<Loader> {
-        self.survey
+        self.mapped
             .objects
             .iter()
             .find(|o| o.role == Role::Program)
@@ -201,18 +201,18 @@ impl Facts {
         }
     }
 
-    fn places(&self) -> Vec<Place> {
+    fn places(&self) -> Vec<NamespaceSide> {
         let mut paths = BTreeSet::new();
-        let twice = self.survey.objects.iter().any(|o| !paths.insert(&o.path));
-        let shims = self.survey.shims();
+        let twice = self.mapped.objects.iter().any(|o| !paths.insert(&o.path));
+        let shims = self.mapped.shims();
         let with_shim: BTreeSet<Namespace> = shims.filter_map(|(o, _)| self.namespace(o)).collect();
-        let objects = self.survey.objects.iter();
+        let objects = self.mapped.objects.iter();
         objects
             .map(|object| match self.namespace(object) {
-                _ if !twice => Place::WithShim,
-                Some(its) if with_shim.contains(&its) => Place::WithShim,
-                Some(_) if !with_shim.is_empty() => Place::Apart,
-                _ => Place::Unknown,
+                _ if !twice => NamespaceSide::WithShim,
+                Some(its) if with_shim.contains(&its) => NamespaceSide::WithShim,
+                Some(_) if !with_shim.is_empty() => NamespaceSide::Apart,
+                _ => NamespaceSide::Unknown,
             })
             .collect()
     }
@@ -228,7 +228,7 @@ impl Facts {
 
     /// The same for whatever runtime was called.
     fn always_returns_to_shim(&self, symbol: &str) -> bool {
-        let all = 0..self.survey.objects.len();
+        let all = 0..self.mapped.objects.len();
         let mut runtimes = all.filter(|&i| self.is_runtime(i)).peekable();
         runtimes.peek().is_some() && runtimes.all(|i| self.returns_to_shim(i, symbol))
     }
@@ -242,7 +242,7 @@ impl Facts {
     /// object that is mapped twice is not among them: its second copy is one
     /// of dlmopen's.
     fn startup_objects(&self) -> BTreeSet<ObjectIndex> {
-        let objects = &self.survey.objects;
+        let objects = &self.mapped.objects;
         let mut found = BTreeSet::new();
         let preloaded = |o: &MappedObject| {
             self.environment
@@ -294,7 +294,7 @@ impl Facts {
     }
 
     fn is_runtime_path(&self, path: &str) -> bool {
-        self.survey.runtimes().any(|o| o.path == path)
+        self.mapped.runtimes().any(|o| o.path == path)
     }
 
     /// Bindings of launch functions that lead to a runtime.

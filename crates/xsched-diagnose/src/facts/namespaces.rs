@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use object::elf::{DT_DEBUG, DT_NULL};
 
 use super::bindings::Memory;
-use super::survey::{MappedObject, Role, Survey};
+use super::mapped::{MappedObject, MappedObjects, Role};
 
 /// A link namespace; 0 is the program's own.
 pub type Namespace = usize;
@@ -40,8 +40,8 @@ pub struct Namespaces {
 impl Namespaces {
     /// Reads the lists; `None` when there are none or they cannot be read
     /// to their end. From linkers before version 2, the first list only.
-    pub fn read(survey: &Survey, memory: &Memory) -> Option<Namespaces> {
-        let program = survey.objects.iter().find(|o| o.role == Role::Program)?;
+    pub fn read(mapped: &MappedObjects, memory: &Memory) -> Option<Namespaces> {
+        let program = mapped.objects.iter().find(|o| o.role == Role::Program)?;
         let mut debug = debug_address(program, memory)?;
         let version = memory.word(debug.checked_add(at::VERSION)?)? as u32;
         let mut by_base = HashMap::new();

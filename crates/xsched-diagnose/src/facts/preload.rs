@@ -12,8 +12,8 @@ use xsched_host::elf::Elf;
 use xsched_host::process::ProcessId;
 
 use super::files::Root;
-use super::survey::Survey;
-use super::survey::basename;
+use super::mapped::MappedObjects;
+use super::mapped::basename;
 use super::tokens;
 use crate::linker::STANDARD_DIRECTORIES;
 
@@ -63,7 +63,7 @@ pub enum PreloadState {
 
 /// The process that names the files.
 #[derive(Debug)]
-pub struct Place {
+pub struct PreloadContext {
     /// Whose start time counts.
     pub id: ProcessId,
     /// Its root directory.
@@ -81,7 +81,11 @@ const MAX_DIRECTORIES: usize = 512;
 const MAX_ENTRIES: usize = 256;
 
 /// Examines all named files, in the linker's order.
-pub fn examine(place: &Place, ld_preload: Option<&str>, survey: &Survey) -> Vec<Preload> {
+pub fn examine(
+    place: &PreloadContext,
+    ld_preload: Option<&str>,
+    mapped: &MappedObjects,
+) -> Vec<Preload> {
     let system = place.root.read_config("/etc/ld.so.preload");
     // ld.so(8): colons or blanks separate; there is no way to quote either.
     let variable = ld_preload.unwrap_or("").split([':', ' ']);
@@ -97,7 +101,7 @@ pub fn examine(place: &Place, ld_preload: Option<&str>, survey: &Survey) -> Vec<
     let identities = OnceCell::new();
     let identities = || {
         identities.get_or_init(|| {
-            let objects = survey.objects.iter();
+            let objects = mapped.objects.iter();
             objects.filter_map(|o| place.identity(&o.path)).collect()
         })
     };
@@ -105,7 +109,7 @@ pub fn examine(place: &Place, ld_preload: Option<&str>, survey: &Survey) -> Vec<
         .map(|(entry, source)| Preload {
             entry: entry.to_owned(),
             source,
-            state: state(place, entry, survey, &identities),
+            state: state(place, entry, mapped, &identities),
         })
         .collect()
 }
@@ -114,9 +118,9 @@ pub fn examine(place: &Place, ld_preload: Option<&str>, survey: &Survey) -> Vec<
 type FileId = (u64, u64);
 
 fn state<'a>(
-    place: &Place,
+    place: &PreloadContext,
     entry: &str,
-    survey: &Survey,
+    mapped: &MappedObjects,
     identities: &impl Fn() -> &'a HashSet<FileId>,
 ) -> PreloadState {
     let candidates = place.candidates(entry);
@@ -124,7 +128,7 @@ fn state<'a>(
         .iter()
         .find_map(|path| Some((path, place.root.stat(path).ok()?)));
     let identity = found.as_ref().map(|(_, meta)| (meta.dev(), meta.ino()));
-    let mapped = survey.objects.iter().any(|o| {
+    let mapped = mapped.objects.iter().any(|o| {
         if entry.contains('/') && !entry.contains('$') && o.path == *entry {
             return true;
         }
@@ -149,7 +153,7 @@ fn state<'a>(
     }
 }
 
-impl Place {
+impl PreloadContext {
     fn identity(&self, path: &str) -> Option<FileId> {
         let meta = self.root.stat(path).ok()?;
         Some((meta.dev(), meta.ino()))

@@ -5,7 +5,7 @@ use xsched_common::api::Severity;
 use crate::bypasses::Bypass;
 use crate::facts::Facts;
 use crate::facts::calls::ObservedCall;
-use crate::facts::survey::MappedObject;
+use crate::facts::mapped::MappedObject;
 
 /// A thing that can be wrong with a process.
 pub struct Check {

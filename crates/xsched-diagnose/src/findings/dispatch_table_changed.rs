@@ -10,7 +10,7 @@ use crate::bypasses::Bypass;
 use crate::facts::Facts;
 use crate::facts::calls::is_launch;
 use crate::facts::dispatch::Redirection;
-use crate::facts::survey::{ObjectIndex, Role};
+use crate::facts::mapped::{ObjectIndex, Role};
 
 pub const CHECK: Check = Check {
     code: "dispatch-table-changed",

@@ -12,8 +12,8 @@ use crate::bypasses::lookups::{Lookup, past_the_shim};
 use crate::facts::Facts;
 use crate::facts::bindings::Target;
 use crate::facts::calls::ObservedCall;
-use crate::facts::survey::ObjectIndex;
-use crate::facts::survey::basename;
+use crate::facts::mapped::ObjectIndex;
+use crate::facts::mapped::basename;
 use crate::linker::{Cause, Explanation};
 
 pub const CHECK: Check = Check {

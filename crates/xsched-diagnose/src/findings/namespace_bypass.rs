@@ -25,7 +25,7 @@ fn check(facts: &Facts, bypasses: &[Bypass<'_>]) -> Option<Details> {
         .collect();
     places.dedup();
     evidence.extend(places);
-    let shims = facts.survey.shims();
+    let shims = facts.mapped.shims();
     evidence.extend(shims.map(|(shim, _)| place(facts, shim)));
     Some(Details {
         severity: bypass_severity(&found),

@@ -13,7 +13,7 @@ use crate::bypasses::lookups::past_the_shim;
 use crate::facts::Facts;
 use crate::facts::bindings::Target;
 use crate::facts::calls::ObservedCall;
-use crate::facts::survey::Role;
+use crate::facts::mapped::Role;
 use crate::linker::ShimEntry;
 
 pub const CHECK: Check = Check {
@@ -34,7 +34,7 @@ fn check(facts: &Facts, bypasses: &[Bypass<'_>]) -> Option<Details> {
         *counts.entry((&call.object, &call.api)).or_default() += call.count;
     }
     let ((first, _), _) = counts.iter().max_by_key(|(_, count)| **count)?;
-    let first = crate::facts::survey::basename(first).to_owned();
+    let first = crate::facts::mapped::basename(first).to_owned();
     Some(Details {
         severity: Severity::Error,
         title: format!("launches of {first} never reach {}", shim.basename()),
@@ -78,7 +78,7 @@ fn how(facts: &Facts, path: &str, api: &str) -> &'static str {
             && matches!(b.target, Target::Object(to)
                 if matches!(facts.object(to).role, Role::Shim(_)))
     });
-    let object = facts.survey.objects.iter().find(|o| o.path == path);
+    let object = facts.mapped.objects.iter().find(|o| o.path == path);
     if is_foreign_function_interface(path) {
         "it calls for an interpreter (Python's ctypes or cffi, and others), which looked the \
          function up on the runtime's handle"
@@ -95,7 +95,7 @@ fn how(facts: &Facts, path: &str, api: &str) -> &'static str {
 
 /// Libraries whose work it is to call functions that were looked up.
 fn is_foreign_function_interface(path: &str) -> bool {
-    let name = crate::facts::survey::basename(path);
+    let name = crate::facts::mapped::basename(path);
     ["libffi", "_ctypes.", "_cffi_backend."]
         .iter()
         .any(|beginning| name.starts_with(beginning))

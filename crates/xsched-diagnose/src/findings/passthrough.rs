@@ -8,8 +8,8 @@ use super::check::{Check, Details, effect, grouped};
 use crate::bypasses::Bypass;
 use crate::facts::Facts;
 use crate::facts::calls::{ObservedCall, is_launch};
-use crate::facts::survey::basename;
-use crate::facts::survey::{MappedObject, Role};
+use crate::facts::mapped::basename;
+use crate::facts::mapped::{MappedObject, Role};
 
 pub const CHECK: Check = Check {
     code: "passthrough",
@@ -52,7 +52,7 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
         }
         counted(facts, name).map(Reason::Agent)
     };
-    let objects = facts.survey.objects.iter();
+    let objects = facts.mapped.objects.iter();
     let found: Vec<(&MappedObject, Reason)> = objects
         .filter(|o| matches!(o.role, Role::Program | Role::Library) && launches(facts, o))
         .filter_map(|o| Some((o, reason(&o.path)?)))

@@ -7,7 +7,7 @@ use super::check::{Check, Details, mapped, place};
 use crate::bypasses::Bypass;
 use crate::facts::Facts;
 use crate::facts::bindings::Target;
-use crate::facts::survey::Role;
+use crate::facts::mapped::Role;
 
 pub const CHECK: Check = Check {
     code: "several-runtimes",
@@ -15,10 +15,10 @@ pub const CHECK: Check = Check {
 };
 
 fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
-    if facts.survey.runtimes().count() < 2 {
+    if facts.mapped.runtimes().count() < 2 {
         return None;
     }
-    let objects = facts.survey.objects.iter().enumerate();
+    let objects = facts.mapped.objects.iter().enumerate();
     let evidence: Vec<String> = objects
         .filter(|(_, o)| matches!(o.role, Role::Runtime(_)))
         .map(|(index, object)| {

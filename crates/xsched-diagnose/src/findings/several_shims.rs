@@ -12,7 +12,7 @@ pub const CHECK: Check = Check {
 };
 
 fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
-    let mut kinds: Vec<_> = facts.survey.shims().map(|(_, kind)| kind).collect();
+    let mut kinds: Vec<_> = facts.mapped.shims().map(|(_, kind)| kind).collect();
     kinds.sort_unstable();
     kinds.dedup();
     if kinds.len() < 2 {
@@ -25,7 +25,7 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
             mapped(facts)
         ),
         evidence: facts
-            .survey
+            .mapped
             .shims()
             .map(|(object, _)| place(facts, object))
             .collect(),

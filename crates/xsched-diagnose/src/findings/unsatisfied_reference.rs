@@ -11,7 +11,7 @@ use super::check::{Check, Details};
 use crate::bypasses::Bypass;
 use crate::facts::Facts;
 use crate::facts::bindings::{Binding, Target};
-use crate::facts::survey::Contents;
+use crate::facts::mapped::Contents;
 use crate::linker::{Origin, Reference, satisfies};
 
 pub const CHECK: Check = Check {
@@ -36,7 +36,7 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
     }
     evidence.extend(
         facts
-            .survey
+            .mapped
             .runtimes()
             .map(|r| format!("the runtime is {}", r.path)),
     );
@@ -63,10 +63,10 @@ fn unsatisfied(facts: &Facts) -> impl Iterator<Item = &Binding> {
             .as_deref()
             .is_some_and(|node| names::node(node).is_some())
     };
-    let mut runtimes = facts.survey.runtimes().peekable();
+    let mut runtimes = facts.mapped.runtimes().peekable();
     let has_runtime = runtimes.peek().is_some() && runtimes.all(|r| r.contents == Contents::Read);
     let mut definitions: HashMap<&str, Vec<&Symbol>> = HashMap::new();
-    for object in facts.survey.objects.iter().filter(|_| facts.pid.is_some()) {
+    for object in facts.mapped.objects.iter().filter(|_| facts.pid.is_some()) {
         let defined = object.elf.symbols.values();
         for symbol in defined.filter(|s| s.linkage == Linkage::Defined) {
             definitions.entry(&symbol.name).or_default().push(symbol);
@@ -98,10 +98,10 @@ fn missing_nodes(facts: &Facts) -> Vec<String> {
     if !facts.missing.is_empty() {
         return out;
     }
-    for object in &facts.survey.objects {
+    for object in &facts.mapped.objects {
         for needed in &object.elf.needed_nodes {
             let provider = facts
-                .survey
+                .mapped
                 .runtimes()
                 .find(|r| r.elf.soname.as_deref().unwrap_or(r.basename()) == needed.library);
             if let Some(runtime) = provider

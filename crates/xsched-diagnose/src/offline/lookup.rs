@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use xsched_host::elf::{Linkage, SlotKind, Strength, Symbol};
 
 use crate::facts::bindings::{Binding, Target};
-use crate::facts::survey::{MappedObject, ObjectIndex, Role};
+use crate::facts::mapped::{MappedObject, ObjectIndex, Role};
 use crate::linker::{Origin, Reference, satisfies};
 
 /// Definitions by name, then by object.

@@ -15,9 +15,9 @@ use xsched_host::elf::{ElfError, Loader};
 
 use crate::error::PredictError;
 use crate::facts::environment::{Environment, Execution, GpuUse};
+use crate::facts::mapped::basename;
+use crate::facts::mapped::{Contents, MappedObject, MappedObjects, Role, role};
 use crate::facts::preload::{Preload, PreloadSource, PreloadState};
-use crate::facts::survey::basename;
-use crate::facts::survey::{Contents, MappedObject, Role, Survey, role};
 use crate::facts::{Collected, Facts};
 use closure::Closure;
 use search::Search;
@@ -46,13 +46,13 @@ pub fn collect(files: &Files) -> Result<Collected, PredictError> {
         .program
         .map(|p| layout.closure.objects[p].path.clone());
     let exe = exe.unwrap_or_default();
-    let survey = Survey {
+    let mapped = MappedObjects {
         objects: objects(&layout.closure, &exe, &shim_names),
         limits: Vec::new(),
     };
-    let bindings = lookup::bind(&survey.objects, |object| layout.scope(object));
+    let bindings = lookup::bind(&mapped.objects, |object| layout.scope(object));
     let execution = execution(files.program.as_deref());
-    let uses_runtime = survey.runtimes().next().is_some() || !bindings.is_empty();
+    let uses_runtime = mapped.runtimes().next().is_some() || !bindings.is_empty();
     if !uses_runtime && layout.loader != Loader::Static {
         return Err(PredictError::NotHip);
     }
@@ -70,7 +70,7 @@ pub fn collect(files: &Files) -> Result<Collected, PredictError> {
         redirections: Vec::new(),
         lookups: Vec::new(),
         held: Vec::new(),
-        survey,
+        mapped,
     };
     let limits = limits(&facts);
     Ok(Collected { facts, limits })
@@ -210,7 +210,7 @@ fn limits(facts: &Facts) -> Vec<String> {
         "libraries that the program opens itself (dlopen), unless named with --lib".to_owned(),
     ];
     let mut looking: Vec<&str> = Vec::new();
-    for object in &facts.survey.objects {
+    for object in &facts.mapped.objects {
         if matches!(object.role, Role::Program | Role::Library) && object.elf.imports_dlsym() {
             looking.push(basename(&object.path));
         }

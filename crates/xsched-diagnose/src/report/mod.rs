@@ -87,20 +87,20 @@ impl Report {
         findings.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.code.cmp(&b.code)));
         let observed = facts.observed.as_ref();
         let mut all_limits = limits;
-        all_limits.extend(facts.survey.limits.iter().cloned());
+        all_limits.extend(facts.mapped.limits.iter().cloned());
         all_limits.extend(facts.environment.limits.iter().cloned());
         all_limits.extend(observed.iter().flat_map(|o| o.limits.iter().cloned()));
         Report {
             pid: facts.pid.unwrap_or(0),
             exe: facts.exe.clone(),
             shim: facts.shim().map(|(object, _)| object.path.clone()),
-            runtimes: facts.survey.runtimes().map(|o| o.path.clone()).collect(),
+            runtimes: facts.mapped.runtimes().map(|o| o.path.clone()).collect(),
             bindings: facts.bindings.iter().map(|b| row(facts, b)).collect(),
             calls: observed.map(|o| o.calls.clone()).unwrap_or_default(),
             findings,
             limits: all_limits,
             examined: Examined {
-                objects: facts.survey.objects.len(),
+                objects: facts.mapped.objects.len(),
                 slots: facts.bindings.len(),
                 observed: observed.map(|o| o.duration),
                 took: Duration::ZERO,

@@ -3,7 +3,7 @@
 use xsched_host::text::printable;
 
 use super::{BindingRow, Report};
-use crate::facts::survey::basename;
+use crate::facts::mapped::basename;
 
 impl Report {
     /// All bindings, one per line.

@@ -27,7 +27,7 @@ pub use versions::{NeededNode, Version};
 use dynamic::Dynamic;
 use versions::Nodes;
 
-use xsched_common::note::ShimNote;
+use xsched_common::elf_note::ShimNote;
 
 /// The longest string table that is read, bytes; PyTorch's has 30 MiB.
 const MAX_STRINGS: u64 = 64 << 20;

@@ -12,7 +12,7 @@ use crate::fixture::bpf_or_left_out;
 use crate::{total, total_of, watch_everything};
 
 /// Without an end to reads it would wait for ever.
-const PATIENCE: Duration = Duration::from_secs(40);
+const DEADLINE: Duration = Duration::from_secs(40);
 
 /// The one is waited for once and for a moment only, and everybody else is
 /// counted to the call.
@@ -33,7 +33,7 @@ fn a_process_that_holds_its_memory_map_hides_nobody_else() {
     let probed = |observer: &Observer| observer.images().any(|(.., users)| users.contains(&pid));
     while !probed(&observer) {
         observer.refresh();
-        assert!(began.elapsed() < PATIENCE, "it is not found");
+        assert!(began.elapsed() < DEADLINE, "it is not found");
     }
     program.call('a', Api::Launch, 0, 7);
     loop {
@@ -45,7 +45,7 @@ fn a_process_that_holds_its_memory_map_hides_nobody_else() {
             0 => assert_eq!(total_of(&sample, pid), 7),
             n => panic!("{n} calls counted of 7"),
         }
-        assert!(began.elapsed() < PATIENCE, "its library is not known");
+        assert!(began.elapsed() < DEADLINE, "its library is not known");
     }
     let held_up = |observer: &Observer| {
         let mut limits = observer.limits();
@@ -56,6 +56,6 @@ fn a_process_that_holds_its_memory_map_hides_nobody_else() {
     while held_up(&observer) {
         observer.wait(Duration::from_millis(50));
         observer.refresh();
-        assert!(began.elapsed() < 2 * PATIENCE, "it has let go");
+        assert!(began.elapsed() < 2 * DEADLINE, "it has let go");
     }
 }

@@ -12,9 +12,9 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use xsched_common::page::{CALLER_SLOTS, StatusPage};
 
+use crate::cache::SetAssociativeCache;
 use crate::loader;
 use crate::options::Options;
-use crate::packed::PackedCache;
 use crate::page::Session;
 use crate::sys::{self, Call};
 use registry::Registry;
@@ -59,7 +59,7 @@ impl Caller {
 
 /// 16,384 call sites. A kernel has one of its own (the stub that the compiler
 /// makes for it), and a miss takes the loader's lock.
-static CACHE: PackedCache<2048> = PackedCache::new();
+static CACHE: SetAssociativeCache<2048> = SetAssociativeCache::new();
 /// Counts unmappings: a look-up that began before one must not fill the
 /// cache after it.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
@@ -172,7 +172,7 @@ fn forget() {
 
 /// Judges all callers anew if the agent's passthrough list has changed. Asked
 /// when a burst begins, when a thread waits, and at each launch that passes.
-pub fn heed(session: &Session) {
+pub fn refresh(session: &Session) {
     let now = session.control().passthrough.generation();
     if LIST.load(Relaxed) != now {
         LIST.store(now, Relaxed);

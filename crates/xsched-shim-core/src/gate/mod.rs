@@ -153,7 +153,7 @@ fn begin(process: &Process, session: &Session, status: &DeviceStatus, device: De
     if let Some(work) = process.devices.get(usize::from(device.0))
         && work.begin(session, status, device) == Activation::Began
     {
-        crate::callers::heed(session);
+        crate::callers::refresh(session);
         check_lease(session);
     }
 }

@@ -59,9 +59,9 @@ fn hold<F: Fencing>(
     fencing: impl FnOnce(&'static Process) -> F,
 ) -> u64 {
     let device = usize::from(command.device.0);
-    let (Some(control), Some(line)) = (
+    let (Some(control), Some(wait_queue)) = (
         session.control().devices.get(device),
-        process.lines.get(device),
+        process.wait_queues.get(device),
     ) else {
         return 1;
     };
@@ -71,7 +71,7 @@ fn hold<F: Fencing>(
     process.timing.doubted();
     let came = sys::now();
     let most = wait::pass(process, session, command, Passage::Interval, fencing);
-    if line.last_trickle() >= came && sys::thread_kind() == ThreadKind::Main {
+    if wait_queue.last_trickle() >= came && sys::thread_kind() == ThreadKind::Main {
         // The main thread's trickle is for one kernel; several are paid for
         // with any other thread's.
         let Limits {
@@ -79,7 +79,7 @@ fn hold<F: Fencing>(
             trickle_main,
             ..
         } = Limits::DEFAULT;
-        line.trickled(sys::now() + Nanos(trickle.0 - trickle_main.0));
+        wait_queue.trickled(sys::now() + Nanos(trickle.0 - trickle_main.0));
     }
     most
 }

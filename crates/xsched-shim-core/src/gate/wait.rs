@@ -13,11 +13,11 @@ use xsched_common::units::Nanos;
 
 use super::{Command, Fencing};
 use crate::inflight::DeviceWork;
-use crate::line::{Line, Place};
 use crate::page::Session;
 use crate::process::{self, Process};
 use crate::sys::{self, Held};
 use crate::thread::{self, AtGate, Thread};
+use crate::wait_queue::{QueueSlot, WaitQueue};
 
 /// What belongs to one device.
 struct Parts<'a> {
@@ -26,7 +26,7 @@ struct Parts<'a> {
     control: &'static DeviceControl,
     status: &'static DeviceStatus,
     work: &'static DeviceWork,
-    line: &'static Line,
+    wait_queue: &'static WaitQueue,
     command: Command<'a>,
     passage: Passage,
     held: &'a Held,
@@ -54,11 +54,11 @@ pub fn pass<F: Fencing>(
     fencing: impl FnOnce(&'static Process) -> F,
 ) -> u64 {
     let device = usize::from(command.device.0);
-    let (Some(control), Some(status), Some(work), Some(line)) = (
+    let (Some(control), Some(status), Some(work), Some(wait_queue)) = (
         session.control().devices.get(device),
         session.status().devices.get(device),
         process.devices.get(device),
-        process.lines.get(device),
+        process.wait_queues.get(device),
     ) else {
         return 1;
     };
@@ -72,14 +72,14 @@ pub fn pass<F: Fencing>(
         let outer = thread.at_gate.replace(AtGate::new(here));
         let most = sys::undisturbed(|held| {
             let _unseen = sys::Unseen::new();
-            crate::callers::heed(session);
+            crate::callers::refresh(session);
             let parts = Parts {
                 process,
                 session,
                 control,
                 status,
                 work,
-                line,
+                wait_queue,
                 command,
                 passage,
                 held,
@@ -98,9 +98,9 @@ pub fn pass<F: Fencing>(
 fn wait(parts: &Parts<'_>, fencing: &impl Fencing, thread: &Thread) -> u64 {
     let began = sys::now();
     let at_gate = thread.at_gate.get();
-    let mark = &thread.in_line;
+    let ticket = &thread.queue_ticket;
     thread.at_gate.set(at_gate.looks(began));
-    let place = parts.line.enter(began, &parts.status.waiting, mark);
+    let place = parts.wait_queue.enter(began, &parts.status.waiting, ticket);
     let waiter = Waiter::new(place.arrived(), sys::thread_kind());
     let device = parts.command.device;
     parts.work.begin(parts.session, parts.status, device);
@@ -114,7 +114,7 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing, thread: &Thread) -> u64 {
         // The process has left the agent: it exits, or another thread found
         // the lease expired.
         if has_left(parts) {
-            place.call_more(gate_word(parts));
+            place.wake_more(gate_word(parts));
             break u64::MAX;
         }
         let now = sys::now();
@@ -131,7 +131,9 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing, thread: &Thread) -> u64 {
             now,
         } = ask(parts, fencing, &waiter, &mut watch, word, turn);
         let decision = match decision {
-            Decision::Wait { .. } if place.is_left_over(now) => Decision::Pass(Guard::Stall),
+            Decision::Wait { .. } if place.has_waited_outside_too_long(now) => {
+                Decision::Pass(Guard::Stall)
+            }
             other => other,
         };
         match decision {
@@ -143,7 +145,7 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing, thread: &Thread) -> u64 {
                     }
                     (GateMode::Capped(_), Passage::Interval) => u64::from(room),
                     _ => {
-                        place.call_more(word);
+                        place.wake_more(word);
                         u64::MAX
                     }
                 };
@@ -209,7 +211,7 @@ struct Answer {
     now: Nanos,
 }
 
-/// Only the first in line looks for completions, and only if it cannot go
+/// Only the first in the queue looks for completions, and only if it cannot go
 /// without: in a crowd each of them would ask about all of the others' fences.
 fn ask(
     parts: &Parts<'_>,
@@ -232,7 +234,7 @@ fn ask(
         }
     };
     if turn == Turn::First {
-        let fresh = sys::now().since(parts.line.last_reap()) < Limits::DEFAULT.poll_last;
+        let fresh = sys::now().since(parts.wait_queue.last_reap()) < Limits::DEFAULT.poll_last;
         if fresh {
             let answer = decide_now();
             if answer.decision == Decision::Go {
@@ -245,13 +247,13 @@ fn ask(
 }
 
 /// Sleeps behind others until it is called: its turn has come, the gate is open,
-/// or the process has left the agent. The agent wakes the first in line only.
-fn sleep_behind(parts: &Parts<'_>, place: &Place<'_>, seen: GateWord) {
-    if let Some(bed) = place.bed()
+/// or the process has left the agent. The agent wakes the first in the queue only.
+fn sleep_behind(parts: &Parts<'_>, place: &QueueSlot<'_>, seen: GateWord) {
+    if let Some(sleep_word) = place.sleep_word()
         && gate_word(parts) == seen
         && !has_left(parts)
     {
-        bed.sleep(place.patience(), parts.held);
+        sleep_word.sleep(place.sleep_limit(), parts.held);
     }
 }
 
@@ -308,7 +310,7 @@ fn reap(parts: &Parts<'_>, fencing: &impl Fencing) {
         super::publish_in_flight(parts.process, parts.status, parts.command.device);
     }
     let now = sys::now();
-    parts.line.reaped(now);
+    parts.wait_queue.reaped(now);
     parts
         .work
         .completed(parts.status, commands, now, Evidence::Fence);
@@ -324,7 +326,7 @@ fn view(parts: &Parts<'_>, word: GateWord, turn: Turn, now: Nanos) -> GateView {
     let in_flight = match turn {
         Turn::First => {
             let in_flight = parts.process.streams.in_flight_before(device, stream);
-            in_flight.saturating_add(parts.line.granted())
+            in_flight.saturating_add(parts.wait_queue.granted())
         }
         Turn::Behind => 0,
     };
@@ -333,11 +335,11 @@ fn view(parts: &Parts<'_>, word: GateWord, turn: Turn, now: Nanos) -> GateView {
         in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX),
         last_completion: parts.work.last_completion(),
         blind_until: Nanos::ZERO,
-        last_trickle: parts.line.last_trickle(),
+        last_trickle: parts.wait_queue.last_trickle(),
         kernel_time: parts.work.kernel_time(),
         beat_seen: parts.session.beat_seen(now),
         now,
-        cap_doublings: parts.line.doublings(word),
+        cap_doublings: parts.wait_queue.doublings(word),
         turn,
     }
 }
@@ -347,14 +349,14 @@ fn pass_by(parts: &Parts<'_>, guard: Guard, word: GateWord, turn: Turn, now: Nan
         count.fetch_add(1, Relaxed);
     }
     match (guard, turn) {
-        // Left over outside of the line: that the cap is too low is not known,
-        // and those in line are not held up for it.
+        // Left over outside of the queue: that the cap is too low is not known,
+        // and those in the queue are not held up for it.
         (Guard::Stall, Turn::Behind) => {}
-        (Guard::Trickle, _) => parts.line.trickled(now),
+        (Guard::Trickle, _) => parts.wait_queue.trickled(now),
         (Guard::Stall, Turn::First) => {
-            parts.line.trickled(now);
-            parts.line.double(word);
-            parts.line.forget_grants();
+            parts.wait_queue.trickled(now);
+            parts.wait_queue.double(word);
+            parts.wait_queue.forget_grants();
         }
         (Guard::Lease, _) => process::detach(parts.session),
     }

@@ -9,7 +9,7 @@ use xsched_common::units::DeviceIndex;
 
 use super::past::Past;
 use super::stream::{CLAIMED, Ordering, StreamInfo, StreamKey, StreamSlot};
-use crate::packed::PackedCache;
+use crate::cache::SetAssociativeCache;
 
 /// Streams with incomplete work that can be told apart; those beyond are not
 /// counted.
@@ -18,7 +18,7 @@ pub const STREAMS: usize = 512;
 /// All streams of the process.
 pub struct StreamTable {
     /// Room for twice as many.
-    cache: PackedCache<128>,
+    cache: SetAssociativeCache<128>,
     /// Slots `[..high]` have been used.
     high: AtomicU32,
     slots: [StreamSlot; STREAMS],
@@ -28,7 +28,7 @@ impl StreamTable {
     /// An empty table; all bytes zero.
     pub const fn new() -> StreamTable {
         StreamTable {
-            cache: PackedCache::new(),
+            cache: SetAssociativeCache::new(),
             high: AtomicU32::new(0),
             slots: [const { StreamSlot::new() }; STREAMS],
         }

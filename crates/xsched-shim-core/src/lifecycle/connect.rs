@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use xsched_common::join::{Hello, REPLY_FDS, REPLY_LEN, Reply, Verdict};
+use xsched_common::handshake::{Hello, HelloResult, REPLY_FDS, REPLY_LEN, Reply};
 use xsched_common::run_dir::SYSTEM_RUN_DIR;
 use xsched_common::units::Nanos;
 
@@ -50,9 +50,9 @@ pub fn connect() -> Result<Session, JoinError> {
     wait_readable(&socket, deadline)?;
     let (reply, descriptors) = receive(&socket)?;
     match reply.verdict {
-        Verdict::AbiMismatch => return Err(JoinError::Abi(reply.abi)),
-        Verdict::Busy => return Err(JoinError::Busy),
-        Verdict::Accepted => {}
+        HelloResult::AbiMismatch => return Err(JoinError::Abi(reply.abi)),
+        HelloResult::Busy => return Err(JoinError::Busy),
+        HelloResult::Accepted => {}
     }
     let [Some(control), Some(status), Some(doorbell)] = descriptors else {
         return Err(JoinError::Malformed);

@@ -89,15 +89,15 @@ fn wake(process: &Process, session: &Session) {
     // sees that the session is gone.
     fence(SeqCst);
     let (control, status) = (session.control(), session.status());
-    for ((control, status), line) in control
+    for ((control, status), wait_queue) in control
         .devices
         .iter()
         .zip(&status.devices)
-        .zip(&process.lines)
+        .zip(&process.wait_queues)
     {
         if status.waiting.load(SeqCst) != 0 {
             sys::futex_wake_all(&control.word);
         }
-        line.call_all(&status.waiting);
+        wait_queue.wake_all(&status.waiting);
     }
 }

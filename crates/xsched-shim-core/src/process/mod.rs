@@ -17,10 +17,10 @@ use xsched_common::page::MAX_DEVICES;
 
 use crate::captures::Captures;
 use crate::inflight::{DeviceWork, EventTable, StreamTable};
-use crate::line::Line;
 use crate::page::Session;
 use crate::sys::{self, Call};
 use crate::timing::Timing;
+use crate::wait_queue::WaitQueue;
 
 /// See the module.
 #[repr(C, align(4096))]
@@ -34,7 +34,7 @@ pub struct Process {
     /// When to try to join (again); zero: at once.
     pub next_attempt: AtomicU64,
     /// By device: who waits.
-    pub lines: [Line; MAX_DEVICES],
+    pub wait_queues: [WaitQueue; MAX_DEVICES],
     /// By device: activity and times.
     pub devices: [DeviceWork; MAX_DEVICES],
     /// What is in flight on each stream.
@@ -61,7 +61,7 @@ static PROCESS: Process = Process {
     ),
     state: AtomicU32::new(0),
     next_attempt: AtomicU64::new(0),
-    lines: [const { Line::new() }; MAX_DEVICES],
+    wait_queues: [const { WaitQueue::new() }; MAX_DEVICES],
     devices: [const { DeviceWork::new() }; MAX_DEVICES],
     streams: StreamTable::new(),
     events: EventTable::new(),

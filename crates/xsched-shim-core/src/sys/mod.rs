@@ -154,11 +154,11 @@ fn yield_now() {
 /// `None` after 50 ms. A time and not a number of attempts: on a busy machine
 /// a single yield may last as long as another thread's time slice.
 pub fn yield_until<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
-    const PATIENCE: Nanos = Nanos::from_millis(50);
+    const LONGEST: Nanos = Nanos::from_millis(50);
     if let Some(answer) = ask() {
         return Some(answer);
     }
-    let end = now() + PATIENCE;
+    let end = now() + LONGEST;
     while now() < end {
         yield_now();
         if let Some(answer) = ask() {

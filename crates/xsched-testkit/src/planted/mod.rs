@@ -3,16 +3,42 @@
 
 mod sources;
 
+use std::cell::RefCell;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use xsched_common::Abi;
-use xsched_common::note::ShimNote;
+use xsched_common::elf_note::ShimNote;
 
 use sources::*;
+
+/// Something to compile.
+struct Job {
+    source: String,
+    name: String,
+    options: Vec<String>,
+}
+
+impl Job {
+    fn new(source: &str, name: &str, options: &[&str]) -> Job {
+        Job {
+            source: source.to_owned(),
+            name: name.to_owned(),
+            options: options.iter().map(|&option| option.to_owned()).collect(),
+        }
+    }
+
+    /// Whether it is linked with libraries of the set.
+    fn needs_others(&self) -> bool {
+        let options = self.options.iter();
+        let mut linked = options.filter(|option| !option.starts_with('-'));
+        linked.any(|option| option.contains(".so"))
+    }
+}
 
 /// The compiled files.
 pub struct Fixtures {
@@ -48,10 +74,11 @@ impl Fixtures {
         set.write("runtime.map", RUNTIME_NODES);
         set.write("older.map", OLDER_NODES);
         set.write("shim.map", SHIM_NODES);
+        let jobs = RefCell::new(Vec::new());
         let library = |source: &str, name: &str, extra: &[&str]| {
             let mut options = vec!["-shared", "-fPIC"];
             options.extend_from_slice(extra);
-            set.cc(source, name, &options);
+            jobs.borrow_mut().push(Job::new(source, name, &options));
         };
         let runtime = [
             "-Wl,-soname,libamdhip64.so.5",
@@ -147,7 +174,7 @@ impl Fixtures {
             let mut options = vec!["-DWITH_HIP"];
             options.extend_from_slice(extra);
             options.extend_from_slice(&["-ldl", "libamdhip64.so.5"]);
-            set.cc(PROGRAM, name, &options);
+            jobs.borrow_mut().push(Job::new(PROGRAM, name, &options));
         };
         let rpath = format!("-Wl,-rpath,{}", set.directory.path().display());
         program("program", &[&rpath]);
@@ -162,9 +189,31 @@ impl Fixtures {
                 &rpath,
             ],
         );
-        set.cc(PROGRAM, "plain", &["-ldl"]);
-        set.cc(PROGRAM, "static", &["-static", "-DSTATIC"]);
+        let (mut first, mut then) = (Vec::new(), jobs.into_inner());
+        then.push(Job::new(PROGRAM, "plain", &["-ldl"]));
+        then.push(Job::new(PROGRAM, "static", &["-static", "-DSTATIC"]));
+        // What others are linked with.
+        first.extend(then.extract_if(.., |job| !job.needs_others()));
+        set.compile(&first);
+        set.compile(&then);
         set
+    }
+
+    /// All at once: all tests wait for them.
+    fn compile(&self, jobs: &[Job]) {
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some(job) = jobs.get(next.fetch_add(1, Relaxed)) {
+                let options: Vec<&str> = job.options.iter().map(String::as_str).collect();
+                self.cc(&job.source, &job.name, &options);
+            }
+        };
+        std::thread::scope(|scope| {
+            let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+            for _ in 0..threads {
+                scope.spawn(work);
+            }
+        });
     }
 
     /// The path of a file of the set.

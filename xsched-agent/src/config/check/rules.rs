@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use toml::Spanned;
 use xsched_common::units::Nanos;
-use xsched_policy::Terms;
+use xsched_policy::SchedAttr;
 
 use super::{Completeness, group_id, passthrough};
 use crate::config::file;
 use crate::config::problems::{Problems, place};
 use crate::config::values::{self, OneOrMany, Time};
-use crate::rules::{Account, Conditions, Rule, TermsPatch};
+use crate::rules::{Account, Conditions, Rule, SchedAttrPatch};
 
 /// A target beyond this is none.
 const LONGEST_TARGET: Nanos = Nanos::from_secs(3600);
@@ -20,7 +20,7 @@ const LONGEST_TARGET: Nanos = Nanos::from_secs(3600);
 pub(super) fn convert(
     text: &str,
     rule: &Spanned<file::Rule>,
-    defaults: Terms,
+    defaults: SchedAttr,
     completeness: Completeness,
     problems: &mut Problems<'_>,
 ) -> Option<Rule> {
@@ -38,7 +38,7 @@ pub(super) fn convert(
         problems.error(name.span(), "a rule needs a name of visible characters");
     }
     let slo_p99 = target(p99_ms.as_ref(), p99.as_ref(), problems);
-    let terms = TermsPatch {
+    let attr = SchedAttrPatch {
         class: *class,
         weight: *weight,
         slo_p99,
@@ -48,7 +48,7 @@ pub(super) fn convert(
         .map(|given| Arc::new(passthrough::convert(given, problems)));
     let is_whole = completeness == Completeness::Whole;
     let has_target = p99_ms.is_some() || p99.is_some();
-    if terms.is_empty() && passthrough.is_none() && !has_target && is_whole {
+    if attr.is_empty() && passthrough.is_none() && !has_target && is_whole {
         problems.error(
             span.clone(),
             "this rule gives nothing: add class, weight, p99_ms or passthrough",
@@ -65,7 +65,7 @@ pub(super) fn convert(
         return None;
     }
     let passes = passthrough.as_ref().is_some_and(|list| !list.is_empty());
-    if let Some(gain) = gain(terms, passes, defaults)
+    if let Some(gain) = gain(attr, passes, defaults)
         && conditions.can_be_feigned()
     {
         problems.warning(
@@ -81,20 +81,20 @@ pub(super) fn convert(
         name: name.get_ref().clone(),
         line: place(text, span.start).0,
         conditions,
-        terms,
+        attr,
         passthrough,
     })
 }
 
 /// What a rule gives that is more than everybody has.
-fn gain(terms: TermsPatch, passes: bool, defaults: Terms) -> Option<&'static str> {
-    if terms.class.is_some_and(|class| class > defaults.class) {
+fn gain(attr: SchedAttrPatch, passes: bool, defaults: SchedAttr) -> Option<&'static str> {
+    if attr.class.is_some_and(|class| class > defaults.class) {
         Some("a higher class")
-    } else if terms.weight.is_some_and(|weight| weight > defaults.weight)
-        && terms.class.is_none_or(|class| class >= defaults.class)
+    } else if attr.weight.is_some_and(|weight| weight > defaults.weight)
+        && attr.class.is_none_or(|class| class >= defaults.class)
     {
         Some("a larger share")
-    } else if terms.slo_p99.is_some() {
+    } else if attr.slo_p99.is_some() {
         Some("a target that holds back others")
     } else if passes {
         Some("work that no gate holds back")

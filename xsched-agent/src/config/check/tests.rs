@@ -36,8 +36,8 @@ fn five_lines_are_enough() {
     assert_eq!(config.rules.len(), 1);
     let rule = &config.rules[0];
     assert_eq!((rule.name.as_str(), rule.line), ("serving", 1));
-    assert_eq!(rule.terms.class, Some(Class::High));
-    assert_eq!(rule.terms.slo_p99, Some(Nanos::from_millis(30)));
+    assert_eq!(rule.attr.class, Some(Class::High));
+    assert_eq!(rule.attr.slo_p99, Some(Nanos::from_millis(30)));
     assert_eq!(
         config.sharing.default.mode,
         SharingMode::Slo,
@@ -49,7 +49,7 @@ fn five_lines_are_enough() {
 fn nothing_is_the_defaults() {
     let config = good("");
     assert_eq!(config.sharing, Settings::default());
-    assert_eq!(config.defaults, Terms::default());
+    assert_eq!(config.defaults, SchedAttr::default());
     assert!(config.rules.is_empty());
     assert_eq!(config.agent, AgentSettings::default());
 }
@@ -64,7 +64,7 @@ fn the_example_is_valid_and_shows_the_defaults() {
         ..DeviceSettings::default()
     };
     assert_eq!(config.sharing.default, expected);
-    assert_eq!(config.defaults, Terms::default());
+    assert_eq!(config.defaults, SchedAttr::default());
     assert_eq!(config.agent, AgentSettings::default());
     assert_eq!(config.sharing.devices.len(), 1);
     assert!(warnings(EXAMPLE).is_empty(), "{:?}", warnings(EXAMPLE));
@@ -318,8 +318,8 @@ fn mistakes_have_places() {
 
 #[test]
 fn what_may_not_be_meant_is_warned_of() {
-    let rule = |conditions: &str, terms: &str| {
-        format!("[[rule]]\nname = \"a\"\nmatch = {{ {conditions} }}\n{terms}\n")
+    let rule = |conditions: &str, attr: &str| {
+        format!("[[rule]]\nname = \"a\"\nmatch = {{ {conditions} }}\n{attr}\n")
     };
     let feigned = warnings(&rule("exe = \"serve\"", "class = \"high\""));
     assert!(

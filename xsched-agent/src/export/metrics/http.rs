@@ -93,7 +93,7 @@ impl MetricsServer {
             }
             let sources = sources.clone();
             let connection = tokio::spawn(async move {
-                match tokio::time::timeout(TIME_LIMIT, converse(stream, sources)).await {
+                match tokio::time::timeout(TIME_LIMIT, serve_connection(stream, sources)).await {
                     Ok(Ok(())) => {}
                     Ok(Err(e)) => debug!("metrics: a connection ended: {e}"),
                     Err(_) => debug!("metrics: a connection took longer than {TIME_LIMIT:?}"),
@@ -104,7 +104,7 @@ impl MetricsServer {
     }
 }
 
-async fn converse(stream: TcpStream, sources: Sources) -> Result<(), hyper::Error> {
+async fn serve_connection(stream: TcpStream, sources: Sources) -> Result<(), hyper::Error> {
     let service = service_fn(|request: Request<Incoming>| {
         let response = answer(&request, &sources);
         async { Ok::<_, Infallible>(response) }

@@ -22,7 +22,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use xsched_common::api::Snapshot;
 
-use crate::control::Vitals;
+use crate::control::Stats;
 use crate::model::{SharedSums, Sums, TimeHistogram};
 use families::Families;
 pub use format::Format;
@@ -36,7 +36,7 @@ pub struct Sources {
     /// Sums by class.
     pub sums: SharedSums,
     /// How the control thread is doing.
-    pub control: Arc<Vitals>,
+    pub control: Arc<Stats>,
     /// Processes that have series of their own.
     pub processes: usize,
 }
@@ -54,31 +54,31 @@ pub struct Scrape {
     pub processes: usize,
 }
 
-/// A copy of the control thread's [`Vitals`].
+/// A copy of the control thread's [`Stats`].
 #[derive(Clone, Debug, Default)]
 pub struct ControlTimes {
     /// How late each heartbeat was.
     pub beats_late: TimeHistogram,
     /// From waking up to having decided and written.
     pub rounds: TimeHistogram,
-    /// See [`Vitals::clients`].
+    /// See [`Stats::clients`].
     pub clients: u64,
-    /// See [`Vitals::bells_muted`].
+    /// See [`Stats::bells_muted`].
     pub bells_muted: u64,
-    /// See [`Vitals::joins_refused`].
+    /// See [`Stats::joins_refused`].
     pub joins_refused: u64,
 }
 
 impl ControlTimes {
-    fn of(vitals: &Vitals) -> ControlTimes {
+    fn of(stats: &Stats) -> ControlTimes {
         let mut times = ControlTimes {
-            clients: vitals.clients.load(Relaxed),
-            bells_muted: vitals.bells_muted.load(Relaxed),
-            joins_refused: vitals.joins_refused.load(Relaxed),
+            clients: stats.clients.load(Relaxed),
+            bells_muted: stats.bells_muted.load(Relaxed),
+            joins_refused: stats.joins_refused.load(Relaxed),
             ..ControlTimes::default()
         };
-        times.beats_late.add(&vitals.beats_late.counts());
-        times.rounds.add(&vitals.rounds.counts());
+        times.beats_late.add(&stats.beats_late.counts());
+        times.rounds.add(&stats.passes.counts());
         times
     }
 }

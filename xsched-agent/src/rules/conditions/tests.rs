@@ -52,13 +52,13 @@ fn holds(conditions: Conditions) -> bool {
 }
 
 fn holds_of(conditions: Conditions, facts: &Facts) -> bool {
-    match conditions.judge(facts) {
-        Verdict::Holds(_) => true,
-        Verdict::Fails(because) => {
+    match conditions.evaluate(facts) {
+        MatchOutcome::Holds(_) => true,
+        MatchOutcome::Fails(because) => {
             assert!(!because.is_empty());
             false
         }
-        Verdict::Undecided => panic!("everything is known"),
+        MatchOutcome::Undecided => panic!("everything is known"),
     }
 }
 
@@ -116,14 +116,14 @@ fn what_was_handed_over_is_nobody_else_s_word() {
     let rootless = place(&format!("/docker-{id}.scope"));
     assert!(!holds_of(container, &rootless));
     let inner = conditions!(unit: patterns(&["evil.service"]));
-    let Verdict::Fails(why) = inner.judge(&facts()) else {
+    let MatchOutcome::Fails(why) = inner.evaluate(&facts()) else {
         panic!("it is the container's word");
     };
     assert!(
         why.contains("the container makes its own control groups"),
         "{why}"
     );
-    let Verdict::Fails(why) = unit("serve.service").judge(&serve) else {
+    let MatchOutcome::Fails(why) = unit("serve.service").evaluate(&serve) else {
         panic!("it is the user's word");
     };
     assert_eq!(
@@ -194,8 +194,8 @@ fn all_must_hold() {
         user: vec![account("bob", Some(7))]
     );
     assert_eq!(
-        both.judge(&facts()),
-        Verdict::Fails("its user is 1000, not bob".to_owned())
+        both.evaluate(&facts()),
+        MatchOutcome::Fails("its user is 1000, not bob".to_owned())
     );
     assert!(holds(Conditions::default()), "nothing is asked");
 }
@@ -203,7 +203,7 @@ fn all_must_hold() {
 #[test]
 fn environments_are_not_told() {
     let env = BTreeMap::from([("TIER".to_owned(), patterns(&["silver"]))]);
-    let Verdict::Fails(because) = conditions!(env: env).judge(&facts()) else {
+    let MatchOutcome::Fails(because) = conditions!(env: env).evaluate(&facts()) else {
         panic!("it is gold");
     };
     assert!(!because.contains("gold"), "{because}");
@@ -213,9 +213,9 @@ fn environments_are_not_told() {
 fn the_process_is_not_waited_for_where_the_kernel_knows_enough() {
     let me = Facts::of(std::process::id(), Reach::Kernel);
     let arg = conditions!(arg: patterns(&["*"]));
-    assert_eq!(arg.judge(&me), Verdict::Undecided);
+    assert_eq!(arg.evaluate(&me), MatchOutcome::Undecided);
     let other = conditions!(arg: patterns(&["*"]), unit: patterns(&["no-such.service"]));
-    assert!(matches!(other.judge(&me), Verdict::Fails(_)));
+    assert!(matches!(other.evaluate(&me), MatchOutcome::Fails(_)));
     let me = Facts::of(std::process::id(), Reach::Memory);
-    assert!(matches!(arg.judge(&me), Verdict::Holds(_)));
+    assert!(matches!(arg.evaluate(&me), MatchOutcome::Holds(_)));
 }

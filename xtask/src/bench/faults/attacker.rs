@@ -16,7 +16,7 @@ use rustix::net::{
     SocketFlags, SocketType,
 };
 use rustix::thread::futex;
-use xsched_common::join::{Hello, Reply, Verdict};
+use xsched_common::handshake::{Hello, HelloResult, Reply};
 use xsched_common::page::StatusPage;
 use xsched_common::run_dir::RunDir;
 use xsched_testkit::client::{FakeClient, connect, map};
@@ -40,6 +40,8 @@ enum Role {
     Sleepers { threads: usize },
     /// Connect as fast as the kernel lets user UID, for so many seconds
     Flood { uid: u32, seconds: u64 },
+    /// Use the processor as user UID, for so many seconds
+    Spin { uid: u32, seconds: u64 },
     /// Join so many times as user UID, as a shim does; prints how often in vain
     Joins { uid: u32, count: usize },
 }
@@ -56,6 +58,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Role::Flood { uid, seconds } => {
             become_user(uid)?;
             println!("{}", flood(&run_dir, until(seconds)));
+        }
+        Role::Spin { uid, seconds } => {
+            become_user(uid)?;
+            let end = until(seconds);
+            while Instant::now() < end {
+                std::hint::spin_loop();
+            }
         }
         Role::Joins { uid, count } => {
             become_user(uid)?;
@@ -235,14 +244,14 @@ fn joins(run_dir: &RunDir) -> bool {
     };
     let hello = Hello::new(std::process::id()).encode();
     let mut poll = [PollFd::new(&socket, PollFlags::IN)];
-    let patience = Timespec {
+    let timeout = Timespec {
         tv_sec: 0,
         tv_nsec: 50_000_000,
     };
     let mut bytes = [0; 64];
     rustix::net::send(&socket, &hello, SendFlags::NOSIGNAL).is_ok()
-        && rustix::event::poll(&mut poll, Some(&patience)).is_ok_and(|ready| ready > 0)
+        && rustix::event::poll(&mut poll, Some(&timeout)).is_ok_and(|ready| ready > 0)
         && rustix::net::recv(&socket, &mut bytes[..], RecvFlags::empty()).is_ok_and(|(len, _)| {
-            Reply::decode(&bytes[..len]).is_ok_and(|reply| reply.verdict == Verdict::Accepted)
+            Reply::decode(&bytes[..len]).is_ok_and(|reply| reply.verdict == HelloResult::Accepted)
         })
 }

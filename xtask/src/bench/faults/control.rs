@@ -14,6 +14,7 @@ use crate::bench::report::Metric;
 use crate::bench::sched::control::{doorbell, set_class};
 use crate::bench::workbench::Workbench;
 use crate::build::Built;
+use crate::stats::quantile;
 
 /// How long each attack on the thread goes on, seconds.
 const ATTACK: u64 = 8;
@@ -34,7 +35,8 @@ pub fn measure(built: &Built) -> anyhow::Result<Vec<Metric>> {
         "only root can act as several users: run this with sudo"
     );
     let bench = Workbench::new(built)?;
-    let metrics = vec![standstill(&bench)?, waiters(&bench)?, flood(&bench)?];
+    let mut metrics = vec![standstill(&bench)?, waiters(&bench)?];
+    metrics.extend(flood(&bench)?);
     Ok(metrics)
 }
 
@@ -127,15 +129,25 @@ fn round_p99_beside(bench: &Workbench<'_>, waiters: usize) -> anyhow::Result<f64
     Ok(control.round_p99_ns.context("no rounds")?.0 as f64 / 1e3)
 }
 
-/// Joins in vain while one user's two processes connect without end.
-fn flood(bench: &Workbench<'_>) -> anyhow::Result<Metric> {
+/// Edges of a service's activity that are timed.
+const RINGS: usize = 500;
+
+/// Joins in vain while one user's two processes connect without end, and how
+/// late a service's edges are heard meanwhile: beside two processes that only
+/// use the processor, and beside these.
+fn flood(bench: &Workbench<'_>) -> anyhow::Result<Vec<Metric>> {
     let agent = bench.start_agent(&["--no-bpf"])?;
     let uid = FLOODS.to_string();
-    let mut floods = Vec::new();
-    for _ in 0..2 {
-        floods.push(attacker(bench, &["flood", &uid, "600"])?);
-    }
-    std::thread::sleep(Duration::from_millis(500));
+    let both = |what: [&str; 3]| -> anyhow::Result<_> {
+        let two = [attacker(bench, &what)?, attacker(bench, &what)?];
+        std::thread::sleep(Duration::from_millis(500));
+        Ok(two)
+    };
+    let busy = both(["spin", &uid, "600"])?;
+    let beside_busy = quantile(&doorbell::times(bench, RINGS)?, 0.99);
+    drop(busy);
+    let floods = both(["flood", &uid, "600"])?;
+    let beside_floods = quantile(&doorbell::times(bench, RINGS)?, 0.99);
     let count = JOINS.to_string();
     let mut failed = Vec::new();
     for uid in [JOINS_BESIDE, 0] {
@@ -147,5 +159,15 @@ fn flood(bench: &Workbench<'_>) -> anyhow::Result<Metric> {
         "of another user {} of {JOINS}, of root {}",
         failed[0], failed[1]
     );
-    Ok(Metric::at_most("join_flood_failed", "", failed.iter().sum(), 0.0).detail(detail))
+    Ok(vec![
+        Metric::at_most("join_flood_failed", "", failed.iter().sum(), 0.0).detail(detail),
+        Metric::at_most(
+            "join_flood_doorbell_p99_ms",
+            "ms",
+            beside_floods / 1e3,
+            10.0,
+        )
+        .beside(beside_busy / 1e3)
+        .detail("baseline: beside two processes that only use the processor".to_owned()),
+    ])
 }

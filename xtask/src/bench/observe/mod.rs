@@ -11,6 +11,7 @@ mod launcher;
 mod price;
 
 use anyhow::ensure;
+use clap::ValueEnum as _;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::report::Metric;
@@ -18,8 +19,35 @@ use super::workbench::Workbench;
 use crate::build::{self, Built};
 use crate::provision;
 
-/// All metrics of the benchmark.
-pub fn measure(built: &Built) -> anyhow::Result<Vec<Metric>> {
+/// What is measured together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// A call with a probe on it, beside bpftrace
+    Price,
+    /// How fast what was counted is taken in
+    Drain,
+    /// A program that the daemon observes
+    Steady,
+    /// The daemon's own processor time, and how fast it goes
+    Daemon,
+    /// A process with hundreds of objects is diagnosed
+    Diagnosis,
+}
+
+impl Part {
+    fn measure(self, bench: &Workbench<'_>) -> anyhow::Result<Vec<Metric>> {
+        match self {
+            Part::Price => price::measure(bench),
+            Part::Drain => Ok(vec![drain::measure(bench)?]),
+            Part::Steady => Ok(vec![daemon::steady(bench)?]),
+            Part::Daemon => Ok(vec![daemon::agents_time(bench)?, daemon::stop(bench)?]),
+            Part::Diagnosis => diagnosis::measure(bench),
+        }
+    }
+}
+
+/// Measures one part, or all of them in the order in which they are listed.
+pub fn measure(built: &Built, only: Option<Part>) -> anyhow::Result<Vec<Metric>> {
     ensure!(
         provision::is_root()?,
         "observing needs root: run it as root (sudo)"
@@ -37,12 +65,12 @@ pub fn measure(built: &Built) -> anyhow::Result<Vec<Metric>> {
     raise_locked_memory();
     let bench = Workbench::new(built)?;
     launcher::compile(&bench)?;
-    let mut metrics = price::measure(&bench)?;
-    metrics.push(drain::measure(&bench)?);
-    metrics.push(daemon::steady(&bench)?);
-    metrics.push(daemon::agents_time(&bench)?);
-    metrics.push(daemon::stop(&bench)?);
-    metrics.extend(diagnosis::measure(&bench)?);
+    let mut metrics = Vec::new();
+    for part in Part::value_variants() {
+        if only.is_none_or(|only| only == *part) {
+            metrics.extend(part.measure(&bench)?);
+        }
+    }
     Ok(metrics)
 }
 

@@ -16,7 +16,7 @@ use crate::demo::stage::{Shim, Stage};
 const LAUNCHES: u64 = 600;
 
 /// Waits longer in the guest than a slow machine needs.
-const PATIENCE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The programs load and a probe fires; or they do not, and why is said.
 pub fn object(_: &Stage<'_>, expected: Expected) -> Outcome {
@@ -44,7 +44,7 @@ pub fn counts(stage: &Stage<'_>, links: LinkKind) -> Outcome {
     program.args(["--kernels", &LAUNCHES.to_string(), "--ahead", "64"]);
     let program = Guarded::start(&mut program, "the program")?;
     let pid = program.pid();
-    program.finish(PATIENCE)?;
+    program.finish(DEADLINE)?;
     let sample = observer.sample()?;
     let counted: u64 = sample
         .calls
@@ -191,7 +191,7 @@ fn observer(links: LinkKind) -> anyhow::Result<Observer> {
     while observer.sample()?.events == 0 {
         let limits: Vec<&str> = observer.limits().collect();
         ensure!(
-            start.elapsed() < PATIENCE,
+            start.elapsed() < DEADLINE,
             "no probe has fired: {}",
             limits.join("; ")
         );

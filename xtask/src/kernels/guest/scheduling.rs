@@ -17,7 +17,7 @@ const MEASURE: Duration = Duration::from_millis(1200);
 const REQUEST: [&str; 6] = ["--kernels", "5", "--kernel-time", "2ms", "--period", "40ms"];
 
 /// Waits longer in the guest than a slow machine needs.
-const PATIENCE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The agent runs, and says of a program without the shim what it can.
 pub fn agent_sees(stage: &Stage<'_>, expected: Expected) -> Outcome {
@@ -134,7 +134,7 @@ fn service(stage: &Stage<'_>, shim: Shim) -> anyhow::Result<u64> {
         .args(["--json", "--warmup", "300ms"])
         .args(["--duration", &format!("{}ms", MEASURE.as_millis())])
         .args(REQUEST);
-    let text = Guarded::start(&mut command, "the service")?.finish(MEASURE + PATIENCE)?;
+    let text = Guarded::start(&mut command, "the service")?.finish(MEASURE + DEADLINE)?;
     let report: Value = serde_json::from_str(text.trim()).context("the service's report")?;
     report["p50_ns"].as_u64().context("the service's p50_ns")
 }
@@ -151,7 +151,7 @@ fn row(snapshot: &Value, pid: u32) -> Option<&Value> {
 
 /// Asks again until there is an answer.
 fn until<T>(what: &str, mut ask: impl FnMut() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + DEADLINE;
     loop {
         if let Some(answer) = ask()? {
             return Ok(answer);

@@ -1,6 +1,8 @@
 //! From the key to the question, the request and what came of it.
 
-use xsched_common::api::{Change, Hold, HoldRow, ModeSet, Request, Response, Settled, SharingMode};
+use xsched_common::api::{
+    Change, ModeSet, Override, OverrideRow, Request, Response, Settled, SharingMode,
+};
 use xsched_common::units::{Class, Nanos, Weight};
 
 use super::*;
@@ -40,7 +42,7 @@ impl Driver {
     fn chosen_class(&self) -> Class {
         match self.question() {
             Question::Process {
-                terms: Terms::Class { chosen, .. },
+                attr: AttrQuestion::Class { chosen, .. },
                 ..
             } => *chosen,
             other => panic!("not about a class: {other:?}"),
@@ -63,7 +65,7 @@ fn what_was_set_is_taken_back() {
     assert!(matches!(
         driver.question(),
         Question::Process {
-            terms: Terms::Unset,
+            attr: AttrQuestion::Unset,
             ..
         }
     ));
@@ -164,8 +166,8 @@ fn boosts_and_suspensions_end_by_themselves_or_by_hand() {
         duration_ms: 60_000,
     };
     assert_eq!(boost, expected);
-    let hold = HoldRow {
-        hold: Hold::Boosted,
+    let hold = OverrideRow {
+        hold: Override::Boosted,
         remaining_ns: Nanos::from_secs(60),
     };
     let now = Settled {

@@ -8,7 +8,7 @@ use ratatui::style::Color;
 use xsched_client::LinkEvent;
 use xsched_common::api::{
     Diagnosis, DropCount, ExplainStep, Explanation, Finding, GateState, History, HistoryPoint,
-    Hold, HoldRow, Request, Response, Settled, Severity, SloState, Snapshot,
+    Override, OverrideRow, Request, Response, Settled, Severity, SloState, Snapshot,
 };
 use xsched_common::units::{Class, Nanos, Weight};
 

@@ -91,8 +91,8 @@ fn questions_say_what_they_do() {
         for (width, height) in [(60, 15), (80, 24)] {
             let mut snapshot = typical();
             if name == "resume" {
-                snapshot.processes[0].hold = Some(HoldRow {
-                    hold: Hold::Boosted,
+                snapshot.processes[0].hold = Some(OverrideRow {
+                    hold: Override::Boosted,
                     remaining_ns: Nanos::from_secs(25),
                 });
             }
@@ -112,8 +112,8 @@ fn targets_and_holds_have_columns() {
         slo.state = SloState::Impossible;
         slo.reason = "train.py (pid 17) runs kernels of 31 ms".into();
     }
-    for (process, hold) in [(0, Hold::Suspended), (1, Hold::Boosted)] {
-        snapshot.processes[process].hold = Some(HoldRow {
+    for (process, hold) in [(0, Override::Suspended), (1, Override::Boosted)] {
+        snapshot.processes[process].hold = Some(OverrideRow {
             hold,
             remaining_ns: Nanos::from_secs(25),
         });

@@ -1,8 +1,8 @@
 //! The wait of a function that the runtime calls in stream order.
 //!
 //! What lies behind the function on its stream cannot begin before it returns,
-//! and may fill the cap: in line, the function would wait for itself. It
-//! waits beside the line and under a doubled cap, which bounds what such
+//! and may fill the cap: in the queue, the function would wait for itself. It
+//! waits beside the queue and under a doubled cap, which bounds what such
 //! functions add. Everything else holds for it as for others.
 
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use xsched_common::gate::{Decision, GateView, Guard, Limits, Turn, Waiter, decide};
 
 use super::{Fencing, Parts, gate_word, has_left, pass_by, reap, view};
-use crate::line::fewer;
 use crate::sys;
 use crate::thread::Thread;
+use crate::wait_queue::fewer;
 
 /// Returns when the command may go, as [`super::pass`] does.
 pub(super) fn wait(parts: &Parts<'_>, fencing: &impl Fencing, thread: &Thread) -> u64 {

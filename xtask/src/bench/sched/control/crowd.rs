@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use super::{doorbell, puppet};
+use super::{doorbell, scripted};
 use crate::agent;
 use crate::bench::report::Metric;
 use crate::bench::workbench::Workbench;
@@ -21,7 +21,7 @@ pub fn measure(bench: &Workbench<'_>) -> anyhow::Result<Vec<Metric>> {
     drop(doorbell::times(bench, 20)?);
     std::thread::sleep(Duration::from_secs(1));
     let before = resident_kib(agent.pid())?;
-    let mut crowd = puppet(bench, &["crowd", &CLIENTS.to_string()])?;
+    let mut crowd = scripted(bench, &["crowd", &CLIENTS.to_string()])?;
     crowd.line()?;
     std::thread::sleep(SETTLE);
     let grown = resident_kib(agent.pid())? - before;

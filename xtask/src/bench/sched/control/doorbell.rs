@@ -8,7 +8,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, epoll, eventfd};
 use xsched_common::units::Class;
 
-use super::{puppet, set_class};
+use super::{scripted, set_class};
 use crate::bench::report::Metric;
 use crate::bench::workbench::Workbench;
 use crate::stats::{median, quantile, spread};
@@ -19,10 +19,10 @@ const BARE: u32 = 500;
 /// The rings' times, us.
 pub fn times(bench: &Workbench<'_>, rings: usize) -> anyhow::Result<Vec<f64>> {
     let run_dir = bench.run_dir();
-    let mut low = puppet(bench, &["held"])?;
+    let mut low = scripted(bench, &["held"])?;
     let page = low.line()?;
     set_class(&run_dir, low.pid(), Class::Low)?;
-    let mut high = puppet(bench, &["ring", &page, &rings.to_string()])?;
+    let mut high = scripted(bench, &["ring", &page, &rings.to_string()])?;
     high.line()?;
     set_class(&run_dir, high.pid(), Class::High)?;
     high.tell("go")?;

@@ -8,7 +8,7 @@ use anyhow::ensure;
 use xsched_common::api::{GateRow, GateState};
 use xsched_common::units::Class;
 
-use super::{puppet, set_class};
+use super::{scripted, set_class};
 use crate::agent;
 use crate::bench::dialogue::Dialogue;
 use crate::bench::report::Metric;
@@ -25,19 +25,19 @@ const LAUNCHES: &str = "worker 2000";
 pub fn measure(bench: &Workbench<'_>) -> anyhow::Result<Vec<Metric>> {
     let programs = build::root().join("xsched-shim/tests/programs");
     let runtime = null_runtime(&bench.dir.join("failopen"), &[])?;
-    let puppet = bench.dir.join("puppet");
-    let source = programs.join("puppet.c");
+    let scripted = bench.dir.join("scripted");
+    let source = programs.join("scripted.c");
     cc(&[
         source.as_os_str(),
         runtime.as_os_str(),
         OsStr::new("-pthread"),
         OsStr::new("-ldl"),
         OsStr::new("-o"),
-        puppet.as_os_str(),
+        scripted.as_os_str(),
     ])?;
     let mut waits = Vec::new();
     for kill in 0..KILLS {
-        waits.extend(kill_an_agent(bench, &puppet, kill)?);
+        waits.extend(kill_an_agent(bench, &scripted, kill)?);
     }
     let worst = waits.iter().copied().fold(0.0, f64::max);
     Ok(vec![
@@ -58,10 +58,10 @@ fn kill_an_agent(bench: &Workbench<'_>, program: &Path, kill: usize) -> anyhow::
         programs.push(program);
     }
     // A service that is at work: every ring is a burst of it.
-    let mut low = puppet(bench, &["held"])?;
+    let mut low = scripted(bench, &["held"])?;
     let page = low.line()?;
     set_class(&run_dir, low.pid(), Class::Low)?;
-    let mut high = puppet(bench, &["work", &page])?;
+    let mut high = scripted(bench, &["work", &page])?;
     high.line()?;
     set_class(&run_dir, high.pid(), Class::High)?;
     high.ask("go")?;

@@ -3,7 +3,7 @@
 mod crowd;
 pub mod doorbell;
 mod failopen;
-pub mod puppet;
+pub mod scripted;
 
 use std::path::Path;
 use std::process::Command;
@@ -36,12 +36,12 @@ pub fn set_class(run_dir: &Path, pid: u32, class: Class) -> anyhow::Result<()> {
     agent::ask(run_dir, &Request::Set(change)).map(drop)
 }
 
-/// This program as a puppet that joins the agent of `bench`.
-pub fn puppet(bench: &Workbench<'_>, arguments: &[&str]) -> anyhow::Result<Dialogue> {
+/// This program as a scripted program that joins the agent of `bench`.
+pub fn scripted(bench: &Workbench<'_>, arguments: &[&str]) -> anyhow::Result<Dialogue> {
     let mut command = Command::new(std::env::current_exe()?);
     command
-        .arg("puppet")
+        .arg("scripted")
         .args(arguments)
         .env("XSCHED_RUN_DIR", bench.run_dir());
-    Dialogue::start(&mut command, "a puppet")
+    Dialogue::start(&mut command, "a scripted")
 }

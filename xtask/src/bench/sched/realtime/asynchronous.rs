@@ -123,7 +123,7 @@ fn turn(stage: &Stage<'_>, way: &str, runs: &mut Runs) -> anyhow::Result<()> {
 /// How long after the end of each request the gate of a low client opens, ms.
 fn ends_found(stage: &Stage<'_>, way: &str) -> anyhow::Result<Vec<f64>> {
     let bench = stage.bench();
-    let mut low = control::puppet(bench, &["held", "--bus", SIMULATED_BUS])?;
+    let mut low = control::scripted(bench, &["held", "--bus", SIMULATED_BUS])?;
     let page = low.line()?;
     control::set_class(&bench.run_dir(), low.pid(), Class::Low)?;
     let page = fs::File::open(page).context("the client's page")?;

@@ -1,0 +1,99 @@
+//! What the vendors' management libraries tell about devices.
+//!
+//! They are opened at run time, by the names that the vendors' packages
+//! install. A machine without them misses what they tell, and nothing else:
+//! no decision rests on it.
+
+mod library;
+mod nvml;
+mod rocm_smi;
+
+use std::fmt;
+
+/// A management library that answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Management {
+    /// What people call it.
+    pub name: &'static str,
+    /// Its driver's version; `None` if it does not say.
+    pub driver: Option<String>,
+    /// In the library's own order.
+    pub devices: Vec<ManagedDevice>,
+}
+
+/// A device as a management library describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManagedDevice {
+    /// The vendor's name of the model.
+    pub name: Option<String>,
+    /// Where it is on the bus.
+    pub address: Option<PciAddress>,
+    /// The device's own memory, bytes.
+    pub memory: Option<u64>,
+}
+
+/// A place on the PCI bus; shown as the kernel names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PciAddress {
+    /// Segment group.
+    pub domain: u32,
+    /// Bus in it.
+    pub bus: u8,
+    /// Device on the bus.
+    pub device: u8,
+    /// Function of the device.
+    pub function: u8,
+}
+
+impl fmt::Display for PciAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let PciAddress {
+            domain,
+            bus,
+            device,
+            function,
+        } = self;
+        write!(f, "{domain:04x}:{bus:02x}:{device:02x}.{function:x}")
+    }
+}
+
+/// Why a management library tells nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Silent {
+    /// There is none.
+    #[error("{0} is not installed")]
+    Absent(&'static str),
+    /// It lacks a function: it is another library, or too old.
+    #[error("{library} has no {function}")]
+    Lacking {
+        /// The library's file.
+        library: &'static str,
+        /// The function.
+        function: &'static str,
+    },
+    /// It refused; the vendor's number says why. Most often there is no driver.
+    #[error("{library}: {function} failed with {code}")]
+    Refused {
+        /// The library's file.
+        library: &'static str,
+        /// The function.
+        function: &'static str,
+        /// What it returned.
+        code: i32,
+    },
+}
+
+/// Devices that are asked about: what a library says of their number is not
+/// believed beyond any machine's.
+const MOST: u32 = 256;
+
+/// Asks all of them, those that are installed first. It may take as long as a
+/// driver takes to wake its devices: not for a thread that others wait for.
+pub fn management() -> Vec<Result<Management, Silent>> {
+    let mut all = vec![nvml::read(nvml::FILE), rocm_smi::read(rocm_smi::FILE)];
+    all.sort_by_key(|read| matches!(read, Err(Silent::Absent(_))));
+    all
+}
+
+#[cfg(test)]
+mod tests;
