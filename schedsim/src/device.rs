@@ -1,8 +1,8 @@
 //! hipsim's device (its first discipline) in virtual time: processor sharing
 //! among the processes that have work, one ring each.
 
-use hipsim::model::rings::{Announce, Host, Rings, Sharing, Work};
-use hipsim::model::share::{MAX_PROCESSES, Snapshot};
+use simdevice::model::rings::{Announce, Host, Rings, Sharing, Work};
+use simdevice::model::share::{MAX_PROCESSES, Snapshot};
 use xsched_common::units::Nanos;
 
 /// A device that processes are added to.

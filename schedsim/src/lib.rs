@@ -3,7 +3,7 @@
 //! What decides is the real thing: the agent's policy
 //! ([`xsched_policy`]), the shim's gate and estimators
 //! ([`xsched_common::gate`]) and hipsim's device arithmetic
-//! ([`hipsim::model`]). What surrounds them is a model: threads that launch
+//! ([`simdevice::model`]). What surrounds them is a model: threads that launch
 //! and wait ([`program`]), the shim's bookkeeping of one process with one
 //! stream ([`shim`]), an agent that hears doorbells and timers with the
 //! delays measured on a real machine ([`timing`]). Equal seeds give equal

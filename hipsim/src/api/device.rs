@@ -35,7 +35,7 @@ fn uuid_of(device: DeviceIndex) -> [u8; 16] {
 fn description(device: DeviceIndex) -> Description {
     Description {
         name: "hipsim",
-        architecture: &options::get().architecture,
+        architecture: options::architecture(),
         memory: options::get().memory,
         compute_units: COMPUTE_UNITS,
         pci: pci(device),
@@ -71,7 +71,7 @@ api! {
         }
     }
 
-    fn version(at: *mut c_int) { put(at, options::get().version) }
+    fn version(at: *mut c_int) { put(at, options::version()) }
     fn count(at: *mut c_int) { tell(0, at, |_| devices::count() as c_int) }
     fn current(at: *mut c_int) { tell(0, at, |_| DeviceIndex::current().number() as c_int) }
 
@@ -135,7 +135,7 @@ api! {
 
 /// Major and minor version of the processor.
 fn processor_version() -> (c_int, c_int) {
-    let version = options::get().architecture.version();
+    let version = options::architecture().version();
     version.map_or((0, 0), |(major, minor, _)| (major, minor))
 }
 
@@ -198,12 +198,12 @@ fn attribute_value(device: DeviceIndex, attribute: c_int) -> Option<c_int> {
         77 => 2,
         81 | 82 => 256,
         83 => 16 << 10,
-        87 => options::get().architecture.wave(),
+        87 => options::architecture().wave(),
         // Present: host mapping, registered pointers, concurrent kernels, managed access, cooperative launches, overlap,
         // managed memory, priorities, unified addressing, memory pools, large BAR, value waits, fine grain.
         3 | 4 | 8..=12 | 24 | 78 | 85 | 88 | 10_011 | 10_013 | 10_016 => 1,
         10_000 => props::CLOCK_KHZ,
-        10_003 => options::get().architecture.number(),
+        10_003 => options::architecture().number(),
         10_015 => COMPUTE_UNITS,
         0..=199 | 10_000..=10_199 => 0,
         _ => return None,

@@ -2,6 +2,8 @@
 
 use std::ffi::{c_uint, c_void};
 
+use simdevice::known::{Known, KnownCall};
+
 use super::event::record_event;
 use super::support::{DefaultStream, api, submit};
 use crate::abi::error::{HipError, Result};
@@ -9,7 +11,6 @@ use crate::abi::types::{Dim3, EventHandle, FunctionHandle, StreamHandle};
 use crate::runtime;
 use crate::runtime::command::Command;
 use crate::runtime::kernels::{self, Code, Kernel};
-use crate::runtime::known::{Known, KnownCall};
 
 /// Most threads of a block.
 pub const MAX_BLOCK: u32 = 1024;

@@ -69,7 +69,7 @@ api! {
     fn driver_entry_point(name: *const c_char, at: *mut *mut c_void, flags: u64, result: *mut c_int) {
         find(
             name,
-            options::get().version,
+            options::version(),
             at,
             result,
             flags & PER_THREAD != 0,
@@ -77,6 +77,6 @@ api! {
     }
 
     fn driver_entry_point_spt(name: *const c_char, at: *mut *mut c_void, _flags: u64, result: *mut c_int) {
-        find(name, options::get().version, at, result, true)
+        find(name, options::version(), at, result, true)
     }
 }

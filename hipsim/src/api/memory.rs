@@ -183,7 +183,7 @@ api! {
         }
         let Some(found) = memory::containing(Address::from(pointer)) else {
             // Since HIP 6 memory of the program is no error, but of no device.
-            if options::get().version < 60_000_000 {
+            if options::version() < 60_000_000 {
                 return Err(HipError::InvalidValue);
             }
             let unregistered = PointerAttributes {

@@ -22,7 +22,7 @@ unsafe fn name_of<'a>(name: *const c_char) -> Result<&'a str> {
 }
 
 fn add(image: &[u8]) -> Result<ModuleHandle> {
-    match code_object::read(image, &options::get().architecture)? {
+    match code_object::read(image, options::architecture())? {
         Contents::Kernels(names) => Ok(kernels::add_module(Some(names), Code::Runs)),
         Contents::Anything => Ok(kernels::add_module(None, Code::Runs)),
     }
@@ -81,7 +81,7 @@ api! {
     fn attributes(at: *mut FuncAttributes, stub: *const c_void) {
         by_stub(stub)?;
         let attributes = FuncAttributes {
-            binary_version: options::get().architecture.number(),
+            binary_version: options::architecture().number(),
             max_dynamic_shared_size_bytes: 65_536,
             max_threads_per_block: MAX_BLOCK as c_int,
             num_regs: 32,
@@ -98,7 +98,7 @@ api! {
             1..=3 | 7 | 9 => 0,
             4 => 32,
             5 => 30,
-            6 => options::get().architecture.number(),
+            6 => options::architecture().number(),
             8 => 65_536,
             _ => return Err(HipError::InvalidValue),
         };

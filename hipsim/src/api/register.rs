@@ -20,7 +20,7 @@ pub unsafe extern "C" fn fat_binary(wrapper: *const FatBinaryWrapper) -> *mut c_
     }
     let image = wrapper.map_or(std::ptr::null(), |wrapper| wrapper.binary.cast());
     // SAFETY: the program's fat binary, if it is one.
-    let fits = unsafe { code_object::fits_in_memory(image, &options::get().architecture) };
+    let fits = unsafe { code_object::fits_in_memory(image, options::architecture()) };
     kernels::add_module(
         Some(Vec::new()),
         if fits { Code::Runs } else { Code::Other },

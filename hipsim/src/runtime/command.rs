@@ -3,9 +3,10 @@
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use simdevice::known::KnownCall;
+
 use super::devices::DeviceIndex;
 use super::events::EventId;
-use super::known::KnownCall;
 use super::memory;
 use super::shared_event::Mark;
 use super::streams::Point;

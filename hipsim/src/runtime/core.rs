@@ -1,5 +1,7 @@
 //! The state of the process's device under one lock: queues, streams, events and the device clock.
 
+use simdevice::jitter::Jitter;
+
 use super::capture::{Captures, Status};
 use super::command::{Command, Executor, External};
 use super::engine::Queue;
@@ -54,7 +56,7 @@ pub struct Core {
     pub captures: Captures,
     pub clock: Clock,
     rings: Rings<Item>,
-    random: u64,
+    jitter: Jitter,
     /// Items taken from their rings that use memory.
     executing: usize,
     /// Host functions queued or running.
@@ -108,7 +110,7 @@ impl Core {
             captures: Captures::default(),
             clock,
             rings: Rings::new(sharing),
-            random: options::get().seed | 1,
+            jitter: Jitter::default(),
             executing: 0,
             hosts: 0,
             announced: (0, 0),
@@ -168,7 +170,7 @@ impl Core {
         let waits_for = self.order(stream, ring, command);
         let point = match command {
             Command::Kernel { service, effect } => {
-                let service = self.jittered(*service);
+                let service = self.jitter.vary(*service);
                 let point = self.push(stream, Work::Service(service), waits_for, Action::Nothing);
                 match effect {
                     Some(call) => {
@@ -279,19 +281,6 @@ impl Core {
         // A ring is in order by itself.
         points.retain(|point| point.ring != ring);
         (!points.is_empty()).then(|| points.into_boxed_slice())
-    }
-
-    fn jittered(&mut self, service: u64) -> u64 {
-        let jitter = options::get().jitter;
-        if jitter == 0.0 {
-            return service;
-        }
-        // xorshift64: uniform enough for durations, and free.
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        let part = (self.random >> 11) as f64 / (1u64 << 53) as f64 * 2.0 - 1.0;
-        (service as f64 * (1.0 + jitter * part)).round() as u64
     }
 
     /// Takes an external item that is due and may run on this executor.

@@ -4,11 +4,10 @@ use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use crate::abi::error::{HipError, Result};
-use crate::options;
+use simdevice::places;
+pub use simdevice::places::MAX_DEVICES;
 
-/// Most devices of a machine: handles of streams and events have room for this many.
-pub const MAX_DEVICES: usize = 8;
+use crate::abi::error::{HipError, Result};
 
 /// A device by the number it has in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,12 +55,7 @@ impl DeviceIndex {
 
     /// The file that the processes on this device share.
     pub fn path(self) -> PathBuf {
-        let mut path = options::get().device.clone().into_os_string();
-        match self.place() {
-            0 => {}
-            place => path.push(format!(".{place}")),
-        }
-        path.into()
+        places::path(self.place())
     }
 }
 
@@ -77,43 +71,5 @@ pub fn all() -> impl Iterator<Item = DeviceIndex> {
 
 fn visible() -> &'static [usize] {
     static VISIBLE: OnceLock<Vec<usize>> = OnceLock::new();
-    VISIBLE.get_or_init(|| {
-        let names = ["ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"];
-        let devices = (0..options::get().devices).collect();
-        names
-            .into_iter()
-            .fold(devices, |devices, name| match std::env::var(name) {
-                Ok(list) => select(&devices, &list),
-                Err(_) => devices,
-            })
-    })
-}
-
-/// The devices that a list of numbers names, in its order. The first number that names none ends it, as with the real
-/// runtime.
-fn select(devices: &[usize], list: &str) -> Vec<usize> {
-    let mut selected = Vec::new();
-    for number in list.split(',') {
-        let device = number.trim().parse::<usize>().ok();
-        match device.and_then(|number| devices.get(number)) {
-            Some(device) if !selected.contains(device) => selected.push(*device),
-            _ => break,
-        }
-    }
-    selected
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lists_of_devices_renumber_and_end_at_the_first_bad_number() {
-        assert_eq!(select(&[0, 1, 2], "2,0"), [2, 0]);
-        assert_eq!(select(&[0, 1, 2], "1,7,0"), [1]);
-        assert_eq!(select(&[2, 0], "1"), [0]);
-        assert_eq!(select(&[0, 1], "1,1"), [1]);
-        assert!(select(&[0, 1], "").is_empty());
-        assert!(select(&[0, 1], "-1").is_empty());
-    }
+    VISIBLE.get_or_init(|| places::visible(&["ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"]))
 }

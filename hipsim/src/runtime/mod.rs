@@ -9,7 +9,6 @@ pub mod engine;
 pub mod events;
 pub mod graph;
 pub mod kernels;
-pub mod known;
 pub mod memory;
 pub mod shared_event;
 pub mod streams;

@@ -1,9 +1,10 @@
 //! Queueing and waiting. A thread that waits drives the device itself: it sleeps until its own work can be done, so a
 //! program that launches and synchronises needs no other thread.
 
-use std::cell::Cell;
 use std::sync::MutexGuard;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
+
+use simdevice::threads::{futex_wait, futex_wake, precise_timers};
 
 use super::Runtime;
 use super::command::{Command, Executor, Outcome};
@@ -160,47 +161,4 @@ impl Runtime {
         futex_wait(&self.progress, seen, Some((until - now).min(LONGEST_SLEEP)));
         self.waiters.fetch_sub(1, Ordering::SeqCst);
     }
-}
-
-/// Asks for timers that fire on time instead of up to 50 us late, once per thread.
-pub fn precise_timers() {
-    thread_local! {
-        static DONE: Cell<bool> = const { Cell::new(false) };
-    }
-    if !DONE.replace(true) {
-        // SAFETY: changes an attribute of the calling thread only.
-        unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1_000) };
-    }
-}
-
-/// Sleeps while `word` is `seen`, for at most `timeout` ns.
-pub fn futex_wait(word: &AtomicU32, seen: u32, timeout: Option<u64>) {
-    let time = timeout.map(|ns| libc::timespec {
-        tv_sec: (ns / 1_000_000_000) as libc::time_t,
-        tv_nsec: (ns % 1_000_000_000) as libc::c_long,
-    });
-    let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: the word lives across the call; callers look at the state again whatever the outcome.
-    unsafe {
-        libc::syscall(
-            libc::SYS_futex,
-            word.as_ptr(),
-            libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
-            seen,
-            time,
-        )
-    };
-}
-
-/// Wakes everybody who sleeps on `word`.
-pub fn futex_wake(word: &AtomicU32) {
-    // SAFETY: the word is a valid address; no other argument is used.
-    unsafe {
-        libc::syscall(
-            libc::SYS_futex,
-            word.as_ptr(),
-            libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
-            i32::MAX,
-        )
-    };
 }

@@ -41,7 +41,9 @@ pub enum Target {
 /// A mapped piece. It stays mapped until [`Piece::unmap`].
 #[derive(Clone, Copy, Debug)]
 pub struct Piece {
+    /// What others open it by.
     pub name: Name,
+    /// Where it is mapped.
     pub start: NonNull<u8>,
     /// Bytes, a multiple of [`PAGE`].
     pub size: usize,

@@ -6,6 +6,8 @@ use std::collections::VecDeque;
 
 /// Hardware rings per process, as the amdgpu driver gives by default.
 pub const RINGS: usize = 4;
+/// Priority of a ring that nobody has set.
+pub const NORMAL_PRIORITY: u8 = 1;
 /// Packets a ring holds; a launch into a full ring waits.
 pub const RING_CAPACITY: usize = 16_384;
 
@@ -42,6 +44,8 @@ pub trait Host<P> {
     fn may_start(&self, payload: &P) -> bool;
     /// The item finished at `service`.
     fn finished(&mut self, payload: P, service: u64);
+    /// The item began to run at `service`.
+    fn started(&mut self, _payload: &mut P, _service: u64) {}
     /// Reserves `service` ns; the device time at which it ends ([`Sharing::Reserved`] only).
     fn reserve(&mut self, service: u64) -> u64;
 }
@@ -65,6 +69,7 @@ struct Item<P> {
 
 struct Ring<P> {
     queue: VecDeque<Item<P>>,
+    priority: u8,
     head: Head,
     /// Items from the front whose work is announced.
     announced: usize,
@@ -79,7 +84,7 @@ pub struct Rings<P> {
     sharing: Sharing,
     service: u64,
     announced_work: u64,
-    rings: [Ring<P>; RINGS],
+    rings: Vec<Ring<P>>,
 }
 
 /// An external item at the head of a ring.
@@ -96,20 +101,35 @@ impl<P> Rings<P> {
     /// Empty rings.
     #[must_use]
     pub fn new(sharing: Sharing) -> Self {
-        let ring = |_| Ring {
+        let mut rings = Self {
+            sharing,
+            service: 0,
+            announced_work: 0,
+            rings: Vec::new(),
+        };
+        for _ in 0..RINGS {
+            rings.add();
+        }
+        rings
+    }
+
+    /// One more ring; its index.
+    pub fn add(&mut self) -> usize {
+        self.rings.push(Ring {
             queue: VecDeque::new(),
+            priority: NORMAL_PRIORITY,
             head: Head::Waiting,
             announced: 0,
             pushed: 0,
             done: 0,
             externals: VecDeque::new(),
-        };
-        Self {
-            sharing,
-            service: 0,
-            announced_work: 0,
-            rings: std::array::from_fn(ring),
-        }
+        });
+        self.rings.len() - 1
+    }
+
+    /// Under [`Sharing::Equal`] the kernels of the highest priority among the heads run, the others stand still meanwhile.
+    pub fn set_priority(&mut self, ring: usize, priority: u8) {
+        self.rings[ring].priority = priority;
     }
 
     /// Service at which all announced work ends; meaningless when [`Self::announced_work`] is zero.
@@ -204,7 +224,7 @@ impl<P> Rings<P> {
     /// The least service at which an external item can become the head of a ring, apart from those that are.
     #[must_use]
     pub fn earliest_external(&self) -> Option<u64> {
-        (0..RINGS)
+        (0..self.rings.len())
             .filter(|ring| !matches!(self.rings[*ring].head, Head::External { .. }))
             .filter_map(|ring| {
                 self.rings[ring]
@@ -269,15 +289,17 @@ impl<P> Rings<P> {
         let mut changed = true;
         while changed {
             changed = false;
-            for ring in 0..RINGS {
+            for ring in 0..self.rings.len() {
                 while self.rings[ring].head == Head::Waiting {
-                    let Some(item) = self.rings[ring].queue.front() else {
+                    let service = self.service;
+                    let Some(item) = self.rings[ring].queue.front_mut() else {
                         break;
                     };
                     if !host.may_start(&item.payload) {
                         break;
                     }
                     changed = true;
+                    host.started(&mut item.payload, service);
                     match item.work {
                         Work::Service(0) => self.pop(ring, host),
                         Work::Service(remaining) => {
@@ -296,20 +318,26 @@ impl<P> Rings<P> {
         }
     }
 
-    fn running(&self) -> u64 {
-        self.rings
-            .iter()
-            .filter(|ring| matches!(ring.head, Head::Running { .. }))
-            .count() as u64
+    /// The highest priority among the heads that can run, and how many have it.
+    fn running(&self) -> (u8, u64) {
+        let mut running = (0, 0);
+        for ring in &self.rings {
+            if matches!(ring.head, Head::Running { .. }) {
+                if ring.priority > running.0 {
+                    running = (ring.priority, 0);
+                }
+                running.1 += u64::from(ring.priority == running.0);
+            }
+        }
+        running
     }
 
     /// Service at which the next running head ends.
     fn next_finish(&self) -> Option<u64> {
-        let running = self.running();
+        let (priority, running) = self.running();
         let finish = |ring: &Ring<P>| match (ring.head, self.sharing) {
-            (Head::Running { remaining }, Sharing::Equal) => {
-                Some(self.service.saturating_add(remaining * running))
-            }
+            (Head::Running { remaining }, Sharing::Equal) => (ring.priority == priority)
+                .then_some(self.service.saturating_add(remaining * running)),
             (Head::Running { .. }, Sharing::Reserved) => {
                 ring.queue.front().map(|item| item.end.max(self.service))
             }
@@ -324,12 +352,15 @@ impl<P> Rings<P> {
             self.service = self.service.max(until);
             return;
         }
-        let running = self.running().max(1);
+        let (priority, running) = self.running();
+        let running = running.max(1);
         // Whole ns per ring; the remainder stays on the clock.
         let each = until.saturating_sub(self.service) / running;
         self.service += each * running;
         for ring in &mut self.rings {
-            if let Head::Running { remaining } = &mut ring.head {
+            if let Head::Running { remaining } = &mut ring.head
+                && ring.priority == priority
+            {
                 *remaining -= each;
                 ring.done += each;
                 self.announced_work -= each;
@@ -338,7 +369,7 @@ impl<P> Rings<P> {
     }
 
     fn finish_heads(&mut self, host: &mut impl Host<P>) {
-        for ring in 0..RINGS {
+        for ring in 0..self.rings.len() {
             let Head::Running { remaining } = self.rings[ring].head else {
                 continue;
             };

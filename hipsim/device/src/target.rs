@@ -147,6 +147,27 @@ impl Target {
         Some(Self { text })
     }
 
+    /// The flags of an ELF file for it; none for an unknown processor. Features that are left open are marked so.
+    pub fn flags(&self) -> Option<u32> {
+        let (number, processor) = MACHINES
+            .iter()
+            .find(|(_, processor)| *processor == self.processor())?;
+        let device = Self::of_device(processor);
+        let features = FEATURES.iter().map(|(name, shift)| {
+            let has = device
+                .as_ref()
+                .is_some_and(|device| device.feature(name).is_some());
+            let state = match (has, self.feature(name)) {
+                (false, _) => 0,
+                (true, None) => 1,
+                (true, Some("-")) => 2,
+                (true, Some(_)) => 3,
+            };
+            state << shift
+        });
+        Some(u32::from(*number) | features.sum::<u32>())
+    }
+
     /// The whole id.
     pub fn text(&self) -> &str {
         &self.text
@@ -269,6 +290,10 @@ mod tests {
         assert_eq!(flags(0x52f).as_deref(), Some("gfx906"));
         assert_eq!(flags(0xe3f).as_deref(), Some("gfx90a:xnack-:sramecc+"));
         assert_eq!(flags(0xff), None);
+        for text in ["gfx90a:xnack-:sramecc+", "gfx1100", "gfx942"] {
+            let target = Target::parse(text).unwrap();
+            assert_eq!(Target::of_flags(target.flags().unwrap()), Some(target));
+        }
     }
 
     #[test]

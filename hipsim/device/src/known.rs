@@ -12,17 +12,22 @@
 //! A C++ kernel is known by its plain name, whatever its mangled one. Launch dimensions are not looked at.
 
 use std::ffi::c_void;
-
-use super::command::Address;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// One of the known kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
+    /// `vector_add`
     VectorAdd,
+    /// `saxpy`
     Saxpy,
+    /// `fill`
     Fill,
+    /// `reduce`
     Reduce,
+    /// `counter`
     Counter,
+    /// `hipsim_spin`
     Spin,
 }
 
@@ -123,7 +128,7 @@ impl KnownCall {
     }
 
     fn pointer<T>(&self, index: usize) -> *mut T {
-        Address(self.arguments[index] as usize).pointer()
+        self.arguments[index] as usize as *mut T
     }
 
     /// Computes it.
@@ -167,8 +172,9 @@ impl KnownCall {
                     *to = sum;
                 }
                 Known::Counter => {
-                    let counter = self.pointer::<u64>(0);
-                    *counter = (*counter).wrapping_add(self.arguments[1]);
+                    // Atomically: kernels of two rings may count in one place at the same time.
+                    let counter = self.pointer::<AtomicU64>(0);
+                    (*counter).fetch_add(self.arguments[1], Ordering::SeqCst);
                 }
                 Known::Spin => {}
             }
