@@ -1,0 +1,408 @@
+//! The kernels that the HIP runtime itself launches, for copies, fills and values in memory. The runtime compiles them from
+//! sources in its library (`__amd_rocclr_*`, ROCm/clr rocclr/device/blitcl.cpp; what they call is in ROCm-Device-Libs,
+//! opencl/src/misc/amdblit.cl): here they compute by name.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use super::copies::{Block, Rows, copy};
+use super::packet::Outcome;
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlitKernel {
+    CopyBuffer,
+    CopyBufferAligned,
+    CopyBufferRect,
+    CopyBufferRectAligned,
+    Fill,
+    Fill2d,
+    Write,
+    Wait,
+    Batch,
+}
+
+impl BlitKernel {
+    /// By its name. Those for images, device-side queues and heaps leave memory as it is.
+    pub fn find(name: &str) -> Option<Self> {
+        Some(match name.strip_prefix("__amd_rocclr_")? {
+            "copyBuffer" => Self::CopyBuffer,
+            "copyBufferAligned" => Self::CopyBufferAligned,
+            "copyBufferRect" => Self::CopyBufferRect,
+            "copyBufferRectAligned" => Self::CopyBufferRectAligned,
+            "fillBufferAligned" => Self::Fill,
+            "fillBufferAligned2D" => Self::Fill2d,
+            "streamOpsWrite" => Self::Write,
+            "streamOpsWait" => Self::Wait,
+            "batchMemOp" => Self::Batch,
+            _ => return None,
+        })
+    }
+
+    /// Its time in ns, given that of a copy.
+    pub fn time(self, copy: u64) -> u64 {
+        match self {
+            Self::Write | Self::Wait | Self::Batch => 0,
+            _ => copy,
+        }
+    }
+}
+
+/// How a value in memory is compared (flags of `hipStreamWaitValue*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Compare {
+    GreaterOrEqual,
+    Equal,
+    And,
+    Nor,
+}
+
+/// A value of 4 or 8 bytes in memory.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Four(usize),
+    Eight(usize),
+}
+
+impl Place {
+    /// # Safety
+    /// The address is valid and aligned.
+    unsafe fn load(self) -> u64 {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self {
+                Self::Four(at) => u64::from((*(at as *const AtomicU32)).load(Ordering::SeqCst)),
+                Self::Eight(at) => (*(at as *const AtomicU64)).load(Ordering::SeqCst),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`Self::load`].
+    unsafe fn store(self, value: u64) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self {
+                Self::Four(at) => (*(at as *const AtomicU32)).store(value as u32, Ordering::SeqCst),
+                Self::Eight(at) => (*(at as *const AtomicU64)).store(value, Ordering::SeqCst),
+            }
+        }
+    }
+
+    fn all(self) -> u64 {
+        match self {
+            Self::Four(_) => u64::from(u32::MAX),
+            Self::Eight(_) => u64::MAX,
+        }
+    }
+}
+
+/// What one of them does.
+#[derive(Debug)]
+pub enum Blit {
+    /// Copies a block.
+    Copy { from: Rows, to: Rows, block: Block },
+    /// Repeats a pattern over each row; `width` is in patterns.
+    Fill {
+        to: Rows,
+        block: Block,
+        pattern: Vec<u8>,
+    },
+    /// Writes and waits for values, one after another.
+    Values(std::collections::VecDeque<Value>),
+}
+
+/// One step of [`Blit::Values`].
+#[derive(Clone, Copy, Debug)]
+pub struct Value {
+    place: Place,
+    value: u64,
+    /// Set for a wait: how the masked value compares.
+    wait: Option<(Compare, u64)>,
+}
+
+/// Arguments one after another, each at a multiple of its size.
+struct Arguments<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Arguments<'_> {
+    fn take<const N: usize>(&mut self, alignment: usize) -> Option<[u8; N]> {
+        let at = self.at.next_multiple_of(alignment);
+        self.at = at + N;
+        self.bytes.get(at..at + N)?.try_into().ok()
+    }
+
+    fn word(&mut self) -> Option<u64> {
+        self.take(8).map(u64::from_le_bytes)
+    }
+
+    fn size(&mut self) -> Option<usize> {
+        self.word().map(|word| word as usize)
+    }
+
+    fn int(&mut self) -> Option<u32> {
+        self.take(4).map(u32::from_le_bytes)
+    }
+
+    /// `ulong4`.
+    fn four(&mut self) -> Option<[usize; 4]> {
+        let bytes: [u8; 32] = self.take(32)?;
+        let mut words = bytes
+            .chunks_exact(8)
+            .map(|word| u64::from_le_bytes(word.try_into().unwrap_or_default()));
+        Some(std::array::from_fn(|_| {
+            words.next().unwrap_or_default() as usize
+        }))
+    }
+}
+
+fn line(start: usize) -> Rows {
+    Rows {
+        start,
+        row_pitch: 0,
+        plane_pitch: 0,
+    }
+}
+
+fn run(width: usize) -> Block {
+    Block {
+        width,
+        rows: 1,
+        planes: 1,
+    }
+}
+
+impl Blit {
+    /// What a dispatch does; none when its arguments are not as known.
+    ///
+    /// # Safety
+    /// Pointers in the arguments to patterns and lists of operations are valid now.
+    pub unsafe fn new(kernel: BlitKernel, arguments: &[u8]) -> Option<Self> {
+        let mut arguments = Arguments {
+            bytes: arguments,
+            at: 0,
+        };
+        let take = &mut arguments;
+        Some(match kernel {
+            BlitKernel::CopyBuffer => {
+                let (from, to, size) = (take.size()?, take.size()?, take.size()?);
+                Self::Copy {
+                    from: line(from),
+                    to: line(to),
+                    block: run(size),
+                }
+            }
+            BlitKernel::CopyBufferAligned => {
+                let (from, to) = (take.size()?, take.size()?);
+                let (from_origin, to_origin, size) = (take.size()?, take.size()?, take.size()?);
+                let unit = if take.int()? == 16 { 16 } else { 4 };
+                Self::Copy {
+                    from: line(from + from_origin * unit),
+                    to: line(to + to_origin * unit),
+                    block: run(size * unit),
+                }
+            }
+            BlitKernel::CopyBufferRect | BlitKernel::CopyBufferRectAligned => {
+                let (from, to) = (take.size()?, take.size()?);
+                let (from_rect, to_rect, size) = (take.four()?, take.four()?, take.four()?);
+                let unit = match kernel {
+                    BlitKernel::CopyBufferRect => 1,
+                    _ if size[3] == 16 => 16,
+                    _ => 4,
+                };
+                // A rectangle is row pitch, plane pitch and offset.
+                let rows = |start: usize, rect: [usize; 4]| Rows {
+                    start: start + rect[2] * unit,
+                    row_pitch: rect[0] * unit,
+                    plane_pitch: rect[1] * unit,
+                };
+                Self::Copy {
+                    from: rows(from, from_rect),
+                    to: rows(to, to_rect),
+                    block: Block {
+                        width: size[0] * unit,
+                        rows: size[1],
+                        planes: size[2],
+                    },
+                }
+            }
+            BlitKernel::Fill => {
+                let (to, pattern, count, unit) =
+                    (take.size()?, take.size()?, take.int()?, take.int()?);
+                let end = take.size()?;
+                let length = count as usize * unit.max(1) as usize;
+                // SAFETY: the caller's promise.
+                let pattern = unsafe { bytes(pattern, length) }?;
+                Self::Fill {
+                    to: line(to),
+                    block: run(end.saturating_sub(to) / length),
+                    pattern,
+                }
+            }
+            BlitKernel::Fill2d => {
+                let places = [
+                    (take.size()?, 1),
+                    (take.size()?, 2),
+                    (take.size()?, 4),
+                    (take.size()?, 8),
+                ];
+                let (pattern, count) = (take.size()?, take.int()?);
+                let (offset, width, height, pitch) =
+                    (take.size()?, take.size()?, take.size()?, take.size()?);
+                let (to, unit) = places.into_iter().rev().find(|(place, _)| *place != 0)?;
+                // SAFETY: the caller's promise.
+                let pattern = unsafe { bytes(pattern, count as usize * unit) }?;
+                Self::Fill {
+                    to: Rows {
+                        start: to + offset * unit,
+                        row_pitch: pitch * unit,
+                        plane_pitch: 0,
+                    },
+                    block: Block {
+                        width: width / count.max(1) as usize,
+                        rows: height,
+                        planes: 1,
+                    },
+                    pattern,
+                }
+            }
+            BlitKernel::Write => {
+                let place = place(take.size()?, take.size()?)?;
+                let value = take.word()?;
+                Self::Values(
+                    [Value {
+                        place,
+                        value,
+                        wait: None,
+                    }]
+                    .into(),
+                )
+            }
+            BlitKernel::Wait => {
+                let place = place(take.size()?, take.size()?)?;
+                let (value, flags, mask) = (take.word()?, take.word()?, take.word()?);
+                let wait = Some((compare(flags), mask));
+                Self::Values([Value { place, value, wait }].into())
+            }
+            BlitKernel::Batch => {
+                let (at, count) = (take.size()?, take.int()?);
+                // SAFETY: the caller's promise: as many operations as it says.
+                let operations = unsafe { bytes(at, count as usize * OPERATION) }?;
+                Self::Values(
+                    operations
+                        .chunks_exact(OPERATION)
+                        .filter_map(operation)
+                        .collect(),
+                )
+            }
+        })
+    }
+
+    /// Does it, as far as its conditions hold.
+    ///
+    /// # Safety
+    /// The addresses are the program's, valid until the packet is done.
+    pub unsafe fn run(&mut self) -> Outcome {
+        match self {
+            // SAFETY: the caller's promise.
+            Self::Copy { from, to, block } => unsafe { copy(*from, *to, *block) },
+            Self::Fill { to, block, pattern } => {
+                for row in 0..block.rows {
+                    for place in 0..block.width {
+                        let at = to.start + row * to.row_pitch + place * pattern.len();
+                        // SAFETY: the caller's promise.
+                        unsafe {
+                            std::ptr::copy_nonoverlapping(
+                                pattern.as_ptr(),
+                                at as *mut u8,
+                                pattern.len(),
+                            )
+                        };
+                    }
+                }
+            }
+            Self::Values(values) => {
+                while let Some(value) = values.front() {
+                    // SAFETY: the caller's promise.
+                    if !unsafe { value.run() } {
+                        return Outcome::Retry;
+                    }
+                    values.pop_front();
+                }
+            }
+        }
+        Outcome::Done
+    }
+}
+
+impl Value {
+    /// Whether it is done.
+    ///
+    /// # Safety
+    /// The address is valid.
+    unsafe fn run(&self) -> bool {
+        let Some((compare, mask)) = self.wait else {
+            // SAFETY: the caller's promise.
+            unsafe { self.place.store(self.value) };
+            return true;
+        };
+        let all = self.place.all();
+        // SAFETY: the caller's promise.
+        let found = unsafe { self.place.load() } & mask & all;
+        let value = self.value & all;
+        match compare {
+            Compare::GreaterOrEqual => found >= value,
+            Compare::Equal => found == value,
+            Compare::And => found & value != 0,
+            Compare::Nor => !(found | value & mask) & all != 0,
+        }
+    }
+}
+
+fn place(four: usize, eight: usize) -> Option<Place> {
+    match (four, eight) {
+        (0, 0) => None,
+        (0, at) => Some(Place::Eight(at)),
+        (at, _) => Some(Place::Four(at)),
+    }
+}
+
+fn compare(flags: u64) -> Compare {
+    match flags {
+        1 => Compare::Equal,
+        2 => Compare::And,
+        3 => Compare::Nor,
+        _ => Compare::GreaterOrEqual,
+    }
+}
+
+/// Bytes of `hipStreamBatchMemOpParams`: type, address, value, flags, in words of 8 bytes.
+const OPERATION: usize = 48;
+
+fn operation(bytes: &[u8]) -> Option<Value> {
+    let word = |at: usize| {
+        Some(u64::from_le_bytes(
+            bytes.get(at * 8..at * 8 + 8)?.try_into().ok()?,
+        ))
+    };
+    let (kind, at, value, flags) = (word(0)? as u32, word(1)? as usize, word(2)?, word(3)?);
+    let (place, wait) = match kind {
+        1 => (Place::Four(at), Some((compare(flags & 3), u64::MAX))),
+        2 => (Place::Four(at), None),
+        4 => (Place::Eight(at), Some((compare(flags & 3), u64::MAX))),
+        5 => (Place::Eight(at), None),
+        _ => return None,
+    };
+    Some(Value { place, value, wait })
+}
+
+/// # Safety
+/// There are `length` bytes, if the address is not null.
+unsafe fn bytes(at: usize, length: usize) -> Option<Vec<u8>> {
+    if at == 0 || length == 0 || length > 1 << 20 {
+        return None;
+    }
+    // SAFETY: the caller's promise.
+    Some(unsafe { std::slice::from_raw_parts(at as *const u8, length) }.to_vec())
+}

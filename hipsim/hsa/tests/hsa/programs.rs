@@ -1,0 +1,27 @@
+//! Programs that check themselves.
+
+use crate::support::Bench;
+
+#[test]
+fn packets_run_in_order_and_take_their_time() {
+    let bench = Bench::new();
+    let kernels = bench.kernels();
+    let program = bench.compile("queues");
+    assert_eq!(bench.run(&program, &[kernels.as_ref()]), "done\n");
+}
+
+#[test]
+fn memory_is_found_shared_and_mapped() {
+    let bench = Bench::new();
+    let program = bench.compile("memory");
+    assert_eq!(bench.run(&program, &[]), "done\n");
+    let left: Vec<_> = std::fs::read_dir(bench.path(""))
+        .expect("the bench")
+        .flatten()
+        .collect();
+    let left: Vec<_> = left
+        .iter()
+        .filter(|entry| entry.file_name().to_string_lossy().contains(".ipc-"))
+        .collect();
+    assert!(left.is_empty(), "shared memory is left: {left:?}");
+}
