@@ -6,11 +6,14 @@ mod build;
 mod build_ebpf;
 mod child;
 mod conformance;
+mod debian;
 mod demo;
 mod dist;
 mod kernels;
 mod left_out;
+mod progress;
 mod provision;
+mod real_runtime;
 mod screenshot;
 mod stats;
 mod test;
@@ -42,6 +45,8 @@ enum Task {
     Dist(dist::Args),
     /// Draw xtop's screens on a real run into docs/
     Screenshot(screenshot::Args),
+    /// Unpack what is not installed: AMD's own HIP runtimes, for `--runtime`
+    Provision(real_runtime::Args),
     /// Check the shape of the tree: lengths, rooms, vendors' names, glossary
     Tidy(tidy::Args),
     /// Build the BPF programs into xsched-ebpf/prebuilt
@@ -72,6 +77,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Conformance(args) => return conformance::run(&args),
         Task::Bench(args) => return bench::run(&args),
         Task::Dist(args) => dist::run(&args),
+        Task::Provision(args) => real_runtime::run(&args),
         Task::Tidy(args) => return tidy::run(&args),
         Task::Screenshot(args) => screenshot::run(&args),
         Task::BuildEbpf(args) => build_ebpf::run(&args),

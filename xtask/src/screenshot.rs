@@ -12,8 +12,8 @@ use xsched_common::units::{Nanos, Weight};
 use crate::agent;
 use crate::build::{self, Profile};
 use crate::child::Guarded;
-use crate::demo::note;
 use crate::demo::stage::{Shim, Stage};
+use crate::progress::note;
 
 /// The pictures: file, screen, keys that lead there from the list with the
 /// service selected.

@@ -8,9 +8,8 @@ mod report;
 mod scenario;
 pub mod stage;
 
-use std::io::IsTerminal as _;
-
 use crate::build::{self, Profile};
+use crate::progress::note;
 
 /// Options of `demo`.
 #[derive(clap::Args)]
@@ -34,13 +33,4 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         print!("{}", report.text());
     }
     Ok(())
-}
-
-/// Progress, on the terminal's error side so that stdout stays the report.
-pub fn note(text: &str) {
-    if std::io::stderr().is_terminal() {
-        eprintln!("\x1b[2m{text} ...\x1b[0m");
-    } else {
-        eprintln!("{text} ...");
-    }
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::Value;
 
-use super::note;
 use super::report::{Batch, Events, Latency, Report, Service};
 use super::stage::{BATCH_KERNEL, Shim, Stage};
 use crate::build::Built;
 use crate::child::Guarded;
+use crate::progress::note;
 use crate::stats;
 
 const REPETITIONS: usize = 3;

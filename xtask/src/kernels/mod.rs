@@ -22,7 +22,7 @@ use packages::{Archive, Wanted};
 use report::{Kernel, Report};
 
 use crate::build::{self, Profile};
-use crate::demo::note;
+use crate::progress::note;
 use crate::provision;
 
 /// Options of `test --kernels`.

@@ -5,11 +5,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 
-use crate::demo::note;
+use crate::debian::Debian;
+use crate::progress::note;
 
 /// Where Debian keeps kernels, from old to new; archives drop them one day.
 const SUITES: [&str; 6] = [
@@ -22,12 +22,6 @@ const SUITES: [&str; 6] = [
 ];
 /// Those of [`SUITES`] that get updates from the archive for security.
 const SECURED: [&str; 3] = ["bullseye", "bookworm", "trixie"];
-
-/// Package lists are good for so long.
-const FRESH: Duration = Duration::from_secs(24 * 3600);
-
-/// What keyring signs them all; without it apt's own are asked.
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// Which kernel is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,9 +119,8 @@ pub fn choose(names: &str, wanted: Wanted) -> Option<Package> {
 /// Debian's packages, in a corner of their own.
 pub struct Archive {
     dir: PathBuf,
+    debian: Debian,
     names: String,
-    /// What apt could not reach.
-    pub unreachable: Vec<String>,
 }
 
 impl Archive {
@@ -136,31 +129,21 @@ impl Archive {
     /// # Errors
     /// No Debian source in apt's settings, no apt.
     pub fn open(dir: &Path) -> anyhow::Result<Archive> {
-        let mut archive = Archive {
-            dir: dir.to_owned(),
-            names: String::new(),
-            unreachable: Vec::new(),
-        };
-        for part in ["lists/partial", "cache/archives/partial", "debs"] {
-            fs::create_dir_all(dir.join(part))?;
-        }
-        let listed = dir.join("listed");
-        let age = fs::metadata(&listed).and_then(|data| data.modified());
-        if !age.is_ok_and(|at| at.elapsed().is_ok_and(|age| age < FRESH)) {
-            note("reading Debian's package lists (half a minute, once a day)");
-            fs::write(dir.join("sources.list"), sources(&mirrors()?))?;
-            let out = archive.apt("apt-get").args(["update", "-q"]).output()?;
-            let said = String::from_utf8_lossy(&out.stdout) + String::from_utf8_lossy(&out.stderr);
-            fs::write(&listed, failures(&said).join("\n"))?;
-        }
-        let unreachable = fs::read_to_string(&listed)?;
-        archive.unreachable = unreachable.lines().map(str::to_owned).collect();
-        let names = archive
+        let debian = Debian::open(dir, &SUITES, &SECURED)?;
+        let names = debian
             .apt("apt-cache")
             .args(["pkgnames", "linux-"])
             .output()?;
-        archive.names = String::from_utf8_lossy(&names.stdout).into_owned();
-        Ok(archive)
+        Ok(Archive {
+            dir: dir.to_owned(),
+            debian,
+            names: String::from_utf8_lossy(&names.stdout).into_owned(),
+        })
+    }
+
+    /// What apt could not reach.
+    pub fn unreachable(&self) -> &[String] {
+        &self.debian.unreachable
     }
 
     /// The package for it.
@@ -169,7 +152,7 @@ impl Archive {
     /// None has it, and what could not be asked.
     pub fn find(&self, wanted: Wanted) -> anyhow::Result<Package> {
         choose(&self.names, wanted).with_context(|| {
-            let asked = match self.unreachable.as_slice() {
+            let asked = match self.unreachable() {
                 [] => SUITES.join(", "),
                 missing => format!("{}; not reached: {}", SUITES.join(", "), missing.join("; ")),
             };
@@ -190,6 +173,7 @@ impl Archive {
         note(&format!("downloading {}", package.name));
         let debs = self.dir.join("debs");
         let out = self
+            .debian
             .apt("apt-get")
             .args(["download", "-q", &package.name])
             .current_dir(&debs)
@@ -212,30 +196,6 @@ impl Archive {
         fs::rename(&fresh, &image)?;
         fs::remove_file(&deb)?;
         Ok(image)
-    }
-
-    fn apt(&self, tool: &str) -> Command {
-        // Private lists, sources and cache; no translations and no catalogues.
-        let settings = [
-            format!("Dir::State::Lists={}", self.dir.join("lists").display()),
-            format!("Dir::Cache={}", self.dir.join("cache").display()),
-            format!(
-                "Dir::Etc::sourcelist={}",
-                self.dir.join("sources.list").display()
-            ),
-            "Dir::Etc::sourceparts=/dev/null".to_owned(),
-            "Dir::Etc::preferencesparts=/dev/null".to_owned(),
-            "Acquire::Languages=none".to_owned(),
-            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".to_owned(),
-            // The folder may be closed to apt's own user.
-            "APT::Sandbox::User=root".to_owned(),
-        ];
-        let mut command = Command::new(tool);
-        command.env("LC_ALL", "C").stdin(Stdio::null());
-        for setting in settings {
-            command.args(["-o", &setting]);
-        }
-        command
     }
 }
 
@@ -261,69 +221,6 @@ fn extract(deb: &Path) -> anyhow::Result<Vec<u8>> {
         String::from_utf8_lossy(&found.stderr).trim()
     );
     Ok(found.stdout)
-}
-
-/// Where this machine gets its Debian packages, and their security updates.
-struct Mirrors {
-    main: String,
-    security: Option<String>,
-}
-
-fn mirrors() -> anyhow::Result<Mirrors> {
-    let out = Command::new("apt-get")
-        .args(["indextargets", "--format"])
-        .args(["$(ORIGIN) $(CODENAME) $(REPO_URI)", "Created-By: Packages"])
-        .output()
-        .context("cannot start apt-get, which is asked for Debian's kernels")?;
-    let text = String::from_utf8_lossy(&out.stdout);
-    choose_mirrors(&text)
-}
-
-fn choose_mirrors(text: &str) -> anyhow::Result<Mirrors> {
-    let (mut main, mut security) = (None, None);
-    for line in text.lines() {
-        let mut words = line.split_whitespace();
-        let (Some("Debian"), Some(suite), Some(uri)) = (words.next(), words.next(), words.next())
-        else {
-            continue;
-        };
-        match suite.ends_with("-security") {
-            true => security.get_or_insert(uri.to_owned()),
-            false => main.get_or_insert(uri.to_owned()),
-        };
-    }
-    let Some(main) = main else {
-        bail!(
-            "apt has no Debian source here (`apt-get indextargets`, after `apt-get update`): run this on \
-             Debian, or name a kernel of your own with --image FILE"
-        );
-    };
-    Ok(Mirrors { main, security })
-}
-
-fn sources(mirrors: &Mirrors) -> String {
-    let options = match Path::new(KEYRING).exists() {
-        true => format!("[signed-by={KEYRING} arch=amd64]"),
-        false => "[arch=amd64]".to_owned(),
-    };
-    let mut text = String::new();
-    for suite in SUITES {
-        text += &format!("deb {options} {} {suite} main\n", mirrors.main);
-    }
-    if let Some(security) = &mirrors.security {
-        for suite in SECURED {
-            text += &format!("deb {options} {security} {suite}-security main\n");
-        }
-    }
-    text
-}
-
-/// apt's own words for what it could not reach.
-fn failures(said: &str) -> Vec<String> {
-    said.lines()
-        .filter(|line| line.starts_with("E: ") || line.starts_with("W: Failed"))
-        .map(str::to_owned)
-        .collect()
 }
 
 #[cfg(test)]
@@ -377,30 +274,5 @@ linux-image-6.1.0-57-arm64
         for bad in ["6", "6.x", "", "6.1.2"] {
             assert!(bad.parse::<Wanted>().is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn the_machines_own_mirrors_are_used() {
-        let text = "Debian bookworm http://mirror.example/debian/\n\
-                    Other bookworm http://other.example/\n\
-                    Debian bookworm-updates http://mirror.example/debian/\n\
-                    Debian bookworm-security http://mirror.example/security/\n";
-        let mirrors = choose_mirrors(text).expect("mirrors");
-        assert_eq!(mirrors.main, "http://mirror.example/debian/");
-        let list = sources(&mirrors);
-        assert!(
-            list.contains("http://mirror.example/debian/ sid main\n"),
-            "{list}"
-        );
-        assert!(list.contains("http://mirror.example/security/ trixie-security main\n"));
-        assert!(!list.contains("sid-security"), "{list}");
-        assert!(choose_mirrors("Ubuntu noble http://mirror.example/\n").is_err());
-    }
-
-    #[test]
-    fn what_apt_could_not_reach_is_kept() {
-        let said =
-            "Get:1 x\nE: The repository 'x bullseye Release' does not have a Release file.\nN: y\n";
-        assert_eq!(failures(said).len(), 1);
     }
 }
