@@ -45,8 +45,8 @@ static void bad_functions(void) {
         SHOW(hipGraphLaunch(NULL, s));
         SHOW(hipGetLastError());
     }
-    OK(hipModuleLoadData(&other, HIPSIM_MODULE));
-    OK(hipModuleGetFunction(&f, other, "f"));
+    OK(hipModuleLoadData(&other, MODULE));
+    OK(hipModuleGetFunction(&f, other, "anything"));
     SHOW(hipModuleLaunchKernel(f, 1, 1, 1, 64, 1, 1, 0, s, NULL, NULL));
     SHOW(hipModuleUnload(other));
     SHOW(hipModuleLaunchKernel(f, 1, 1, 1, 64, 1, 1, 0, s, NULL, NULL));

@@ -94,18 +94,29 @@ hipError_t hipModuleUnload(hipModule_t module);
 
 static const dim3 one = {1, 1, 1}, block64 = {64, 1, 1};
 
+/* The kernels that the cases launch: real code where HIP_CODE names a file of hipcc's, else any name will do. */
+#ifdef HIP_CODE
+extern const char hip_code[];
+__asm__(".section .rodata\n.p2align 12\n.globl hip_code\nhip_code:\n.incbin \"" HIP_CODE "\"\n.previous");
+#define MODULE hip_code
+#define FAT_BINARY hip_code
+#else
+#define MODULE HIPSIM_MODULE
+#define FAT_BINARY ""
+#endif
+
 /* A kernel of the simulator by its name. */
 static hipFunction_t kernel(const char *name) {
     static hipModule_t module;
     hipFunction_t function;
-    if (!module) OK(hipModuleLoadData(&module, HIPSIM_MODULE));
+    if (!module) OK(hipModuleLoadData(&module, MODULE));
     OK(hipModuleGetFunction(&function, module, name));
     return function;
 }
 
 /* The same as hipcc's host stub, for the calls that take one. */
 static const void *stub(const char *name) {
-    static const hipsimFatBinaryWrapper wrapper = {HIPSIM_FAT_BINARY_MAGIC, 1, "", NULL};
+    static const hipsimFatBinaryWrapper wrapper = {HIPSIM_FAT_BINARY_MAGIC, 1, FAT_BINARY, NULL};
     static char stubs[8];
     static const char *names[8];
     static void **module;

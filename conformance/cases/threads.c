@@ -46,7 +46,7 @@ static void *first_use(void *data) {
     OK(hipMalloc((void **)&p, 8));
     OK(hipMemset(p, 0, 8));
     OK(hipStreamCreate(&s));
-    OK(hipModuleLoadData(&module, HIPSIM_MODULE));
+    OK(hipModuleLoadData(&module, MODULE));
     OK(hipModuleGetFunction(&counter, module, "counter"));
     for (int i = 0; i < 5; i++) OK(hipModuleLaunchKernel(counter, 1, 1, 1, 64, 1, 1, 0, s, params, NULL));
     OK(hipMemcpyAsync(&seen, p, 8, hipMemcpyDeviceToHost, s));

@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -24,7 +25,7 @@ enum { hipEventDisableTiming = 2 };
 enum { hipStreamNonBlocking = 1 };
 enum { hipMemcpyHostToDevice = 1, hipMemcpyDeviceToHost = 2 };
 
-/* An image whose functions the simulator finds by any name; the real runtime refuses it. */
+/* An image whose functions the simulator finds by any name; the real runtime refuses it (see hipsimLoadModule). */
 #define HIPSIM_MODULE "hipsim module"
 
 /* What hipcc puts around a fat binary. */
@@ -55,6 +56,7 @@ hipError_t hipEventQuery(hipEvent_t event);
 hipError_t hipEventDestroy(hipEvent_t event);
 hipError_t hipEventElapsedTime(float *ms, hipEvent_t start, hipEvent_t stop);
 hipError_t hipLaunchHostFunc(hipStream_t stream, void (*function)(void *), void *data);
+hipError_t hipModuleLoad(hipModule_t *module, const char *file);
 hipError_t hipModuleLoadData(hipModule_t *module, const void *image);
 hipError_t hipModuleGetFunction(hipFunction_t *function, hipModule_t module, const char *name);
 hipError_t hipModuleLaunchKernel(hipFunction_t function, unsigned gridX, unsigned gridY, unsigned gridZ, unsigned blockX,
@@ -65,6 +67,12 @@ hipError_t hipLaunchKernel(const void *stub, dim3 grid, dim3 block, void **param
 void **__hipRegisterFatBinary(const void *wrapper);
 void __hipRegisterFunction(void **module, const void *stub, char *hostName, const char *name, int threadLimit,
                            void *threadId, void *blockId, void *block, void *grid, int *warpSize);
+
+/* Loads the kernels of a sample: of the file that HIPSIM_CODE names, which a real runtime needs, else any by name. */
+static inline hipError_t hipsimLoadModule(hipModule_t *module) {
+    const char *file = getenv("HIPSIM_CODE");
+    return file ? hipModuleLoad(module, file) : hipModuleLoadData(module, HIPSIM_MODULE);
+}
 
 #ifdef __cplusplus
 }

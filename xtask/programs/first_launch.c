@@ -14,7 +14,7 @@ int main(int argc, char **argv) {
     hipStream_t stream;
     uint64_t ns = 0;
     void *parameters[] = {&ns};
-    CHECK(hipModuleLoadData(&module, HIPSIM_MODULE));
+    CHECK(hipsimLoadModule(&module));
     CHECK(hipModuleGetFunction(&kernel, module, "hipsim_spin"));
     CHECK(hipStreamCreate(&stream));
     double start = seconds();

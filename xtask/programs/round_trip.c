@@ -13,7 +13,7 @@ int main(int argc, char **argv) {
     hipModule_t module;
     hipFunction_t kernel;
     hipStream_t stream;
-    CHECK(hipModuleLoadData(&module, HIPSIM_MODULE));
+    CHECK(hipsimLoadModule(&module));
     CHECK(hipModuleGetFunction(&kernel, module, "hipsim_spin"));
     CHECK(hipStreamCreate(&stream));
     void *parameters[] = {&ns};

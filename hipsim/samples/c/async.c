@@ -67,7 +67,7 @@ int main(int argc, char **argv) {
     hipFunction_t spin, count;
     hipStream_t compute, other;
     hipEvent_t event;
-    CHECK(hipModuleLoadData(&module, HIPSIM_MODULE));
+    CHECK(hipsimLoadModule(&module));
     CHECK(hipModuleGetFunction(&spin, module, "hipsim_spin"));
     CHECK(hipModuleGetFunction(&count, module, "counter"));
     CHECK(hipStreamCreateWithFlags(&compute, hipStreamNonBlocking));

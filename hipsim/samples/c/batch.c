@@ -30,7 +30,7 @@ int main(int argc, char **argv) {
     hipFunction_t kernel;
     hipStream_t stream;
     hipEvent_t done[GROUPS];
-    CHECK(hipModuleLoadData(&module, HIPSIM_MODULE));
+    CHECK(hipsimLoadModule(&module));
     CHECK(hipModuleGetFunction(&kernel, module, name));
     CHECK(hipStreamCreate(&stream));
     for (int i = 0; i < GROUPS; i++) CHECK(hipEventCreateWithFlags(&done[i], hipEventDisableTiming));

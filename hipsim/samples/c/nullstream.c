@@ -12,7 +12,7 @@ int main(int argc, char **argv) {
 
     hipModule_t module;
     hipFunction_t kernel;
-    CHECK(hipModuleLoadData(&module, HIPSIM_MODULE));
+    CHECK(hipsimLoadModule(&module));
     CHECK(hipModuleGetFunction(&kernel, module, "nullstream_kernel"));
 
     double start = seconds(), end = duration ? start + parse_duration(duration) : 0;

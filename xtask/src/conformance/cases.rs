@@ -40,6 +40,8 @@ pub struct Recipe<'a> {
     pub abi: Abi,
     /// How much is wanted.
     pub tier: Tier,
+    /// The kernels that the cases in C launch, for a runtime that wants real code; hipsim finds any by name.
+    pub code: Option<PathBuf>,
 }
 
 /// Compiles a recipe's sources into `bin` and lists the cases:
@@ -60,7 +62,7 @@ pub fn build(recipe: &Recipe<'_>, bin: &Path) -> anyhow::Result<Vec<Case>> {
     } = *recipe;
     fs::create_dir_all(bin)?;
     let soname = recipe.abi.soname();
-    let link = [
+    let mut link = vec![
         OsString::from("-L"),
         runtime.into(),
         format!("-l:{soname}").into(),
@@ -68,6 +70,13 @@ pub fn build(recipe: &Recipe<'_>, bin: &Path) -> anyhow::Result<Vec<Case>> {
         "-pthread".into(),
         "-ldl".into(),
     ];
+    if let Some(code) = &recipe.code {
+        let bundle = bin.join("code.bundle");
+        let mut hipcc = Command::new("hipcc");
+        hipcc.args(["--genco", ARCHITECTURE, "-O1"]).arg(code);
+        compile(hipcc.arg("-o").arg(&bundle))?;
+        link.push(format!("-DHIP_CODE=\"{}\"", bundle.display()).into());
+    }
     for source in files(&sources.join("lib"), "c")? {
         let target = bin.join(format!("lib{}.so", stem(&source)));
         let mut cc = c_compiler(sources);

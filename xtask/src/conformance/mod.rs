@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, ensure};
 
 use crate::build::{self, Profile};
+use crate::real_runtime::{self, Version};
 
 /// Options of `conformance`.
 #[derive(clap::Args)]
@@ -44,6 +45,12 @@ pub struct Args {
     /// Run the shim in strict mode, in the runtime's dispatch table (with --abi 6 or 7; what hipcc compiled stays on 5)
     #[arg(long)]
     strict: bool,
+    /// Run on AMD's own runtime, on the simulated HSA library, instead of hipsim
+    #[arg(long, value_enum, conflicts_with = "abi")]
+    runtime: Option<Version>,
+    /// With --runtime: write where hipsim's transcripts differ from the real runtime's into this file, as a table
+    #[arg(long, value_name = "FILE", requires = "runtime")]
+    differences: Option<PathBuf>,
     /// Longest time of one run of a case, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 20.0)]
     watchdog: f64,
@@ -79,6 +86,14 @@ pub enum Abi {
 }
 
 impl Abi {
+    /// That of a real runtime.
+    fn of(version: Version) -> Self {
+        match version {
+            Version::Six => Abi::Six,
+            Version::Seven => Abi::Seven,
+        }
+    }
+
     /// The runtime's name for the linker.
     pub fn soname(self) -> &'static str {
         match self {
@@ -92,11 +107,12 @@ impl Abi {
 /// Builds the parts and the cases, runs them, prints the report; fails when a case does.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let watchdog = Duration::try_from_secs_f64(args.watchdog)?;
+    let abi = args.runtime.map_or(args.abi, Abi::of);
     ensure!(
-        !args.strict || args.abi != Abi::Five,
+        !args.strict || abi != Abi::Five,
         "the runtime of ROCm 5 has no dispatch table: --strict needs --abi 6 or --abi 7"
     );
-    let built = build::packages(Profile::Dev, &["hipsim", "xsched-shim"])?;
+    let built = build::packages(Profile::Dev, &["hipsim", "hsasim", "xsched-shim"])?;
     let work = tempfile::tempdir()?;
     let runtime = work.path().join("hip");
     hipsim::install::install(&built.file("libhipsim.so"), &runtime)?;
@@ -108,8 +124,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let recipe = cases::Recipe {
         sources: &sources,
         runtime: &runtime,
-        abi: args.abi,
+        abi,
         tier: args.tier,
+        code: args
+            .runtime
+            .map(|_| build::root().join("conformance/code/kernels.hip")),
     };
     let mut all = cases::build(&recipe, &work.path().join("bin"))?;
     if args.tier == Tier::Standard && sources.join("full").is_dir() {
@@ -129,8 +148,15 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         );
     }
 
+    if let Some(version) = args.runtime {
+        let hsa = built.file("libhsasim.so");
+        real_runtime::enter(version, &hsa, &work.path().join("real"))?;
+    }
     let stage = runner::Stage {
-        runtime,
+        place: match args.runtime {
+            None => runner::Place::Simulated(runtime),
+            Some(_) => runner::Place::Real { beside: runtime },
+        },
         shim: match &args.shim {
             Some(other) => other
                 .canonicalize()
@@ -160,6 +186,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     } else {
         report::Scope::Selected
     };
+    if let (Some(file), Some(version)) = (&args.differences, args.runtime) {
+        let table = report::differences(&results, version);
+        std::fs::write(file, table).with_context(|| format!("cannot write {}", file.display()))?;
+    }
     let report = report::Report::new(results, seed, scope);
     if args.json {
         println!("{}", serde_json::to_string(&report)?);

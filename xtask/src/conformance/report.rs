@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::agent::Seen;
+use crate::real_runtime::Version;
 
 /// How one run compares with the native one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -32,6 +33,15 @@ impl fmt::Display for Outcome {
     }
 }
 
+/// Where hipsim departs from a real runtime: the first such line of a transcript, or the ends.
+#[derive(Clone, Debug, Serialize)]
+pub struct Difference {
+    /// The real runtime's.
+    pub real: String,
+    /// hipsim's.
+    pub simulated: String,
+}
+
 /// One case's three runs.
 #[derive(Debug, Serialize)]
 pub struct CaseResult {
@@ -45,6 +55,9 @@ pub struct CaseResult {
     pub stressed: Outcome,
     /// All three are right.
     pub ok: bool,
+    /// On a real runtime: where hipsim's native run departs from it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub difference: Option<Difference>,
     /// The shim was to be strict, the runtime has a dispatch table, and it was not.
     #[serde(skip)]
     pub refused_strict: bool,
@@ -127,6 +140,23 @@ impl Report {
     }
 }
 
+/// A table of where hipsim departs from the real runtime, for docs.
+pub fn differences(cases: &[CaseResult], version: Version) -> String {
+    let mut text = format!("| case | AMD's {version} | hipsim |\n|---|---|---|\n");
+    for case in cases {
+        if let Some(difference) = &case.difference {
+            let cell = |line: &str| line.replace('|', "\\|");
+            text += &format!(
+                "| `{}` | {} | {} |\n",
+                case.name,
+                cell(&difference.real),
+                cell(&difference.simulated)
+            );
+        }
+    }
+    text
+}
+
 /// One case, for people.
 pub fn line(case: &CaseResult) -> String {
     let mut text = format!(
@@ -139,6 +169,12 @@ pub fn line(case: &CaseResult) -> String {
         case.stressed_seen.waits,
         case.took.as_secs_f64()
     );
+    if let Some(difference) = &case.difference {
+        text += &format!(
+            "\n  hipsim: {} instead of {}",
+            difference.simulated, difference.real
+        );
+    }
     for detail in &case.details {
         text += &format!("\n  {}", detail.replace('\n', "\n  "));
     }
@@ -161,6 +197,7 @@ mod tests {
             open: Outcome::Ok,
             stressed,
             ok: stressed == Outcome::Ok,
+            difference: None,
             refused_strict: false,
             open_seen: seen,
             stressed_seen: seen,

@@ -10,7 +10,7 @@ use super::Abi;
 use super::agent::{Agent, Manner, Pace, Random, Seen};
 use super::cases::{Case, clean};
 use super::exec::{self, End, Ran};
-use super::report::{CaseResult, Outcome};
+use super::report::{CaseResult, Difference, Outcome};
 
 /// Cases that run at the same time, each on a device of its own.
 const PARALLEL: usize = 2;
@@ -30,10 +30,21 @@ pub enum Strictness {
 /// What the shim says when it cannot.
 const REFUSAL: &str = "strict mode is not in force";
 
+/// Where the programs find their runtime.
+pub enum Place {
+    /// hipsim, in this folder.
+    Simulated(PathBuf),
+    /// AMD's, where this process has gone; hipsim in a folder beside, for comparison.
+    Real {
+        /// The folder.
+        beside: PathBuf,
+    },
+}
+
 /// What all runs share.
 pub struct Stage {
-    /// The folder with the simulated runtime.
-    pub runtime: PathBuf,
+    /// Where the runtime is.
+    pub place: Place,
     /// The shim.
     pub shim: PathBuf,
     /// Where it is to catch calls.
@@ -90,6 +101,14 @@ fn judge(stage: &Stage, case: &Case, index: usize) -> anyhow::Result<CaseResult>
     let begun = Instant::now();
     let mut random = Random(stage.seed.wrapping_add(index as u64));
     let native = exec::run(&mut command(stage, case, index), stage.watchdog)?;
+    let simulated = match &stage.place {
+        Place::Simulated(_) => None,
+        Place::Real { beside } => {
+            let mut command = command(stage, case, index);
+            command.env("LD_LIBRARY_PATH", beside);
+            Some(exec::run(&mut command, stage.watchdog)?)
+        }
+    };
     let (open, open_seen) = shimmed(stage, case, index, Manner::Open)?;
     let mut details = Vec::new();
     let mut note = |run: &str, outcome: Outcome, ran: &Ran| {
@@ -120,10 +139,12 @@ fn judge(stage: &Stage, case: &Case, index: usize) -> anyhow::Result<CaseResult>
         open: open_outcome,
         stressed: stressed_outcome,
         ok: [native_outcome, open_outcome, stressed_outcome] == [Outcome::Ok; 3],
-        refused_strict: case.abi != Abi::Five && open.errors.contains(REFUSAL),
+        refused_strict: (case.abi != Abi::Five || matches!(stage.place, Place::Real { .. }))
+            && open.errors.contains(REFUSAL),
         open_seen,
         stressed_seen,
         took: begun.elapsed(),
+        difference: simulated.and_then(|simulated| difference(&native, &simulated)),
         details,
     })
 }
@@ -132,12 +153,38 @@ fn command(stage: &Stage, case: &Case, index: usize) -> Command {
     let mut command = Command::new(&case.program);
     clean(&mut command)
         .arg(&case.name)
-        .env("LD_LIBRARY_PATH", &stage.runtime)
+        // The one that hipcc compiled for.
+        .env("HIPSIM_ARCHITECTURE", "gfx906")
         .env("HIPSIM_DEVICE", stage.work.join(format!("device-{index}")));
+    if let Place::Simulated(runtime) = &stage.place {
+        command.env("LD_LIBRARY_PATH", runtime);
+    }
     if let Some(folder) = case.program.parent() {
         command.current_dir(folder);
     }
     command
+}
+
+/// The first line in which hipsim's transcript departs from the real runtime's.
+fn difference(real: &Ran, simulated: &Ran) -> Option<Difference> {
+    let mut theirs = real.transcript.lines();
+    let mut ours = simulated.transcript.lines();
+    loop {
+        let (real_line, simulated_line) = (theirs.next(), ours.next());
+        if real_line != simulated_line {
+            let shown = |line: Option<&str>, end| line.map_or(format!("{end:?}"), str::to_owned);
+            return Some(Difference {
+                real: shown(real_line, real.end),
+                simulated: shown(simulated_line, simulated.end),
+            });
+        }
+        if real_line.is_none() {
+            return (real.end != simulated.end).then(|| Difference {
+                real: format!("{:?}", real.end),
+                simulated: format!("{:?}", simulated.end),
+            });
+        }
+    }
 }
 
 fn shimmed(

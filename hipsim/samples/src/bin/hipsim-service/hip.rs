@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::fmt;
+use std::sync::OnceLock;
 
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -18,9 +19,6 @@ struct FatBinaryWrapper {
     binary: *const c_void,
     unused: *const c_void,
 }
-
-// SAFETY: only the address of the wrapper is used; nothing changes it.
-unsafe impl Sync for FatBinaryWrapper {}
 
 unsafe extern "C" {
     safe fn hipGetErrorName(error: c_int) -> *const c_char;
@@ -111,12 +109,20 @@ pub enum Kernel {
 
 /// Image whose functions the simulator finds by any name.
 const MODULE: &CStr = c"hipsim module";
-static WRAPPER: FatBinaryWrapper = FatBinaryWrapper {
-    magic: 0x4849_5046,
-    version: 1,
-    binary: std::ptr::null(),
-    unused: std::ptr::null(),
-};
+/// The image of the kernels: the file that HIPSIM_CODE names, which a real runtime needs, or [`MODULE`].
+fn image() -> *const c_void {
+    static IMAGE: OnceLock<Vec<u8>> = OnceLock::new();
+    let read = || {
+        let file = std::env::var_os("HIPSIM_CODE")?;
+        let image = std::fs::read(&file);
+        image
+            .inspect_err(|error| eprintln!("hipsim-service: {}: {error}", file.display()))
+            .ok()
+    };
+    let image = IMAGE.get_or_init(|| read().unwrap_or_else(|| MODULE.to_bytes_with_nul().to_vec()));
+    image.as_ptr().cast()
+}
+
 /// Its address names the registered kernel.
 static STUB: u8 = 0;
 
@@ -147,14 +153,14 @@ impl Hip {
     /// A kernel of a loaded module.
     ///
     /// # Errors
-    /// The runtime's: on a real one the module is refused.
+    /// The runtime's: a real one refuses the module unless HIPSIM_CODE names one with this kernel.
     pub fn module_kernel(&self, name: &CStr) -> Result<Kernel, Error> {
         let (mut module, mut function) = (std::ptr::null_mut(), std::ptr::null_mut());
         // SAFETY: C strings and locals for the results.
         unsafe {
             check(
                 "hipModuleLoadData",
-                hipModuleLoadData(&raw mut module, MODULE.as_ptr().cast()),
+                hipModuleLoadData(&raw mut module, image()),
             )?;
             check(
                 "hipModuleGetFunction",
@@ -169,9 +175,16 @@ impl Hip {
     pub fn registered_kernel(&self, name: &'static CStr) -> Kernel {
         let stub = (&raw const STUB).cast();
         let none = std::ptr::null_mut();
+        // A fat binary stays until the process ends.
+        let wrapper: &'static FatBinaryWrapper = Box::leak(Box::new(FatBinaryWrapper {
+            magic: 0x4849_5046,
+            version: 1,
+            binary: image(),
+            unused: std::ptr::null(),
+        }));
         // SAFETY: static wrapper, name and stub; the other arguments may be null.
         unsafe {
-            let module = __hipRegisterFatBinary((&raw const WRAPPER).cast());
+            let module = __hipRegisterFatBinary(std::ptr::from_ref(wrapper).cast());
             let text = name.as_ptr();
             __hipRegisterFunction(
                 module,
