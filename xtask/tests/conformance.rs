@@ -293,3 +293,48 @@ fn a_suite_without_a_gate_fails() {
     assert_eq!(reasons.len(), 2, "{}", suite.report);
     assert!(!suite.success);
 }
+
+/// The real runtimes are some 600 MB that nobody needs to have: what is there is tested.
+#[test]
+fn real_runtimes_behave_alike_under_the_shim() {
+    for runtime in ["real-6.4", "real-7.2"] {
+        if !provided(runtime) {
+            println!(
+                "LEFT OUT: {runtime} is not there (cargo xtask provision real-runtime --runtime {runtime})"
+            );
+            continue;
+        }
+        let cases = [
+            "sync_memcpy_after_launches",
+            "capture_across_streams",
+            "chevron_launches",
+            "null_stream_and",
+        ];
+        let chosen = cases.iter().flat_map(|case| ["--case", case]);
+        let arguments: Vec<&str> = ["--runtime", runtime, "--rounds", "2"]
+            .into_iter()
+            .chain(chosen)
+            .collect();
+        let suite = conformance(&arguments);
+        assert!(suite.success, "{runtime}: {}", suite.progress);
+        assert!(
+            suite.cases().len() >= cases.len(),
+            "{runtime}: {}",
+            suite.progress
+        );
+    }
+}
+
+/// Whether a real runtime was provided beside this build.
+fn provided(runtime: &str) -> bool {
+    let target = Path::new(env!("CARGO_BIN_EXE_xtask"))
+        .ancestors()
+        .find(|folder| folder.join("CACHEDIR.TAG").exists());
+    let Some(target) = target else { return false };
+    let folders = std::fs::read_dir(target.join("real-runtime"));
+    folders.into_iter().flatten().flatten().any(|entry| {
+        let name = entry.file_name();
+        name.to_string_lossy().starts_with(&format!("{runtime}."))
+            && entry.path().join("usr").exists()
+    })
+}

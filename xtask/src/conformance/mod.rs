@@ -8,7 +8,9 @@ mod cases;
 mod exec;
 mod report;
 mod runner;
+mod unfit;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -152,7 +154,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let hsa = built.file("libhsasim.so");
         real_runtime::enter(version, &hsa, &work.path().join("real"))?;
     }
+    let unfit = match args.runtime {
+        None => HashMap::new(),
+        Some(version) => unfit::read(&build::root().join("conformance/unfit.tsv"), version)?,
+    };
     let stage = runner::Stage {
+        unfit,
         place: match args.runtime {
             None => runner::Place::Simulated(runtime),
             Some(_) => runner::Place::Real { beside: runtime },

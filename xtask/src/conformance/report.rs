@@ -55,6 +55,9 @@ pub struct CaseResult {
     pub stressed: Outcome,
     /// All three are right.
     pub ok: bool,
+    /// The runtime does not survive it natively, so there is nothing to compare: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<String>,
     /// On a real runtime: where hipsim's native run departs from it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub difference: Option<Difference>,
@@ -127,9 +130,13 @@ impl Report {
     /// The last lines, for people.
     pub fn summary(&self) -> String {
         let mut text = format!(
-            "{} cases, {} failed; {} launches waited at the gate (seed {})",
+            "{} cases, {} failed, {} left out; {} launches waited at the gate (seed {})",
             self.cases.len(),
             self.failed,
+            self.cases
+                .iter()
+                .filter(|case| case.left_out.is_some())
+                .count(),
             self.waits,
             self.seed
         );
@@ -159,6 +166,9 @@ pub fn differences(cases: &[CaseResult], version: Version) -> String {
 
 /// One case, for people.
 pub fn line(case: &CaseResult) -> String {
+    if let (Some(why), true) = (&case.left_out, case.ok) {
+        return format!("LEFT OUT: {}: {why} ({})", case.name, case.native);
+    }
     let mut text = format!(
         "{:<6} {:<46} native {:<7} open {:<7} stressed {:<7} {:>5} waits {:>6.2} s",
         if case.ok { "ok" } else { "FAILED" },
@@ -197,6 +207,7 @@ mod tests {
             open: Outcome::Ok,
             stressed,
             ok: stressed == Outcome::Ok,
+            left_out: None,
             difference: None,
             refused_strict: false,
             open_seen: seen,

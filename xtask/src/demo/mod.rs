@@ -10,6 +10,7 @@ pub mod stage;
 
 use crate::build::{self, Profile};
 use crate::progress::note;
+use crate::real_runtime::{self, Version};
 
 /// Options of `demo`.
 #[derive(clap::Args)]
@@ -17,6 +18,9 @@ pub struct Args {
     /// Print one JSON object instead of the table
     #[arg(long)]
     json: bool,
+    /// Play it on AMD's own runtime, on the simulated HSA library, instead of hipsim
+    #[arg(long, value_enum)]
+    runtime: Option<Version>,
     /// What to play it with: figures are for release
     #[arg(long, value_enum, default_value = "release")]
     profile: Profile,
@@ -24,9 +28,12 @@ pub struct Args {
 
 /// Builds, plays the scenario, prints the report.
 pub fn run(args: &Args) -> anyhow::Result<()> {
+    if let Some(version) = args.runtime {
+        real_runtime::provide(version)?;
+    }
     note("building (some minutes the first time)");
     let built = build::all(args.profile)?;
-    let report = scenario::play(&built)?;
+    let report = scenario::play(&built, args.runtime)?;
     if args.json {
         println!("{}", serde_json::to_string(&report)?);
     } else {

@@ -11,7 +11,10 @@ pub struct Report {
     /// Whether the observer could see processes without the shim.
     pub ebpf: bool,
     pub events: Events,
-    pub diagnosis: Vec<Value>,
+    /// `None` on a real runtime, which does not start the program that is diagnosed.
+    pub diagnosis: Option<Vec<Value>>,
+    #[serde(skip)]
+    pub device: String,
     #[serde(skip)]
     pub left_out: Option<String>,
     #[serde(skip)]
@@ -52,7 +55,7 @@ pub struct Events {
 impl Report {
     /// For people.
     pub fn text(&self) -> String {
-        let mut out = format!("\nSimulated device (hipsim), {}\n\n", self.load);
+        let mut out = format!("\nSimulated device ({}), {}\n\n", self.device, self.load);
         out += "                          alone      native   scheduled\n";
         let row = |name: &str, pick: fn(&Latency) -> u64| {
             let ms = |l: &Latency| format!("{:.2} ms", pick(l) as f64 / 1e6);
@@ -96,32 +99,41 @@ impl Report {
                 );
             }
         }
-        out += "\nA third process runs under the shim, and yet its launches escape. `xsched-agent diagnose` says:\n";
-        if self.diagnosis.is_empty() {
-            out += "  nothing found\n";
-        }
-        for finding in &self.diagnosis {
-            let text = |key: &str| finding.get(key).and_then(Value::as_str).unwrap_or_default();
-            out += &format!(
-                "\n  {} [{}]: {}\n",
-                text("severity"),
-                text("code"),
-                text("title")
-            );
-            for line in finding
-                .get("evidence")
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten()
-            {
-                out += &format!("    seen:   {}\n", line.as_str().unwrap_or_default());
-            }
-            if let Some(effect) = finding.get("effect").and_then(Value::as_str) {
-                out += &format!("    effect: {effect}\n");
-            }
-            out += &format!("    fix:    {}\n", text("fix"));
+        if let Some(findings) = &self.diagnosis {
+            out += &diagnosed(findings);
         }
         out += "\nNext: start xtop beside your own programs, see README.md.\n";
         out
     }
+}
+
+fn diagnosed(findings: &[Value]) -> String {
+    let mut out = String::from(
+        "\nA third process runs under the shim, and yet its launches escape. `xsched-agent diagnose` says:\n",
+    );
+    if findings.is_empty() {
+        out += "  nothing found\n";
+    }
+    for finding in findings {
+        let text = |key: &str| finding.get(key).and_then(Value::as_str).unwrap_or_default();
+        out += &format!(
+            "\n  {} [{}]: {}\n",
+            text("severity"),
+            text("code"),
+            text("title")
+        );
+        for line in finding
+            .get("evidence")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
+            out += &format!("    seen:   {}\n", line.as_str().unwrap_or_default());
+        }
+        if let Some(effect) = finding.get("effect").and_then(Value::as_str) {
+            out += &format!("    effect: {effect}\n");
+        }
+        out += &format!("    fix:    {}\n", text("fix"));
+    }
+    out
 }

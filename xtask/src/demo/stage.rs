@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
+use simdevice::code::{self, Kernel};
 
 use crate::build::Built;
 use crate::child::Guarded;
+use crate::real_runtime::{self, Version};
 
 /// How long kernels of the batch program take.
 pub const BATCH_KERNEL: Duration = Duration::from_micros(300);
@@ -19,8 +21,21 @@ pub const BATCH_KERNEL: Duration = Duration::from_micros(300);
 pub struct Stage<'b> {
     built: &'b Built,
     dir: PathBuf,
-    runtime: PathBuf,
+    place: Place,
 }
+
+/// Which runtime the programs find.
+enum Place {
+    /// hipsim, in this folder.
+    Simulated(PathBuf),
+    /// AMD's, where this process has gone, with these kernels.
+    Real { code: PathBuf },
+}
+
+/// Kernels of the sample programs, as code for a real runtime: all take one number.
+const KERNELS: [&str; 3] = ["hipsim_spin", "batch_kernel", "nullstream_kernel"];
+/// The processor of the simulated device under a real runtime.
+const ARCHITECTURE: &str = "gfx942";
 
 impl Drop for Stage<'_> {
     fn drop(&mut self) {
@@ -40,18 +55,39 @@ pub enum Shim {
 impl<'b> Stage<'b> {
     /// Lays everything out in a folder named after `play`.
     pub fn new(built: &'b Built, play: &str) -> anyhow::Result<Stage<'b>> {
+        Stage::on(built, play, None)
+    }
+
+    /// The same, on a real runtime where one is named: this process then goes to where it is, so it has one thread.
+    pub fn on(built: &'b Built, play: &str, version: Option<Version>) -> anyhow::Result<Stage<'b>> {
         let dir = std::env::temp_dir().join(format!("xsched-{play}-{}", std::process::id()));
         let runtime = dir.join("hip");
         std::fs::create_dir_all(&runtime)
             // The agent makes none there.
             .and_then(|()| DirBuilder::new().mode(0o755).create(dir.join("run")))
             .with_context(|| format!("cannot create {}", dir.display()))?;
-        let stage = Stage {
+        let mut stage = Stage {
             built,
+            place: Place::Simulated(runtime.clone()),
             dir,
-            runtime,
         };
-        hipsim::install::install(&built.file("libhipsim.so"), &stage.runtime)?;
+        match version {
+            None => hipsim::install::install(&built.file("libhipsim.so"), &runtime)?,
+            Some(version) => {
+                let kernels = KERNELS.map(|name| Kernel {
+                    name,
+                    arguments: &[8],
+                });
+                let code = stage.dir.join("kernels.bundle");
+                std::fs::write(&code, code::bundle(&[ARCHITECTURE], &kernels))?;
+                real_runtime::enter(
+                    version,
+                    &built.file("libhsasim.so"),
+                    &stage.dir.join("real"),
+                )?;
+                stage.place = Place::Real { code };
+            }
+        }
         Ok(stage)
     }
 
@@ -117,8 +153,12 @@ impl<'b> Stage<'b> {
                 "HIPSIM_KERNELS",
                 format!("batch*={}us", BATCH_KERNEL.as_micros()),
             )
-            .env("LD_LIBRARY_PATH", &self.runtime)
+            .env_remove("LD_LIBRARY_PATH")
             .env_remove("LD_PRELOAD");
+        match &self.place {
+            Place::Simulated(runtime) => command.env("LD_LIBRARY_PATH", runtime),
+            Place::Real { code } => command.env("HIPSIM_CODE", code),
+        };
         command
     }
 

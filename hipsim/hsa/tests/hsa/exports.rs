@@ -62,3 +62,52 @@ fn the_library_exports_the_list_under_its_node() {
     let said = String::from_utf8(said.expect("readelf (binutils)").stdout).expect("text");
     assert_eq!(said.matches("@@ROCR_1").count(), listed.len());
 }
+
+/// Where `cargo xtask provision real-runtime` puts a runtime, beside this build.
+fn real_runtime(version: &str) -> Option<std::path::PathBuf> {
+    let exe = std::env::current_exe().expect("the test program's path");
+    let target = exe
+        .ancestors()
+        .find(|folder| folder.join("CACHEDIR.TAG").exists())?;
+    let libraries = target.join(format!(
+        "real-runtime/real-{version}/usr/lib/x86_64-linux-gnu"
+    ));
+    let mut files = std::fs::read_dir(libraries)
+        .ok()?
+        .flatten()
+        .map(|file| file.path());
+    files.find(|path| {
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        name.starts_with("libamdhip64.so.") && !path.is_symlink()
+    })
+}
+
+#[test]
+fn the_list_is_what_the_real_runtimes_import() {
+    for version in ["6.4.3", "7.2.4"] {
+        let Some(runtime) = real_runtime(version) else {
+            println!(
+                "LEFT OUT: the real runtime {version} is not there (cargo xtask provision real-runtime)"
+            );
+            continue;
+        };
+        let image = std::fs::read(&runtime).expect("the runtime");
+        let elf = object::read::elf::ElfFile64::<object::Endianness>::parse(&*image)
+            .expect("an ELF file");
+        let imports = elf.dynamic_symbols().filter(|symbol| symbol.is_undefined());
+        let mut imports: Vec<String> = imports
+            .filter_map(|symbol| Some(symbol.name().ok()?.to_owned()))
+            .filter(|name| name.starts_with("hsa_"))
+            .collect();
+        imports.sort_unstable();
+        let listed = rows()
+            .into_iter()
+            .filter(|[_, importers, _]| importers.contains(version));
+        let listed: Vec<&str> = listed.map(|[symbol, _, _]| symbol).collect();
+        assert_eq!(imports, listed, "{}", runtime.display());
+    }
+}

@@ -1,0 +1,54 @@
+//! Cases that a real runtime does not survive natively: there is nothing to compare, so they are left out there. Each must go
+//! on failing, so that the list does not outlive its reasons.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
+
+use crate::real_runtime::Version;
+
+/// Reads the list (`conformance/unfit.tsv`: case, runtimes, what happens) for one runtime; why, by case.
+///
+/// # Errors
+/// The file cannot be read, or a line has other columns.
+pub fn read(file: &Path, version: Version) -> anyhow::Result<HashMap<String, String>> {
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    parse(&text, version).with_context(|| format!("{}", file.display()))
+}
+
+fn parse(text: &str, version: Version) -> anyhow::Result<HashMap<String, String>> {
+    let mut unfit = HashMap::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let columns: Vec<&str> = line.split('\t').collect();
+        let [case, runtimes, why] = columns[..] else {
+            anyhow::bail!("three columns expected in {line:?}");
+        };
+        ensure!(!why.is_empty(), "no reason for {case}");
+        let is_meant = |name: &str| version.to_string().starts_with(name);
+        if runtimes.split(',').any(is_meant) {
+            unfit.insert(case.to_owned(), why.to_owned());
+        }
+    }
+    Ok(unfit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_for_the_runtimes_it_names() {
+        let text = "# why\na\treal-6.4\tends\nb\treal-6.4,real-7.2\thangs\n";
+        let of = |version| {
+            let mut cases: Vec<_> = parse(text, version).expect("lines").into_keys().collect();
+            cases.sort();
+            cases
+        };
+        assert_eq!(of(Version::Six), ["a", "b"]);
+        assert_eq!(of(Version::Seven), ["b"]);
+        assert!(parse("a\treal-6.4\n", Version::Six).is_err());
+        assert!(parse("a\treal-6.4\t\n", Version::Six).is_err());
+    }
+}
