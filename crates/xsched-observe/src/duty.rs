@@ -21,9 +21,12 @@ pub const SETTLING: Nanos = Nanos::from_millis(150);
 const SHORTEST: Nanos = Nanos::from_millis(100);
 
 /// Of the budget, what is planned with. A hit in a program costs more than the
-/// calibrated one where the program's own lines must come back into the caches
-/// (up to a fifth more was seen), and setting probes costs as well.
-const PLANNED: f64 = 0.75;
+/// calibrated one where the program's own lines must come back into the caches,
+/// setting probes costs as well, and where two hardware threads share a core
+/// the agent's own work slows the program beside it. With three quarters
+/// planned, 0.9 to 1.5% was measured at a budget of 1%
+/// (`cargo xtask bench observe --part steady`).
+const PLANNED: f64 = 0.5;
 
 /// Where probes cannot stay all the time, they stay for no more than this:
 /// shorter pauses cost as much as they save.
@@ -188,12 +191,12 @@ mod tests {
     const COST: Nanos = Nanos(1_100);
     const TICK: Nanos = Nanos::from_millis(10);
 
-    /// The calibrated hit costs a fifth less than what the program pays.
+    /// The calibrated hit costs little more than half of what the program pays.
     #[test]
     fn a_margin_pays_for_what_calibration_does_not_see() {
         for rate in [5_000.0, 7_500.0, 9_500.0, 10_500.0, 30_000.0] {
             let (cost, _) = play(rate, 200);
-            assert!(1.2 * cost < 0.0103, "{rate}: {cost}");
+            assert!(1.8 * cost < 0.0103, "{rate}: {cost}");
         }
     }
 
