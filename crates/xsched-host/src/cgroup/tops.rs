@@ -23,6 +23,10 @@ const MACHINE_CGROUPS: &str = "cgroup:[4026531835]";
 /// # Errors
 /// Why not, for people.
 pub fn control_groups_seen() -> Result<(), String> {
+    // A process is in no control group until some tree is mounted.
+    if fs::read("/proc/self/cgroup").is_ok_and(|groups| groups.is_empty()) {
+        return Err("no control groups are mounted on this machine".to_owned());
+    }
     let own = process::control_group(std::process::id()).map_err(|e| e.to_string())?;
     top(own.hierarchy)?;
     let namespace = fs::read_link("/proc/self/ns/cgroup").unwrap_or_default();

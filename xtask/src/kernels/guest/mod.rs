@@ -102,6 +102,7 @@ fn make_usable() -> anyhow::Result<()> {
     let mounts = [
         ("proc", "/proc"),
         ("sysfs", "/sys"),
+        ("cgroup2", "/sys/fs/cgroup"),
         ("devtmpfs", "/dev"),
         ("tmpfs", "/tmp"),
         ("tmpfs", "/run"),
