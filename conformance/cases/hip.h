@@ -30,6 +30,7 @@ enum { hipStreamCaptureModeGlobal, hipStreamCaptureModeThreadLocal, hipStreamCap
 hipError_t hipPeekAtLastError(void);
 hipError_t hipGetDeviceCount(int *count);
 hipError_t hipSetDevice(int device);
+hipError_t hipGetDevice(int *device);
 hipError_t hipDeviceReset(void);
 hipError_t hipMallocAsync(void **pointer, size_t size, hipStream_t stream);
 hipError_t hipFreeAsync(void *pointer, hipStream_t stream);
@@ -107,10 +108,13 @@ __asm__(".section .rodata\n.p2align 12\n.globl hip_code\nhip_code:\n.incbin \"" 
 
 /* A kernel of the simulator by its name. */
 static hipFunction_t kernel(const char *name) {
-    static hipModule_t module;
+    /* A module is of the device that was current when it was loaded. */
+    static hipModule_t modules[8];
     hipFunction_t function;
-    if (!module) OK(hipModuleLoadData(&module, MODULE));
-    OK(hipModuleGetFunction(&function, module, name));
+    int device = 0;
+    OK(hipGetDevice(&device));
+    if (!modules[device]) OK(hipModuleLoadData(&modules[device], MODULE));
+    OK(hipModuleGetFunction(&function, modules[device], name));
     return function;
 }
 
@@ -189,6 +193,9 @@ static void *device(size_t size) {
     void *p;
     OK(hipMalloc(&p, size));
     OK(hipMemset(p, 0, size));
+    /* A memset of device memory may return before it is done, and other streams need not wait for it; a copy is waited for. */
+    char first;
+    OK(hipMemcpy(&first, p, 1, hipMemcpyDeviceToHost));
     return p;
 }
 

@@ -13,9 +13,10 @@ mod workbench;
 
 use std::process::ExitCode;
 
-use anyhow::{anyhow, ensure};
+use anyhow::{anyhow, bail, ensure};
 
 use crate::build::{self, Profile};
+use crate::real_runtime::Version;
 
 /// Options of `bench`.
 #[derive(clap::Args)]
@@ -36,6 +37,9 @@ pub struct Args {
     /// observe: price, drain, steady, daemon, diagnosis
     #[arg(long)]
     part: Option<String>,
+    /// Of gate: on AMD's own runtime, over the simulated HSA library
+    #[arg(long, value_enum)]
+    runtime: Option<Version>,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -52,10 +56,12 @@ enum Name {
 
 /// Measures and reports.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let metrics = match args.name {
-        Name::Sched if args.model_only => sched::modelled::measure(),
-        Name::Sched if args.control_only => sched::control::measure(&build_release()?)?,
-        name => with_parts(name, args.part.as_deref())?,
+    let metrics = match (args.name, args.runtime) {
+        (Name::Gate, Some(version)) => gate::real::measure(&build_release()?, version)?,
+        (_, Some(_)) => bail!("--runtime is for `bench gate`"),
+        (Name::Sched, None) if args.model_only => sched::modelled::measure(),
+        (Name::Sched, None) if args.control_only => sched::control::measure(&build_release()?)?,
+        (name, None) => with_parts(name, args.part.as_deref())?,
     };
     let report = report::Report::of(metrics);
     if args.json {

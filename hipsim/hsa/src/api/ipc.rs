@@ -26,8 +26,7 @@ const _: () = assert!(size_of::<Shared>() == 32);
 const MARK: u32 = u32::from_le_bytes(*b"hsa1");
 
 api! {
-    /// `hsa_amd_ipc_memory_create`: the allocation's pages become shared. Nothing on a device writes them meanwhile: the real
-    /// runtime's callers wait first.
+    /// `hsa_amd_ipc_memory_create`: the allocation's pages become shared, while nothing writes them.
     fn create(at: *mut c_void, _length: usize, handle: *mut c_void) {
         let mut table = memory::table();
         let entry = table.get_mut(&(at as usize)).filter(|entry| entry.kind == Kind::Pool);
@@ -36,14 +35,18 @@ api! {
         let place = *memory::places().get(gpu).ok_or(Status::INVALID_AGENT)?;
         let piece = match entry.piece {
             Some(piece) => piece,
-            None => {
-                MACHINE.lock().gpu(gpu)?.clock.note_export();
-                let made = Piece::create(&places::path(place), entry.size, Target::Over(entry.start));
+            None => MACHINE.quietly(|state| {
+                state.gpu(gpu)?.clock.note_export();
+                // SAFETY: the allocation's own pages, and no work of a device runs. A program that writes them itself
+                // meanwhile has no answer from the real library either.
+                let made = unsafe {
+                    Piece::create(&places::path(place), entry.size, Target::Over(entry.start))
+                };
                 made.map_err(|error| {
                     eprintln!("hsasim: cannot share memory between processes: {error}");
                     Status::OUT_OF_RESOURCES
-                })?
-            }
+                })
+            })?,
         };
         entry.piece = Some(piece);
         let shared = Shared { name: piece.name, size: piece.size as u64, place: place as u32, mark: MARK };

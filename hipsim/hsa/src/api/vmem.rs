@@ -15,6 +15,9 @@ use crate::abi::types::{AccessDescription, AgentHandle, Handle, PoolHandle};
 use crate::memory::pool::Pool;
 use crate::memory::{self, Allocation, Kind};
 
+/// `HSA_AMD_VMEM_ADDRESS_NO_REGISTER`: the range is not for mapping.
+const NO_REGISTER: u64 = 1;
+
 /// Memory without an address of its own.
 struct Piece {
     file: File,
@@ -95,7 +98,7 @@ fn bare(at: usize, size: usize, fixed: i32) -> Result<usize> {
     }
 }
 
-fn reserve_at(va: *mut *mut c_void, size: usize, wish: u64, alignment: u64) -> Result {
+fn reserve_at(va: *mut *mut c_void, size: usize, wish: u64, alignment: u64, flags: u64) -> Result {
     let alignment = (alignment as usize).max(PAGE);
     if va.is_null() || size == 0 || !size.is_multiple_of(PAGE) || !alignment.is_power_of_two() {
         return Err(Status::INVALID_ARGUMENT);
@@ -115,6 +118,12 @@ fn reserve_at(va: *mut *mut c_void, size: usize, wish: u64, alignment: u64) -> R
             unsafe { libc::munmap(at as *mut c_void, size) };
         }
     }
+    if flags & NO_REGISTER != 0 {
+        // For managed memory, which the program uses at once; the device follows the pages.
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: the pages just made.
+        unsafe { libc::mprotect(start as *mut c_void, size, protection) };
+    }
     let entry = Allocation {
         start,
         size,
@@ -130,13 +139,13 @@ fn reserve_at(va: *mut *mut c_void, size: usize, wish: u64, alignment: u64) -> R
 
 api! {
     /// `hsa_amd_vmem_address_reserve`.
-    fn reserve(va: *mut *mut c_void, size: usize, address: u64, _flags: u64) {
-        reserve_at(va, size, address, 0)
+    fn reserve(va: *mut *mut c_void, size: usize, address: u64, flags: u64) {
+        reserve_at(va, size, address, 0, flags)
     }
 
     /// `hsa_amd_vmem_address_reserve_align`.
-    fn reserve_aligned(va: *mut *mut c_void, size: usize, address: u64, alignment: u64, _flags: u64) {
-        reserve_at(va, size, address, alignment)
+    fn reserve_aligned(va: *mut *mut c_void, size: usize, address: u64, alignment: u64, flags: u64) {
+        reserve_at(va, size, address, alignment, flags)
     }
 
     /// `hsa_amd_vmem_address_free`.

@@ -253,6 +253,7 @@ impl Blit {
                 let (to, unit) = places.into_iter().rev().find(|(place, _)| *place != 0)?;
                 // SAFETY: the caller's promise.
                 let pattern = unsafe { bytes(pattern, count as usize * unit) }?;
+                // The width is in bytes, offset and pitch are in units.
                 Self::Fill {
                     to: Rows {
                         start: to + offset * unit,
@@ -260,7 +261,7 @@ impl Blit {
                         plane_pitch: 0,
                     },
                     block: Block {
-                        width: width / count.max(1) as usize,
+                        width: width / pattern.len(),
                         rows: height,
                         planes: 1,
                     },

@@ -80,6 +80,18 @@ impl Machine {
         }
     }
 
+    /// Does something while no work of this process uses memory. Not for code that waits for such work.
+    pub fn quietly<T>(&self, then: impl FnOnce(&mut State) -> T) -> T {
+        loop {
+            let mut state = self.lock();
+            if state.is_quiet() {
+                return then(&mut state);
+            }
+            drop(state);
+            std::thread::sleep(std::time::Duration::from_micros(50));
+        }
+    }
+
     /// Brings the devices to the present.
     pub fn advance(&self) {
         self.lock().advance(clock::now());

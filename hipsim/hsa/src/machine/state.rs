@@ -18,6 +18,8 @@ pub struct State {
     gpus: [Option<Box<Gpu>>; MAX_DEVICES],
     pub copies: Copies,
     pub handlers: Handlers,
+    /// Work taken out.
+    executing: usize,
 }
 
 /// Work taken out for execution without the lock.
@@ -58,6 +60,7 @@ impl State {
             gpus: [const { None }; MAX_DEVICES],
             copies: Copies::new(),
             handlers: Handlers::new(),
+            executing: 0,
         }
     }
 
@@ -93,14 +96,17 @@ impl State {
             let (ring, effect) = state.take_due(now)?;
             Some(Taken::Effect { gpu, ring, effect })
         });
-        effect.or_else(|| {
+        let taken = effect.or_else(|| {
             let (line, copy) = self.copies.take_due(now)?;
             Some(Taken::Copy { line, copy })
-        })
+        });
+        self.executing += usize::from(taken.is_some());
+        taken
     }
 
     /// The work taken has had its effect.
     pub fn complete(&mut self, taken: Taken, now: u64) {
+        self.executing -= 1;
         match taken {
             Taken::Effect { gpu, ring, .. } => {
                 if let Some(gpu) = &mut self.gpus[gpu] {
@@ -113,11 +119,17 @@ impl State {
 
     /// The work taken must be tried again at `retry_at`.
     pub fn put_back(&mut self, taken: Taken, retry_at: u64) {
+        self.executing -= 1;
         if let Taken::Effect { gpu, ring, effect } = taken
             && let Some(gpu) = &mut self.gpus[gpu]
         {
             gpu.put_back(ring, effect, retry_at);
         }
+    }
+
+    /// Whether no work uses memory just now. None can begin to while the state is locked.
+    pub fn is_quiet(&self) -> bool {
+        self.executing == 0
     }
 
     /// Whether work with an effect is queued.
