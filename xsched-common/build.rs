@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::{env, fs, path::Path};
 
 /// The platforms: variant of `Platform`, and how its files begin.
-const PLATFORMS: [(&str, &str); 1] = [("Hip", "hip")];
+const PLATFORMS: [(&str, &str); 2] = [("Hip", "hip"), ("Cuda", "cuda")];
 
 const COLUMNS: usize = 11;
 
@@ -16,9 +16,14 @@ fn main() {
     let mut nodes = BTreeMap::new();
     let mut dispatch = String::new();
     for (platform, prefix) in PLATFORMS {
-        let table = |name: &str| rows(&data.join(format!("{prefix}-{name}.tsv")));
+        let file = |name: &str| data.join(format!("{prefix}-{name}.tsv"));
+        // Not every runtime has a dispatch table or version nodes.
+        let table = |name: &str| match file(name) {
+            file if file.exists() => rows(&file),
+            _ => Vec::new(),
+        };
         let dispatched: Vec<String> = table("dispatch-table").into_iter().map(second).collect();
-        for row in table("entry-points") {
+        for row in rows(&file("entry-points")) {
             let symbol = row[0].clone();
             let row = entry_point(platform, &row, &dispatched);
             assert!(
@@ -199,6 +204,8 @@ fn effect_of(text: &str) -> Option<String> {
             };
             format!("StreamCreate(StreamKind::{kind})")
         }
+        ("context-gone", Some(context)) => format!("ContextGone({})", register(context)?),
+        ("device-gone", Some(device)) => format!("DeviceGone({})", register(device)?),
         (
             "event-record" | "event-elapsed" | "stream-wait" | "host-function" | "stream-callback"
             | "stream-destroy" | "capture-begin" | "capture-end" | "look-up" | "device-set"
@@ -234,6 +241,7 @@ fn scope(text: &str) -> Option<String> {
             _ => return None,
         },
         Some(("event", event)) => format!("Event({})", register(event)?),
+        Some(("device", context)) => format!("DeviceOf({})", register(context)?),
         Some(("events", both)) => {
             let (first, second) = both.split_once(',')?;
             format!("Events({}, {})", register(first)?, register(second)?)

@@ -109,6 +109,11 @@ pub enum Effect {
     DeviceChange,
     /// All that was on the thread's device is gone.
     DeviceReset,
+    /// The context in this register is gone, with all that was made in it.
+    ContextGone(Register),
+    /// What was made in the primary context of the device in this register may
+    /// be gone.
+    DeviceGone(Register),
 }
 
 /// What orders a new stream against the default stream.
@@ -153,6 +158,8 @@ pub enum Completion {
 pub enum Scope {
     /// All of the thread's device.
     Device,
+    /// All of the device of the context in this register.
+    DeviceOf(Register),
     /// The stream's.
     Stream,
     /// What stands before the event in this register.

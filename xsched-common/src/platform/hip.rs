@@ -1,10 +1,11 @@
 //! What HIP's files, nodes and functions are called.
 
-use super::names::Names;
+use super::names::{Copies, Names};
 
 pub(super) static NAMES: Names = Names {
     title: "HIP",
     runtime: "libamdhip64",
+    copies: Copies::Renamed,
     shim: "libxsched_shim.so",
     // The library that is preloaded, and the one behind it that calls the
     // runtime.
@@ -17,6 +18,7 @@ pub(super) static NAMES: Names = Names {
     // letter behind, and what the compiler makes for device code
     // (`__hip_fatbin_...`) is data.
     functions: &["hip", "__hip"],
+    others: &[],
     nodes: "hip_",
     // AMD's driver for compute; one file for all devices.
     devices: &["/dev/kfd"],

@@ -5,6 +5,7 @@
 //! `platform` or like a platform names a vendor or a function to decide
 //! anything.
 
+mod cuda;
 mod entry_point;
 mod hip;
 pub mod names;
@@ -24,16 +25,19 @@ pub enum Platform {
     /// AMD's HIP: libamdhip64.
     #[default]
     Hip,
+    /// NVIDIA's CUDA: libcuda.
+    Cuda,
 }
 
 impl Platform {
     /// All of them.
-    pub const ALL: [Platform; 1] = [Platform::Hip];
+    pub const ALL: [Platform; 2] = [Platform::Hip, Platform::Cuda];
 
     /// As in JSON.
     pub const fn name(self) -> &'static str {
         match self {
             Platform::Hip => "hip",
+            Platform::Cuda => "cuda",
         }
     }
 
@@ -41,6 +45,7 @@ impl Platform {
     pub const fn names(self) -> &'static names::Names {
         match self {
             Platform::Hip => &hip::NAMES,
+            Platform::Cuda => &cuda::NAMES,
         }
     }
 
@@ -48,6 +53,7 @@ impl Platform {
     pub const fn dispatch_rows(self) -> &'static [&'static str] {
         match self {
             Platform::Hip => HIP_DISPATCH_ROWS,
+            Platform::Cuda => CUDA_DISPATCH_ROWS,
         }
     }
 }

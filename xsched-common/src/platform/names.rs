@@ -11,6 +11,8 @@ pub struct Names {
     pub title: &'static str,
     /// Its runtime's file name up to version and suffix.
     pub runtime: &'static str,
+    /// Whether others bring copies of it.
+    pub copies: Copies,
     /// Our shim's file name.
     pub shim: &'static str,
     /// File names of XSched's shims.
@@ -26,10 +28,22 @@ pub struct Names {
     pub wait: &'static str,
     /// How its functions' names begin; a capital letter follows.
     pub functions: &'static [&'static str],
-    /// How its version nodes begin.
+    /// How those of other libraries begin that look alike.
+    pub others: &'static [&'static str],
+    /// How its version nodes begin; empty where there are none.
     pub nodes: &'static str,
     /// Files by which its driver is used.
     pub devices: &'static [&'static str],
+}
+
+/// Whether a runtime is found under names like its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copies {
+    /// Wheels and builds bring copies under other names: `libNAME-1a2b.so.6`.
+    Renamed,
+    /// There is the driver's own only; names that begin so are other
+    /// libraries'.
+    Never,
 }
 
 /// What the kernel puts behind the path of a file that is gone.
@@ -43,8 +57,8 @@ pub fn basename(path: &[u8]) -> &[u8] {
 
 /// Whose runtime a file of this name is, if it is one: `libNAME.so` with or
 /// without a version, or with something between as wheels and builds rename
-/// their own copies (`libNAME-1a2b3c4d.so.6`, `libNAME_asan.so`). To take
-/// another library for the runtime does less harm than to miss the runtime.
+/// their own copies (`libNAME-1a2b3c4d.so.6`, `libNAME_asan.so`). There, to
+/// take another library for the runtime does less harm than to miss it.
 pub fn runtime(path: &[u8]) -> Option<Platform> {
     let name = basename(path);
     Platform::ALL.into_iter().find(|platform| {
@@ -52,7 +66,10 @@ pub fn runtime(path: &[u8]) -> Option<Platform> {
         rest.is_some_and(|rest| {
             let is_another = rest.first().is_some_and(u8::is_ascii_digit);
             let ends = |at| is_versioned(&rest[at..], b".so");
-            !is_another && (0..rest.len()).any(ends)
+            match platform.names().copies {
+                Copies::Renamed => !is_another && (0..rest.len()).any(ends),
+                Copies::Never => ends(0),
+            }
         })
     })
 }
@@ -70,7 +87,9 @@ pub fn function(name: &[u8]) -> Option<Platform> {
             let rest = name.strip_prefix(start.as_bytes());
             rest.is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_uppercase))
         };
-        platform.names().functions.iter().any(is_written_so)
+        let is_anothers = |start: &&str| name.starts_with(start.as_bytes());
+        (platform.names().functions.iter().any(is_written_so)
+            && !platform.names().others.iter().any(is_anothers))
             // Of C++ names only those that runtimes export.
             || is_mangled && core::str::from_utf8(name).is_ok_and(|name| symbol_node(name).is_some())
     })
@@ -82,9 +101,11 @@ pub fn may_hold_function(strings: &[u8]) -> bool {
     let starts = Platform::ALL
         .iter()
         .flat_map(|platform| platform.names().functions);
-    starts
-        .filter(|start| !start.starts_with('_'))
-        .any(|start| strings.windows(start.len()).any(|w| w == start.as_bytes()))
+    starts.filter(|start| !start.starts_with('_')).any(|start| {
+        strings.windows(start.len() + 1).any(|window| {
+            window.starts_with(start.as_bytes()) && window[start.len()].is_ascii_uppercase()
+        })
+    })
 }
 
 /// Whose version node has this name: all of a platform's begin so, and nobody
@@ -189,6 +210,15 @@ mod tests {
             assert_eq!(runtime(name.as_bytes()), Some(Platform::Hip), "{name}");
         }
         for name in [
+            "libcuda.so.1",
+            "libcuda.so",
+            "/usr/lib/x86_64-linux-gnu/libcuda.so.580.159.04",
+            "/usr/local/cuda/compat/libcuda.so.550.54.15",
+            "libcuda.so.1 (deleted)",
+        ] {
+            assert_eq!(runtime(name.as_bytes()), Some(Platform::Cuda), "{name}");
+        }
+        for name in [
             "",
             "libamdhip64",
             "libamdhip64.a",
@@ -200,6 +230,11 @@ mod tests {
             "libhipblas.so.2",
             "libhipsim.so",
             "libxsched_shim.so",
+            "libcudart.so.12",
+            "libcudadebugger.so.1",
+            "libcuda.a",
+            "libcuda-wrapper.so",
+            "libcudnn.so.9",
         ] {
             assert_eq!(runtime(name.as_bytes()), None, "{name}");
         }
@@ -215,6 +250,8 @@ mod tests {
             ("/b/libxsched_shim.so.1", Some(ShimKind::Ours)),
             ("/opt/xsched/lib/libshimhip.so", Some(ShimKind::XSched)),
             ("/opt/xsched/lib/libhalhip.so.1", Some(ShimKind::XSched)),
+            ("/usr/lib/libxsched_shim_cuda.so", Some(ShimKind::Ours)),
+            ("/opt/xsched/lib/libshimcuda.so", Some(ShimKind::XSched)),
             ("/x/libmine.so.3", Some(ShimKind::Named)),
             ("/y/libgate.so", Some(ShimKind::Named)),
             ("/lib/libamdhip64.so.6", None),
@@ -253,7 +290,14 @@ mod tests {
         ] {
             assert_eq!(function(name.as_bytes()), None, "{name}");
         }
-        assert!(!may_hold_function(b"\0printf\0dlsym\0"));
+        for name in ["cuLaunchKernel", "cuOfTheFuture_v3_ptsz"] {
+            assert_eq!(function(name.as_bytes()), Some(Platform::Cuda), "{name}");
+            assert!(may_hold_function(name.as_bytes()), "{name}");
+        }
+        for name in ["cublasSgemm_v2", "cudaMalloc", "cuFileRead", "cupy", "cu"] {
+            assert_eq!(function(name.as_bytes()), None, "{name}");
+        }
+        assert!(!may_hold_function(b"\0printf\0dlsym\0execute\0"));
         assert_eq!(
             (node("hip_4.2"), node("GLIBC_2.34")),
             (Some(Platform::Hip), None)
@@ -261,7 +305,8 @@ mod tests {
         for path in ["/dev/kfd", "/chroot/dev/kfd", "/dev/kfd (deleted)"] {
             assert_eq!(device(path.as_bytes()), Some(Platform::Hip), "{path}");
         }
-        for path in ["/dev/kfd0", "/dev/null", "kfd", ""] {
+        assert_eq!(device(b"/dev/nvidia-uvm"), Some(Platform::Cuda));
+        for path in ["/dev/nvidia-uvm-tools", "/dev/nvidiactl", "/dev/kfd0", "/dev/null", "kfd", ""] {
             assert_eq!(device(path.as_bytes()), None, "{path}");
         }
     }
