@@ -5,14 +5,14 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::{env, fs};
 
-use xsched_common::platform::{Action, ENTRY_POINTS, EntryPoint};
+use xsched_common::platform::{Action, ENTRY_POINTS, EntryPoint, Platform};
 
 fn main() {
     println!("cargo::rerun-if-changed=build");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     let exports: Vec<&EntryPoint> = ENTRY_POINTS
         .iter()
-        .filter(|entry| entry.action.is_some())
+        .filter(|entry| entry.platform == Platform::Hip && entry.action.is_some())
         .collect();
 
     let script = out.join("versions.map");
@@ -132,10 +132,11 @@ fn is_tabled(export: &EntryPoint) -> bool {
     export.row.is_some() && export.action != Some(Action::Forward)
 }
 
+/// Operands of the `global_asm!` that takes the text in.
 fn body(export: &EntryPoint) -> &'static str {
     match export.action {
-        Some(Action::Gate) => "xsched_command_body",
-        Some(Action::Drain | Action::Hook) => "xsched_hook_body",
-        Some(Action::Forward) | None => "xsched_forward_body",
+        Some(Action::Gate) => "{command}",
+        Some(Action::Drain | Action::Hook) => "{hook}",
+        Some(Action::Forward) | None => "{forward}",
     }
 }

@@ -27,6 +27,7 @@
 
 pub mod cache;
 pub mod callers;
+pub mod calls;
 pub mod captures;
 pub mod gate;
 pub mod inflight;

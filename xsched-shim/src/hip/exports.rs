@@ -1,9 +1,9 @@
-//! The exported symbols and what the shim does at each: the rows of the table
-//! of entry points that have an action.
+//! The exported symbols: the rows of the table of entry points that have an
+//! action.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::AtomicUsize;
 
-use xsched_common::platform::{ENTRY_POINTS, EntryPoint};
+use xsched_common::platform::{ENTRY_POINTS, EntryPoint, Platform};
 
 /// Every function that is exported, sorted by symbol; a trampoline's index is
 /// its place here.
@@ -12,7 +12,7 @@ pub static EXPORTS: [EntryPoint; COUNT] = exports();
 const COUNT: usize = {
     let (mut at, mut count) = (0, 0);
     while at < ENTRY_POINTS.len() {
-        if ENTRY_POINTS[at].action.is_some() {
+        if is_exported(&ENTRY_POINTS[at]) {
             count += 1;
         }
         at += 1;
@@ -20,11 +20,15 @@ const COUNT: usize = {
     count
 };
 
+const fn is_exported(entry: &EntryPoint) -> bool {
+    matches!(entry.platform, Platform::Hip) && entry.action.is_some()
+}
+
 const fn exports() -> [EntryPoint; COUNT] {
     let mut exports = [ENTRY_POINTS[0]; COUNT];
     let (mut at, mut count) = (0, 0);
     while at < ENTRY_POINTS.len() {
-        if ENTRY_POINTS[at].action.is_some() {
+        if is_exported(&ENTRY_POINTS[at]) {
             exports[count] = ENTRY_POINTS[at];
             count += 1;
         }
@@ -42,50 +46,18 @@ pub const TABLED: usize = EXPORTS.len();
 /// before us.
 pub static REAL: [AtomicUsize; 2 * TABLED] = [const { AtomicUsize::new(0) }; 2 * TABLED];
 
-/// The export whose trampoline passed `index`.
-#[inline(always)]
-pub fn of_trampoline(index: usize) -> Option<&'static EntryPoint> {
-    EXPORTS.get(if index < TABLED {
-        index
-    } else {
-        index - TABLED
-    })
-}
-
-/// The export called `symbol`.
-pub fn find(symbol: &[u8]) -> Option<usize> {
-    EXPORTS
-        .binary_search_by(|export| export.symbol.as_bytes().cmp(symbol))
-        .ok()
-}
-
-/// The exports whose names begin with `symbol`, itself first: a runtime may
-/// answer for a name with a variant of it.
-pub fn variants(symbol: &[u8]) -> impl Iterator<Item = usize> {
-    let first = EXPORTS.partition_point(|export| export.symbol.as_bytes() < symbol);
-    (first..EXPORTS.len()).take_while(move |&index| {
-        let export = EXPORTS.get(index);
-        export.is_some_and(|export| export.symbol.as_bytes().starts_with(symbol))
-    })
-}
-
-/// Forgets the runtime's functions: it may have been unmapped.
-pub fn forget_real() {
-    for real in &REAL {
-        real.store(0, Relaxed);
-    }
-}
-
-/// Where the trampolines lie.
-pub fn code() -> std::ops::Range<usize> {
-    // No trampoline is longer than its alignment.
-    let all = || (0..EXPORTS.len()).filter_map(own_address);
-    all().min().unwrap_or(0)..all().max().map_or(0, |last| last + 32)
-}
-
 #[cfg(not(test))]
 mod addresses {
     use super::EXPORTS;
+    use crate::hip::Hip;
+    use xsched_shim_core::calls::trampoline;
+
+    std::arch::global_asm!(
+        include_str!(concat!(env!("OUT_DIR"), "/trampolines.s")),
+        command = sym trampoline::command::<Hip>,
+        forward = sym trampoline::forward::<Hip>,
+        hook = sym trampoline::hook::<Hip>,
+    );
 
     unsafe extern "C" {
         /// Emitted with the trampolines, in the order of [`EXPORTS`].
@@ -128,21 +100,26 @@ pub use addresses::{own_address, table_address};
 #[cfg(test)]
 mod tests {
     use super::*;
+    use xsched_shim_core::calls::{find, variants};
 
     #[test]
     fn the_table_is_sorted_and_searchable() {
         for (i, export) in EXPORTS.iter().enumerate() {
-            assert_eq!(find(export.symbol.as_bytes()), Some(i));
+            assert_eq!(find(&EXPORTS, export.symbol.as_bytes()), Some(i));
         }
-        assert_eq!(find(b"hipMalloc"), None);
-        let variants: Vec<&str> = variants(b"hipGraphLaunch")
+        assert_eq!(find(&EXPORTS, b"hipMalloc"), None);
+        let variants: Vec<&str> = variants(&EXPORTS, b"hipGraphLaunch")
             .map(|i| EXPORTS[i].symbol)
             .collect();
         assert_eq!(variants, ["hipGraphLaunch", "hipGraphLaunch_spt"]);
         assert_eq!(
-            super::variants(b"hipMalloc").count(),
+            count(b"hipMalloc"),
             2,
             "no hipMalloc itself"
         );
+    }
+
+    fn count(symbol: &[u8]) -> usize {
+        variants(&EXPORTS, symbol).count()
     }
 }

@@ -1,55 +1,47 @@
 //! The HIP platform: everything that names HIP.
 
-mod commands;
-mod devices;
 mod dispatch;
 mod exports;
-mod fence;
-mod forward;
-mod frame;
-mod handles;
-mod hooks;
-mod host_functions;
-mod runtime;
-mod streams;
 mod strict;
-#[cfg(not(test))]
-mod trampoline;
 
-use xsched_shim_core::loader::Object;
+use std::sync::atomic::AtomicUsize;
+
+use xsched_common::platform::{EntryPoint, Platform as Name, names};
+use xsched_shim_core::calls::{self, Runtime, Service, Services};
+use xsched_shim_core::loader::{self, Object};
 use xsched_shim_core::options::Options;
 use xsched_shim_core::page::Session;
 use xsched_shim_core::platform::{Interposed, Moment, Platform};
 
-/// `hipSuccess`.
-const SUCCESS: i32 = 0;
-/// `hipErrorNotReady`: work is still in flight.
-const NOT_READY: i32 = 600;
-/// `hipErrorNotSupported`: what a call returns that no runtime implements.
-const NOT_SUPPORTED: i32 = 801;
+use exports::{EXPORTS, REAL};
 
 /// The platform.
 pub struct Hip;
 
+/// Whether an object is a HIP runtime, by its file name.
+fn is_runtime(object: &Object<'_>) -> bool {
+    names::runtime(object.path) == Some(Name::Hip) && !loader::own_contains(object)
+}
+
 impl Platform for Hip {
     fn is_runtime(object: &Object<'_>) -> bool {
-        runtime::is_runtime(object)
+        is_runtime(object)
     }
 
     fn exports(name: &[u8]) -> bool {
-        exports::find(name).is_some()
+        calls::find(&EXPORTS, name).is_some()
     }
 
     fn replacement(name: &[u8], found: usize) -> Option<usize> {
-        handles::replacement(name, found)
+        calls::handles::replacement::<Hip>(name, found)
     }
 
     fn code() -> std::ops::Range<usize> {
-        exports::code()
+        calls::code::<Hip>()
     }
 
     fn introduce(session: &Session) {
-        devices::introduce(session);
+        calls::devices::introduce::<Hip>(session);
     }
 
     fn interposed() -> Interposed {
@@ -65,7 +57,57 @@ impl Platform for Hip {
     }
 
     fn unmapped() {
-        runtime::recheck();
+        if calls::services::is_gone::<Hip>() {
+            strict::forget();
+            calls::services::forget::<Hip>();
+        }
+    }
+}
+
+/// `hipErrorNotReady` and other numbers are those of [`calls`].
+static SERVICES: Services = Services {
+    event_create: Service::new::<Hip>("hipEventCreateWithFlags"),
+    event_destroy: Service::new::<Hip>("hipEventDestroy"),
+    event_record: Service::new::<Hip>("hipEventRecord"),
+    event_query: Service::new::<Hip>("hipEventQuery"),
+    event_elapsed: Service::new::<Hip>("hipEventElapsedTime"),
+    is_capturing: Service::new::<Hip>("hipStreamIsCapturing"),
+    peek_error: Service::new::<Hip>("hipPeekAtLastError"),
+    take_error: Service::new::<Hip>("hipGetLastError"),
+    get_device: Service::new::<Hip>("hipGetDevice"),
+    device_count: Service::new::<Hip>("hipGetDeviceCount"),
+    pci_bus_id: Service::new::<Hip>("hipDeviceGetPCIBusId"),
+    context_device: Service::none::<Hip>(),
+    primary_state: Service::none::<Hip>(),
+};
+
+impl Runtime for Hip {
+    /// `hipEventDisableSystemFence` (ROCm 5.5 and later),
+    /// `hipEventReleaseToDevice`. Such an event without timing is one barrier
+    /// packet, and asking about it one load of its signal (ROCclr).
+    const EVENT_FLAGS: &'static [u32] = &[0x2000_0000, 0x4000_0000, 0];
+
+    #[inline(always)]
+    fn rows() -> &'static [EntryPoint] {
+        &EXPORTS
+    }
+
+    #[inline(always)]
+    fn real() -> &'static [AtomicUsize] {
+        &REAL
+    }
+
+    fn own_address(index: usize) -> Option<usize> {
+        exports::own_address(index)
+    }
+
+    fn services() -> &'static Services {
+        &SERVICES
+    }
+
+    #[inline(always)]
+    fn passes_later(index: usize) -> bool {
+        strict::passes_later(index)
     }
 }
 

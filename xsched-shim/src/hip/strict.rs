@@ -33,7 +33,7 @@ use xsched_shim_core::options::{Options, Power, Strictness};
 
 use super::dispatch::{self, Readiness};
 use super::exports::{EXPORTS, REAL, TABLED, table_address};
-use super::runtime;
+use super::is_runtime;
 
 static STATE: AtomicU32 = AtomicU32::new(UNTRIED);
 const UNTRIED: u32 = 0;
@@ -119,7 +119,7 @@ pub fn forget() {
 fn in_runtime<T>(f: impl FnOnce(&Object<'_>) -> T) -> Option<T> {
     let mut f = Some(f);
     loader::visit(|object| {
-        if !runtime::is_runtime(object) {
+        if !is_runtime(object) {
             return ControlFlow::Continue(());
         }
         match f.take() {

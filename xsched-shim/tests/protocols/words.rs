@@ -107,8 +107,8 @@ fn two_words_without_a_version_are_torn() {
     });
 }
 
-/// A capture begins as `hip::hooks` does it, while another thread polls a
-/// fence as `hip::fence` does it.
+/// A capture begins as `calls::hooks` does it, while another thread polls a
+/// fence as `calls::fence` does it.
 fn capture_beside_a_fence(order: MarkOrder) {
     explore(move || {
         let captures = Arc::new(Captures::<1>::of(

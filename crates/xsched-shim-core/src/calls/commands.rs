@@ -6,19 +6,18 @@ use xsched_common::gate::GateWord;
 use xsched_common::page::Route;
 use xsched_common::platform::{EntryPoint, SizeAt};
 use xsched_common::units::StreamClass;
-use xsched_shim_core::callers::{self, Caller, Treatment};
-use xsched_shim_core::gate::{self, Command};
-use xsched_shim_core::inflight::StreamOrdering;
-use xsched_shim_core::page::Session;
-use xsched_shim_core::process::{Process, process, session};
-use xsched_shim_core::{lifecycle, sys};
 
-use super::exports::of_trampoline;
 use super::fence::{EventFences, MOST_AHEAD};
 use super::frame::Frame;
-use super::runtime::{self, call};
+use super::services::{self, call};
 use super::streams::{self, Stream};
-use super::{Hip, SUCCESS, devices, strict};
+use super::{Runtime, SUCCESS, devices, of_trampoline};
+use crate::callers::{self, Caller, Treatment};
+use crate::gate::{self, Command};
+use crate::inflight::StreamOrdering;
+use crate::page::Session;
+use crate::process::{Process, process, session};
+use crate::{lifecycle, sys};
 
 /// Copies below this are not gated: they cost the device next to nothing,
 /// and programs wait for them.
@@ -29,57 +28,57 @@ const GATED_COPY: u64 = 64 * 1024;
 ///
 /// # Safety
 /// Called by the trampoline only, with the frame it built.
-pub unsafe extern "C-unwind" fn admit(frame: *const Frame) -> usize {
+pub unsafe extern "C-unwind" fn admit<R: Runtime>(frame: *const Frame) -> usize {
     // SAFETY: the trampoline's frame; its stack arguments are read through
     // the pointer.
     let index = unsafe { (*frame).export } as usize;
-    let real = runtime::real_or_error(index);
-    if strict::passes_later(index) {
+    let real = services::real_or_error::<R>(index);
+    if R::passes_later(index) {
         return real;
     }
     let process = process();
     if let Some(session) = session() {
         // SAFETY: as above.
-        unsafe { gated(process, session, frame, index) };
+        unsafe { gated::<R>(process, session, frame, index) };
     } else if lifecycle::due(process) {
         // SAFETY: as above.
-        unsafe { join_first(process, frame, index) };
+        unsafe { join_first::<R>(process, frame, index) };
     }
     real
 }
 
 #[cold]
 #[inline(never)]
-unsafe fn join_first(process: &'static Process, frame: *const Frame, index: usize) {
+unsafe fn join_first<R: Runtime>(process: &'static Process, frame: *const Frame, index: usize) {
     // SAFETY: the caller's frame.
     let return_address = unsafe { (*frame).return_address };
     // The runtime calling itself may hold its locks, and joining asks it
     // for its devices.
-    if callers::of(return_address, runtime::is_runtime, None).treatment() == Treatment::Inside {
+    if callers::of(return_address, R::is_runtime, None).treatment() == Treatment::Inside {
         return;
     }
-    lifecycle::start::<Hip>();
-    runtime::forget_absences();
-    lifecycle::join::<Hip>(process);
+    lifecycle::start::<R>();
+    services::forget_absences(R::services());
+    lifecycle::join::<R>(process);
     if let Some(session) = session() {
         // SAFETY: the caller's frame.
-        unsafe { gated(process, session, frame, index) };
+        unsafe { gated::<R>(process, session, frame, index) };
     }
 }
 
 #[inline(always)]
-unsafe fn gated(
+unsafe fn gated<R: Runtime>(
     process: &'static Process,
     session: &'static Session,
     frame: *const Frame,
     index: usize,
 ) {
-    let Some(export) = of_trampoline(index) else {
+    let Some(export) = of_trampoline::<R>(index) else {
         return;
     };
     // SAFETY: the caller's frame.
     let registers = unsafe { &*frame };
-    let caller = callers::of(registers.return_address, runtime::is_runtime, Some(session));
+    let caller = callers::of(registers.return_address, R::is_runtime, Some(session));
     let treatment = caller.treatment();
     if treatment == Treatment::Inside {
         return;
@@ -87,21 +86,21 @@ unsafe fn gated(
     // SAFETY: the export's own place of its stream.
     let handle = unsafe { Frame::stream(frame, export.stream_at) };
     let stream = Stream::new(handle.unwrap_or(0), export.default_stream);
-    if treatment == Treatment::Pass || is_captured(process, stream) {
+    if treatment == Treatment::Pass || is_captured::<R>(process, stream) {
         count(session, caller, export, Route::Passthrough, stream.class);
         callers::refresh(session);
         return;
     }
     let mut route = Route::Gated;
     if copies_little(export, registers) {
-        watched_pass_by(process, session, stream);
-    } else if let Some((device, slot)) = streams::place(process, stream) {
+        watched_pass_by::<R>(process, session, stream);
+    } else if let Some((device, slot)) = streams::place::<R>(process, stream) {
         let command = Command {
             device,
             stream: slot,
             symbol: export.symbol,
         };
-        route = gate::admit(process, session, command, EventFences::new);
+        route = gate::admit(process, session, command, EventFences::<R>::new);
     }
     count(session, caller, export, route, stream.class);
 }
@@ -109,19 +108,19 @@ unsafe fn gated(
 /// A call on a stream that is no command, of a program that is timed
 /// ([`gate::watch`]).
 #[inline(always)]
-pub(super) fn watched_pass_by(process: &'static Process, session: &Session, stream: Stream) {
-    if let Some(device) = devices::current()
+pub(super) fn watched_pass_by<R: Runtime>(process: &'static Process, session: &Session, stream: Stream) {
+    if let Some(device) = devices::current::<R>()
         && let Some(control) = session.control().devices.get(usize::from(device.0))
         && !GateWord(control.word.load(Relaxed)).is_open()
     {
-        stamp_behind(process, session, stream);
+        stamp_behind::<R>(process, session, stream);
     }
 }
 
 #[cold]
 #[inline(never)]
-fn stamp_behind(process: &'static Process, session: &Session, stream: Stream) {
-    let place = streams::slots(process, stream).next();
+fn stamp_behind<R: Runtime>(process: &'static Process, session: &Session, stream: Stream) {
+    let place = streams::slots::<R>(process, stream).next();
     if let Some(slot) = place
         && slot.in_flight() > 0
         // Not every such call puts work on the stream, and an event on the
@@ -131,12 +130,12 @@ fn stamp_behind(process: &'static Process, session: &Session, stream: Stream) {
         // The thread may be the one that makes room in a full queue.
         && process.streams.in_flight(slot.info().device) <= MOST_AHEAD
         && gate::watch::is_asked_for(session, slot.info().device)
-        && !is_captured(process, stream)
+        && !is_captured::<R>(process, stream)
     {
         let device = slot.info().device;
         sys::undisturbed(|_| {
             let _unseen = sys::Unseen::new();
-            gate::watch::pass_by(process, session, device, slot, &EventFences::new(process));
+            gate::watch::pass_by(process, session, device, slot, &EventFences::<R>::new(process));
         });
     }
 }
@@ -169,14 +168,14 @@ fn copies_little(export: &EntryPoint, registers: &Frame) -> bool {
 /// Whether a command on the stream is recorded instead of run: such a
 /// command is not device work, and nothing may be put beside it.
 #[inline(always)]
-pub(super) fn is_captured(process: &Process, stream: Stream) -> bool {
-    process.captures.any() && ask_captured(process, stream)
+pub(super) fn is_captured<R: Runtime>(process: &Process, stream: Stream) -> bool {
+    process.captures.any() && ask_captured::<R>(process, stream)
 }
 
 /// The runtime knows best: a stream joins a capture also by waiting for an
 /// event of it.
 #[cold]
-fn ask_captured(process: &Process, stream: Stream) -> bool {
+fn ask_captured<R: Runtime>(process: &Process, stream: Stream) -> bool {
     // The default stream cannot be captured, and asking about it while
     // others are is an error.
     if stream.class.is_default() {
@@ -188,7 +187,7 @@ fn ask_captured(process: &Process, stream: Stream) -> bool {
     let _unseen = sys::Unseen::new();
     let mut status = 0i32;
     let asked = call!(
-        runtime::IS_CAPTURING,
+        R::services().is_capturing,
         fn(u64, *mut i32) -> i32,
         stream.handle,
         &raw mut status

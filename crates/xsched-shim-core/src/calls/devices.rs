@@ -2,19 +2,19 @@
 
 use xsched_common::page::MAX_DEVICES;
 use xsched_common::units::{DeviceIndex, PciAddress};
-use xsched_shim_core::page::Session;
-use xsched_shim_core::{sys, thread};
 
-use super::SUCCESS;
-use super::runtime::{self, call};
+use super::services::call;
+use super::{NOT_READY, Runtime, SUCCESS};
+use crate::page::Session;
+use crate::{sys, thread};
 
-/// The program set its thread's device (`hipSetDevice`).
+/// The program set its thread's device.
 pub fn set_current(device: i32) {
     let word = u32::try_from(device).map_or(0, |device| device.saturating_add(1));
     thread::with(|thread| thread.device.set(word));
 }
 
-/// The thread's device may have changed (the deprecated contexts): the runtime
+/// The thread's device may have changed (a call about contexts): the runtime
 /// is asked when it is needed.
 pub fn forget_current() {
     thread::with(|thread| thread.device.set(0));
@@ -22,24 +22,25 @@ pub fn forget_current() {
 
 /// The calling thread's device; `None` if the pages have no room for it.
 #[inline(always)]
-pub fn current() -> Option<DeviceIndex> {
+pub fn current<R: Runtime>() -> Option<DeviceIndex> {
     match thread::with(|thread| thread.device.get()) {
-        0 => ask(),
+        0 => ask::<R>(),
         known => index(known - 1),
     }
 }
 
-fn index(device: u32) -> Option<DeviceIndex> {
+/// A device of the runtime in the pages, if they have room for it.
+pub fn index(device: u32) -> Option<DeviceIndex> {
     ((device as usize) < MAX_DEVICES).then_some(DeviceIndex(device as u8))
 }
 
-/// A thread that never called `hipSetDevice` uses device 0, unless one of
-/// the deprecated context calls has changed it.
+/// Where the runtime does not say, it is the first: a thread that never chose
+/// one.
 #[cold]
-fn ask() -> Option<DeviceIndex> {
+fn ask<R: Runtime>() -> Option<DeviceIndex> {
     let _unseen = sys::Unseen::new();
     let mut device = 0i32;
-    let asked = call!(runtime::GET_DEVICE, fn(*mut i32) -> i32, &raw mut device);
+    let asked = call!(R::services().get_device, fn(*mut i32) -> i32, &raw mut device);
     if asked != Some(SUCCESS) {
         device = 0;
     }
@@ -47,15 +48,44 @@ fn ask() -> Option<DeviceIndex> {
     index(u32::try_from(device).ok()?)
 }
 
+/// The device of a context; that of the current one where the runtime cannot
+/// say.
+pub fn of_context<R: Runtime>(context: u64) -> Option<DeviceIndex> {
+    let mut device = 0i32;
+    let asked = call!(
+        R::services().context_device,
+        fn(*mut i32, u64) -> i32,
+        &raw mut device,
+        context
+    );
+    match asked {
+        Some(SUCCESS) => index(u32::try_from(device).ok()?),
+        _ => current::<R>(),
+    }
+}
+
+/// Whether what was made on the device is still there: others may use it, too.
+pub fn is_alive<R: Runtime>(device: u32) -> bool {
+    let (mut flags, mut active) = (0u32, 0i32);
+    let asked = call!(
+        R::services().primary_state,
+        fn(u32, *mut u32, *mut i32) -> i32,
+        device,
+        &raw mut flags,
+        &raw mut active
+    );
+    asked == Some(SUCCESS) && active != 0
+}
+
 /// Fills the devices into a new session's status page.
-pub fn introduce(session: &Session) {
+pub fn introduce<R: Runtime>(session: &Session) {
     use std::sync::atomic::Ordering::Relaxed;
 
     let status = session.status();
     status.pid.store(sys::pid(), Relaxed);
     let mut count = 0i32;
-    let errors = LastError::save();
-    let counted = call!(runtime::DEVICE_COUNT, fn(*mut i32) -> i32, &raw mut count);
+    let errors = LastError::save::<R>();
+    let counted = call!(R::services().device_count, fn(*mut i32) -> i32, &raw mut count);
     let count = match counted {
         Some(SUCCESS) => (count.max(0) as usize).min(MAX_DEVICES),
         _ => 1,
@@ -63,7 +93,7 @@ pub fn introduce(session: &Session) {
     for (device, slot) in status.devices.iter().take(count).enumerate() {
         let mut text = [0u8; 64];
         let told = call!(
-            runtime::PCI_BUS_ID,
+            R::services().pci_bus_id,
             fn(*mut u8, i32, i32) -> i32,
             text.as_mut_ptr(),
             text.len() as i32,
@@ -75,7 +105,7 @@ pub fn introduce(session: &Session) {
             slot.set_pci(pci);
         }
     }
-    errors.restore();
+    errors.restore::<R>();
     status.device_count.store(count as u32, Relaxed);
 }
 
@@ -100,10 +130,10 @@ fn parse_pci(text: &[u8]) -> Option<PciAddress> {
     })
 }
 
-/// The error that the program will read with `hipGetLastError`: our own
-/// calls must not change it.
+/// The error that a runtime keeps for the program to read: our own calls must
+/// not change it. Not every runtime keeps one.
 ///
-/// There is no call that sets it, only one that clears it. So our calls may
+/// Where there is one, there is no call that sets it, only one that clears it. So our calls may
 /// be made while it is success (cleared afterwards) or "not ready" (which a
 /// program gets from its own polling and which the launch at hand
 /// overwrites, in runtimes that record it at all), and not while it holds an
@@ -120,18 +150,18 @@ pub enum LastError {
 
 impl LastError {
     /// What waits for the program now.
-    pub fn save() -> LastError {
-        match call!(runtime::PEEK_ERROR, fn() -> i32) {
+    pub fn save<R: Runtime>() -> LastError {
+        match call!(R::services().peek_error, fn() -> i32) {
             Some(SUCCESS) => LastError::Success,
-            None | Some(super::NOT_READY) => LastError::NotReady,
+            None | Some(NOT_READY) => LastError::NotReady,
             Some(_) => LastError::Pending,
         }
     }
 
     /// Undoes what our calls have left.
-    pub fn restore(self) {
+    pub fn restore<R: Runtime>(self) {
         if self == LastError::Success {
-            call!(runtime::TAKE_ERROR, fn() -> i32);
+            call!(R::services().take_error, fn() -> i32);
         }
     }
 }
@@ -155,10 +185,10 @@ mod tests {
     #[test]
     fn devices_beyond_the_pages_are_none() {
         set_current(3);
-        assert_eq!(current(), Some(DeviceIndex(3)));
+        assert_eq!(current::<crate::calls::Test>(), Some(DeviceIndex(3)));
         set_current(16);
-        assert_eq!(current(), None);
+        assert_eq!(current::<crate::calls::Test>(), None);
         set_current(i32::MAX);
-        assert_eq!(current(), None);
+        assert_eq!(current::<crate::calls::Test>(), None);
     }
 }

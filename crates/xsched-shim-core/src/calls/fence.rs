@@ -1,54 +1,48 @@
 //! Fences: events behind the program's commands, polled and never waited for.
 //!
-//! An event without timing and without a system-scope release is one barrier
-//! packet, and asking about it one load of its signal (ROCclr). No
-//! `hipStreamWriteValue` (a blit kernel) and no `hipLaunchHostFunc` (stalls
-//! the stream until the host ran).
+//! An event without timing, and without a system-scope release where that can
+//! be had, is the cheapest thing that tells. No written values (a kernel, on
+//! some runtimes) and no host functions (which stall the stream until the host
+//! ran).
 
 use std::cell::Cell;
+use std::marker::PhantomData;
 use std::sync::atomic::{
     AtomicU64,
     Ordering::{AcqRel, Relaxed},
 };
 
 use xsched_common::units::{DeviceIndex, Nanos};
-use xsched_shim_core::captures::NoCapture;
-use xsched_shim_core::gate::Fencing;
-use xsched_shim_core::inflight::{
-    Fence, Implied, StreamInfo, StreamKey, StreamOrdering, StreamSlot,
-};
-use xsched_shim_core::process::Process;
-use xsched_shim_core::sys;
 
 use super::devices::{self, LastError};
-use super::runtime::{self, call};
+use super::services::call;
 use super::streams::PER_THREAD;
-use super::{NOT_READY, SUCCESS};
-
-/// `hipEventDisableTiming | hipEventDisableSystemFence` (ROCm 5.5 and
-/// later), `hipEventDisableTiming | hipEventReleaseToDevice`,
-/// `hipEventDisableTiming`: the first that the runtime takes.
-const FLAGS: [u32; 3] = [0x2 | 0x2000_0000, 0x2 | 0x4000_0000, 0x2];
-/// The same for events that keep their time.
-const TIMED: [u32; 3] = [0x2000_0000, 0x4000_0000, 0];
+use super::{DISABLE_TIMING, NOT_READY, Runtime, SUCCESS};
+use crate::captures::NoCapture;
+use crate::gate::Fencing;
+use crate::inflight::{Fence, Implied, StreamInfo, StreamKey, StreamOrdering, StreamSlot};
+use crate::process::Process;
+use crate::sys;
 
 /// Commands in flight on a device up to which other streams than the calling
 /// thread's are fenced. A hardware queue holds 16,384 packets, a launch takes
 /// one or two.
 pub(super) const MOST_AHEAD: u64 = 6_000;
 
-/// Fences made of HIP events, for one passage of the gate.
-pub struct EventFences<'a> {
+/// Fences made of events, for one passage of the gate.
+pub struct EventFences<'a, R: Runtime> {
     process: &'a Process,
+    runtime: PhantomData<R>,
     /// What the program's last error was before our first call.
     error: Cell<Option<LastError>>,
 }
 
-impl<'a> EventFences<'a> {
+impl<'a, R: Runtime> EventFences<'a, R> {
     /// Calls nothing until it is used.
-    pub fn new(process: &'a Process) -> EventFences<'a> {
+    pub fn new(process: &'a Process) -> EventFences<'a, R> {
         EventFences {
             process,
+            runtime: PhantomData,
             error: Cell::new(None),
         }
     }
@@ -57,7 +51,7 @@ impl<'a> EventFences<'a> {
     /// active, and none begins until the result is dropped.
     fn may_call(&self) -> Option<NoCapture<'_>> {
         let guard = self.process.captures.forbid()?;
-        let error = self.error.get().unwrap_or_else(LastError::save);
+        let error = self.error.get().unwrap_or_else(LastError::save::<R>);
         self.error.set(Some(error));
         (error != LastError::Pending).then_some(guard)
     }
@@ -99,7 +93,7 @@ impl<'a> EventFences<'a> {
                 Whose::Own | Whose::Other => 0,
             };
             // An event belongs to the device that is current when it is made.
-            if sequence == 0 || devices::current() != Some(info.device) {
+            if sequence == 0 || devices::current::<R>() != Some(info.device) {
                 return;
             }
             let Some(_guard) = self.may_call() else {
@@ -109,7 +103,7 @@ impl<'a> EventFences<'a> {
                 return;
             };
             let implied = self.implied(info);
-            let recorded = call!(runtime::EVENT_RECORD, fn(u64, u64) -> i32, event, handle);
+            let recorded = call!(R::services().event_record, fn(u64, u64) -> i32, event, handle);
             if recorded == Some(SUCCESS) {
                 fences.push(Fence {
                     event,
@@ -124,11 +118,11 @@ impl<'a> EventFences<'a> {
 
     fn take(&self, device: DeviceIndex) -> Option<u64> {
         let pool = self.process.fence_pools.get(usize::from(device.0))?;
-        take(pool).or_else(|| create(FLAGS))
+        take(pool).or_else(create::<R, { DISABLE_TIMING as u32 }>)
     }
 
     fn give(&self, device: DeviceIndex, event: u64) {
-        give(&self.process.fence_pools, device, event);
+        give::<R, _>(&self.process.fence_pools, device, event);
     }
 }
 
@@ -139,13 +133,13 @@ fn take(pool: &[AtomicU64]) -> Option<u64> {
         .find(|&event| event != 0)
 }
 
-fn give<const N: usize>(pools: &[[AtomicU64; N]], device: DeviceIndex, event: u64) {
+fn give<R: Runtime, const N: usize>(pools: &[[AtomicU64; N]], device: DeviceIndex, event: u64) {
     let kept = pools.get(usize::from(device.0)).is_some_and(|pool| {
         pool.iter()
             .any(|slot| slot.compare_exchange(0, event, AcqRel, Relaxed).is_ok())
     });
     if !kept {
-        call!(runtime::EVENT_DESTROY, fn(u64) -> i32, event);
+        call!(R::services().event_destroy, fn(u64) -> i32, event);
     }
 }
 
@@ -158,11 +152,13 @@ enum Whose {
     Other,
 }
 
-fn create(flags: [u32; 3]) -> Option<u64> {
-    flags.into_iter().find_map(|flags| {
+/// An event with `FLAGS` and the first of the runtime's own that it takes.
+fn create<R: Runtime, const FLAGS: u32>() -> Option<u64> {
+    R::EVENT_FLAGS.iter().find_map(|more| {
+        let flags = FLAGS | more;
         let mut event = 0u64;
         let created = call!(
-            runtime::EVENT_CREATE,
+            R::services().event_create,
             fn(*mut u64, u32) -> i32,
             &raw mut event,
             flags
@@ -171,7 +167,7 @@ fn create(flags: [u32; 3]) -> Option<u64> {
     })
 }
 
-impl Fencing for EventFences<'_> {
+impl<R: Runtime> Fencing for EventFences<'_, R> {
     fn reap(&self, device: DeviceIndex) -> u64 {
         let mut news = 0;
         for slot in self.process.streams.of(device) {
@@ -183,7 +179,7 @@ impl Fencing for EventFences<'_> {
                     let Some(_guard) = self.may_call() else {
                         return;
                     };
-                    match call!(runtime::EVENT_QUERY, fn(u64) -> i32, fence.event) {
+                    match call!(R::services().event_query, fn(u64) -> i32, fence.event) {
                         Some(NOT_READY) => return,
                         // An error is no answer, and will not become one:
                         // the work behind it failed or its stream is gone.
@@ -233,19 +229,19 @@ impl Fencing for EventFences<'_> {
     fn stamp(&self, own: &StreamSlot) -> Option<u64> {
         let info = own.info();
         // An event belongs to the device that is current when it is made.
-        if devices::current() != Some(info.device) {
+        if devices::current::<R>() != Some(info.device) {
             return None;
         }
         let _guard = self.may_call()?;
         let pool = self.process.stamp_pools.get(usize::from(info.device.0))?;
-        let event = take(pool).or_else(|| create(TIMED))?;
+        let event = take(pool).or_else(create::<R, 0>)?;
         let handle = info.handle.unwrap_or(PER_THREAD);
-        let recorded = call!(runtime::EVENT_RECORD, fn(u64, u64) -> i32, event, handle);
+        let recorded = call!(R::services().event_record, fn(u64, u64) -> i32, event, handle);
         if recorded == Some(SUCCESS) {
             return Some(event);
         }
         // It may be of a device that is no more.
-        call!(runtime::EVENT_DESTROY, fn(u64) -> i32, event);
+        call!(R::services().event_destroy, fn(u64) -> i32, event);
         None
     }
 
@@ -253,7 +249,7 @@ impl Fencing for EventFences<'_> {
         let Some(_guard) = self.may_call() else {
             return false;
         };
-        let asked = call!(runtime::EVENT_QUERY, fn(u64) -> i32, stamp);
+        let asked = call!(R::services().event_query, fn(u64) -> i32, stamp);
         asked != Some(NOT_READY)
     }
 
@@ -261,7 +257,7 @@ impl Fencing for EventFences<'_> {
         let _guard = self.may_call()?;
         let mut ms = 0f32;
         let asked = call!(
-            runtime::EVENT_ELAPSED,
+            R::services().event_elapsed,
             fn(*mut f32, u64, u64) -> i32,
             &raw mut ms,
             from,
@@ -272,17 +268,17 @@ impl Fencing for EventFences<'_> {
     }
 
     fn give_stamp(&self, device: DeviceIndex, stamp: u64) {
-        give(&self.process.stamp_pools, device, stamp);
+        give::<R, _>(&self.process.stamp_pools, device, stamp);
     }
 
     fn pause(&self) {
         if let Some(error) = self.error.take() {
-            error.restore();
+            error.restore::<R>();
         }
     }
 }
 
-impl Drop for EventFences<'_> {
+impl<R: Runtime> Drop for EventFences<'_, R> {
     fn drop(&mut self) {
         self.pause();
     }
@@ -290,16 +286,16 @@ impl Drop for EventFences<'_> {
 
 /// Gives a stream's fences back before it is destroyed. The lock keeps
 /// another thread from recording on it in this moment.
-pub fn abandon(process: &Process, slot: &StreamSlot) {
+pub fn abandon<R: Runtime>(process: &Process, slot: &StreamSlot) {
     let device = slot.info().device;
-    let fences = EventFences::new(process);
+    let fences = EventFences::<R>::new(process);
     let give_back = || {
         slot.with_fences(|held| {
             while let Some(fence) = held.oldest() {
                 held.remove(fence);
                 fences.give(device, fence.event);
             }
-            xsched_shim_core::gate::watch::abandon(slot, &fences);
+            crate::gate::watch::abandon(slot, &fences);
             process.streams.remove(slot);
         })
     };

@@ -10,62 +10,58 @@ use xsched_common::platform::{
     StreamKind,
 };
 use xsched_common::units::{DeviceIndex, Nanos};
-use xsched_shim_core::callers::{self, Treatment};
-use xsched_shim_core::gate::{self, Command};
-use xsched_shim_core::inflight::{Past, STREAMS, StreamOrdering, StreamSlot};
-use xsched_shim_core::page::Session;
-use xsched_shim_core::process::{Process, process, session};
-use xsched_shim_core::sys;
 
 use super::commands::is_captured;
-use super::exports::of_trampoline;
 use super::fence::EventFences;
 use super::frame::Frame;
 use super::host_functions::{self, Form};
 use super::streams::{self, Stream};
-use super::{SUCCESS, devices, fence, handles, runtime};
+use super::{DISABLE_TIMING, Runtime, SUCCESS, devices, fence, handles, of_trampoline, services};
+use crate::callers::{self, Treatment};
+use crate::gate::{self, Command};
+use crate::inflight::{Past, STREAMS, StreamOrdering, StreamSlot};
+use crate::page::Session;
+use crate::process::{Process, process, session};
+use crate::sys;
 
-/// `hipEventDisableTiming`.
-const DISABLE_TIMING: u64 = 2;
-/// `hipStreamNonBlocking`.
+/// The flag of a stream that does not wait for the default stream.
 const NON_BLOCKING: u64 = 1;
-/// `hipMemcpyHostToDevice`, `hipMemcpyDeviceToHost`: the copies that the
-/// runtime waits for. Copies between devices are asynchronous, and
-/// `hipMemcpyDefault` may mean either.
+/// From the host to a device and the reverse: the copies that the runtime
+/// waits for. Copies between devices are asynchronous, and a direction that is
+/// left to the runtime may mean either.
 const HOST_KINDS: std::ops::RangeInclusive<u64> = 1..=2;
-/// `hipErrorIllegalState`, `hipErrorStreamCaptureWrongThread`: the capture
-/// goes on.
+/// "Illegal state" and "wrong thread": the capture goes on.
 const STILL_CAPTURING: [i32; 2] = [401, 908];
-/// `hipErrorIllegalAddress`, `hipErrorLaunchFailure`: nothing runs any more.
+/// "Illegal address" and "launch failure": nothing runs any more.
 const DEAD_CONTEXT: [i32; 2] = [700, 719];
 
 /// Calls the runtime and looks at the result.
 ///
 /// # Safety
 /// Called by the trampoline only, with the frame it built.
-pub unsafe extern "C-unwind" fn call(frame: *const Frame) -> u64 {
+pub unsafe extern "C-unwind" fn call<R: Runtime>(frame: *const Frame) -> u64 {
     // SAFETY: the trampoline's frame.
     let frame = unsafe { &*frame };
     let index = frame.export as usize;
-    let real = runtime::real_or_error(index);
-    let Some(export) = of_trampoline(index) else {
+    let real = services::real_or_error::<R>(index);
+    let Some(export) = of_trampoline::<R>(index) else {
         return invoke(real, frame);
     };
     let session = session();
-    let caller = callers::of(frame.return_address, runtime::is_runtime, session);
+    let caller = callers::of(frame.return_address, R::is_runtime, session);
     if caller.treatment() == Treatment::Inside {
         return invoke(real, frame);
     }
     let process = process();
     match session {
-        Some(session) if is_about_work(export) => completing(&Call {
+        Some(session) if is_about_work(export) => completing::<R>(&Call {
             process,
             session,
             export,
             frame,
             real,
         }),
-        _ => plain(process, export, frame, real),
+        _ => plain::<R>(process, export, frame, real),
     }
 }
 
@@ -108,21 +104,23 @@ fn is_about_work(export: &EntryPoint) -> bool {
         | Effect::LookUp
         | Effect::DeviceSet
         | Effect::DeviceChange
-        | Effect::DeviceReset => false,
+        | Effect::DeviceReset
+        | Effect::ContextGone(_)
+        | Effect::DeviceGone(_) => false,
     }
 }
 
 /// What is worth knowing even before the process joins.
 #[inline(never)]
-fn plain(process: &Process, export: &EntryPoint, frame: &Frame, real: usize) -> u64 {
+fn plain<R: Runtime>(process: &Process, export: &EntryPoint, frame: &Frame, real: usize) -> u64 {
     let effect = export.effect;
     let first = frame.register(Register::Rdi);
     if effect == Effect::StreamDestroy {
         let _unseen = sys::Unseen::new();
         process.captures.end(first);
         let stream = Stream::new(first, DefaultStream::Legacy);
-        for slot in streams::slots(process, stream) {
-            fence::abandon(process, slot);
+        for slot in streams::slots::<R>(process, stream) {
+            fence::abandon::<R>(process, slot);
         }
     }
     let captured = Stream::new(first, export.default_stream).handle;
@@ -130,6 +128,11 @@ fn plain(process: &Process, export: &EntryPoint, frame: &Frame, real: usize) -> 
         let _unseen = sys::Unseen::new();
         begin_capture(process, captured);
     }
+    let doomed = match effect {
+        Effect::DeviceReset => devices::current::<R>(),
+        Effect::ContextGone(context) => devices::of_context::<R>(frame.register(context)),
+        _ => None,
+    };
     let result = invoke(real, frame);
     let _unseen = sys::Unseen::new();
     let succeeded = status(result) == SUCCESS;
@@ -140,10 +143,10 @@ fn plain(process: &Process, export: &EntryPoint, frame: &Frame, real: usize) -> 
             let handle = read_handle(first);
             match kind {
                 StreamKind::Flags(flags) if frame.register(flags) & NON_BLOCKING != 0 => {
-                    streams::created(process, handle, StreamOrdering::Independent);
+                    streams::created::<R>(process, handle, StreamOrdering::Independent);
                 }
                 StreamKind::Blocking | StreamKind::Flags(_) => {
-                    streams::created(process, handle, StreamOrdering::Blocking);
+                    streams::created::<R>(process, handle, StreamOrdering::Blocking);
                 }
                 // Of its context's device, which may be another than the
                 // thread's: its first use tells.
@@ -156,29 +159,45 @@ fn plain(process: &Process, export: &EntryPoint, frame: &Frame, real: usize) -> 
                 _ => process.timing.created_without(read_handle(first)),
             }
         }
-        Effect::StreamDestroy | Effect::DeviceReset => {
-            if effect == Effect::DeviceReset
-                && succeeded
-                && let Some(device) = devices::current()
-            {
+        Effect::StreamDestroy => settle_here(process, devices::current::<R>()),
+        Effect::DeviceReset | Effect::ContextGone(_) => {
+            if succeeded && let Some(device) = doomed {
                 forget_device(process, device);
             }
-            if let Some(session) = session()
-                && let Some(device) = devices::current()
-            {
-                settle(process, session, device, sys::now());
+            if effect != Effect::DeviceReset {
+                devices::forget_current();
             }
+            settle_here(process, doomed);
+        }
+        Effect::DeviceGone(number) if succeeded => {
+            let number = frame.register(number) as u32;
+            if let Some(device) = devices::index(number)
+                && !devices::is_alive::<R>(number)
+            {
+                forget_device(process, device);
+                settle_here(process, Some(device));
+            }
+            devices::forget_current();
         }
         Effect::CaptureBegin if !succeeded => process.captures.end(captured),
         Effect::CaptureEnd if !STILL_CAPTURING.contains(&status(result)) => {
             process.captures.end(captured);
         }
         Effect::LookUp if succeeded => {
-            handles::substitute(first, frame.register(Register::Rsi));
+            handles::substitute::<R>(first, frame.register(Register::Rsi));
         }
         _ => {}
     }
     result
+}
+
+/// Work that is gone is not in flight any more.
+fn settle_here(process: &Process, device: Option<DeviceIndex>) {
+    if let Some(session) = session()
+        && let Some(device) = device
+    {
+        settle(process, session, device, sys::now());
+    }
 }
 
 /// Marks a capture and waits for the fences that are being made: each for one
@@ -266,12 +285,12 @@ impl Call<'_> {
 
 /// What it calls has large frames, which stay apart: all of them together
 /// would be more than the observer takes for a shim's.
-fn completing(call: &Call<'_>) -> u64 {
+fn completing<R: Runtime>(call: &Call<'_>) -> u64 {
     match call.export.effect {
-        Effect::StreamWait => return stream_waits(call),
-        Effect::HostFunction => return host_functions::hand_over(call, Form::Function),
-        Effect::StreamCallback => return host_functions::hand_over(call, Form::Callback),
-        Effect::EventRecord => return event_record(call),
+        Effect::StreamWait => return stream_waits::<R>(call),
+        Effect::HostFunction => return host_functions::hand_over::<R>(call, Form::Function),
+        Effect::StreamCallback => return host_functions::hand_over::<R>(call, Form::Callback),
+        Effect::EventRecord => return event_record::<R>(call),
         Effect::EventForget(event) => call.process.events.forget(call.argument(event)),
         _ => {}
     }
@@ -282,12 +301,16 @@ fn completing(call: &Call<'_>) -> u64 {
     };
     let result = match scope {
         Scope::Device => {
-            let device = devices::current();
+            let device = devices::current::<R>();
+            drain(call, device, |slot| Some(slot.info().device) == device)
+        }
+        Scope::DeviceOf(context) => {
+            let device = devices::of_context::<R>(call.argument(context));
             drain(call, device, |slot| Some(slot.info().device) == device)
         }
         // A synchronous copy names none.
-        Scope::Stream if call.export.stream_at == ArgumentAt::Nowhere => drain_default(call),
-        Scope::Stream => drain_stream(call, call.stream()),
+        Scope::Stream if call.export.stream_at == ArgumentAt::Nowhere => drain_default::<R>(call),
+        Scope::Stream => drain_stream::<R>(call, call.stream()),
         Scope::Event(event) => event_sync(call, &[event]),
         Scope::Events(first, second) => event_sync(call, &[first, second]),
         Scope::Context => call.invoke(),
@@ -300,9 +323,9 @@ fn completing(call: &Call<'_>) -> u64 {
 
 /// An empty stream: what was put on it is complete.
 #[inline(never)]
-fn drain_stream(call: &Call<'_>, stream: Stream) -> u64 {
+fn drain_stream<R: Runtime>(call: &Call<'_>, stream: Stream) -> u64 {
     let mut past = Past::NONE;
-    for slot in streams::slots(call.process, stream) {
+    for slot in streams::slots::<R>(call.process, stream) {
         call.process.streams.add_contents(slot, &mut past);
     }
     let result = call.invoke();
@@ -315,11 +338,11 @@ fn drain_stream(call: &Call<'_>, stream: Stream) -> u64 {
 
 /// A synchronous copy on the default stream waits for that and for the
 /// blocking streams.
-fn drain_default(call: &Call<'_>) -> u64 {
+fn drain_default<R: Runtime>(call: &Call<'_>) -> u64 {
     if call.export.default_stream == DefaultStream::PerThread {
-        return drain_stream(call, Stream::new(0, DefaultStream::PerThread));
+        return drain_stream::<R>(call, Stream::new(0, DefaultStream::PerThread));
     }
-    let device = devices::current();
+    let device = devices::current::<R>();
     drain(call, device, |slot| {
         let info = slot.info();
         Some(info.device) == device && info.ordering != StreamOrdering::Independent
@@ -379,14 +402,14 @@ fn event_sync(call: &Call<'_>, events: &[Register]) -> u64 {
 /// A stream goes on when an event is complete. The wait is taken over by a
 /// capture that either belongs to.
 #[inline(never)]
-fn stream_waits(call: &Call<'_>) -> u64 {
+fn stream_waits<R: Runtime>(call: &Call<'_>) -> u64 {
     let past = call.process.events.past(call.argument(Register::Rsi));
     let result = call.invoke();
     let stream = call.stream();
     if status(result) == SUCCESS
         && let Some(past) = past
-        && !is_captured(call.process, stream)
-        && let Some((_, Some(slot))) = streams::place(call.process, stream)
+        && !is_captured::<R>(call.process, stream)
+        && let Some((_, Some(slot))) = streams::place::<R>(call.process, stream)
     {
         call.process.streams.wait(slot, &past);
     }
@@ -394,20 +417,20 @@ fn stream_waits(call: &Call<'_>) -> u64 {
 }
 
 #[inline(never)]
-fn event_record(call: &Call<'_>) -> u64 {
+fn event_record<R: Runtime>(call: &Call<'_>) -> u64 {
     let event = call.argument(Register::Rdi);
     let stream = call.stream();
-    keep_whole(call, event, stream);
-    let slot = streams::place(call.process, stream).and_then(|(_, slot)| slot);
+    keep_whole::<R>(call, event, stream);
+    let slot = streams::place::<R>(call.process, stream).and_then(|(_, slot)| slot);
     let past = slot.map(|slot| call.process.streams.past(slot));
     // Until the call has succeeded, the event stands for what it stood for
     // or for nothing.
     call.process.events.forget(event);
     let result = call.invoke();
-    // Asked only after a success: up to HIP 6 the answer replaces the error
-    // that the program has yet to read.
+    // Asked only after a success: on some runtimes the answer replaces the
+    // error that the program has yet to read.
     if status(result) == SUCCESS
-        && !is_captured(call.process, stream)
+        && !is_captured::<R>(call.process, stream)
         && let Some(past) = past
     {
         call.process.events.record(event, past);
@@ -416,22 +439,22 @@ fn event_record(call: &Call<'_>) -> u64 {
 }
 
 /// What the program measures from here on passes the gate as one.
-fn keep_whole(call: &Call<'_>, event: u64, stream: Stream) {
+fn keep_whole<R: Runtime>(call: &Call<'_>, event: u64, stream: Stream) {
     let process = process();
     if !process.timing.may_measure(event) || process.captures.any() {
         return;
     }
-    let caller = callers::of(call.frame.return_address, runtime::is_runtime, session());
+    let caller = callers::of(call.frame.return_address, R::is_runtime, session());
     if caller.treatment() == Treatment::Gate
         && let Some(session) = session()
-        && let Some((device, stream)) = streams::place(process, stream)
+        && let Some((device, stream)) = streams::place::<R>(process, stream)
     {
         let command = Command {
             device,
             stream,
             symbol: call.export.symbol,
         };
-        gate::timing::before_record(process, session, command, EventFences::new);
+        gate::timing::before_record(process, session, command, EventFences::<R>::new);
     }
 }
 

@@ -6,8 +6,8 @@
 //! of the program's was meant. Ours notes what is complete, gives the record
 //! back and calls the program's: same thread, same arguments. While that runs
 //! the thread is marked, because what it launches must not wait for what stands
-//! behind it ([`xsched_shim_core::gate`]). Ours calls nothing of HIP, which such a function
-//! may not do.
+//! behind it ([`crate::gate`]). Ours calls nothing of the runtime, which such a function may
+//! not do.
 //!
 //! Records come out of a fixed pool, so nothing is allocated; without a free
 //! one the program's function is handed over as it is. A record is given back
@@ -22,15 +22,14 @@ use std::sync::atomic::{
 };
 
 use xsched_common::platform::Register;
-use xsched_shim_core::inflight::Past;
-use xsched_shim_core::page::Session;
-use xsched_shim_core::process::{process, session};
-use xsched_shim_core::{sys, thread};
 
-use super::SUCCESS;
 use super::hooks::{self, Call};
-use super::runtime::{self, call};
-use super::streams;
+use super::services::call;
+use super::{Runtime, SUCCESS, streams};
+use crate::inflight::Past;
+use crate::page::Session;
+use crate::process::{process, session};
+use crate::{sys, thread};
 
 /// Functions handed over and not run at a time; a runtime's queues hold more,
 /// programs do not.
@@ -67,10 +66,9 @@ struct Record {
 /// How the runtime calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// `void (*)(void *data)`, of `hipLaunchHostFunc`.
+    /// `void (*)(void *data)`.
     Function,
-    /// `void (*)(hipStream_t, hipError_t, void *data)`, of
-    /// `hipStreamAddCallback`.
+    /// `void (*)(stream, int error, void *data)`.
     Callback,
 }
 
@@ -126,7 +124,7 @@ impl Pool {
 }
 
 /// Hands the program's function over in such a way that its run is noticed.
-pub(super) fn hand_over(call: &Call<'_>, form: Form) -> u64 {
+pub(super) fn hand_over<R: Runtime>(call: &Call<'_>, form: Form) -> u64 {
     let stream = call.stream();
     let function = call.argument(Register::Rsi);
     if function == 0 {
@@ -137,10 +135,10 @@ pub(super) fn hand_over(call: &Call<'_>, form: Form) -> u64 {
         return call.invoke();
     };
     let unseen = sys::Unseen::new();
-    if is_captured(stream.handle) {
+    if is_captured::<R>(stream.handle) {
         return call.invoke();
     }
-    let place = streams::place(call.process, stream);
+    let place = streams::place::<R>(call.process, stream);
     let Some((_, Some(slot))) = place else {
         return call.invoke();
     };
@@ -156,7 +154,7 @@ pub(super) fn hand_over(call: &Call<'_>, form: Form) -> u64 {
         return result;
     }
     let _unseen = sys::Unseen::new();
-    if is_captured(stream.handle) {
+    if is_captured::<R>(stream.handle) {
         record.pinned.store(1, Release);
     }
     drop(guard);
@@ -166,13 +164,13 @@ pub(super) fn hand_over(call: &Call<'_>, form: Form) -> u64 {
 /// Asked of the runtime, which knows also of captures that began past us. The
 /// two names of the default stream cannot be captured. An error that the
 /// program has yet to read is kept or replaced by its own call in any case.
-fn is_captured(stream: u64) -> bool {
+fn is_captured<R: Runtime>(stream: u64) -> bool {
     if stream < 2 {
         return false;
     }
     let mut status = 0i32;
     let asked = call!(
-        runtime::IS_CAPTURING,
+        R::services().is_capturing,
         fn(u64, *mut i32) -> i32,
         stream,
         &raw mut status
@@ -193,6 +191,10 @@ pub struct Target {
 /// Called by the trampolines below only, with the record that was handed to
 /// the runtime and a word of their own frame, which is the thread's mark until
 /// the function returns and keeps the mark before it.
+#[cfg_attr(
+    test,
+    expect(dead_code, reason = "unit tests run without trampolines")
+)]
 pub unsafe extern "C-unwind" fn runs(record: *const c_void, frame: *mut usize) -> Target {
     // SAFETY: the caller's; records are static.
     let record = unsafe { &*record.cast::<Record>() };
@@ -220,6 +222,10 @@ pub unsafe extern "C-unwind" fn runs(record: *const c_void, frame: *mut usize) -
 }
 
 /// The program's function has returned.
+#[cfg_attr(
+    test,
+    expect(dead_code, reason = "unit tests run without trampolines")
+)]
 unsafe extern "C-unwind" fn returned(outer: usize) {
     thread::with(|thread| thread.in_function.set(outer));
 }

@@ -1,4 +1,4 @@
-//! The real runtime: the libamdhip64 that is mapped already.
+//! The real runtime: the one that is mapped already.
 //!
 //! Never a second copy (its contexts would know nothing of the program's),
 //! never ourselves. Of several mapped runtimes it is the first in load
@@ -10,21 +10,21 @@ use std::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 
-use xsched_common::platform::{Platform, names, symbol_node};
-use xsched_shim_core::Moment;
-use xsched_shim_core::loader::{self, Object, Version};
-use xsched_shim_core::options::Options;
+use xsched_common::platform::symbol_node;
 
-use super::NOT_SUPPORTED;
-use super::exports::{EXPORTS, REAL, TABLED, forget_real};
+use super::{NOT_SUPPORTED, Runtime};
+use crate::loader::{self, Object, Version};
+use crate::platform::{Moment, Platform};
 
-/// Whether an object is a HIP runtime, by its file name.
-pub fn is_runtime(object: &Object<'_>) -> bool {
-    names::runtime(object.path) == Some(Platform::Hip) && !loader::own_contains(object)
-}
-
-/// The runtime's definition of `symbol`.
-fn find(symbol: &str, node: Option<&str>) -> Option<usize> {
+/// The definition of `symbol` in a platform's runtime.
+fn find(
+    is_runtime: fn(&Object<'_>) -> bool,
+    symbol: &str,
+    node: Option<&str>,
+) -> Option<usize> {
+    if symbol.is_empty() {
+        return None;
+    }
     loader::visit(|object| {
         if !is_runtime(object) {
             return ControlFlow::Continue(());
@@ -41,12 +41,12 @@ fn find(symbol: &str, node: Option<&str>) -> Option<usize> {
 
 /// The runtime's function behind an export, looked up on first use; `None`
 /// when no runtime is mapped or the mapped one lacks it.
-pub fn real(index: usize) -> Option<usize> {
-    let slot = REAL.get(index)?;
+pub fn real<R: Runtime>(index: usize) -> Option<usize> {
+    let slot = R::real().get(index)?;
     match slot.load(Relaxed) {
         0 => {
-            let export = EXPORTS.get(index)?;
-            let found = find(export.symbol, export.node)?;
+            let export = R::rows().get(index)?;
+            let found = find(R::is_runtime, export.symbol, export.node)?;
             slot.store(found, Relaxed);
             Some(found)
         }
@@ -57,27 +57,50 @@ pub fn real(index: usize) -> Option<usize> {
 /// The same, or what the table led to, or a function that reports that there
 /// is none.
 #[inline(always)]
-pub fn real_or_error(index: usize) -> usize {
-    match REAL.get(index).map(|slot| slot.load(Relaxed)) {
+pub fn real_or_error<R: Runtime>(index: usize) -> usize {
+    match R::real().get(index).map(|slot| slot.load(Relaxed)) {
         Some(known) if known != 0 => known,
-        _ => resolve(index),
+        _ => resolve::<R>(index),
     }
 }
 
 #[cold]
 #[inline(never)]
-fn resolve(index: usize) -> usize {
-    super::strict::install(Options::get(), Moment::Use);
-    real(index).unwrap_or(not_supported as *const () as usize)
+fn resolve<R: Runtime>(index: usize) -> usize {
+    R::prepare(Moment::Use);
+    real::<R>(index).unwrap_or(not_supported as *const () as usize)
 }
 
 extern "C" fn not_supported() -> i32 {
     NOT_SUPPORTED
 }
 
+/// Whether the runtime whose functions are known is not mapped any more, or
+/// another one is.
+pub fn is_gone<R: Runtime>() -> bool {
+    let mut exports = R::real().iter().take(R::rows().len());
+    exports
+        .find_map(|slot| match slot.load(Relaxed) {
+            0 => None,
+            known => Some(!loader::object_at(known, R::is_runtime).unwrap_or(false)),
+        })
+        .unwrap_or(false)
+}
+
+/// Forgets all addresses in the runtime.
+pub fn forget<R: Runtime>() {
+    for slot in R::real() {
+        slot.store(0, Relaxed);
+    }
+    for service in R::services().all() {
+        service.address.store(0, Release);
+    }
+}
+
 /// A function of the runtime that the shim itself uses.
 pub struct Service {
     symbol: &'static str,
+    is_runtime: fn(&Object<'_>) -> bool,
     address: AtomicUsize,
 }
 
@@ -85,10 +108,21 @@ pub struct Service {
 const ABSENT: usize = 1;
 
 impl Service {
-    const fn new(symbol: &'static str) -> Service {
+    /// The function of this name in a platform's runtime.
+    pub const fn new<P: Platform>(symbol: &'static str) -> Service {
         Service {
             symbol,
+            is_runtime: P::is_runtime,
             address: AtomicUsize::new(0),
+        }
+    }
+
+    /// What the platform has no function for.
+    pub const fn none<P: Platform>() -> Service {
+        Service {
+            symbol: "",
+            is_runtime: P::is_runtime,
+            address: AtomicUsize::new(ABSENT),
         }
     }
 
@@ -96,7 +130,8 @@ impl Service {
     pub fn address(&self) -> Option<usize> {
         match self.address.load(Acquire) {
             0 => {
-                let found = find(self.symbol, symbol_node(self.symbol));
+                let node = symbol_node(self.symbol);
+                let found = find(self.is_runtime, self.symbol, node);
                 self.address.store(found.unwrap_or(ABSENT), Release);
                 found
             }
@@ -106,51 +141,79 @@ impl Service {
     }
 }
 
-/// `hipError_t hipEventCreateWithFlags(hipEvent_t *, unsigned)`
-pub static EVENT_CREATE: Service = Service::new("hipEventCreateWithFlags");
-/// `hipError_t hipEventDestroy(hipEvent_t)`
-pub static EVENT_DESTROY: Service = Service::new("hipEventDestroy");
-/// `hipError_t hipEventRecord(hipEvent_t, hipStream_t)`
-pub static EVENT_RECORD: Service = Service::new("hipEventRecord");
-/// `hipError_t hipEventQuery(hipEvent_t)`
-pub static EVENT_QUERY: Service = Service::new("hipEventQuery");
-/// `hipError_t hipEventElapsedTime(float *, hipEvent_t, hipEvent_t)`
-pub static EVENT_ELAPSED: Service = Service::new("hipEventElapsedTime");
-/// `hipError_t hipStreamIsCapturing(hipStream_t, hipStreamCaptureStatus *)`
-pub static IS_CAPTURING: Service = Service::new("hipStreamIsCapturing");
-/// `hipError_t hipPeekAtLastError()`
-pub static PEEK_ERROR: Service = Service::new("hipPeekAtLastError");
-/// `hipError_t hipGetLastError()`
-pub static TAKE_ERROR: Service = Service::new("hipGetLastError");
-/// `hipError_t hipGetDevice(int *)`
-pub static GET_DEVICE: Service = Service::new("hipGetDevice");
-/// `hipError_t hipGetDeviceCount(int *)`
-pub static DEVICE_COUNT: Service = Service::new("hipGetDeviceCount");
-/// `hipError_t hipDeviceGetPCIBusId(char *, int, int)`
-pub static PCI_BUS_ID: Service = Service::new("hipDeviceGetPCIBusId");
+/// What the shim itself calls, with the prototypes that all runtimes give them.
+pub struct Services {
+    /// `int (event *, unsigned flags)`
+    pub event_create: Service,
+    /// `int (event)`
+    pub event_destroy: Service,
+    /// `int (event, stream)`
+    pub event_record: Service,
+    /// `int (event)`
+    pub event_query: Service,
+    /// `int (float *ms, event, event)`
+    pub event_elapsed: Service,
+    /// `int (stream, int *status)`
+    pub is_capturing: Service,
+    /// `int (void)`: the error that waits for the program.
+    pub peek_error: Service,
+    /// `int (void)`: the same, and it waits no more.
+    pub take_error: Service,
+    /// `int (int *device)`: the thread's.
+    pub get_device: Service,
+    /// `int (int *count)`
+    pub device_count: Service,
+    /// `int (char *text, int length, int device)`
+    pub pci_bus_id: Service,
+    /// `int (int *device, context)`
+    pub context_device: Service,
+    /// `int (int device, unsigned *flags, int *active)`: of its primary context.
+    pub primary_state: Service,
+}
 
-static SERVICES: [&Service; 11] = [
-    &EVENT_CREATE,
-    &EVENT_DESTROY,
-    &EVENT_RECORD,
-    &EVENT_QUERY,
-    &EVENT_ELAPSED,
-    &IS_CAPTURING,
-    &PEEK_ERROR,
-    &TAKE_ERROR,
-    &GET_DEVICE,
-    &DEVICE_COUNT,
-    &PCI_BUS_ID,
-];
+impl Services {
+    fn all(&self) -> [&Service; 13] {
+        let Services {
+            event_create,
+            event_destroy,
+            event_record,
+            event_query,
+            event_elapsed,
+            is_capturing,
+            peek_error,
+            take_error,
+            get_device,
+            device_count,
+            pci_bus_id,
+            context_device,
+            primary_state,
+        } = self;
+        [
+            event_create,
+            event_destroy,
+            event_record,
+            event_query,
+            event_elapsed,
+            is_capturing,
+            peek_error,
+            take_error,
+            get_device,
+            device_count,
+            pci_bus_id,
+            context_device,
+            primary_state,
+        ]
+    }
+}
 
 /// Calls a service with the prototype given, as
 /// `call!(SERVICE, fn(A, B) -> R, a, b)`; `None` when the runtime lacks it.
 macro_rules! call {
     ($service:expr, fn($($type:ty),*) -> $result:ty $(, $argument:expr)*) => {
         $service.address().map(|address| {
-            // SAFETY: the prototype is the one in HIP's header, which stands
-            // beside the service; pointers passed are valid for the call. The
-            // thread may end in there.
+            // SAFETY: the prototype is the one that stands beside the service;
+            // pointers passed are valid for the call. The thread may end in
+            // there.
             unsafe {
                 let function: unsafe extern "C-unwind" fn($($type),*) -> $result =
                     std::mem::transmute(address);
@@ -161,29 +224,10 @@ macro_rules! call {
 }
 pub(super) use call;
 
-/// Forgets all addresses if the runtime is not mapped any more, or another
-/// one is.
-pub fn recheck() {
-    let known = REAL
-        .iter()
-        .take(TABLED)
-        .map(|slot| slot.load(Relaxed))
-        .find(|&address| address != 0);
-    if let Some(address) = known
-        && !loader::object_at(address, is_runtime).unwrap_or(false)
-    {
-        super::strict::forget();
-        forget_real();
-        for service in SERVICES {
-            service.address.store(0, Release);
-        }
-    }
-}
-
 /// Keeps "absent" from outliving a look-up that came before the runtime was
 /// mapped.
-pub fn forget_absences() {
-    for service in SERVICES {
+pub fn forget_absences(services: &Services) {
+    for service in services.all() {
         let _ = service
             .address
             .compare_exchange(ABSENT, 0, Release, Relaxed);

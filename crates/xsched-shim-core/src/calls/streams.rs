@@ -1,11 +1,13 @@
-//! HIP stream handles as keys of the vendor-neutral table.
+//! Stream handles as keys of the vendor-neutral table.
 
 use xsched_common::platform::DefaultStream;
 use xsched_common::units::{DeviceIndex, StreamClass};
-use xsched_shim_core::inflight::{StreamInfo, StreamKey, StreamOrdering, StreamSlot};
-use xsched_shim_core::process::Process;
 
-/// `hipStreamPerThread`.
+use super::{Runtime, devices};
+use crate::inflight::{StreamInfo, StreamKey, StreamOrdering, StreamSlot};
+use crate::process::Process;
+
+/// The calling thread's own stream.
 pub const PER_THREAD: u64 = 2;
 
 /// A stream as a call names it.
@@ -38,7 +40,7 @@ impl Stream {
             StreamClass::Created => Some(StreamKey::created(self.handle)),
             StreamClass::Null | StreamClass::Legacy => Some(StreamKey::default_of(device?)),
             StreamClass::PerThread => Some(StreamKey::per_thread(
-                xsched_shim_core::tls::address(),
+                crate::tls::address(),
                 device?,
             )),
         }
@@ -49,7 +51,7 @@ impl Stream {
         let (ordering, handle) = match self.class {
             StreamClass::Created => (created, Some(self.handle)),
             StreamClass::Null | StreamClass::Legacy => (StreamOrdering::Default, Some(0)),
-            // Waits for the default stream (HIP programming guide,
+            // Waits for the default stream (the vendors' programming guides,
             // "per-thread default stream").
             StreamClass::PerThread => (StreamOrdering::Blocking, None),
         };
@@ -64,13 +66,13 @@ impl Stream {
 /// The slot a command on `stream` counts in, and its device: a created
 /// stream belongs to the device that was current when it was first seen.
 #[inline(always)]
-pub fn place(process: &Process, stream: Stream) -> Option<(DeviceIndex, Option<&StreamSlot>)> {
+pub fn place<R: Runtime>(process: &Process, stream: Stream) -> Option<(DeviceIndex, Option<&StreamSlot>)> {
     if stream.class == StreamClass::Created
         && let Some(slot) = process.streams.find(StreamKey::created(stream.handle))
     {
         return Some((slot.info().device, Some(slot)));
     }
-    let device = super::devices::current()?;
+    let device = devices::current::<R>()?;
     let key = stream.key(Some(device))?;
     let slot = process
         .streams
@@ -79,10 +81,10 @@ pub fn place(process: &Process, stream: Stream) -> Option<(DeviceIndex, Option<&
 }
 
 /// The slots that count for `stream`.
-pub fn slots(process: &Process, stream: Stream) -> impl Iterator<Item = &StreamSlot> {
+pub fn slots<R: Runtime>(process: &Process, stream: Stream) -> impl Iterator<Item = &StreamSlot> {
     let device = match stream.class {
         StreamClass::Created => None,
-        _ => super::devices::current(),
+        _ => devices::current::<R>(),
     };
     stream
         .key(device)
@@ -91,10 +93,10 @@ pub fn slots(process: &Process, stream: Stream) -> impl Iterator<Item = &StreamS
 }
 
 /// The program created a stream: the only chance to learn its order.
-pub fn created(process: &Process, handle: u64, ordering: StreamOrdering) {
+pub fn created<R: Runtime>(process: &Process, handle: u64, ordering: StreamOrdering) {
     forget(process, handle);
     if StreamClass::of_handle(handle) == StreamClass::Created
-        && let Some(device) = super::devices::current()
+        && let Some(device) = devices::current::<R>()
     {
         let stream = Stream::new(handle, DefaultStream::Legacy);
         let key = StreamKey::created(handle);

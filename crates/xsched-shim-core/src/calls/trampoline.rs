@@ -8,17 +8,20 @@
 //! calls, because it has something to learn from the result; its functions
 //! take no stack arguments.
 //!
-//! On entry the stack pointer is 8 below a multiple of 16 (psABI 3.2.2);
-//! seven pushes align it for the call. Vector registers are not saved: no
-//! hooked or gated function takes floating-point arguments.
+//! A platform's exports jump here, with their index in r11, which belongs to
+//! nobody between a call and its function (System V psABI 3.2.1). On entry the
+//! stack pointer is 8 below a multiple of 16 (psABI 3.2.2); seven pushes align
+//! it for the call. Vector registers are not saved: no hooked or gated function
+//! takes floating-point arguments.
 
-use std::arch::global_asm;
+use std::arch::naked_asm;
 
-use super::{commands, forward, hooks};
+use super::{Runtime, commands, forward, hooks};
 
 macro_rules! save_arguments {
     () => {
-        "    push rdi
+        "    .cfi_startproc
+    push rdi
     .cfi_adjust_cfa_offset 8
     push rsi
     .cfi_adjust_cfa_offset 8
@@ -32,6 +35,7 @@ macro_rules! save_arguments {
     .cfi_adjust_cfa_offset 8
     push r11
     .cfi_adjust_cfa_offset 8
+    mov rdi, rsp
 "
     };
 }
@@ -53,40 +57,52 @@ macro_rules! restore_and_jump {
     pop rdi
     .cfi_adjust_cfa_offset -8
     jmp rax
+    .cfi_endproc
 "
     };
 }
 
-global_asm!(
-    "    .section .text.xsched_bodies,\"ax\",@progbits",
-    "    .p2align 4",
-    "xsched_command_body:",
-    "    .cfi_startproc",
-    save_arguments!(),
-    "    mov rdi, rsp",
-    "    call {admit}",
-    restore_and_jump!(),
-    "    .cfi_endproc",
-    "    .p2align 4",
-    "xsched_forward_body:",
-    "    .cfi_startproc",
-    save_arguments!(),
-    "    mov rdi, rsp",
-    "    call {target}",
-    restore_and_jump!(),
-    "    .cfi_endproc",
-    "    .p2align 4",
-    "xsched_hook_body:",
-    "    .cfi_startproc",
-    save_arguments!(),
-    "    mov rdi, rsp",
-    "    call {hook}",
-    "    add rsp, 56",
-    "    .cfi_adjust_cfa_offset -56",
-    "    ret",
-    "    .cfi_endproc",
-    include_str!(concat!(env!("OUT_DIR"), "/trampolines.s")),
-    admit = sym commands::admit,
-    target = sym forward::target,
-    hook = sym hooks::call,
-);
+/// Where exports go that are gated.
+///
+/// # Safety
+/// By an export's trampoline only.
+#[unsafe(naked)]
+pub unsafe extern "C-unwind" fn command<R: Runtime>() {
+    naked_asm!(
+        save_arguments!(),
+        "    call {admit}",
+        restore_and_jump!(),
+        admit = sym commands::admit::<R>,
+    )
+}
+
+/// Where exports go that only lead on.
+///
+/// # Safety
+/// By an export's trampoline only.
+#[unsafe(naked)]
+pub unsafe extern "C-unwind" fn forward<R: Runtime>() {
+    naked_asm!(
+        save_arguments!(),
+        "    call {target}",
+        restore_and_jump!(),
+        target = sym forward::target::<R>,
+    )
+}
+
+/// Where exports go that are called, because their results tell something.
+///
+/// # Safety
+/// By an export's trampoline only.
+#[unsafe(naked)]
+pub unsafe extern "C-unwind" fn hook<R: Runtime>() {
+    naked_asm!(
+        save_arguments!(),
+        "    call {hook}",
+        "    add rsp, 56",
+        "    .cfi_adjust_cfa_offset -56",
+        "    ret",
+        "    .cfi_endproc",
+        hook = sym hooks::call::<R>,
+    )
+}
