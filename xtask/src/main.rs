@@ -11,6 +11,7 @@ mod demo;
 mod dist;
 mod kernels;
 mod left_out;
+mod platform;
 mod progress;
 mod provision;
 mod real_runtime;

@@ -94,6 +94,35 @@ const PROMISED: [&str; 43] = [
     "librocrand_generates",
 ];
 
+/// Of CUDA's own cases those that nobody else's gate passes, and the shared ones that matter most.
+const PROMISED_CUDA: [&str; 14] = [
+    "every_form_of_launch",
+    "both_forms_of_graph_launch",
+    "graphs_of_kernel_nodes",
+    "kernels_of_libraries",
+    "as_the_runtime_looks",
+    "names_versions_and_flags",
+    "addresses_agree",
+    "a_stack_of_contexts",
+    "a_thread_begins_without_one",
+    "per_thread_streams",
+    "capture_of_20_launches",
+    "kernel_needs_a_later_launch",
+    "fork_before_use",
+    "first_use_by_many_threads",
+];
+
+#[test]
+fn cuda_programs_behave_under_the_shim_as_without() {
+    let suite = conformance(&["--platform", "cuda", "--rounds", "2"]);
+    assert_eq!(suite.report["failed"], 0, "{}", suite.progress);
+    assert!(suite.success);
+    assert!(suite.cases().len() >= 60, "{} cases", suite.cases().len());
+    for promised in PROMISED_CUDA {
+        assert_eq!(suite.outcomes(promised), ["ok"; 3], "{promised}");
+    }
+}
+
 #[test]
 fn programs_behave_under_the_shim_as_without() {
     let suite = conformance(&[]);

@@ -97,6 +97,10 @@ fn contents(package: &Path) {
         ("./usr/bin/xtop", "-rwxr-xr-x root/root"),
         ("./usr/lib/xsched/libxsched_shim.so", "-rw-r--r-- root/root"),
         (
+            "./usr/lib/xsched/libxsched_shim_cuda.so",
+            "-rw-r--r-- root/root",
+        ),
+        (
             "./usr/lib/systemd/system/xsched-agent.service",
             "-rw-r--r-- root/root",
         ),

@@ -20,6 +20,7 @@ mod record;
 mod run;
 mod set;
 mod shim_path;
+mod shims;
 mod table;
 
 use std::process::ExitCode;

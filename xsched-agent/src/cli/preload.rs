@@ -9,6 +9,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
+use xsched_common::platform::{Platform, names};
 use xsched_host::elf::{Elf, ElfError, Loader};
 
 /// What was found out about a program.
@@ -19,6 +20,8 @@ pub struct Finding {
     /// Whether it has a library that will not start behind one that is
     /// preloaded.
     pub is_jealous: bool,
+    /// The platforms whose runtime it is linked with.
+    pub linked: Vec<Platform>,
 }
 
 /// Why the shim does not work in a program.
@@ -88,7 +91,7 @@ fn examine_file(path: &Path, scripts: usize) -> Option<Finding> {
     let metadata = file.metadata().ok()?;
     let found = |obstacle| Finding {
         obstacle: Some(obstacle),
-        is_jealous: false,
+        ..Finding::default()
     };
     if changes_identity(&metadata) || gains_capabilities(path) {
         return Some(found(Obstacle::Privileged));
@@ -106,8 +109,18 @@ fn examine_file(path: &Path, scripts: usize) -> Option<Finding> {
         Loader::Dynamic => Finding {
             obstacle: None,
             is_jealous: elf.needed.iter().any(|name| is_jealous(name)),
+            linked: linked(&elf.needed),
         },
     })
+}
+
+/// The platforms of the runtimes among these libraries.
+fn linked(needed: &[String]) -> Vec<Platform> {
+    let is_needed = |platform: &Platform| {
+        let of = |name: &String| names::runtime(name.as_bytes()) == Some(*platform);
+        needed.iter().any(of)
+    };
+    Platform::ALL.into_iter().filter(is_needed).collect()
 }
 
 /// AddressSanitizer's runtime refuses to start behind another library that is
@@ -318,6 +331,14 @@ mod tests {
         let circle = file(b"");
         std::fs::write(&circle, format!("#!{}\n", circle.display())).expect("written");
         assert_eq!(examine(circle.as_os_str()), Finding::default());
+    }
+
+    #[test]
+    fn the_platforms_of_linked_runtimes_are_known() {
+        let of = |names: &[&str]| linked(&names.iter().map(|&n| n.to_owned()).collect::<Vec<_>>());
+        assert_eq!(of(&["libc.so.6"]), []);
+        assert_eq!(of(&["libamdhip64.so.6", "libc.so.6"]), [Platform::Hip]);
+        assert_eq!(of(&["libcuda.so.1", "libcudart.so.12"]), [Platform::Cuda]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -14,7 +14,7 @@ use xsched_common::units::{Class, Weight};
 
 use super::attr::Target;
 use super::preload::{self, Obstacle};
-use super::shim_path;
+use super::shims;
 use super::{endpoint, say};
 
 /// As shells, env(1) and nohup(1) say that there is no such program.
@@ -45,8 +45,8 @@ pub struct Options {
     /// The P99 of its bursts to reach, as 30ms (mode slo)
     #[arg(long, value_name = "TIME")]
     slo: Option<Target>,
-    /// The shim [default: $XSCHED_SHIM, else found beside this program or in
-    /// /usr/lib/xsched]
+    /// The only shim to preload [default: $XSCHED_SHIM, else those that the
+    /// program may need, beside this program or in /usr/lib/xsched]
     #[arg(long, value_name = "FILE")]
     shim: Option<PathBuf>,
     /// The program and its arguments
@@ -64,10 +64,12 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         ));
         return Ok(ExitCode::from(NO_PROGRAM));
     }
-    let shim = shim_path::find(options.shim.as_deref())?;
     let found = preload::examine(program);
-    if let Some(obstacle) = found.obstacle {
-        say(&format!("{shown} {obstacle}"));
+    let shims = shims::choose(options.shim.as_deref(), &found.linked)?;
+    match (found.obstacle, &shims.note) {
+        (Some(obstacle), _) => say(&format!("{shown} {obstacle}")),
+        (None, Some(note)) => say(note),
+        (None, None) => {}
     }
     let change = Change {
         // The attributes belong to this pid, which exec keeps.
@@ -84,7 +86,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     start.args(arguments);
     if found.obstacle.is_none_or(Obstacle::leaves_preload) {
         let existing = std::env::var_os("LD_PRELOAD");
-        start.env("LD_PRELOAD", list(existing, &shim));
+        start.env("LD_PRELOAD", shims::list(existing, &shims.paths));
         if found.is_jealous {
             let existing = std::env::var_os("ASAN_OPTIONS");
             start.env("ASAN_OPTIONS", asan_options(existing));
@@ -124,11 +126,6 @@ fn give(change: Change) -> Result<(), Error> {
     }
 }
 
-/// The list for LD_PRELOAD: what was there, and the shim.
-fn list(existing: Option<OsString>, shim: &Path) -> OsString {
-    appended(existing, shim.as_os_str())
-}
-
 /// What AddressSanitizer is told so that it starts behind the shim. Putting its
 /// runtime into LD_PRELOAD as well would put it into every descendant.
 fn asan_options(existing: Option<OsString>) -> OsString {
@@ -151,17 +148,6 @@ fn appended(existing: Option<OsString>, last: &OsStr) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_existing_preload_is_kept() {
-        let shim = Path::new("/usr/lib/xsched/libxsched_shim.so");
-        assert_eq!(list(None, shim), shim.as_os_str());
-        assert_eq!(list(Some("".into()), shim), shim.as_os_str());
-        assert_eq!(
-            list(Some("libjemalloc.so.2".into()), shim),
-            OsString::from("libjemalloc.so.2:/usr/lib/xsched/libxsched_shim.so")
-        );
-    }
 
     #[test]
     fn what_the_user_asks_of_the_sanitizer_is_kept() {

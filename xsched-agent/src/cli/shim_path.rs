@@ -1,12 +1,9 @@
-//! Finding the shim.
+//! Finding the shims.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use xsched_common::platform::Platform;
-
-/// The shim's file name.
-const FILE: &str = Platform::ALL[0].names().shim;
 
 /// Names the shim, over all other places.
 pub const SHIM_ENV: &str = "XSCHED_SHIM";
@@ -16,10 +13,12 @@ pub const SHIM_ENV: &str = "XSCHED_SHIM";
 pub enum NoShim {
     /// No such file.
     #[error(
-        "cannot find {FILE} (looked at {}): name it with --shim FILE or {SHIM_ENV}",
+        "cannot find {file} (looked at {}): name it with --shim FILE or {SHIM_ENV}",
         .looked.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ")
     )]
     NotFound {
+        /// Its name.
+        file: &'static str,
         /// Where it was looked for.
         looked: Vec<PathBuf>,
     },
@@ -34,28 +33,42 @@ pub enum NoShim {
     },
 }
 
-/// The shim: named by flag or environment, beside this program (a build
-/// folder), or where the package puts it.
+/// The shim that is named by flag or environment, or else that of the first
+/// platform.
 pub fn find(flag: Option<&Path>) -> Result<PathBuf, NoShim> {
-    let named = flag
-        .map(Path::to_owned)
-        .or_else(|| std::env::var_os(SHIM_ENV).map(PathBuf::from));
-    let looked = match named {
-        Some(path) => vec![path],
-        None => {
-            let exe = std::env::current_exe().unwrap_or_default();
-            let beside = exe.parent().unwrap_or(Path::new("."));
-            vec![
-                beside.join(FILE),
-                beside.join("../lib/xsched").join(FILE),
-                Path::new("/usr/lib/xsched").join(FILE),
-            ]
-        }
-    };
+    match named(flag) {
+        Some(path) => nameable(Platform::ALL[0], vec![path]),
+        None => of(Platform::ALL[0]),
+    }
+}
+
+/// The shim that the user names, for whatever platform it is.
+pub fn named(flag: Option<&Path>) -> Option<PathBuf> {
+    flag.map(Path::to_owned)
+        .or_else(|| std::env::var_os(SHIM_ENV).map(PathBuf::from))
+}
+
+/// A platform's shim: beside this program (a build folder), or where the
+/// package puts it.
+pub fn of(platform: Platform) -> Result<PathBuf, NoShim> {
+    let file = platform.names().shim;
+    let exe = std::env::current_exe().unwrap_or_default();
+    let beside = exe.parent().unwrap_or(Path::new("."));
+    let looked = vec![
+        beside.join(file),
+        beside.join("../lib/xsched").join(file),
+        Path::new("/usr/lib/xsched").join(file),
+    ];
+    nameable(platform, looked)
+}
+
+/// The first of them that there is, if LD_PRELOAD can say its path.
+fn nameable(platform: Platform, looked: Vec<PathBuf>) -> Result<PathBuf, NoShim> {
     // ld.so resolves a relative name against the program's own folder of the
     // moment, which changes with chdir: hand it an absolute one.
     let found = looked.iter().find_map(|path| path.canonicalize().ok());
-    let found = found.ok_or(NoShim::NotFound { looked })?;
+    let file = platform.names().shim;
+    let found = found.ok_or(NoShim::NotFound { file, looked })?;
     // ld.so splits the list at both, and has no way to quote.
     if found
         .as_os_str()

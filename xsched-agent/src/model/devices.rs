@@ -22,13 +22,16 @@ pub(super) fn rows(
     sharing: &BTreeMap<DeviceKey, Sharing>,
 ) -> Vec<DeviceRow> {
     let mut devices: BTreeMap<DeviceKey, BTreeMap<Class, ClassRow>> = BTreeMap::new();
+    let mut platforms: BTreeMap<DeviceKey, Platform> = BTreeMap::new();
     for client in clients.values() {
         let process = processes.get(&client.process);
         // A process may have joined several times; its window is about one.
         let process = process.filter(|p| p.client.as_ref().is_some_and(|c| c.id == client.id));
         let change = process.and_then(|process| process.window.change());
+        let platform = Platform::from_raw(client.status.platform.load(Relaxed));
         for (index, status) in client.status.devices() {
             let key = DeviceKey::of(index, status);
+            platforms.insert(key, platform);
             let class = client.class();
             let row = devices
                 .entry(key)
@@ -63,7 +66,7 @@ pub(super) fn rows(
             let classes: Vec<ClassRow> = classes.into_values().rev().collect();
             DeviceRow {
                 address: key.to_string(),
-                platform: Platform::default(),
+                platform: platforms.get(&key).copied().unwrap_or_default(),
                 top_active: classes.iter().find(|c| c.active > 0).map(|c| c.class),
                 clients: classes.iter().map(|c| c.clients).sum(),
                 busy_ratio: classes

@@ -8,7 +8,7 @@ use xsched_common::api::{
 };
 use xsched_common::gate::{GateMode, GateWord, Guard};
 use xsched_common::page::{HistogramCounts, bucket_bounds};
-use xsched_common::platform::{ENTRY_POINTS, entry};
+use xsched_common::platform::{ENTRY_POINTS, Platform, entry};
 use xsched_common::units::{DeviceIndex, Nanos};
 use xsched_policy::{Override, Reason, SchedAttr};
 
@@ -60,12 +60,15 @@ pub(super) fn process_row(
     ProcessRow {
         pid: process.id.pid,
         start_time: process.id.start_time,
-        platform: process
-            .apis
-            .first()
-            .and_then(|count| entry(count.api))
-            .map(|entry| entry.platform)
-            .unwrap_or_default(),
+        platform: match client {
+            Some(client) => Platform::from_raw(client.status.platform.load(Relaxed)),
+            None => process
+                .apis
+                .first()
+                .and_then(|count| entry(count.api))
+                .map(|entry| entry.platform)
+                .unwrap_or_default(),
+        },
         parent: process.parent,
         cgroup: process.cgroup.clone(),
         uid: process.uid,

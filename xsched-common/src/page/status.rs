@@ -51,8 +51,11 @@ pub struct StatusPage {
     /// By [`DeviceIndex`]: how its work becomes known to be complete. Since
     /// ABI 1.4.
     pub paces: [Pace; MAX_DEVICES],
+    /// The client's platform ([`Platform::from_raw`](crate::platform::Platform));
+    /// zero, the first, in pages of shims that knew no other.
+    pub platform: AtomicU32,
     /// Zero: room for additions.
-    pub reserved: [u8; 1016 - size_of::<Pace>() * MAX_DEVICES],
+    pub reserved: [u8; 1012 - size_of::<Pace>() * MAX_DEVICES],
 }
 
 /// How a device's work becomes known to be complete.
@@ -187,6 +190,7 @@ impl StatusPage {
                     lasts_ns: AtomicU64::new(0),
                 }
             }; MAX_DEVICES],
+            platform: AtomicU32::new(0),
             reserved: [0; _],
         }
     }

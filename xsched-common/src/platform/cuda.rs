@@ -13,6 +13,9 @@ pub(super) static NAMES: Names = Names {
     launch: "cuLaunchKernel",
     copy: "cuMemcpyAsync",
     wait: "cuStreamSynchronize",
+    look_up: "cuGetProcAddress",
+    independent: "cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking)",
+    strict: None,
     // Of other libraries `cublasSgemm` and `cudaMalloc` have a small letter
     // behind.
     functions: &["cu"],

@@ -14,6 +14,9 @@ pub(super) static NAMES: Names = Names {
     launch: "hipLaunchKernel",
     copy: "hipMemcpyAsync",
     wait: "hipStreamSynchronize",
+    look_up: "hipGetProcAddress",
+    independent: "hipStreamCreateWithFlags(&s, hipStreamNonBlocking)",
+    strict: Some("HIP 6.1 and later"),
     // Names of other libraries (`hipblasSgemm`, `hipsparseCreate`) have a small
     // letter behind, and what the compiler makes for device code
     // (`__hip_fatbin_...`) is data.

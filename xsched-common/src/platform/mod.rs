@@ -33,6 +33,13 @@ impl Platform {
     /// All of them.
     pub const ALL: [Platform; 2] = [Platform::Hip, Platform::Cuda];
 
+    /// The platform with this number in a shared page; unknown numbers read as
+    /// the first.
+    pub fn from_raw(raw: u32) -> Platform {
+        let known = Platform::ALL.into_iter().find(|known| *known as u32 == raw);
+        known.unwrap_or_default()
+    }
+
     /// As in JSON.
     pub const fn name(self) -> &'static str {
         match self {

@@ -26,6 +26,13 @@ pub struct Names {
     pub copy: &'static str,
     /// The one that they wait for a stream with.
     pub wait: &'static str,
+    /// The one that hands addresses of others out.
+    pub look_up: &'static str,
+    /// How a stream is created that does not wait for the default stream.
+    pub independent: &'static str,
+    /// Which runtimes have a table behind their exports that strict mode gates
+    /// in; `None` where there are none.
+    pub strict: Option<&'static str>,
     /// How its functions' names begin; a capital letter follows.
     pub functions: &'static [&'static str],
     /// How those of other libraries begin that look alike.
@@ -166,6 +173,16 @@ mod shims {
             }
         }
 
+        /// Whose programs a known shim is for.
+        pub fn platform(path: &str) -> Option<Platform> {
+            let name = basename(path.as_bytes());
+            let is = |known: &&str| is_versioned(name, known.as_bytes());
+            Platform::ALL.into_iter().find(|platform| {
+                let names = platform.names();
+                is(&names.shim) || names.xsched_shims.iter().any(is)
+            })
+        }
+
         /// Which shim `path` is, if any. A version suffix does not matter.
         pub fn kind(&self, path: &str) -> Option<ShimKind> {
             let name = basename(path.as_bytes());
@@ -261,6 +278,14 @@ mod tests {
             assert_eq!(names.kind(path), kind, "{path}");
         }
         assert_eq!(ShimNames::default().kind("/x/libmine.so.3"), None);
+        for (path, platform) in [
+            ("/usr/lib/libxsched_shim.so", Some(Platform::Hip)),
+            ("/usr/lib/libxsched_shim_cuda.so", Some(Platform::Cuda)),
+            ("/opt/xsched/lib/libhalcuda.so", Some(Platform::Cuda)),
+            ("/x/libmine.so", None),
+        ] {
+            assert_eq!(ShimNames::platform(path), platform, "{path}");
+        }
         let again = ShimNames::with(&["/usr/lib/libxsched_shim.so".into()]);
         assert_eq!(
             again.kind("/usr/lib/libxsched_shim.so"),
@@ -306,7 +331,14 @@ mod tests {
             assert_eq!(device(path.as_bytes()), Some(Platform::Hip), "{path}");
         }
         assert_eq!(device(b"/dev/nvidia-uvm"), Some(Platform::Cuda));
-        for path in ["/dev/nvidia-uvm-tools", "/dev/nvidiactl", "/dev/kfd0", "/dev/null", "kfd", ""] {
+        for path in [
+            "/dev/nvidia-uvm-tools",
+            "/dev/nvidiactl",
+            "/dev/kfd0",
+            "/dev/null",
+            "kfd",
+            "",
+        ] {
             assert_eq!(device(path.as_bytes()), None, "{path}");
         }
     }

@@ -112,11 +112,7 @@ mod tests {
             .map(|i| EXPORTS[i].symbol)
             .collect();
         assert_eq!(variants, ["hipGraphLaunch", "hipGraphLaunch_spt"]);
-        assert_eq!(
-            count(b"hipMalloc"),
-            2,
-            "no hipMalloc itself"
-        );
+        assert_eq!(count(b"hipMalloc"), 2, "no hipMalloc itself");
     }
 
     fn count(symbol: &[u8]) -> usize {

@@ -82,6 +82,8 @@ static SERVICES: Services = Services {
 };
 
 impl Runtime for Hip {
+    const PLATFORM: Name = Name::Hip;
+
     /// `hipEventDisableSystemFence` (ROCm 5.5 and later),
     /// `hipEventReleaseToDevice`. Such an event without timing is one barrier
     /// packet, and asking about it one load of its signal (ROCclr).

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use anyhow::{anyhow, bail, ensure};
 
 use crate::build::{self, Profile};
+use crate::platform::Platform;
 use crate::real_runtime::Version;
 
 /// Options of `bench`.
@@ -33,6 +34,9 @@ pub struct Args {
     /// Of sched: the control plane alone, in two minutes
     #[arg(long, conflicts_with = "model_only")]
     control_only: bool,
+    /// Of gate: whose shim
+    #[arg(long, value_enum, default_value_t)]
+    platform: Platform,
     /// One part alone. Of faults: herd, control, diagnosis, sanitizers; of
     /// observe: price, drain, steady, daemon, diagnosis
     #[arg(long)]
@@ -61,7 +65,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         (_, Some(_)) => bail!("--runtime is for `bench gate`"),
         (Name::Sched, None) if args.model_only => sched::modelled::measure(),
         (Name::Sched, None) if args.control_only => sched::control::measure(&build_release()?)?,
-        (name, None) => with_parts(name, args.part.as_deref())?,
+        (name, None) => with_parts(name, args.part.as_deref(), args.platform)?,
     };
     let report = report::Report::of(metrics);
     if args.json {
@@ -77,7 +81,11 @@ fn build_release() -> anyhow::Result<build::Built> {
     build::all(Profile::Release)
 }
 
-fn with_parts(name: Name, part: Option<&str>) -> anyhow::Result<Vec<report::Metric>> {
+fn with_parts(
+    name: Name,
+    part: Option<&str>,
+    platform: Platform,
+) -> anyhow::Result<Vec<report::Metric>> {
     match name {
         Name::Faults => {
             let part = part.map(parsed).transpose()?;
@@ -93,7 +101,7 @@ fn with_parts(name: Name, part: Option<&str>) -> anyhow::Result<Vec<report::Metr
                 "this benchmark has no parts: leave --part out"
             );
             match name {
-                Name::Gate => gate::measure(&build_release()?),
+                Name::Gate => gate::measure(&build_release()?, platform),
                 _ => sched::measure(&build_release()?),
             }
         }

@@ -12,10 +12,13 @@ use anyhow::ensure;
 use crate::agent;
 use crate::build::{self, Built};
 use crate::child::Guarded;
+use crate::platform::Platform;
 
 /// The directory, removed at the end.
 pub struct Workbench<'b> {
     pub built: &'b Built,
+    /// Whose shim its programs run under.
+    pub platform: Platform,
     pub dir: PathBuf,
 }
 
@@ -34,13 +37,21 @@ pub enum Shim {
 
 impl<'b> Workbench<'b> {
     pub fn new(built: &'b Built) -> anyhow::Result<Workbench<'b>> {
+        Workbench::of(built, Platform::Hip)
+    }
+
+    pub fn of(built: &'b Built, platform: Platform) -> anyhow::Result<Workbench<'b>> {
         let dir = std::env::temp_dir().join(format!("xsched-bench-{}", std::process::id()));
         // The agent makes none there.
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o755)
             .create(dir.join("run"))?;
-        Ok(Workbench { built, dir })
+        Ok(Workbench {
+            built,
+            platform,
+            dir,
+        })
     }
 
     pub fn run_dir(&self) -> PathBuf {
@@ -57,7 +68,7 @@ impl<'b> Workbench<'b> {
             .env_remove("LD_PRELOAD")
             .stdin(Stdio::null());
         if shim == Shim::With {
-            command.env("LD_PRELOAD", self.built.file("libxsched_shim.so"));
+            command.env("LD_PRELOAD", self.platform.shim(self.built));
         }
         command
     }

@@ -39,7 +39,7 @@ pub struct Recorded {
 }
 
 /// Every file of the workspace that goes into the object.
-const SOURCES: [&str; 23] = [
+const SOURCES: [&str; 26] = [
     "xsched-ebpf/Cargo.toml",
     "xsched-ebpf/src/main.rs",
     "xsched-ebpf/src/bursts.rs",
@@ -54,12 +54,15 @@ const SOURCES: [&str; 23] = [
     "xsched-common/build.rs",
     "xsched-common/src/bpf.rs",
     "xsched-common/src/buckets.rs",
+    "xsched-common/src/platform/cuda.rs",
     "xsched-common/src/platform/entry_point.rs",
     "xsched-common/src/platform/hip.rs",
     "xsched-common/src/platform/mod.rs",
     "xsched-common/src/platform/names.rs",
     "xsched-common/src/platform/place.rs",
     "xsched-common/src/units.rs",
+    "xsched-common/data/cuda-entry-points.tsv",
+    "xsched-common/data/cuda-versions.tsv",
     "xsched-common/data/hip-dispatch-table.tsv",
     "xsched-common/data/hip-entry-points.tsv",
     "xsched-common/data/hip-symbol-versions.tsv",

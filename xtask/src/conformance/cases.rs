@@ -11,6 +11,7 @@ use anyhow::{Context as _, bail, ensure};
 
 use super::exec::{self, End};
 use super::{Abi, Tier};
+use crate::platform::Platform;
 
 /// A program answers this fast which cases it holds.
 const LISTING: Duration = Duration::from_secs(20);
@@ -36,6 +37,8 @@ pub struct Recipe<'a> {
     pub sources: &'a Path,
     /// The folder of the installed runtimes.
     pub runtime: &'a Path,
+    /// Whose interface the programs use.
+    pub platform: Platform,
     /// The one that the programs in C are linked with.
     pub abi: Abi,
     /// How much is wanted.
@@ -53,6 +56,7 @@ pub struct Recipe<'a> {
 /// | `hip/*.cpp` | programs, by hipcc |
 /// | `hip/*.hip` | code objects `*.co`, by hipcc |
 /// | `full/*.cpp` | as `hip/`, of the full tier |
+/// | `cuda/*.c` | programs; those of CUDA, which has no others |
 ///
 /// # Errors
 /// A compiler is missing, refuses a source, or two cases have one name.
@@ -61,6 +65,15 @@ pub fn build(recipe: &Recipe<'_>, bin: &Path) -> anyhow::Result<Vec<Case>> {
         sources, runtime, ..
     } = *recipe;
     fs::create_dir_all(bin)?;
+    if recipe.platform == Platform::Cuda {
+        let link = [
+            OsString::from("-L"),
+            runtime.into(),
+            "-l:libcuda.so.1".into(),
+        ];
+        let programs = in_c(&sources.join("cuda"), recipe, bin, &link)?;
+        return list(&programs, runtime);
+    }
     let soname = recipe.abi.soname();
     let mut link = vec![
         OsString::from("-L"),
@@ -86,14 +99,7 @@ pub fn build(recipe: &Recipe<'_>, bin: &Path) -> anyhow::Result<Vec<Case>> {
             .arg(target);
         compile(cc.args(&link))?;
     }
-    let mut programs = Vec::new();
-    for source in files(sources, "c")? {
-        let target = bin.join(stem(&source));
-        let mut cc = c_compiler(sources);
-        cc.arg(&source).arg("-o").arg(&target);
-        compile(cc.args(&link))?;
-        programs.push((target, recipe.abi));
-    }
+    let mut programs = in_c(sources, recipe, bin, &link)?;
     for source in files(&sources.join("hip"), "hip")? {
         let target = bin.join(format!("{}.co", stem(&source)));
         let mut hipcc = Command::new("hipcc");
@@ -115,6 +121,24 @@ pub fn build(recipe: &Recipe<'_>, bin: &Path) -> anyhow::Result<Vec<Case>> {
         programs.push((target, Abi::Five));
     }
     list(&programs, runtime)
+}
+
+/// Compiles the programs of a folder.
+fn in_c(
+    folder: &Path,
+    recipe: &Recipe<'_>,
+    bin: &Path,
+    link: &[OsString],
+) -> anyhow::Result<Vec<(PathBuf, Abi)>> {
+    let mut programs = Vec::new();
+    for source in files(folder, "c")? {
+        let target = bin.join(stem(&source));
+        let mut cc = c_compiler(recipe.sources);
+        cc.arg(&source).arg("-o").arg(&target);
+        compile(cc.args(link).args(["-pthread", "-ldl"]))?;
+        programs.push((target, recipe.abi));
+    }
+    Ok(programs)
 }
 
 /// How the cases of `random_work.c` are named: `random_SEEDxOPERATIONSxTHREADS`. Any such name is a case, whether listed or not.

@@ -3,7 +3,7 @@
 //! Each case runs three times: natively, with the gate held open, and with an agent that opens, caps and closes the gate
 //! at random. The native run is the reference for the other two. The programs are in conformance/.
 
-mod agent;
+pub mod agent;
 mod cases;
 mod exec;
 mod report;
@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, ensure};
 
 use crate::build::{self, Profile};
+use crate::platform::Platform;
 use crate::real_runtime::{self, Version};
 
 /// Options of `conformance`.
@@ -26,6 +27,9 @@ pub struct Args {
     /// Print one JSON object; progress goes to standard error
     #[arg(long)]
     json: bool,
+    /// Whose programs: the cases of HIP, or those of CUDA
+    #[arg(long, value_enum, default_value_t)]
+    platform: Platform,
     /// Only the cases whose name contains this; may be given several times
     #[arg(long, value_name = "NAME")]
     case: Vec<String>,
@@ -59,6 +63,9 @@ pub struct Args {
     /// Another shim: the agent may never hear of it
     #[arg(long, value_name = "FILE")]
     shim: Option<PathBuf>,
+    /// A folder with another library than the simulated one: that of a real driver
+    #[arg(long, value_name = "DIR", conflicts_with = "runtime")]
+    driver: Option<PathBuf>,
     /// Another folder of case programs
     #[arg(long, value_name = "DIR")]
     sources: Option<PathBuf>,
@@ -114,10 +121,24 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         !args.strict || abi != Abi::Five,
         "the runtime of ROCm 5 has no dispatch table: --strict needs --abi 6 or --abi 7"
     );
-    let built = build::packages(Profile::Dev, &["hipsim", "hsasim", "xsched-shim"])?;
+    ensure!(
+        args.platform == Platform::Hip || (!args.strict && abi == Abi::Five),
+        "--abi, --runtime and --strict are of HIP's runtimes"
+    );
+    let mut parts = args.platform.packages().to_vec();
+    if args.runtime.is_some() {
+        parts.push("hsasim");
+    }
+    let built = build::packages(Profile::Dev, &parts)?;
     let work = tempfile::tempdir()?;
-    let runtime = work.path().join("hip");
-    hipsim::install::install(&built.file("libhipsim.so"), &runtime)?;
+    let runtime = match &args.driver {
+        Some(other) => other.clone(),
+        None => {
+            let simulated = work.path().join("runtime");
+            args.platform.install(&built, &simulated)?;
+            simulated
+        }
+    };
 
     let sources = args
         .sources
@@ -126,6 +147,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let recipe = cases::Recipe {
         sources: &sources,
         runtime: &runtime,
+        platform: args.platform,
         abi,
         tier: args.tier,
         code: args
@@ -133,7 +155,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             .map(|_| build::root().join("conformance/code/kernels.hip")),
     };
     let mut all = cases::build(&recipe, &work.path().join("bin"))?;
-    if args.tier == Tier::Standard && sources.join("full").is_dir() {
+    if args.platform == Platform::Hip
+        && args.tier == Tier::Standard
+        && sources.join("full").is_dir()
+    {
         eprintln!("LEFT OUT: the cases that need librocsparse (--tier full runs them)");
     }
     let seed = args.seed.unwrap_or_else(|| {
@@ -168,7 +193,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             Some(other) => other
                 .canonicalize()
                 .with_context(|| format!("no shim at {}", other.display()))?,
-            None => built.file("libxsched_shim.so"),
+            None => args.platform.shim(&built),
         },
         strictness: if args.strict {
             runner::Strictness::Table

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context as _;
+use xsched_common::platform::Platform;
 
 use super::control::{MAINTAINER, VERSION};
 use crate::build::{self, Built, root};
@@ -18,11 +19,11 @@ pub fn tree(built: &Built, epoch: &str, tree: &Path) -> anyhow::Result<()> {
     for name in ["xsched-agent", "xtop"] {
         stripped(&built.file(name), &tree.join("usr/bin").join(name), 0o755)?;
     }
-    stripped(
-        &built.file("libxsched_shim.so"),
-        &tree.join("usr/lib/xsched/libxsched_shim.so"),
-        0o644,
-    )?;
+    let libraries = tree.join("usr/lib/xsched");
+    for platform in Platform::ALL {
+        let name = platform.names().shim;
+        stripped(&built.file(name), &libraries.join(name), 0o644)?;
+    }
     for unit in entries(&root().join("dist/systemd"))? {
         copy(&unit, &tree.join("usr/lib/systemd/system"))?;
     }

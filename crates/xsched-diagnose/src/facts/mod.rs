@@ -123,9 +123,14 @@ impl Facts {
         &self.mapped.objects[index]
     }
 
-    /// The mapped shim that counts: ours before others.
+    /// The mapped shim that counts: that of the runtime in use before another
+    /// platform's, and ours before others.
     pub fn shim(&self) -> Option<(&MappedObject, ShimKind)> {
-        self.mapped.shims().min_by_key(|(_, kind)| *kind)
+        let platform = self.platform();
+        self.mapped.shims().min_by_key(|(object, kind)| {
+            let is_anothers = ShimNames::platform(&object.path).is_some_and(|p| p != platform);
+            (is_anothers, *kind)
+        })
     }
 
     /// The runtime that is used, of several: the one that most launch

@@ -18,15 +18,17 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
     if calls == 0 {
         return None;
     }
+    let gpu = facts.platform().names().title;
     Some(Details {
         severity: Severity::Error,
         title: format!(
-            "the process was forked from {}, which had already initialised HIP, and uses HIP itself",
+            "the process was forked from {}, which had already initialised {gpu}, and uses {gpu} \
+             itself",
             fork.parent
         ),
         evidence: vec![
             format!(
-                "descriptor {} of /dev/kfd is the parent's open file (kcmp): it was inherited",
+                "descriptor {} of the driver is the parent's open file (kcmp): it was inherited",
                 fork.descriptor
             ),
             format!(
@@ -34,16 +36,16 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
                  vector (AT_RANDOM) are those of process {}",
                 fork.parent
             ),
-            format!("{} calls of HIP functions were observed", grouped(calls)),
+            format!("{} calls of {gpu} functions were observed", grouped(calls)),
         ],
         effect: effect(
             facts,
             |_| true,
             "are made on a context that does not survive a fork",
         ),
-        fix:
-            "start workers before HIP is first used, or by exec (Python: multiprocessing with the \
-              start method spawn or forkserver)"
-                .into(),
+        fix: format!(
+            "start workers before {gpu} is first used, or by exec (Python: multiprocessing with \
+             the start method spawn or forkserver)"
+        ),
     })
 }

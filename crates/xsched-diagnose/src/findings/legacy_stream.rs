@@ -27,9 +27,10 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
     }
     let mut evidence = by_caller(facts);
     evidence.push(format!("{} launches on other streams", grouped(others)));
-    evidence.push(
-        "not seen: which of those were created with hipStreamNonBlocking and are exempt".into(),
-    );
+    let independent = facts.platform().names().independent;
+    evidence.push(format!(
+        "not seen: which of those were created with {independent} and are exempt"
+    ));
     Some(Details {
         severity: Severity::Warning,
         title: "launches on the default stream serialise the process's blocking streams".into(),
@@ -39,9 +40,10 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
             on_default,
             "wait for all blocking streams, which wait for them",
         ),
-        fix: "compile with -fgpu-default-stream=per-thread, or launch on a created stream \
-              (PyTorch: with torch.cuda.stream(torch.cuda.Stream())); streams made by \
-              hipStreamCreateWithFlags(&s, hipStreamNonBlocking) do not take part"
-            .into(),
+        fix: format!(
+            "compile with -fgpu-default-stream=per-thread, or launch on a created stream \
+             (PyTorch: with torch.cuda.stream(torch.cuda.Stream())); streams made by \
+             {independent} do not take part"
+        ),
     })
 }

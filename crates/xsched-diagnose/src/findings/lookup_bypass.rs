@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use xsched_common::api::Severity;
+use xsched_common::platform::names::Names;
 use xsched_host::elf::versioned_name;
 
 use super::check::{Check, Details, covers, effect, grouped};
@@ -99,31 +100,38 @@ fn check(facts: &Facts, bypasses: &[Bypass<'_>]) -> Option<Details> {
             true => Severity::Warning,
             false => Severity::Error,
         },
-        title: format!("{name} looks HIP functions up past {}", shim.basename()),
+        title: format!(
+            "{name} looks {} functions up past {}",
+            facts.platform().names().title,
+            shim.basename()
+        ),
         evidence,
         effect: effect(facts, passed, "never reach the shim"),
-        fix: fix(&causes, strict),
+        fix: fix(&causes, strict, facts.platform().names()),
     })
 }
 
-fn fix(causes: &[Cause], strict: bool) -> String {
-    let table = "start it with XSCHED_STRICT=1 (HIP 6.1 and later), which gates launches in the runtime's own \
-                 table, whoever looked them up";
+fn fix(causes: &[Cause], strict: bool, names: &Names) -> String {
     let open =
         "open the library without RTLD_DEEPBIND (Python: sys.setdlopenflags and ctypes modes)";
     let preload = "preload the shim: start the process with `xsched-agent run` or LD_PRELOAD";
     let mut fixes = Vec::new();
-    if !strict {
+    if let (false, Some(table)) = (strict, in_table(names)) {
         fixes.push(table);
     }
     if causes.contains(&Cause::Deepbind) {
-        fixes.push(open);
+        fixes.push(open.to_owned());
     }
     if causes.contains(&Cause::ShimNotFirst) {
-        fixes.push(preload);
+        fixes.push(preload.to_owned());
     }
     if fixes.is_empty() {
-        fixes.push("use a runtime of HIP 6.1 or later, whose table XSCHED_STRICT=1 gates");
+        fixes.push(match names.strict {
+            Some(since) => {
+                format!("use a runtime of {since}, whose table XSCHED_STRICT=1 gates")
+            }
+            None => "find who gave it the address, and load the shim before that".to_owned(),
+        });
     }
     fixes.join("; or ")
 }
@@ -151,4 +159,14 @@ pub fn calls<'f>(
         .filter(|call| facts.is_direct(call) && objects.contains(call.object.as_str()))
         .filter(|call| !bypasses.iter().any(|b| covers(facts, b, call)))
         .collect()
+}
+
+/// What strict mode does about it, where the platform has that.
+pub fn in_table(names: &Names) -> Option<String> {
+    names.strict.map(|since| {
+        format!(
+            "start it with XSCHED_STRICT=1 ({since}), which gates launches in the runtime's own \
+             table, whoever looked them up"
+        )
+    })
 }

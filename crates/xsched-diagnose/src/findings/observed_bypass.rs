@@ -49,29 +49,31 @@ fn check(facts: &Facts, bypasses: &[Bypass<'_>]) -> Option<Details> {
             })
             .collect(),
         effect: effect(facts, unexplained, "never reach the shim"),
-        fix: fix(facts).into(),
+        fix: fix(facts),
     })
 }
 
 /// What helps against a look-up that the shim did not see.
-fn fix(facts: &Facts) -> &'static str {
+fn fix(facts: &Facts) -> String {
+    let names = facts.platform().names();
+    let preload =
+        "preload the shim: it was loaded after the look-up (xsched-agent run -- PROGRAM ...)";
     let ours = matches!(facts.shim(), Some((_, ShimKind::Ours)));
     match (ours, facts.scopes().shim()) {
-        (false, _) => {
-            "use libxsched_shim.so, which also answers look-ups by dlsym and hipGetProcAddress"
-        }
-        (true, ShimEntry::Other) => {
-            "preload the shim: it was loaded after the look-up (xsched-agent run -- PROGRAM ...)"
-        }
+        (false, _) => format!(
+            "use {}, which also answers look-ups by dlsym and {}",
+            names.shim, names.look_up
+        ),
+        (true, ShimEntry::Other) => preload.to_owned(),
         (true, ShimEntry::Preloaded) => {
-            "start it with XSCHED_STRICT=1 (HIP 6.1 and later), which gates launches in the \
-             runtime's own table, whoever looked them up"
+            lookup_bypass::in_table(names).unwrap_or_else(|| preload.to_owned())
         }
     }
 }
 
 /// What the object's references say about the way its calls took.
-fn how(facts: &Facts, path: &str, api: &str) -> &'static str {
+fn how(facts: &Facts, path: &str, api: &str) -> String {
+    let look_up = facts.platform().names().look_up;
     let bound_to_shim = facts.bindings.iter().any(|b| {
         b.symbol == api
             && facts.object(b.object).path == path
@@ -82,14 +84,18 @@ fn how(facts: &Facts, path: &str, api: &str) -> &'static str {
     if is_foreign_function_interface(path) {
         "it calls for an interpreter (Python's ctypes or cffi, and others), which looked the \
          function up on the runtime's handle"
+            .to_owned()
     } else if bound_to_shim {
-        "its slot leads to the shim, so it uses an address that it got otherwise: dlsym on a \
-         handle, or hipGetProcAddress"
+        format!(
+            "its slot leads to the shim, so it uses an address that it got otherwise: dlsym on a \
+             handle, or {look_up}"
+        )
     } else if object.is_some_and(|o| o.elf.imports_dlsym()) {
-        "it does not import that function but imports dlsym: a look-up on a handle, or \
-         hipGetProcAddress"
+        format!(
+            "it does not import that function but imports dlsym: a look-up on a handle, or {look_up}"
+        )
     } else {
-        "it does not import that function: it was given the address by other code"
+        "it does not import that function: it was given the address by other code".to_owned()
     }
 }
 

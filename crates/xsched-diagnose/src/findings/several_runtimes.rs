@@ -15,12 +15,11 @@ pub const CHECK: Check = Check {
 };
 
 fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
-    if facts.mapped.runtimes().count() < 2 {
-        return None;
-    }
+    // One of each platform is no copy.
+    let platform = facts.platform();
     let objects = facts.mapped.objects.iter().enumerate();
     let evidence: Vec<String> = objects
-        .filter(|(_, o)| matches!(o.role, Role::Runtime(_)))
+        .filter(|(_, o)| o.role == Role::Runtime(platform))
         .map(|(index, object)| {
             let users = facts
                 .bindings
@@ -30,11 +29,15 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
             format!("{}: {users} references lead to it", place(facts, object))
         })
         .collect();
+    if evidence.len() < 2 {
+        return None;
+    }
     Some(Details {
         severity: Severity::Warning,
         title: format!(
-            "{} copies of the HIP runtime {}",
+            "{} copies of the {} runtime {}",
             evidence.len(),
+            platform.names().title,
             mapped(facts)
         ),
         evidence,

@@ -17,6 +17,7 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
     if !matches!(absence::of(facts)?, Absence::Static) {
         return None;
     }
+    let names = facts.platform().names();
     let mut evidence = vec![format!(
         "{} names no interpreter (PT_INTERP), so no ld.so has loaded it",
         facts.exe
@@ -25,13 +26,16 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
         evidence.push(format!("LD_PRELOAD={value} is set, but nothing reads it"));
     }
     if facts.environment.gpu == GpuUse::Open {
-        evidence.push("it holds /dev/kfd open: it uses the GPU".into());
+        evidence.push(format!(
+            "it holds {} open: it uses the GPU",
+            names.devices[0]
+        ));
     }
     Some(Details {
         severity: Severity::Error,
         title: "the process runs unscheduled: a static program cannot be given a shim".into(),
         evidence,
         effect: effect(facts, |_| true, "run unscheduled"),
-        fix: "link the program dynamically, against libamdhip64.so".into(),
+        fix: format!("link the program dynamically, against {}.so", names.runtime),
     })
 }

@@ -108,7 +108,11 @@ unsafe fn gated<R: Runtime>(
 /// A call on a stream that is no command, of a program that is timed
 /// ([`gate::watch`]).
 #[inline(always)]
-pub(super) fn watched_pass_by<R: Runtime>(process: &'static Process, session: &Session, stream: Stream) {
+pub(super) fn watched_pass_by<R: Runtime>(
+    process: &'static Process,
+    session: &Session,
+    stream: Stream,
+) {
     if let Some(device) = devices::current::<R>()
         && let Some(control) = session.control().devices.get(usize::from(device.0))
         && !GateWord(control.word.load(Relaxed)).is_open()
@@ -135,7 +139,13 @@ fn stamp_behind<R: Runtime>(process: &'static Process, session: &Session, stream
         let device = slot.info().device;
         sys::undisturbed(|_| {
             let _unseen = sys::Unseen::new();
-            gate::watch::pass_by(process, session, device, slot, &EventFences::<R>::new(process));
+            gate::watch::pass_by(
+                process,
+                session,
+                device,
+                slot,
+                &EventFences::<R>::new(process),
+            );
         });
     }
 }

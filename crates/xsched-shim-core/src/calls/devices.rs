@@ -40,7 +40,11 @@ pub fn index(device: u32) -> Option<DeviceIndex> {
 fn ask<R: Runtime>() -> Option<DeviceIndex> {
     let _unseen = sys::Unseen::new();
     let mut device = 0i32;
-    let asked = call!(R::services().get_device, fn(*mut i32) -> i32, &raw mut device);
+    let asked = call!(
+        R::services().get_device,
+        fn(*mut i32) -> i32,
+        &raw mut device
+    );
     if asked != Some(SUCCESS) {
         device = 0;
     }
@@ -83,9 +87,14 @@ pub fn introduce<R: Runtime>(session: &Session) {
 
     let status = session.status();
     status.pid.store(sys::pid(), Relaxed);
+    status.platform.store(R::PLATFORM as u32, Relaxed);
     let mut count = 0i32;
     let errors = LastError::save::<R>();
-    let counted = call!(R::services().device_count, fn(*mut i32) -> i32, &raw mut count);
+    let counted = call!(
+        R::services().device_count,
+        fn(*mut i32) -> i32,
+        &raw mut count
+    );
     let count = match counted {
         Some(SUCCESS) => (count.max(0) as usize).min(MAX_DEVICES),
         _ => 1,

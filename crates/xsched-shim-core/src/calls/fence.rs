@@ -103,7 +103,12 @@ impl<'a, R: Runtime> EventFences<'a, R> {
                 return;
             };
             let implied = self.implied(info);
-            let recorded = call!(R::services().event_record, fn(u64, u64) -> i32, event, handle);
+            let recorded = call!(
+                R::services().event_record,
+                fn(u64, u64) -> i32,
+                event,
+                handle
+            );
             if recorded == Some(SUCCESS) {
                 fences.push(Fence {
                     event,
@@ -236,7 +241,12 @@ impl<R: Runtime> Fencing for EventFences<'_, R> {
         let pool = self.process.stamp_pools.get(usize::from(info.device.0))?;
         let event = take(pool).or_else(create::<R, 0>)?;
         let handle = info.handle.unwrap_or(PER_THREAD);
-        let recorded = call!(R::services().event_record, fn(u64, u64) -> i32, event, handle);
+        let recorded = call!(
+            R::services().event_record,
+            fn(u64, u64) -> i32,
+            event,
+            handle
+        );
         if recorded == Some(SUCCESS) {
             return Some(event);
         }

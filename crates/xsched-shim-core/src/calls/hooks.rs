@@ -3,19 +3,18 @@
 //!
 //! The result is handed on as it is, and `errno` with it.
 
-use xsched_common::gate::Evidence;
-use xsched_common::page::MAX_DEVICES;
 use xsched_common::platform::{
     ArgumentAt, Completion, DefaultStream, Direction, Effect, EntryPoint, Register, Scope,
     StreamKind,
 };
-use xsched_common::units::{DeviceIndex, Nanos};
+use xsched_common::units::DeviceIndex;
 
 use super::commands::is_captured;
 use super::fence::EventFences;
 use super::frame::Frame;
 use super::host_functions::{self, Form};
 use super::streams::{self, Stream};
+use super::told::{completed, settle_here, told};
 use super::{DISABLE_TIMING, Runtime, SUCCESS, devices, fence, handles, of_trampoline, services};
 use crate::callers::{self, Treatment};
 use crate::gate::{self, Command};
@@ -189,15 +188,6 @@ fn plain<R: Runtime>(process: &Process, export: &EntryPoint, frame: &Frame, real
         _ => {}
     }
     result
-}
-
-/// Work that is gone is not in flight any more.
-fn settle_here(process: &Process, device: Option<DeviceIndex>) {
-    if let Some(session) = session()
-        && let Some(device) = device
-    {
-        settle(process, session, device, sys::now());
-    }
 }
 
 /// Marks a capture and waits for the fences that are being made: each for one
@@ -455,48 +445,5 @@ fn keep_whole<R: Runtime>(call: &Call<'_>, event: u64, stream: Stream) {
             symbol: call.export.symbol,
         };
         gate::timing::before_record(process, session, command, EventFences::<R>::new);
-    }
-}
-
-/// All of `past` is complete: a call of the program or a function that ran
-/// has said so.
-pub(super) fn told(process: &Process, session: &Session, past: &Past) {
-    let mut news = [None; MAX_DEVICES];
-    for (index, sequence) in past.parts() {
-        if let Some(slot) = process.streams.slot(index)
-            && let Some(news) = news.get_mut(usize::from(slot.info().device.0))
-        {
-            *news = Some(news.unwrap_or(0) + slot.complete(sequence));
-        }
-    }
-    for (device, news) in (0u8..).zip(news) {
-        if let Some(news) = news {
-            completed(process, session, DeviceIndex(device), news);
-        }
-    }
-}
-
-fn completed(process: &Process, session: &Session, device: DeviceIndex, news: u64) {
-    let index = usize::from(device.0);
-    let (Some(work), Some(status)) = (
-        process.devices.get(index),
-        session.status().devices.get(index),
-    ) else {
-        return;
-    };
-    // Without news the device may still be waiting to be told idle: a fence
-    // may have seen the last completion.
-    if news != 0 || status.activity().active {
-        let now = sys::now();
-        work.completed(status, news, now, Evidence::Sync);
-        gate::watch::note_told(session, device, news);
-        settle(process, session, device, now);
-    }
-}
-
-fn settle(process: &Process, session: &Session, device: DeviceIndex, now: Nanos) {
-    gate::publish(process, session, device);
-    if let Some(work) = process.devices.get(usize::from(device.0)) {
-        work.settle(&process.streams, session, device, now);
     }
 }

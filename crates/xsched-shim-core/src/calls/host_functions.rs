@@ -25,7 +25,7 @@ use xsched_common::platform::Register;
 
 use super::hooks::{self, Call};
 use super::services::call;
-use super::{Runtime, SUCCESS, streams};
+use super::{Runtime, SUCCESS, streams, told};
 use crate::inflight::Past;
 use crate::page::Session;
 use crate::process::{process, session};
@@ -191,10 +191,7 @@ pub struct Target {
 /// Called by the trampolines below only, with the record that was handed to
 /// the runtime and a word of their own frame, which is the thread's mark until
 /// the function returns and keeps the mark before it.
-#[cfg_attr(
-    test,
-    expect(dead_code, reason = "unit tests run without trampolines")
-)]
+#[cfg_attr(test, expect(dead_code, reason = "unit tests run without trampolines"))]
 pub unsafe extern "C-unwind" fn runs(record: *const c_void, frame: *mut usize) -> Target {
     // SAFETY: the caller's; records are static.
     let record = unsafe { &*record.cast::<Record>() };
@@ -216,16 +213,13 @@ pub unsafe extern "C-unwind" fn runs(record: *const c_void, frame: *mut usize) -
         && std::ptr::eq(session, handed_in)
     {
         let _unseen = sys::Unseen::new();
-        hooks::told(process(), session, &Past::of_words(past));
+        told::told(process(), session, &Past::of_words(past));
     }
     target
 }
 
 /// The program's function has returned.
-#[cfg_attr(
-    test,
-    expect(dead_code, reason = "unit tests run without trampolines")
-)]
+#[cfg_attr(test, expect(dead_code, reason = "unit tests run without trampolines"))]
 unsafe extern "C-unwind" fn returned(outer: usize) {
     thread::with(|thread| thread.in_function.set(outer));
 }

@@ -15,12 +15,13 @@ pub mod hooks;
 mod host_functions;
 pub mod services;
 mod streams;
+mod told;
 #[doc(hidden)]
 pub mod trampoline;
 
 use std::sync::atomic::AtomicUsize;
 
-use xsched_common::platform::EntryPoint;
+use xsched_common::platform::{EntryPoint, Platform as Name};
 
 use crate::platform::Platform;
 pub use services::{Service, Services};
@@ -36,6 +37,9 @@ const DISABLE_TIMING: u64 = 2;
 
 /// A platform whose library is made of the table of entry points.
 pub trait Runtime: Platform {
+    /// Which it is.
+    const PLATFORM: Name;
+
     /// Flags that make the events of fences cheaper, the best first; the last
     /// is zero.
     const EVENT_FLAGS: &'static [u32];
@@ -79,7 +83,7 @@ pub fn find(exports: &[EntryPoint], symbol: &[u8]) -> Option<usize> {
 
 /// The exports whose names begin with `symbol`, itself first: a runtime may
 /// answer for a name with a variant of it.
-pub fn variants<'a>(exports: &'a [EntryPoint], symbol: &[u8]) -> impl Iterator<Item = usize> {
+pub fn variants(exports: &[EntryPoint], symbol: &[u8]) -> impl Iterator<Item = usize> {
     let first = exports.partition_point(|export| export.symbol.as_bytes() < symbol);
     let rest = exports.iter().enumerate().skip(first);
     rest.take_while(move |(_, export)| export.symbol.as_bytes().starts_with(symbol))

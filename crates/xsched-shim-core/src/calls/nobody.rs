@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicUsize;
 
-use xsched_common::platform::EntryPoint;
+use xsched_common::platform::{EntryPoint, Platform as Name};
 
 use super::{Runtime, Service, Services};
 use crate::loader::Object;
@@ -60,6 +60,7 @@ static SERVICES: Services = Services {
 };
 
 impl Runtime for Nobody {
+    const PLATFORM: Name = Name::ALL[0];
     const EVENT_FLAGS: &'static [u32] = &[0];
 
     fn rows() -> &'static [EntryPoint] {

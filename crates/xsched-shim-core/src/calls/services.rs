@@ -17,11 +17,7 @@ use crate::loader::{self, Object, Version};
 use crate::platform::{Moment, Platform};
 
 /// The definition of `symbol` in a platform's runtime.
-fn find(
-    is_runtime: fn(&Object<'_>) -> bool,
-    symbol: &str,
-    node: Option<&str>,
-) -> Option<usize> {
+fn find(is_runtime: fn(&Object<'_>) -> bool, symbol: &str, node: Option<&str>) -> Option<usize> {
     if symbol.is_empty() {
         return None;
     }

@@ -39,10 +39,7 @@ impl Stream {
         match self.class {
             StreamClass::Created => Some(StreamKey::created(self.handle)),
             StreamClass::Null | StreamClass::Legacy => Some(StreamKey::default_of(device?)),
-            StreamClass::PerThread => Some(StreamKey::per_thread(
-                crate::tls::address(),
-                device?,
-            )),
+            StreamClass::PerThread => Some(StreamKey::per_thread(crate::tls::address(), device?)),
         }
     }
 
@@ -66,7 +63,10 @@ impl Stream {
 /// The slot a command on `stream` counts in, and its device: a created
 /// stream belongs to the device that was current when it was first seen.
 #[inline(always)]
-pub fn place<R: Runtime>(process: &Process, stream: Stream) -> Option<(DeviceIndex, Option<&StreamSlot>)> {
+pub fn place<R: Runtime>(
+    process: &Process,
+    stream: Stream,
+) -> Option<(DeviceIndex, Option<&StreamSlot>)> {
     if stream.class == StreamClass::Created
         && let Some(slot) = process.streams.find(StreamKey::created(stream.handle))
     {

@@ -116,7 +116,10 @@ fn every_function_has_a_version_and_the_runtime_asks_for_480() {
     let named: BTreeSet<&str> = versions.iter().map(|row| row[0]).collect();
     let known: BTreeSet<&str> = rows().map(|entry| entry.symbol).collect();
     assert_eq!(named, known);
-    let asked = versions.iter().map(|row| row[2]).filter(|&asked| asked != "-");
+    let asked = versions
+        .iter()
+        .map(|row| row[2])
+        .filter(|&asked| asked != "-");
     assert_eq!(asked.flat_map(|asked| asked.split(',')).count(), 480);
     for row in &versions {
         let since: u32 = row[1].parse().expect("a version");

@@ -4,6 +4,7 @@
 //! of the shim's own tests), since any real work would drown 25 ns; round
 //! trips and first launches on hipsim. Native and shimmed runs alternate.
 
+mod cuda;
 pub mod real;
 
 use std::ffi::OsStr;
@@ -15,6 +16,7 @@ use anyhow::{Context as _, bail, ensure};
 use super::report::Metric;
 use super::workbench::{Shim, Workbench, cc, null_runtime};
 use crate::build::{self, Built};
+use crate::platform::Platform;
 use crate::stats::{median, spread};
 
 /// Alternating pairs of runs.
@@ -27,20 +29,29 @@ const OBJECTS: usize = 500;
 struct Bench<'b>(Workbench<'b>);
 
 /// All metrics of the benchmark.
-pub fn measure(built: &Built) -> anyhow::Result<Vec<Metric>> {
-    let bench = Bench(Workbench::new(built)?);
-    bench.compile()?;
-    let _agent = bench.0.start_agent(&["--no-bpf"])?;
-    Ok(vec![
+pub fn measure(built: &Built, platform: Platform) -> anyhow::Result<Vec<Metric>> {
+    let bench = Bench(Workbench::of(built, platform)?);
+    match platform {
+        Platform::Hip => bench.compile()?,
+        Platform::Cuda => cuda::compile(&bench.0)?,
+    }
+    let agent = bench.0.start_agent(&["--no-bpf"])?;
+    let mut metrics = vec![
         bench.open_added()?,
         bench.open_allocations()?,
         bench.open_syscalls()?,
         bench.round_trip()?,
-        caller_lookup()?,
         bench.startup()?,
         bench.attach()?,
         page_bytes(),
-    ])
+    ];
+    drop(agent);
+    metrics.extend(match platform {
+        // It knows no platform, and is measured once.
+        Platform::Hip => vec![caller_lookup()?],
+        Platform::Cuda => vec![cuda::look_ups(&bench.0)?, cuda::launches(&bench.0)?],
+    });
+    Ok(metrics)
 }
 
 /// The shim's own cache of callers, warm, without the launch around it.

@@ -1,0 +1,5 @@
+//! The built library in real processes.
+
+mod cudart;
+mod device;
+mod support;
