@@ -102,16 +102,21 @@ pub fn function(name: &[u8]) -> Option<Platform> {
     })
 }
 
-/// Whether a string table can hold a name that [`function`] knows: much cheaper
-/// than to look at its names.
+/// Whether a string table can hold a name that [`function`] or [`node`] knows:
+/// much cheaper than to look at its names.
 pub fn may_hold_function(strings: &[u8]) -> bool {
-    let starts = Platform::ALL
-        .iter()
-        .flat_map(|platform| platform.names().functions);
-    starts.filter(|start| !start.starts_with('_')).any(|start| {
-        strings.windows(start.len() + 1).any(|window| {
-            window.starts_with(start.as_bytes()) && window[start.len()].is_ascii_uppercase()
-        })
+    let holds = |start: &str, follows: fn(u8) -> bool| {
+        let length = start.len();
+        strings
+            .windows(length + 1)
+            .any(|window| window.starts_with(start.as_bytes()) && follows(window[length]))
+    };
+    Platform::ALL.iter().any(|platform| {
+        let names = platform.names();
+        let nodes = !names.nodes.is_empty() && holds(names.nodes, |_| true);
+        let plain = |start: &&&str| !start.starts_with('_');
+        let functions = || names.functions.iter().filter(plain);
+        nodes || functions().any(|start| holds(start, |next| next.is_ascii_uppercase()))
     })
 }
 
