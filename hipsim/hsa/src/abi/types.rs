@@ -256,6 +256,21 @@ pub struct PointerInfo {
     pub registered: bool,
 }
 
+/// `hsa_amd_memory_pool_link_info_t`.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct LinkInfo {
+    /// Least and largest latency and bandwidth, which are not told here.
+    pub figures: [u32; 4],
+    /// Atomics of 32 and of 64 bits, coherence.
+    pub has: [bool; 3],
+    /// `hsa_amd_link_info_type_t`.
+    pub kind: u32,
+    pub distance: u32,
+}
+
+const _: () = assert!(size_of::<LinkInfo>() == 28);
+
 /// Called for each element of a list.
 pub type AgentCallback = unsafe extern "C" fn(AgentHandle, *mut c_void) -> Status;
 /// Called for each pool.

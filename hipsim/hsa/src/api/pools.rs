@@ -7,7 +7,7 @@ use simdevice::device::ipc::PAGE;
 use super::agents;
 use crate::abi::call::{api, put};
 use crate::abi::status::Status;
-use crate::abi::types::{AgentHandle, PoolCallback, PoolHandle};
+use crate::abi::types::{AgentHandle, LinkInfo, PoolCallback, PoolHandle};
 use crate::memory::pool::Pool;
 use crate::memory::{self, Allocation, Kind, pages};
 
@@ -68,7 +68,7 @@ api! {
                 // GPUs are linked by XGMI (4), the host by PCIe (2). Latencies and bandwidths are not told.
                 let of_gpus = pool.gpu().is_some() && agents::gpu(agent).is_ok();
                 let (kind, distance) = if of_gpus { (4_u32, 15_u32) } else { (2, 20) };
-                put(value.cast(), (([0_u32; 4], [true, true, true, false]), [kind, distance]))
+                put(value.cast(), LinkInfo { has: [true, true, true], kind, distance, ..LinkInfo::default() })
             }
             _ => Err(Status::INVALID_ARGUMENT),
         }

@@ -1,6 +1,7 @@
 //! The library as a whole: started, asked about itself, ended.
 
 use std::ffi::{c_char, c_void};
+use std::sync::Once;
 
 use simdevice::device::clock;
 
@@ -8,6 +9,7 @@ use super::executables;
 use super::gpu_info::{self, FREQUENCY};
 use crate::abi::call::{self, api, put, put_text};
 use crate::abi::status::{Result, Status};
+use crate::machine::MACHINE;
 use crate::memory;
 
 /// Version of the interface: 1.15 is 6.4's, 1.18 is 7.2's.
@@ -17,6 +19,14 @@ const LOADER: u16 = 0x201;
 /// Functions in the loader's table, version 1.03.
 const LOADER_FUNCTIONS: usize = 8;
 
+/// Called before the destructors of what was loaded before: handlers that are due run first. The real library's thread is
+/// told of them at once; here they come when somebody looks, and the HIP runtime's would meet its own destructors.
+extern "C" fn at_exit() {
+    if !call::forked() {
+        MACHINE.settle();
+    }
+}
+
 extern "C" fn no_loader_function() -> Status {
     Status::NOT_SUPPORTED
 }
@@ -24,7 +34,10 @@ extern "C" fn no_loader_function() -> Status {
 api! {
     /// `hsa_init`.
     fn init() {
+        static ONCE: Once = Once::new();
         call::watch_forks();
+        // The function takes no arguments and stays: the library is never unloaded.
+        ONCE.call_once(|| { libc::atexit(at_exit); });
         // The real library has no device to offer then, and the HIP runtime knows that answer.
         if memory::places().is_empty() { Err(Status::OUT_OF_RESOURCES) } else { Ok(()) }
     }

@@ -28,35 +28,55 @@ impl Handler {
     }
 }
 
-/// Those that wait.
+/// Those that wait, and how many are being called.
 #[derive(Default)]
-pub struct Handlers(Vec<Handler>);
+pub struct Handlers {
+    waiting: Vec<Handler>,
+    called: usize,
+}
 
 impl Handlers {
     /// None.
     pub const fn new() -> Self {
-        Self(Vec::new())
+        Self {
+            waiting: Vec::new(),
+            called: 0,
+        }
     }
 
     /// One more.
     pub fn add(&mut self, handler: Handler) {
-        self.0.push(handler);
+        self.waiting.push(handler);
     }
 
     /// Whether there are any.
     pub fn any(&self) -> bool {
-        !self.0.is_empty()
+        !self.waiting.is_empty()
     }
 
-    /// Takes those whose condition holds, oldest first.
+    /// Takes those whose condition holds, oldest first, to be called.
     pub fn take_ready(&mut self) -> Vec<Handler> {
-        self.0
+        let ready: Vec<_> = self
+            .waiting
             .extract_if(.., |handler| handler.is_ready())
-            .collect()
+            .collect();
+        self.called += ready.len();
+        ready
+    }
+
+    /// One of those taken was called; it comes back if it wants to be called again.
+    pub fn was_called(&mut self, again: Option<Handler>) {
+        self.called -= 1;
+        self.waiting.extend(again);
+    }
+
+    /// Whether none is being called or could be.
+    pub fn is_settled(&self) -> bool {
+        self.called == 0 && !self.waiting.iter().any(Handler::is_ready)
     }
 
     /// What the others wait for.
     pub fn signals(&self) -> Vec<Signal> {
-        self.0.iter().map(|handler| handler.signal).collect()
+        self.waiting.iter().map(|handler| handler.signal).collect()
     }
 }

@@ -29,6 +29,8 @@ use crate::abi::types::Condition;
 const SPIN: u64 = 20_000;
 /// Longest sleep between looks at the devices, in ns. Only a lost wake-up would ever need it.
 const LONGEST_SLEEP: u64 = 50_000_000;
+/// Longest wait for handlers at the process's end, in ns.
+const SETTLING: u64 = 100_000_000;
 /// How soon a condition of the host is looked at again, in ns.
 const RETRY: u64 = 50_000;
 
@@ -77,6 +79,19 @@ impl Machine {
         }
         if handlers && asking != Driver::Events {
             self.events.notify();
+        }
+    }
+
+    /// Waits, for at most [`SETTLING`], until no handler is being called or could be.
+    pub fn settle(&self) {
+        let deadline = clock::now() + SETTLING;
+        while clock::now() < deadline {
+            let (state, _) = self.drive(Driver::Program);
+            if state.handlers.is_settled() {
+                return;
+            }
+            self.notify(state, Driver::Program);
+            std::thread::sleep(std::time::Duration::from_micros(50));
         }
     }
 

@@ -83,9 +83,9 @@ pub extern "C" fn events(_: *mut c_void) -> *mut c_void {
             drop(state);
             for handler in ready {
                 // SAFETY: the program registered the function with this argument.
-                if unsafe { handler.call() } {
-                    MACHINE.lock().handlers.add(handler);
-                }
+                let again = unsafe { handler.call() };
+                let mut state = MACHINE.lock();
+                state.handlers.was_called(again.then_some(handler));
             }
             continue;
         }
