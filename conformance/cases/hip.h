@@ -93,10 +93,6 @@ hipError_t __hipPopCallConfiguration(dim3 *grid, dim3 *block, size_t *shared, hi
 hipError_t hipGetProcAddress(const char *name, void **at, int version, uint64_t flags, int *status);
 hipError_t hipModuleUnload(hipModule_t module);
 
-/* Newer than a real 6.4.3, which runs what does not call them. */
-#pragma weak hipLaunchKernelExC
-#pragma weak hipDrvLaunchKernelEx
-
 static const dim3 one = {1, 1, 1}, block64 = {64, 1, 1};
 
 /* The kernels that the cases launch: real code where HIP_CODE names a file of hipcc's, else any name will do. */
