@@ -148,6 +148,8 @@ PASS(hipGraphLaunch(hipGraphExec_t exec, hipStream_t stream), cuGraphLaunch(exec
 PASS(hipGraphExecDestroy(hipGraphExec_t exec), cuGraphExecDestroy(exec))
 PASS(hipGraphDestroy(hipGraph_t graph), cuGraphDestroy(graph))
 PASS(hipModuleLoadData(hipModule_t *module, const void *image), cuModuleLoadData(module, image))
+
+static hipError_t hipsimLoadModule(hipModule_t *module) { return hipModuleLoadData(module, MODULE); }
 PASS(hipModuleUnload(hipModule_t module), cuModuleUnload(module))
 PASS(hipModuleGetFunction(hipFunction_t *function, hipModule_t module, const char *name),
      cuModuleGetFunction(function, module, name))

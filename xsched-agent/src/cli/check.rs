@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use xsched_client::{blocking as client, start_agent};
+use xsched_common::platform::Platform;
 use xsched_host::cgroup::control_groups_seen;
 use xsched_host::platform::{self, Management};
 use xsched_observe::host_capabilities::{Capability, HostCapabilities, host_capabilities};
@@ -357,14 +358,30 @@ fn described(library: &Management) -> String {
     format!("{} (driver {driver}): {devices}", library.name)
 }
 
+/// The shim that is named, or else those of the platforms.
 fn shim() -> Check {
-    match shim_path::find(None) {
-        Ok(path) => Check::ok(SHIM, path.display().to_string()),
-        Err(e) => Check::missing(
+    let found: Vec<_> = match shim_path::named(None) {
+        Some(_) => vec![shim_path::find(None).map_err(|e| e.to_string())],
+        None => Platform::ALL
+            .into_iter()
+            .map(|platform| {
+                let title = platform.names().title;
+                shim_path::of(platform).map_err(|e| format!("none for {title}: {e}"))
+            })
+            .collect(),
+    };
+    let is_any = found.iter().any(Result::is_ok);
+    let texts: Vec<String> = found
+        .into_iter()
+        .map(|one| one.map_or_else(|e| e, |path| path.display().to_string()))
+        .collect();
+    match is_any {
+        true => Check::ok(SHIM, texts.join("; ")),
+        false => Check::missing(
             SHIM,
-            e.to_string(),
+            texts.join("; "),
             "programs can be observed, but not scheduled",
-            "cargo build --release -p xsched-shim, or set XSCHED_SHIM",
+            "cargo build --release, or set XSCHED_SHIM",
         ),
     }
 }

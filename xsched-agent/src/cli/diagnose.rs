@@ -1,5 +1,6 @@
 //! `diagnose`: why work of a process escapes scheduling.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
@@ -8,10 +9,11 @@ use std::time::Duration;
 use xsched_agent::diagnosis::Probes;
 use xsched_client::{Error, blocking as client};
 use xsched_common::api::Snapshot;
+use xsched_common::platform::Platform;
 use xsched_diagnose::{AgentView, Files, Report, View};
 
 use super::attr::{pid, seconds};
-use super::{endpoint, print, print_json, shim_path};
+use super::{endpoint, preload, print, print_json, shim_path, shims};
 
 /// Explains which launches do not pass the gate, and why.
 ///
@@ -141,9 +143,21 @@ fn all(options: &Options, duration: Duration) -> anyhow::Result<bool> {
     Ok(!done.reports.iter().all(Report::is_clean))
 }
 
+/// The shims of the platforms that the files are linked with.
+fn shims_of(options: &Options) -> anyhow::Result<Vec<PathBuf>> {
+    let files = options.exe.iter().chain(&options.lib);
+    let linked = files.flat_map(|file| preload::examine(file.as_os_str()).linked);
+    let linked: BTreeSet<Platform> = linked.collect();
+    if linked.is_empty() {
+        return Ok(vec![shim_path::find(None)?]);
+    }
+    let linked: Vec<Platform> = linked.into_iter().collect();
+    Ok(shims::choose(None, &linked)?.paths)
+}
+
 fn files(options: &Options) -> anyhow::Result<Files> {
     let shims = match options.shim.is_empty() {
-        true => vec![shim_path::find(None)?],
+        true => shims_of(options)?,
         false => options.shim.iter().map(PathBuf::from).collect(),
     };
     Ok(Files {

@@ -104,7 +104,11 @@ fn examine_file(path: &Path, scripts: usize) -> Option<Finding> {
         Err(_) => return None,
     };
     Some(match elf.loader {
-        Loader::Static => found(Obstacle::Static),
+        // Or a library.
+        Loader::Static => Finding {
+            linked: linked(&elf.needed),
+            ..found(Obstacle::Static)
+        },
         Loader::Dynamic if is_musl(&file) => found(Obstacle::Musl),
         Loader::Dynamic => Finding {
             obstacle: None,

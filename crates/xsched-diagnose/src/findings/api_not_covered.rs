@@ -35,8 +35,9 @@ fn check(facts: &Facts, bypasses: &[Bypass<'_>]) -> Option<Details> {
             .map(|b| format!("{}; {} does not export it", b.evidence(facts), shim.path))
             .collect(),
         effect: bypass_effect(facts, &found),
-        fix: "use a shim that covers these functions (libxsched_shim.so exports every function \
-              that launches)"
-            .into(),
+        fix: format!(
+            "use a shim that covers these functions ({} exports every function that launches)",
+            facts.platform().names().shim
+        ),
     })
 }

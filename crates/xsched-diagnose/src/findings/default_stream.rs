@@ -32,14 +32,17 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
         return None;
     }
     let mut evidence = by_caller(facts);
+    let ours = facts.platform().names().shim;
     let Some((shim, kind)) = shim else {
-        evidence.push("libxsched_shim.so would schedule them; XSched's shim would not".into());
+        evidence.push(format!(
+            "{ours} would schedule them; XSched's shim would not"
+        ));
         return Some(Details {
             severity: Severity::Info,
             title: "the process launches on the default stream".into(),
             evidence,
             effect: effect(facts, on_default, "are on the default stream"),
-            fix: "run it under libxsched_shim.so: xsched-agent run -- PROGRAM ...".into(),
+            fix: format!("run it under {ours}: xsched-agent run -- PROGRAM ..."),
         });
     };
     let shim = shim.basename();
@@ -61,10 +64,11 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
                 Severity::Error,
                 "launches on the default stream run unscheduled".into(),
                 "are on the default stream, unscheduled",
-                "use libxsched_shim.so, which schedules them too (xsched-agent run -- PROGRAM \
-                 ...); or launch on a created stream (PyTorch: with \
-                 torch.cuda.stream(torch.cuda.Stream()))"
-                    .into(),
+                format!(
+                    "use {ours}, which schedules them too (xsched-agent run -- PROGRAM ...); or \
+                     launch on a created stream (PyTorch: with \
+                     torch.cuda.stream(torch.cuda.Stream()))"
+                ),
             )
         }
         DefaultStream::Unknown => {
@@ -73,9 +77,7 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
                 Severity::Warning,
                 format!("launches on the default stream may run unscheduled under {shim}"),
                 "are on the default stream",
-                format!(
-                    "find out whether {shim} schedules the NULL stream; libxsched_shim.so does"
-                ),
+                format!("find out whether {shim} schedules the NULL stream; {ours} does"),
             )
         }
     };

@@ -46,9 +46,11 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
         title: "the process runs unscheduled: it was started without the shim".into(),
         evidence,
         effect: effect(facts, |_| true, "run unscheduled"),
-        fix: "start it with `xsched-agent run -- PROGRAM ...`, or with LD_PRELOAD naming \
-              libxsched_shim.so by its absolute path"
-            .into(),
+        fix: format!(
+            "start it with `xsched-agent run -- PROGRAM ...`, or with LD_PRELOAD naming {} by its \
+             absolute path",
+            facts.platform().names().shim
+        ),
     })
 }
 

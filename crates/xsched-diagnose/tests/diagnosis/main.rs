@@ -5,6 +5,7 @@ mod bindings;
 mod bypasses;
 mod calls;
 mod churn;
+mod cuda;
 mod dispatch_table;
 mod fork;
 mod linker_rules;
