@@ -70,19 +70,30 @@ pub fn object(target: &str, kernels: &[Kernel<'_>]) -> Vec<u8> {
     };
     let note = file.section(".note", 7, 2, 4, &note(&metadata(target, kernels)));
     // Addresses are offsets: the file is one segment. What is at which address is known once the tables' sizes are.
-    let (symbols, strings) = (1 + kernels.len(), strings(kernels));
+    let (symbols, strings) = (1 + 2 * kernels.len(), strings(kernels));
     let tables = file.bytes.len().next_multiple_of(8) + symbols * 24 + strings.len() + 16;
     let descriptors = (tables + (2 + symbols + 1) * 4).next_multiple_of(DESCRIPTOR);
     let code = (descriptors + kernels.len() * DESCRIPTOR).next_multiple_of(CODE_ALIGNMENT);
     let mut table = vec![0; 24];
+    let mut symbol = |name: usize, kind: u8, section: u8, at: usize, size: usize| {
+        table.extend_from_slice(&(name as u32).to_le_bytes());
+        table.extend_from_slice(&[kind, 0, section, 0]);
+        table.extend_from_slice(&(at as u64).to_le_bytes());
+        table.extend_from_slice(&(size as u64).to_le_bytes());
+    };
     let mut name = 1;
     for (index, kernel) in kernels.iter().enumerate() {
-        // A global object of section 5, the descriptors.
-        table.extend_from_slice(&(name as u32).to_le_bytes());
-        table.extend_from_slice(&[0x11, 0, 5, 0]);
-        table.extend_from_slice(&((descriptors + index * DESCRIPTOR) as u64).to_le_bytes());
-        table.extend_from_slice(&(DESCRIPTOR as u64).to_le_bytes());
-        name += kernel.name.len() + 4;
+        // Global, both: the function in section 6, the code, and the object in section 5, the descriptors.
+        let length = kernel.name.len() + 1;
+        symbol(name, 0x12, 6, code + index * CODE_ALIGNMENT, 4);
+        symbol(
+            name + length,
+            0x11,
+            5,
+            descriptors + index * DESCRIPTOR,
+            DESCRIPTOR,
+        );
+        name += 2 * length + ".kd".len();
     }
     let dynsym = file.section(".dynsym", 11, 2, 8, &table);
     file.sections[dynsym].link = 3;
@@ -157,8 +168,10 @@ fn offsets(kernel: &Kernel<'_>) -> Vec<(usize, usize)> {
 fn strings(kernels: &[Kernel<'_>]) -> Vec<u8> {
     let mut table = vec![0];
     for kernel in kernels {
-        table.extend_from_slice(kernel.name.as_bytes());
-        table.extend_from_slice(b".kd\0");
+        for suffix in ["\0", ".kd\0"] {
+            table.extend_from_slice(kernel.name.as_bytes());
+            table.extend_from_slice(suffix.as_bytes());
+        }
     }
     table
 }
@@ -297,13 +310,18 @@ impl File {
 
     fn finish(mut self, flags: u32, note: usize, dynamic: usize) -> Vec<u8> {
         let loaded = self.bytes.len();
+        // The runtime's own reader of ELF files wants these two, whatever is in them.
+        let symbols = self.section(".symtab", 2, 0, 8, &[0; 24]);
+        self.sections[symbols].information = 1;
+        self.sections[symbols].entry = 24;
+        self.sections[symbols].link = self.section(".strtab", 3, 0, 1, &[0]) as u32;
         let names = [&*self.names, b".shstrtab\0"].concat();
         let named = self.section(".shstrtab", 3, 0, 1, &names);
         let table = self.bytes.len().next_multiple_of(8);
         self.bytes.resize(table, 0);
         for (index, section) in self.sections.clone().iter().enumerate() {
             // What is not loaded has no address.
-            let address = if index == named { 0 } else { section.offset };
+            let address = if index >= symbols { 0 } else { section.offset };
             self.words(&[section.name, section.kind]);
             self.longs(&[
                 section.flags,
@@ -314,18 +332,18 @@ impl File {
             self.words(&[section.link, section.information]);
             self.longs(&[section.alignment, section.entry]);
         }
-        let segment = |kind: u32, offset: usize, size: usize| {
+        let segment = |kind: u32, offset: usize, size: usize, alignment: usize| {
             let mut bytes: Vec<u8> = [kind, 7].into_iter().flat_map(u32::to_le_bytes).collect();
-            let words = [offset, offset, offset, size, size, 4096].map(|word| word as u64);
+            let words = [offset, offset, offset, size, size, alignment].map(|word| word as u64);
             bytes.extend(words.into_iter().flat_map(u64::to_le_bytes));
             bytes
         };
         let place = |index: usize| (self.sections[index].offset, self.sections[index].size);
         let ((dynamic, dynamic_size), (note, note_size)) = (place(dynamic), place(note));
         let segments = [
-            segment(1, 0, loaded),
-            segment(2, dynamic, dynamic_size),
-            segment(4, note, note_size),
+            segment(1, 0, loaded, 4096),
+            segment(2, dynamic, dynamic_size, 8),
+            segment(4, note, note_size, 4),
         ]
         .concat();
         self.bytes[HEADER..HEADER + segments.len()].copy_from_slice(&segments);
@@ -390,8 +408,8 @@ mod tests {
                 .unwrap()
         };
         let (symbols, size) = section(11);
-        assert_eq!(size, 3 * 24);
-        for (index, arguments) in [(1, 16), (2, 0)] {
+        assert_eq!(size, 5 * 24);
+        for (index, arguments) in [(2, 16), (4, 0)] {
             let descriptor = long(symbols + index * 24 + 8);
             assert_eq!(word(descriptor + 8), arguments);
             assert_eq!(word(descriptor + long(descriptor + 16)), END);
