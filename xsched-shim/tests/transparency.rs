@@ -196,6 +196,18 @@ fn look_ups_are_plain_without_the_shim_or_switched_off() {
 }
 
 #[test]
+fn a_list_that_changes_brings_no_system_call() {
+    let agent = Agent::start();
+    let mut quiet = program("quiet", Preload::Shim, agent.dir());
+    let mut quiet = quiet.arg("100").spawn().expect("it starts");
+    // It sleeps before its filter begins.
+    let client = agent.client(0);
+    let list = &client.page().passthrough;
+    list.set(&["libfoo"]).expect("room");
+    assert_eq!(quiet.wait().expect("it ends").code(), Some(0));
+}
+
+#[test]
 fn the_open_path_makes_no_system_call() {
     let agent = Agent::start();
     stdout_of(program("quiet", Preload::Shim, agent.dir()).arg("100"));

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
-use xsched_common::page::{CALLER_SLOTS, StatusPage};
+use xsched_common::page::{CALLER_NAME_LEN, CALLER_SLOTS, StatusPage};
 
 use crate::cache::SetAssociativeCache;
 use crate::loader;
@@ -67,6 +67,9 @@ static REGISTRY: Registry = Registry::new();
 /// The program itself as a [`Caller`], asked once per generation.
 static PROGRAM: AtomicU32 = AtomicU32::new(UNKNOWN);
 const UNKNOWN: u32 = u32::MAX;
+/// The program's slot, where its name stands: the kernel is asked once, so that
+/// no change of the agent's list brings a system call to an open gate.
+static PROGRAM_SLOT: AtomicU32 = AtomicU32::new(UNKNOWN);
 /// The generation of the agent's passthrough list that the cache stands for.
 static LIST: AtomicU32 = AtomicU32::new(0);
 
@@ -136,8 +139,14 @@ fn the_program(session: Option<&Session>) -> Caller {
     if let Ok(known) = u16::try_from(PROGRAM.load(Relaxed)) {
         return Caller(known);
     }
+    let mut kept = [0; CALLER_NAME_LEN];
     let mut exe = [0; 512];
-    let caller = named(loader::basename(read_exe(&mut exe)), session);
+    let name = match REGISTRY.whole_name(PROGRAM_SLOT.load(Relaxed), &mut kept) {
+        Some(name) => name,
+        None => loader::basename(read_exe(&mut exe)),
+    };
+    let caller = named(name, session);
+    PROGRAM_SLOT.store(caller.slot() as u32, Relaxed);
     PROGRAM.store(u32::from(caller.0), Relaxed);
     caller
 }

@@ -62,6 +62,17 @@ impl Registry {
             .map(|i| i as u16)
     }
 
+    /// The name in a slot, unless it may be the end of a longer one.
+    pub fn whole_name<'b>(
+        &self,
+        slot: u32,
+        buffer: &'b mut [u8; CALLER_NAME_LEN],
+    ) -> Option<&'b [u8]> {
+        let slot = self.slots.get(slot as usize)?;
+        let name = slot.name(buffer)?;
+        (name.len() < CALLER_NAME_LEN).then_some(name)
+    }
+
     /// Names the slots of `page` that are not yet named.
     pub fn publish(&self, page: &StatusPage) {
         let mut buffer = [0; CALLER_NAME_LEN];
@@ -87,5 +98,26 @@ mod tests {
             assert_eq!(slot, i.min(OTHERS));
             assert_eq!(usize::from(registry.slot_of(name.as_bytes(), None)), slot);
         }
+    }
+
+    #[test]
+    fn a_name_is_whole_if_nothing_can_be_missing() {
+        let registry = Registry::new();
+        let long = [b'x'; CALLER_NAME_LEN];
+        let mut buffer = [0; CALLER_NAME_LEN];
+        let mut kept = |name: &[u8]| {
+            let slot = u32::from(registry.slot_of(name, None));
+            registry.whole_name(slot, &mut buffer).map(<[u8]>::to_vec)
+        };
+        assert_eq!(kept(b"serve"), Some(b"serve".to_vec()));
+        assert_eq!(kept(&long), None);
+        assert_eq!(
+            registry.whole_name(u32::MAX, &mut [0; CALLER_NAME_LEN]),
+            None
+        );
+        assert_eq!(
+            registry.whole_name(OTHERS as u32, &mut [0; CALLER_NAME_LEN]),
+            None
+        );
     }
 }
