@@ -12,6 +12,7 @@
 mod abi;
 mod api;
 pub mod install;
+mod major;
 mod options;
 mod runtime;
 

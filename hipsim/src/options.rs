@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 pub use simdevice::options::{Discipline, get, trace_requested};
 
-use crate::abi::exports::major_version;
+use crate::major::major_version;
 use crate::target::Target;
 
 /// The processor for which Debian's hipcc compiles out of the box.

@@ -126,8 +126,8 @@ impl fmt::Display for AllReports {
         if let Some((pid, reason)) = self.refused.first() {
             let count = self.refused.len();
             match count {
-                1 => writeln!(f, "Not seen: {reason}")?,
-                _ => writeln!(f, "Not seen: {count} processes, among them {pid}: {reason}")?,
+                1 => writeln!(f, "Limits: {reason}")?,
+                _ => writeln!(f, "Limits: {count} processes, among them {pid}: {reason}")?,
             }
         }
         Ok(())

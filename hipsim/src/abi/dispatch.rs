@@ -7,8 +7,9 @@
 use std::sync::Once;
 use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering};
 
-use super::exports::{DISPATCH, ROW_COUNTS, ROWS, major_version};
+use super::exports::{DISPATCH, ROW_COUNTS, ROWS};
 use super::trace;
+use crate::major::major_version;
 
 /// Rows that the table of Debian's 6.4.3 has. The `.so.6` copy says so; the functions that came later have rows behind.
 const ROWS_6: usize = 474;

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::ffi::CStr;
 
-use super::exports::major_version;
+use crate::major::major_version;
 
 /// An error code the simulator itself returns. `hipSuccess` is `Ok(())`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

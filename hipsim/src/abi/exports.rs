@@ -4,6 +4,8 @@
 
 use std::sync::atomic::AtomicPtr;
 
+use crate::major::major_version;
+
 include!(concat!(env!("OUT_DIR"), "/exports.rs"));
 
 /// Rows of the two dispatch tables as positions in [`DISPATCH`].
@@ -31,16 +33,4 @@ pub fn address(name: &str) -> Option<usize> {
     }
     // SAFETY: the assembly defines COUNT words, relocated before any code of this library runs and never written.
     Some(unsafe { hipsim_export_table[index] })
-}
-
-/// The major version of the SONAME this copy was installed under. `install` rewrites the last byte of the mark in the
-/// copies it makes; nothing else in the library tells them apart.
-#[used]
-static ABI_MAJOR: [u8; 24] = *b"hipsim-abi-major:\0\0\0\0\0\0\x05";
-
-/// Major version of the ABI this library stands for: 5, 6 or 7.
-pub fn major_version() -> u8 {
-    // Volatile, or the compiler would use the value it sees here.
-    // SAFETY: reads one byte of a static array.
-    unsafe { std::ptr::read_volatile(&raw const ABI_MAJOR[23]) }
 }

@@ -7,11 +7,11 @@ use super::copy_shaped::box_work;
 use super::forms::{Completion, forms, perform};
 use super::support::{DefaultStream, api, run};
 use crate::abi::error::{HipError, Result};
-use crate::abi::exports::major_version;
 use crate::abi::types::{
     Extent, Memcpy2d, Memcpy3d, Memcpy3dParams, Memcpy3dPeerParams, PitchedPtr, Position,
     StreamHandle,
 };
+use crate::major::major_version;
 use crate::runtime::command::External;
 
 /// The pointer that a description of one side means. `hipMemoryType` was renumbered in HIP 6.

@@ -4,7 +4,7 @@ use std::ffi::c_char;
 
 use super::support::put;
 use crate::abi::error::{HipError, SUCCESS, describe, peek_last, take_last, take_last_result};
-use crate::abi::exports::major_version;
+use crate::major::major_version;
 
 pub unsafe extern "C" fn get_last() -> i32 {
     take_last()

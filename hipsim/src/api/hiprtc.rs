@@ -6,7 +6,7 @@
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::sync::OnceLock;
 
-use crate::abi::exports::major_version;
+use crate::major::major_version;
 
 /// `HIPRTC_SUCCESS`, `HIPRTC_ERROR_INVALID_INPUT`, `HIPRTC_ERROR_INTERNAL_ERROR`.
 const SUCCESS: i32 = 0;

@@ -4,8 +4,8 @@ use std::ffi::{c_int, c_uint, c_void};
 
 use super::support::{api, put};
 use crate::abi::error::{HipError, Result};
-use crate::abi::exports::major_version;
 use crate::abi::types::{Extent, PitchedPtr, PointerAttributes};
+use crate::major::major_version;
 use crate::options;
 use crate::runtime;
 use crate::runtime::command::Address;

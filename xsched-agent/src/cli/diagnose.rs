@@ -137,7 +137,7 @@ fn all(options: &Options, duration: Duration) -> anyhow::Result<bool> {
     if !options.json {
         print(&done.to_string())?;
         if let Some(unheard) = unheard {
-            print(&format!("Not seen: {unheard}\n"))?;
+            print(&format!("Limits: {unheard}\n"))?;
         }
     }
     Ok(!done.reports.iter().all(Report::is_clean))

@@ -194,10 +194,10 @@ impl fmt::Display for Report {
             ),
         )?;
         if self.limits.is_empty() {
-            writeln!(f, "Not seen: nothing that this machine could have shown.")?;
+            writeln!(f, "Limits: none.")?;
         }
         for limit in &self.limits {
-            wrapped(f, "Not seen: ", limit)?;
+            wrapped(f, "Limits: ", limit)?;
         }
         Ok(())
     }
