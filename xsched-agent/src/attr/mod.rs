@@ -286,7 +286,7 @@ impl AttrHandle {
         });
     }
 
-    /// Judges everybody by this configuration; replies with the number of
+    /// Evaluates everybody by this configuration; replies with the number of
     /// joined processes that have other attributes now.
     pub fn configure(&self, config: Arc<Config>, reply: impl FnOnce(u32) + Send + 'static) {
         let reply = Box::new(reply);

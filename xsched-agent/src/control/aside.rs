@@ -101,7 +101,7 @@ impl Aside {
         self.give(&own, task);
     }
 
-    /// Finds out whose process `peer process` is, and has `task` done by that
+    /// Finds out whose process `peer_process` is, and has `task` done by that
     /// tenant's thread. Where that is too far behind, it is not done at all.
     pub fn identify(
         &mut self,

@@ -44,7 +44,7 @@ pub enum BadPassthrough {
     Apis(#[from] TooManyApis),
 }
 
-/// The first version of the pages that lists can be turned pass in.
+/// The first version of the pages that lists can be turned round in.
 const SCOPES_SINCE: u16 = 2;
 
 impl Passthrough {

@@ -53,7 +53,7 @@ impl ListMeaning {
     }
 }
 
-/// Agent-written, at any time; read by the shim when it judges a library
+/// Agent-written, at any time; read by the shim when it evaluates a library
 /// anew, and by threads at a gate that is not open.
 #[repr(C)]
 pub struct GateScope {

@@ -86,6 +86,11 @@ fn with_parts(
     part: Option<&str>,
     platform: Platform,
 ) -> anyhow::Result<Vec<report::Metric>> {
+    let has_parts = matches!(name, Name::Faults | Name::Observe);
+    ensure!(
+        part.is_none() || has_parts,
+        "this benchmark has no parts: leave --part out"
+    );
     match name {
         Name::Faults => {
             let part = part.map(parsed).transpose()?;
@@ -95,16 +100,8 @@ fn with_parts(
             let part = part.map(parsed).transpose()?;
             observe::measure(&build_release()?, part)
         }
-        Name::Gate | Name::Sched => {
-            ensure!(
-                part.is_none(),
-                "this benchmark has no parts: leave --part out"
-            );
-            match name {
-                Name::Gate => gate::measure(&build_release()?, platform),
-                _ => sched::measure(&build_release()?),
-            }
-        }
+        Name::Gate => gate::measure(&build_release()?, platform),
+        Name::Sched => sched::measure(&build_release()?),
     }
 }
 

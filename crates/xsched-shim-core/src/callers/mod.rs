@@ -179,7 +179,7 @@ fn forget() {
     CACHE.clear();
 }
 
-/// Judges all callers anew if the agent's passthrough list has changed. Asked
+/// Evaluates all callers anew if the agent's passthrough list has changed. Asked
 /// when a burst begins, when a thread waits, and at each launch that passes.
 pub fn refresh(session: &Session) {
     let now = session.control().passthrough.generation();
@@ -225,7 +225,7 @@ mod tests {
         }
     }
 
-    /// The agent's list changes while a caller is judged by the old one.
+    /// The agent's list changes while a caller is evaluated by the old one.
     #[test]
     fn what_was_judged_before_a_change_is_forgotten() {
         fn changes(_: &loader::Object<'_>) -> bool {

@@ -201,7 +201,7 @@ fn enter(process: &Process, session: &'static Session) {
     process
         .session
         .store(std::ptr::from_ref(session).cast_mut(), Release);
-    // Judged without this agent's passthrough list so far.
+    // Evaluated without this agent's passthrough list so far.
     callers::invalidate();
     callers::publish(session.status());
     let control = session.control();
