@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 
 use super::file::{DeviceError, DeviceFile, owner_word};
+use super::history::History;
 use super::ipc;
 use super::layout::SNAPSHOTS;
 pub use super::time::now;
@@ -28,6 +29,8 @@ pub struct Clock {
     /// Real time of the last question.
     last_now: u64,
     last_reap: u64,
+    /// What the clock was when it was asked.
+    history: History,
 }
 
 impl Clock {
@@ -47,6 +50,7 @@ impl Clock {
             last: 0,
             last_now: now(),
             last_reap: 0,
+            history: History::default(),
         };
         clock.occupy();
         // What the killed left must not wait until somebody contends: their shared memory takes room.
@@ -109,13 +113,23 @@ impl Clock {
             Discipline::Fifo => now.saturating_add(self.device.shared().skipped.load(Acquire)),
         };
         self.last = self.last.max(service);
+        self.history.note(self.last_now, self.last);
         self.last
     }
 
-    /// The earliest real time at which the service clock can reach `service`.
+    /// The earliest real time at which the service clock can reach `service`. For a service that it reached before others came
+    /// or went, about when: exact if the rate was the same between two questions.
     pub fn time_at(&self, service: u64) -> u64 {
         match self.discipline {
-            Discipline::Amd => self.snapshot().1.time_at(service, |slot| self.end(slot)),
+            Discipline::Amd => {
+                let snapshot = self.snapshot().1;
+                match service < snapshot.service {
+                    true => self
+                        .history
+                        .time_at(service, (snapshot.at, snapshot.service)),
+                    false => snapshot.time_at(service, |slot| self.end(slot)),
+                }
+            }
             Discipline::Fifo => service.saturating_sub(self.device.shared().skipped.load(Acquire)),
         }
     }

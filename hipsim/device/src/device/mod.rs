@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod file;
+mod history;
 pub mod ipc;
 pub mod layout;
 mod time;

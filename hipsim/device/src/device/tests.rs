@@ -48,6 +48,24 @@ fn shares_follow_the_announcements() {
     assert_eq!(second.time_at(service + 10 * MS), later + 10 * MS);
 }
 
+/// A kernel that ended long ago, before a neighbour came: its end is asked for only now.
+#[test]
+fn the_time_before_a_neighbour_came_is_told() {
+    let dir = device();
+    let path = dir.path().join("device");
+    let mut first = Clock::attach(&path, Discipline::Amd).unwrap();
+    let mut second = Clock::attach(&path, Discipline::Amd).unwrap();
+    let start = now();
+    let service = first.service(start);
+    first.announce(start, service + 20 * MS, 20 * MS);
+    let joined = start + 50 * MS;
+    let theirs = second.service(joined);
+    second.announce(joined, theirs + 10 * MS, 10 * MS);
+    first.service(start + 80 * MS);
+    assert_eq!(first.time_at(service + 20 * MS), start + 20 * MS);
+    assert_eq!(first.time_at(service + 45 * MS), start + 45 * MS);
+}
+
 #[test]
 fn fifo_reserves_in_order() {
     let dir = device();
