@@ -9,10 +9,13 @@
 //! | `counter` | `(uint64_t *counter, uint64_t add)` | `*counter += add` |
 //! | `hipsim_spin` | `(uint64_t ns)` | nothing; takes `ns` of device time |
 //!
-//! A C++ kernel is known by its plain name, whatever its mangled one. Launch dimensions are not looked at.
+//! A C++ kernel is known by its plain name. Where the code object tells a kernel's arguments, another signature is another
+//! kernel ([`Known::with_signature`]). Launch dimensions are not looked at.
 
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::names::{parameters, plain_name};
 
 /// One of the known kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +37,96 @@ pub enum Known {
 /// Sizes in bytes of a kernel's parameters, which are aligned to their size.
 type Layout = &'static [usize];
 
+/// An argument of a kernel as its code object tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Argument {
+    /// Bytes from the segment's start.
+    pub offset: usize,
+    /// Bytes.
+    pub size: usize,
+    /// What it is, as far as it is told.
+    pub kind: ArgumentKind,
+}
+
+/// What kind of argument it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArgumentKind {
+    /// The address of memory.
+    Pointer,
+    /// Any bytes, which may be an address.
+    Bytes,
+}
+
 impl Known {
+    /// The kernel with this name, mangled or not, if its arguments are those of the known one: a kernel of a program's own
+    /// that has the name by chance is not computed.
+    pub fn with_signature(name: &str, arguments: &[Argument]) -> Option<Self> {
+        let known = Self::find(plain_name(name))?;
+        (known.has_layout(arguments) && known.has_types(name)).then_some(known)
+    }
+
+    fn has_layout(self, arguments: &[Argument]) -> bool {
+        let layout = self.layout();
+        let mut end: usize = 0;
+        arguments.len() == layout.len()
+            && arguments
+                .iter()
+                .zip(layout)
+                .zip(self.types())
+                .all(|((argument, size), types)| {
+                    let offset = end.next_multiple_of(*size);
+                    end = offset + size;
+                    let is_told_so =
+                        argument.kind == ArgumentKind::Bytes || types[0].starts_with('P');
+                    (argument.offset, argument.size) == (offset, *size) && is_told_so
+                })
+    }
+
+    /// Whether a mangled name, if it is one, has the types of the known kernel.
+    fn has_types(self, name: &str) -> bool {
+        if !name.starts_with("_Z") {
+            return true;
+        }
+        let Some(mut rest) = parameters(name) else {
+            return false;
+        };
+        for (index, types) in self.types().iter().enumerate() {
+            // A type that was there before, which is a pointer: the types before were those expected.
+            let repeated = rest
+                .strip_prefix('S')
+                .filter(|_| index > 0 && types[0].starts_with('P'))
+                .and_then(|rest| rest.split_once('_'))
+                .filter(|(number, _)| {
+                    number
+                        .bytes()
+                        .all(|digit| digit.is_ascii_digit() || digit.is_ascii_uppercase())
+                });
+            let left = match repeated {
+                Some((_, left)) => Some(left),
+                None => types.iter().find_map(|known| rest.strip_prefix(*known)),
+            };
+            let Some(left) = left else {
+                return false;
+            };
+            rest = left;
+        }
+        rest.is_empty()
+    }
+
+    /// Mangled types that each parameter may have (Itanium C++ ABI, "Type encodings").
+    fn types(self) -> &'static [&'static [&'static str]] {
+        const FLOATS: &[&str] = &["Pf", "PKf"];
+        const SIZE: &[&str] = &["m", "y"];
+        match self {
+            Self::VectorAdd => &[FLOATS, FLOATS, FLOATS, SIZE],
+            Self::Saxpy => &[&["f"], FLOATS, FLOATS, SIZE],
+            Self::Fill => &[&["Pj"], &["j"], SIZE],
+            Self::Reduce => &[FLOATS, FLOATS, SIZE],
+            Self::Counter => &[&["Pm", "Py"], SIZE],
+            Self::Spin => &[SIZE],
+        }
+    }
+
     /// The kernel with this plain name.
     pub fn find(plain: &str) -> Option<Self> {
         Some(match plain {
@@ -185,6 +277,56 @@ impl KnownCall {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn arguments(sizes: &[usize]) -> Vec<Argument> {
+        let mut end: usize = 0;
+        let place = |size: &usize| {
+            let offset = end.next_multiple_of(*size);
+            end = offset + size;
+            Argument {
+                offset,
+                size: *size,
+                kind: ArgumentKind::Bytes,
+            }
+        };
+        sizes.iter().map(place).collect()
+    }
+
+    #[test]
+    fn a_kernel_with_other_arguments_is_another() {
+        let find = |name, sizes: &[usize]| Known::with_signature(name, &arguments(sizes));
+        assert_eq!(find("fill", &[8, 4, 8]), Some(Known::Fill));
+        assert_eq!(find("fill", &[8, 4, 4]), None, "a count of 32 bits");
+        assert_eq!(find("fill", &[8, 4]), None);
+        assert_eq!(find("counter", &[8, 8, 8]), None);
+        assert_eq!(find("hipsim_spin", &[8]), Some(Known::Spin));
+        assert_eq!(find("other", &[8]), None);
+        let mut told = arguments(&[8, 4, 8]);
+        told[2].kind = ArgumentKind::Pointer;
+        assert_eq!(Known::with_signature("fill", &told), None, "no count");
+        told[2].kind = ArgumentKind::Bytes;
+        told[0].kind = ArgumentKind::Pointer;
+        assert_eq!(Known::with_signature("fill", &told), Some(Known::Fill));
+    }
+
+    #[test]
+    fn a_mangled_name_tells_types() {
+        let adds = |name| Known::with_signature(name, &arguments(&[8, 8, 8, 8])).is_some();
+        assert!(adds("_Z10vector_addPKfS0_Pfm"));
+        assert!(adds("_ZN3foo10vector_addEPKfS1_Pfm"));
+        assert!(adds("_ZL10vector_addPfS_S_y"));
+        for other in [
+            "_Z10vector_addPKdS0_Pdm",
+            "_Z10vector_addPKfS0_Pf",
+            "_Z10vector_addPKfS0_Pfmi",
+            "_Z10vector_addIfEvPKT_S2_PS0_m",
+            "_ZN3foo10vector_addEPS_S0_S0_m",
+            "_Z10vector_addPKfS0_Pfl",
+            "_Z10vector_add",
+        ] {
+            assert!(!adds(other), "{other}");
+        }
+    }
 
     #[test]
     fn packed_and_pointed_arguments_agree() {

@@ -4,31 +4,55 @@
 ///
 /// Only the start of the Itanium grammar is needed: `_Z`, an optional nested name, and length-prefixed identifiers.
 pub fn plain_name(name: &str) -> &str {
+    split(name).0
+}
+
+/// The mangled types of a C++ function's parameters; none for other names, and for templates, whose name has more in it.
+pub fn parameters(name: &str) -> Option<&str> {
+    let (_, rest) = split(name);
+    match name.strip_prefix("_ZN") {
+        Some(_) => rest?.strip_prefix('E'),
+        None => rest.filter(|rest| !rest.starts_with('I')),
+    }
+}
+
+/// The unqualified name, and what follows it in a mangled name.
+fn split(name: &str) -> (&str, Option<&str>) {
     let Some(mut rest) = name.strip_prefix("_Z") else {
-        return name;
+        return (name, None);
     };
     let nested = rest.strip_prefix('N');
     rest = nested.unwrap_or(rest).trim_start_matches(['L', 'K']);
-    let mut last = name;
+    let mut found = (name, None);
     loop {
         let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let Ok(length) = rest[..digits].parse::<usize>() else {
-            return last;
+            return found;
         };
         let Some(identifier) = rest.get(digits..digits.saturating_add(length)) else {
-            return last;
+            return found;
         };
-        last = identifier;
-        if nested.is_none() {
-            return last;
-        }
         rest = &rest[digits + length..];
+        found = (identifier, Some(rest));
+        if nested.is_none() {
+            return found;
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parameters_follow_the_name() {
+        assert_eq!(parameters("_Z4fillPjjm"), Some("Pjjm"));
+        assert_eq!(parameters("_ZN3foo3bar4fillEPj"), Some("Pj"));
+        assert_eq!(parameters("_Z4fillIfEvPT_m"), None);
+        for none in ["fill", "_Z", "_Z99x", "_ZN3foo"] {
+            assert_eq!(parameters(none), None, "{none}");
+        }
+    }
 
     #[test]
     fn plain_names() {

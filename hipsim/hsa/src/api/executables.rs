@@ -94,11 +94,12 @@ fn note_kernels(image: &Image) {
         if let Symbol::Kernel {
             descriptor,
             arguments,
+            signature,
             ..
         } = symbol
         {
             let name = name.strip_suffix(kernels::SUFFIX).unwrap_or(name);
-            kernels::register(*descriptor, name, *arguments as usize);
+            kernels::register(*descriptor, name, *arguments as usize, signature.as_deref());
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod gpu_info;
 pub mod host_memory;
 pub mod ipc;
 mod loader;
+mod metadata;
 pub mod pools;
 pub mod profiling;
 pub mod queues;

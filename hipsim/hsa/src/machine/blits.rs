@@ -19,10 +19,14 @@ pub enum BlitKernel {
     Write,
     Wait,
     Batch,
+    /// What it prepares is not simulated and not missed: heaps of kernels, waves that wait for one another.
+    Nothing,
+    /// Images, device-side queues, and what later runtimes may have.
+    NotSimulated,
 }
 
 impl BlitKernel {
-    /// By its name. Those for images, device-side queues and heaps leave memory as it is.
+    /// By its name.
     pub fn find(name: &str) -> Option<Self> {
         Some(match name.strip_prefix("__amd_rocclr_")? {
             "copyBuffer" => Self::CopyBuffer,
@@ -34,14 +38,15 @@ impl BlitKernel {
             "streamOpsWrite" => Self::Write,
             "streamOpsWait" => Self::Wait,
             "batchMemOp" => Self::Batch,
-            _ => return None,
+            "initHeap" | "gwsInit" => Self::Nothing,
+            _ => Self::NotSimulated,
         })
     }
 
     /// Its time in ns, given that of a copy.
     pub fn time(self, copy: u64) -> u64 {
         match self {
-            Self::Write | Self::Wait | Self::Batch => 0,
+            Self::Write | Self::Wait | Self::Batch | Self::Nothing => 0,
             _ => copy,
         }
     }
@@ -290,13 +295,11 @@ impl Blit {
                 let (at, count) = (take.size()?, take.int()?);
                 // SAFETY: the caller's promise: as many operations as it says.
                 let operations = unsafe { bytes(at, count as usize * OPERATION) }?;
-                Self::Values(
-                    operations
-                        .chunks_exact(OPERATION)
-                        .filter_map(operation)
-                        .collect(),
-                )
+                let operations: Option<Vec<Option<Value>>> =
+                    operations.chunks_exact(OPERATION).map(operation).collect();
+                Self::Values(operations?.into_iter().flatten().collect())
             }
+            BlitKernel::Nothing | BlitKernel::NotSimulated => return None,
         })
     }
 
@@ -381,7 +384,8 @@ fn compare(flags: u64) -> Compare {
 /// Bytes of `hipStreamBatchMemOpParams`: type, address, value, flags, in words of 8 bytes.
 const OPERATION: usize = 48;
 
-fn operation(bytes: &[u8]) -> Option<Value> {
+/// Some of nothing for those that order the others, which run one after another anyhow; none for unknown ones.
+fn operation(bytes: &[u8]) -> Option<Option<Value>> {
     let word = |at: usize| {
         Some(u64::from_le_bytes(
             bytes.get(at * 8..at * 8 + 8)?.try_into().ok()?,
@@ -393,9 +397,11 @@ fn operation(bytes: &[u8]) -> Option<Value> {
         2 => (Place::Four(at), None),
         4 => (Place::Eight(at), Some((compare(flags & 3), u64::MAX))),
         5 => (Place::Eight(at), None),
+        // hipStreamMemOpFlushRemoteWrites and hipStreamMemOpBarrier.
+        3 | 6 => return Some(None),
         _ => return None,
     };
-    Some(Value { place, value, wait })
+    (at != 0).then_some(Some(Value { place, value, wait }))
 }
 
 /// # Safety

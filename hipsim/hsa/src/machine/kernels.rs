@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
-use simdevice::known::Known;
+use simdevice::known::{Argument, Known};
 use simdevice::names::plain_name;
 use simdevice::options;
 
 use super::blits::{Blit, BlitKernel};
 use super::packet::Effect;
+use super::packets::Refusal;
 use crate::abi::status::Status;
 use crate::abi::types::DispatchPacket;
 
@@ -18,6 +19,7 @@ pub const SUFFIX: &str = ".kd";
 /// One of them. Never freed: a doorbell of another thread may be reading it.
 #[derive(Debug)]
 struct Kernel {
+    name: String,
     /// Time alone on the device, in ns, before jitter.
     service: u64,
     /// Bytes of its arguments, as its descriptor says.
@@ -35,12 +37,14 @@ enum Kind {
 
 static KERNELS: RwLock<Option<HashMap<u64, &'static Kernel>>> = RwLock::new(None);
 
-/// Notes a kernel: the address of its descriptor, its name without suffix, and the bytes of its arguments.
-pub fn register(descriptor: u64, name: &str, arguments: usize) {
+/// Notes a kernel: the address of its descriptor, its name without suffix, the bytes of its arguments, and each of them if
+/// the code object tells. Without that a kernel is not taken for a known one: it may be the program's own.
+pub fn register(descriptor: u64, name: &str, arguments: usize, signature: Option<&[Argument]>) {
     let plain = plain_name(name);
     let blit = BlitKernel::find(name);
     let options = options::get();
-    let kind = match (Known::find(plain), blit) {
+    let known = signature.and_then(|signature| Known::with_signature(name, signature));
+    let kind = match (known, blit) {
         (_, Some(blit)) => Kind::Blit(blit),
         (Some(known), _) => Kind::Known(known),
         _ => Kind::Other,
@@ -54,6 +58,7 @@ pub fn register(descriptor: u64, name: &str, arguments: usize) {
         _ => ruled,
     };
     let kernel = Box::leak(Box::new(Kernel {
+        name: name.to_owned(),
         service,
         arguments,
         kind,
@@ -76,8 +81,8 @@ pub fn forget(image: std::ops::Range<u64>) {
 /// The packet's argument segment is as long as the kernel's descriptor says.
 ///
 /// # Errors
-/// It names no kernel that was loaded, for the queue's callback.
-pub unsafe fn launch(packet: &DispatchPacket) -> Result<(u64, Option<Effect>), (Status, String)> {
+/// It names no kernel that was loaded, or one that should compute and cannot be: for the queue's callback.
+pub unsafe fn launch(packet: &DispatchPacket) -> Result<(u64, Option<Effect>), Refusal> {
     let kernels = KERNELS.read().unwrap_or_else(PoisonError::into_inner);
     let kernel = kernels
         .as_ref()
@@ -95,19 +100,26 @@ pub unsafe fn launch(packet: &DispatchPacket) -> Result<(u64, Option<Effect>), (
         // SAFETY: the caller's promise.
         at => unsafe { std::slice::from_raw_parts(at as *const u8, kernel.arguments) },
     };
+    // What cannot be done must not look done.
+    let refused = |why: &str| {
+        let why = format!("a dispatch of {}: {why}", kernel.name);
+        (Status::INVALID_ARGUMENT, why)
+    };
     Ok(match &kernel.kind {
-        Kind::Known(known) => match known.call_with_buffer(arguments) {
-            Some(call) => {
-                let service = call.requested_time().unwrap_or(kernel.service);
-                (service, call.has_effect().then_some(Effect::Known(call)))
-            }
-            None => (kernel.service, None),
-        },
-        // SAFETY: what the runtime's own kernels point to is valid at their dispatch.
-        Kind::Blit(blit) => (
-            kernel.service,
-            unsafe { Blit::new(*blit, arguments) }.map(Effect::Blit),
-        ),
+        Kind::Known(known) => {
+            let call = known.call_with_buffer(arguments);
+            let call = call.ok_or_else(|| refused("it has no arguments"))?;
+            let service = call.requested_time().unwrap_or(kernel.service);
+            (service, call.has_effect().then_some(Effect::Known(call)))
+        }
+        Kind::Blit(BlitKernel::Nothing) => (kernel.service, None),
+        Kind::Blit(BlitKernel::NotSimulated) => return Err(refused("it is not simulated")),
+        Kind::Blit(blit) => {
+            // SAFETY: what the runtime's own kernels point to is valid at their dispatch.
+            let blit = unsafe { Blit::new(*blit, arguments) };
+            let blit = blit.ok_or_else(|| refused("its arguments are not as known"))?;
+            (kernel.service, Some(Effect::Blit(blit)))
+        }
         Kind::Other => (kernel.service, None),
     })
 }

@@ -25,7 +25,7 @@ const BARRIER_OR: u16 = 5;
 const BARRIER_VALUE: u8 = 2;
 
 /// Why a packet cannot be run, for the queue's callback and for people.
-type Refusal = (Status, String);
+pub type Refusal = (Status, String);
 
 /// Takes all packets that are complete. A gap stops it: whoever fills it rings again.
 ///
