@@ -150,6 +150,12 @@ impl<P> Rings<P> {
         self.rings[ring].queue.len()
     }
 
+    /// Whether all work of a ring is announced: nothing in it waits for the host.
+    #[must_use]
+    pub fn is_announced(&self, ring: usize) -> bool {
+        self.rings[ring].announced == self.rings[ring].queue.len()
+    }
+
     /// Whether no ring holds anything.
     #[must_use]
     pub fn is_empty(&self) -> bool {

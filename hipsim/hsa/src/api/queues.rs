@@ -3,11 +3,13 @@
 use std::ffi::c_void;
 use std::sync::atomic::Ordering;
 
+use simdevice::device::clock;
+
 use super::{agents, gpu_info};
 use crate::abi::call::{self, api, list, put};
-use crate::abi::status::Status;
+use crate::abi::status::{Result, Status};
 use crate::abi::types::{AgentHandle, PACKET, QueueCallback, QueueData};
-use crate::machine::queue::{INVALID, Parts, Queue};
+use crate::machine::queue::{End, INVALID, Parts, Queue};
 use crate::machine::{Driver, MACHINE, packets};
 use crate::memory::pages;
 
@@ -34,20 +36,41 @@ api! {
         if kind > 2 || size > gpu_info::QUEUE_MAX {
             return Err(Status::INVALID_QUEUE_CREATION);
         }
-        let base = pages(size as usize * PACKET)?;
+        let ring = MACHINE.lock().gpu(gpu)?.take_ring();
+        let base = pages(size as usize * PACKET);
+        let base = base.inspect_err(|_| {
+            if let Ok(gpu) = MACHINE.lock().gpu(gpu) {
+                gpu.give_back(ring);
+            }
+        })?;
         for slot in 0..size as usize {
             // SAFETY: within the pages just made, aligned.
             unsafe { ((base + slot * PACKET) as *mut u16).write(INVALID) };
         }
-        let ring = MACHINE.lock().gpu(gpu)?.take_ring();
         let (packets, data) = (base, data as usize);
         put(queue, Queue::new(Parts { kind, packets, size, gpu, ring, callback, data }).data())
     }
 
-    /// `hsa_queue_destroy`. Its packets and the structure stay: somebody may be looking.
+    /// `hsa_queue_destroy`: what is left in it has no effect any more. The structure stays, as effects and late callers know
+    /// its address; its packets are freed.
     fn destroy(queue: *const QueueData) {
         let queue = Queue::of(queue)?;
-        MACHINE.lock().gpu(queue.gpu)?.give_back(queue.ring);
+        // Once no effect of it is under way.
+        MACHINE.quietly(|state| {
+            if queue.is_destroyed() {
+                return Err(Status::INVALID_QUEUE);
+            }
+            queue.end(End::Destroyed);
+            let gpu = state.gpu(queue.gpu)?;
+            gpu.advance(clock::now());
+            gpu.give_back(queue.ring);
+            let (packets, bytes) = queue.pages();
+            // SAFETY: the queue's own pages; who takes packets does so under this lock and only from a queue that runs.
+            unsafe { libc::munmap(packets, bytes) };
+            Ok(())
+        })?;
+        // What waited for a packet of this queue goes on.
+        MACHINE.signal_changed();
         Ok(())
     }
 
@@ -57,7 +80,12 @@ api! {
         if priority > 2 {
             return Err(Status::INVALID_ARGUMENT);
         }
-        MACHINE.lock().gpu(queue.gpu)?.set_priority(queue.ring, priority as u8);
+        let mut state = MACHINE.lock();
+        let gpu = state.gpu(queue.gpu)?;
+        // Until now what runs has had its former priority.
+        gpu.advance(clock::now());
+        gpu.set_priority(queue.ring, priority as u8);
+        MACHINE.notify(state, Driver::Program);
         Ok(())
     }
 
@@ -106,6 +134,9 @@ pub unsafe extern "C" fn load_read_index(queue: *const QueueData) -> u64 {
     if used < queue.size() / 2 || call::forked() {
         return seen;
     }
-    drop(MACHINE.drive(Driver::Program));
+    call::run(|| -> Result {
+        MACHINE.look();
+        Ok(())
+    });
     read.load(Ordering::Acquire)
 }

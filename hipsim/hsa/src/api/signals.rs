@@ -30,10 +30,17 @@ api! {
         Ok(())
     }
 
-    /// `hsa_amd_signal_value_pointer`.
+    /// `hsa_amd_signal_value_pointer`: from now on somebody may look at the value without a call.
     fn value_pointer(handle: SignalHandle, pointer: *mut *mut i64) {
         let signal = Signal::of(handle).ok_or(Status::INVALID_SIGNAL)?;
-        put(pointer, signal.word().as_ptr())
+        put(pointer, signal.word().as_ptr())?;
+        let mut state = MACHINE.lock();
+        signal.watch();
+        if signal.is_pending() {
+            state.watched.push(signal);
+        }
+        MACHINE.notify(state, Driver::Program);
+        Ok(())
     }
 
     /// `hsa_amd_signal_async_handler`.
@@ -61,7 +68,10 @@ pub unsafe extern "C" fn load(handle: SignalHandle) -> i64 {
         return 0;
     };
     if signal.is_pending() && !call::forked() {
-        MACHINE.advance();
+        call::run(|| -> Result {
+            MACHINE.look();
+            Ok(())
+        });
     }
     signal.value()
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use simdevice::options;
 
-use super::signal::{Place, Signal};
+use super::signal::{Ends, Place, Signal};
 
 /// `rows` x `planes` runs of `width` bytes.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +92,8 @@ impl Copies {
     /// Appends a copy.
     pub fn push(&mut self, engine: Engine, copy: Copy) {
         if let Some(signal) = copy.completion {
-            signal.queued(Place::Copy);
+            // What a copy waits for may be the host's, and the engine's thread is.
+            signal.queued(Place::Copy, Ends::WithHost);
         }
         let at = self.0.iter().position(|line| line.engine == engine);
         let at = at.unwrap_or_else(|| {

@@ -8,7 +8,7 @@ use simdevice::places;
 
 use super::packet::{Effect, Packet, Part, Wait};
 use super::queue::Queue;
-use super::signal::{Place, Signal};
+use super::signal::{Ends, Place, Signal};
 use crate::abi::status::{Result, Status};
 
 /// How soon to look again for an item held up by something without a known end, in ns.
@@ -44,7 +44,7 @@ struct Hooks<'a> {
 
 impl Host<Packet> for Hooks<'_> {
     fn may_start(&self, packet: &Packet) -> bool {
-        packet.wait.is_over()
+        packet.queue.is_destroyed() || packet.wait.is_over()
     }
 
     fn started(&mut self, packet: &mut Packet, service: u64) {
@@ -185,11 +185,16 @@ impl Gpu {
         };
         if let Some(signal) = completion {
             let gpu = self.number;
-            signal.queued(Place::Ring {
+            let place = Place::Ring {
                 gpu,
                 ring,
                 cumulative,
-            });
+            };
+            let ends = match self.rings.is_announced(ring) {
+                true => Ends::ByItself,
+                false => Ends::WithHost,
+            };
+            signal.queued(place, ends);
         }
         self.announce(now);
     }
@@ -200,7 +205,11 @@ impl Gpu {
         let head = heads.find(|head| {
             head.payload.effect.is_some() && head.payload.due.is_none_or(|due| due <= now)
         })?;
-        let (ring, effect) = (head.ring, head.payload.effect.take()?);
+        let (ring, mut effect) = (head.ring, head.payload.effect.take()?);
+        if head.payload.queue.is_destroyed() {
+            // Its memory may be gone with it.
+            effect = Effect::Gone;
+        }
         drop(heads);
         self.rings.take_external(ring);
         Some((ring, effect))

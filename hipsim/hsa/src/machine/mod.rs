@@ -72,9 +72,9 @@ impl Machine {
 
     /// Makes the library's threads look that have something to do; not the one that asks.
     pub fn notify(&self, mut state: MutexGuard<'_, State>, asking: Driver) {
-        let (effects, handlers) = (state.has_effects(), state.handlers.any());
+        let (work, handlers) = (state.needs_driver(), state.handlers.any());
         drop(state);
-        if effects && asking != Driver::Engine {
+        if work && asking != Driver::Engine {
             self.engine.notify();
         }
         if handlers && asking != Driver::Events {
@@ -107,9 +107,11 @@ impl Machine {
         }
     }
 
-    /// Brings the devices to the present.
-    pub fn advance(&self) {
-        self.lock().advance(clock::now());
+    /// Brings the devices to the present for one who looks again and again instead of waiting.
+    pub fn look(&self) {
+        let (mut state, now) = self.drive(Driver::Program);
+        // Whoever only looks never sleeps, so nobody else may come to find neighbours dead.
+        state.reap(now);
     }
 
     /// Brings the devices to the present and executes what is due. Returns the state and its time.
@@ -134,7 +136,12 @@ impl Machine {
                     self.announce_progress();
                     state = self.lock();
                 }
-                Outcome::Retry => state.put_back(taken, now + RETRY),
+                Outcome::Retry => {
+                    state.put_back(taken, now + RETRY);
+                    // Whoever looked while it was taken sleeps without a thought of it.
+                    self.notify(state, driver);
+                    state = self.lock();
+                }
             }
         }
     }

@@ -23,6 +23,8 @@ pub enum Effect {
     Known(KnownCall),
     /// A kernel of the HIP runtime's own.
     Blit(Blit),
+    /// Nothing: its queue was destroyed before.
+    Gone,
 }
 
 impl Effect {
@@ -39,6 +41,7 @@ impl Effect {
                     Outcome::Done
                 }
                 Self::Blit(blit) => blit.run(),
+                Self::Gone => Outcome::Done,
             }
         }
     }
@@ -79,14 +82,14 @@ impl Wait {
         }
     }
 
-    /// Whether only packets queued already are waited for: it will be over by itself.
+    /// Whether only packets are waited for that are queued already and that the host does not hold up.
     pub fn ends_by_itself(&self) -> bool {
-        let on_its_way = |signal: &Signal| signal.value() == 0 || signal.is_pending();
+        let on_its_way = |signal: &Signal| signal.value() == 0 || signal.comes_by_itself();
         match self {
             Self::None => true,
             Self::All(signals) => signals.iter().all(on_its_way),
             Self::Any(signals) => signals.iter().any(on_its_way),
-            Self::Value { signal, .. } => signal.is_pending(),
+            Self::Value { signal, .. } => signal.comes_by_itself(),
         }
     }
 }

@@ -9,7 +9,7 @@ use simdevice::device::clock;
 use super::gpu::Request;
 use super::kernels;
 use super::packet::Wait;
-use super::queue::{INVALID, Queue};
+use super::queue::{End, INVALID, Queue};
 use super::signal::{Signal, all_of};
 use super::state::State;
 use crate::abi::status::Status;
@@ -30,14 +30,18 @@ pub type Refusal = (Status, String);
 /// Takes all packets that are complete. A gap stops it: whoever fills it rings again.
 ///
 /// # Errors
-/// A packet that cannot be run. It is passed over.
+/// A packet that cannot be run. The queue takes none any more, as on the hardware; those before it run.
 pub fn take(queue: &'static Queue, state: &mut State) -> Result<(), Refusal> {
     let now = clock::now();
+    if !queue.is_running() {
+        return Ok(());
+    }
     let Ok(gpu) = state.gpu(queue.gpu) else {
         return Ok(());
     };
     gpu.advance(now);
     let mut refused = Ok(());
+    let mut watched = Vec::new();
     for index in queue.fresh() {
         let at = queue.packet(index);
         // SAFETY: within the queue's pages, aligned to 64; others write the header atomically.
@@ -48,15 +52,20 @@ pub fn take(queue: &'static Queue, state: &mut State) -> Result<(), Refusal> {
         }
         // SAFETY: a packet of a valid type is complete and stays until its index is passed.
         match unsafe { request(queue, index, at, kind) } {
-            Ok(request) => gpu.push(request, now),
+            Ok(request) => {
+                watched.extend(request.completion.filter(|signal| signal.is_watched()));
+                gpu.push(request, now);
+            }
             Err(refusal) => {
+                queue.end(End::Failed);
                 refused = Err(refusal);
-                queue.passed(index);
+                break;
             }
         }
         header.store(INVALID, Ordering::Release);
         queue.took(index);
     }
+    state.watched.extend(watched);
     refused
 }
 

@@ -1,7 +1,7 @@
 //! A queue: what the runtime writes packets into, and how far they were taken and done.
 
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use super::signal::Signal;
 use crate::abi::status::{Result, Status};
@@ -38,6 +38,8 @@ pub struct Queue {
     taken: AtomicU64,
     /// Units of the mask that are on, of all; zero of zero without a mask.
     mask: [AtomicU32; 2],
+    /// Zero while it runs, else an [`End`]. Changed under the machine's lock.
+    end: AtomicU8,
     callback: Option<QueueCallback>,
     data: usize,
 }
@@ -46,6 +48,15 @@ pub struct Queue {
 unsafe impl Send for Queue {}
 // SAFETY: as above.
 unsafe impl Sync for Queue {}
+
+/// Why a queue takes no packets any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// One of its packets cannot be run.
+    Failed = 1,
+    /// The program destroyed it: its packets are gone.
+    Destroyed = 2,
+}
 
 /// `HSA_PACKET_TYPE_INVALID`.
 pub const INVALID: u16 = 1;
@@ -69,6 +80,7 @@ impl Queue {
             ring: parts.ring,
             taken: AtomicU64::new(0),
             mask: [AtomicU32::new(0), AtomicU32::new(0)],
+            end: AtomicU8::new(0),
             callback: parts.callback,
             data: parts.data,
         }));
@@ -101,9 +113,35 @@ impl Queue {
     ///
     /// # Safety
     /// The pointer is null or [`Self::data`] of a queue.
+    ///
+    /// # Errors
+    /// `INVALID_QUEUE` for null and for a queue that was destroyed.
     pub unsafe fn of(queue: *const QueueData) -> Result<&'static Self> {
         // SAFETY: the caller's promise; queues are never freed, and the C structure is the first field.
-        unsafe { queue.cast::<Self>().as_ref() }.ok_or(Status::INVALID_QUEUE)
+        let queue = unsafe { queue.cast::<Self>().as_ref() };
+        queue
+            .filter(|queue| !queue.is_destroyed())
+            .ok_or(Status::INVALID_QUEUE)
+    }
+
+    /// Whether it takes packets.
+    pub fn is_running(&self) -> bool {
+        self.end.load(Ordering::Acquire) == 0
+    }
+
+    /// Whether the program has destroyed it.
+    pub fn is_destroyed(&self) -> bool {
+        self.end.load(Ordering::Acquire) == End::Destroyed as u8
+    }
+
+    /// It takes no packets any more.
+    pub fn end(&self, end: End) {
+        self.end.store(end as u8, Ordering::Release);
+    }
+
+    /// Address and bytes of its packets.
+    pub fn pages(&self) -> (*mut c_void, usize) {
+        (self.amd.queue.base, self.size() as usize * PACKET)
     }
 
     /// Where the packet of this index is.
@@ -132,7 +170,7 @@ impl Queue {
 
     /// The packet of this index is done.
     pub fn passed(&self, index: u64) {
-        self.amd.read_index.store(index + 1, Ordering::Release);
+        self.amd.read_index.fetch_max(index + 1, Ordering::AcqRel);
     }
 
     /// How long a kernel takes here that takes `service` ns on the whole device.

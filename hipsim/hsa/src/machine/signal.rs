@@ -3,7 +3,7 @@
 //! A handle is the address of an `amd_signal_t`, as in the real library, since tools read it. Signals are never unmapped: a
 //! packet that completes one the program has destroyed writes into a signal that waits for its next use.
 
-use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::queue::Queue;
@@ -16,9 +16,15 @@ struct Cell {
     data: SignalData,
     /// Packets and copies queued that complete it.
     pending: AtomicU32,
+    /// Whether the host may hold one of them up.
+    held: AtomicBool,
     /// Where the last of them is: 0 none, 1 a copy engine, else GPU:8, ring:48 and 2.
     place: AtomicU64,
     cumulative: AtomicU64,
+    /// Whether the program has the address of its value.
+    watched: AtomicBool,
+    /// Whether the program has given it back and it is not free yet.
+    abandoned: AtomicBool,
     /// The queue whose doorbell it is.
     doorbell: AtomicPtr<Queue>,
 }
@@ -40,6 +46,15 @@ pub enum Place {
     Copy,
 }
 
+/// What it takes until something that is queued ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// Time.
+    ByItself,
+    /// The host may hold it up.
+    WithHost,
+}
+
 static FREE: Mutex<Vec<Signal>> = Mutex::new(Vec::new());
 
 impl Signal {
@@ -50,13 +65,27 @@ impl Signal {
             Self(Box::leak(Box::new(Cell {
                 data: SignalData::new(),
                 pending: AtomicU32::new(0),
+                held: AtomicBool::new(false),
                 place: AtomicU64::new(0),
                 cumulative: AtomicU64::new(0),
+                watched: AtomicBool::new(false),
+                abandoned: AtomicBool::new(false),
                 doorbell: AtomicPtr::new(std::ptr::null_mut()),
             })))
         });
+        signal.0.watched.store(false, Ordering::Relaxed);
         signal.0.data.value.store(value, Ordering::SeqCst);
         signal
+    }
+
+    /// The program has the address of its value, and may wait by looking there.
+    pub fn watch(self) {
+        self.0.watched.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`Self::watch`] was called.
+    pub fn is_watched(&self) -> bool {
+        self.0.watched.load(Ordering::Relaxed)
     }
 
     /// A queue's doorbell.
@@ -84,9 +113,17 @@ impl Signal {
         &self.0.data.value
     }
 
-    /// The program has no use for it any more. What is queued for it still counts it down: then it is nobody's.
+    /// The program has no use for it any more. What is queued for it still counts it down: it is free only then.
     pub fn give_back(self) {
+        self.0.abandoned.store(true, Ordering::SeqCst);
         if !self.is_pending() {
+            self.free();
+        }
+    }
+
+    /// Makes it free for its next use, once, if the program has given it back.
+    fn free(self) {
+        if self.0.abandoned.swap(false, Ordering::SeqCst) {
             FREE.lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(self);
@@ -118,7 +155,7 @@ impl Signal {
     }
 
     /// Notes that something is queued that completes it.
-    pub fn queued(self, place: Place) {
+    pub fn queued(self, place: Place, ends: Ends) {
         let (word, cumulative) = match place {
             Place::Copy => (1, 0),
             Place::Ring {
@@ -129,7 +166,14 @@ impl Signal {
         };
         self.0.cumulative.store(cumulative, Ordering::Relaxed);
         self.0.place.store(word, Ordering::Relaxed);
-        self.0.pending.fetch_add(1, Ordering::SeqCst);
+        let others = self.0.pending.fetch_add(1, Ordering::SeqCst) > 0;
+        let held = ends == Ends::WithHost || others && self.0.held.load(Ordering::Relaxed);
+        self.0.held.store(held, Ordering::Relaxed);
+    }
+
+    /// Whether something is queued that completes it and needs nothing but time.
+    pub fn comes_by_itself(&self) -> bool {
+        self.is_pending() && !self.0.held.load(Ordering::Relaxed)
     }
 
     /// Whether something is queued that completes it.
@@ -162,7 +206,9 @@ impl Signal {
     pub fn complete(self, at: u64) {
         self.0.data.end.store(at, Ordering::Relaxed);
         self.0.data.value.fetch_sub(1, Ordering::SeqCst);
-        self.0.pending.fetch_sub(1, Ordering::SeqCst);
+        if self.0.pending.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.free();
+        }
     }
 
     /// Begin and end of what completed it last, in ns.

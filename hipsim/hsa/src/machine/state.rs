@@ -1,5 +1,6 @@
 //! All of the process's queued work under one lock: its GPUs, its copies, and handlers that wait.
 
+use simdevice::device::clock::REAP_INTERVAL;
 use simdevice::places::MAX_DEVICES;
 
 use super::copies::{Copies, Copy};
@@ -18,6 +19,8 @@ pub struct State {
     gpus: [Option<Box<Gpu>>; MAX_DEVICES],
     pub copies: Copies,
     pub handlers: Handlers,
+    /// Signals that packets complete and that the program may look at without a call.
+    pub watched: Vec<Signal>,
     /// Work taken out.
     executing: usize,
 }
@@ -60,6 +63,7 @@ impl State {
             gpus: [const { None }; MAX_DEVICES],
             copies: Copies::new(),
             handlers: Handlers::new(),
+            watched: Vec::new(),
             executing: 0,
         }
     }
@@ -88,6 +92,7 @@ impl State {
             gpu.advance(now);
         }
         self.copies.advance(now);
+        self.watched.retain(Signal::is_pending);
     }
 
     /// Takes work that is due.
@@ -132,16 +137,28 @@ impl State {
         self.executing == 0
     }
 
-    /// Whether work with an effect is queued.
-    pub fn has_effects(&mut self) -> bool {
-        self.copies.any() || self.attached().any(|(_, gpu)| gpu.has_effects())
+    /// Whether work is queued that somebody must come for: it has an effect, or is looked for without a call.
+    pub fn needs_driver(&mut self) -> bool {
+        !self.watched.is_empty()
+            || self.copies.any()
+            || self.attached().any(|(_, gpu)| gpu.has_effects())
     }
 
-    /// The earliest real time at which an effect can be due, without those being executed.
+    /// When whoever sleeps until `next` has to look: with neighbours, often enough to find them dead.
+    pub fn wake_up(&mut self, next: Option<u64>, now: u64) -> Option<u64> {
+        let next = next?;
+        Some(match self.contended() {
+            true => next.min(now + REAP_INTERVAL),
+            false => next,
+        })
+    }
+
+    /// The earliest real time at which somebody must come for work, without that being executed.
     pub fn next_effect(&mut self, now: u64) -> Option<u64> {
         let awaited = self.copies.awaited();
         let waiting = awaited
             .into_iter()
+            .chain(self.watched.iter().copied())
             .map(|signal| self.look_again(signal, now));
         let waiting = waiting.min();
         let gpus = self.attached().filter_map(|(_, gpu)| gpu.next_effect(now));

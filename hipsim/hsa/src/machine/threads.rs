@@ -64,8 +64,9 @@ pub extern "C" fn engine(_: *mut c_void) -> *mut c_void {
     loop {
         let seen = own.word.load(Ordering::SeqCst);
         let (mut state, now) = MACHINE.drive(Driver::Engine);
-        let next = state.next_effect(now);
         state.reap(now);
+        let next = state.next_effect(now);
+        let next = state.wake_up(next, now);
         drop(state);
         own.sleep(seen, next);
     }
@@ -89,10 +90,11 @@ pub extern "C" fn events(_: *mut c_void) -> *mut c_void {
             }
             continue;
         }
+        state.reap(now);
         let signals = state.handlers.signals().into_iter();
         let handlers = signals.map(|signal| state.look_again(signal, now)).min();
         let next = handlers.into_iter().chain(state.next_effect(now)).min();
-        state.reap(now);
+        let next = state.wake_up(next, now);
         drop(state);
         own.sleep(seen, next);
     }
