@@ -39,6 +39,7 @@ statuses! {
     INVALID_QUEUE = 0x1007, "HSA_STATUS_ERROR_INVALID_QUEUE: The queue is invalid.";
     OUT_OF_RESOURCES = 0x1008, "HSA_STATUS_ERROR_OUT_OF_RESOURCES: The runtime failed to allocate the necessary resources.";
     INVALID_PACKET_FORMAT = 0x1009, "HSA_STATUS_ERROR_INVALID_PACKET_FORMAT: The AQL packet is malformed.";
+    RESOURCE_FREE = 0x100A, "HSA_STATUS_ERROR_RESOURCE_FREE: An attempt to release a resource that is still in use.";
     NOT_INITIALIZED = 0x100B, "HSA_STATUS_ERROR_NOT_INITIALIZED: hsa_init has not been called.";
     INCOMPATIBLE_ARGUMENTS = 0x100D, "HSA_STATUS_ERROR_INCOMPATIBLE_ARGUMENTS: The arguments passed to a function are not compatible.";
     INVALID_ISA = 0x100F, "HSA_STATUS_ERROR_INVALID_ISA: The instruction set architecture is invalid.";

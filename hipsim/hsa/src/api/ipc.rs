@@ -79,7 +79,8 @@ api! {
         let entry = *entry.ok_or(Status::INVALID_ARGUMENT)?;
         table.remove(&entry.start);
         if let Some(piece) = entry.piece {
-            piece.unmap();
+            // Not the piece's own end: this process may have attached what it exports itself.
+            libc::munmap(piece.start.as_ptr().cast(), piece.size);
         }
         Ok(())
     }

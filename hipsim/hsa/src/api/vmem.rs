@@ -18,13 +18,16 @@ use crate::memory::{self, Allocation, Kind};
 /// `HSA_AMD_VMEM_ADDRESS_NO_REGISTER`: the range is not for mapping.
 const NO_REGISTER: u64 = 1;
 
-/// Memory without an address of its own.
+/// Memory without an address of its own, as long as it has handles or mappings.
 struct Piece {
     file: File,
     size: usize,
     pool: Pool,
-    /// Handles and mappings.
-    users: usize,
+    /// Bytes of it that count as the pool's GPU's: none of another process's memory.
+    counted: usize,
+    /// How often the program has to release it.
+    handles: usize,
+    mappings: usize,
 }
 
 /// Where one is mapped.
@@ -51,31 +54,49 @@ fn tables() -> MutexGuard<'static, Tables> {
 }
 
 impl Tables {
-    fn add(&mut self, file: File, size: usize, pool: Pool) -> Handle {
+    fn add(&mut self, file: File, size: usize, counted: usize, pool: Pool) -> Handle {
         self.last += 0x10;
-        let users = 1;
+        if let Some(gpu) = pool.gpu() {
+            memory::note_unaddressed(gpu, counted);
+        }
         self.pieces.insert(
             self.last,
             Piece {
                 file,
                 size,
                 pool,
-                users,
+                counted,
+                handles: 1,
+                mappings: 0,
             },
         );
         self.last
     }
 
-    fn release(&mut self, handle: Handle) -> Result {
-        let piece = self
-            .pieces
-            .get_mut(&handle)
-            .ok_or(Status::INVALID_ALLOCATION)?;
-        piece.users -= 1;
-        if piece.users == 0 {
-            self.pieces.remove(&handle);
+    /// A piece of which the program has a handle.
+    fn held(&mut self, handle: Handle) -> Result<&mut Piece> {
+        let piece = self.pieces.get_mut(&handle);
+        piece
+            .filter(|piece| piece.handles > 0)
+            .ok_or(Status::INVALID_ALLOCATION)
+    }
+
+    /// Frees a piece that has neither handles nor mappings.
+    fn tidy(&mut self, handle: Handle) {
+        let is_free = |piece: &Piece| piece.handles == 0 && piece.mappings == 0;
+        if self.pieces.get(&handle).is_some_and(is_free)
+            && let Some(piece) = self.pieces.remove(&handle)
+            && let Some(gpu) = piece.pool.gpu()
+        {
+            memory::forget_unaddressed(gpu, piece.counted);
         }
-        Ok(())
+    }
+
+    /// Whether any mapping lies there.
+    fn is_mapped(&self, start: usize, size: usize) -> bool {
+        let end = start.saturating_add(size);
+        let last = self.mappings.range(..end).next_back();
+        last.is_some_and(|(at, mapping)| at + mapping.size > start)
     }
 }
 
@@ -150,10 +171,14 @@ api! {
 
     /// `hsa_amd_vmem_address_free`.
     fn free_address(va: *mut c_void, size: usize) {
+        let tables = tables();
         let mut table = memory::reservations();
         let entry = table.get(&(va as usize));
         if entry.is_none_or(|entry| entry.size != size) {
             return Err(Status::INVALID_ALLOCATION);
+        }
+        if tables.is_mapped(va as usize, size) {
+            return Err(Status::RESOURCE_FREE);
         }
         table.remove(&(va as usize));
         libc::munmap(va, size);
@@ -175,24 +200,28 @@ api! {
         }
         let file = File::from_raw_fd(number);
         file.set_len(size as u64).map_err(|_| Status::OUT_OF_RESOURCES)?;
-        put(handle, tables().add(file, size, pool))
+        put(handle, tables().add(file, size, size, pool))
     }
 
     /// `hsa_amd_vmem_handle_release`. Mappings keep the memory.
     fn release(handle: Handle) {
-        tables().release(handle)
+        let mut tables = tables();
+        tables.held(handle)?.handles -= 1;
+        tables.tidy(handle);
+        Ok(())
     }
 
     /// `hsa_amd_vmem_map`: without access until that is set.
     fn map(va: *mut c_void, size: usize, offset: usize, handle: Handle, _flags: u64) {
         let mut tables = tables();
-        let piece = tables.pieces.get_mut(&handle).ok_or(Status::INVALID_ALLOCATION)?;
+        let is_mapped = tables.is_mapped(va as usize, size);
+        let piece = tables.held(handle)?;
         let within = offset.checked_add(size).is_some_and(|end| end <= piece.size);
-        let reserved = memory::reservations();
-        let reserved = reserved.range(..=va as usize).next_back().is_some_and(|(start, entry)| {
+        let is_reserved = memory::reservations().range(..=va as usize).next_back().is_some_and(|(start, entry)| {
             va as usize - start < entry.size && size <= entry.size - (va as usize - start)
         });
-        if size == 0 || !within || !reserved {
+        let in_pages = [va as usize, size, offset].iter().all(|number| number.is_multiple_of(PAGE));
+        if size == 0 || !within || !is_reserved || is_mapped || !in_pages {
             return Err(Status::INVALID_ARGUMENT);
         }
         let flags = libc::MAP_SHARED | libc::MAP_FIXED;
@@ -200,7 +229,7 @@ api! {
         if found == libc::MAP_FAILED {
             return Err(Status::OUT_OF_RESOURCES);
         }
-        piece.users += 1;
+        piece.mappings += 1;
         let start = va as usize;
         let entry = Allocation { start, size, kind: Kind::Mapped, pool: piece.pool, piece: None, users: 1 };
         tables.mappings.insert(start, Mapping { piece: handle, size, permissions: 0 });
@@ -216,8 +245,10 @@ api! {
         let piece = mapping.ok_or(Status::INVALID_ALLOCATION)?.piece;
         bare(start, size, libc::MAP_FIXED)?;
         tables.mappings.remove(&start);
-        tables.release(piece)?;
-        drop(tables);
+        if let Some(piece) = tables.pieces.get_mut(&piece) {
+            piece.mappings -= 1;
+        }
+        tables.tidy(piece);
         memory::table().remove(&start);
         Ok(())
     }
@@ -253,8 +284,8 @@ api! {
 
     /// `hsa_amd_vmem_export_shareable_handle`.
     fn export(descriptor: *mut i32, handle: Handle, _flags: u64) {
-        let tables = tables();
-        let piece = tables.pieces.get(&handle).ok_or(Status::INVALID_ALLOCATION)?;
+        let mut tables = tables();
+        let piece = tables.held(handle)?;
         let copy = piece.file.try_clone().map_err(|_| Status::OUT_OF_RESOURCES)?;
         put(descriptor, copy.into_raw_fd())
     }
@@ -270,7 +301,7 @@ api! {
         if size == 0 {
             return Err(Status::INVALID_ARGUMENT);
         }
-        put(handle, tables().add(file, size, Pool::of_gpu(0)))
+        put(handle, tables().add(file, size, 0, Pool::of_gpu(0)))
     }
 
     /// `hsa_amd_vmem_retain_alloc_handle`.
@@ -278,7 +309,7 @@ api! {
         let mut tables = tables();
         let piece = tables.mappings.get(&(at as usize)).ok_or(Status::INVALID_ALLOCATION)?.piece;
         let found = tables.pieces.get_mut(&piece).ok_or(Status::INVALID_ALLOCATION)?;
-        found.users += 1;
+        found.handles += 1;
         put(handle, piece)
     }
 }

@@ -1,9 +1,12 @@
 //! The process's memory as its agents know it: a table of what was allocated, locked or attached. Device memory is memory of
 //! the process.
+//!
+//! Locks are taken in this order, each at most once: `api::vmem`'s tables, [`reservations`], [`table`], the machine's.
 
 pub mod pool;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use simdevice::device::ipc::Piece;
@@ -55,13 +58,37 @@ pub fn reservations() -> MutexGuard<'static, Table> {
     RESERVATIONS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The entry that an address lies in: memory, or reserved addresses without.
+/// The entry that an address lies in: memory, or reserved addresses without. Of several the one that begins last.
 pub fn containing(at: usize) -> Option<Allocation> {
     let within = |table: &Table| {
-        let (_, entry) = table.range(..=at).next_back()?;
-        (at - entry.start < entry.size).then_some(*entry)
+        for (_, entry) in table.range(..=at).rev() {
+            if at - entry.start < entry.size {
+                return Some(*entry);
+            }
+            // Only what the program locks lies within other entries.
+            if entry.kind != Kind::Locked {
+                break;
+            }
+        }
+        None
     };
-    within(&table()).or_else(|| within(&reservations()))
+    // Not in one expression: the first lock would be held while the second is taken.
+    let memory = within(&table());
+    memory.or_else(|| within(&reservations()))
+}
+
+/// Bytes of each GPU's memory without an address of its own (`api::vmem`).
+static UNADDRESSED: [AtomicU64; places::MAX_DEVICES] =
+    [const { AtomicU64::new(0) }; places::MAX_DEVICES];
+
+/// Memory of a GPU was made without an address.
+pub fn note_unaddressed(gpu: usize, bytes: usize) {
+    UNADDRESSED[gpu % places::MAX_DEVICES].fetch_add(bytes as u64, Ordering::SeqCst);
+}
+
+/// It is gone.
+pub fn forget_unaddressed(gpu: usize, bytes: usize) {
+    UNADDRESSED[gpu % places::MAX_DEVICES].fetch_sub(bytes as u64, Ordering::SeqCst);
 }
 
 /// Bytes of a GPU's memory that are free.
@@ -73,7 +100,11 @@ pub fn available(gpu: usize) -> u64 {
         .filter(own)
         .map(|entry| entry.size as u64)
         .sum();
-    options::get().memory.saturating_sub(used)
+    let unaddressed = UNADDRESSED[gpu % places::MAX_DEVICES].load(Ordering::SeqCst);
+    options::get()
+        .memory
+        .saturating_sub(used)
+        .saturating_sub(unaddressed)
 }
 
 /// Places on the machine of the GPUs that this process sees.

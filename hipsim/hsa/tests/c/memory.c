@@ -40,6 +40,12 @@ static void pools(void) {
     info = (pointer_info_t){.size = sizeof info};
     OK(hsa_amd_pointer_info(locked + 100, &info, NULL, NULL, NULL));
     TRUE(info.type == 2 && info.host_base == locked);
+    /* A part of it besides: what lies behind the part is in the whole. */
+    OK(hsa_amd_memory_lock_to_pool(locked + 4096, 4096, NULL, 0, pool_of(cpu, 2), 0, &b));
+    info = (pointer_info_t){.size = sizeof info};
+    OK(hsa_amd_pointer_info(locked + 3 * 4096, &info, NULL, NULL, NULL));
+    TRUE(info.type == 2 && info.host_base == locked);
+    OK(hsa_amd_memory_unlock(locked + 4096));
     OK(hsa_amd_memory_unlock(locked));
     OK(hsa_amd_pointer_info(locked + 100, &info, NULL, NULL, NULL));
     TRUE(info.type == 0);
@@ -63,7 +69,11 @@ static void mapped(void) {
     OK(hsa_amd_pointer_info(b, &info, NULL, NULL, NULL));
     TRUE(info.type == 6);
     TRUE(hsa_amd_vmem_map(b, 2 * PAGES, 0, piece, 0) == 0x1001);
+    /* Neither over a mapping nor away from under one. */
+    TRUE(hsa_amd_vmem_map(b, PAGES, 0, piece, 0) == 0x1001);
+    TRUE(hsa_amd_vmem_address_free(b, PAGES) == 0x100A);
     OK(hsa_amd_vmem_handle_release(piece));
+    TRUE(hsa_amd_vmem_handle_release(piece) == 0x1003);
     OK(hsa_amd_vmem_unmap(a, PAGES));
     OK(hsa_amd_vmem_unmap((char *)a + PAGES, PAGES));
     TRUE(!strcmp(b, "one memory"));
@@ -71,6 +81,19 @@ static void mapped(void) {
     TRUE(hsa_amd_vmem_unmap(b, PAGES) == 0x1003);
     OK(hsa_amd_vmem_address_free(a, 2 * PAGES));
     OK(hsa_amd_vmem_address_free(b, PAGES));
+    /* Memory without an address is memory of the device. */
+    hsa_amd_memory_pool_t coarse = pool_of(gpus[0], 4);
+    size_t size = 0, before = 0, room = 0;
+    OK(hsa_amd_memory_pool_get_info(coarse, 2, &size));
+    OK(hsa_agent_get_info(gpus[0], 0xA015, &before));
+    TRUE(before == size);
+    OK(hsa_amd_vmem_handle_create(coarse, PAGES, 1, 0, &piece));
+    OK(hsa_agent_get_info(gpus[0], 0xA015, &room));
+    TRUE(room == size - PAGES);
+    TRUE(hsa_amd_memory_pool_allocate(coarse, size, 0, &a) == 0x1008);
+    OK(hsa_amd_vmem_handle_release(piece));
+    OK(hsa_agent_get_info(gpus[0], 0xA015, &room));
+    TRUE(room == size);
 }
 
 /* This program again, with the handle in a pipe: a child of a fork has no device. */
@@ -82,6 +105,11 @@ static void shared(const char *self) {
     strcpy(memory, "from the parent");
     OK(hsa_amd_ipc_memory_create(memory, PAGES, handle));
     TRUE(!strcmp(memory, "from the parent"));
+    /* Attached by its own process: that ends with the detach, the export does not. */
+    void *again;
+    OK(hsa_amd_ipc_memory_attach(handle, PAGES, 1, gpus, &again));
+    TRUE(again != memory && !strcmp(again, "from the parent"));
+    OK(hsa_amd_ipc_memory_detach(again));
     TRUE(!pipe(ends));
     TRUE(write(ends[1], handle, sizeof handle) == sizeof handle);
     pid_t child = fork();

@@ -25,3 +25,10 @@ fn memory_is_found_shared_and_mapped() {
         .collect();
     assert!(left.is_empty(), "shared memory is left: {left:?}");
 }
+
+#[test]
+fn threads_that_ask_and_map_do_not_lock_each_other() {
+    let bench = Bench::new();
+    let program = bench.compile("locks");
+    assert_eq!(bench.run(&program, &[]), "done\n");
+}
