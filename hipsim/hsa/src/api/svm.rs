@@ -67,6 +67,9 @@ api! {
 
     /// `hsa_amd_svm_attributes_get`: of the range's first byte.
     fn get(at: *mut c_void, _size: usize, pairs: *mut AttributePair, count: usize) {
+        if pairs.is_null() && count > 0 {
+            return Err(Status::INVALID_ARGUMENT);
+        }
         for index in 0..count {
             let pair = &mut *pairs.add(index);
             if pair.attribute == QUERY {

@@ -1,19 +1,26 @@
 //! The library as a whole: started, asked about itself, ended.
 
-use std::ffi::{c_char, c_void};
+use std::ffi::{CStr, c_char, c_void};
 use std::sync::Once;
 
 use simdevice::device::clock;
 
 use super::executables;
 use super::gpu_info::{self, FREQUENCY};
-use crate::abi::call::{self, api, put, put_text};
+use crate::abi::call::{self, api, put};
 use crate::abi::status::{Result, Status};
 use crate::machine::MACHINE;
 use crate::memory;
 
 /// Version of the interface: 1.15 is 6.4's, 1.18 is 7.2's.
 const VERSION: (u16, u16) = (1, 18);
+/// What is told of the library's build.
+const BUILD: &CStr =
+    match CStr::from_bytes_with_nul(concat!("hsasim ", env!("CARGO_PKG_VERSION"), "\0").as_bytes())
+    {
+        Ok(text) => text,
+        Err(_) => c"hsasim",
+    };
 /// `HSA_EXTENSION_AMD_LOADER`.
 const LOADER: u16 = 0x201;
 /// Functions in the loader's table, version 1.03.
@@ -59,7 +66,8 @@ api! {
             5 => put(value.cast(), 0_u32),
             6 => put(value.cast(), 1_u32),
             7 => put(value.cast(), extensions()),
-            0x200 => put_text(value.cast(), concat!("hsasim ", env!("CARGO_PKG_VERSION")), 64),
+            // A text of the library's own.
+            0x200 => put(value.cast(), BUILD.as_ptr()),
             // Shared virtual memory, which all memory here is; faults only where the architecture has them on.
             0x201 => put(value.cast(), true),
             0x202 | 0x206 => put(value.cast(), gpu_info::has_page_faults()),

@@ -43,6 +43,9 @@ int main(void) {
     pool_of(cpu, 2), pool_of(cpu, 3), pool_of(cpu, 4);
     pool_of(gpus[0], 4), pool_of(gpus[0], 2);
     TRUE(hsa_ext_image_create(gpus[0], NULL, NULL, 0, NULL) == 0x3000);
+    struct { const char *text; uint64_t guard; } build = {NULL, 42};
+    OK(hsa_system_get_info(0x200, &build));
+    TRUE(build.guard == 42 && !strncmp(build.text, "hsasim ", 7));
     const char *text = NULL;
     OK(hsa_status_string(0x1008, &text));
     printf("%s\n", text);
