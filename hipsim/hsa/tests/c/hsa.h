@@ -92,6 +92,7 @@ hsa_status_t hsa_amd_vmem_set_access(void *, size_t, const void *, size_t);
 hsa_status_t hsa_signal_create(hsa_signal_value_t, uint32_t, const hsa_agent_t *, hsa_signal_t *);
 hsa_status_t hsa_signal_destroy(hsa_signal_t);
 hsa_signal_value_t hsa_signal_load_relaxed(hsa_signal_t);
+hsa_status_t hsa_amd_signal_value_pointer(hsa_signal_t, volatile hsa_signal_value_t **);
 void hsa_signal_store_screlease(hsa_signal_t, hsa_signal_value_t);
 void hsa_signal_subtract_relaxed(hsa_signal_t, hsa_signal_value_t);
 hsa_signal_value_t hsa_signal_wait_scacquire(hsa_signal_t, int, hsa_signal_value_t, uint64_t, int);

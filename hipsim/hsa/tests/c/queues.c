@@ -100,16 +100,106 @@ static void kernels(const char *path) {
     OK(hsa_executable_destroy(executable));
 }
 
-static void refusals(void) {
+static hsa_queue_t *failing_queue(void) {
     hsa_queue_t *queue;
     OK(hsa_queue_create(gpus[0], 64, 0, on_failure, NULL, 0, 0, &queue));
+    failed = 0;
+    return queue;
+}
+
+static void refusals(void) {
+    hsa_queue_t *queue = failing_queue();
     dispatch(queue, 0x1234, NULL, (hsa_signal_t){0});
     TRUE(failed == 0x1010);
+    queue = failing_queue();
     barrier_t odd = {.header = 9};
     push(queue, &odd, true);
     TRUE(failed == 0x1009);
+    /* What was taken before is done, what comes after is not. */
+    queue = failing_queue();
+    hsa_signal_t first = signal_of(1), second = signal_of(1), go = signal_of(1);
+    barrier(queue, BARRIER_AND, &go, 1, first);
+    push(queue, &odd, true);
+    TRUE(failed == 0x1009);
+    barrier(queue, BARRIER_AND, NULL, 0, second);
+    hsa_signal_store_screlease(go, 0);
+    TRUE(reached(first, 5));
+    TRUE(!reached(second, 0.02));
+    TRUE(hsa_queue_load_read_index_scacquire(queue) == 1);
     TRUE(hsa_queue_create(gpus[0], 65, 0, NULL, NULL, 0, 0, &queue) == 0x1001);
     TRUE(hsa_queue_create(cpu, 64, 0, NULL, NULL, 0, 0, &queue) == 0x1004);
+}
+
+/* Kernels that should compute and cannot be: nothing looks done. */
+static void undone(const char *path) {
+    hsa_executable_t executable = load_kernels(path);
+    struct { uint32_t kind, unused; uint64_t at, value, flags, rest[2]; } operation = {.kind = 9, .at = (uint64_t)&executable};
+    struct { void *at; uint32_t count; } batch = {&operation, 1};
+    struct { const char *kernel; void *arguments; } all[] = {
+        {"__amd_rocclr_copyBuffer.kd", NULL},
+        {"__amd_rocclr_copyImage.kd", &batch},
+        {"__amd_rocclr_batchMemOp.kd", &batch},
+        {"counter.kd", NULL},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        hsa_queue_t *queue = failing_queue();
+        hsa_signal_t done = signal_of(1);
+        dispatch(queue, kernel_of(executable, all[i].kernel), all[i].arguments, done);
+        TRUE(failed == 0x1001);
+        TRUE(!reached(done, 0.002));
+    }
+    /* One of a program's own with a known name, and one whose work is not missed. */
+    uint32_t words[16] = {0};
+    struct { uint32_t *to, value, n; uint64_t mask; } own = {words, 7, 0, 16};
+    hsa_queue_t *queue = failing_queue();
+    hsa_signal_t done = signal_of(2);
+    dispatch(queue, kernel_of(executable, "fill.kd"), &own, done);
+    dispatch(queue, kernel_of(executable, "__amd_rocclr_initHeap.kd"), &own, done);
+    TRUE(reached(done, 5) && !failed);
+    for (int i = 0; i < 16; i++) TRUE(words[i] == 0);
+    OK(hsa_executable_destroy(executable));
+}
+
+/* The value is looked at without a call. */
+static void watched(const char *path) {
+    hsa_executable_t executable = load_kernels(path);
+    hsa_queue_t *queue = queue_of(64);
+    hsa_signal_t done = signal_of(1);
+    volatile hsa_signal_value_t *value;
+    uint64_t ns = 5 * MS;
+    OK(hsa_amd_signal_value_pointer(done, &value));
+    for (int i = 0; i < 3; i++) {
+        *value = 1;
+        dispatch(queue, kernel_of(executable, "hipsim_spin.kd"), &ns, done);
+        for (uint64_t begun = now(); *value;) TRUE(now() - begun < 5000ull * MS);
+    }
+    OK(hsa_queue_destroy(queue));
+    OK(hsa_executable_destroy(executable));
+}
+
+/* Packets of a destroyed queue have no effect any more: their memory may be gone. */
+static void destroyed(const char *path) {
+    hsa_executable_t executable = load_kernels(path);
+    hsa_queue_t *queue = queue_of(64);
+    uint64_t count = 0, ns = 20 * MS;
+    struct { uint64_t *at, add; } add = {&count, 3};
+    hsa_signal_t done = signal_of(1);
+    dispatch(queue, kernel_of(executable, "hipsim_spin.kd"), &ns, (hsa_signal_t){0});
+    dispatch(queue, kernel_of(executable, "counter.kd"), &add, done);
+    OK(hsa_queue_destroy(queue));
+    reached(done, 0.2);
+    TRUE(count == 0);
+    TRUE(hsa_queue_destroy(queue) == 0x1007);
+    /* Two queues made after it have a ring each. */
+    hsa_queue_t *a = queue_of(64), *b = queue_of(64);
+    hsa_signal_t never = signal_of(1), other = signal_of(1);
+    barrier(a, BARRIER_AND, &never, 1, done);
+    barrier(b, BARRIER_AND, NULL, 0, other);
+    TRUE(reached(other, 5));
+    hsa_signal_store_screlease(never, 0);
+    OK(hsa_queue_destroy(a));
+    OK(hsa_queue_destroy(b));
+    OK(hsa_executable_destroy(executable));
 }
 
 static int called;
@@ -151,6 +241,9 @@ int main(int count, char **arguments) {
     barriers();
     kernels(arguments[1]);
     refusals();
+    undone(arguments[1]);
+    watched(arguments[1]);
+    destroyed(arguments[1]);
     handlers();
     copies();
     puts("done");

@@ -103,6 +103,19 @@ impl Bench {
         command
     }
 
+    /// The same without timeout(1) around the program: what is killed is the program.
+    pub fn direct(&self, program: &Path) -> Command {
+        let mut direct = Command::new(program);
+        direct.stdin(Stdio::null());
+        for (name, value) in self.command(program).get_envs() {
+            match value {
+                Some(value) => direct.env(name, value),
+                None => direct.env_remove(name),
+            };
+        }
+        direct
+    }
+
     /// Runs a program to its good end; its output.
     pub fn run(&self, program: &Path, arguments: &[&OsStr]) -> String {
         output(self.command(program).args(arguments))
