@@ -1,17 +1,34 @@
 //! Debian's package lists in a folder of our own: other releases than the machine's, found and downloaded. Nothing is
 //! installed, and the machine's own lists stay as they are.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use rustix::fs::{FlockOperation, flock};
 
 use crate::progress::note;
 
 /// Package lists are good for so long.
 const FRESH: Duration = Duration::from_secs(24 * 3600);
+
+/// Commands that the machine runs after its own updates and installations: these are none of them. The machine's proxies and
+/// the like hold here too, so its settings are read first, and this last.
+const SETTINGS: &str = "\
+#clear APT::Update::Pre-Invoke;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+#clear APT::Install::Pre-Invoke;
+#clear APT::Install::Post-Invoke-Success;
+#clear DPkg::Pre-Invoke;
+#clear DPkg::Pre-Install-Pkgs;
+#clear DPkg::Post-Invoke;
+";
+
+/// How apt says that an archive "does not have" or "no longer has" such a suite. That stays so for longer than a day.
+const NO_SUITE: &str = " a Release file";
 
 /// What keyring signs them all; without it apt's own are asked.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -38,20 +55,28 @@ impl Debian {
             fs::create_dir_all(dir.join(part))?;
         }
         fs::write(dir.join("status"), "")?;
+        fs::write(dir.join("apt.conf"), SETTINGS)?;
+        let _lock = lock(&dir.join("lists.lock"))?;
         let listed = dir.join("listed");
         let age = fs::metadata(&listed).and_then(|data| data.modified());
-        if !age.is_ok_and(|at| at.elapsed().is_ok_and(|age| age < FRESH)) {
-            note("reading Debian's package lists (half a minute, once a day)");
-            fs::write(
-                dir.join("sources.list"),
-                sources(&mirrors()?, suites, secured),
-            )?;
-            let out = debian.apt("apt-get").args(["update", "-q"]).output()?;
-            let said = String::from_utf8_lossy(&out.stdout) + String::from_utf8_lossy(&out.stderr);
-            fs::write(&listed, failures(&said).join("\n"))?;
+        if age.is_ok_and(|at| at.elapsed().is_ok_and(|age| age < FRESH)) {
+            let unreachable = fs::read_to_string(&listed)?;
+            debian.unreachable = unreachable.lines().map(str::to_owned).collect();
+            return Ok(debian);
         }
-        let unreachable = fs::read_to_string(&listed)?;
-        debian.unreachable = unreachable.lines().map(str::to_owned).collect();
+        note("reading Debian's package lists (half a minute, once a day)");
+        fs::write(
+            dir.join("sources.list"),
+            sources(&mirrors()?, suites, secured),
+        )?;
+        let out = debian.apt("apt-get").args(["update", "-q"]).output()?;
+        let said = String::from_utf8_lossy(&out.stdout) + String::from_utf8_lossy(&out.stderr);
+        debian.unreachable = failures(&said);
+        // apt fails where a suite is gone, and does not where it has no network.
+        let is_done = out.status.success() || !debian.unreachable.is_empty();
+        if is_done && is_lasting(&debian.unreachable) {
+            fs::write(&listed, debian.unreachable.join("\n"))?;
+        }
         Ok(debian)
     }
 
@@ -77,11 +102,28 @@ impl Debian {
         ];
         let mut command = Command::new(tool);
         command.env("LC_ALL", "C").stdin(Stdio::null());
+        command.arg("-c").arg(self.dir.join("apt.conf"));
         for setting in settings {
             command.args(["-o", &setting]);
         }
         command
     }
+}
+
+/// Waits until no other process has this lock; it is let go with the file.
+///
+/// # Errors
+/// The file cannot be made.
+pub fn lock(path: &Path) -> anyhow::Result<File> {
+    let file = File::create(path).with_context(|| format!("cannot make {}", path.display()))?;
+    flock(&file, FlockOperation::LockExclusive)
+        .with_context(|| format!("cannot lock {}", path.display()))?;
+    Ok(file)
+}
+
+/// Whether what failed will fail for a day: what a network without connection leaves out is asked for again.
+fn is_lasting(failures: &[String]) -> bool {
+    failures.iter().all(|line| line.contains(NO_SUITE))
 }
 
 /// Where this machine gets its Debian packages, and their security updates.
@@ -174,5 +216,31 @@ mod tests {
         let said =
             "Get:1 x\nE: The repository 'x bullseye Release' does not have a Release file.\nN: y\n";
         assert_eq!(failures(said).len(), 1);
+        assert!(is_lasting(&failures(said)), "a suite that is gone");
+        let said = "W: Failed to fetch http://mirror.example/sid  Temporary failure resolving 'mirror.example'\n";
+        assert!(!is_lasting(&failures(said)), "no network");
+    }
+
+    #[test]
+    fn the_machines_hooks_do_not_run() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (theirs, ours) = (dir.path().join("theirs"), dir.path().join("ours"));
+        let hooks = "APT::Update::Post-Invoke { \"touch /hook\"; };\nAPT::Update::Post-Invoke-Success { \"touch /hook\"; };\n\
+                     Acquire::http::Proxy \"http://proxy.example\";\n";
+        fs::write(&theirs, hooks).expect("written");
+        fs::write(&ours, SETTINGS).expect("written");
+        let out = Command::new("apt-config")
+            .env("APT_CONFIG", &theirs)
+            .arg("-c")
+            .arg(&ours)
+            .arg("dump")
+            .output();
+        let Ok(out) = out else {
+            println!("LEFT OUT: apt is not here");
+            return;
+        };
+        let said = String::from_utf8_lossy(&out.stdout);
+        assert!(!said.contains("touch /hook"), "{said}");
+        assert!(said.contains("http://proxy.example"), "{said}");
     }
 }

@@ -31,9 +31,7 @@ pub fn enter(version: Version, hsa: &Path, work: &Path) -> anyhow::Result<()> {
             symlink(version.soname(), names.join(older))?;
         }
     }
-    namespace().with_context(|| {
-        format!("{version} needs a mount namespace: run this as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1)")
-    })?;
+    namespace().with_context(|| format!("{version} needs a mount namespace: {}", advice()))?;
     let machine = PathBuf::from("/").join(LIBRARIES);
     let layers = [&names, &libraries, &machine];
     let mut options = b"lowerdir=".to_vec();
@@ -60,30 +58,55 @@ pub fn enter(version: Version, hsa: &Path, work: &Path) -> anyhow::Result<()> {
     })
 }
 
+/// What allows one on this machine.
+fn advice() -> String {
+    let switches = [
+        (
+            "/proc/sys/kernel/unprivileged_userns_clone",
+            "kernel.unprivileged_userns_clone=1",
+        ),
+        (
+            "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+            "kernel.apparmor_restrict_unprivileged_userns=0",
+        ),
+    ];
+    let here: Vec<&str> = switches
+        .iter()
+        .filter(|(file, _)| Path::new(file).exists())
+        .map(|(_, setting)| *setting)
+        .collect();
+    let settings = match here.as_slice() {
+        [] => String::new(),
+        here => format!(" (sysctl {})", here.join(" ")),
+    };
+    format!("run this as root with CAP_SYS_ADMIN, or allow user namespaces{settings}")
+}
+
+/// Root of a container may lack the capability, and gets it in a user namespace like everybody.
 fn namespace() -> anyhow::Result<()> {
     let root = fs::metadata("/proc/self")?.uid() == 0;
     let (user, group) = (rustix::process::getuid(), rustix::process::getgid());
-    let flags = if root {
-        libc::CLONE_NEWNS
-    } else {
-        libc::CLONE_NEWNS | libc::CLONE_NEWUSER
-    };
+    if !root || unshare(libc::CLONE_NEWNS).is_err() {
+        unshare(libc::CLONE_NEWNS | libc::CLONE_NEWUSER)
+            .context("cannot make a user namespace (unshare)")?;
+        let write = |file: &str, text: String| {
+            let path = Path::new("/proc/self").join(file);
+            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+        };
+        write("setgroups", "deny".to_owned())?;
+        write("uid_map", format!("{0} {0} 1", user.as_raw()))?;
+        write("gid_map", format!("{0} {0} 1", group.as_raw()))?;
+    }
+    mount(c"none", c"/", libc::MS_PRIVATE | libc::MS_REC, None)
+        .context("cannot keep mounts from other namespaces (mount)")
+}
+
+fn unshare(flags: libc::c_int) -> io::Result<()> {
     // SAFETY: changes what this process sees of the machine; it has one thread.
-    if unsafe { libc::unshare(flags) } != 0 {
-        return Err(io::Error::last_os_error().into());
+    match unsafe { libc::unshare(flags) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
-    if !root {
-        fs::write("/proc/self/setgroups", "deny")?;
-        fs::write(
-            "/proc/self/uid_map",
-            format!("{} {} 1", user.as_raw(), user.as_raw()),
-        )?;
-        fs::write(
-            "/proc/self/gid_map",
-            format!("{} {} 1", group.as_raw(), group.as_raw()),
-        )?;
-    }
-    Ok(mount(c"none", c"/", libc::MS_PRIVATE | libc::MS_REC, None)?)
 }
 
 fn mount(

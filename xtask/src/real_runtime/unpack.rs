@@ -1,14 +1,16 @@
 //! From packages to a folder of libraries.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, bail, ensure};
+use sha2::{Digest as _, Sha256};
 
-use super::Release;
+use super::{LIBRARIES, Release};
 use crate::build;
-use crate::debian::Debian;
+use crate::debian::{self, Debian};
 use crate::progress::note;
 
 /// Suites that have the runtimes.
@@ -16,15 +18,25 @@ const SUITES: [&str; 2] = ["sid", "experimental"];
 /// Packages that are needed by the letter only: the library that is simulated here, and what compiles host programs.
 const LEFT: [&str; 2] = ["libhsa-runtime64-1", "libclang-common-"];
 
+/// Begins the extension of a folder that is being filled.
+const FRESH: &str = "new-";
+
 /// Unpacks a release into `folder`, completely or not at all.
 ///
 /// # Errors
 /// A package is not to be had, or has another version.
 pub fn unpack(release: &Release, folder: &Path, lists: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(lists)?;
+    // One at a time: what another process downloads and unpacks is taken from it.
+    let _lock = debian::lock(&lists.join("unpack.lock"))?;
+    if folder.join(LIBRARIES).join(release.soname).exists() {
+        return Ok(());
+    }
+    remove_left(folder)?;
     let debian = Debian::open(lists, &SUITES, &[])?;
-    check_version(&debian, release)?;
-    let packages = download(&debian, release, lists)?;
-    let fresh = folder.with_extension(format!("new-{}", std::process::id()));
+    let version = find_version(&debian, release)?;
+    let packages = download(&debian, release, &version, lists)?;
+    let fresh = folder.with_extension(format!("{FRESH}{}", std::process::id()));
     fs::create_dir_all(&fresh)?;
     let all = packages.iter().try_for_each(|package| {
         let mut unpack = Command::new("dpkg-deb");
@@ -38,8 +50,28 @@ pub fn unpack(release: &Release, folder: &Path, lists: &Path) -> anyhow::Result<
     done
 }
 
-/// The archive moves on: another version may import functions that are not simulated.
-fn check_version(debian: &Debian, release: &Release) -> anyhow::Result<()> {
+/// Removes what was not finished: the folder without the runtime, and those of processes that were killed.
+fn remove_left(folder: &Path) -> anyhow::Result<()> {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let stem = Path::new(&*name).with_extension(FRESH);
+    let unfinished = stem.to_string_lossy().into_owned();
+    let Some(parent) = folder.parent() else {
+        return Ok(());
+    };
+    for entry in fs::read_dir(parent)? {
+        let entry = entry?;
+        let found = entry.file_name();
+        let found = found.to_string_lossy();
+        if found == name || found.starts_with(&unfinished) {
+            fs::remove_dir_all(entry.path())
+                .with_context(|| format!("cannot remove {}", entry.path().display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// The package's version. The archive moves on: another release may import functions that are not simulated.
+fn find_version(debian: &Debian, release: &Release) -> anyhow::Result<String> {
     let out = debian
         .apt("apt-cache")
         .args(["madison", release.package])
@@ -47,11 +79,11 @@ fn check_version(debian: &Debian, release: &Release) -> anyhow::Result<()> {
         .context("cannot start apt-cache")?;
     let text = String::from_utf8_lossy(&out.stdout);
     let found: Vec<&str> = text.lines().filter_map(version_of).collect();
-    if found
+    if let Some(version) = found
         .iter()
-        .any(|version| version.starts_with(release.number))
+        .find(|version| is_release(version, release.number))
     {
-        return Ok(());
+        return Ok((*version).to_owned());
     }
     match (found.as_slice(), debian.unreachable.as_slice()) {
         ([], [first, ..]) => bail!(
@@ -64,13 +96,20 @@ fn check_version(debian: &Debian, release: &Release) -> anyhow::Result<()> {
             release.package
         ),
         (others, _) => bail!(
-            "Debian has {} {} now, and {} is what is known here: compare its imports with hipsim/hsa/data/functions.tsv, \\
+            "Debian has {} {} now, and {} is what is known here: compare its imports with hipsim/hsa/data/functions.tsv, \
              then add it to xtask/src/real_runtime/mod.rs",
             release.package,
             others.join(", "),
             release.number
         ),
     }
+}
+
+/// Whether a package's version is of this release: Debian's own part follows after a dash or a plus.
+fn is_release(version: &str, number: &str) -> bool {
+    version
+        .strip_prefix(number)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '+']))
 }
 
 /// The version of a line of `apt-cache madison`: `package | version | source`.
@@ -80,50 +119,146 @@ fn version_of(line: &str) -> Option<&str> {
 }
 
 /// The files of the package and of all that it needs.
-fn download(debian: &Debian, release: &Release, lists: &Path) -> anyhow::Result<Vec<PathBuf>> {
+fn download(
+    debian: &Debian,
+    release: &Release,
+    version: &str,
+    lists: &Path,
+) -> anyhow::Result<Vec<PathBuf>> {
+    let package = format!("{}={version}", release.package);
     let install = |more: &[&str]| {
         let mut apt = debian.apt("apt-get");
         apt.args(["install", "-y", "-q", "--no-install-recommends"]);
-        apt.args(["-t", release.suite, release.package]).args(more);
+        apt.args(["-t", release.suite, &package]).args(more);
         apt
     };
     let out = install(&["--simulate"]).output()?;
+    ensure!(
+        out.status.success(),
+        "apt finds no way to install {package}: {}",
+        one_line(&out.stderr)
+    );
     let listed = String::from_utf8_lossy(&out.stdout).into_owned();
-    let needed: Vec<String> = listed.lines().filter_map(file_of).collect();
+    let needed: Vec<Needed> = listed.lines().filter_map(Needed::of).collect();
+    ensure!(
+        needed
+            .iter()
+            .any(|needed| needed.name == release.package && needed.version == version),
+        "apt would not install {package}: {}",
+        one_line(&out.stdout)
+    );
     note(&format!(
-        "downloading {} {} and what it needs",
-        release.package, release.number
+        "downloading {} {version} and what it needs",
+        release.package
     ));
+    let archives = lists.join("cache/archives");
+    let wanted: Vec<&Needed> = needed
+        .iter()
+        .filter(|needed| !LEFT.iter().any(|left| needed.name.starts_with(left)))
+        .collect();
+    let sums = sums(debian, &wanted)?;
+    // What lies there from before is taken only if it is whole and the archive's.
+    for needed in &wanted {
+        let file = archives.join(needed.file());
+        if file.exists() && !needed.is_whole(&file, &sums)? {
+            fs::remove_file(&file)?;
+        }
+    }
     let out = install(&["--download-only"]).output()?;
     ensure!(
         out.status.success(),
-        "apt cannot download {}: {}",
-        release.package,
-        String::from_utf8_lossy(&out.stderr).trim()
+        "apt cannot download {package}: {}",
+        one_line(&out.stderr)
     );
-    let archives = lists.join("cache/archives");
-    let wanted = needed
-        .iter()
-        .filter(|name| !LEFT.iter().any(|left| name.starts_with(left)));
-    let files: Vec<PathBuf> = wanted.map(|name| archives.join(name)).collect();
-    for file in &files {
+    let mut files = Vec::new();
+    for needed in wanted {
+        let file = archives.join(needed.file());
         ensure!(file.exists(), "apt has put no {}", file.display());
+        ensure!(
+            needed.is_whole(&file, &sums)?,
+            "{} is not what Debian's lists say (SHA256); remove it and try again",
+            file.display()
+        );
+        files.push(file);
     }
-    ensure!(
-        !files.is_empty(),
-        "apt would install nothing for {}: {}",
-        release.package,
-        listed.trim()
-    );
     Ok(files)
 }
 
-/// The file of a line of `apt-get --simulate`: `Inst name (version origin [architecture])`.
-fn file_of(line: &str) -> Option<String> {
-    let (name, rest) = line.strip_prefix("Inst ")?.split_once(" (")?;
-    let version = rest.split(' ').next()?.replace(':', "%3a");
-    let architecture = rest.split_once(" [")?.1.split(']').next()?;
-    Some(format!("{name}_{version}_{architecture}.deb"))
+/// SHA256 of packages by name and version, as Debian's signed lists say.
+fn sums(
+    debian: &Debian,
+    packages: &[&Needed],
+) -> anyhow::Result<HashMap<(String, String), String>> {
+    let asked = packages
+        .iter()
+        .map(|needed| format!("{}={}", needed.name, needed.version));
+    let out = debian.apt("apt-cache").arg("show").args(asked).output()?;
+    Ok(read_sums(&String::from_utf8_lossy(&out.stdout)))
+}
+
+fn read_sums(text: &str) -> HashMap<(String, String), String> {
+    let field = |paragraph: &str, name: &str| {
+        let value = paragraph.lines().find_map(|line| line.strip_prefix(name));
+        value.map(|value| value.trim().to_owned())
+    };
+    let paragraphs = text.split("\n\n").filter_map(|paragraph| {
+        let key = (field(paragraph, "Package:")?, field(paragraph, "Version:")?);
+        Some((key, field(paragraph, "SHA256:")?))
+    });
+    paragraphs.collect()
+}
+
+/// What a program said, in one line.
+fn one_line(said: &[u8]) -> String {
+    let said = String::from_utf8_lossy(said);
+    let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join("; ")
+}
+
+/// A package that apt would install.
+#[derive(Debug, PartialEq, Eq)]
+struct Needed {
+    name: String,
+    version: String,
+    architecture: String,
+}
+
+impl Needed {
+    /// From a line of `apt-get --simulate`: `Inst name (version origin [architecture])`.
+    fn of(line: &str) -> Option<Self> {
+        let (name, rest) = line.strip_prefix("Inst ")?.split_once(" (")?;
+        let (version, rest) = rest.split_once(' ')?;
+        let architecture = rest.split_once('[')?.1.split(']').next()?;
+        Some(Self {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            architecture: architecture.to_owned(),
+        })
+    }
+
+    /// The name under which apt keeps it.
+    fn file(&self) -> String {
+        let version = self.version.replace(':', "%3a");
+        format!("{}_{version}_{}.deb", self.name, self.architecture)
+    }
+
+    /// Whether the file is what the lists say of this package.
+    fn is_whole(
+        &self,
+        file: &Path,
+        sums: &HashMap<(String, String), String>,
+    ) -> anyhow::Result<bool> {
+        let wanted = sums.get(&(self.name.clone(), self.version.clone()));
+        let wanted = wanted.with_context(|| {
+            format!(
+                "Debian's lists have no SHA256 of {} {}",
+                self.name, self.version
+            )
+        })?;
+        let found = Sha256::digest(fs::read(file)?);
+        let found: String = found.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(found == *wanted)
+    }
 }
 
 #[cfg(test)]
@@ -133,10 +268,59 @@ mod tests {
     #[test]
     fn apts_lines_are_read() {
         let line = "Inst libllvm22 (1:22.1.8-3 Debian:unstable [amd64]) []";
-        let file = "libllvm22_1%3a22.1.8-3_amd64.deb";
-        assert_eq!(file_of(line).as_deref(), Some(file));
-        assert_eq!(file_of("Reading package lists..."), None);
+        let needed = Needed::of(line).expect("a package");
+        assert_eq!(needed.file(), "libllvm22_1%3a22.1.8-3_amd64.deb");
+        assert_eq!(needed.version, "1:22.1.8-3");
+        assert_eq!(Needed::of("Reading package lists..."), None);
         let line = " libamdhip64-7 | 7.2.4-1~exp2 | http://mirror.example/debian experimental/main amd64 Packages";
         assert_eq!(version_of(line), Some("7.2.4-1~exp2"));
+        assert_eq!(one_line(b"E: one\n\n  W: two\n"), "E: one; W: two");
+    }
+
+    #[test]
+    fn a_release_is_its_number_not_what_begins_like_it() {
+        assert!(is_release("7.2.4-1~exp2", "7.2.4"));
+        assert!(is_release("7.2.4+dfsg-1", "7.2.4"));
+        assert!(!is_release("7.2.40-1", "7.2.4"));
+        assert!(!is_release("7.2.4~rc1-1", "7.2.4"));
+        assert!(!is_release("7.2.5-1", "7.2.4"));
+    }
+
+    #[test]
+    fn a_file_must_be_what_the_lists_say() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("a.deb");
+        fs::write(&file, "abc").expect("written");
+        let text = "Package: a\nVersion: 1:2-3\nSHA256: ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n\n\
+                    Package: a\nVersion: 4\nSHA256: 00\n";
+        let sums = read_sums(text);
+        let needed = |version: &str| Needed {
+            name: "a".to_owned(),
+            version: version.to_owned(),
+            architecture: "amd64".to_owned(),
+        };
+        assert!(needed("1:2-3").is_whole(&file, &sums).expect("listed"));
+        assert!(!needed("4").is_whole(&file, &sums).expect("listed"));
+        assert!(needed("5").is_whole(&file, &sums).is_err());
+    }
+
+    #[test]
+    fn what_the_killed_left_is_removed() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let folder = dir.path().join("real-7.2.4");
+        for name in ["real-7.2.4", "real-7.2.new-12", "real-6.4.3", "debian"] {
+            fs::create_dir_all(dir.path().join(name).join("usr")).expect("made");
+        }
+        assert_eq!(
+            folder.with_extension("new-12"),
+            dir.path().join("real-7.2.new-12")
+        );
+        remove_left(&folder).expect("removed");
+        let mut left: Vec<_> = fs::read_dir(dir.path())
+            .expect("the folder")
+            .map(|entry| entry.expect("an entry").file_name())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["debian", "real-6.4.3"]);
     }
 }
