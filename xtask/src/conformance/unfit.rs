@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
+use clap::ValueEnum as _;
 
 use crate::real_runtime::Version;
 
@@ -30,9 +31,14 @@ fn parse(text: &str, version: Version) -> anyhow::Result<HashMap<String, String>
             anyhow::bail!("three columns expected in {line:?}");
         };
         ensure!(!why.is_empty(), "no reason for {case}");
-        let is_meant = |name: &str| version.to_string().starts_with(name);
-        if runtimes.split(',').any(is_meant) {
-            unfit.insert(case.to_owned(), why.to_owned());
+        let mut versions = Vec::new();
+        for name in runtimes.split(',') {
+            let named = Version::from_str(name, false);
+            versions.push(named.map_err(|error| anyhow::anyhow!("{case}: {name}: {error}"))?);
+        }
+        if versions.contains(&version) {
+            let former = unfit.insert(case.to_owned(), why.to_owned());
+            ensure!(former.is_none(), "{case} is there twice");
         }
     }
     Ok(unfit)
@@ -54,5 +60,13 @@ mod tests {
         assert_eq!(of(Version::Seven), ["b"]);
         assert!(parse("a\treal-6.4\n", Version::Six).is_err());
         assert!(parse("a\treal-6.4\t\n", Version::Six).is_err());
+        for name in ["real-6", "real", "real-6.4.3", ""] {
+            let line = format!("a\t{name}\tends\n");
+            assert!(
+                parse(&line, Version::Six).is_err(),
+                "{name:?} is no runtime's name"
+            );
+        }
+        assert!(parse("a\treal-6.4\tends\na\treal-6.4\tends\n", Version::Six).is_err());
     }
 }

@@ -114,10 +114,12 @@ fn image() -> *const c_void {
     static IMAGE: OnceLock<Vec<u8>> = OnceLock::new();
     let read = || {
         let file = std::env::var_os("HIPSIM_CODE")?;
-        let image = std::fs::read(&file);
-        image
-            .inspect_err(|error| eprintln!("hipsim-service: {}: {error}", file.display()))
-            .ok()
+        let image = std::fs::read(&file).unwrap_or_else(|error| {
+            // Other kernels than those asked for would run.
+            eprintln!("hipsim-service: HIPSIM_CODE: {}: {error}", file.display());
+            std::process::exit(1)
+        });
+        Some(image)
     };
     let image = IMAGE.get_or_init(|| read().unwrap_or_else(|| MODULE.to_bytes_with_nul().to_vec()));
     image.as_ptr().cast()
