@@ -16,7 +16,11 @@ pub fn arguments(note: &[u8]) -> HashMap<String, Vec<Argument>> {
     let Some(root) = Value::read(&mut Bytes(note), DEPTH) else {
         return kernels;
     };
-    for kernel in root.get("amdhsa.kernels").map_or(&[][..], Value::list) {
+    for kernel in root
+        .get("amdhsa.kernels")
+        .map(Value::list)
+        .unwrap_or_default()
+    {
         if let Some((symbol, arguments)) = kernel.get(".symbol").zip(kernel_arguments(kernel))
             && let Value::Text(symbol) = symbol
         {
@@ -28,7 +32,7 @@ pub fn arguments(note: &[u8]) -> HashMap<String, Vec<Argument>> {
 
 /// Without those that the compiler adds, which are named `hidden_*`. A kernel without arguments may have no list.
 fn kernel_arguments(kernel: &Value<'_>) -> Option<Vec<Argument>> {
-    let list = kernel.get(".args").map_or(&[][..], Value::list);
+    let list = kernel.get(".args").map(Value::list).unwrap_or_default();
     let mut arguments = Vec::new();
     for argument in list {
         let kind = match argument.get(".value_kind")? {

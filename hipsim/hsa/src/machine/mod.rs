@@ -12,6 +12,7 @@ pub mod queue;
 pub mod signal;
 mod state;
 mod threads;
+mod values;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,7 +1,7 @@
 //! Signals: a value, and what is queued that will change it.
 //!
-//! A handle is the address of an `amd_signal_t`, as in the real library, since tools read it. Signals are never unmapped: a
-//! packet that completes one the program has destroyed writes into a signal that waits for its next use.
+//! A handle is the address of an `amd_signal_t`, as in the real library, since tools read it. Signals are never unmapped, and
+//! one that the program destroys is used again only once nothing queued writes into it.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
