@@ -145,7 +145,7 @@ fn what_the_host_holds_up_slows_nobody() {
     let kernels = bench.kernels();
     let (spin, held) = (bench.compile("spin"), bench.compile("held"));
     let stop = bench.path("stop");
-    let mut held = Running::start(bench.command(&held).arg(&kernels).arg(&stop));
+    let mut held = Running::start(bench.direct(&held).arg(&kernels).arg(&stop));
     assert_eq!(held.line(), "ready");
     let mut spin = Running::start(bench.command(&spin).arg(&kernels).arg("5").arg(&stop));
     assert_eq!(spin.line(), "ready");
