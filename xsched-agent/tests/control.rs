@@ -205,7 +205,7 @@ fn the_command_line_speaks_plainly() {
     let agent = Agent::start();
     let out = agent.cli(&["ps"]);
     assert!(out.status.success());
-    assert!(String::from_utf8_lossy(&out.stdout).contains("no process uses HIP"));
+    assert!(String::from_utf8_lossy(&out.stdout).contains("no process uses HIP or CUDA"));
     let out = agent.cli(&["set", "--pid", "4194305", "--class", "low"]);
     assert_eq!(out.status.code(), Some(2));
     let error = String::from_utf8_lossy(&out.stderr).into_owned();

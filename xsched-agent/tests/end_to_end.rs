@@ -354,7 +354,11 @@ fn strangers_get_one_clear_line() {
     machine.row("it has joined", batch.pid(), |row| row["shim"] == "joined");
     for (user, pid, expected) in [
         ("root", "4194305".to_owned(), "does not exist"),
-        ("root", std::process::id().to_string(), "does not use HIP"),
+        (
+            "root",
+            std::process::id().to_string(),
+            "does not use HIP or CUDA",
+        ),
         ("nobody", batch.pid().to_string(), "belongs to another user"),
     ] {
         let mut command = Command::new("setpriv");

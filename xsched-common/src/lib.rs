@@ -38,8 +38,9 @@ pub mod units;
 /// 1.1: [`page::PassthroughList`] in the control page. 1.2:
 /// [`page::GateScope`] behind it. 1.3: `split_intervals` in the status page.
 /// 1.4: [`gate::GateMode::Watched`], [`page::Edges::WATCH`] and
-/// [`page::Pace`] in the status page.
-pub const ABI: Abi = Abi { major: 1, minor: 4 };
+/// [`page::Pace`] in the status page. 1.5: parts of devices in it
+/// ([`page::StatusPage::instance`]).
+pub const ABI: Abi = Abi { major: 1, minor: 5 };
 
 /// A version of the binary contracts.
 #[repr(C)]

@@ -269,6 +269,19 @@ impl fmt::Display for PciAddress {
     }
 }
 
+/// A part of a device that is divided for good, as processes see it (a MIG
+/// instance): the first eight bytes of its identifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeviceInstance(pub u64);
+
+impl fmt::Display for DeviceInstance {
+    /// As the identifier begins, which is enough to tell those of a device
+    /// apart.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0 >> 32)
+    }
+}
+
 /// A text that names no [`PciAddress`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadPciAddress;

@@ -13,8 +13,8 @@ use crate::replay::{self, Recording, Writer};
 use crate::state::{Filter, Sort};
 use crate::theme::{self, Charset, Palette, Theme};
 
-/// Live view of the processes that use HIP: who launches how much, who waits
-/// at its gate, who bypasses it. Shows what xsched-agent serves.
+/// Live view of the processes that use a GPU runtime: who launches how much,
+/// who waits at its gate, who bypasses it. Shows what xsched-agent serves.
 #[derive(Clone, Debug, Parser)]
 #[command(version, max_term_width = 100)]
 #[command(

@@ -18,7 +18,7 @@ pub fn process(pid: u32, command: &str) -> ProcessRow {
     ProcessRow {
         pid,
         start_time: u64::from(pid) * 10,
-        platform: Platform::default(),
+        platform: Some(Platform::default()),
         parent: None,
         cgroup: Some("/user.slice/user-1000.slice/session-3.scope".into()),
         uid: 1000,

@@ -162,7 +162,7 @@ enum Part {
 }
 
 /// Widths in the order in which columns are given up, last first.
-const WIDTHS: [(Part, u16); 22] = [
+const WIDTHS: [(Part, u16); 23] = [
     (Part::Column(Column::Pid), 7),
     (Part::Column(Column::Command), 12),
     (Part::Column(Column::Class), 8),
@@ -176,6 +176,7 @@ const WIDTHS: [(Part, u16); 22] = [
     (Part::Column(Column::BurstP50), 8),
     (Part::Trend, 16),
     (Part::Column(Column::Why), 42),
+    (Part::Column(Column::Platform), 8),
     (Part::Column(Column::WaitP99), 8),
     (Part::Column(Column::User), 8),
     (Part::Column(Column::Shim), 7),

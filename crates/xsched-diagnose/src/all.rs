@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use xsched_common::platform::TITLES;
 use xsched_host::process::{self, ProcessError};
 
 use super::{AgentView, CallSource, Error, Options, Report, diagnose};
@@ -98,7 +99,7 @@ impl AllReports {
             match result {
                 Ok(report) => self.reports.push(report),
                 Err(
-                    Error::NotHip(_)
+                    Error::NoRuntime(_)
                     | Error::NoMemory(_)
                     | Error::Exited(_)
                     | Error::Executed(_)
@@ -115,7 +116,7 @@ impl fmt::Display for AllReports {
         let with = self.reports.iter().filter(|r| !r.is_clean());
         writeln!(
             f,
-            "{} HIP, {} with errors or warnings; took {:.2} s.",
+            "{} {TITLES}, {} with errors or warnings; took {:.2} s.",
             match self.reports.len() {
                 1 => "1 process uses".to_owned(),
                 n => format!("{n} processes use"),

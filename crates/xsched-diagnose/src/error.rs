@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use xsched_common::platform::{Platform, TITLES};
 use xsched_host::elf::ElfError;
 use xsched_host::process::ProcessError;
 use xsched_host::readers::apart::GivenUp;
@@ -17,10 +18,11 @@ pub enum Error {
     NoMemory(u32),
     /// No runtime, and no sign that one was wanted.
     #[error(
-        "process {0} does not use HIP: no libamdhip64 is mapped (if it loads HIP later, diagnose it \
-         then)"
+        "process {0} does not use {TITLES}: none of {files} is mapped (if it loads one later, \
+         diagnose it then)",
+        files = runtimes()
     )]
-    NotHip(u32),
+    NoRuntime(u32),
     /// It ended.
     #[error(
         "process {0} exited while it was examined: diagnose it while it runs, or a new instance"
@@ -45,10 +47,18 @@ pub enum PredictError {
         /// Why.
         source: ElfError,
     },
-    /// Nothing that concerns HIP.
+    /// Nothing that concerns a runtime.
     #[error(
-        "nothing here uses HIP: neither the named files nor what they need import a function of \
-         libamdhip64 (libraries that a program opens itself can be named with --lib)"
+        "nothing here uses {TITLES}: neither the named files nor what they need import a function of \
+         {} (libraries that a program opens itself can be named with --lib)",
+        runtimes()
     )]
-    NotHip,
+    NoRuntime,
+}
+
+/// The files of all runtimes, for people.
+fn runtimes() -> String {
+    Platform::ALL
+        .map(|platform| platform.names().runtime)
+        .join(", ")
 }

@@ -174,7 +174,7 @@ impl Subject {
             .iter()
             .any(|p| p.state != PreloadState::Mapped && shims.kind(&p.entry).is_some());
         if mapped.runtimes().next().is_none() && !asked && environment.gpu == GpuUse::NotSeen {
-            return Err(Error::NotHip(self.id.pid));
+            return Err(Error::NoRuntime(self.id.pid));
         }
         Ok((mapped, environment))
     }

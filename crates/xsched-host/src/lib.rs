@@ -13,3 +13,4 @@ pub mod platform;
 pub mod process;
 pub mod readers;
 pub mod text;
+pub mod unix_sockets;

@@ -96,7 +96,7 @@ impl Sweep {
         [
             line(
                 self.unreadable,
-                "could not be read: if it uses HIP, it is not seen (root reads all but protected \
+                "could not be read: if it uses a GPU, it is not seen (root reads all but protected \
                  processes)",
             ),
             line(

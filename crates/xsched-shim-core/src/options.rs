@@ -56,7 +56,7 @@ pub const VARIABLES: [Variable; 5] = [
         name: c"XSCHED_STRICT",
         kind: "0 or 1",
         default: "0",
-        meaning: "gate in the dispatch table of HIP 6.1 and later too, where no look-up leads past it",
+        meaning: "gate in the table behind the runtime's exports too, if it has one: no look-up leads past that",
     },
 ];
 
@@ -183,7 +183,7 @@ impl Options {
 
     /// Whether launches by the library with this file name are not gated.
     pub fn passes(&self, basename: &[u8]) -> bool {
-        names::is_collectives(basename)
+        names::collectives(basename).is_some()
             || self
                 .passthrough
                 .iter()
@@ -257,7 +257,7 @@ mod tests {
                 .split(|&b| b == b',')
                 .map(<[u8]>::trim_ascii)
                 .any(|entry| !entry.is_empty() && name.starts_with(entry));
-            let always = names::is_collectives(&name);
+            let always = names::collectives(&name).is_some();
             proptest::prop_assert_eq!(options.passes(&name), expected || always);
             let on = |flag: &[u8]| !flag.is_empty() && flag != b"0";
             proptest::prop_assert_eq!(options.power == Power::Off, on(&flags[1]));

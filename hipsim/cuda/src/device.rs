@@ -23,6 +23,27 @@ const NAME: &[u8] = b"hipsim\0";
 /// Compute capability: that of an H200.
 const CAPABILITY: (c_int, c_int) = (9, 0);
 
+/// What it sees of the machine. `MIG-` and an identifier name a part of the first device, which is then the only one.
+const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
+
+/// The identifier of the part of a device that the variable names.
+fn instance(visible: &str) -> Option<[u8; 16]> {
+    let digits: Vec<u8> = visible
+        .split(',')
+        .next()?
+        .trim()
+        .strip_prefix("MIG-")?
+        .bytes()
+        .filter(|byte| *byte != b'-')
+        .collect();
+    let digit = |at: usize| char::from(*digits.get(at)?).to_digit(16);
+    let mut uuid = [0; 16];
+    for (at, byte) in uuid.iter_mut().enumerate() {
+        *byte = (digit(2 * at)? << 4 | digit(2 * at + 1)?) as u8;
+    }
+    (digits.len() == 32).then_some(uuid)
+}
+
 fn checked(device: c_int) -> Result {
     let mut count = 0;
     // SAFETY: a local for the result.
@@ -60,6 +81,16 @@ api! {
             to.add(length - 1).write(0);
         }
         Ok(())
+    }
+
+    fn instance_uuid(at: *mut [u8; 16], device: c_int) {
+        match std::env::var(VISIBLE).ok().as_deref().and_then(instance) {
+            Some(uuid) => {
+                checked(device)?;
+                put(at, uuid)
+            }
+            None => hip::hipDeviceGetUuid(at, device),
+        }
     }
 
     fn capability(major: *mut c_int, minor: *mut c_int, device: c_int) {

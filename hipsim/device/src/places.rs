@@ -16,15 +16,17 @@ pub fn path(place: usize) -> PathBuf {
     path.into()
 }
 
-/// Places of the devices that this process sees, in its order. Each variable named selects from what the one before left.
+/// Places of the devices that this process sees, in its order. Each variable named selects from what the one before left; of
+/// several in one entry, with `|` between them, the first that is set counts.
 pub fn visible(variables: &[&str]) -> Vec<usize> {
     let devices = (0..options::get().devices).collect();
-    variables
-        .iter()
-        .fold(devices, |devices, name| match std::env::var(name) {
-            Ok(list) => select(&devices, &list),
-            Err(_) => devices,
-        })
+    variables.iter().fold(devices, |devices, names| {
+        let mut set = names.split('|').filter_map(|name| std::env::var(name).ok());
+        match set.next() {
+            Some(list) => select(&devices, &list),
+            None => devices,
+        }
+    })
 }
 
 /// The devices that a list of numbers names, in its order. The first number that names none ends it, as with the real
@@ -32,6 +34,10 @@ pub fn visible(variables: &[&str]) -> Vec<usize> {
 fn select(devices: &[usize], list: &str) -> Vec<usize> {
     let mut selected = Vec::new();
     for number in list.split(',') {
+        // A part of a device, which CUDA shows as the only one: here the first's.
+        if number.trim().starts_with("MIG-") && selected.is_empty() {
+            return devices.iter().take(1).copied().collect();
+        }
         let device = number.trim().parse::<usize>().ok();
         match device.and_then(|number| devices.get(number)) {
             Some(device) if !selected.contains(device) => selected.push(*device),

@@ -71,5 +71,11 @@ pub fn all() -> impl Iterator<Item = DeviceIndex> {
 
 fn visible() -> &'static [usize] {
     static VISIBLE: OnceLock<Vec<usize>> = OnceLock::new();
-    VISIBLE.get_or_init(|| places::visible(&["ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"]))
+    // AMD's runtime reads CUDA's variable where its own is not set (ROCclr's rocdevice.cpp), and so CUDA's face gets what it needs.
+    VISIBLE.get_or_init(|| {
+        places::visible(&[
+            "ROCR_VISIBLE_DEVICES",
+            "HIP_VISIBLE_DEVICES|CUDA_VISIBLE_DEVICES",
+        ])
+    })
 }

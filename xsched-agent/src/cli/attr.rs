@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use xsched_agent::config::Time;
 use xsched_client::blocking as client;
 use xsched_common::api::{MAX_DESCENDANTS, Override, Request, Settled};
+use xsched_common::platform::TITLES;
 use xsched_common::units::{Nanos, Weight};
 
 use super::{endpoint, print, print_json};
@@ -33,7 +34,7 @@ impl std::str::FromStr for Target {
 pub fn pid(text: &str) -> Result<u32, String> {
     let pid = text.parse().ok().filter(|pid| *pid > 0);
     pid.ok_or_else(|| {
-        "a process has a number, as 4242 (`xsched-agent ps` lists those that use HIP)".to_owned()
+        format!("a process has a number, as 4242 (`xsched-agent ps` lists those that use {TITLES})")
     })
 }
 
@@ -108,9 +109,11 @@ pub fn text(settled: &Settled) -> String {
         text += &format!(", {what} for {}", row.remaining_ns);
     }
     text.push('\n');
-    if settled.uses_hip == Some(false) {
-        text += "it does not use HIP, as far as the agent sees: nothing of it is scheduled, and \
-                 programs that it starts inherit this\n";
+    if settled.uses_runtime == Some(false) {
+        text += &format!(
+            "it does not use {TITLES}, as far as the agent sees: nothing of it is scheduled, and \
+             programs that it starts inherit this\n"
+        );
     } else if !settled.joined {
         text += &format!(
             "it has not joined: it is scheduled only under the shim (`xsched-agent diagnose --pid {}` \
@@ -173,10 +176,10 @@ mod tests {
 
     #[test]
     fn what_a_change_does_not_reach_is_said() {
-        let settled = |uses_hip, descendants| {
+        let settled = |uses_runtime, descendants| {
             text(&Settled {
                 pid: 7,
-                uses_hip,
+                uses_runtime,
                 descendants,
                 ..Settled::default()
             })

@@ -269,7 +269,7 @@ fn processes(host: &HostCapabilities) -> Check {
         false => Check::missing(
             PROCESSES,
             "only this user's processes can be read",
-            "other users' HIP processes are not found, diagnosed or counted",
+            "other users' processes are not found, diagnosed or counted",
             granted(&[Capability::SysPtrace]),
         ),
     }

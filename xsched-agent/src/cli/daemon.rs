@@ -27,6 +27,7 @@ use xsched_agent::reloader::{self, Presence, Reloader};
 use xsched_agent::sampler::{Sampler, SamplerThread};
 use xsched_agent::service;
 use xsched_common::api::Snapshot;
+use xsched_common::platform::TITLES;
 use xsched_common::run_dir::RunDir;
 use xsched_host::clock;
 use xsched_observe::Returns;
@@ -257,7 +258,7 @@ fn serve(options: &Options, log: &Log) -> anyhow::Result<()> {
         };
         match &sampler {
             Ok(sampler) => info!(
-                "observing every process that uses HIP; a probed call costs {}",
+                "observing every process that uses {TITLES}; a probed call costs {}",
                 sampler.cost().entry
             ),
             Err(reason) => warn!("only processes under the shim are seen: {reason}"),

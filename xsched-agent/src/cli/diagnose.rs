@@ -27,7 +27,7 @@ pub struct Options {
     /// The process
     #[arg(long, group = "subject", conflicts_with_all = ["all", "exe", "lib"], value_parser = pid)]
     pid: Option<u32>,
-    /// Every process that uses HIP; bindings only unless --duration is given
+    /// Every process that uses a GPU runtime; bindings only unless --duration is given
     #[arg(long, group = "subject", conflicts_with_all = ["exe", "lib"])]
     all: bool,
     /// Predict the bindings of a program that does not run

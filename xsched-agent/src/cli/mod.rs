@@ -29,7 +29,7 @@ use clap::{Parser, Subcommand};
 use xsched_client::Endpoint;
 use xsched_common::run_dir::RunDir;
 
-/// Shows what every process does on the HIP runtime, explains why work
+/// Shows what every process does on the GPU runtimes, explains why work
 /// escapes scheduling, and gives GPU time by class.
 ///
 /// Without a subcommand this is the agent itself: it observes, serves the
@@ -41,7 +41,7 @@ use xsched_common::run_dir::RunDir;
 Examples:
   sudo xsched-agent                                   run the agent
   sudo xsched-agent run --class high -- python serve.py
-  xsched-agent ps                                     who uses HIP, and how
+  xsched-agent ps                                     who uses the GPU, and how
   sudo xsched-agent diagnose --pid 4242               why is this process not scheduled?
   sudo xsched-agent record -o trace.pftrace --duration 10
   sudo xsched-agent set --pid 4242 --class low        (unset takes it back)
@@ -123,7 +123,7 @@ enum Command {
     /// Holds until the configuration is read again or the agent restarts; to keep
     /// it, write it to the file ([sharing] or [device."..."]).
     Mode(mode::Options),
-    /// List the processes that use HIP
+    /// List the processes that use a GPU runtime
     Ps(ps::Options),
     /// Say what this machine allows, what is missing, and how to get it
     Check(check::Options),

@@ -63,7 +63,7 @@ impl fmt::Display for Obstacle {
                 "is no 64-bit program for x86-64: it is started without the shim, unscheduled"
             }
             Obstacle::Musl => {
-                "uses musl instead of glibc, for which there is no HIP runtime: it is started \
+                "uses musl instead of glibc, for which there is no GPU runtime: it is started \
                  without the shim, unscheduled"
             }
         })

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use xsched_client::blocking as client;
 use xsched_common::api::{GateState, OverrideRow, ProcessRow, Sampling, ShimState, Snapshot};
 use xsched_common::bpf::Drop;
+use xsched_common::platform::TITLES;
 use xsched_common::units::Nanos;
 use xsched_host::text::counted;
 
@@ -13,6 +14,7 @@ use super::{endpoint, print, print_json, table};
 /// For a live view use xtop.
 #[derive(clap::Args)]
 #[command(after_help = "\
+PLATFORM    whose runtime it uses; - while unknown
 CLASS       with a boost or suspension in force and its remaining time
 WEIGHT      the share within the class
 TERMS FROM  where class and weight come from; `xsched-agent explain` tells all
@@ -39,13 +41,14 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
 
 fn text(snapshot: &Snapshot) -> String {
     let mut out = if snapshot.processes.is_empty() {
-        "no process uses HIP\n".to_owned()
+        format!("no process uses {TITLES}\n")
     } else {
         let rows: Vec<_> = snapshot.processes.iter().map(row).collect();
         table::render(
             &[
                 ">PID",
                 "COMMAND",
+                "PLATFORM",
                 "CLASS",
                 ">WEIGHT",
                 "TERMS FROM",
@@ -99,6 +102,9 @@ fn row(process: &ProcessRow) -> Vec<String> {
     vec![
         process.pid.to_string(),
         process.command.clone(),
+        process
+            .platform
+            .map_or_else(unknown, |platform| platform.name().to_owned()),
         class(process),
         process.weight.to_string(),
         if process.terms_from.is_empty() {
@@ -219,7 +225,7 @@ mod tests {
             .into();
         assert_eq!(
             text(&snapshot),
-            "no process uses HIP\n\
+            "no process uses HIP or CUDA\n\
              3 events dropped (counts_full): counts are too low\n\
              3 events dropped (ring_full): short-lived callers may be unnamed\n"
         );

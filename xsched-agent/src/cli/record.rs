@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use xsched_agent::record::{Recorder, Summary};
+use xsched_common::platform::TITLES;
 use xsched_host::process::ProcessId;
 use xsched_host::text::counted;
 use xsched_observe::{Plan, Scope};
@@ -208,10 +209,10 @@ fn report(options: &Options, summary: &Summary) -> anyhow::Result<()> {
         ));
     }
     if summary.recorded == 0 {
-        say(
-            "no call was seen: does anything use HIP just now? `xsched-agent ps` lists the \
-             processes that do",
-        );
+        say(&format!(
+            "no call was seen: does anything use {TITLES} just now? `xsched-agent ps` lists the \
+             processes that do"
+        ));
     }
     if options.json {
         return print_json(summary);

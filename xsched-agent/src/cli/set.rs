@@ -21,9 +21,9 @@ Examples:
   sudo xsched-agent set --pid 4242 --class default    by the rules again
 
 --json prints {\"pid\", \"class\", \"weight\", \"slo_p99_ns\", \"hold\", \"joined\",
-\"uses_hip\", \"descendants\"}: the attributes now in force; hold is null or {\"hold\",
+\"uses_runtime\", \"descendants\"}: the attributes now in force; hold is null or {\"hold\",
 \"remaining_ns\"}; joined is false for a process that the shim has not brought in:
-it is not scheduled; uses_hip and descendants are left out where they are not known
+it is not scheduled; uses_runtime and descendants are left out where they are not known
 
 Exit codes: 0 done, 2 not done; the message says why"
 )]

@@ -119,7 +119,7 @@ pub struct Passthrough {
     pub libraries: Vec<String>,
     /// The reverse: only launches of these libraries are gated.
     pub gate_only_libraries: Vec<String>,
-    /// Functions that are not gated, as "hipMemsetAsync".
+    /// Functions that are not gated, by name.
     #[schemars(with = "Vec<String>")]
     pub apis: Vec<Spanned<String>>,
     /// The reverse: only calls of these functions are gated.

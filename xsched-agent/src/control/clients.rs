@@ -7,7 +7,7 @@ use std::sync::atomic::{
 };
 
 use xsched_common::page::{Activity, ControlPage, DeviceStatus, MAX_DEVICES, StatusPage};
-use xsched_common::units::{Class, DeviceIndex, Nanos, PciAddress, Weight};
+use xsched_common::units::{Class, DeviceIndex, DeviceInstance, Nanos, PciAddress, Weight};
 use xsched_host::process::ProcessId;
 use xsched_policy::{
     BurstLatency, ClientId, ClientState, LatencyWindow, Override, OverrideKind, Owner, Presence,
@@ -181,6 +181,8 @@ impl SharedAttr {
 pub enum DeviceKey {
     /// By its bus address.
     Pci(PciAddress),
+    /// A part of the device at that address, which has gates of its own.
+    Part(PciAddress, DeviceInstance),
     /// The client did not say; its own number stands in, which is right as
     /// long as nobody renumbers (the runtime's variable for visible devices).
     Unnamed(DeviceIndex),
@@ -188,16 +190,19 @@ pub enum DeviceKey {
 
 impl DeviceKey {
     /// That of a client's device `index`, as its page says.
-    pub fn of(index: DeviceIndex, status: &DeviceStatus) -> DeviceKey {
-        status
-            .pci()
-            .map_or(DeviceKey::Unnamed(index), DeviceKey::Pci)
+    pub fn of(index: DeviceIndex, page: &StatusPage) -> DeviceKey {
+        let status = page.devices.get(index.0 as usize);
+        match (status.and_then(DeviceStatus::pci), page.instance(index)) {
+            (Some(pci), Some(part)) => DeviceKey::Part(pci, part),
+            (Some(pci), None) => DeviceKey::Pci(pci),
+            (None, _) => DeviceKey::Unnamed(index),
+        }
     }
 
     /// Its bus address, if known.
     pub fn pci(self) -> Option<PciAddress> {
         match self {
-            DeviceKey::Pci(pci) => Some(pci),
+            DeviceKey::Pci(pci) | DeviceKey::Part(pci, _) => Some(pci),
             DeviceKey::Unnamed(_) => None,
         }
     }
@@ -207,6 +212,7 @@ impl std::fmt::Display for DeviceKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             DeviceKey::Pci(pci) => pci.fmt(f),
+            DeviceKey::Part(pci, part) => write!(f, "{pci}/{part}"),
             DeviceKey::Unnamed(index) => write!(f, "device {}", index.0),
         }
     }
@@ -349,14 +355,15 @@ impl Client {
         };
         devices()
             .filter(move |(device, _)| !never(*device))
-            .map(move |(device, status)| {
-                // Partitions of a device may share its address: the numbers
-                // tell them apart then.
-                let known = status.pci().filter(|pci| {
-                    let mut before = devices().take_while(|(other, _)| *other != device);
-                    !before.any(|(_, other)| other.pci() == Some(*pci))
-                });
-                let key = known.map_or(DeviceKey::Unnamed(device), DeviceKey::Pci);
+            .map(move |(device, _)| {
+                let of = |device| DeviceKey::of(device, &self.shared.status);
+                // Partitions of a device may share its address and say no
+                // more: the numbers tell them apart then.
+                let mut before = devices().take_while(|(other, _)| *other != device);
+                let key = match before.any(|(other, _)| of(other) == of(device)) {
+                    true => DeviceKey::Unnamed(device),
+                    false => of(device),
+                };
                 (key, device)
             })
     }

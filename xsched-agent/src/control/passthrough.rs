@@ -89,8 +89,7 @@ impl Passthrough {
 }
 
 impl fmt::Display for Passthrough {
-    /// For people: `libraries librocfft pass; only functions hipLaunchKernel
-    /// are gated`.
+    /// For people: `libraries a, b pass; only functions c, d are gated`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Passthrough { libraries, apis } = self;
         let part = |what: &str, list: &NameList| {

@@ -178,7 +178,7 @@ impl ChangeRequest<'_> {
 
     /// What else whoever asked should know of the process.
     async fn seen_beside(&self, process: ProcessId, settled: Settled) -> Settled {
-        let uses_hip = {
+        let uses_runtime = {
             let snapshot = self.served.snapshots.borrow();
             let is_it =
                 |row: &ProcessRow| row.pid == process.pid && row.start_time == process.start_time;
@@ -190,7 +190,7 @@ impl ChangeRequest<'_> {
         };
         let counted = tokio::task::spawn_blocking(move || descendants(process.pid)).await;
         Settled {
-            uses_hip,
+            uses_runtime,
             descendants: counted.ok().flatten(),
             ..settled
         }

@@ -9,6 +9,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
 use xsched_common::api::{Hello, Override, Request, Response, Snapshot};
+use xsched_common::platform::TITLES;
 use xsched_host::clock;
 
 use super::agent_uid;
@@ -68,7 +69,7 @@ async fn answer(caller: &Caller, request: Request, served: &Served) -> Response 
             None => failure(
                 "no_such_process",
                 format!(
-                    "process {} does not use HIP, or has exited: see `xsched-agent ps`",
+                    "process {} does not use {TITLES}, or has exited: see `xsched-agent ps`",
                     pid.unwrap_or_default()
                 ),
             ),

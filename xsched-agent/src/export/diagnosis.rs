@@ -118,7 +118,7 @@ fn refusal(error: Error) -> Failure {
     let code = match &error {
         Error::Process(ProcessError::NotPermitted(_)) => "not_permitted",
         Error::Process(ProcessError::Gone(_)) | Error::Exited(_) => "no_such_process",
-        Error::NoMemory(_) | Error::NotHip(_) | Error::Executed(_) => "not_diagnosable",
+        Error::NoMemory(_) | Error::NoRuntime(_) | Error::Executed(_) => "not_diagnosable",
         Error::GivenUp(GivenUp::HeldUp(_)) => "held_up",
         Error::GivenUp(GivenUp::Crowded) => "busy",
         Error::Process(ProcessError::Unreadable { .. }) | Error::GivenUp(GivenUp::NoThread(_)) => {

@@ -93,7 +93,12 @@ async fn known_device(device: PciAddress, served: &Served) -> Result<(), String>
             let devices = snapshot.devices.iter();
             devices.map(|row| row.address.clone()).collect()
         };
-        if used.contains(&device.to_string()) {
+        // Of a part, too: what is said of an address holds for its parts.
+        let address = device.to_string();
+        if used
+            .iter()
+            .any(|used| used.split('/').next() == Some(&address))
+        {
             return Ok(());
         }
         if snapshots.changed().await.is_err() {

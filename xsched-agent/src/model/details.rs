@@ -1,5 +1,5 @@
-//! What a process's own memory says of it: its arguments, and whether it maps
-//! the shim. It decides how long such a read takes, so the model has it done
+//! What a process's own memory says of it: its arguments, and what it maps of
+//! runtimes and shims. It decides how long such a read takes, so the model has it done
 //! elsewhere and never waits for more than a moment.
 
 use std::collections::HashMap;
@@ -7,7 +7,8 @@ use std::ffi::OsStr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use xsched_common::platform::names::{ShimKind, ShimNames};
+use xsched_common::platform::Platform;
+use xsched_common::platform::names::{self, ShimKind, ShimNames};
 use xsched_common::units::Nanos;
 use xsched_host::process::{self, ProcessId};
 use xsched_host::readers::{Readers, Tenant};
@@ -27,6 +28,8 @@ const HELD_UP: Nanos = Nanos::from_secs(2);
 pub(super) struct Details {
     pub arguments: String,
     pub shim_mapped: bool,
+    /// Whose runtime it maps; of several the first.
+    pub platform: Option<Platform>,
 }
 
 impl Details {
@@ -35,13 +38,14 @@ impl Details {
         let arguments = process::arguments(pid)
             .unwrap_or_default()
             .join(OsStr::new(" "));
+        let maps = process::maps(pid).unwrap_or_default();
+        let shims = ShimNames::default();
+        let is_ours = |name| shims.kind(name) == Some(ShimKind::Ours);
+        let runtimes = maps.iter().map(|m| names::runtime(m.basename().as_bytes()));
         Details {
             arguments: shown(arguments.as_encoded_bytes()),
-            shim_mapped: process::maps(pid).is_ok_and(|maps| {
-                let names = ShimNames::default();
-                maps.iter()
-                    .any(|m| names.kind(m.basename()) == Some(ShimKind::Ours))
-            }),
+            shim_mapped: maps.iter().any(|m| is_ours(m.basename())),
+            platform: runtimes.flatten().min(),
         }
     }
 }

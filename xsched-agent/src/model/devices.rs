@@ -30,7 +30,7 @@ pub(super) fn rows(
         let change = process.and_then(|process| process.window.change());
         let platform = Platform::from_raw(client.status.platform.load(Relaxed));
         for (index, status) in client.status.devices() {
-            let key = DeviceKey::of(index, status);
+            let key = DeviceKey::of(index, &client.status);
             platforms.insert(key, platform);
             let class = client.class();
             let row = devices

@@ -117,7 +117,7 @@ mod tests {
         ProcessRow {
             pid,
             start_time,
-            platform: Platform::default(),
+            platform: Some(Platform::default()),
             parent: None,
             cgroup: None,
             uid: 0,

@@ -19,12 +19,14 @@ mod window;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use xsched_common::api::{
     API_VERSION, AgentInfo, BpfState, DropCount, Drops, EventKind, HistoryPoint, ProcessRow,
     Sampling, SloRow, SloState, Snapshot,
 };
 use xsched_common::page::HistogramCounts;
+use xsched_common::platform::Platform;
 use xsched_common::units::{Class, Nanos};
 use xsched_host::process::ProcessId;
 use xsched_policy::{ClientId, Sharing, SloVerdict};
@@ -72,6 +74,20 @@ pub struct Model {
     history: HistoryStore,
     next_point: Nanos,
     sums: SharedSums,
+}
+
+/// The clients of each process: the newest for each platform. A process of
+/// several platforms joins once for each.
+fn joined(clients: &Clients) -> HashMap<ProcessId, Vec<Arc<ClientShared>>> {
+    let platform = |client: &ClientShared| Platform::from_raw(client.status.platform.load(Relaxed));
+    let mut joined: HashMap<ProcessId, Vec<Arc<ClientShared>>> = HashMap::new();
+    // In the order of their coming.
+    for client in clients.values() {
+        let of_process = joined.entry(client.process).or_default();
+        of_process.retain(|other| platform(other) != platform(client));
+        of_process.push(Arc::clone(client));
+    }
+    joined
 }
 
 /// Drops that an event has told of.
@@ -269,11 +285,7 @@ impl Model {
                 .collect(),
         };
 
-        let joined: HashMap<ProcessId, Arc<ClientShared>> = self
-            .clients
-            .values()
-            .map(|client| (client.process, client.clone()))
-            .collect();
+        let joined = joined(&self.clients);
         let mut launches: HashMap<ProcessId, Vec<&LaunchCount>> = HashMap::new();
         for count in &observation.launches {
             launches.entry(count.process).or_default().push(count);
@@ -311,7 +323,7 @@ impl Model {
         for (id, process) in &mut self.processes {
             // The page first: from then on, what came through the shim is
             // the page's to count.
-            process.take_page(joined.get(id));
+            process.take_pages(joined.get(id).map_or(&[][..], Vec::as_slice));
             process.take_counts(launches.get(id).into_iter().flatten().copied());
             process.take_bursts(observation.bursts.get(id));
             process.bypass = observation.bypass.get(id).copied().unwrap_or_default();

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use xsched_common::bpf::CallRoute;
-use xsched_common::page::HistogramCounts;
+use xsched_common::page::{HistogramCounts, MAX_DEVICES};
+use xsched_common::platform::Platform;
 use xsched_common::units::{Nanos, StreamClass};
 use xsched_host::process::{self, ProcessId};
+use xsched_policy::ClientId;
 
 use super::WINDOW;
 use super::details::{Details, shown};
@@ -39,12 +42,16 @@ pub(super) struct Process {
     pub command: String,
     pub arguments: String,
     pub shim_mapped: bool,
+    /// Whose runtime it maps; of several the first.
+    pub platform: Option<Platform>,
+    /// Of several clients, one for each platform that it uses, the one that it
+    /// is shown by.
     pub client: Option<Arc<ClientShared>>,
     pub callers: BTreeMap<String, Caller>,
     pub window: Window,
     pub bypass: Bypass,
     pub apis: Vec<ApiCount>,
-    reader: PageReader,
+    readers: Vec<(ClientId, PageReader)>,
     observed: BTreeMap<(String, u8, u8), u64>,
     observed_bursts: HistogramCounts,
     /// Sums since the process was first seen, shared with the window.
@@ -92,12 +99,13 @@ impl Process {
             command: stat.map_or_else(String::new, |s| shown(s.comm.as_bytes())),
             arguments: String::new(),
             shim_mapped: false,
+            platform: None,
             client: None,
             callers: BTreeMap::new(),
             window: Window::default(),
             bypass: Bypass::default(),
             apis: Vec::new(),
-            reader: PageReader::default(),
+            readers: Vec::new(),
             observed: BTreeMap::new(),
             observed_bursts: HistogramCounts::default(),
             totals: Arc::default(),
@@ -154,28 +162,55 @@ impl Process {
         }
     }
 
-    /// Takes in the client's page, if the process has joined.
-    pub fn take_page(&mut self, client: Option<&Arc<ClientShared>>) {
-        let same = match (&self.client, client) {
-            (Some(a), Some(b)) => a.id == b.id,
-            (None, None) => true,
-            _ => false,
-        };
-        if !same {
-            // A new client has a new page that counts from zero.
-            self.reader = PageReader::default();
-            self.client = client.cloned();
+    /// Takes in the pages of its clients, if the process has joined.
+    pub fn take_pages(&mut self, clients: &[Arc<ClientShared>]) {
+        let shown = self.shown_by(clients);
+        let id = |client: &Option<Arc<ClientShared>>| client.as_ref().map(|client| client.id);
+        if id(&self.client) != id(&shown) {
+            self.client = shown;
             self.ticks_joined = 0;
         }
-        let Some(client) = client else { return };
-        if self.reader.is_current(&client.status) {
-            return;
+        // A new client has a new page that counts from zero.
+        self.readers
+            .retain(|(id, _)| clients.iter().any(|client| client.id == *id));
+        for client in clients {
+            let known = self.readers.iter().position(|(id, _)| *id == client.id);
+            let at = known.unwrap_or_else(|| {
+                self.readers.push((client.id, PageReader::default()));
+                self.readers.len() - 1
+            });
+            let reader = &mut self.readers[at].1;
+            if reader.is_current(&client.status) {
+                continue;
+            }
+            let mut change = reader.read(&client.status);
+            if id(&self.client) != Some(client.id) {
+                // Each client numbers the devices for itself.
+                change.busy_ns = [0; MAX_DEVICES];
+            }
+            Arc::make_mut(&mut self.totals).add_page(&change);
+            for (name, launches) in change.callers {
+                caller_row(&mut self.callers, name).page.add(launches);
+            }
         }
-        let change = self.reader.read(&client.status);
-        Arc::make_mut(&mut self.totals).add_page(&change);
-        for (name, launches) in change.callers {
-            caller_row(&mut self.callers, name).page.add(launches);
-        }
+    }
+
+    /// The client that has launched most; the one from before until another
+    /// has launched twice as much.
+    fn shown_by(&self, clients: &[Arc<ClientShared>]) -> Option<Arc<ClientShared>> {
+        let launched = |client: &Arc<ClientShared>| -> u64 {
+            let devices = client.status.devices.iter();
+            let counts = devices.map(|device| device.admitted.load(Relaxed));
+            let sum = counts.fold(0, u64::saturating_add);
+            match &self.client {
+                Some(shown) if shown.id == client.id => sum.saturating_mul(2).saturating_add(1),
+                _ => sum,
+            }
+        };
+        clients
+            .iter()
+            .max_by_key(|client| launched(client))
+            .cloned()
     }
 
     /// Whether it is time to have its memory read, which has to be done
@@ -196,6 +231,7 @@ impl Process {
     pub fn take_details(&mut self, details: Details) {
         self.arguments = details.arguments;
         self.shim_mapped = details.shim_mapped;
+        self.platform = details.platform;
     }
 
     /// Closes a tick: a sample for the window.

@@ -60,15 +60,7 @@ pub(super) fn process_row(
     ProcessRow {
         pid: process.id.pid,
         start_time: process.id.start_time,
-        platform: match client {
-            Some(client) => Platform::from_raw(client.status.platform.load(Relaxed)),
-            None => process
-                .apis
-                .first()
-                .and_then(|count| entry(count.api))
-                .map(|entry| entry.platform)
-                .unwrap_or_default(),
-        },
+        platform: platform(process),
         parent: process.parent,
         cgroup: process.cgroup.clone(),
         uid: process.uid,
@@ -125,6 +117,24 @@ pub(super) fn process_row(
         apis: api_rows(process),
         sampling: (client.is_none() && bpf.available).then_some(sampling.factor),
     }
+}
+
+/// Of a client that of its shim; else that of the most of its calls, and before
+/// it has made any that of what it maps.
+fn platform(process: &Process) -> Option<Platform> {
+    if let Some(client) = &process.client {
+        return Some(Platform::from_raw(client.status.platform.load(Relaxed)));
+    }
+    let calls = |platform: &Platform| -> u64 {
+        let counts = process.apis.iter();
+        let its = counts.filter(|count| entry(count.api).is_some_and(|e| e.platform == *platform));
+        its.map(|count| count.total).fold(0, u64::saturating_add)
+    };
+    // Of equals the first.
+    let called = Platform::ALL.into_iter().rev().max_by_key(calls);
+    called
+        .filter(|platform| calls(platform) > 0)
+        .or(process.platform)
 }
 
 /// T, and whether it is what the client showed while alone: beside others it
@@ -214,7 +224,7 @@ pub(super) fn busiest_device(client: &ClientShared) -> Option<(DeviceKey, Device
         .status
         .devices()
         .max_by_key(|(index, status)| (status.admitted.load(Relaxed), std::cmp::Reverse(*index)))
-        .map(|(index, status)| (DeviceKey::of(index, status), index))
+        .map(|(index, _)| (DeviceKey::of(index, &client.status), index))
 }
 
 fn gate_row(client: &ClientShared, device: DeviceIndex, clients: &Clients) -> GateRow {

@@ -114,6 +114,9 @@ pub struct ProcessDescriptor {
     /// Its name.
     #[prost(string, optional, tag = "6")]
     pub process_name: Option<String>,
+    /// Shown beside the name.
+    #[prost(string, repeated, tag = "8")]
+    pub process_labels: Vec<String>,
 }
 
 /// A thread.

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use xsched_common::bpf::{CallMoment, CallRecord, CallRoute};
-use xsched_common::platform::{ArgumentAt, ENTRY_POINTS, EntryPoint};
+use xsched_common::platform::{ArgumentAt, ENTRY_POINTS, EntryPoint, Platform};
 use xsched_common::units::{Nanos, StreamClass};
 use xsched_host::process;
 use xsched_host::text::printable;
@@ -87,7 +87,12 @@ impl Scene {
             std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::hash_map::Entry::Vacant(new) => {
                 summary.processes += 1;
-                new.insert(KnownProcess::introduce(record.tgid, self.returns, writer)?)
+                new.insert(KnownProcess::introduce(
+                    record.tgid,
+                    entry.platform,
+                    self.returns,
+                    writer,
+                )?)
             }
         };
         match moment {
@@ -121,6 +126,7 @@ impl Scene {
 impl KnownProcess {
     fn introduce<W: Write>(
         pid: u32,
+        platform: Platform,
         returns: Returns,
         writer: &mut TraceWriter<W>,
     ) -> io::Result<KnownProcess> {
@@ -136,7 +142,7 @@ impl KnownProcess {
             .collect();
         Ok(KnownProcess {
             returns,
-            track: writer.process(pid, &printable(&name), arguments)?,
+            track: writer.process(pid, &printable(&name), platform.name(), arguments)?,
             threads: HashMap::new(),
             streams: HashMap::new(),
             others: None,

@@ -146,12 +146,19 @@ impl<W: Write> TraceWriter<W> {
     ///
     /// # Errors
     /// The output cannot be written; so for all that follow.
-    pub fn process(&mut self, pid: u32, name: &str, cmdline: Vec<String>) -> io::Result<Track> {
+    pub fn process(
+        &mut self,
+        pid: u32,
+        name: &str,
+        label: &str,
+        cmdline: Vec<String>,
+    ) -> io::Result<Track> {
         self.track(|track| TrackDescriptor {
             process: Some(ProcessDescriptor {
                 pid: Some(pid as i32),
                 cmdline,
                 process_name: Some(name.to_owned()),
+                process_labels: vec![label.to_owned()],
             }),
             ..track
         })
@@ -273,7 +280,7 @@ mod tests {
     fn what_is_written_reads_back() {
         let mut writer =
             TraceWriter::begin(Vec::new(), &[(CLOCK_MONOTONIC, Nanos(5))]).expect("vec");
-        let process = writer.process(7, "python", vec!["python".into(), "serve.py".into()]);
+        let process = writer.process(7, "python", "hip", vec!["python".into(), "serve.py".into()]);
         let process = process.expect("vec");
         let thread = writer.thread(process, 7, 8, "worker").expect("vec");
         let stream = writer.line(Some(process), "null stream").expect("vec");

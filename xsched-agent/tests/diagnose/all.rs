@@ -33,7 +33,7 @@ fn every_hip_process_has_one_report_and_others_have_none() {
     assert_eq!(of(&bare), Some(vec![("shim-not-loaded", Severity::Error)]));
     assert_eq!(of(&plain), None);
     let text = all.to_string();
-    assert!(text.contains("processes use HIP"), "{text}");
+    assert!(text.contains("processes use HIP or CUDA"), "{text}");
 }
 
 #[test]

@@ -90,7 +90,7 @@ pub fn process(pid: u32, command: &str) -> ProcessRow {
     ProcessRow {
         pid,
         start_time: 7,
-        platform: Platform::default(),
+        platform: Some(Platform::default()),
         parent: Some(1),
         cgroup: Some("/system.slice/serve.service".into()),
         uid: 1000,

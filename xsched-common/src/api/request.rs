@@ -244,7 +244,7 @@ pub struct Settled {
     /// Whether it uses a runtime, as far as the agent sees; `None` where it cannot
     /// see that. Said where something was changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub uses_hip: Option<bool>,
+    pub uses_runtime: Option<bool>,
     /// Its descendants that run now: a change holds for them as well, where
     /// they have no attributes of their own. At most [`MAX_DESCENDANTS`] are
     /// counted. Said where something was changed and the kernel tells.

@@ -172,9 +172,10 @@ pub struct ProcessRow {
     /// Start time, clock ticks since boot (`/proc/PID/stat`): with the pid,
     /// the process's identity.
     pub start_time: u64,
-    /// Whose runtime it uses.
+    /// Whose runtime it uses: of several the one that its shim or its calls are
+    /// of; null while unknown.
     #[serde(default)]
-    pub platform: Platform,
+    pub platform: Option<Platform>,
     /// Its parent when it was first seen; null while unknown.
     #[serde(default)]
     pub parent: Option<u32>,

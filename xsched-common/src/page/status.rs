@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use super::activity::{Activity, ActivityWord, Settled};
 use super::{CALLER_SLOTS, CallerSlot, Histogram, MAX_DEVICES, PageHeader, STATUS_MAGIC};
 use crate::gate::Guard;
-use crate::units::{DeviceIndex, Nanos, PciAddress};
+use crate::units::{DeviceIndex, DeviceInstance, Nanos, PciAddress};
 
 /// How a launch that reached the shim went on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +54,13 @@ pub struct StatusPage {
     /// The client's platform ([`Platform::from_raw`](crate::platform::Platform));
     /// zero, the first, in pages of shims that knew no other.
     pub platform: AtomicU32,
+    /// Zero.
+    pub pad: u32,
+    /// By [`DeviceIndex`]: which part of the device it is; zero for the whole.
+    /// Since ABI 1.5.
+    instances: [AtomicU64; MAX_DEVICES],
     /// Zero: room for additions.
-    pub reserved: [u8; 1012 - size_of::<Pace>() * MAX_DEVICES],
+    pub reserved: [u8; 1008 - (size_of::<Pace>() + size_of::<u64>()) * MAX_DEVICES],
 }
 
 /// How a device's work becomes known to be complete.
@@ -191,6 +196,8 @@ impl StatusPage {
                 }
             }; MAX_DEVICES],
             platform: AtomicU32::new(0),
+            pad: 0,
+            instances: [const { AtomicU64::new(0) }; MAX_DEVICES],
             reserved: [0; _],
         }
     }
@@ -202,6 +209,20 @@ impl StatusPage {
             .iter()
             .enumerate()
             .map(|(i, device)| (DeviceIndex(i as u8), device))
+    }
+
+    /// Says that a device is a part of one, known by this identifier.
+    pub fn set_instance(&self, device: DeviceIndex, uuid: [u8; 16]) {
+        let first = (u128::from_be_bytes(uuid) >> 64) as u64;
+        if let Some(slot) = self.instances.get(device.0 as usize) {
+            slot.store(first.max(1), Relaxed);
+        }
+    }
+
+    /// Which part of a device this one is; `None` for the whole.
+    pub fn instance(&self, device: DeviceIndex) -> Option<DeviceInstance> {
+        let raw = self.instances.get(device.0 as usize)?.load(Relaxed);
+        (raw != 0).then_some(DeviceInstance(raw))
     }
 
     /// Launches by route and by whether the stream was the default one,

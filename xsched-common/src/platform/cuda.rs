@@ -1,6 +1,6 @@
 //! What CUDA's files and functions are called.
 
-use super::names::{Copies, Names};
+use super::names::{Copies, Interposer, Names, Server};
 
 pub(super) static NAMES: Names = Names {
     title: "CUDA",
@@ -9,12 +9,14 @@ pub(super) static NAMES: Names = Names {
     copies: Copies::Never,
     shim: "libxsched_shim_cuda.so",
     xsched_shims: &["libshimcuda.so", "libhalcuda.so"],
+    collectives_title: "NCCL",
     collectives: "libnccl.so",
     launch: "cuLaunchKernel",
     copy: "cuMemcpyAsync",
     wait: "cuStreamSynchronize",
     look_up: "cuGetProcAddress",
     independent: "cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking)",
+    per_thread: "--default-stream per-thread",
     strict: None,
     // Of other libraries `cublasSgemm` and `cudaMalloc` have a small letter
     // behind.
@@ -23,4 +25,25 @@ pub(super) static NAMES: Names = Names {
     nodes: "",
     // Opened for compute; graphics alone uses /dev/nvidiactl, too.
     devices: &["/dev/nvidia-uvm"],
+    // Project-HAMi/HAMi-core and grgalex/nvshare, by their sources.
+    interposers: &[
+        Interposer {
+            file: "libvgpu.so",
+            owner: "HAMi",
+            does: "limits the memory and the share of time that a container gets",
+        },
+        Interposer {
+            file: "libnvshare.so",
+            owner: "nvshare",
+            does: "lets one process at a time use the device",
+        },
+    ],
+    // Multi-Process Service: its manual's chapter on environment variables.
+    server: Some(Server {
+        title: "MPS",
+        variable: "CUDA_MPS_PIPE_DIRECTORY",
+        directory: "/tmp/nvidia-mps",
+        socket: "control",
+        share: "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE",
+    }),
 };

@@ -10,12 +10,14 @@ pub(super) static NAMES: Names = Names {
     // The library that is preloaded, and the one behind it that calls the
     // runtime.
     xsched_shims: &["libshimhip.so", "libhalhip.so"],
+    collectives_title: "RCCL",
     collectives: "librccl.so",
     launch: "hipLaunchKernel",
     copy: "hipMemcpyAsync",
     wait: "hipStreamSynchronize",
     look_up: "hipGetProcAddress",
     independent: "hipStreamCreateWithFlags(&s, hipStreamNonBlocking)",
+    per_thread: "-fgpu-default-stream=per-thread",
     strict: Some("HIP 6.1 and later"),
     // Names of other libraries (`hipblasSgemm`, `hipsparseCreate`) have a small
     // letter behind, and what the compiler makes for device code
@@ -25,4 +27,6 @@ pub(super) static NAMES: Names = Names {
     nodes: "hip_",
     // AMD's driver for compute; one file for all devices.
     devices: &["/dev/kfd"],
+    interposers: &[],
+    server: None,
 };

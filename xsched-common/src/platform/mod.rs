@@ -29,6 +29,9 @@ pub enum Platform {
     Cuda,
 }
 
+/// All platforms, for people.
+pub const TITLES: &str = "HIP or CUDA";
+
 impl Platform {
     /// All of them.
     pub const ALL: [Platform; 2] = [Platform::Hip, Platform::Cuda];

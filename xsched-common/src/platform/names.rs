@@ -17,7 +17,9 @@ pub struct Names {
     pub shim: &'static str,
     /// File names of XSched's shims.
     pub xsched_shims: &'static [&'static str],
-    /// File name of its library of collectives: their ranks wait for each
+    /// Its library of collectives, for people.
+    pub collectives_title: &'static str,
+    /// File name of that library: its ranks wait for each
     /// other, so gating one rank's kernels can hang all of them.
     pub collectives: &'static str,
     /// The function that most programs launch kernels with.
@@ -30,6 +32,9 @@ pub struct Names {
     pub look_up: &'static str,
     /// How a stream is created that does not wait for the default stream.
     pub independent: &'static str,
+    /// The compiler's option that gives each thread a default stream of its
+    /// own.
+    pub per_thread: &'static str,
     /// Which runtimes have a table behind their exports that strict mode gates
     /// in; `None` where there are none.
     pub strict: Option<&'static str>,
@@ -41,7 +46,43 @@ pub struct Names {
     pub nodes: &'static str,
     /// Files by which its driver is used.
     pub devices: &'static [&'static str],
+    /// Others' libraries that stand before the runtime as well.
+    pub interposers: &'static [Interposer],
+    /// The server through which processes can share a device, where there is
+    /// one.
+    pub server: Option<Server>,
 }
+
+/// A library that stands between programs and the runtime for another end
+/// than ours.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Interposer {
+    /// Its file name.
+    pub file: &'static str,
+    /// Whose it is.
+    pub owner: &'static str,
+    /// What it does with launches, as the end of a sentence.
+    pub does: &'static str,
+}
+
+/// A server through which the work of several processes reaches a device.
+#[derive(Debug)]
+pub struct Server {
+    /// For people.
+    pub title: &'static str,
+    /// The variable that names the directory of its sockets.
+    pub variable: &'static str,
+    /// That directory where the variable is not set.
+    pub directory: &'static str,
+    /// The socket in it that its clients connect to.
+    pub socket: &'static str,
+    /// The variable that limits a client to a part of the device.
+    pub share: &'static str,
+}
+
+/// How a PyTorch program launches on a stream that it creates, whatever the
+/// platform.
+pub const CREATED_BY_PYTORCH: &str = "PyTorch: with torch.cuda.stream(torch.cuda.Stream())";
 
 /// Whether a runtime is found under names like its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,11 +180,21 @@ pub fn device(path: &[u8]) -> Option<Platform> {
     })
 }
 
-/// Whether ranks of the library with this file name wait for each other.
-pub fn is_collectives(basename: &[u8]) -> bool {
+/// What is known of the library with this file name, if it is one that stands
+/// before a runtime.
+pub fn interposer(path: &[u8]) -> Option<&'static Interposer> {
+    let name = basename(path);
+    let all = Platform::ALL.iter().flat_map(|of| of.names().interposers);
+    all.into_iter()
+        .find(|known| is_versioned(name, known.file.as_bytes()))
+}
+
+/// Whose library of collectives has this file name, if it is one: its ranks
+/// wait for each other.
+pub fn collectives(basename: &[u8]) -> Option<Platform> {
     Platform::ALL
-        .iter()
-        .any(|platform| basename.starts_with(platform.names().collectives.as_bytes()))
+        .into_iter()
+        .find(|platform| basename.starts_with(platform.names().collectives.as_bytes()))
 }
 
 #[cfg(feature = "std")]

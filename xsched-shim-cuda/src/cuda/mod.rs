@@ -68,6 +68,11 @@ static SERVICES: Services = Services {
     get_device: Service::new::<Cuda>("cuCtxGetDevice"),
     device_count: Service::new::<Cuda>("cuDeviceGetCount"),
     pci_bus_id: Service::new::<Cuda>("cuDeviceGetPCIBusId"),
+    // The second version names the instance that the device is, since 11.4.
+    uuids: [
+        Service::new::<Cuda>("cuDeviceGetUuid"),
+        Service::new::<Cuda>("cuDeviceGetUuid_v2"),
+    ],
     context_device: Service::new::<Cuda>("cuCtxGetDevice_v2"),
     primary_state: Service::new::<Cuda>("cuDevicePrimaryCtxGetState"),
 };

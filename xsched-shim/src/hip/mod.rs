@@ -77,6 +77,8 @@ static SERVICES: Services = Services {
     get_device: Service::new::<Hip>("hipGetDevice"),
     device_count: Service::new::<Hip>("hipGetDeviceCount"),
     pci_bus_id: Service::new::<Hip>("hipDeviceGetPCIBusId"),
+    // A part of a device has an address of its own.
+    uuids: [const { Service::none::<Hip>() }; 2],
     context_device: Service::none::<Hip>(),
     primary_state: Service::none::<Hip>(),
 };

@@ -47,7 +47,7 @@ Recommends: openssh-client
 Suggests: prometheus, grafana
 Section: admin
 Priority: optional
-Description: priority scheduling and observation of HIP programs
+Description: priority scheduling and observation of GPU programs
  Shows what every process does on the HIP runtime of AMD GPUs, explains why
  work escapes scheduling, and gives GPU time by class to unmodified programs.
  .

@@ -28,6 +28,7 @@ impl Source {
         folders.into_iter().any(inside)
             || self.path.starts_with("crates/xsched-testkit/")
             || self.path.ends_with("/tests.rs")
+            || self.path.ends_with("/fixture.rs")
     }
 
     /// The text without its module of tests.

@@ -11,7 +11,7 @@ pub fn header() -> String {
     header
 }
 
-const NAMES: [&str; 44] = [
+const NAMES: [&str; 45] = [
     "time_unix_ns",
     "pid",
     "start_time",
@@ -56,6 +56,7 @@ const NAMES: [&str; 44] = [
     "sampling_ratio",
     "split_intervals",
     "kernel_alone",
+    "platform",
 ];
 
 /// The process of `row` as seen at `time_unix_ns`.
@@ -94,7 +95,7 @@ pub fn line(time_unix_ns: u64, row: &Row) -> String {
         apis: _,
         sampling,
         split_intervals,
-        platform: _,
+        platform,
     } = &row.process;
     let [burst_count, burst_p50, burst_p99, burst_max] = latency(*burst);
     let [wait_count, wait_p50, wait_p99, wait_max] = latency(*gate_wait);
@@ -155,6 +156,7 @@ pub fn line(time_unix_ns: u64, row: &Row) -> String {
         optional(*sampling),
         optional(*split_intervals),
         optional(*kernel_alone),
+        optional(platform.map(|platform| platform.name())),
     ];
     let mut line = fields.join(",");
     line.push('\n');

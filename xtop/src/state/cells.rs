@@ -68,6 +68,9 @@ impl Column {
             Column::WaitP99 => latency(process.gate_wait, |l| l.p99_ns),
             Column::Bypass => known(process.bypass_ratio, Value::Share),
             Column::DefaultStream => known(process.default_stream_ratio, Value::Share),
+            Column::Platform => known(process.platform, |platform| {
+                Value::Text(platform.name().into())
+            }),
             Column::Device => known(row.device.as_deref(), |d| Value::Text(d.into())),
             Column::Shim => {
                 let (name, rank) = match process.shim {

@@ -39,6 +39,8 @@ pub enum Column {
     Bypass,
     /// Launches on the default stream.
     DefaultStream,
+    /// Whose runtime it uses.
+    Platform,
     /// Address of the device.
     Device,
     /// Whether the shim is in the process.
@@ -68,7 +70,7 @@ impl Direction {
 
 impl Column {
     /// All columns in the order of the screen.
-    pub const ALL: [Column; 21] = [
+    pub const ALL: [Column; 22] = [
         Column::Pid,
         Column::User,
         Column::Unit,
@@ -87,6 +89,7 @@ impl Column {
         Column::WaitP99,
         Column::Bypass,
         Column::DefaultStream,
+        Column::Platform,
         Column::Device,
         Column::Shim,
         Column::Why,
@@ -113,6 +116,7 @@ impl Column {
             Column::WaitP99 => "wait",
             Column::Bypass => "bypass",
             Column::DefaultStream => "default",
+            Column::Platform => "platform",
             Column::Device => "device",
             Column::Shim => "shim",
             Column::Why => "why",
@@ -140,6 +144,7 @@ impl Column {
             Column::WaitP99 => "WAIT99",
             Column::Bypass => "BYPASS",
             Column::DefaultStream => "DEFSTR",
+            Column::Platform => "PLATFORM",
             Column::Device => "DEVICE",
             Column::Shim => "SHIM",
             Column::Why => "WHY",
@@ -167,6 +172,7 @@ impl Column {
             Column::WaitP99 => "wait at the gate, 99th percentile",
             Column::Bypass => "launches past the gate",
             Column::DefaultStream => "launches on the default stream",
+            Column::Platform => "whose runtime it uses",
             Column::Device => "device launched on most",
             Column::Shim => "whether the shim is in the process",
             Column::Why => "why it fares so: who holds it back",
@@ -206,6 +212,7 @@ impl Column {
             | Column::Gate
             | Column::Override
             | Column::Slo
+            | Column::Platform
             | Column::Device
             | Column::Shim
             | Column::Why => false,
@@ -215,9 +222,12 @@ impl Column {
     /// The direction people want first: the worst or busiest on top.
     pub const fn natural_direction(self) -> Direction {
         match self {
-            Column::Pid | Column::User | Column::Unit | Column::Command | Column::Device => {
-                Direction::Ascending
-            }
+            Column::Pid
+            | Column::User
+            | Column::Unit
+            | Column::Command
+            | Column::Platform
+            | Column::Device => Direction::Ascending,
             _ => Direction::Descending,
         }
     }

@@ -237,7 +237,7 @@ impl Events {
         let was = known.map(|known| known.shim);
         match (was, joined) {
             (None, false) => {
-                let text = format!("{} uses HIP without the shim's gate", row.command);
+                let text = format!("{} uses the GPU without the shim's gate", row.command);
                 self.add(EventKind::Seen, pid, text);
             }
             _ if self.is_listed() => return,

@@ -1,5 +1,6 @@
 //! The list of processes: filtered, sorted, with a cursor.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use super::columns::{Column, Direction};
@@ -113,9 +114,13 @@ impl Processes {
     /// Replaces the processes by newer ones.
     pub fn replace(&mut self, rows: Vec<Row>) {
         self.tally = Tally::of(&rows);
+        let platforms: BTreeSet<_> = rows.iter().filter_map(|row| row.process.platform).collect();
         self.plain = Column::ALL
             .into_iter()
-            .filter(|column| rows.iter().all(|row| column.is_plain(row)))
+            .filter(|column| match column {
+                Column::Platform => platforms.len() < 2,
+                _ => rows.iter().all(|row| column.is_plain(row)),
+            })
             .collect();
         self.rows = rows;
         self.arrange();

@@ -59,7 +59,8 @@ fn heading(device: &DeviceRow, columns: usize, theme: &Theme) -> Vec<Line<'stati
         None => String::new(),
     };
     let (address, mode) = (clean(&device.address), device.mode.name());
-    let text = format!("{address}  shared by {mode}{busy}  {joined}  {active}");
+    let platform = device.platform.names().title;
+    let text = format!("{address}  {platform}  shared by {mode}{busy}  {joined}  {active}");
     let cut = theme.symbols.cut;
     let mut lines = vec![Line::styled(
         fit(&text, columns, cut).into_owned(),

@@ -5,6 +5,7 @@ use ratatui::layout::{Alignment, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use xsched_common::api::{GateState, ShimState, SloState};
+use xsched_common::platform::TITLES;
 use xsched_common::units::Class;
 
 use super::put;
@@ -134,7 +135,7 @@ fn style(column: Column, value: &Value<'_>, row: &Row, theme: &Theme) -> Style {
             None => theme.text,
         },
         (Column::Why, _) => verdict_style(row, theme),
-        (Column::User | Column::Unit | Column::Device, _) => theme.dim,
+        (Column::User | Column::Unit | Column::Platform | Column::Device, _) => theme.dim,
         _ => theme.text,
     }
 }
@@ -221,14 +222,14 @@ fn explain(buffer: &mut Buffer, body: Rect, state: &State, theme: &Theme) {
         ),
         (_, Some(seen)) => {
             let next = if seen.agent.bpf.available {
-                "start a HIP program, or one under control with `xsched-agent run --class high -- PROGRAM`"
+                "start a GPU program, or one under control with `xsched-agent run --class high -- PROGRAM`"
             } else {
                 "only programs with the shim can be seen (press a for the reason): \
                  start one with `xsched-agent run --class high -- PROGRAM`"
             };
             (
                 theme.text,
-                "no process uses HIP".to_owned(),
+                format!("no process uses {TITLES}"),
                 next.to_owned(),
             )
         }

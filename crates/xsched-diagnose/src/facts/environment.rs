@@ -4,12 +4,14 @@
 use std::cell::OnceCell;
 use std::fs;
 
+use xsched_common::platform::Platform;
 use xsched_host::process::{self, ProcessError, ProcessId};
 
 use super::files::Root;
 use super::fork::{self, ForkedAfterInit};
 use super::mapped::MappedObjects;
 use super::preload::{self, Preload};
+use super::server::ServerUse;
 
 /// Key of the auxiliary vector: the kernel asked for secure execution.
 const AT_SECURE: u64 = 23;
@@ -27,6 +29,8 @@ pub struct Environment {
     pub gpu: GpuUse,
     /// The shim's options (XSCHED_...), as NAME=value.
     pub options: Vec<String>,
+    /// Whether it shares its device by a server.
+    pub server: Option<ServerUse>,
     /// Whether it is a fork's child that inherited the GPU.
     pub fork: Option<ForkedAfterInit>,
     /// What could not be read.
@@ -46,8 +50,8 @@ pub enum Execution {
 /// Whether the process uses the GPU, whatever library it does it with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GpuUse {
-    /// It holds the driver's file open.
-    Open,
+    /// It holds the file of a platform's driver open.
+    Open(Platform),
     /// It does not, or that could not be seen.
     NotSeen,
 }
@@ -105,6 +109,7 @@ impl Environment {
             ld_preload,
             execution: execution(&auxv),
             gpu: gpu_use(id.pid),
+            server: ServerUse::of(id.pid, mapped, variable),
             fork: fork::after_init(id.pid),
             options: variables
                 .into_iter()
@@ -128,9 +133,9 @@ fn execution(auxv: &[u8]) -> Execution {
 }
 
 fn gpu_use(pid: u32) -> GpuUse {
-    match fork::gpu_descriptors(pid).is_empty() {
-        true => GpuUse::NotSeen,
-        false => GpuUse::Open,
+    match fork::gpu_descriptors(pid).first() {
+        Some((_, platform)) => GpuUse::Open(*platform),
+        None => GpuUse::NotSeen,
     }
 }
 

@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 
-use xsched_common::platform::names;
+use xsched_common::platform::{Platform, names};
 use xsched_host::elf::word_at;
 use xsched_host::process;
 
@@ -37,19 +37,19 @@ pub fn after_init(pid: u32) -> Option<ForkedAfterInit> {
         return None;
     }
     let parents = gpu_descriptors(parent);
-    let inherited = own.iter().find(|&&fd| {
+    let (inherited, _) = own.iter().find(|&&(fd, _)| {
         parents
             .iter()
-            .any(|&other| is_same_file((pid, fd), (parent, other)))
-    });
+            .any(|&(other, _)| is_same_file((pid, fd), (parent, other)))
+    })?;
     Some(ForkedAfterInit {
         parent,
-        descriptor: *inherited?,
+        descriptor: *inherited,
     })
 }
 
-/// The descriptors of a driver's files that a process holds.
-pub fn gpu_descriptors(pid: u32) -> Vec<u32> {
+/// The descriptors of drivers' files that a process holds, and whose they are.
+pub fn gpu_descriptors(pid: u32) -> Vec<(u32, Platform)> {
     // More open files than a user could want to wait for are not all looked at.
     const MAX_FILES: usize = 65_536;
     let Ok(dir) = fs::read_dir(format!("/proc/{pid}/fd")) else {
@@ -57,11 +57,11 @@ pub fn gpu_descriptors(pid: u32) -> Vec<u32> {
     };
     dir.take(MAX_FILES)
         .flatten()
-        .filter(|entry| {
-            let to = fs::read_link(entry.path());
-            to.is_ok_and(|to| names::device(to.as_os_str().as_bytes()).is_some())
+        .filter_map(|entry| {
+            let to = fs::read_link(entry.path()).ok()?;
+            let platform = names::device(to.as_os_str().as_bytes())?;
+            Some((entry.file_name().to_str()?.parse().ok()?, platform))
         })
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .take(MAX_DESCRIPTORS)
         .collect()
 }

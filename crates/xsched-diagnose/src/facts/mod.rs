@@ -13,6 +13,7 @@ pub mod inversion;
 pub mod mapped;
 pub mod namespaces;
 pub mod preload;
+pub mod server;
 pub mod shims;
 pub mod tokens;
 
@@ -28,7 +29,7 @@ use agent_view::AgentView;
 use bindings::{Binding, Target};
 use calls::{Observed, ObservedCall, is_launch};
 use dispatch::Redirection;
-use environment::Environment;
+use environment::{Environment, GpuUse};
 use held::Held;
 use inversion::Wait;
 use mapped::{MappedObject, MappedObjects, ObjectIndex, Role};
@@ -152,12 +153,22 @@ impl Facts {
         used.map(|index| self.object(index))
     }
 
-    /// What the process uses; the default where nothing tells.
+    /// What the process uses: by its runtime, else by the device that it holds
+    /// or by the shim that it was meant to have; the default where nothing
+    /// tells.
     pub fn platform(&self) -> Platform {
-        match self.runtime().map(|object| object.role) {
-            Some(Role::Runtime(platform)) => platform,
-            _ => Platform::default(),
+        if let Some(Role::Runtime(platform)) = self.runtime().map(|object| object.role) {
+            return platform;
         }
+        let device = match self.environment.gpu {
+            GpuUse::Open(platform) => Some(platform),
+            GpuUse::NotSeen => None,
+        };
+        let meant = || {
+            let mut preloads = self.environment.preloads.iter();
+            preloads.find_map(|preload| ShimNames::platform(&preload.entry))
+        };
+        device.or_else(meant).unwrap_or_default()
     }
 
     /// What the mapped shims define, by name.
@@ -214,9 +225,9 @@ impl Facts {
         let objects = self.mapped.objects.iter();
         objects
             .map(|object| match self.namespace(object) {
-                _ if !twice => NamespaceSide::WithShim,
                 Some(its) if with_shim.contains(&its) => NamespaceSide::WithShim,
                 Some(_) if !with_shim.is_empty() => NamespaceSide::Apart,
+                _ if !twice => NamespaceSide::WithShim,
                 _ => NamespaceSide::Unknown,
             })
             .collect()

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use xsched_common::api::Severity;
+use xsched_common::platform::names::CREATED_BY_PYTORCH;
 
 use super::check::{Check, Details, effect, grouped};
 use crate::bypasses::Bypass;
@@ -58,7 +59,8 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
         }
         DefaultStream::Unscheduled => {
             evidence.push(format!(
-                "{shim} is XSched's shim: it schedules only streams that the program creates"
+                "{shim} is XSched's shim: it makes a queue for a stream when the program creates it, \
+                 and nobody creates the default stream"
             ));
             (
                 Severity::Error,
@@ -66,8 +68,7 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
                 "are on the default stream, unscheduled",
                 format!(
                     "use {ours}, which schedules them too (xsched-agent run -- PROGRAM ...); or \
-                     launch on a created stream (PyTorch: with \
-                     torch.cuda.stream(torch.cuda.Stream()))"
+                     launch on a created stream ({CREATED_BY_PYTORCH})"
                 ),
             )
         }

@@ -2,6 +2,7 @@
 //! default stream waits for all blocking streams, and they for it.
 
 use xsched_common::api::Severity;
+use xsched_common::platform::names::CREATED_BY_PYTORCH;
 
 use super::check::{Check, Details, effect, grouped};
 use super::default_stream::{MIN_SHARE, by_caller};
@@ -27,7 +28,8 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
     }
     let mut evidence = by_caller(facts);
     evidence.push(format!("{} launches on other streams", grouped(others)));
-    let independent = facts.platform().names().independent;
+    let names = facts.platform().names();
+    let independent = names.independent;
     evidence.push(format!(
         "not seen: which of those were created with {independent} and are exempt"
     ));
@@ -41,9 +43,9 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
             "wait for all blocking streams, which wait for them",
         ),
         fix: format!(
-            "compile with -fgpu-default-stream=per-thread, or launch on a created stream \
-             (PyTorch: with torch.cuda.stream(torch.cuda.Stream())); streams made by \
-             {independent} do not take part"
+            "compile with {}, or launch on a created stream ({CREATED_BY_PYTORCH}); streams made by \
+             {independent} do not take part",
+            names.per_thread
         ),
     })
 }

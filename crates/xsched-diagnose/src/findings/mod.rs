@@ -15,17 +15,20 @@ mod lookup_bypass;
 mod namespace_bypass;
 mod not_joined;
 mod observed_bypass;
+mod other_interposer;
 mod passthrough;
 mod preload_missing;
 mod priority_inversion;
 mod secure_exec;
 mod several_runtimes;
 mod several_shims;
+mod sharing_server;
 mod shim_disabled;
 mod shim_not_loaded;
 mod static_binary;
 mod symbol_version_bypass;
 mod timing_under_gate;
+mod unknown_function;
 mod unsatisfied_reference;
 
 use xsched_common::api::Finding;
@@ -49,17 +52,20 @@ pub const CHECKS: &[Check] = &[
     namespace_bypass::CHECK,
     not_joined::CHECK,
     observed_bypass::CHECK,
+    other_interposer::CHECK,
     passthrough::CHECK,
     preload_missing::CHECK,
     priority_inversion::CHECK,
     secure_exec::CHECK,
     several_runtimes::CHECK,
     several_shims::CHECK,
+    sharing_server::CHECK,
     shim_disabled::CHECK,
     shim_not_loaded::CHECK,
     static_binary::CHECK,
     symbol_version_bypass::CHECK,
     timing_under_gate::CHECK,
+    unknown_function::CHECK,
     unsatisfied_reference::CHECK,
 ];
 

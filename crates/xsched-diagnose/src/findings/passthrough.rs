@@ -1,7 +1,8 @@
 //! Launches of listed libraries pass the gate on purpose.
 
 use xsched_common::api::Severity;
-use xsched_common::platform::names::ShimKind;
+use xsched_common::platform::Platform;
+use xsched_common::platform::names::{self, ShimKind};
 use xsched_host::elf::{Linkage, Symbol};
 
 use super::check::{Check, Details, effect, grouped};
@@ -18,22 +19,26 @@ pub const CHECK: Check = Check {
 
 const OPTION: &str = "XSCHED_PASSTHROUGH_LIBS";
 
-/// What our shim lets pass without being told (`xsched-shim-core/src/options.rs`):
-/// a collective waits for its peers on other devices, and one that is held
-/// back holds all of them.
-const BUILT_IN: &str = "librccl.so";
-
 /// Why a library is let pass.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reason {
-    BuiltIn,
+    /// Our shim lets collectives pass without being told
+    /// (`xsched-shim-core/src/options.rs`): one waits for its peers on other
+    /// devices, and one that is held back holds all of them.
+    Collectives(Platform),
     Environment,
     /// The agent has counted such launches: its configuration says so.
     Agent(u64),
 }
 
+impl Reason {
+    fn is_meant(self) -> bool {
+        matches!(self, Reason::Collectives(_))
+    }
+}
+
 fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
-    let (_, ShimKind::Ours) = facts.shim()? else {
+    let (shim, ShimKind::Ours) = facts.shim()? else {
         return None;
     };
     let list = facts.environment.option(OPTION).unwrap_or_default();
@@ -44,8 +49,8 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
         .collect();
     let reason = |path: &str| {
         let name = basename(path);
-        if name.starts_with(BUILT_IN) {
-            return Some(Reason::BuiltIn);
+        if let Some(platform) = names::collectives(name.as_bytes()) {
+            return Some(Reason::Collectives(platform));
         }
         if named.iter().any(|listed| name.starts_with(listed)) {
             return Some(Reason::Environment);
@@ -59,15 +64,18 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
         .collect();
     let (first, _) = found
         .iter()
-        .find(|(_, r)| *r != Reason::BuiltIn)
+        .find(|(_, reason)| !reason.is_meant())
         .or(found.first())?;
-    let meant = found.iter().all(|(_, reason)| *reason == Reason::BuiltIn);
+    let meant = found.iter().all(|(_, reason)| reason.is_meant());
+    let shim = shim.basename();
+    let collectives = facts.platform().names().collectives_title;
     let passed = |call: &ObservedCall| !facts.is_direct(call) && reason(&call.object).is_some();
     let evidence = found.iter().map(|(o, reason)| match reason {
-        Reason::BuiltIn => format!(
-            "{} launches; libxsched_shim.so lets RCCL's collectives pass: they wait for their peers, and \
-             one that is held back holds all of them",
-            o.path
+        Reason::Collectives(of) => format!(
+            "{} launches; {shim} lets {}'s collectives pass: they wait for their peers, and one that is \
+             held back holds all of them",
+            o.path,
+            of.names().collectives_title
         ),
         Reason::Environment => format!("{} launches and is on the list {OPTION}={list}", o.path),
         Reason::Agent(n) => format!(
@@ -85,9 +93,9 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
         false => (
             Severity::Warning,
             format!(
-                "take the library off {OPTION} or the agent's [passthrough] (collectives of RCCL pass \
-                 without being listed); libxsched_shim.so runs every call in the caller's thread, so \
-                 libraries need no exception"
+                "take the library off {OPTION} or the agent's [passthrough] (collectives of {collectives} \
+                 pass without being listed); {shim} runs every call in the caller's thread, so libraries \
+                 need no exception"
             ),
         ),
     };

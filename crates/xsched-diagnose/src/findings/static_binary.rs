@@ -25,7 +25,7 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
     if let Some(value) = &facts.environment.ld_preload {
         evidence.push(format!("LD_PRELOAD={value} is set, but nothing reads it"));
     }
-    if facts.environment.gpu == GpuUse::Open {
+    if let GpuUse::Open(_) = facts.environment.gpu {
         evidence.push(format!(
             "it holds {} open: it uses the GPU",
             names.devices[0]

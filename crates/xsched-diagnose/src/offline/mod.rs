@@ -54,7 +54,7 @@ pub fn collect(files: &Files) -> Result<Collected, PredictError> {
     let execution = execution(files.program.as_deref());
     let uses_runtime = mapped.runtimes().next().is_some() || !bindings.is_empty();
     if !uses_runtime && layout.loader != Loader::Static {
-        return Err(PredictError::NotHip);
+        return Err(PredictError::NoRuntime);
     }
     let facts = Facts {
         pid: None,
@@ -180,6 +180,7 @@ fn environment(files: &Files, execution: Execution) -> Environment {
         ld_preload: (!names.is_empty()).then(|| names.join(":")),
         execution,
         gpu: GpuUse::NotSeen,
+        server: None,
         options: Vec::new(),
         fork: None,
         limits: Vec::new(),

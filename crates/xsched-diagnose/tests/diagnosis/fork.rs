@@ -13,7 +13,7 @@ fn forked(how: &str) -> (Process, u32) {
     let shim = set.text("libxsched_shim.so");
     let mut command = std::process::Command::new("unshare");
     command.args(["-m", "sh", "-c"]).arg(format!(
-        "mount -t tmpfs none /dev && touch /dev/kfd && FORK={how} LD_PRELOAD={shim} exec ./program"
+        "mount -t tmpfs none /dev && touch /dev/kfd && DEVICE=/dev/kfd FORK={how} LD_PRELOAD={shim} exec ./program"
     ));
     let process = set.spawn(command);
     let children = format!("/proc/{0}/task/{0}/children", process.pid());

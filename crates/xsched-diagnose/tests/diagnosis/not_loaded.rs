@@ -103,7 +103,7 @@ fn a_static_program_that_should_have_been_preloaded() {
 fn a_static_program_that_nobody_wants_scheduled_is_refused() {
     let process = fixtures().start("static", None, &[]);
     let refused = diagnose_with(&options(process.pid()), None);
-    assert!(matches!(refused, Err(Error::NotHip(_))));
+    assert!(matches!(refused, Err(Error::NoRuntime(_))));
 }
 
 #[test]

@@ -69,6 +69,11 @@ const TESTS: &[(&str, &str, &str)] = &[
         "launches_through_the_shim_on_created_streams_are_healthy",
     ),
     (
+        "other-interposer",
+        "interposers_of_others_are_known_by_their_names",
+        "a_program_under_its_shim",
+    ),
+    (
         "passthrough",
         "libraries_that_pass_on_purpose",
         "libraries_that_pass_on_purpose",
@@ -99,6 +104,11 @@ const TESTS: &[(&str, &str, &str)] = &[
         "xscheds_libraries_are_shims_in_every_finding",
     ),
     (
+        "sharing-server",
+        "a_client_of_the_sharing_server",
+        "a_client_of_the_sharing_server",
+    ),
+    (
         "shim-disabled",
         "a_shim_that_is_switched_off",
         "a_shim_that_is_switched_off",
@@ -124,6 +134,11 @@ const TESTS: &[(&str, &str, &str)] = &[
         "timed_intervals_that_the_gate_has_split",
     ),
     (
+        "unknown-function",
+        "a_function_that_is_newer_than_the_table_is_named",
+        "a_program_under_its_shim",
+    ),
+    (
         "unsatisfied-reference",
         "a_function_that_no_object_defines_is_said_to_be_missing",
         "predictions_agree_with_ld_so",
@@ -136,6 +151,7 @@ const SOURCES: &[&str] = &[
     include_str!("bindings.rs"),
     include_str!("bypasses.rs"),
     include_str!("calls.rs"),
+    include_str!("cuda.rs"),
     include_str!("dispatch_table.rs"),
     include_str!("fork.rs"),
     include_str!("not_loaded.rs"),
@@ -163,7 +179,7 @@ fn every_code_has_a_planted_fault_and_a_healthy_twin() {
             "{code} is not what its test plants"
         );
         let twin = body(twin).unwrap_or_else(|| panic!("{code}: no test {twin}"));
-        let silent = ["[]", "is_clean()", "agrees(", "Err(Error::NotHip"];
+        let silent = ["[]", "is_clean()", "agrees(", "Err(Error::NoRuntime"];
         assert!(
             silent.iter().any(|sign| twin.contains(sign)),
             "{code}: its twin asserts no silence"

@@ -220,7 +220,7 @@ fn what_cannot_be_predicted_is_refused() {
     let refusal = |files: &Files| predict(files).expect_err("refused");
     assert!(matches!(
         refusal(&program("plain", &["libxsched_shim.so"], &[])),
-        PredictError::NotHip
+        PredictError::NoRuntime
     ));
     for name in ["program.c", "nowhere"] {
         let error = refusal(&program(name, &[], &[]));

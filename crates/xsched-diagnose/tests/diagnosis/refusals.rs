@@ -22,12 +22,12 @@ fn a_pid_of_nobody() {
 fn a_process_without_hip() {
     let process = fixtures().start("plain", None, &[]);
     let text = refusal(diagnose_with(&options(process.pid()), None));
-    assert!(text.contains("does not use HIP"), "{text}");
+    assert!(text.contains("does not use HIP or CUDA"), "{text}");
     // A working shim does not make it one.
     let set = fixtures();
     let process = set.start("plain", Some(&set.text("libxsched_shim.so")), &[]);
     let text = refusal(diagnose_with(&options(process.pid()), None));
-    assert!(text.contains("does not use HIP"), "{text}");
+    assert!(text.contains("does not use HIP or CUDA"), "{text}");
 }
 
 #[test]

@@ -113,6 +113,21 @@ pub fn introduce<R: Runtime>(session: &Session) {
         {
             slot.set_pci(pci);
         }
+        let [whole, part] = R::services().uuids.each_ref().map(|service| {
+            let mut uuid = [0u8; 16];
+            let told = call!(
+                service,
+                fn(*mut u8, i32) -> i32,
+                uuid.as_mut_ptr(),
+                device as i32
+            );
+            (told == Some(SUCCESS)).then_some(uuid)
+        });
+        if let (Some(whole), Some(part)) = (whole, part)
+            && whole != part
+        {
+            status.set_instance(DeviceIndex(device as u8), part);
+        }
     }
     errors.restore::<R>();
     status.device_count.store(count as u32, Relaxed);

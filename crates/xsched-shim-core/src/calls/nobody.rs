@@ -55,6 +55,7 @@ static SERVICES: Services = Services {
     get_device: Service::none::<Nobody>(),
     device_count: Service::none::<Nobody>(),
     pci_bus_id: Service::none::<Nobody>(),
+    uuids: [const { Service::none::<Nobody>() }; 2],
     context_device: Service::none::<Nobody>(),
     primary_state: Service::none::<Nobody>(),
 };

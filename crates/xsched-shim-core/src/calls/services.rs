@@ -161,6 +161,9 @@ pub struct Services {
     pub device_count: Service,
     /// `int (char *text, int length, int device)`
     pub pci_bus_id: Service,
+    /// `int (char uuid[16], int device)`: of the whole device, and of the part of
+    /// it that this one is.
+    pub uuids: [Service; 2],
     /// `int (int *device, context)`
     pub context_device: Service,
     /// `int (int device, unsigned *flags, int *active)`: of its primary context.
@@ -168,7 +171,7 @@ pub struct Services {
 }
 
 impl Services {
-    fn all(&self) -> [&Service; 13] {
+    fn all(&self) -> [&Service; 15] {
         let Services {
             event_create,
             event_destroy,
@@ -181,6 +184,7 @@ impl Services {
             get_device,
             device_count,
             pci_bus_id,
+            uuids: [whole, part],
             context_device,
             primary_state,
         } = self;
@@ -196,6 +200,8 @@ impl Services {
             get_device,
             device_count,
             pci_bus_id,
+            whole,
+            part,
             context_device,
             primary_state,
         ]

@@ -225,10 +225,11 @@ int main(int argc, char **argv) {
     if (getenv("FORK")) {
         /* The child, which inherits the file or opens it anew, is the one to examine. */
         int inherit = !strcmp(getenv("FORK"), "inherit");
-        if (inherit) open("/dev/kfd", 0);
+        const char *device = getenv("DEVICE");
+        if (inherit) open(device, 0);
         if (fork()) for (;;) pause();
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (!inherit) open("/dev/kfd", 0);
+        if (!inherit) open(device, 0);
     }
 #ifndef STATIC
     /* The first holds something, or will never write; the second waits for it. */

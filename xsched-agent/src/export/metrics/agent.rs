@@ -92,7 +92,7 @@ pub(super) fn collect(scrape: &Scrape, to: &mut Families<'_>) -> fmt::Result {
     )?;
     to.gauge(
         "observer_images",
-        "Files of the HIP runtime that carry probes.",
+        "Files of GPU runtimes that carry probes.",
         In::Number,
         f64::from(agent.bpf.images),
     )?;

@@ -98,7 +98,7 @@ pub(super) fn collect(scrape: &Scrape, to: &mut Families<'_>) -> fmt::Result {
         .collect();
     to.gauges(
         "processes",
-        "Processes that use HIP by class and by whether the shim is in them.",
+        "Processes that use a GPU runtime by class and by whether the shim is in them.",
         In::Number,
         &present,
         |(_, _, count)| Some(*count as f64),

@@ -17,7 +17,7 @@ pub(super) fn collect(snapshot: &Snapshot, to: &mut Families<'_>) -> fmt::Result
         In::Ratio,
         devices,
         |device| device.busy_ratio,
-        |device| vec![("device", &device.address)],
+        of_device,
     )?;
     let modes: Vec<(&DeviceRow, SharingMode)> = devices
         .iter()
@@ -29,7 +29,11 @@ pub(super) fn collect(snapshot: &Snapshot, to: &mut Families<'_>) -> fmt::Result
         In::Number,
         &modes,
         |(device, mode)| Some(if device.mode == *mode { 1.0 } else { 0.0 }),
-        |(device, mode)| vec![("device", &device.address), ("mode", mode.name())],
+        |(device, mode)| {
+            let mut labels = of_device(device);
+            labels.push(("mode", mode.name()));
+            labels
+        },
     )?;
     let classes: Vec<OnDevice<'_>> = devices
         .iter()
@@ -83,6 +87,15 @@ pub(super) fn collect(snapshot: &Snapshot, to: &mut Families<'_>) -> fmt::Result
     )
 }
 
+fn of_device(device: &DeviceRow) -> Vec<Label<'_>> {
+    vec![
+        ("device", &device.address),
+        ("platform", device.platform.name()),
+    ]
+}
+
 fn labels<'a>((device, class): &'a OnDevice<'_>) -> Vec<Label<'a>> {
-    vec![("device", &device.address), ("class", class.class.name())]
+    let mut labels = of_device(device);
+    labels.push(("class", class.class.name()));
+    labels
 }

@@ -7,6 +7,8 @@ use std::fmt;
 
 use xsched_common::api::{GateState, Latency, ProcessRow, ShimState, SloState, Snapshot};
 
+use xsched_common::platform::Platform;
+
 use super::families::{Families, In, Label};
 
 /// A process's series.
@@ -22,10 +24,12 @@ struct Series<'a> {
 impl Series<'_> {
     fn labels(&self) -> Vec<Label<'_>> {
         let class = self.row.map_or("", |row| row.class.name());
+        let platform = self.row.and_then(|row| row.platform);
         vec![
             ("pid", &self.pid),
             ("command", self.command),
             ("class", class),
+            ("platform", platform.map_or("", Platform::name)),
         ]
     }
 }
