@@ -5,7 +5,8 @@
 //! the symbol table; at run time LD_LIBRARY_PATH chooses the simulator or a real runtime.
 //!
 //! The C programs are placed beside the Rust ones: `target/<profile>/hipsim-async`, `hipsim-batch`,
-//! `hipsim-nullstream`, `hipsim-versioned` and its `libversioned.so`.
+//! `hipsim-nullstream`, `hipsim-versioned` and its `libversioned.so`; and for CUDA `cudasim-batch`, `cudasim-nullstream`,
+//! `cudasim-deepbound` and its `libdeepbound.so`.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -16,10 +17,14 @@ const TABLES: [&str; 2] = [
     "../../xsched-common/data/hip-symbol-versions.tsv",
     "../data/extra-symbol-versions.tsv",
 ];
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 11] = [
     "c/common.h",
+    "c/cuda.h",
+    "c/kernels.ptx",
     "c/async.c",
     "c/batch.c",
+    "c/deepbound.c",
+    "c/libdeepbound.c",
     "c/nullstream.c",
     "c/versioned.c",
     "c/libversioned.c",
@@ -42,8 +47,11 @@ fn main() {
 
     let import = out.join("import");
     import_library(&root, &import);
-    println!("cargo::rustc-link-arg-bins=-L{}", import.display());
-    println!("cargo::rustc-link-arg-bins=-lamdhip64");
+    driver_library(&root, &import);
+    for (program, library) in [("hipsim-service", "amdhip64"), ("cudasim-service", "cuda")] {
+        println!("cargo::rustc-link-arg-bin={program}=-L{}", import.display());
+        println!("cargo::rustc-link-arg-bin={program}=-l{library}");
+    }
 
     let library = out.join("libversioned.so");
     let from_here = |source: &str| root.join("c").join(source).into_os_string();
@@ -87,9 +95,77 @@ fn main() {
         );
         placed.push(target);
     }
+    placed.extend(cuda_programs(&root, &out, &import));
     for file in placed {
         place(&file, &profile);
     }
+}
+
+/// The programs that say their calls in CUDA's words.
+fn cuda_programs(root: &Path, out: &Path, import: &Path) -> Vec<PathBuf> {
+    let kernels = fs::read_to_string(root.join("c/kernels.ptx")).expect("read the kernels");
+    let mut header = String::from("static const char KERNELS[] =\n");
+    for line in kernels.lines() {
+        writeln!(header, "    \"{line}\\n\"").expect("write to a string");
+    }
+    fs::write(out.join("kernels.ptx.h"), header + ";\n").expect("write the kernels' header");
+    let build = |source: &str, name: &str, extra: &[&str]| {
+        let target = out.join(name);
+        let link = format!("-L{}", import.display());
+        let mut arguments = vec![root.join("c").join(source).into_os_string()];
+        arguments.extend(["-DCUDA", "-I"].map(Into::into));
+        arguments.push(out.as_os_str().to_owned());
+        arguments.extend(["-o".into(), target.clone().into_os_string()]);
+        arguments.extend(extra.iter().map(Into::into));
+        arguments.extend([link.into(), "-lcuda".into()]);
+        compile(root, arguments);
+        target
+    };
+    let own_folder = "-Wl,-rpath,$ORIGIN";
+    vec![
+        build("batch.c", "cudasim-batch", &[]),
+        build("nullstream.c", "cudasim-nullstream", &[]),
+        build("deepbound.c", "cudasim-deepbound", &[own_folder]),
+        build(
+            "libdeepbound.c",
+            "libdeepbound.so",
+            &["-shared", "-fPIC", "-Wl,-soname,libdeepbound.so"],
+        ),
+    ]
+}
+
+/// A library that exports what the samples call of CUDA's driver and does nothing.
+fn driver_library(root: &Path, folder: &Path) {
+    let symbols = [
+        "cuCtxSetCurrent",
+        "cuCtxSynchronize",
+        "cuDevicePrimaryCtxRetain",
+        "cuEventCreate",
+        "cuEventRecord",
+        "cuEventSynchronize",
+        "cuGetErrorName",
+        "cuInit",
+        "cuLaunchKernel",
+        "cuLaunchKernelEx",
+        "cuModuleGetFunction",
+        "cuModuleLoadData",
+        "cuStreamCreate",
+        "cuStreamSynchronize",
+    ];
+    let source = folder.join("driver.c");
+    let exports = symbols.map(|symbol| format!("int {symbol}(void) {{ return 0; }}\n"));
+    fs::write(&source, exports.concat()).expect("write the driver's import library");
+    compile(
+        root,
+        [
+            "-shared".into(),
+            "-fPIC".into(),
+            "-Wl,-soname,libcuda.so.1".into(),
+            source.into_os_string(),
+            "-o".into(),
+            folder.join("libcuda.so").into_os_string(),
+        ],
+    );
 }
 
 /// A library that exports every symbol under its node and does nothing, with the SONAME the programs shall need.

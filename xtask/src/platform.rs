@@ -25,6 +25,14 @@ impl Platform {
         }
     }
 
+    /// What the names of its sample programs begin with.
+    pub fn samples(self) -> &'static str {
+        match self {
+            Platform::Hip => "hipsim",
+            Platform::Cuda => "cudasim",
+        }
+    }
+
     /// Its shim, as built.
     pub fn shim(self, built: &Built) -> PathBuf {
         let name = match self {

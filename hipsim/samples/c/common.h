@@ -8,7 +8,11 @@
 #include <string.h>
 #include <time.h>
 
+#ifdef CUDA
+#include "cuda.h"
+#else
 #include "hipsim.h"
+#endif
 
 #define CHECK(call)                                                                                \
     do {                                                                                           \

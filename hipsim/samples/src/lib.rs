@@ -1,4 +1,6 @@
-//! What the sample programs in Rust share apart from HIP itself: durations, time and chance.
+//! What the sample programs in Rust share apart from their platform: a service, durations, time and chance.
+
+pub mod service;
 
 use std::time::{Duration, Instant};
 

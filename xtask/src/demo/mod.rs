@@ -4,11 +4,14 @@
 //! device: the service alone, beside the batch natively, and beside it under
 //! xsched. Then a program whose library bypasses the shim is diagnosed.
 
+use stage::Ground;
+
 mod report;
 mod scenario;
 pub mod stage;
 
 use crate::build::{self, Profile};
+use crate::platform::Platform;
 use crate::progress::note;
 use crate::real_runtime::{self, Version};
 
@@ -19,8 +22,11 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     /// Play it on AMD's own runtime, on the simulated HSA library, instead of hipsim
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, conflicts_with = "platform")]
     runtime: Option<Version>,
+    /// Whose programs play it, on the simulated device
+    #[arg(long, value_enum, default_value_t)]
+    platform: Platform,
     /// What to play it with: figures are for release
     #[arg(long, value_enum, default_value = "release")]
     profile: Profile,
@@ -33,7 +39,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
     note("building (some minutes the first time)");
     let built = build::all(args.profile)?;
-    let report = scenario::play(&built, args.runtime)?;
+    let report = scenario::play(
+        &built,
+        match args.runtime {
+            Some(version) => Ground::Real(version),
+            None => Ground::Simulated(args.platform),
+        },
+    )?;
     if args.json {
         println!("{}", serde_json::to_string(&report)?);
     } else {

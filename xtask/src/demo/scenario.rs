@@ -6,11 +6,11 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use super::report::{Batch, Events, Latency, Report, Service};
-use super::stage::{BATCH_KERNEL, Shim, Stage};
+use super::stage::{BATCH_KERNEL, Ground, Shim, Stage};
 use crate::build::Built;
 use crate::child::Guarded;
+use crate::platform::Platform;
 use crate::progress::note;
-use crate::real_runtime::Version;
 use crate::stats;
 
 const REPETITIONS: usize = 3;
@@ -33,8 +33,8 @@ struct Run {
 }
 
 /// Plays everything and returns the figures.
-pub fn play(built: &Built, version: Option<Version>) -> anyhow::Result<Report> {
-    let stage = Stage::on(built, "demo", version)?;
+pub fn play(built: &Built, ground: Ground) -> anyhow::Result<Report> {
+    let stage = Stage::on(built, "demo", ground)?;
     note("starting the agent");
     let agent = stage.start_agent()?;
     let (mut alone, mut native, mut scheduled) = (Vec::new(), Vec::new(), Vec::new());
@@ -48,12 +48,17 @@ pub fn play(built: &Built, version: Option<Version>) -> anyhow::Result<Report> {
         native.push(stage.service(Shim::Without, Beside::Batch)?);
         scheduled.push(stage.service(Shim::With, Beside::Batch)?);
     }
-    // The program asks for a version node that only hipsim lets pass.
-    let diagnosis = match version {
-        Some(_) => None,
-        None => {
+    let broken = match ground {
+        Ground::Simulated(Platform::Hip) => Some("versioned"),
+        Ground::Simulated(Platform::Cuda) => Some("deepbound"),
+        // The program asks for a version node that only hipsim lets pass.
+        Ground::Real(_) => None,
+    };
+    let diagnosis = match broken {
+        None => None,
+        Some(program) => {
             note("diagnosing a process whose launches escape");
-            Some(stage.diagnose()?)
+            Some(stage.diagnose(program)?)
         }
     };
     let snapshot = stage.snapshot()?;
@@ -82,7 +87,10 @@ pub fn play(built: &Built, version: Option<Version>) -> anyhow::Result<Report> {
             dropped: snapshot["agent"]["drops"]["total"].as_u64().unwrap_or(0),
         },
         diagnosis,
-        device: version.map_or("hipsim".to_owned(), |version| format!("hsasim, {version}")),
+        device: match ground {
+            Ground::Simulated(platform) => platform.samples().to_owned(),
+            Ground::Real(version) => format!("hsasim, {version}"),
+        },
         left_out: (!ebpf).then(|| {
             format!(
                 "eBPF ({}): processes without the shim are not observed and the diagnosis is static",
@@ -116,7 +124,7 @@ impl Stage<'_> {
             Beside::Nobody => None,
             Beside::Batch => Some(self.batch(shim)?),
         };
-        let mut command = self.sample(&self.built("hipsim-service"), shim, "high");
+        let mut command = self.sample(&self.program("service"), shim, "high");
         command
             .args(["--json", "--kernels", &REQUEST_KERNELS.to_string()])
             .args(["--kernel-time", &format!("{}us", KERNEL.as_micros())])
@@ -144,8 +152,8 @@ impl Stage<'_> {
         })
     }
 
-    fn diagnose(&self) -> anyhow::Result<Vec<Value>> {
-        let mut command = self.sample(&self.built("hipsim-versioned"), Shim::With, "normal");
+    fn diagnose(&self, program: &str) -> anyhow::Result<Vec<Value>> {
+        let mut command = self.sample(&self.program(program), Shim::With, "normal");
         let broken = Guarded::start(&mut command, "the broken program")?;
         std::thread::sleep(Duration::from_millis(500));
         let output = self

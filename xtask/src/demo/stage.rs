@@ -12,6 +12,7 @@ use simdevice::code::{self, Kernel};
 
 use crate::build::Built;
 use crate::child::Guarded;
+use crate::platform::Platform;
 use crate::real_runtime::{self, Version};
 
 /// How long kernels of the batch program take.
@@ -22,11 +23,21 @@ pub struct Stage<'b> {
     built: &'b Built,
     dir: PathBuf,
     place: Place,
+    platform: Platform,
+}
+
+/// What is to be under the programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ground {
+    /// A simulated runtime.
+    Simulated(Platform),
+    /// AMD's, on the simulated HSA library.
+    Real(Version),
 }
 
 /// Which runtime the programs find.
 enum Place {
-    /// hipsim, in this folder.
+    /// The simulated one, in this folder.
     Simulated(PathBuf),
     /// AMD's, where this process has gone, with these kernels.
     Real { code: PathBuf },
@@ -55,13 +66,13 @@ pub enum Shim {
 impl<'b> Stage<'b> {
     /// Lays everything out in a folder named after `play`.
     pub fn new(built: &'b Built, play: &str) -> anyhow::Result<Stage<'b>> {
-        Stage::on(built, play, None)
+        Stage::on(built, play, Ground::Simulated(Platform::default()))
     }
 
-    /// The same, on a real runtime where one is named: this process then goes to where it is, so it has one thread.
-    pub fn on(built: &'b Built, play: &str, version: Option<Version>) -> anyhow::Result<Stage<'b>> {
+    /// The same on this ground. To a real runtime this process goes itself, so it has one thread.
+    pub fn on(built: &'b Built, play: &str, ground: Ground) -> anyhow::Result<Stage<'b>> {
         let dir = std::env::temp_dir().join(format!("xsched-{play}-{}", std::process::id()));
-        let runtime = dir.join("hip");
+        let runtime = dir.join("runtime");
         std::fs::create_dir_all(&runtime)
             // The agent makes none there.
             .and_then(|()| DirBuilder::new().mode(0o755).create(dir.join("run")))
@@ -70,10 +81,14 @@ impl<'b> Stage<'b> {
             built,
             place: Place::Simulated(runtime.clone()),
             dir,
+            platform: match ground {
+                Ground::Simulated(platform) => platform,
+                Ground::Real(_) => Platform::Hip,
+            },
         };
-        match version {
-            None => hipsim::install::install(&built.file("libhipsim.so"), &runtime)?,
-            Some(version) => {
+        match ground {
+            Ground::Simulated(platform) => platform.install(built, &runtime)?,
+            Ground::Real(version) => {
                 let kernels = KERNELS.map(|name| Kernel {
                     name,
                     arguments: &[8],
@@ -99,6 +114,11 @@ impl<'b> Stage<'b> {
     /// A program or library that was built, by file name.
     pub fn built(&self, name: &str) -> PathBuf {
         self.built.file(name)
+    }
+
+    /// A sample program of the stage's platform.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.built(&format!("{}-{name}", self.platform.samples()))
     }
 
     /// Starts the agent and waits until it serves.
@@ -164,7 +184,7 @@ impl<'b> Stage<'b> {
 
     /// Starts the batch program.
     pub fn batch(&self, shim: Shim) -> anyhow::Result<Guarded> {
-        let mut command = self.sample(&self.built.file("hipsim-batch"), shim, "low");
+        let mut command = self.sample(&self.program("batch"), shim, "low");
         Guarded::start(&mut command, "the batch program")
     }
 

@@ -4,6 +4,8 @@ use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::fmt;
 use std::sync::OnceLock;
 
+use hipsim_samples::service::{Gpu, LaunchChoice, Stream};
+
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Dim3 {
@@ -96,9 +98,6 @@ fn check(call: &'static str, code: c_int) -> Result<(), Error> {
 /// The initialised runtime.
 pub struct Hip(());
 
-/// A stream.
-pub struct Stream(*mut c_void);
-
 /// A kernel and the way it is launched.
 pub enum Kernel {
     /// By function handle.
@@ -129,34 +128,11 @@ fn image() -> *const c_void {
 static STUB: u8 = 0;
 
 impl Hip {
-    /// Initialises the runtime.
-    ///
-    /// # Errors
-    /// There is no device.
-    pub fn start() -> Result<Self, Error> {
-        // SAFETY: no pointers.
-        check("hipInit", unsafe { hipInit(0) })?;
-        Ok(Self(()))
-    }
-
-    /// A created (blocking) stream.
-    ///
-    /// # Errors
-    /// The runtime's.
-    pub fn stream(&self) -> Result<Stream, Error> {
-        let mut stream = std::ptr::null_mut();
-        // SAFETY: a local for the result.
-        check("hipStreamCreate", unsafe {
-            hipStreamCreate(&raw mut stream)
-        })?;
-        Ok(Stream(stream))
-    }
-
     /// A kernel of a loaded module.
     ///
     /// # Errors
     /// The runtime's: a real one refuses the module unless HIPSIM_CODE names one with this kernel.
-    pub fn module_kernel(&self, name: &CStr) -> Result<Kernel, Error> {
+    fn module_kernel(&self, name: &CStr) -> Result<Kernel, Error> {
         let (mut module, mut function) = (std::ptr::null_mut(), std::ptr::null_mut());
         // SAFETY: C strings and locals for the results.
         unsafe {
@@ -173,8 +149,7 @@ impl Hip {
     }
 
     /// A kernel registered as hipcc's host code does it. Call it once: there is one host stub.
-    #[must_use]
-    pub fn registered_kernel(&self, name: &'static CStr) -> Kernel {
+    fn registered_kernel(&self, name: &'static CStr) -> Kernel {
         let stub = (&raw const STUB).cast();
         let none = std::ptr::null_mut();
         // A fat binary stays until the process ends.
@@ -205,37 +180,44 @@ impl Hip {
     }
 }
 
-impl Stream {
-    /// The default stream.
-    #[must_use]
-    pub const fn null() -> Self {
-        Self(std::ptr::null_mut())
+impl Gpu for Hip {
+    type Kernel = Kernel;
+    type Error = Error;
+
+    fn start() -> Result<Hip, Error> {
+        // SAFETY: no pointers.
+        check("hipInit", unsafe { hipInit(0) })?;
+        Ok(Hip(()))
     }
 
-    /// Waits for everything queued.
-    ///
-    /// # Errors
-    /// The runtime's.
-    pub fn synchronize(&self) -> Result<(), Error> {
-        // SAFETY: a stream of the runtime.
-        check("hipStreamSynchronize", unsafe {
-            hipStreamSynchronize(self.0)
-        })
+    fn stream(&self) -> Result<Stream, Error> {
+        let mut stream = std::ptr::null_mut();
+        // SAFETY: a local for the result.
+        check("hipStreamCreate", unsafe {
+            hipStreamCreate(&raw mut stream)
+        })?;
+        Ok(stream)
     }
-}
 
-impl Kernel {
-    /// Launches one block; `parameters` point to the arguments.
-    ///
-    /// # Errors
-    /// The runtime's.
-    pub fn launch(&self, stream: &Stream, parameters: &mut [*mut c_void]) -> Result<(), Error> {
+    fn kernel(&self, launch: LaunchChoice, name: &'static CStr) -> Result<Kernel, Error> {
+        match launch {
+            LaunchChoice::Module => self.module_kernel(name),
+            LaunchChoice::Runtime => Ok(self.registered_kernel(name)),
+        }
+    }
+
+    fn launch(
+        &self,
+        kernel: &Kernel,
+        stream: Stream,
+        parameters: &mut [*mut c_void],
+    ) -> Result<(), Error> {
         let parameters = parameters.as_mut_ptr();
         let (grid, block) = (Dim3 { x: 1, y: 1, z: 1 }, Dim3 { x: 64, y: 1, z: 1 });
         // SAFETY: a kernel and a stream of the runtime; it reads the arguments before it returns.
         unsafe {
-            match *self {
-                Self::Module(function) => check(
+            match *kernel {
+                Kernel::Module(function) => check(
                     "hipModuleLaunchKernel",
                     hipModuleLaunchKernel(
                         function,
@@ -246,16 +228,23 @@ impl Kernel {
                         1,
                         1,
                         0,
-                        stream.0,
+                        stream,
                         parameters,
                         std::ptr::null_mut(),
                     ),
                 ),
-                Self::Registered(stub) => check(
+                Kernel::Registered(stub) => check(
                     "hipLaunchKernel",
-                    hipLaunchKernel(stub, grid, block, parameters, 0, stream.0),
+                    hipLaunchKernel(stub, grid, block, parameters, 0, stream),
                 ),
             }
         }
+    }
+
+    fn synchronize(&self, stream: Stream) -> Result<(), Error> {
+        // SAFETY: a stream of the runtime.
+        check("hipStreamSynchronize", unsafe {
+            hipStreamSynchronize(stream)
+        })
     }
 }
