@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use xsched_common::gate::GateMode;
+use xsched_common::platform::Platform;
 use xsched_common::units::Class;
 use xsched_testkit::fake_peer::FakePeer;
 use xsched_testkit::{Agent, FakeClient, set_class, wait_for};
@@ -33,9 +34,9 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(agent: &Agent, scripted_programs: usize) -> Scene {
+    fn new(platform: Platform, agent: &Agent, scripted_programs: usize) -> Scene {
         let start = |_| {
-            let mut scripted = ScriptedProgram::start(&agent.run_dir.0);
+            let mut scripted = ScriptedProgram::start_on(platform, &agent.run_dir.0);
             scripted.run("launch 1 0");
             scripted.run("sync");
             set_class(agent, scripted.pid(), Class::Low);
@@ -110,11 +111,10 @@ fn random_pause(most: Duration) {
 }
 
 /// kill -9 at random moments: everybody runs free, and joins the next agent.
-#[test]
-fn waiters_of_a_killed_agent_run_free_and_join_the_next() {
+fn waiters_of_a_killed_agent_run_free_and_join_the_next(platform: Platform) {
     let _machine = crate::alone();
     let mut agent = Agent::start_without_min_share();
-    let mut scene = Scene::new(&agent, 3);
+    let mut scene = Scene::new(platform, &agent, 3);
     let mut took = Vec::new();
     for _ in 0..times(4, 100) {
         scene.wait_at_the_gate(&agent);
@@ -141,11 +141,10 @@ fn waiters_of_a_killed_agent_run_free_and_join_the_next() {
 
 /// A stopped agent is as good as dead, and one that goes on finds its
 /// clients gone, takes them back, and holds them as before.
-#[test]
-fn waiters_of_a_stopped_agent_run_free_and_come_back() {
+fn waiters_of_a_stopped_agent_run_free_and_come_back(platform: Platform) {
     let _machine = crate::alone();
     let agent = Agent::start_without_min_share();
-    let mut scene = Scene::new(&agent, 2);
+    let mut scene = Scene::new(platform, &agent, 2);
     let pid = Pid::from_raw(agent.child.id().cast_signed()).expect("a pid");
     let mut took = Vec::new();
     for _ in 0..times(2, 20) {
@@ -173,11 +172,10 @@ fn waiters_of_a_stopped_agent_run_free_and_come_back() {
 }
 
 /// A short stop is no death: the lease is longer.
-#[test]
-fn a_hiccup_of_the_agent_costs_nobody_its_place() {
+fn a_hiccup_of_the_agent_costs_nobody_its_place(platform: Platform) {
     let _machine = crate::alone();
     let agent = Agent::start();
-    let scene = Scene::new(&agent, 1);
+    let scene = Scene::new(platform, &agent, 1);
     let pid = Pid::from_raw(agent.child.id().cast_signed()).expect("a pid");
     let joined = || agent.row(scene.scripted_programs[0].pid());
     wait_for("it is shown", || joined()["shim"] == "joined");
@@ -190,4 +188,10 @@ fn a_hiccup_of_the_agent_costs_nobody_its_place() {
     }
     assert_eq!(joined()["guards"]["lease"], before["guards"]["lease"]);
     assert_eq!(joined()["shim"], "joined");
+}
+
+on_each_platform! {
+    waiters_of_a_killed_agent_run_free_and_join_the_next
+    waiters_of_a_stopped_agent_run_free_and_come_back
+    a_hiccup_of_the_agent_costs_nobody_its_place
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use xsched_common::gate::GateMode;
+use xsched_common::platform::Platform;
 use xsched_common::units::Class;
 use xsched_testkit::fake_peer::FakePeer;
 use xsched_testkit::{Agent, FakeClient, set_class, wait_for};
@@ -55,12 +56,11 @@ fn a_client_killed_while_it_writes_its_page_frees_the_others() {
 
 /// Two programs wait; one is killed at the gate. The other notices nothing,
 /// and goes when the holder does.
-#[test]
-fn a_client_killed_at_the_gate_costs_the_others_nothing() {
+fn a_client_killed_at_the_gate_costs_the_others_nothing(platform: Platform) {
     let _machine = crate::alone();
     let agent = Agent::start_without_min_share();
     let low = |agent: &Agent| {
-        let mut scripted = ScriptedProgram::start(&agent.run_dir.0);
+        let mut scripted = ScriptedProgram::start_on(platform, &agent.run_dir.0);
         scripted.run("launch 1 0");
         scripted.run("sync");
         set_class(agent, scripted.pid(), Class::Low);
@@ -117,13 +117,12 @@ fn a_client_that_is_always_active_is_not_believed_for_ever() {
 }
 
 /// Children that join, launch, and are gone.
-#[test]
-fn a_bomb_of_forks_leaves_nothing_behind() {
+fn a_bomb_of_forks_leaves_nothing_behind(platform: Platform) {
     let _machine = crate::alone();
     let agent = Agent::start();
     let before = agent.descriptors();
     let scripted_programs: Vec<ScriptedProgram> = (0..4)
-        .map(|_| ScriptedProgram::start(&agent.run_dir.0))
+        .map(|_| ScriptedProgram::start_on(platform, &agent.run_dir.0))
         .collect();
     let rounds = times(15, 250);
     std::thread::scope(|scope| {
@@ -141,4 +140,9 @@ fn a_bomb_of_forks_leaves_nothing_behind() {
     });
     let client = FakeClient::join(&agent.run_dir);
     assert_eq!(client.mode(), GateMode::Open);
+}
+
+on_each_platform! {
+    a_client_killed_at_the_gate_costs_the_others_nothing
+    a_bomb_of_forks_leaves_nothing_behind
 }

@@ -8,6 +8,18 @@
 #[path = "../../../xsched-shim/tests/support/mod.rs"]
 mod shim;
 
+/// Tests of programs at their gates run with each platform's shim.
+macro_rules! on_each_platform {
+    ($($name:ident)*) => {
+        mod hip {
+            $(#[test] fn $name() { super::$name(super::Platform::Hip); })*
+        }
+        mod cuda {
+            $(#[test] fn $name() { super::$name(super::Platform::Cuda); })*
+        }
+    };
+}
+
 mod agents;
 mod churn;
 mod clients;

@@ -4,6 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use xsched_common::gate::GateMode;
+use xsched_common::platform::Platform;
 use xsched_common::run_dir::RunDir;
 use xsched_common::units::Class;
 use xsched_testkit::fake_peer::{self, FakePeer};
@@ -11,7 +12,7 @@ use xsched_testkit::{Agent, FakeClient, set_class, wait_for};
 
 use crate::is_root;
 use crate::shim::scripted::ScriptedProgram;
-use crate::shim::{Preload, program};
+use crate::shim::{Preload, program_on};
 
 /// `unshare` around a command, with its environment.
 fn unshared(arguments: &[&str], script: &str, inner: &Command) -> Command {
@@ -70,14 +71,13 @@ fn a_client_in_a_container_is_known_by_its_number_outside() {
 
 /// A program whose monotonic clock is a day ahead: the gate holds it, and it
 /// runs free when the agent dies, as any other.
-#[test]
-fn a_shifted_clock_changes_nothing() {
+fn a_shifted_clock_changes_nothing(platform: Platform) {
     let _machine = crate::alone();
     if !is_root() {
         return;
     }
     let agent = Agent::start_without_min_share();
-    let inner = program("scripted", Preload::Shim, &agent.run_dir.0);
+    let inner = program_on(platform, "scripted", Preload::Shim, &agent.run_dir.0);
     let arguments = ["--time", "--monotonic", "86400", "--boottime", "86400"];
     let mut command = unshared(&arguments, "exec \"$0\" \"$@\"", &inner);
     let mut scripted = ScriptedProgram::spawn(&mut command);
@@ -133,4 +133,8 @@ fn a_client_in_other_network_and_ipc_namespaces_is_one_like_any_other() {
     low.wait_for_mode("closed", |mode| mode == GateMode::Closed);
     apart.tell("idle");
     low.wait_for_mode("let through", |mode| mode != GateMode::Closed);
+}
+
+on_each_platform! {
+    a_shifted_clock_changes_nothing
 }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use xsched_common::platform::Platform;
 use xsched_testkit::{Agent, wait_for};
 
 use crate::shim::median;
@@ -12,9 +13,9 @@ const MS: Duration = Duration::from_millis(1);
 
 /// How long launches of a suspended program take by its main thread and by
 /// others.
-fn suspended_launches() -> [Vec<Duration>; 2] {
+fn suspended_launches(platform: Platform) -> [Vec<Duration>; 2] {
     let agent = Agent::start();
-    let mut scripted = ScriptedProgram::start(&agent.run_dir.0);
+    let mut scripted = ScriptedProgram::start_on(platform, &agent.run_dir.0);
     scripted.run("launch 1 0");
     scripted.run("sync");
     let pid = scripted.pid();
@@ -38,12 +39,11 @@ fn suspended_launches() -> [Vec<Duration>; 2] {
 /// long, and it is up to 100 ms), each 100 ms by any other
 /// (`xsched_common::gate::Limits`). Where the agent's heart is held up for as
 /// long as a lease, the program runs free: that says nothing.
-#[test]
-fn a_suspended_program_trickles_by_thread() {
+fn a_suspended_program_trickles_by_thread(platform: Platform) {
     let _machine = crate::alone();
     let mut seen = Vec::new();
     let trickles = (0..4).any(|_| {
-        let [main, worker] = suspended_launches();
+        let [main, worker] = suspended_launches(platform);
         let held =
             main.iter().all(|&took| took >= 14 * MS) && worker.iter().all(|&took| took >= 90 * MS);
         let goes_on = median(main.clone()) < 200 * MS && median(worker.clone()) < 400 * MS;
@@ -51,4 +51,8 @@ fn a_suspended_program_trickles_by_thread() {
         held && goes_on
     });
     assert!(trickles, "{seen:?}");
+}
+
+on_each_platform! {
+    a_suspended_program_trickles_by_thread
 }

@@ -1,6 +1,7 @@
 //! Old shims and new agents, and the reverse.
 
 use xsched_common::handshake::{Hello, HelloResult};
+use xsched_common::platform::Platform;
 use xsched_testkit::{Agent, FakeClient};
 
 use crate::say_hello;
@@ -57,14 +58,17 @@ fn major_versions_refuse_each_other() {
 }
 
 /// A program under a shim that its agent refuses runs as if it were alone.
-#[test]
-fn a_program_whose_shim_is_refused_runs_as_native() {
+fn a_program_whose_shim_is_refused_runs_as_native(platform: Platform) {
     let _machine = crate::in_company();
     let agent = FakeAgent::start_with(Manner::OtherAbi);
-    let mut scripted = ScriptedProgram::start(agent.dir());
+    let mut scripted = ScriptedProgram::start_on(platform, agent.dir());
     scripted.run("launch 100 0");
     scripted.run("sync");
     assert_eq!(scripted.stat("launches"), 100);
     assert_eq!(agent.joined(), 0);
     scripted.quit();
+}
+
+on_each_platform! {
+    a_program_whose_shim_is_refused_runs_as_native
 }

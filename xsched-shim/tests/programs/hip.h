@@ -6,6 +6,10 @@ typedef struct { uint32_t x, y, z; } dim3;
 typedef void *stream_t;
 typedef void *event_t;
 
+#ifdef CUDA
+#include "cuda.h"
+#else
+
 int hipLaunchKernel(const void *f, dim3 grid, dim3 block, void **args, size_t shared, stream_t s);
 int hipModuleLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
                           unsigned bz, unsigned shared, stream_t s, void **params, void **extra);
@@ -27,6 +31,7 @@ int hipSetDevice(int d);
 int hipGetLastError(void);
 int hipPeekAtLastError(void);
 int hipGetProcAddress(const char *name, void **out, int version, uint64_t flags, void *status);
+#endif
 
 struct fake_call {
     uint64_t integers[12];

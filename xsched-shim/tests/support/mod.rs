@@ -17,14 +17,20 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use xsched_common::platform::Platform;
 
 /// No process of a test lives longer.
 pub const WATCHDOG: Duration = Duration::from_secs(30);
 
 /// The library under test, as cargo has built it for this test binary.
 pub fn shim() -> PathBuf {
+    shim_of(Platform::Hip)
+}
+
+/// A platform's.
+pub fn shim_of(platform: Platform) -> PathBuf {
     let exe = std::env::current_exe().expect("the test has a path");
-    let shim = exe.with_file_name("libxsched_shim.so");
+    let shim = exe.with_file_name(platform.names().shim);
     assert!(shim.exists(), "{} was not built", shim.display());
     shim
 }
@@ -48,25 +54,38 @@ pub fn release_shim() -> &'static Path {
 
 /// Directory with the fake runtime and the programs that have been compiled.
 pub fn bin() -> &'static Path {
-    static BIN: OnceLock<TempDir> = OnceLock::new();
-    BIN.get_or_init(|| {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let map = source("fake_hip.map");
-        shared_library(
-            "fake_hip",
-            &dir.path().join(RUNTIME),
-            &[
-                "-fno-omit-frame-pointer".as_ref(),
-                "-Wl,-soname,libamdhip64.so.5".as_ref(),
-                format!("-Wl,--version-script={}", map.display()).as_ref(),
-            ],
-        );
-        dir
-    })
-    .path()
+    bin_of(Platform::Hip)
 }
 
-const RUNTIME: &str = "libamdhip64.so.5";
+/// The same with a platform's.
+pub fn bin_of(platform: Platform) -> &'static Path {
+    static BINS: [OnceLock<TempDir>; 2] = [const { OnceLock::new() }; 2];
+    BINS[platform as usize]
+        .get_or_init(|| {
+            let dir = tempfile::tempdir().expect("a temporary directory");
+            let (fake, runtime) = runtime(platform);
+            let map = source(&format!("{fake}.map"));
+            shared_library(
+                fake,
+                &dir.path().join(runtime),
+                &[
+                    "-fno-omit-frame-pointer".as_ref(),
+                    format!("-Wl,-soname,{runtime}").as_ref(),
+                    format!("-Wl,--version-script={}", map.display()).as_ref(),
+                ],
+            );
+            dir
+        })
+        .path()
+}
+
+/// The source and the name of a platform's fake runtime.
+fn runtime(platform: Platform) -> (&'static str, &'static str) {
+    match platform {
+        Platform::Hip => ("fake_hip", "libamdhip64.so.5"),
+        Platform::Cuda => ("fake_cuda", "libcuda.so.1"),
+    }
+}
 
 /// These open the runtime themselves.
 const UNLINKED: [&str; 4] = ["handles", "deepbind", "deepbound", "profiler"];
@@ -80,18 +99,27 @@ pub fn source(name: &str) -> PathBuf {
 
 /// A program of `tests/programs`, compiled when it is first asked for.
 pub fn compiled(name: &str) -> PathBuf {
-    static COMPILED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-    let out = bin().join(name);
+    compiled_on(Platform::Hip, name)
+}
+
+/// The same for a platform.
+pub fn compiled_on(platform: Platform, name: &str) -> PathBuf {
+    static COMPILED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    let out = bin_of(platform).join(name);
     let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
-    if !compiled.contains(name) {
-        let (source, runtime) = (source(&format!("{name}.c")), bin().join(RUNTIME));
+    if !compiled.contains(&out) {
+        let source = source(&format!("{name}.c"));
+        let runtime = bin_of(platform).join(runtime(platform).1);
         let mut arguments = vec![source.as_os_str(), "-pthread".as_ref(), "-ldl".as_ref()];
         arguments.extend(["-o".as_ref(), out.as_os_str()]);
+        if platform == Platform::Cuda {
+            arguments.push("-DCUDA".as_ref());
+        }
         if !UNLINKED.contains(&name) {
             arguments.push(runtime.as_os_str());
         }
         cc(&arguments);
-        compiled.insert(name.to_owned());
+        compiled.insert(out.clone());
     }
     out
 }
@@ -127,14 +155,19 @@ pub enum Preload {
 
 /// A program of `tests/programs`, looking for its agent in `run_dir`.
 pub fn program(name: &str, preload: Preload, run_dir: &Path) -> Command {
-    let mut command = Command::new(compiled(name));
+    program_on(Platform::Hip, name, preload, run_dir)
+}
+
+/// The same on a platform.
+pub fn program_on(platform: Platform, name: &str, preload: Preload, run_dir: &Path) -> Command {
+    let mut command = Command::new(compiled_on(platform, name));
     command
-        .env("LD_LIBRARY_PATH", bin())
+        .env("LD_LIBRARY_PATH", bin_of(platform))
         .env("XSCHED_RUN_DIR", run_dir)
         .env_remove("LD_PRELOAD")
         .stdin(Stdio::null());
     if preload == Preload::Shim {
-        command.env("LD_PRELOAD", shim());
+        command.env("LD_PRELOAD", shim_of(platform));
     }
     command
 }

@@ -4,8 +4,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use xsched_common::platform::Platform;
+
 use super::dialogue::Dialogue;
-use super::{Preload, program};
+use super::{Preload, program, program_on};
 
 /// A running scripted program; killed when dropped.
 pub struct ScriptedProgram(Dialogue);
@@ -23,6 +25,12 @@ impl ScriptedProgram {
     /// Starts one under the shim.
     pub fn start(run_dir: &Path) -> ScriptedProgram {
         ScriptedProgram::start_with(Preload::Shim, run_dir, &[])
+    }
+
+    /// The same on a platform.
+    pub fn start_on(platform: Platform, run_dir: &Path) -> ScriptedProgram {
+        let mut command = program_on(platform, "scripted", Preload::Shim, run_dir);
+        ScriptedProgram::spawn(&mut command)
     }
 
     /// Starts one with more environment variables.
