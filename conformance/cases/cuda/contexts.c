@@ -77,5 +77,36 @@ static void streams_know_their_context(void) {
     SHOW(cuCtxSynchronize());
 }
 
-CASES(CASE(nothing_before_the_start), CASE(a_stack_of_contexts), CASE(a_thread_begins_without_one),
+/* On a part of the processors, with a stream of its own. */
+static void green_contexts(void) {
+    static CUdevResource whole, part;
+    CUdevResourceDesc description;
+    CUgreenCtx green;
+    CUcontext context, before;
+    CUmodule module;
+    CUfunction counter;
+    CUstream s;
+    unsigned count = 1;
+    uint64_t *p = device(8), one_more = 1;
+    void *params[] = {&p, &one_more};
+    OK(cuCtxGetCurrent(&before));
+    OK(cuDeviceGetDevResource(0, &whole, CU_DEV_RESOURCE_TYPE_SM));
+    OK(cuDevSmResourceSplitByCount(&part, &count, &whole, NULL, 0, 16));
+    OK(cuDevResourceGenerateDesc(&description, &part, 1));
+    OK(cuGreenCtxCreate(&green, description, 0, CU_GREEN_CTX_DEFAULT_STREAM));
+    OK(cuCtxFromGreenCtx(&context, green));
+    OK(cuGreenCtxStreamCreate(&s, green, CU_STREAM_NON_BLOCKING, 0));
+    OK(cuCtxSetCurrent(context));
+    OK(cuModuleLoadData(&module, KERNELS));
+    OK(cuModuleGetFunction(&counter, module, "counter"));
+    for (int i = 0; i < 50; i++) OK(cuLaunchKernel(counter, 1, 1, 1, 64, 1, 1, 0, s, params, NULL));
+    SHOW(cuStreamSynchronize(s));
+    say("counted %lu", (unsigned long)*p);
+    OK(cuStreamDestroy_v2(s));
+    OK(cuCtxSetCurrent(before));
+    OK(cuGreenCtxDestroy(green));
+    SHOW(cuCtxSynchronize());
+}
+
+CASES(CASE(green_contexts), CASE(nothing_before_the_start), CASE(a_stack_of_contexts), CASE(a_thread_begins_without_one),
       CASE(streams_know_their_context))

@@ -151,21 +151,39 @@ fn change<T>(then: impl FnOnce(&mut Stack) -> Result<T>) -> Result<T> {
     Ok(result)
 }
 
+fn add(device: c_int, flags: c_uint) -> Result<usize> {
+    checked_device(device)?;
+    let mut all = contexts();
+    all.push(Context {
+        device,
+        flags,
+        uses: 1,
+        ..Context::default()
+    });
+    Ok(all.len() - 1)
+}
+
+/// A new context that nobody's thread uses yet.
+///
+/// # Errors
+/// There is no such device.
+pub fn apart(device: c_int) -> Result<Handle> {
+    add(device, 0).map(handle)
+}
+
+/// Whether there is such a context.
+///
+/// # Errors
+/// There is none.
+pub fn checked(context: Handle) -> Result {
+    index(context).map(|_| ())
+}
+
 unsafe fn make(at: *mut Handle, flags: c_uint, device: c_int) -> Result {
     if at.is_null() {
         return Err(Code::INVALID_VALUE);
     }
-    checked_device(device)?;
-    let index = {
-        let mut all = contexts();
-        all.push(Context {
-            device,
-            flags,
-            uses: 1,
-            ..Context::default()
-        });
-        all.len() - 1
-    };
+    let index = add(device, flags)?;
     change(|stack| stack.push(index))?;
     // SAFETY: the program's pointer for the result.
     unsafe { put(at, handle(index)) }

@@ -120,6 +120,12 @@ const HIP_PCI_DEVICE: c_int = 68;
 const HIP_PCI_DOMAIN: c_int = 69;
 const HIP_PROCESSORS: c_int = 63;
 
+/// How many processors a device has.
+pub fn processors(device: c_int) -> Result<c_int> {
+    checked(device)?;
+    value(16, device)
+}
+
 /// PCI domain, bus and device.
 pub fn pci(device: c_int) -> Result<[c_int; 3]> {
     Ok([value(50, device)?, value(33, device)?, value(34, device)?])

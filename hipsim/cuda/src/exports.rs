@@ -4,7 +4,7 @@
 use std::arch::naked_asm;
 use std::ffi::CStr;
 use std::sync::Once;
-use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering::Relaxed};
 
 use crate::code::{Code, Result};
 use crate::hip;
@@ -141,6 +141,19 @@ extern "C" fn begin() {
 #[unsafe(link_section = ".init_array")]
 static BEGIN: extern "C" fn() = begin;
 
+/// Whether this process is the child of one that had initialised the driver.
+static FORKED: AtomicBool = AtomicBool::new(false);
+
+/// A child cannot use what its parent has initialised, and cannot initialise it itself.
+unsafe extern "C" fn in_child() {
+    FORKED.store(true, Relaxed);
+    for (slot, body) in TABLE.iter().zip(&BODIES) {
+        if !matches!(body, Body::Early(_)) {
+            slot.store((not_initialised as *const ()).cast_mut(), Relaxed);
+        }
+    }
+}
+
 /// Makes all of them callable.
 ///
 /// # Errors
@@ -148,7 +161,12 @@ static BEGIN: extern "C" fn() = begin;
 pub fn open() -> Result {
     static ONCE: Once = Once::new();
     hip::open()?;
+    if FORKED.load(Relaxed) {
+        return Err(Code::NOT_INITIALIZED);
+    }
     ONCE.call_once(|| {
+        // SAFETY: the handler stores numbers only.
+        unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
         for (slot, body) in TABLE.iter().zip(&BODIES) {
             let target = match body {
                 Body::Hip(name) => hip::address(name),

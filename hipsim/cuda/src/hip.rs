@@ -133,6 +133,7 @@ hip! {
     fn hipSetDevice(device: c_int);
     fn hipDeviceSynchronize();
     fn hipDeviceGetAttribute(at: *mut c_int, attribute: c_int, device: c_int);
+    fn hipStreamCreateWithPriority(at: *mut Pointer, flags: c_uint, priority: c_int);
     fn hipDeviceGetUuid(at: *mut [u8; 16], device: c_int);
     fn hipDeviceEnablePeerAccess(device: c_int, flags: c_uint);
     fn hipDeviceDisablePeerAccess(device: c_int);

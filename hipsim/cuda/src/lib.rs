@@ -14,6 +14,7 @@ mod device;
 mod error;
 mod exports;
 mod graph;
+mod green;
 mod hip;
 mod image;
 pub mod install;
