@@ -27,10 +27,16 @@ impl Built {
     }
 }
 
-/// The workspace this program was built from.
+/// The workspace this program was built from; of one that was carried to
+/// another machine with it, the folder above `target`.
 pub fn root() -> PathBuf {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest.parent().unwrap_or(manifest).to_owned()
+    let built = manifest.parent().unwrap_or(manifest);
+    let exe = std::env::current_exe().unwrap_or_default();
+    match (built.is_dir(), exe.ancestors().nth(3)) {
+        (false, Some(carried)) => carried.to_owned(),
+        _ => built.to_owned(),
+    }
 }
 
 /// Cargo as it started us, or the one in PATH.

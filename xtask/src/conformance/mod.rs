@@ -179,9 +179,14 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let hsa = built.file("libhsasim.so");
         real_runtime::enter(version, &hsa, &work.path().join("real"))?;
     }
-    let unfit = match args.runtime {
+    let real = match (args.runtime, &args.driver) {
+        (Some(version), _) => Some(unfit::Real::Version(version)),
+        (None, Some(_)) => Some(unfit::Real::Driver),
+        (None, None) => None,
+    };
+    let unfit = match real {
         None => HashMap::new(),
-        Some(version) => unfit::read(&build::root().join("conformance/unfit.tsv"), version)?,
+        Some(real) => unfit::read(&build::root().join("conformance/unfit.tsv"), real)?,
     };
     let stage = runner::Stage {
         unfit,
