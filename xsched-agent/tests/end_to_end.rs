@@ -10,6 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
+use xsched_common::platform::Platform;
 use xsched_testkit::machine::{Machine, Program};
 use xsched_testkit::{Agent, agent_command, built, no_bpf, wait_for};
 
@@ -432,26 +433,30 @@ fn a_client_that_is_killed_at_the_gate_leaves_no_trace() {
 /// the same one: what counts is the address.
 #[test]
 fn devices_are_told_by_address_and_not_by_number() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    hipsim::install::install(&built("libhipsim.so"), &dir.path().join("hip")).expect("installs");
-    let machine = Machine {
-        agent: Agent::start(),
-        dir,
-    };
+    renumbered(Platform::Hip, "HIP_VISIBLE_DEVICES");
+}
+
+#[test]
+fn devices_of_cuda_are_told_by_address_and_not_by_number() {
+    renumbered(Platform::Cuda, "CUDA_VISIBLE_DEVICES");
+}
+
+fn renumbered(platform: Platform, variable: &str) {
+    let machine = Machine::on(platform, Agent::start());
     let start = |class: &str, program: &str, visible: &str, arguments: &[&str]| {
         let mut command = agent_command();
         command
             .args(["run", "--class", class, "--"])
-            .arg(built(program))
+            .arg(built(&machine.sample(program)))
             .args(arguments)
             .env("HIPSIM_DEVICES", "2")
-            .env("HIP_VISIBLE_DEVICES", visible)
+            .env(variable, visible)
             .env_remove("ROCR_VISIBLE_DEVICES");
         Program(machine.at_home(&mut command).spawn().expect("starts"))
     };
     let kernels = ["--kernel-time", "200us"];
-    let beside = start("low", "hipsim-batch", "1,0", &kernels);
-    let elsewhere = start("low", "hipsim-batch", "0", &kernels);
+    let beside = start("low", "batch", "1,0", &kernels);
+    let elsewhere = start("low", "batch", "0", &kernels);
     let busy = [
         "--kernels",
         "100",
@@ -462,7 +467,7 @@ fn devices_are_told_by_address_and_not_by_number() {
         "--duration",
         "60s",
     ];
-    let service = start("high", "hipsim-service", "1", &busy);
+    let service = start("high", "service", "1", &busy);
 
     let held = machine.row(
         "the batch beside the service is held",

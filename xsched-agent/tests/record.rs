@@ -244,6 +244,10 @@ fn a_recording_of_everything_reads_back() {
         assert_eq!(launch.details["route"], "direct");
         assert_eq!(picture.tracks[&launch.track].name(), "null stream");
     }
+    let mut processes = picture.tracks.values().filter_map(|t| t.process.as_ref());
+    let described = processes.find(|process| process.pid == Some(native.pid() as i32));
+    let labels = &described.expect("its track").process_labels;
+    assert_eq!(labels, &["hip"], "whose runtime it uses");
     let bursts: Vec<&Seen> = picture.of(&picture.slices, native.pid(), "burst").collect();
     assert!(bursts.len() > 5, "{summary}");
     for burst in &bursts {

@@ -1,9 +1,11 @@
 //! Sample programs on a simulated device, with or without the shim.
 
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use xsched_common::platform::Platform;
 
 use super::{Agent, DEADLINE, agent_command, built};
 
@@ -13,6 +15,8 @@ pub struct Machine {
     pub agent: Agent,
     /// Where device and runtime are.
     pub dir: tempfile::TempDir,
+    /// Whose programs run.
+    pub platform: Platform,
 }
 
 /// A program that is killed when it goes out of scope.
@@ -56,19 +60,45 @@ impl Machine {
 
     /// With this agent.
     pub fn with(agent: Agent) -> Machine {
+        Machine::on(Platform::Hip, agent)
+    }
+
+    /// The same for a platform's programs.
+    pub fn on(platform: Platform, agent: Agent) -> Machine {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        hipsim::install::install(&built("libhipsim.so"), &dir.path().join("hip"))
-            .expect("installs");
-        Machine { agent, dir }
+        let hip = dir.path().join("hip");
+        hipsim::install::install(&built("libhipsim.so"), &hip).expect("installs");
+        if platform == Platform::Cuda {
+            let cuda = dir.path().join("cuda");
+            cudasim::install::install(&built("libcudasim.so"), &hip, &cuda).expect("installs");
+        }
+        Machine {
+            agent,
+            dir,
+            platform,
+        }
+    }
+
+    /// Where the runtime of the platform is.
+    pub fn runtime(&self) -> PathBuf {
+        self.dir.path().join(self.platform.name())
+    }
+
+    /// The name of a sample program of the platform.
+    pub fn sample(&self, name: &str) -> String {
+        match self.platform {
+            Platform::Hip => format!("hipsim-{name}"),
+            Platform::Cuda => format!("cudasim-{name}"),
+        }
     }
 
     /// A command that finds agent, shim, device and runtime here.
     pub fn at_home<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         command
             .env("XSCHED_RUN_DIR", &self.agent.run_dir.0)
-            .env("XSCHED_SHIM", built("libxsched_shim.so"))
+            .env("XSCHED_SHIM", built(self.platform.names().shim))
             .env("HIPSIM_DEVICE", self.dir.path().join("device"))
-            .env("LD_LIBRARY_PATH", self.dir.path().join("hip"))
+            .env("LD_LIBRARY_PATH", self.runtime())
             .stdout(Stdio::piped())
     }
 
