@@ -187,6 +187,7 @@ fn serve(options: &Options, log: &Log) -> anyhow::Result<()> {
     let inbox = Inbox::default();
     let attr = inbox.handle();
     let mut picture = Model::new(clock::monotonic(), attr.clone());
+    let _hardware = picture.hardware().read()?;
     let (events, history, sums) = (picture.event_log(), picture.history(), picture.sums());
     let (to_model, roster) = channel();
     let to_keeper = inbox.roster();

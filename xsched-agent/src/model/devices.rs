@@ -11,6 +11,7 @@ use xsched_host::process::ProcessId;
 use xsched_policy::Sharing;
 
 use super::Clients;
+use super::hardware::Hardware;
 use super::process::Process;
 use super::window::Change;
 use crate::control::DeviceKey;
@@ -20,6 +21,7 @@ pub(super) fn rows(
     clients: &Clients,
     processes: &HashMap<ProcessId, Process>,
     sharing: &BTreeMap<DeviceKey, Sharing>,
+    hardware: &Hardware,
 ) -> Vec<DeviceRow> {
     let mut devices: BTreeMap<DeviceKey, BTreeMap<Class, ClassRow>> = BTreeMap::new();
     let mut platforms: BTreeMap<DeviceKey, Platform> = BTreeMap::new();
@@ -74,6 +76,7 @@ pub(super) fn rows(
                     .filter_map(|c| c.busy_ratio)
                     .reduce(|sum, busy| (sum + busy).min(1.0)),
                 classes,
+                hardware: key.pci().and_then(|pci| hardware.of(&pci.to_string())),
                 mode: sharing
                     .get(&key)
                     .map(|sharing| sharing.settings.mode)

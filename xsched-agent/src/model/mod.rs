@@ -6,6 +6,7 @@
 
 mod details;
 mod devices;
+mod hardware;
 mod health;
 mod history;
 mod modeller;
@@ -40,6 +41,7 @@ use crate::attr::{AttrHandle, Standing};
 use crate::control::{ClientShared, DeviceKey, Journal, Rate, RosterEvent, Stats};
 use crate::events::{Event, EventLog, Events};
 use details::Inquiries;
+use hardware::Hardware;
 use health::Health;
 use process::Process;
 
@@ -74,6 +76,7 @@ pub struct Model {
     history: HistoryStore,
     next_point: Nanos,
     sums: SharedSums,
+    hardware: Hardware,
 }
 
 /// The clients of each process: the newest for each platform. A process of
@@ -134,7 +137,13 @@ impl Model {
             history: HistoryStore::default(),
             next_point: now,
             sums: SharedSums::default(),
+            hardware: Hardware::default(),
         }
+    }
+
+    /// What the management libraries say, for whoever has it read.
+    pub fn hardware(&self) -> Hardware {
+        self.hardware.clone()
     }
 
     /// Watches over the control thread, too, from now on.
@@ -438,6 +447,13 @@ impl Model {
             })
             .collect();
         processes.sort_by_key(|row| (row.pid, row.start_time));
+        let devices = devices::rows(
+            &self.clients,
+            &self.processes,
+            &self.sharing,
+            &self.hardware,
+        );
+        self.hardware.wanted(!devices.is_empty());
         Snapshot {
             api_version: API_VERSION,
             time_unix_ns: unix.0,
@@ -453,7 +469,7 @@ impl Model {
                 limits: self.limits.clone(),
                 control: self.health.info(),
             },
-            devices: devices::rows(&self.clients, &self.processes, &self.sharing),
+            devices,
             processes,
             events: self.events.rows(),
         }

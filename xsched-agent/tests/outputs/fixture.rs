@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use xsched_common::api::{
     AgentInfo, ApiRow, BpfState, CallerRow, ClassRow, DeviceRow, DropCount, Drops, EventKind,
-    EventRow, GateRow, GateState, Guards, Latency, LatencyBucket, Override, OverrideRow,
-    ProcessRow, RouteLaunches, Sampling, Severity, SharingMode, ShimState, SloRow, SloState,
-    Snapshot,
+    EventRow, GateRow, GateState, Guards, HardwareRow, Latency, LatencyBucket, Override,
+    OverrideRow, ProcessRow, RouteLaunches, Sampling, Severity, SharingMode, ShimState, SloRow,
+    SloState, Snapshot,
 };
 use xsched_common::platform::Platform;
 use xsched_common::units::{Class, Nanos, StreamClass, Weight};
@@ -70,6 +70,14 @@ pub fn snapshot() -> Snapshot {
                 closed: 0,
                 busy_ratio: Some(0.5),
             }],
+            hardware: Some(HardwareRow {
+                name: Some("Instinct MI300X".into()),
+                utilization: Some(0.97),
+                memory_bytes: Some(192 << 30),
+                memory_used_bytes: Some(24 << 30),
+                clock_hz: Some(2_100_000_000),
+                power_w: Some(612.5),
+            }),
         }],
         processes: vec![process(42, "serve"), process(43, "evil\"} 1\n\\")],
         events: vec![

@@ -25,8 +25,8 @@ pub use request::{
 };
 pub use snapshot::{
     AgentInfo, ApiRow, BpfState, CallerRow, ClassRow, ControlInfo, DeviceRow, GateRow, GateState,
-    Guards, Latency, LatencyBucket, Override, OverrideRow, ProcessRow, RouteLaunches, Sampling,
-    ShimState, SloRow, SloState, Snapshot,
+    Guards, HardwareRow, Latency, LatencyBucket, Override, OverrideRow, ProcessRow, RouteLaunches,
+    Sampling, ShimState, SloRow, SloState, Snapshot,
 };
 
 /// Version of these messages; a peer that sees a higher one may miss fields.

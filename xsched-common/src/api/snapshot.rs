@@ -141,6 +141,29 @@ pub struct DeviceRow {
     /// By class, highest first; classes without processes are left out.
     #[serde(default)]
     pub classes: Vec<ClassRow>,
+    /// What the vendor's management library says of the whole device; left out
+    /// where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hardware: Option<HardwareRow>,
+}
+
+/// A device's hardware, as its vendor's management library tells; null for
+/// what it does not.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct HardwareRow {
+    /// The vendor's name of the model.
+    pub name: Option<String>,
+    /// The part of the last moments in which some kernel ran, whoever's.
+    pub utilization: Option<f64>,
+    /// The device's own memory, bytes.
+    pub memory_bytes: Option<u64>,
+    /// Used of it, by whomever, bytes.
+    pub memory_used_bytes: Option<u64>,
+    /// Clock of its processors, Hz.
+    pub clock_hz: Option<u64>,
+    /// Watts.
+    pub power_w: Option<f64>,
 }
 
 /// A class on a device.

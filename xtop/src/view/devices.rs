@@ -3,7 +3,7 @@
 
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
-use xsched_common::api::{DeviceRow, GateState};
+use xsched_common::api::{DeviceRow, GateState, HardwareRow};
 use xsched_common::units::{Class, Nanos};
 
 use super::chart;
@@ -66,6 +66,16 @@ fn heading(device: &DeviceRow, columns: usize, theme: &Theme) -> Vec<Line<'stati
         fit(&text, columns, cut).into_owned(),
         theme.strong,
     )];
+    let hardware: Vec<String> = device.hardware.as_ref().map(hardware).unwrap_or_default();
+    if !hardware.is_empty() {
+        let text = wrap_items(&hardware, columns.saturating_sub(LABEL));
+        let names = std::iter::once("hardware").chain(std::iter::repeat(""));
+        lines.extend(
+            text.into_iter()
+                .zip(names)
+                .map(|(text, name)| labelled(name, vec![Span::styled(text, theme.text)], theme)),
+        );
+    }
     let knobs: Vec<String> = device.knobs.iter().map(knob).collect();
     if !knobs.is_empty() {
         let names = std::iter::once("knobs").chain(std::iter::repeat(""));
@@ -77,6 +87,26 @@ fn heading(device: &DeviceRow, columns: usize, theme: &Theme) -> Vec<Line<'stati
         );
     }
     lines
+}
+
+/// What is known of a device's hardware: `H200`, `87% busy`, `3.0 of 139.8 GiB`.
+fn hardware(row: &HardwareRow) -> Vec<String> {
+    let gib = |bytes: u64| format!("{:.1}", bytes as f64 / f64::from(1 << 30));
+    let memory = match (row.memory_used_bytes, row.memory_bytes) {
+        (Some(used), Some(all)) => Some(format!("{} of {} GiB", gib(used), gib(all))),
+        (None, Some(all)) => Some(format!("{} GiB", gib(all))),
+        (Some(used), None) => Some(format!("{} GiB used", gib(used))),
+        (None, None) => None,
+    };
+    let parts = [
+        row.name.as_deref().map(|name| clean(name).into_owned()),
+        row.utilization
+            .map(|share| format!("{} busy", format::share(share))),
+        memory,
+        row.clock_hz.map(|hz| format!("{} MHz", hz / 1_000_000)),
+        row.power_w.map(|watts| format!("{watts:.0} W")),
+    ];
+    parts.into_iter().flatten().collect()
 }
 
 /// `budget 500 us`, `min share 1%`: names that end with `_ns` are times, those

@@ -11,7 +11,7 @@ mod rocm_smi;
 use std::fmt;
 
 /// A management library that answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Management {
     /// What people call it.
     pub name: &'static str,
@@ -22,7 +22,7 @@ pub struct Management {
 }
 
 /// A device as a management library describes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ManagedDevice {
     /// The vendor's name of the model.
     pub name: Option<String>,
@@ -30,6 +30,21 @@ pub struct ManagedDevice {
     pub address: Option<PciAddress>,
     /// The device's own memory, bytes.
     pub memory: Option<u64>,
+    /// What it does now.
+    pub now: Readings,
+}
+
+/// What a device does at a moment, as far as its library tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Readings {
+    /// The part of the last moments in which some kernel ran, 0 to 1.
+    pub utilization: Option<f64>,
+    /// Of its own memory, bytes.
+    pub memory_used: Option<u64>,
+    /// Clock of its processors, Hz.
+    pub clock_hz: Option<u64>,
+    /// Watts.
+    pub power_w: Option<f64>,
 }
 
 /// A place on the PCI bus; shown as the kernel names it.

@@ -3,12 +3,23 @@
 use std::ffi::{c_char, c_int, c_uint, c_void};
 
 use super::library::{Library, text};
-use super::{MOST, ManagedDevice, Management, PciAddress, Silent};
+use super::{MOST, ManagedDevice, Management, PciAddress, Readings, Silent};
 
 /// The file that the driver's packages install.
 pub const FILE: &str = "libnvidia-ml.so.1";
 
 type Handle = *mut c_void;
+
+/// `NVML_CLOCK_SM`: of the processors.
+const CLOCK_SM: c_uint = 1;
+
+/// `nvmlUtilization_t`, percent.
+#[repr(C)]
+#[derive(Default)]
+struct Utilization {
+    gpu: c_uint,
+    memory: c_uint,
+}
 
 /// `nvmlPciInfo_t`.
 #[repr(C)]
@@ -72,6 +83,40 @@ fn initialised(library: &Library) -> Result<Management, Silent> {
             )?,
         )
     };
+    // What not every device or release tells.
+    type Numbers = unsafe extern "C" fn(Handle, *mut Utilization) -> c_int;
+    // SAFETY: see `read`.
+    let (utilization, clock, power) = unsafe {
+        (
+            library.function::<Numbers>("nvmlDeviceGetUtilizationRates"),
+            library.function::<unsafe extern "C" fn(Handle, c_uint, *mut c_uint) -> c_int>(
+                "nvmlDeviceGetClockInfo",
+            ),
+            library.function::<unsafe extern "C" fn(Handle, *mut c_uint) -> c_int>(
+                "nvmlDeviceGetPowerUsage",
+            ),
+        )
+    };
+    let readings = |of: Handle, used: Option<u64>| {
+        let (mut share, mut megahertz, mut milliwatts) = (Utilization::default(), 0, 0);
+        // SAFETY: a handle from the library; each writes what its header says.
+        let (shared, clocked, powered) = unsafe {
+            (
+                utilization.as_ref().map(|get| get(of, &raw mut share)),
+                clock
+                    .as_ref()
+                    .map(|get| get(of, CLOCK_SM, &raw mut megahertz)),
+                power.as_ref().map(|get| get(of, &raw mut milliwatts)),
+            )
+        };
+        let told = |code| code == Ok(0);
+        Readings {
+            utilization: told(shared).then(|| f64::from(share.gpu.min(100)) / 100.0),
+            memory_used: used,
+            clock_hz: told(clocked).then(|| u64::from(megahertz) * 1_000_000),
+            power_w: told(powered).then(|| f64::from(milliwatts) / 1_000.0),
+        }
+    };
     let mut devices = 0;
     // SAFETY: writes one number.
     library.check("nvmlDeviceGetCount_v2", unsafe { count(&raw mut devices) })?;
@@ -84,6 +129,7 @@ fn initialised(library: &Library) -> Result<Management, Silent> {
                 name: None,
                 address: None,
                 memory: None,
+                now: Readings::default(),
             };
         }
         let (mut at, mut bytes) = (PciInfo::default(), Memory::default());
@@ -99,6 +145,7 @@ fn initialised(library: &Library) -> Result<Management, Silent> {
                 function: 0,
             }),
             memory: (sized == 0).then_some(bytes.total),
+            now: readings(of, (sized == 0).then_some(bytes.used)),
         }
     };
     Ok(Management {

@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_int};
 
 use super::library::{Library, text};
-use super::{MOST, ManagedDevice, Management, PciAddress, Silent};
+use super::{MOST, ManagedDevice, Management, PciAddress, Readings, Silent};
 
 /// The file that ROCm's packages install. The name has no version: they keep
 /// the link, and the functions here have been the same since ROCm 3.
@@ -46,6 +46,40 @@ fn initialised(library: &Library) -> Result<Management, Silent> {
             )?,
         )
     };
+    // What not every device or release tells.
+    // SAFETY: see `read`.
+    let (busy, used, power) = unsafe {
+        (
+            library.function::<unsafe extern "C" fn(u32, *mut u32) -> c_int>(
+                "rsmi_dev_busy_percent_get",
+            ),
+            library.function::<unsafe extern "C" fn(u32, c_int, *mut u64) -> c_int>(
+                "rsmi_dev_memory_usage_get",
+            ),
+            library.function::<unsafe extern "C" fn(u32, u32, *mut u64) -> c_int>(
+                "rsmi_dev_power_ave_get",
+            ),
+        )
+    };
+    let readings = |index| {
+        let (mut percent, mut bytes, mut microwatts) = (0, 0, 0);
+        // SAFETY: each writes one number.
+        let (shared, sized, powered) = unsafe {
+            (
+                busy.as_ref().map(|get| get(index, &raw mut percent)),
+                used.as_ref().map(|get| get(index, VRAM, &raw mut bytes)),
+                power.as_ref().map(|get| get(index, 0, &raw mut microwatts)),
+            )
+        };
+        let told = |code| code == Ok(0);
+        Readings {
+            utilization: told(shared).then(|| f64::from(percent.min(100)) / 100.0),
+            memory_used: told(sized).then_some(bytes),
+            // Behind a structure that differs between releases.
+            clock_hz: None,
+            power_w: told(powered).then(|| microwatts as f64 / 1e6),
+        }
+    };
     let mut devices = 0;
     // SAFETY: writes one number.
     library.check("rsmi_num_monitor_devices", unsafe {
@@ -61,6 +95,7 @@ fn initialised(library: &Library) -> Result<Management, Silent> {
             name: text(|to, size| unsafe { name(index, to, size) }),
             address: (located == 0).then(|| address(at)),
             memory: (sized == 0).then_some(bytes),
+            now: readings(index),
         }
     };
     Ok(Management {

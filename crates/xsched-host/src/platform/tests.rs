@@ -37,7 +37,10 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) { *handle = (vo
 int nvmlDeviceGetName(void *handle, char *to, unsigned size) { strncpy(to, "NVIDIA H200", size); return 0; }
 struct pci { char legacy[16]; unsigned domain, bus, device, id, subsystem; char bus_id[32]; };
 int nvmlDeviceGetPciInfo_v3(void *handle, struct pci *pci) { pci->domain = 1; pci->bus = 0xdb; pci->device = 3; return 0; }
-int nvmlDeviceGetMemoryInfo(void *handle, unsigned long long *memory) { memory[0] = 1ull << 37; return 0; }
+int nvmlDeviceGetMemoryInfo(void *handle, unsigned long long *memory) { memory[0] = 1ull << 37; memory[2] = 3ull << 30; return 0; }
+int nvmlDeviceGetUtilizationRates(void *handle, unsigned *rates) { rates[0] = 87; rates[1] = 5; return 0; }
+int nvmlDeviceGetClockInfo(void *handle, int type, unsigned *clock) { *clock = 1980; return type != 1; }
+int nvmlDeviceGetPowerUsage(void *handle, unsigned *power) { return 3; }
 "#;
 
 fn nvml(init: i32, count: u32) -> Compiled {
@@ -58,6 +61,15 @@ fn nvidia_s_library_names_its_devices_and_one_that_is_lost_is_still_there() {
     assert_eq!(first.name.as_deref(), Some("NVIDIA H200"));
     assert_eq!(first.address.expect("known").to_string(), "0001:db:03.0");
     assert_eq!(first.memory, Some(1 << 37));
+    let now = Readings {
+        utilization: Some(0.87),
+        memory_used: Some(3 << 30),
+        clock_hz: Some(1_980_000_000),
+        // It refuses to tell, which is not zero.
+        power_w: None,
+    };
+    assert_eq!(first.now, now);
+    assert_eq!(lost.now, Readings::default());
     assert_eq!((&lost.name, lost.address, lost.memory), (&None, None, None));
 }
 
@@ -92,6 +104,8 @@ int rsmi_num_monitor_devices(unsigned *count) { *count = 1; return 0; }
 int rsmi_version_str_get(int component, char *to, unsigned long size) { strncpy(to, "6.8.5", size); return 0; }
 int rsmi_dev_name_get(unsigned index, char *to, unsigned long size) { return 2; }
 int rsmi_dev_pci_id_get(unsigned index, unsigned long long *id) { *id = 0x2ull << 32 | 0xc1 << 8 | 4 << 3 | 1; return 0; }
+int rsmi_dev_busy_percent_get(unsigned index, unsigned *percent) { *percent = 40; return 0; }
+int rsmi_dev_power_ave_get(unsigned index, unsigned sensor, unsigned long long *power) { *power = 412500000; return 0; }
 int rsmi_dev_memory_total_get(unsigned index, int type, unsigned long long *bytes) { *bytes = 192ull << 30; return type; }
 "#;
     let read = rocm_smi::read(compiled("librocm_smi64.so", source).file).expect("it answers");
@@ -100,4 +114,7 @@ int rsmi_dev_memory_total_get(unsigned index, int type, unsigned long long *byte
     assert_eq!(device.name, None, "what it refuses to tell is not known");
     assert_eq!(device.address.expect("known").to_string(), "0002:c1:04.1");
     assert_eq!(device.memory, Some(192 << 30));
+    assert_eq!(device.now.utilization, Some(0.4));
+    assert_eq!(device.now.power_w, Some(412.5));
+    assert_eq!(device.now.memory_used, None, "an older release");
 }

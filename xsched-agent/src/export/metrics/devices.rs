@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use xsched_common::api::{ClassRow, DeviceRow, SharingMode, Snapshot};
+use xsched_common::api::{ClassRow, DeviceRow, HardwareRow, SharingMode, Snapshot};
 
 use super::families::{Families, In, Label};
 
@@ -19,6 +19,7 @@ pub(super) fn collect(snapshot: &Snapshot, to: &mut Families<'_>) -> fmt::Result
         |device| device.busy_ratio,
         of_device,
     )?;
+    hardware(devices, to)?;
     let modes: Vec<(&DeviceRow, SharingMode)> = devices
         .iter()
         .flat_map(|device| SharingMode::ALL.map(|mode| (device, mode)))
@@ -85,6 +86,45 @@ pub(super) fn collect(snapshot: &Snapshot, to: &mut Families<'_>) -> fmt::Result
             labels
         },
     )
+}
+
+/// What the vendors' management libraries say.
+fn hardware(devices: &[DeviceRow], to: &mut Families<'_>) -> fmt::Result {
+    type Pick = fn(&HardwareRow) -> Option<f64>;
+    let families: [(&str, &str, In, Pick); 5] = [
+        (
+            "device_hardware_utilization",
+            "The part of the last moments in which some kernel ran, whoever's.",
+            In::Ratio,
+            |row| row.utilization,
+        ),
+        (
+            "device_memory",
+            "The device's own memory.",
+            In::Bytes,
+            |row| row.memory_bytes.map(|bytes| bytes as f64),
+        ),
+        (
+            "device_memory_used",
+            "Used of the device's own memory, by whomever.",
+            In::Bytes,
+            |row| row.memory_used_bytes.map(|bytes| bytes as f64),
+        ),
+        (
+            "device_clock",
+            "Clock of the device's processors.",
+            In::Hertz,
+            |row| row.clock_hz.map(|hz| hz as f64),
+        ),
+        ("device_power", "What the device draws.", In::Watts, |row| {
+            row.power_w
+        }),
+    ];
+    for (name, help, unit, pick) in families {
+        let value = |device: &DeviceRow| device.hardware.as_ref().and_then(pick);
+        to.gauges(name, help, unit, devices, value, of_device)?;
+    }
+    Ok(())
 }
 
 fn of_device(device: &DeviceRow) -> Vec<Label<'_>> {

@@ -19,6 +19,12 @@ pub(super) enum In {
     Seconds,
     /// A share from 0 to 1.
     Ratio,
+    /// Bytes.
+    Bytes,
+    /// Hertz.
+    Hertz,
+    /// Watts.
+    Watts,
 }
 
 impl In {
@@ -28,6 +34,9 @@ impl In {
             In::Seconds => Some(Unit::Seconds),
             // `Unit::Ratios` is not what Prometheus's naming rules ask for.
             In::Ratio => Some(Unit::Other("ratio".to_owned())),
+            In::Bytes => Some(Unit::Bytes),
+            In::Hertz => Some(Unit::Other("hertz".to_owned())),
+            In::Watts => Some(Unit::Other("watts".to_owned())),
         }
     }
 }
