@@ -48,7 +48,7 @@ Suggests: prometheus, grafana
 Section: admin
 Priority: optional
 Description: priority scheduling and observation of GPU programs
- Shows what every process does on the HIP runtime of AMD GPUs, explains why
+ Shows what every process does on AMD's HIP and NVIDIA's CUDA, explains why
  work escapes scheduling, and gives GPU time by class to unmodified programs.
  .
  The agent's units are installed disabled: nothing runs and no program
