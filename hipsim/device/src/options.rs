@@ -86,6 +86,12 @@ pub const VARIABLES: &[Variable] = &[
         default: "off",
         meaning: "log every API call to standard error",
     },
+    Variable {
+        name: "HIPSIM_COUNTS",
+        format: "path",
+        default: "none",
+        meaning: "under a real runtime: a file of four words of 8 bytes that count kernels, the runtime's own kernels, barriers and copies",
+    },
 ];
 
 /// How the device divides its time between kernels.
@@ -127,6 +133,8 @@ pub struct Options {
     pub memory: u64,
     /// Least time of a copy in ns.
     pub copy_latency: u64,
+    /// Where packets are counted.
+    pub counts: Option<PathBuf>,
     /// Version in the runtime's coding, 60400000 for 6.4; none when the face's own shall be reported.
     pub version: Option<i32>,
     /// The device's processor with its features; none when the face decides.
@@ -209,6 +217,7 @@ impl Options {
             ),
             memory: read(value("HIPSIM_MEMORY"), bytes, 16 << 30),
             copy_latency: read(value("HIPSIM_COPY_LATENCY"), duration, 4_000),
+            counts: get("HIPSIM_COUNTS").map(PathBuf::from),
             version: parsed(
                 "HIPSIM_RUNTIME_VERSION",
                 get("HIPSIM_RUNTIME_VERSION"),

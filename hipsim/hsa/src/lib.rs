@@ -11,6 +11,7 @@
 
 mod abi;
 mod api;
+mod counted;
 pub mod install;
 mod machine;
 mod memory;

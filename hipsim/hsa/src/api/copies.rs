@@ -4,6 +4,7 @@ use super::agents;
 use crate::abi::call::{api, list, put};
 use crate::abi::status::{Result, Status};
 use crate::abi::types::{AgentHandle, Dim3, PitchedPointer, SignalHandle};
+use crate::counted::{Taken, count};
 use crate::machine::copies::{Block, Copy, Engine, Rows};
 use crate::machine::signal::{Signal, all_of};
 use crate::machine::{Driver, MACHINE};
@@ -22,6 +23,9 @@ fn engine(to: AgentHandle, from: AgentHandle) -> Engine {
 }
 
 fn queue(engine: Engine, copy: Copy) -> Result {
+    if copy.block.width > 0 {
+        count(Taken::Copy);
+    }
     let mut state = MACHINE.lock();
     state.copies.push(engine, copy);
     MACHINE.notify(state, Driver::Program);

@@ -12,6 +12,7 @@ use super::packet::Effect;
 use super::packets::Refusal;
 use crate::abi::status::Status;
 use crate::abi::types::DispatchPacket;
+use crate::counted::{Taken, count};
 
 /// A descriptor's symbol is the kernel's name with this suffix.
 pub const SUFFIX: &str = ".kd";
@@ -100,6 +101,10 @@ pub unsafe fn launch(packet: &DispatchPacket) -> Result<(u64, Option<Effect>), R
         // SAFETY: the caller's promise.
         at => unsafe { std::slice::from_raw_parts(at as *const u8, kernel.arguments) },
     };
+    count(match kernel.kind {
+        Kind::Blit(_) => Taken::Own,
+        Kind::Known(_) | Kind::Other => Taken::Kernel,
+    });
     // What cannot be done must not look done.
     let refused = |why: &str| {
         let why = format!("a dispatch of {}: {why}", kernel.name);

@@ -16,6 +16,7 @@ use crate::abi::status::Status;
 use crate::abi::types::{
     BarrierPacket, BarrierValuePacket, Condition, DispatchPacket, PacketHeader, SignalHandle,
 };
+use crate::counted::{Taken, count};
 
 /// Packet types (`hsa_packet_type_t`), and AMD's format of its one vendor packet here.
 const VENDOR: u16 = 0;
@@ -101,6 +102,7 @@ unsafe fn request(
                 })
             }
             BARRIER_AND | BARRIER_OR => {
+                count(Taken::Barrier);
                 let packet = at.cast::<BarrierPacket>().read();
                 let signals = all_of(&packet.signals);
                 let wait = match (signals.is_empty(), kind) {

@@ -1,6 +1,6 @@
 //! Programs that check themselves.
 
-use crate::support::Bench;
+use crate::support::{Bench, output};
 
 #[test]
 fn packets_run_in_order_and_take_their_time() {
@@ -31,4 +31,23 @@ fn threads_that_ask_and_map_do_not_lock_each_other() {
     let bench = Bench::new();
     let program = bench.compile("locks");
     assert_eq!(bench.run(&program, &[]), "done\n");
+}
+
+#[test]
+fn packets_are_counted_over_processes() {
+    let bench = Bench::new();
+    let kernels = bench.kernels();
+    let program = bench.compile("spin");
+    let counts = bench.path("counts");
+    for _ in 0..2 {
+        let mut command = bench.command(&program);
+        command.arg(&kernels).args(["3", "/none", "1000"]);
+        output(command.env("HIPSIM_COUNTS", &counts));
+    }
+    let bytes = std::fs::read(&counts).expect("counts");
+    let words = bytes.chunks_exact(8).map(|word| {
+        let word = word.try_into().expect("8 bytes");
+        u64::from_ne_bytes(word)
+    });
+    assert_eq!(words.collect::<Vec<_>>(), [6, 0, 0, 0]);
 }
