@@ -91,22 +91,6 @@ static void multi_device_launches(void) {
     say("counted %lu", (unsigned long)*p);
 }
 
-static void launches_by_configuration(void) {
-    hipStream_t s = stream_of(hipStreamNonBlocking);
-    uint64_t *p = device(8), add = 3;
-    void *params[] = {&p, &add};
-    hipLaunchConfig_t config = {one, block64, 0, s, NULL, 0}, bad = config;
-    bad.block.x = 4096;
-    for (int i = 0; i < 10; i++) {
-        OK(hipLaunchKernelExC(&config, stub("counter"), params));
-        OK(hipDrvLaunchKernelEx(&config, kernel("counter"), params, NULL));
-    }
-    SHOW(hipLaunchKernelExC(&bad, stub("counter"), params));
-    SHOW(hipDrvLaunchKernelEx(&bad, kernel("counter"), params, NULL));
-    OK(hipStreamSynchronize(s));
-    say("counted %lu", (unsigned long)*p);
-}
-
 /* What hipcc makes of kernel<<<...>>>(...). */
 static void chevron(const void *kernel_stub, void **params, hipStream_t stream) {
     dim3 grid, block;
@@ -142,5 +126,5 @@ static void launches_by_pointer(void) {
 }
 
 CASES(CASE(arguments_reused_at_once_params), CASE(arguments_reused_at_once_extra), CASE(known_kernels_compute),
-      CASE(cooperative_launches), CASE(multi_device_launches), CASE(launches_by_configuration),
+      CASE(cooperative_launches), CASE(multi_device_launches),
       CASE(pushed_configurations), CASE(launches_by_pointer))

@@ -48,6 +48,8 @@ enum Task {
     Screenshot(screenshot::Args),
     /// Unpack what is not installed: AMD's own HIP runtimes, for `--runtime`
     Provision(real_runtime::Args),
+    /// Run a command on AMD's own HIP runtime and the simulated HSA library: `on real-7.2 -- COMMAND ...`
+    On(real_runtime::on::Args),
     /// Check the shape of the tree: lengths, rooms, vendors' names, glossary
     Tidy(tidy::Args),
     /// Build the BPF programs into xsched-ebpf/prebuilt
@@ -79,6 +81,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Bench(args) => return bench::run(&args),
         Task::Dist(args) => dist::run(&args),
         Task::Provision(args) => real_runtime::run(&args),
+        Task::On(args) => real_runtime::on::run(&args),
         Task::Tidy(args) => return tidy::run(&args),
         Task::Screenshot(args) => screenshot::run(&args),
         Task::BuildEbpf(args) => build_ebpf::run(&args),

@@ -26,6 +26,8 @@ pub enum End {
 /// What a run left.
 #[derive(Clone, Debug)]
 pub struct Ran {
+    /// Its process.
+    pub pid: u32,
     /// Its standard output.
     pub transcript: String,
     /// Its standard error, for people.
@@ -71,6 +73,7 @@ pub fn run(command: &mut Command, watchdog: Duration) -> anyhow::Result<Ran> {
         child.wait()?;
     }
     Ok(Ran {
+        pid: child.id(),
         transcript: text(&mut out)?,
         errors: text(&mut err)? + &stacks,
         end,

@@ -8,6 +8,7 @@ mod cases;
 mod exec;
 mod report;
 mod runner;
+mod stack;
 mod unfit;
 
 use std::collections::HashMap;
@@ -19,7 +20,7 @@ use anyhow::{Context as _, ensure};
 
 use crate::build::{self, Profile};
 use crate::platform::Platform;
-use crate::real_runtime::{self, Version};
+use crate::real_runtime::{self, Above, Version};
 
 /// Options of `conformance`.
 #[derive(clap::Args)]
@@ -42,7 +43,8 @@ pub struct Args {
     /// Also run this many programs of random work, whose seeds follow --seed; with --case random_ nothing else
     #[arg(long, value_name = "N", default_value_t = 0)]
     random: u64,
-    /// What to run: `full` adds the cases that need librocsparse (a package of 1.3 GB)
+    /// What to run: `full` adds the cases that need librocsparse (a package of 1.3 GB); `stack` runs real libraries on
+    /// AMD's own runtime instead
     #[arg(long, value_enum, default_value_t = Tier::Standard)]
     tier: Tier,
     /// Major version of the runtime that the cases in C are linked with
@@ -54,6 +56,9 @@ pub struct Args {
     /// Run on AMD's own runtime, on the simulated HSA library, instead of hipsim
     #[arg(long, value_enum, conflicts_with = "abi")]
     runtime: Option<Version>,
+    /// With --tier stack: write what was found into this file, as a table
+    #[arg(long, value_name = "FILE")]
+    table: Option<PathBuf>,
     /// With --runtime: write where hipsim's transcripts differ from the real runtime's into this file, as a table
     #[arg(long, value_name = "FILE", requires = "runtime")]
     differences: Option<PathBuf>,
@@ -78,6 +83,8 @@ pub enum Tier {
     Standard,
     /// Everything.
     Full,
+    /// Real libraries on AMD's own runtime instead of the cases: some GB of packages and wheels, fetched once.
+    Stack,
 }
 
 /// A major version of the runtime's ABI.
@@ -115,6 +122,26 @@ impl Abi {
 
 /// Builds the parts and the cases, runs them, prints the report; fails when a case does.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let seed = args.seed.unwrap_or_else(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        now.map_or(1, |now| u64::from(now.subsec_nanos()) ^ now.as_secs())
+    });
+    if args.tier == Tier::Stack {
+        ensure!(
+            args.platform == Platform::Hip && !args.strict && args.driver.is_none(),
+            "--tier stack is of HIP, without --strict and --driver"
+        );
+        return stack::run(&stack::Asked {
+            version: args.runtime.unwrap_or(Version::Seven),
+            only: &args.case,
+            seed,
+            rounds: args.rounds,
+            table: args.table.as_deref(),
+            shim: args.shim.as_deref(),
+            json: args.json,
+        });
+    }
+    ensure!(args.table.is_none(), "--table is of --tier stack");
     let watchdog = Duration::try_from_secs_f64(args.watchdog)?;
     let abi = args.runtime.map_or(args.abi, Abi::of);
     ensure!(
@@ -161,10 +188,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     {
         eprintln!("LEFT OUT: the cases that need librocsparse (--tier full runs them)");
     }
-    let seed = args.seed.unwrap_or_else(|| {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        now.map_or(1, |now| u64::from(now.subsec_nanos()) ^ now.as_secs())
-    });
     cases::add_random(&mut all, args.random, seed)?;
     if !args.case.is_empty() {
         all.retain(|case| args.case.iter().any(|part| case.name.contains(part)));
@@ -177,19 +200,24 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
     if let Some(version) = args.runtime {
         let hsa = built.file("libhsasim.so");
-        real_runtime::enter(version, &hsa, &work.path().join("real"))?;
+        real_runtime::enter(version, &hsa, &work.path().join("real"), Above::default())?;
     }
     let real = match (args.runtime, &args.driver) {
         (Some(version), _) => Some(unfit::Real::Version(version)),
         (None, Some(_)) => Some(unfit::Real::Driver),
         (None, None) => None,
     };
-    let unfit = match real {
-        None => HashMap::new(),
-        Some(real) => unfit::read(&build::root().join("conformance/unfit.tsv"), real)?,
+    let list = |name: &str| build::root().join("conformance").join(name);
+    let (unfit, settings) = match real {
+        None => (HashMap::new(), Vec::new()),
+        Some(real) => (
+            unfit::read(&list("unfit.tsv"), real)?,
+            unfit::read_settings(&list("settings.tsv"), real)?,
+        ),
     };
     let stage = runner::Stage {
         unfit,
+        settings,
         place: match args.runtime {
             None => runner::Place::Simulated(runtime),
             Some(_) => runner::Place::Real { beside: runtime },

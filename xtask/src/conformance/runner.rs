@@ -49,6 +49,8 @@ pub struct Stage {
     pub place: Place,
     /// Cases that this runtime does not survive natively, and why.
     pub unfit: HashMap<String, String>,
+    /// Settings that this runtime needs.
+    pub settings: Vec<unfit::Setting>,
     /// The shim.
     pub shim: PathBuf,
     /// Where it is to catch calls.
@@ -195,6 +197,12 @@ fn command(stage: &Stage, case: &Case, index: usize) -> Command {
     if let Place::Simulated(runtime) = &stage.place {
         command.env("LD_LIBRARY_PATH", runtime);
     }
+    let settings = stage.settings.iter();
+    command.envs(
+        settings
+            .filter(|setting| setting.is_for(&case.name))
+            .map(|setting| (&setting.variable.0, &setting.variable.1)),
+    );
     if let Some(folder) = case.program.parent() {
         command.current_dir(folder);
     }
@@ -295,6 +303,7 @@ mod tests {
 
     fn ran(transcript: &str, end: End) -> Ran {
         Ran {
+            pid: 0,
             transcript: transcript.to_owned(),
             errors: String::new(),
             end,

@@ -99,6 +99,7 @@ impl<'b> Stage<'b> {
                     version,
                     &built.file("libhsasim.so"),
                     &stage.dir.join("real"),
+                    real_runtime::Above::default(),
                 )?;
                 stage.place = Place::Real { code };
             }

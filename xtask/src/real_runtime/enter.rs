@@ -17,12 +17,21 @@ use super::{LIBRARIES, Version, provide};
 /// Names of older ABIs, under which programs of the machine's own compiler ask for a runtime; no symbol changed its node.
 const OLDER: [&str; 2] = ["libamdhip64.so.5", "libamdhip64.so.6"];
 
+/// What lies over the machine's beside a runtime.
+#[derive(Clone, Copy, Default)]
+pub struct Above<'a> {
+    /// Folders of more libraries; the first wins.
+    pub libraries: &'a [PathBuf],
+    /// Whether /sys tells of the simulated GPUs.
+    pub with_kfd: bool,
+}
+
 /// Moves this process, and with it what it starts from now on, to where the real runtime and the simulated HSA library are
 /// the ones that programs find. Called while the process has one thread. `work` holds what lies over the machine's folder.
 ///
 /// # Errors
 /// The runtime is not to be had, or the kernel allows no such namespace.
-pub fn enter(version: Version, hsa: &Path, work: &Path) -> anyhow::Result<()> {
+pub fn enter(version: Version, hsa: &Path, work: &Path, above: Above<'_>) -> anyhow::Result<()> {
     let libraries = provide(version)?;
     let names = work.join("names");
     hsasim::install::install(hsa, &names)?;
@@ -33,7 +42,21 @@ pub fn enter(version: Version, hsa: &Path, work: &Path) -> anyhow::Result<()> {
     }
     namespace().with_context(|| format!("{version} needs a mount namespace: {}", advice()))?;
     let machine = PathBuf::from("/").join(LIBRARIES);
-    let layers = [&names, &libraries, &machine];
+    let mut layers = vec![names.as_path()];
+    layers.extend(above.libraries.iter().map(PathBuf::as_path));
+    layers.extend([libraries.as_path(), &machine]);
+    lay(&layers, &machine)?;
+    if above.with_kfd {
+        let class = work.join("class");
+        super::kfd::write(&class)?;
+        let machine = Path::new("/sys/class");
+        lay(&[&class, machine], machine)?;
+    }
+    Ok(())
+}
+
+/// Lays folders over one another, the first on top, at `target`.
+fn lay(layers: &[&Path], target: &Path) -> anyhow::Result<()> {
     let mut options = b"lowerdir=".to_vec();
     for (index, layer) in layers.iter().enumerate() {
         let bytes = layer.as_os_str().as_bytes();
@@ -48,14 +71,9 @@ pub fn enter(version: Version, hsa: &Path, work: &Path) -> anyhow::Result<()> {
         options.extend_from_slice(bytes);
     }
     let options = CString::new(options)?;
-    let target = CString::new(machine.as_os_str().as_bytes())?;
-    mount(c"overlay", &target, libc::MS_RDONLY, Some(&options)).with_context(|| {
-        format!(
-            "cannot lay {} over {} (overlayfs)",
-            libraries.display(),
-            machine.display()
-        )
-    })
+    let place = CString::new(target.as_os_str().as_bytes())?;
+    mount(c"overlay", &place, libc::MS_RDONLY, Some(&options))
+        .with_context(|| format!("cannot lay anything over {} (overlayfs)", target.display()))
 }
 
 /// What allows one on this machine.

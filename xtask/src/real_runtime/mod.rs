@@ -4,6 +4,9 @@
 //! one in a mount namespace of their own, where its libraries lie over the machine's ([`enter`]).
 
 mod enter;
+mod kfd;
+pub mod libraries;
+pub mod on;
 mod unpack;
 
 use std::fmt;
@@ -13,7 +16,7 @@ use anyhow::{Context as _, ensure};
 
 use crate::build;
 
-pub use enter::enter;
+pub use enter::{Above, enter};
 
 /// Options of `provision`.
 #[derive(clap::Args)]

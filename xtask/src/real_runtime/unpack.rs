@@ -1,6 +1,6 @@
 //! From packages to a folder of libraries.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,7 +14,7 @@ use crate::debian::{self, Debian};
 use crate::progress::note;
 
 /// Suites that have the runtimes.
-const SUITES: [&str; 2] = ["sid", "experimental"];
+pub const SUITES: [&str; 2] = ["sid", "experimental"];
 /// Packages that are needed by the letter only: the library that is simulated here, and what compiles host programs.
 const LEFT: [&str; 2] = ["libhsa-runtime64-1", "libclang-common-"];
 
@@ -35,19 +35,28 @@ pub fn unpack(release: &Release, folder: &Path, lists: &Path) -> anyhow::Result<
     remove_left(folder)?;
     let debian = Debian::open(lists, &SUITES, &[])?;
     let version = find_version(&debian, release)?;
-    let packages = download(&debian, release, &version, lists)?;
+    let package = format!("{}={version}", release.package);
+    let packages = download(&debian, release.suite, &[package], &HashSet::new(), lists)?;
     let fresh = folder.with_extension(format!("{FRESH}{}", std::process::id()));
     fs::create_dir_all(&fresh)?;
-    let all = packages.iter().try_for_each(|package| {
-        let mut unpack = Command::new("dpkg-deb");
-        build::run(unpack.arg("--extract").arg(package).arg(&fresh))
-    });
+    let all = packages
+        .iter()
+        .try_for_each(|(_, package)| extract(package, &fresh));
     let done = all.and_then(|()| Ok(fs::rename(&fresh, folder)?));
     if done.is_err() {
         // Nothing half unpacked; the first failure is the one to tell.
         let _ = fs::remove_dir_all(&fresh);
     }
     done
+}
+
+/// Puts a package's files into a folder.
+///
+/// # Errors
+/// No dpkg-deb, or a damaged package.
+pub fn extract(package: &Path, folder: &Path) -> anyhow::Result<()> {
+    let mut unpack = Command::new("dpkg-deb");
+    build::run(unpack.arg("--extract").arg(package).arg(folder))
 }
 
 /// Removes what was not finished: the folder without the runtime, and those of processes that were killed.
@@ -71,7 +80,7 @@ fn remove_left(folder: &Path) -> anyhow::Result<()> {
 }
 
 /// The package's version. The archive moves on: another release may import functions that are not simulated.
-fn find_version(debian: &Debian, release: &Release) -> anyhow::Result<String> {
+pub fn find_version(debian: &Debian, release: &Release) -> anyhow::Result<String> {
     let out = debian
         .apt("apt-cache")
         .args(["madison", release.package])
@@ -118,44 +127,63 @@ fn version_of(line: &str) -> Option<&str> {
     (!line.trim_end().ends_with("Sources")).then_some(version)
 }
 
-/// The files of the package and of all that it needs.
-fn download(
-    debian: &Debian,
-    release: &Release,
-    version: &str,
-    lists: &Path,
-) -> anyhow::Result<Vec<PathBuf>> {
-    let package = format!("{}={version}", release.package);
-    let install = |more: &[&str]| {
-        let mut apt = debian.apt("apt-get");
-        apt.args(["install", "-y", "-q", "--no-install-recommends"]);
-        apt.args(["-t", release.suite, &package]).args(more);
-        apt
-    };
-    let out = install(&["--simulate"]).output()?;
+/// What apt would install for these packages (`name` or `name=version`), but for what is left by the letter.
+///
+/// # Errors
+/// One is not to be had, or only in another version.
+pub fn needed(debian: &Debian, suite: &str, packages: &[String]) -> anyhow::Result<Vec<Needed>> {
+    let out = install(debian, suite, packages)
+        .arg("--simulate")
+        .output()?;
+    let asked = packages.join(" ");
     ensure!(
         out.status.success(),
-        "apt finds no way to install {package}: {}",
+        "apt finds no way to install {asked}: {}",
         one_line(&out.stderr)
     );
     let listed = String::from_utf8_lossy(&out.stdout).into_owned();
     let needed: Vec<Needed> = listed.lines().filter_map(Needed::of).collect();
-    ensure!(
-        needed
-            .iter()
-            .any(|needed| needed.name == release.package && needed.version == version),
-        "apt would not install {package}: {}",
-        one_line(&out.stdout)
-    );
-    note(&format!(
-        "downloading {} {version} and what it needs",
-        release.package
-    ));
+    for package in packages {
+        let is_it = |found: &Needed| match package.split_once('=') {
+            Some((name, version)) => found.name == name && found.version == version,
+            None => found.name == *package,
+        };
+        ensure!(
+            needed.iter().any(is_it),
+            "apt would not install {package}: {}",
+            one_line(&out.stdout)
+        );
+    }
+    let is_left = |needed: &Needed| LEFT.iter().any(|left| needed.name.starts_with(left));
+    Ok(needed
+        .into_iter()
+        .filter(|needed| !is_left(needed))
+        .collect())
+}
+
+fn install(debian: &Debian, suite: &str, packages: &[String]) -> Command {
+    let mut apt = debian.apt("apt-get");
+    apt.args(["install", "-y", "-q", "--no-install-recommends"]);
+    apt.args(["-t", suite]).args(packages);
+    apt
+}
+
+/// The files of the packages and of all that they need, but for those named in `without`.
+///
+/// # Errors
+/// As [`needed`]; no network; a file is not what Debian's lists say.
+pub fn download(
+    debian: &Debian,
+    suite: &str,
+    packages: &[String],
+    without: &HashSet<String>,
+    lists: &Path,
+) -> anyhow::Result<Vec<(Needed, PathBuf)>> {
+    let mut wanted = needed(debian, suite, packages)?;
+    wanted.retain(|needed| !without.contains(&needed.name));
+    let package = packages.join(" ");
+    note(&format!("downloading {package} and what it needs"));
     let archives = lists.join("cache/archives");
-    let wanted: Vec<&Needed> = needed
-        .iter()
-        .filter(|needed| !LEFT.iter().any(|left| needed.name.starts_with(left)))
-        .collect();
     let sums = sums(debian, &wanted)?;
     // What lies there from before is taken only if it is whole and the archive's.
     for needed in &wanted {
@@ -164,7 +192,9 @@ fn download(
             fs::remove_file(&file)?;
         }
     }
-    let out = install(&["--download-only"]).output()?;
+    let out = install(debian, suite, packages)
+        .arg("--download-only")
+        .output()?;
     ensure!(
         out.status.success(),
         "apt cannot download {package}: {}",
@@ -179,16 +209,13 @@ fn download(
             "{} is not what Debian's lists say (SHA256); remove it and try again",
             file.display()
         );
-        files.push(file);
+        files.push((needed, file));
     }
     Ok(files)
 }
 
 /// SHA256 of packages by name and version, as Debian's signed lists say.
-fn sums(
-    debian: &Debian,
-    packages: &[&Needed],
-) -> anyhow::Result<HashMap<(String, String), String>> {
+fn sums(debian: &Debian, packages: &[Needed]) -> anyhow::Result<HashMap<(String, String), String>> {
     let asked = packages
         .iter()
         .map(|needed| format!("{}={}", needed.name, needed.version));
@@ -217,9 +244,9 @@ fn one_line(said: &[u8]) -> String {
 
 /// A package that apt would install.
 #[derive(Debug, PartialEq, Eq)]
-struct Needed {
-    name: String,
-    version: String,
+pub struct Needed {
+    pub name: String,
+    pub version: String,
     architecture: String,
 }
 

@@ -43,7 +43,12 @@ pub fn measure(built: &Built, version: Version) -> anyhow::Result<Vec<Metric>> {
             out.as_os_str(),
         ])?;
     }
-    real_runtime::enter(version, &built.file("libhsasim.so"), &dir.join("real"))?;
+    real_runtime::enter(
+        version,
+        &built.file("libhsasim.so"),
+        &dir.join("real"),
+        real_runtime::Above::default(),
+    )?;
     let _agent = bench.0.start_agent(&["--no-bpf"])?;
     let mut metrics = bench.real_launches(&code)?;
     metrics.push(bench.real_round_trip(&code)?);

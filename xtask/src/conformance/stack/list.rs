@@ -1,0 +1,112 @@
+//! The list of libraries (`conformance/stack/libraries.tsv`).
+
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
+use clap::ValueEnum as _;
+
+use crate::real_runtime::Version;
+
+/// A library, and what its program needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Library {
+    /// As its makers write it.
+    pub name: String,
+    /// Debian's packages, the library's own first.
+    pub packages: Vec<String>,
+    /// Wheels with versions, the library's own first; a program in C has none.
+    pub wheels: Vec<String>,
+    /// What a program in C is linked with.
+    pub link: Vec<String>,
+    /// Variables and their values.
+    pub settings: Vec<(String, String)>,
+}
+
+impl Library {
+    /// The program's file name.
+    pub fn program(&self) -> String {
+        let end = if self.wheels.is_empty() { "c" } else { "py" };
+        format!("{}.{end}", self.name.to_lowercase())
+    }
+}
+
+/// Reads those of one runtime.
+///
+/// # Errors
+/// The file cannot be read, or a line is not as the others.
+pub fn read(file: &Path, version: Version) -> anyhow::Result<Vec<Library>> {
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    parse(&text, version).with_context(|| format!("{}", file.display()))
+}
+
+fn parse(text: &str, version: Version) -> anyhow::Result<Vec<Library>> {
+    let mut libraries = Vec::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let columns: Vec<&str> = line.split('\t').collect();
+        let [name, runtime, packages, wheels, link, settings] = columns[..] else {
+            anyhow::bail!("six columns expected in {line:?}");
+        };
+        let words = |column: &str| -> Vec<String> {
+            let words = column.split_whitespace().filter(|word| *word != "-");
+            words.map(str::to_owned).collect()
+        };
+        let settings = words(settings).into_iter().map(|setting| {
+            let pair = setting
+                .split_once('=')
+                .with_context(|| format!("{setting:?} is no NAME=VALUE"))?;
+            anyhow::Ok((pair.0.to_owned(), pair.1.to_owned()))
+        });
+        let library = Library {
+            name: name.to_owned(),
+            packages: words(packages),
+            wheels: words(wheels),
+            link: words(link),
+            settings: settings.collect::<Result<_, _>>()?,
+        };
+        ensure!(
+            !library.packages.is_empty() || !library.wheels.is_empty(),
+            "{name} comes from nowhere"
+        );
+        let named = Version::from_str(runtime, false)
+            .map_err(|error| anyhow::anyhow!("{name}: {runtime}: {error}"))?;
+        if named == version {
+            libraries.push(library);
+        }
+    }
+    Ok(libraries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_a_library_of_one_runtime() {
+        let text = "# x\nrocX\treal-7.2\ta b\t-\t-l:x\tA=1 B=2\nY\treal-6.4\t-\ty==1\t-\t-\n";
+        let seven = parse(text, Version::Seven).expect("lines");
+        assert_eq!(seven.len(), 1);
+        assert_eq!(seven[0].program(), "rocx.c");
+        assert_eq!(seven[0].packages, ["a", "b"]);
+        assert_eq!(seven[0].settings.len(), 2);
+        let six = parse(text, Version::Six).expect("lines");
+        assert_eq!(six[0].program(), "y.py");
+        for line in [
+            "a\treal-7.2\n",
+            "a\treal\tb\t-\t-\t-\n",
+            "a\treal-7.2\t-\t-\t-\t-\n",
+        ] {
+            assert!(parse(line, Version::Seven).is_err(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn every_library_has_its_program() {
+        let folder = crate::build::root().join("conformance/stack");
+        for version in Version::ALL {
+            for library in read(&folder.join("libraries.tsv"), version).expect("the list") {
+                assert!(folder.join(library.program()).exists(), "{}", library.name);
+            }
+        }
+    }
+}
