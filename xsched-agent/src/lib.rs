@@ -16,3 +16,4 @@ pub mod reloader;
 pub mod rules;
 pub mod sampler;
 pub mod service;
+pub mod slices;

@@ -8,7 +8,9 @@ mod child;
 mod conformance;
 mod debian;
 mod demo;
+mod dialogue;
 mod dist;
+mod gpu_bench;
 mod kernels;
 mod left_out;
 mod platform;
@@ -42,6 +44,8 @@ enum Task {
     Conformance(conformance::Args),
     /// Measure figures against their bounds
     Bench(bench::Args),
+    /// Measure on a real NVIDIA GPU, with unmodified PyTorch
+    GpuBench(gpu_bench::Args),
     /// Build the Debian package
     Dist(dist::Args),
     /// Draw xtop's screens on a real run into docs/
@@ -79,6 +83,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Test(args) => return test::run(&args),
         Task::Conformance(args) => return conformance::run(&args),
         Task::Bench(args) => return bench::run(&args),
+        Task::GpuBench(args) => gpu_bench::run(&args),
         Task::Dist(args) => dist::run(&args),
         Task::Provision(args) => real_runtime::run(&args),
         Task::On(args) => real_runtime::on::run(&args),

@@ -47,6 +47,7 @@ pub fn process(pid: u32, command: &str) -> ProcessRow {
         busy_ratio: None,
         apis: Vec::new(),
         sampling: Some(0.25),
+        time_slices: Vec::new(),
         callers: vec![CallerRow {
             library: "libtorch_hip.so".into(),
             launches: RouteLaunches {
@@ -105,6 +106,7 @@ pub fn service_process() -> ProcessRow {
         kernel_ns: Some(Nanos::from_micros(85)),
         kernel_alone: Some(true),
         sampling: None,
+        time_slices: Vec::new(),
         busy_ratio: Some(0.31),
         terms_from: "rule \"serving\"".into(),
         slo: Some(SloRow {
@@ -295,6 +297,7 @@ pub fn snapshot(processes: Vec<ProcessRow>) -> Snapshot {
             pid: 812,
             version: "0.1.0".into(),
             control: Default::default(),
+            time_slicing: Default::default(),
             abi: "1.1".into(),
             uptime_ns: Nanos::from_secs(3_600),
             bpf: BpfState {

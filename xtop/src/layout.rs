@@ -162,7 +162,7 @@ enum Part {
 }
 
 /// Widths in the order in which columns are given up, last first.
-const WIDTHS: [(Part, u16); 23] = [
+const WIDTHS: [(Part, u16); 24] = [
     (Part::Column(Column::Pid), 7),
     (Part::Column(Column::Command), 12),
     (Part::Column(Column::Class), 8),
@@ -178,6 +178,7 @@ const WIDTHS: [(Part, u16); 23] = [
     (Part::Column(Column::Why), 42),
     (Part::Column(Column::Platform), 8),
     (Part::Column(Column::WaitP99), 8),
+    (Part::Column(Column::Slice), 7),
     (Part::Column(Column::User), 8),
     (Part::Column(Column::Shim), 7),
     (Part::Column(Column::DefaultStream), 7),

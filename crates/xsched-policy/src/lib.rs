@@ -23,6 +23,7 @@ mod min_share;
 mod settings;
 mod share;
 mod silence;
+mod slices;
 mod slo;
 mod strict;
 #[cfg(test)]
@@ -36,6 +37,7 @@ pub use knobs::{Cap, Knobs, cap_for};
 pub use latency::LatencyWindow;
 pub use memory::{DeviceMemory, Sharing};
 pub use settings::{DeviceSettings, Linger, Settings};
+pub use slices::{Activity, Bounded, LONG, SHORT, Slice, SliceChoice, SliceUser, slices};
 pub use slo::{Blame, SloVerdict};
 pub use strict::linger_for;
 

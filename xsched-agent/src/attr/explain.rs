@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use xsched_common::api::{ChangeWay, ExplainStep, Explanation, Override as OverrideKind, Settled};
 use xsched_host::process::ProcessId;
+use xsched_policy::SliceChoice;
 
 use super::given::Given;
 use super::keeper::OverrideGiven;
-use super::resolve::{Evaluated, Link, Source, SourceKind, passthrough, resolve, sources};
+use super::resolve::{
+    Evaluated, Link, Source, SourceKind, passthrough, resolve, sources, time_slices,
+};
 use crate::config::Config;
 use crate::rules::{Facts, MatchOutcome, Rule, SchedAttrPatch};
 
@@ -90,6 +93,7 @@ impl Explained {
         );
         steps.push(self.default_step(&counted));
         steps.push(self.passthrough_step(&links));
+        steps.push(self.time_slices_step(&links));
         Explanation {
             settled: self.settled,
             steps,
@@ -175,7 +179,7 @@ impl Explained {
                     )
                 }
                 (MatchOutcome::Holds(met), None) if is_it && rule.attr.is_empty() => {
-                    format!("matches ({met}); it gives passthrough alone")
+                    format!("matches ({met}); it gives no attributes")
                 }
                 (MatchOutcome::Holds(met), None) if is_it && new.is_empty() => {
                     format!("matches ({met}), but all it gives is given above")
@@ -246,6 +250,25 @@ impl Explained {
             source,
             applied: !passthrough.is_empty(),
             because: passthrough.to_string(),
+        }
+    }
+
+    fn time_slices_step(&self, links: &[Link<'_>]) -> ExplainStep {
+        let (source, choice) = match time_slices(links) {
+            Some((source, choice)) => (format!("time slices: {}", source.label()), choice),
+            None => ("time slices".to_owned(), self.config.time_slices),
+        };
+        let because = match choice {
+            SliceChoice::ByClass => {
+                "they follow its class where the driver lets them be set (`xsched-agent check`); `ps` \
+                 shows them"
+            }
+            SliceChoice::Leave => "they are left as the driver has them",
+        };
+        ExplainStep {
+            source,
+            applied: choice == SliceChoice::ByClass,
+            because: because.to_owned(),
         }
     }
 }

@@ -112,6 +112,7 @@ fn evaluate(process: ProcessId, rules: &[Rule], facts: &Facts) -> Evaluated {
             },
             attr: rule.attr,
             passthrough: rule.passthrough.clone(),
+            time_slices: rule.time_slices,
         }),
     };
     // After the reading: it may have met another process.
@@ -328,6 +329,7 @@ mod tests {
                 ..SchedAttrPatch::default()
             },
             passthrough: None,
+            time_slices: None,
         };
         let evaluated = |process: ProcessId| {
             let facts = Facts::of(process.pid, Reach::Memory);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use xsched_common::api::ChangeWay;
 use xsched_common::units::Nanos;
 use xsched_host::process::ProcessId;
-use xsched_policy::SchedAttr;
+use xsched_policy::{SchedAttr, SliceChoice};
 
 use super::given::Given;
 use crate::control::Passthrough;
@@ -41,6 +41,8 @@ pub struct RuleApplied {
     pub attr: SchedAttrPatch,
     /// Which work is not gated, if it says so.
     pub passthrough: Option<Arc<Passthrough>>,
+    /// Whether its time slices are set, if it says so.
+    pub time_slices: Option<SliceChoice>,
 }
 
 /// Whose share of a device the weight of a rule is.
@@ -87,6 +89,8 @@ pub struct Resolved {
     pub from: String,
     /// By the nearest rule that says so; else the file's own list holds.
     pub passthrough: Option<Arc<Passthrough>>,
+    /// The same; else the file's own choice holds.
+    pub time_slices: Option<SliceChoice>,
     /// The line of the rule that gives the weight and a share of its own, if one
     /// does.
     pub weight_rule: Option<usize>,
@@ -209,6 +213,7 @@ pub fn resolve(ancestry: &[Link<'_>], uid: Option<u32>, defaults: SchedAttr) -> 
         ceiling,
         from,
         passthrough: passthrough(ancestry).map(|(_, passthrough)| passthrough.clone()),
+        time_slices: time_slices(ancestry).map(|(_, choice)| choice),
         weight_rule,
     }
 }
@@ -216,6 +221,19 @@ pub fn resolve(ancestry: &[Link<'_>], uid: Option<u32>, defaults: SchedAttr) -> 
 /// Which work of a process is not gated, and by which rule of whom: the
 /// nearest that says so.
 pub fn passthrough<'a>(ancestry: &'a [Link<'a>]) -> Option<(Source<'a>, &'a Arc<Passthrough>)> {
+    nearest(ancestry, |rule| rule.passthrough.as_ref())
+}
+
+/// Whether the time slices of a process are set, and by which rule of whom.
+pub fn time_slices<'a>(ancestry: &'a [Link<'a>]) -> Option<(Source<'a>, SliceChoice)> {
+    nearest(ancestry, |rule| rule.time_slices)
+}
+
+/// What the nearest rule that says anything about it says.
+fn nearest<'a, T>(
+    ancestry: &'a [Link<'a>],
+    says: impl Fn(&'a RuleApplied) -> Option<T>,
+) -> Option<(Source<'a>, T)> {
     ancestry.iter().enumerate().find_map(|(generation, link)| {
         let Evaluated::Rule(rule) = link.evaluated else {
             return None;
@@ -229,7 +247,7 @@ pub fn passthrough<'a>(ancestry: &'a [Link<'a>]) -> Option<(Source<'a>, &'a Arc<
             kind: SourceKind::Rule(rule),
             attr: rule.attr,
         };
-        Some((source, rule.passthrough.as_ref()?))
+        Some((source, says(rule)?))
     })
 }
 
@@ -284,6 +302,7 @@ mod tests {
             share: Share::OfRule,
             attr,
             passthrough: None,
+            time_slices: None,
         })
     }
 
@@ -301,6 +320,7 @@ mod tests {
                 share: Share::OfRule,
                 attr: SchedAttrPatch::default(),
                 passthrough,
+                time_slices: None,
             })
         };
         let (silent, fft, rand) = (with(None), with(passing("fft")), with(passing("rand")));

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use xsched_host::process::ProcessId;
-use xsched_policy::{Override, SchedAttr};
+use xsched_policy::{Override, SchedAttr, SliceChoice};
 
 use crate::control::Passthrough;
 
@@ -23,6 +23,8 @@ pub struct Standing {
     pub passthrough: Option<Arc<Passthrough>>,
     /// The line of the rule that gives the weight, if one does.
     pub weight_rule: Option<usize>,
+    /// Whether its time slices are set.
+    pub time_slices: SliceChoice,
 }
 
 /// All of them.
@@ -49,14 +51,14 @@ impl AttrTable {
             .contains_key(&process)
     }
 
-    pub(super) fn put(&self, process: ProcessId, standing: Standing) {
+    pub(crate) fn put(&self, process: ProcessId, standing: Standing) {
         let standings = self.standings.write();
         standings
             .unwrap_or_else(PoisonError::into_inner)
             .insert(process, standing);
     }
 
-    pub(super) fn retain(&self, keep: impl Fn(ProcessId) -> bool) {
+    pub(crate) fn retain(&self, keep: impl Fn(ProcessId) -> bool) {
         let standings = self.standings.write();
         standings
             .unwrap_or_else(PoisonError::into_inner)

@@ -6,6 +6,7 @@ use serde::Serialize;
 use xsched_client::{blocking as client, start_agent};
 use xsched_common::platform::Platform;
 use xsched_host::cgroup::control_groups_seen;
+use xsched_host::platform::slices::NoSlices;
 use xsched_host::platform::{self, Management};
 use xsched_observe::host_capabilities::{Capability, HostCapabilities, host_capabilities};
 use xsched_observe::{Returns, Unavailable};
@@ -87,6 +88,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         pids(&host),
         cgroups(),
         management(),
+        time_slices(),
         shim(),
         agent(),
     ]);
@@ -129,8 +131,30 @@ const OVERLAYFS: &str = "overlayfs";
 const PIDS: &str = "pids";
 const CGROUPS: &str = "cgroups";
 const MANAGEMENT: &str = "management";
+const TIME_SLICES: &str = "time slices";
 const SHIM: &str = "shim";
 const AGENT: &str = "agent";
+
+/// A machine whose devices have none lacks nothing.
+fn time_slices() -> Check {
+    match platform::slice_driver() {
+        Ok(driver) => Check::ok(
+            TIME_SLICES,
+            format!(
+                "driver {}: they follow the classes, also of programs without the shim",
+                driver.version()
+            ),
+        ),
+        Err(none @ NoSlices::NoDriver) => Check::ok(TIME_SLICES, none.to_string()),
+        Err(why) => Check::missing(
+            TIME_SLICES,
+            why.to_string(),
+            "nothing bounds what one long kernel of a lower class, or of a program without the shim, \
+             takes",
+            "a driver whose branch was checked, or have this one checked",
+        ),
+    }
+}
 
 fn kernel(host: &HostCapabilities) -> Check {
     let name = rustix::system::uname();

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use serde_json::json;
 use xsched_agent::config::{
     self, ConfigError, Effective, EffectiveAttr, EffectivePassthrough, EffectiveSharing, MetricsAt,
-    Problem, Severity,
+    Problem, Severity, TIME_SLICES_IN,
 };
 use xsched_client::{Error, blocking as client};
 
@@ -192,6 +192,7 @@ fn shown(effective: &Effective) -> String {
         sharing,
         devices,
         passthrough,
+        time_slices,
         rules,
     } = effective;
     let mut text = match path {
@@ -223,6 +224,7 @@ fn shown(effective: &Effective) -> String {
     for (key, names) in lists(passthrough) {
         text += &format!("{key} = {names:?}\n");
     }
+    text += &format!("\n[{TIME_SLICES_IN}]\ntime_slices = \"{time_slices}\"\n");
     for rule in rules {
         text += &format!(
             "\n[[rule]]   # line {}\nname = {:?}\nmatch = {{ {} }}\n{}",
@@ -237,6 +239,9 @@ fn shown(effective: &Effective) -> String {
                 .map(|(key, names)| format!("{key} = {names:?}"))
                 .collect();
             text += &format!("passthrough = {{ {} }}\n", given.join(", "));
+        }
+        if let Some(choice) = &rule.time_slices {
+            text += &format!("time_slices = \"{choice}\"\n");
         }
     }
     text

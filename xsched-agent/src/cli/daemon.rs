@@ -13,19 +13,21 @@ use anyhow::Context as _;
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tracing::{info, warn};
-use xsched_agent::attr::{AttrKeeper, Inbox};
+use xsched_agent::attr::{AttrHandle, AttrKeeper, Inbox};
 use xsched_agent::config::{
     self, AgentOverrides, AgentSettings, MetricsAt, Observe, OverheadBudget,
 };
 use xsched_agent::control::{
     Charge, Control, NameList, Passthrough, Pulse, Scheduling, Setup, Stats,
 };
+use xsched_agent::events::EventLog;
 use xsched_agent::export::metrics::{MetricsServer, Sources};
 use xsched_agent::export::{self, Served};
 use xsched_agent::model::{self, Model, Modeller};
 use xsched_agent::reloader::{self, Presence, Reloader};
 use xsched_agent::sampler::{Sampler, SamplerThread};
 use xsched_agent::service;
+use xsched_agent::slices::{self, SliceTable, Slices};
 use xsched_common::api::Snapshot;
 use xsched_common::platform::TITLES;
 use xsched_common::run_dir::RunDir;
@@ -189,6 +191,7 @@ fn serve(options: &Options, log: &Log) -> anyhow::Result<()> {
     let mut picture = Model::new(clock::monotonic(), attr.clone());
     let _hardware = picture.hardware().read()?;
     let (events, history, sums) = (picture.event_log(), picture.history(), picture.sums());
+    let slice_table = picture.slices();
     let (to_model, roster) = channel();
     let to_keeper = inbox.roster();
     let api_pulse = Arc::new(Pulse::default());
@@ -242,6 +245,7 @@ fn serve(options: &Options, log: &Log) -> anyhow::Result<()> {
     };
     let (publish, snapshots) = watch::channel(Arc::new(Snapshot::default()));
     let mut modelled = snapshots.clone();
+    let slices = time_slices(slice_table, snapshots.clone(), &attr, &events)?;
     let (observations, observed) = model::observations();
     let modeller = {
         // The first snapshot must not wait for the first sweep of /proc.
@@ -332,11 +336,39 @@ fn serve(options: &Options, log: &Log) -> anyhow::Result<()> {
     }
     // What was ordered is kept for the next agent.
     drop(keeper);
-    // Gates open first; then the probes go.
+    // Gates open first; then the probes go, and the slices are given back.
     drop(control);
+    drop(slices);
     // A failure is in `ended`.
     modeller.join();
     ended
+}
+
+/// Has time slices follow the classes, where a driver lets them be set.
+fn time_slices(
+    table: SliceTable,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    attr: &AttrHandle,
+    events: &EventLog,
+) -> std::io::Result<Option<Slices>> {
+    let driver = match xsched_host::platform::slice_driver() {
+        Ok(driver) => driver,
+        Err(why) => {
+            table.unavailable(&why);
+            return Ok(None);
+        }
+    };
+    info!(
+        "driver {}: time slices follow the classes",
+        driver.version()
+    );
+    let parts = slices::Parts {
+        pictures: Box::new(move || snapshots.borrow().clone()),
+        attr: attr.table().clone(),
+        table,
+        events: events.clone(),
+    };
+    Slices::start(driver, parts).map(Some)
 }
 
 /// Shows that this thread is not held up.

@@ -22,6 +22,8 @@ SHIM        joined: scheduled; mapped: not joined; absent: runs unscheduled
 BURST       from the first launch after idle until drained; of programs without
             the shim only where the agent has --probe-returns
 GATE        what it allows now: open, cap N (commands in flight) or closed
+SLICE       the hardware's time slice of its work, where the agent has set it by
+            class; it needs no shim. The column is there where some are
 BYPASS      share of launches that never reach the shim, and so run unscheduled")]
 pub struct Options {
     /// Print the agent's snapshot: raw numbers, times in ns
@@ -43,25 +45,16 @@ fn text(snapshot: &Snapshot) -> String {
     let mut out = if snapshot.processes.is_empty() {
         format!("no process uses {TITLES}\n")
     } else {
-        let rows: Vec<_> = snapshot.processes.iter().map(row).collect();
-        table::render(
-            &[
-                ">PID",
-                "COMMAND",
-                "PLATFORM",
-                "CLASS",
-                ">WEIGHT",
-                "TERMS FROM",
-                "SHIM",
-                "GATE",
-                ">LAUNCH/S",
-                ">BURST P50",
-                ">P99",
-                ">BYPASS",
-                ">DEFAULT",
-            ],
-            &rows,
-        )
+        let mut headings = HEADINGS.to_vec();
+        let mut rows: Vec<_> = snapshot.processes.iter().map(row).collect();
+        let has_slices = |process: &ProcessRow| !process.time_slices.is_empty();
+        if snapshot.processes.iter().any(has_slices) {
+            headings.insert(AFTER_GATE, ">SLICE");
+            for (process, row) in snapshot.processes.iter().zip(&mut rows) {
+                row.insert(AFTER_GATE, slice(process));
+            }
+        }
+        table::render(&headings, &rows)
     };
     for process in &snapshot.processes {
         out += &on_purpose(process);
@@ -88,6 +81,30 @@ fn text(snapshot: &Snapshot) -> String {
         out += &format!("note: {limit}\n");
     }
     out
+}
+
+const HEADINGS: [&str; 13] = [
+    ">PID",
+    "COMMAND",
+    "PLATFORM",
+    "CLASS",
+    ">WEIGHT",
+    "TERMS FROM",
+    "SHIM",
+    "GATE",
+    ">LAUNCH/S",
+    ">BURST P50",
+    ">P99",
+    ">BYPASS",
+    ">DEFAULT",
+];
+
+/// Where the column of slices goes, if there is one.
+const AFTER_GATE: usize = 8;
+
+fn slice(process: &ProcessRow) -> String {
+    let slice = process.time_slice();
+    slice.map_or_else(|| "-".to_owned(), |slice| slice.slice_ns.to_string())
 }
 
 fn row(process: &ProcessRow) -> Vec<String> {

@@ -64,6 +64,7 @@ fn convert(
         sharing,
         device,
         passthrough,
+        platform,
         rule,
     } = file;
     let defaults = SchedAttr {
@@ -114,6 +115,7 @@ fn convert(
         defaults,
         sharing,
         passthrough,
+        time_slices: platform.time_slices(),
         rules: Arc::from(rules),
     }
 }

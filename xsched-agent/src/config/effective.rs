@@ -11,6 +11,8 @@ use xsched_common::units::Class;
 use xsched_observe::Returns;
 use xsched_policy::DeviceSettings;
 
+use super::platform::Switch;
+
 use super::{Config, Observe};
 use crate::control::{NameList, Passthrough};
 
@@ -42,6 +44,9 @@ pub struct Effective {
     pub devices: BTreeMap<String, EffectiveSharing>,
     /// Work that is not gated.
     pub passthrough: EffectivePassthrough,
+    /// Whether time slices follow the classes; on from agents that do not say.
+    #[serde(default)]
+    pub time_slices: Switch,
     /// In the order of the file.
     pub rules: Vec<EffectiveRule>,
 }
@@ -125,6 +130,9 @@ pub struct EffectiveRule {
     pub attr: EffectiveAttr,
     /// In place of [`Effective::passthrough`].
     pub passthrough: Option<EffectivePassthrough>,
+    /// In place of [`Effective::time_slices`].
+    #[serde(default)]
+    pub time_slices: Option<Switch>,
 }
 
 impl Config {
@@ -137,6 +145,7 @@ impl Config {
             defaults,
             sharing,
             passthrough,
+            time_slices,
             rules,
         } = self;
         Effective {
@@ -160,6 +169,7 @@ impl Config {
                 .map(|(address, settings)| (address.to_string(), effective_sharing(settings)))
                 .collect(),
             passthrough: EffectivePassthrough::of(passthrough),
+            time_slices: (*time_slices).into(),
             rules: rules
                 .iter()
                 .map(|rule| EffectiveRule {
@@ -172,6 +182,7 @@ impl Config {
                         slo_p99_ns: rule.attr.slo_p99.map(|p99| p99.0),
                     },
                     passthrough: rule.passthrough.as_deref().map(EffectivePassthrough::of),
+                    time_slices: rule.time_slices.map(Into::into),
                 })
                 .collect(),
         }

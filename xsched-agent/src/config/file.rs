@@ -9,6 +9,7 @@ use toml::Spanned;
 use xsched_common::api::SharingMode;
 use xsched_common::units::{Class, Weight};
 
+use super::platform::{Platforms, Switch};
 use super::values::{self, Account, Address, OneOrMany, Pattern, Time};
 
 /// Configuration of xsched-agent. All of it is optional.
@@ -30,6 +31,8 @@ pub struct File {
     /// Work that no gate holds back.
     #[schemars(with = "Passthrough")]
     pub passthrough: Option<Spanned<Passthrough>>,
+    /// Levers that only one vendor's driver has.
+    pub platform: Platforms,
     /// Which processes get which attributes: the first rule that matches applies.
     #[schemars(with = "Vec<Rule>")]
     pub rule: Vec<Spanned<Rule>>,
@@ -158,6 +161,10 @@ pub struct Rule {
     #[serde(default)]
     #[schemars(with = "Passthrough")]
     pub passthrough: Option<Spanned<Passthrough>>,
+    /// Whether the time slices of these processes follow their class, in place of [platform]: "on" or "off".
+    #[serde(default)]
+    #[schemars(with = "Switch")]
+    pub time_slices: Option<Switch>,
 }
 
 /// When a rule applies.

@@ -9,6 +9,7 @@ mod effective;
 mod file;
 mod gated;
 mod places;
+mod platform;
 mod problems;
 mod recover;
 mod schema;
@@ -17,11 +18,12 @@ mod values;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use xsched_policy::{SchedAttr, Settings};
+use xsched_policy::{SchedAttr, Settings, SliceChoice};
 
 pub use agent::{AgentOverrides, AgentSettings, MetricsAt, Observe, OverheadBudget};
 pub use effective::{Effective, EffectiveAttr, EffectivePassthrough, EffectiveSharing};
 pub use places::{CONFIG_ENV, SYSTEM_FILE, for_agent};
+pub use platform::TIME_SLICES_IN;
 pub use problems::{Problem, Severity};
 pub use schema::schema;
 pub use values::Time;
@@ -50,6 +52,8 @@ pub struct Config {
     pub sharing: Settings,
     /// Libraries that no gate holds back.
     pub passthrough: Passthrough,
+    /// Whether time slices follow the classes.
+    pub time_slices: SliceChoice,
     /// In the order of the file.
     pub rules: Arc<[Rule]>,
 }

@@ -147,6 +147,7 @@ mod tests {
             callers: Vec::new(),
             apis: Vec::new(),
             sampling: None,
+            time_slices: Vec::new(),
         }
     }
 

@@ -40,6 +40,7 @@ pub use sums::{BOUNDS_NS, ClassSums, SharedSums, Sums, TimeHistogram};
 use crate::attr::{AttrHandle, Standing};
 use crate::control::{ClientShared, DeviceKey, Journal, Rate, RosterEvent, Stats};
 use crate::events::{Event, EventLog, Events};
+use crate::slices::SliceTable;
 use details::Inquiries;
 use hardware::Hardware;
 use health::Health;
@@ -77,6 +78,7 @@ pub struct Model {
     next_point: Nanos,
     sums: SharedSums,
     hardware: Hardware,
+    slices: SliceTable,
 }
 
 /// The clients of each process: the newest for each platform. A process of
@@ -138,6 +140,7 @@ impl Model {
             next_point: now,
             sums: SharedSums::default(),
             hardware: Hardware::default(),
+            slices: SliceTable::default(),
         }
     }
 
@@ -149,6 +152,11 @@ impl Model {
     /// Watches over the control thread, too, from now on.
     pub fn watch_over(&mut self, stats: Arc<Stats>) {
         self.health = Health::of(stats);
+    }
+
+    /// Where time slices are written down.
+    pub fn slices(&self) -> SliceTable {
+        self.slices.clone()
     }
 
     /// Where the parts of the agent note what happens.
@@ -443,7 +451,17 @@ impl Model {
                     self.sampling,
                     &self.clients,
                 );
-                ProcessRow { slo: target, ..row }
+                let time_slices = self.slices.rows(process.id);
+                ProcessRow {
+                    slo: target,
+                    // A process without the shim has launched where it has
+                    // its groups.
+                    device: row
+                        .device
+                        .or_else(|| Some(time_slices.first()?.device.clone())),
+                    time_slices,
+                    ..row
+                }
             })
             .collect();
         processes.sort_by_key(|row| (row.pid, row.start_time));
@@ -466,8 +484,14 @@ impl Model {
                 bpf: self.bpf.clone(),
                 drops: self.drops.clone(),
                 sampling: self.sampling,
-                limits: self.limits.clone(),
+                limits: self
+                    .limits
+                    .iter()
+                    .cloned()
+                    .chain(self.slices.limits())
+                    .collect(),
                 control: self.health.info(),
+                time_slicing: self.slices.slicing(),
             },
             devices,
             processes,

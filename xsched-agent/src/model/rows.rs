@@ -116,6 +116,7 @@ pub(super) fn process_row(
         callers: caller_rows(process),
         apis: api_rows(process),
         sampling: (client.is_none() && bpf.available).then_some(sampling.factor),
+        time_slices: Vec::new(),
     }
 }
 

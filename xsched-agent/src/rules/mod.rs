@@ -13,6 +13,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use xsched_common::api::Attr;
 use xsched_common::units::{Class, Nanos, Weight};
+use xsched_policy::SliceChoice;
 
 pub use conditions::{Account, Conditions, MatchOutcome};
 pub use facts::{Facts, Reach};
@@ -96,6 +97,8 @@ pub struct Rule {
     /// Which work of its processes is not gated, in place of the file's own
     /// list.
     pub passthrough: Option<Arc<Passthrough>>,
+    /// Whether its time slices are set, if the rule says so.
+    pub time_slices: Option<SliceChoice>,
 }
 
 /// What the rules say of a process.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use xsched_common::api::{
     AgentInfo, ApiRow, BpfState, CallerRow, ClassRow, DeviceRow, DropCount, Drops, EventKind,
     EventRow, GateRow, GateState, Guards, HardwareRow, Latency, LatencyBucket, Override,
-    OverrideRow, ProcessRow, RouteLaunches, Sampling, Severity, SharingMode, ShimState, SloRow,
-    SloState, Snapshot,
+    OverrideRow, ProcessRow, RouteLaunches, Sampling, Severity, SharingMode, ShimState,
+    SliceSetter, SloRow, SloState, Snapshot, TimeSliceRow, TimeSlicing,
 };
 use xsched_common::platform::Platform;
 use xsched_common::units::{Class, Nanos, StreamClass, Weight};
@@ -52,6 +52,12 @@ pub fn snapshot() -> Snapshot {
                 cost: Some(0.0075),
             },
             limits: vec!["one".into()],
+            time_slicing: TimeSlicing {
+                driver: Some("580.1".into()),
+                reason: None,
+                changes: 2,
+                failures: 1,
+            },
         },
         devices: vec![DeviceRow {
             address: "0000:03:00.0".into(),
@@ -138,6 +144,12 @@ pub fn process(pid: u32, command: &str) -> ProcessRow {
         split_intervals: None,
         in_flight: Some(3),
         kernel_ns: Some(Nanos::from_micros(50)),
+        time_slices: vec![TimeSliceRow {
+            device: "0000:03:00.0".into(),
+            slice_ns: Nanos::from_millis(100),
+            set_by: SliceSetter::Class,
+            reason: "only lower classes are here".into(),
+        }],
         kernel_alone: Some(true),
         busy_ratio: Some(0.5),
         callers: vec![CallerRow {

@@ -26,7 +26,7 @@ pub use request::{
 pub use snapshot::{
     AgentInfo, ApiRow, BpfState, CallerRow, ClassRow, ControlInfo, DeviceRow, GateRow, GateState,
     Guards, HardwareRow, Latency, LatencyBucket, Override, OverrideRow, ProcessRow, RouteLaunches,
-    Sampling, ShimState, SloRow, SloState, Snapshot,
+    Sampling, ShimState, SliceSetter, SloRow, SloState, Snapshot, TimeSliceRow, TimeSlicing,
 };
 
 /// Version of these messages; a peer that sees a higher one may miss fields.

@@ -83,11 +83,28 @@ impl Metric {
 }
 
 impl Report {
+    /// With the facts of another machine, or an earlier day.
+    pub fn measured(
+        machine: String,
+        kernel: String,
+        commit: String,
+        device: String,
+        metrics: Vec<Metric>,
+    ) -> Report {
+        Report {
+            machine,
+            kernel,
+            commit,
+            device,
+            metrics,
+        }
+    }
+
     /// With the facts of this machine.
     pub fn of(metrics: Vec<Metric>) -> Report {
         Report {
             machine: machine(),
-            kernel: read("/proc/sys/kernel/osrelease"),
+            kernel: kernel(),
             commit: commit(),
             device: "simulated (hipsim)".to_owned(),
             metrics,
@@ -130,7 +147,13 @@ impl Report {
     }
 }
 
-fn machine() -> String {
+/// The running kernel's release.
+pub fn kernel() -> String {
+    read("/proc/sys/kernel/osrelease")
+}
+
+/// The processor and its number of cores.
+pub fn machine() -> String {
     let cpus = read("/proc/cpuinfo");
     let model = cpus
         .lines()
@@ -143,7 +166,8 @@ fn machine() -> String {
     format!("{count} x {model}")
 }
 
-fn commit() -> String {
+/// The checkout's.
+pub fn commit() -> String {
     let git = |arguments: &[&str]| {
         let out = Command::new("git")
             .args(arguments)

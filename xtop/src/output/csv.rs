@@ -11,7 +11,7 @@ pub fn header() -> String {
     header
 }
 
-const NAMES: [&str; 45] = [
+const NAMES: [&str; 47] = [
     "time_unix_ns",
     "pid",
     "start_time",
@@ -57,6 +57,8 @@ const NAMES: [&str; 45] = [
     "split_intervals",
     "kernel_alone",
     "platform",
+    "time_slice_ns",
+    "time_slice_set_by",
 ];
 
 /// The process of `row` as seen at `time_unix_ns`.
@@ -96,7 +98,9 @@ pub fn line(time_unix_ns: u64, row: &Row) -> String {
         sampling,
         split_intervals,
         platform,
+        time_slices: _,
     } = &row.process;
+    let slice = row.process.time_slice();
     let [burst_count, burst_p50, burst_p99, burst_max] = latency(*burst);
     let [wait_count, wait_p50, wait_p99, wait_max] = latency(*gate_wait);
     let fields: [String; NAMES.len()] = [
@@ -157,6 +161,8 @@ pub fn line(time_unix_ns: u64, row: &Row) -> String {
         optional(*split_intervals),
         optional(*kernel_alone),
         optional(platform.map(|platform| platform.name())),
+        optional(slice.map(|slice| slice.slice_ns.0)),
+        optional(slice.map(|slice| slice.set_by.name())),
     ];
     let mut line = fields.join(",");
     line.push('\n');

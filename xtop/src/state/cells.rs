@@ -41,6 +41,7 @@ impl Column {
             Column::Override => row.process.hold.is_none(),
             Column::Slo => row.process.slo.is_none(),
             Column::Busy => row.process.busy_ratio.is_none(),
+            Column::Slice => row.process.time_slices.is_empty(),
             Column::Weight => row.weight().is_none_or(|w| w == Weight::default()),
             _ => false,
         }
@@ -71,6 +72,7 @@ impl Column {
             Column::Platform => known(process.platform, |platform| {
                 Value::Text(platform.name().into())
             }),
+            Column::Slice => known(process.time_slice(), |slice| Value::Time(slice.slice_ns)),
             Column::Device => known(row.device.as_deref(), |d| Value::Text(d.into())),
             Column::Shim => {
                 let (name, rank) = match process.shim {

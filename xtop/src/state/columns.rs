@@ -41,6 +41,8 @@ pub enum Column {
     DefaultStream,
     /// Whose runtime it uses.
     Platform,
+    /// The hardware's time slice.
+    Slice,
     /// Address of the device.
     Device,
     /// Whether the shim is in the process.
@@ -70,7 +72,7 @@ impl Direction {
 
 impl Column {
     /// All columns in the order of the screen.
-    pub const ALL: [Column; 22] = [
+    pub const ALL: [Column; 23] = [
         Column::Pid,
         Column::User,
         Column::Unit,
@@ -90,6 +92,7 @@ impl Column {
         Column::Bypass,
         Column::DefaultStream,
         Column::Platform,
+        Column::Slice,
         Column::Device,
         Column::Shim,
         Column::Why,
@@ -117,6 +120,7 @@ impl Column {
             Column::Bypass => "bypass",
             Column::DefaultStream => "default",
             Column::Platform => "platform",
+            Column::Slice => "slice",
             Column::Device => "device",
             Column::Shim => "shim",
             Column::Why => "why",
@@ -145,6 +149,7 @@ impl Column {
             Column::Bypass => "BYPASS",
             Column::DefaultStream => "DEFSTR",
             Column::Platform => "PLATFORM",
+            Column::Slice => "SLICE",
             Column::Device => "DEVICE",
             Column::Shim => "SHIM",
             Column::Why => "WHY",
@@ -173,6 +178,7 @@ impl Column {
             Column::Bypass => "launches past the gate",
             Column::DefaultStream => "launches on the default stream",
             Column::Platform => "whose runtime it uses",
+            Column::Slice => "time slice of the hardware, set by class",
             Column::Device => "device launched on most",
             Column::Shim => "whether the shim is in the process",
             Column::Why => "why it fares so: who holds it back",
@@ -204,7 +210,8 @@ impl Column {
             | Column::BurstMax
             | Column::WaitP99
             | Column::Bypass
-            | Column::DefaultStream => true,
+            | Column::DefaultStream
+            | Column::Slice => true,
             Column::User
             | Column::Unit
             | Column::Command

@@ -5,7 +5,9 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Widget};
-use xsched_common::api::{CallerRow, GateState, Latency, Override, ProcessRow, ShimState};
+use xsched_common::api::{
+    CallerRow, GateState, Latency, Override, ProcessRow, ShimState, TimeSliceRow,
+};
 
 use super::put;
 use super::table::{class_style, gate_style, slo_style};
@@ -183,6 +185,15 @@ fn load(process: &ProcessRow, columns: usize, theme: &Theme) -> Vec<Line<'static
     if let Some(ratio) = process.busy_ratio {
         let busy = format::estimate(ratio);
         numbers.push(format!("{busy} of the device (estimated)"));
+    }
+    for slice in &process.time_slices {
+        let TimeSliceRow {
+            device,
+            slice_ns,
+            set_by: _,
+            reason,
+        } = slice;
+        numbers.push(format!("time slice {slice_ns} on {device} ({reason})"));
     }
     let launches = format::count(process.launches);
     numbers.push(format!("{launches} launches in all"));

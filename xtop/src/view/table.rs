@@ -4,7 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Alignment, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use xsched_common::api::{GateState, ShimState, SloState};
+use xsched_common::api::{GateState, ShimState, SliceSetter, SloState};
 use xsched_common::platform::TITLES;
 use xsched_common::units::Class;
 
@@ -135,6 +135,10 @@ fn style(column: Column, value: &Value<'_>, row: &Row, theme: &Theme) -> Style {
             None => theme.text,
         },
         (Column::Why, _) => verdict_style(row, theme),
+        (Column::Slice, _) => match row.process.time_slice().map(|slice| slice.set_by) {
+            Some(SliceSetter::Class) => theme.text,
+            _ => theme.dim,
+        },
         (Column::User | Column::Unit | Column::Platform | Column::Device, _) => theme.dim,
         _ => theme.text,
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use xsched_common::Abi;
-use xsched_common::api::{GateState, ProcessRow, Snapshot};
+use xsched_common::api::{GateState, ProcessRow, SliceSetter, Snapshot};
 
 /// The agent's view of one process.
 #[derive(Clone, Debug)]
@@ -33,6 +33,22 @@ impl AgentView {
             process: own.pop(),
             others,
         }
+    }
+
+    /// What the agent does to its work although no gate holds it, a line for
+    /// each device.
+    pub fn other_levers(&self) -> Vec<String> {
+        let slices = self.process.iter().flat_map(|row| &row.time_slices);
+        slices
+            .filter(|slice| slice.set_by == SliceSetter::Class)
+            .map(|slice| {
+                format!(
+                    "the agent has set its time slice on {} to {} ({}): that bounds its kernels, not \
+                     what it launches",
+                    slice.device, slice.slice_ns, slice.reason
+                )
+            })
+            .collect()
     }
 
     /// Processes of lower classes on the same device whose gate is closed.

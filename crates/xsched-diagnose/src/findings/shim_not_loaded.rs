@@ -8,6 +8,7 @@ use super::check::{Check, Details, effect};
 use crate::bypasses::Bypass;
 use crate::bypasses::absence::{self, Absence};
 use crate::facts::Facts;
+use crate::facts::agent_view::AgentView;
 use crate::facts::bindings::Target;
 use crate::facts::calls::is_launch;
 
@@ -41,6 +42,7 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
         ));
     }
     evidence.extend(strangers(facts));
+    evidence.extend(facts.agent.iter().flat_map(AgentView::other_levers));
     Some(Details {
         severity: Severity::Error,
         title: "the process runs unscheduled: it was started without the shim".into(),

@@ -55,6 +55,29 @@ fn guards(trickle: u64, stall: u64, lease: u64) -> impl FnOnce(&mut ProcessRow) 
 }
 
 #[test]
+fn without_the_shim_the_lever_that_holds_it_is_named() {
+    let set = fixtures();
+    let process = set.start("program", None, &[]);
+    let sliced = |set_by: &str| {
+        let mut row = row(process.pid());
+        row.time_slices = serde_json::from_value(serde_json::json!([{
+            "device": "0000:06:00.0", "slice_ns": 100_000, "set_by": set_by,
+            "reason": "a higher class is on this device"
+        }]))
+        .expect("a slice");
+        let report = with_view(&process, view(Some(row)));
+        only(&report, "shim-not-loaded", Severity::Error)
+    };
+    let evidence = sliced("class");
+    assert!(
+        evidence.contains("time slice on 0000:06:00.0 to 100 us"),
+        "{evidence}"
+    );
+    let evidence = sliced("driver");
+    assert!(!evidence.contains("time slice"), "{evidence}");
+}
+
+#[test]
 fn timed_intervals_that_the_gate_has_split() {
     let split = |count| seen(move |row| row.split_intervals = count);
     let report = split(Some(1_200));

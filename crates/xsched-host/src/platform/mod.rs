@@ -1,14 +1,20 @@
-//! What the vendors' management libraries tell about devices.
+//! What the vendors' management libraries tell about devices, and what their
+//! kernel drivers let be done from outside of a process.
 //!
-//! They are opened at run time, by the names that the vendors' packages
+//! The libraries are opened at run time, by the names that the vendors' packages
 //! install. A machine without them misses what they tell, and nothing else:
 //! no decision rests on it.
 
 mod library;
-mod nvml;
+mod nvidia;
 mod rocm_smi;
+pub mod slices;
 
 use std::fmt;
+use std::sync::Arc;
+
+use nvidia::nvml;
+use slices::{NoSlices, SliceDriver};
 
 /// A management library that answered.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,7 +54,7 @@ pub struct Readings {
 }
 
 /// A place on the PCI bus; shown as the kernel names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PciAddress {
     /// Segment group.
     pub domain: u32,
@@ -108,6 +114,14 @@ pub fn management() -> Vec<Result<Management, Silent>> {
     let mut all = vec![nvml::read(nvml::FILE), rocm_smi::read(rocm_smi::FILE)];
     all.sort_by_key(|read| matches!(read, Err(Silent::Absent(_))));
     all
+}
+
+/// The driver of this machine whose time slices can be set.
+///
+/// # Errors
+/// There is none, or nobody has checked it.
+pub fn slice_driver() -> Result<Arc<dyn SliceDriver>, NoSlices> {
+    nvidia::resource_manager().map(|driver| Arc::new(driver) as Arc<dyn SliceDriver>)
 }
 
 #[cfg(test)]

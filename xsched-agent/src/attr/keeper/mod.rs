@@ -309,6 +309,7 @@ impl Keeper {
             hold: None,
             passthrough: None,
             weight_rule: None,
+            time_slices: self.config.time_slices,
         }
     }
 
@@ -368,6 +369,7 @@ impl Keeper {
             hold,
             passthrough: resolved.passthrough,
             weight_rule: resolved.weight_rule,
+            time_slices: resolved.time_slices.unwrap_or(self.config.time_slices),
         };
         if known.standing == standing {
             return;
@@ -465,6 +467,7 @@ fn update(process: ProcessId, standing: &Standing) -> AttrUpdate {
         hold,
         passthrough,
         weight_rule,
+        time_slices: _,
     } = standing;
     AttrUpdate {
         process,

@@ -33,6 +33,7 @@ pub(super) fn convert(
         p99_ms,
         p99,
         passthrough,
+        time_slices,
     } = rule.get_ref();
     if name.get_ref().trim().is_empty() || name.get_ref().chars().any(char::is_control) {
         problems.error(name.span(), "a rule needs a name of visible characters");
@@ -48,10 +49,11 @@ pub(super) fn convert(
         .map(|given| Arc::new(passthrough::convert(given, problems)));
     let is_whole = completeness == Completeness::Whole;
     let has_target = p99_ms.is_some() || p99.is_some();
-    if attr.is_empty() && passthrough.is_none() && !has_target && is_whole {
+    let gives_nothing = attr.is_empty() && passthrough.is_none() && time_slices.is_none();
+    if gives_nothing && !has_target && is_whole {
         problems.error(
             span.clone(),
-            "this rule gives nothing: add class, weight, p99_ms or passthrough",
+            "this rule gives nothing: add class, weight, p99_ms, passthrough or time_slices",
         );
     }
     let conditions = conditions(written.get_ref(), &written.span(), problems);
@@ -83,6 +85,7 @@ pub(super) fn convert(
         conditions,
         attr,
         passthrough,
+        time_slices: time_slices.map(Into::into),
     })
 }
 

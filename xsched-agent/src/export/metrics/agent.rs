@@ -77,6 +77,21 @@ pub(super) fn collect(scrape: &Scrape, to: &mut Families<'_>) -> fmt::Result {
         In::Number,
         control.bells_muted as f64,
     )?;
+    if snapshot.agent.time_slicing.driver.is_some() {
+        let slicing = &snapshot.agent.time_slicing;
+        to.counter(
+            "time_slices_set",
+            "Times that a process's time slice was set.",
+            In::Number,
+            slicing.changes as f64,
+        )?;
+        to.counter(
+            "time_slices_failed",
+            "Times that setting a time slice failed.",
+            In::Number,
+            slicing.failures as f64,
+        )?;
+    }
     let flag = |is: bool| if is { 1.0 } else { 0.0 };
     to.gauge(
         "observer_up",

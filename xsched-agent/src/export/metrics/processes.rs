@@ -103,6 +103,14 @@ pub(super) fn collect(snapshot: &Snapshot, most: usize, to: &mut Families<'_>) -
         Series::labels,
     )?;
     to.gauges(
+        "process_time_slice",
+        "The hardware's time slice of its work on the device that it uses most.",
+        In::Seconds,
+        &series,
+        of(|row| row.time_slice().map(|slice| slice.slice_ns.as_secs_f64())),
+        Series::labels,
+    )?;
+    to.gauges(
         "process_gate_closed",
         "Whether its gate is closed (1), capped (0.5) or open (0).",
         In::Number,

@@ -9,11 +9,11 @@ use anyhow::{Context as _, ensure};
 use xsched_common::units::Class;
 
 use crate::agent;
-use crate::bench::dialogue::Dialogue;
 use crate::bench::report::Metric;
 use crate::bench::sched::control::{doorbell, set_class};
 use crate::bench::workbench::Workbench;
 use crate::build::Built;
+use crate::dialogue::Dialogue;
 use crate::stats::quantile;
 
 /// How long each attack on the thread goes on, seconds.

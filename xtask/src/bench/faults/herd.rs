@@ -10,11 +10,11 @@ use xsched_common::api::Request;
 use xsched_common::units::Class;
 
 use crate::agent;
-use crate::bench::dialogue::Dialogue;
 use crate::bench::report::Metric;
 use crate::bench::workbench::{Shim, Workbench, cc};
 use crate::build::{self, Built};
 use crate::child::Guarded;
+use crate::dialogue::Dialogue;
 use crate::stats::{median, spread};
 
 /// Of what is compared, in turns.

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 
-use super::super::dialogue::Dialogue;
 use super::super::report::Metric;
 use super::super::workbench::{Shim, Workbench, null_runtime};
 use super::launcher::launcher;
 use super::progress;
 use crate::agent;
+use crate::dialogue::Dialogue;
 use crate::stats::{median, spread};
 
 /// Pairs of the same work without and with the agent.

@@ -6,9 +6,9 @@ use std::process::Command;
 
 use anyhow::bail;
 
-use super::super::dialogue::Dialogue;
 use super::super::workbench::{Shim, Workbench, cc, null_runtime};
 use crate::build;
+use crate::dialogue::Dialogue;
 
 /// Runtimes by what their functions begin with, and the program.
 pub fn compile(bench: &Workbench<'_>) -> anyhow::Result<()> {

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::super::dialogue::Dialogue;
 use super::super::report::Metric;
 use super::super::workbench::{Shim, Workbench};
 use super::launcher::{Counted, launcher, observing};
 use super::progress;
+use crate::dialogue::Dialogue;
 use crate::stats::{median, spread};
 
 /// Alternating rounds.

@@ -10,10 +10,10 @@ use xsched_common::units::Class;
 
 use super::{scripted, set_class};
 use crate::agent;
-use crate::bench::dialogue::Dialogue;
 use crate::bench::report::Metric;
 use crate::bench::workbench::{Shim, Workbench, cc, null_runtime};
 use crate::build;
+use crate::dialogue::Dialogue;
 
 /// Agents killed, each under the eyes of so many programs.
 const KILLS: usize = 20;

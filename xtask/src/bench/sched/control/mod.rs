@@ -12,10 +12,10 @@ use xsched_common::api::{Change, Request};
 use xsched_common::units::Class;
 
 use crate::agent;
-use crate::bench::dialogue::Dialogue;
 use crate::bench::report::Metric;
 use crate::bench::workbench::Workbench;
 use crate::build::Built;
+use crate::dialogue::Dialogue;
 
 /// Metrics that need the real agent and its clients.
 pub fn measure(built: &Built) -> anyhow::Result<Vec<Metric>> {

@@ -2,8 +2,8 @@
 
 use std::ffi::{c_char, c_int, c_uint, c_void};
 
-use super::library::{Library, text};
-use super::{MOST, ManagedDevice, Management, PciAddress, Readings, Silent};
+use super::super::library::{Library, text};
+use super::super::{MOST, ManagedDevice, Management, PciAddress, Readings, Silent};
 
 /// The file that the driver's packages install.
 pub const FILE: &str = "libnvidia-ml.so.1";

@@ -1,0 +1,203 @@
+//! One process whose slices are looked at.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use xsched_common::api::{SliceSetter, TimeSliceRow};
+use xsched_common::units::Nanos;
+use xsched_host::platform::PciAddress;
+use xsched_host::platform::slices::{Group, Scan, SliceDriver, SliceError};
+use xsched_host::process::ProcessId;
+use xsched_host::readers::apart;
+use xsched_policy::{Activity, Bounded, LONG, SHORT, Slice};
+
+/// From a process's first look to its second while nothing is found: its
+/// context is made when it first uses a device. Doubles up to the longest.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+
+/// Between two looks at what is known: contexts on other devices come later,
+/// and others may set slices, too.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// T with which a gate holds K T well below its budget of 500 us, and with
+/// which it no longer does.
+const SHORT_KERNELS: Nanos = Nanos::from_micros(250);
+const LONG_KERNELS: Nanos = Nanos::from_micros(500);
+
+/// A process and its groups.
+pub(super) struct Watched {
+    pub uid: u32,
+    /// As its launches show.
+    pub activity: Activity,
+    /// By its gate, or by nothing.
+    pub bounded: Bounded,
+    /// Why each device's slice is what it should be.
+    pub reasons: BTreeMap<PciAddress, Slice>,
+    groups: Vec<Group>,
+    scan: Scan,
+    next_look: Instant,
+    wait: Duration,
+    /// After a refusal nothing is set before this, unless it is something else.
+    refused: Option<(Nanos, Instant)>,
+    /// Why it is not looked at, if it is not.
+    pub failure: Option<String>,
+}
+
+/// What came of an order.
+pub(super) enum Outcome {
+    /// It is as it should be, or it is not tried again yet.
+    Nothing,
+    /// It was set.
+    Set,
+    /// It was not, and why.
+    Failed(String),
+}
+
+impl Watched {
+    pub fn new(uid: u32, now: Instant) -> Watched {
+        Watched {
+            uid,
+            activity: Activity::Idle,
+            bounded: Bounded::ByNothing,
+            reasons: BTreeMap::new(),
+            groups: Vec::new(),
+            scan: Scan::default(),
+            next_look: now,
+            wait: FIRST_WAIT,
+            refused: None,
+            failure: None,
+        }
+    }
+
+    /// Takes note of what its launches show, and of its kernel time T if it
+    /// has a gate. Who begins to launch has a
+    /// context by now.
+    pub fn note(&mut self, activity: Activity, gated_kernels: Option<Nanos>, now: Instant) {
+        self.bounded = match gated_kernels {
+            Some(time) if time <= SHORT_KERNELS => Bounded::ByGate,
+            // In between it stays as it was: T jitters.
+            Some(time) if time <= LONG_KERNELS => self.bounded,
+            _ => Bounded::ByNothing,
+        };
+        let begins = (self.activity, activity) == (Activity::Idle, Activity::AtWork);
+        if begins && self.groups.is_empty() {
+            self.next_look = now;
+            self.wait = FIRST_WAIT;
+        }
+        self.activity = activity;
+    }
+
+    /// Looks again, when it is time.
+    pub fn look(&mut self, driver: &Arc<dyn SliceDriver>, id: ProcessId, now: Instant) {
+        if now < self.next_look {
+            return;
+        }
+        let mut scan = std::mem::take(&mut self.scan);
+        let asked = driver.clone();
+        // The process's descriptors may be files that it serves itself.
+        let looked = apart::read(id.pid, move || {
+            let groups = asked.look(id, &mut scan);
+            (groups, scan)
+        });
+        self.failure = None;
+        match looked {
+            Ok((Ok(groups), scan)) => {
+                self.groups = groups;
+                self.scan = scan;
+            }
+            Ok((Err(SliceError::Gone(_) | SliceError::NoSession(_)), _)) => self.groups.clear(),
+            Ok((Err(error), _)) => self.failure = Some(error.to_string()),
+            Err(error) => self.failure = Some(error.to_string()),
+        }
+        let found = self.groups.iter().map(|group| group.device);
+        let found: BTreeSet<PciAddress> = found.collect();
+        self.reasons.retain(|device, _| found.contains(device));
+        self.wait = match (self.groups.is_empty(), self.scan.is_complete) {
+            // The rest of a long search.
+            (_, false) if self.scan.next.is_some() => FIRST_WAIT,
+            (true, _) => (self.wait * 2).min(LONGEST_WAIT),
+            (false, _) => LONGEST_WAIT,
+        };
+        self.next_look = now + self.wait;
+    }
+
+    /// Where it has work.
+    pub fn devices(&self) -> BTreeSet<PciAddress> {
+        self.groups.iter().map(|group| group.device).collect()
+    }
+
+    /// Its groups on a device that are the agent's to set.
+    pub fn settable(&self, device: PciAddress, default: Nanos) -> impl Iterator<Item = Group> {
+        self.all_settable(default)
+            .into_iter()
+            .filter(move |group| group.device == device)
+    }
+
+    /// All that are.
+    pub fn all_settable(&self, default: Nanos) -> Vec<Group> {
+        let is_ours = |group: &&Group| [default, SHORT, LONG].contains(&group.slice);
+        self.groups.iter().filter(is_ours).copied().collect()
+    }
+
+    /// Has a group's slice set, unless it is so already.
+    pub fn bring(
+        &mut self,
+        driver: &Arc<dyn SliceDriver>,
+        id: ProcessId,
+        group: Group,
+        slice: Nanos,
+        now: Instant,
+    ) -> Outcome {
+        let waits = |(what, until): (Nanos, Instant)| what == slice && now < until;
+        if group.slice == slice || self.refused.is_some_and(waits) {
+            return Outcome::Nothing;
+        }
+        let asked = driver.clone();
+        let set = apart::read(id.pid, move || asked.set(id, group.id, slice));
+        let why = match set {
+            Ok(Ok(is)) => {
+                for known in self.groups.iter_mut().filter(|known| known.id == group.id) {
+                    known.slice = is;
+                }
+                self.refused = None;
+                return Outcome::Set;
+            }
+            Ok(Err(SliceError::Gone(_) | SliceError::NoSession(_))) => {
+                // It ends, or its context went: look anew.
+                self.next_look = now;
+                self.refused = Some((slice, now + FIRST_WAIT));
+                return Outcome::Nothing;
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        self.refused = Some((slice, now + LONGEST_WAIT));
+        Outcome::Failed(why)
+    }
+
+    /// For people and programs: the longest-lasting group of each device that
+    /// computes, by its slice.
+    pub fn rows(&self, default: Nanos) -> Vec<TimeSliceRow> {
+        let row = |(device, reason): (&PciAddress, &Slice)| {
+            let mut groups = self.groups.iter().filter(|group| group.device == *device);
+            let ours = self.settable(*device, default).next();
+            let group = ours.or_else(|| groups.next().copied())?;
+            let set_by = match group.slice {
+                slice if slice == default => SliceSetter::Driver,
+                SHORT | LONG => SliceSetter::Class,
+                _ => SliceSetter::Other,
+            };
+            Some(TimeSliceRow {
+                device: device.to_string(),
+                slice_ns: group.slice,
+                set_by,
+                reason: match set_by {
+                    SliceSetter::Other => "another program has set it".to_owned(),
+                    SliceSetter::Driver | SliceSetter::Class => reason.to_string(),
+                },
+            })
+        };
+        self.reasons.iter().filter_map(row).collect()
+    }
+}

@@ -1,0 +1,198 @@
+//! docs/GPU.md, its picture, and docs/results.
+
+use std::fmt::Write as _;
+use std::fs;
+
+use super::raw::{Batch, Config, Load, Raw};
+use super::{metrics, plot, report};
+use crate::bench::report::Metric;
+use crate::build;
+
+const ROWS: [(Config, Option<Batch>, &str); 10] = [
+    (Config::Alone, None, "alone"),
+    (Config::AloneWarm, None, "alone, clock kept up"),
+    (Config::Native, Some(Batch::Resnet50), "native"),
+    (Config::Mps, Some(Batch::Resnet50), "MPS, client priorities"),
+    (
+        Config::Slices,
+        Some(Batch::Resnet50),
+        "time slices; no shim anywhere",
+    ),
+    (Config::Gate, Some(Batch::Resnet50), "gate"),
+    (
+        Config::Both,
+        Some(Batch::Resnet50),
+        "**gate and time slices**",
+    ),
+    (
+        Config::Native,
+        Some(Batch::Matmul),
+        "native, beside kernels of 170 ms",
+    ),
+    (
+        Config::Slices,
+        Some(Batch::Matmul),
+        "**time slices, beside kernels of 170 ms**",
+    ),
+    (
+        Config::Gate,
+        Some(Batch::Matmul),
+        "gate, beside kernels of 170 ms",
+    ),
+];
+
+/// Writes all three.
+pub fn write(raw: &Raw) -> anyhow::Result<()> {
+    let docs = build::root().join("docs");
+    fs::create_dir_all(docs.join("results"))?;
+    let name = format!("gpu-{}.json", raw.date);
+    fs::write(
+        docs.join("results").join(&name),
+        serde_json::to_string_pretty(&report(raw))? + "\n",
+    )?;
+    fs::write(
+        docs.join("results")
+            .join(format!("gpu-{}-raw.json", raw.date)),
+        serde_json::to_string(raw)? + "\n",
+    )?;
+    fs::write(docs.join("gpu.svg"), plot::svg(raw)?)?;
+    fs::write(docs.join("GPU.md"), text(raw, &name)?)?;
+    Ok(())
+}
+
+/// The page; its figures are in this file of docs/results.
+pub fn text(raw: &Raw, results: &str) -> Result<String, std::fmt::Error> {
+    let mut out = String::new();
+    writeln!(
+        out,
+        "# On a real GPU\n\n\
+         Everything else in these documents is simulated. This page is not; `cargo xtask gpu-bench --report` wrote it.\n\n\
+         {}, driver {}; {}; Linux {}; PyTorch {}, unmodified, on its default stream; {}, commit {}.\n\
+         One run of {:.0} minutes, all configurations in turns, {:.0} s a cell, medians of three. One default\n\
+         configuration for all cells. Raw figures: [results/{results}](results/{results}).\n\n\
+         ![Latencies by configuration](gpu.svg)\n",
+        raw.device,
+        raw.driver,
+        raw.machine,
+        raw.kernel,
+        raw.torch,
+        raw.date,
+        raw.commit,
+        raw.took_s / 60.0,
+        raw.cell_s,
+    )?;
+    table(&mut out, raw)?;
+    figures(&mut out, raw)?;
+    rest(&mut out, raw)?;
+    Ok(out)
+}
+
+fn table(out: &mut String, raw: &Raw) -> std::fmt::Result {
+    writeln!(
+        out,
+        "## Services beside a batch\n\n\
+         P50 / P99 in ms of ResNet-18 (one image, 20 requests/s), of requests that wait 40 times as decoding does (10/s),\n\
+         and of ResNet-152 (32 images, 8/s); and iterations/s of the batch beside each: ResNet-50 with 64 images, or single\n\
+         products that take 170 ms.\n\n\
+         | | ResNet-18 | batch | 40 waits | batch | ResNet-152 | batch |\n|---|---|---|---|---|---|---|"
+    )?;
+    for (config, batch, name) in ROWS {
+        let cells: Vec<_> = Load::ALL
+            .map(|load| raw.summary(config, load, batch))
+            .into();
+        if cells.iter().all(Option::is_none) {
+            continue;
+        }
+        write!(out, "| {name} |")?;
+        for cell in cells {
+            match cell {
+                Some((p50, p99, Some(per_s))) => {
+                    write!(out, " {p50:.2} / {p99:.2} | {per_s:.1} |")?
+                }
+                Some((p50, p99, None)) => write!(out, " {p50:.2} / {p99:.2} | |")?,
+                None => write!(out, " - | - |")?,
+            }
+        }
+        writeln!(out)?;
+    }
+    let clock = |config, batch| {
+        let cells = raw
+            .cells
+            .iter()
+            .filter(|cell| (cell.config, cell.batch) == (config, batch));
+        let mhz: Vec<f64> = cells.filter_map(|cell| cell.clock_mhz).collect();
+        (!mhz.is_empty()).then(|| mhz.iter().sum::<f64>() / mhz.len() as f64)
+    };
+    if let (Some(alone), Some(warm), Some(native)) = (
+        clock(Config::Alone, None),
+        clock(Config::AloneWarm, None),
+        clock(Config::Native, Some(Batch::Resnet50)),
+    ) {
+        writeln!(
+            out,
+            "\nThe GPU lowers its clock when it has little to do: it ran at {alone:.0} MHz when a service was alone,\n\
+             {warm:.0} with light work beside it, {native:.0} with the batch. So a service can be faster beside a batch than alone."
+        )?;
+    }
+    Ok(())
+}
+
+fn figures(out: &mut String, raw: &Raw) -> std::fmt::Result {
+    writeln!(
+        out,
+        "\n## Against the bounds\n\n\
+         Missed ones first. Ratios are to alone (clock as it is), percentages of the batch to what it does natively.\n\n\
+         | | measured | bound | | |\n|---|---|---|---|---|"
+    )?;
+    for metric in metrics::of(raw) {
+        let Metric {
+            name,
+            unit,
+            value,
+            bound,
+            ok,
+            detail,
+            ..
+        } = metric;
+        let verdict = if ok { "" } else { "**missed**" };
+        let detail = detail.unwrap_or_default();
+        // Of what others are compared with there is none.
+        let bound = match bound >= 1000.0 {
+            true => "-".to_owned(),
+            false => format!("{bound} {unit}"),
+        };
+        writeln!(
+            out,
+            "| `{name}` | {value:.3} {unit} | {bound} | {verdict} | {detail} |"
+        )?;
+    }
+    Ok(())
+}
+
+fn rest(out: &mut String, raw: &Raw) -> std::fmt::Result {
+    if !raw.survived.is_empty() {
+        writeln!(out, "\n## After a kill -9\n")?;
+        for (what, survived) in &raw.survived {
+            let verdict = if *survived { "yes" } else { "**no**" };
+            writeln!(out, "- goes on: {what}: {verdict}")?;
+        }
+    }
+    if let Some(semantics) = &raw.semantics {
+        let programs: Vec<&str> = semantics.stressed.keys().map(String::as_str).collect();
+        writeln!(
+            out,
+            "\n## What programs compute\n\n\
+             Under gates that open, are capped and close at random every 1 to 8 ms ({} launches waited), these computed the\n\
+             same bits as natively unless the table says otherwise: {}.",
+            semantics.waits,
+            programs.join(", ")
+        )?;
+    }
+    if !raw.left_out.is_empty() {
+        writeln!(out, "\n## Not measured\n")?;
+        for left_out in &raw.left_out {
+            writeln!(out, "- {}: {}", left_out.what, left_out.why)?;
+        }
+    }
+    Ok(())
+}

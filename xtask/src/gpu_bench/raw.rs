@@ -1,0 +1,199 @@
+//! What was measured on the GPU, before anything is made of it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// One run.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Raw {
+    /// Processor and its number of cores.
+    pub machine: String,
+    /// `uname -r`.
+    pub kernel: String,
+    /// The GPU; "simulated" in a rehearsal.
+    pub device: String,
+    /// The GPU's driver.
+    pub driver: String,
+    /// The version of PyTorch.
+    pub torch: String,
+    /// Of this repository.
+    pub commit: String,
+    /// Day of the run, as 2026-11-30.
+    pub date: String,
+    /// How long each cell was measured, s.
+    pub cell_s: f64,
+    /// How long the whole run took, s.
+    pub took_s: f64,
+    /// Services beside batches.
+    pub cells: Vec<Cell>,
+    /// Two batches that share the GPU.
+    pub shares: Vec<Share>,
+    /// Nothing but one program, with and without the shim.
+    pub overhead: Vec<Overhead>,
+    /// A batch with an agent that observes it, and without.
+    pub observed: Vec<Observed>,
+    /// What programs computed.
+    pub semantics: Option<Semantics>,
+    /// Launches by three counts.
+    pub counts: Vec<Count>,
+    /// Programs that went on after somebody was killed: what, and whether.
+    pub survived: BTreeMap<String, bool>,
+    /// What was not measured, and why.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// Requests of one load under one configuration.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Cell {
+    /// What schedules.
+    pub config: Config,
+    /// The service.
+    pub load: Load,
+    /// What runs beside it.
+    pub batch: Option<Batch>,
+    /// Which repetition.
+    pub repetition: u32,
+    /// Of each request, ms.
+    pub latencies_ms: Vec<f64>,
+    /// Iterations of the batch per second meanwhile.
+    pub batch_per_s: Option<f64>,
+    /// The GPU's clock, mean, MHz.
+    pub clock_mhz: Option<f64>,
+}
+
+/// What schedules in a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Config {
+    /// Nothing runs beside it, and the GPU may lower its clock.
+    Alone,
+    /// Light work keeps the clock up.
+    AloneWarm,
+    /// The driver.
+    Native,
+    /// The agent's time slices; no program has the shim.
+    Slices,
+    /// The gate; time slices stay the driver's.
+    Gate,
+    /// Both, as installed.
+    Both,
+    /// NVIDIA's MPS, with client priorities.
+    Mps,
+}
+
+/// A service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Load {
+    /// ResNet-18, 20 requests a second.
+    Service,
+    /// 40 waits per request, 10 a second.
+    Decode,
+    /// ResNet-152, batch 32, 8 a second.
+    Heavy,
+}
+
+impl Load {
+    /// All.
+    pub const ALL: [Load; 3] = [Load::Service, Load::Decode, Load::Heavy];
+
+    /// As workers know it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Load::Service => "service",
+            Load::Decode => "decode",
+            Load::Heavy => "heavy",
+        }
+    }
+}
+
+/// Work without end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Batch {
+    /// ResNet-50, batch 64.
+    Resnet50,
+    /// Products of 170 ms each.
+    Matmul,
+}
+
+impl Batch {
+    /// As workers know it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Batch::Resnet50 => "resnet50",
+            Batch::Matmul => "matmul",
+        }
+    }
+}
+
+/// Two batches of one class with weights.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Share {
+    /// Which repetition.
+    pub repetition: u32,
+    /// Their weights.
+    pub weights: [u16; 2],
+    /// Their iterations per second.
+    pub per_s: [f64; 2],
+    /// Those of one alone, measured just before.
+    pub alone_per_s: f64,
+}
+
+/// One program alone.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Overhead {
+    /// Which repetition.
+    pub repetition: u32,
+    /// What it does: a load's or a batch's name.
+    pub what: String,
+    /// Without the shim: ms per request, median, or per iteration.
+    pub native_ms: f64,
+    /// With it.
+    pub shim_ms: f64,
+}
+
+/// A batch without the shim.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Observed {
+    /// Which repetition.
+    pub repetition: u32,
+    /// Iterations per second without an agent.
+    pub without_per_s: f64,
+    /// With one that has settled.
+    pub with_per_s: f64,
+}
+
+/// What programs computed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Semantics {
+    /// Digests by program, natively, of two runs.
+    pub native: [BTreeMap<String, String>; 2],
+    /// The same under gates that open and close at random.
+    pub stressed: BTreeMap<String, String>,
+    /// Launches that waited at these gates.
+    pub waits: u64,
+}
+
+/// Launches of the same requests by three counts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Count {
+    /// Of which load.
+    pub load: Load,
+    /// By CUPTI, in a program with the shim and one without.
+    pub profiler: [u64; 2],
+    /// By the shim's page.
+    pub gate: u64,
+    /// By uprobes, of the program without it.
+    pub uprobes: u64,
+}
+
+/// Something that was not measured.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// What.
+    pub what: String,
+    /// Why.
+    pub why: String,
+}
