@@ -12,6 +12,7 @@ mod history;
 mod mode;
 mod request;
 mod snapshot;
+mod time_slice;
 
 pub use drops::{DropCount, Drops};
 pub use event::{EventKind, EventRow};
@@ -26,8 +27,9 @@ pub use request::{
 pub use snapshot::{
     AgentInfo, ApiRow, BpfState, CallerRow, ClassRow, ControlInfo, DeviceRow, GateRow, GateState,
     Guards, HardwareRow, Latency, LatencyBucket, Override, OverrideRow, ProcessRow, RouteLaunches,
-    Sampling, ShimState, SliceSetter, SloRow, SloState, Snapshot, TimeSliceRow, TimeSlicing,
+    Sampling, ShimState, SloRow, SloState, Snapshot,
 };
+pub use time_slice::{SliceSetter, TimeSliceRow, TimeSlicing};
 
 /// Version of these messages; a peer that sees a higher one may miss fields.
 pub const API_VERSION: u32 = 1;
