@@ -160,3 +160,31 @@ fn a_diagnosis_reads_a_real_runtimes_program() {
         assert!(launches_go_to(&report, "libamdhip64.so"), "{report}");
     }
 }
+
+#[test]
+fn without_a_network_one_line_says_so_and_nothing_is_unpacked() {
+    if !is_root() {
+        return;
+    }
+    let target = tempfile::tempdir().expect("a folder");
+    let out = Command::new("unshare")
+        .args(["--net", XTASK, "provision", "real-runtime"])
+        .args(["--runtime", "real-7.2"])
+        .env("CARGO_TARGET_DIR", target.path())
+        .output()
+        .expect("unshare starts");
+    let said = String::from_utf8_lossy(&out.stderr);
+    if said.contains("unshare:") || said.contains("apt has no Debian source") {
+        println!("LEFT OUT: no network namespace, or not on Debian: {said}");
+        return;
+    }
+    assert!(!out.status.success(), "{said}");
+    let errors: Vec<&str> = said
+        .lines()
+        .filter(|line| line.starts_with("xtask:"))
+        .collect();
+    assert_eq!(errors.len(), 1, "{said}");
+    assert!(errors[0].contains("without a network"), "{said}");
+    let unpacked = target.path().join("real-runtime/real-7.2.4");
+    assert!(!unpacked.exists(), "{}", unpacked.display());
+}
