@@ -120,7 +120,8 @@ pub fn repetition(
     }
     stage.class(service, "normal")?;
     stage.class(batch, "normal")?;
-    if has_slices(stage, gated_batch)? {
+    // The service's: a batch whose gate bounds short kernels keeps its own.
+    if has_slices(stage, gated_service)? {
         grid.row(
             Config::Both,
             gated_service,
@@ -128,7 +129,7 @@ pub fn repetition(
         )?;
     }
     stage.slices(Slices::Off)?;
-    stage.wait_for(gated_batch, |row| !row.time_slices.iter().any(is_set))?;
+    stage.wait_for(gated_service, |row| !row.time_slices.iter().any(is_set))?;
     grid.row(
         Config::Gate,
         gated_service,

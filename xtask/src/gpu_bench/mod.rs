@@ -25,7 +25,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
+use clap::ValueEnum as _;
 
 use crate::bench::report::{self, Report};
 use crate::build::{self, Built, Profile};
@@ -51,9 +52,13 @@ pub struct Args {
     /// Run from such a folder
     #[arg(long, value_name = "DIR", conflicts_with = "report")]
     bundle: Option<PathBuf>,
-    /// Make figures, docs/results and docs/GPU.md of a run
-    #[arg(long, value_name = "RAW.json")]
-    report: Option<PathBuf>,
+    /// Make figures, docs/results and docs/GPU.md of a run, or of several: of
+    /// what two have measured the later one counts
+    #[arg(long, value_name = "RAW.json", num_args = 1..)]
+    report: Vec<PathBuf>,
+    /// Measure these parts alone
+    #[arg(long, value_enum, value_delimiter = ',')]
+    part: Vec<Part>,
     /// Rehearse on the simulated driver: for seconds, and for no figures
     #[arg(long, conflicts_with = "report")]
     simulated: bool,
@@ -116,10 +121,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(dir) = &args.pack {
         return pack(dir, Profile::Release);
     }
-    if let Some(raw) = &args.report {
-        let text =
-            fs::read_to_string(raw).with_context(|| format!("cannot read {}", raw.display()))?;
-        let raw: Raw = serde_json::from_str(&text)?;
+    if !args.report.is_empty() {
+        let raw = reported(&args.report)?;
         page::write(&raw)?;
         return show(&raw, args);
     }
@@ -146,6 +149,19 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let _ = fs::remove_dir_all(dir);
     }
     show(&raw?, args)
+}
+
+/// Runs put together.
+fn reported(files: &[PathBuf]) -> anyhow::Result<Raw> {
+    let mut all = Raw::default();
+    for file in files {
+        let text =
+            fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let run: Raw =
+            serde_json::from_str(&text).with_context(|| format!("{} is no run", file.display()))?;
+        all.add(run);
+    }
+    Ok(all)
 }
 
 fn show(raw: &Raw, args: &Args) -> anyhow::Result<()> {
@@ -257,39 +273,27 @@ fn all(
     args: &Args,
     raw: &mut Raw,
 ) -> anyhow::Result<()> {
+    let wants = |part| args.part.is_empty() || args.part.contains(&part);
     stage.start_agent(&[])?;
-    plan.progress.step("programs start");
-    let mut workers = Workers::start(stage)?;
-    for number in 1..=plan.repetitions {
-        cells::repetition(stage, &mut workers, clock, plan, number, raw)?;
-        keep(raw, args)?;
-        if number == 1 {
-            keep_looks(stage, &mut workers, &args.out)?;
-        }
+    if wants(Part::Grid) {
+        grid(stage, clock, plan, args, raw)?;
     }
-    drop(workers);
-    let simulated = args.simulated;
-    let parts: [(&str, Part<'_>); 7] = [
-        ("MPS", &|stage, raw| match simulated {
-            true => anyhow::bail!("the simulated driver has none"),
-            false => mps::measure(stage, clock, plan, raw),
-        }),
-        ("alone", &|stage, raw| parts::overhead(stage, plan, raw)),
-        ("shares", &|stage, raw| parts::shares(stage, plan, raw)),
-        ("semantics", &|stage, raw| match simulated {
-            true => anyhow::bail!("the conformance suite is for that"),
-            false => parts::semantics(stage, raw),
-        }),
-        ("counts", &|stage, raw| parts::counts(stage, raw)),
-        ("observer", &|stage, raw| parts::observed(stage, plan, raw)),
-        ("kills", &|stage, raw| parts::kills(stage, raw)),
-    ];
-    for (name, part) in parts {
-        plan.progress.step(name);
-        if Instant::now() >= plan.until {
-            parts::left_out(raw, name, "no time was left");
-        } else if let Err(why) = part(stage, raw) {
-            parts::left_out(raw, name, format!("{why:#}"));
+    for part in Part::value_variants().iter().filter(|part| wants(**part)) {
+        plan.progress.step(&format!("{part:?}"));
+        let measured = match part {
+            Part::Grid => continue,
+            _ if Instant::now() >= plan.until => Err(anyhow!("no time was left")),
+            Part::Mps | Part::Semantics if args.simulated => Err(anyhow!("not simulated")),
+            Part::Mps => mps::measure(stage, clock, plan, raw),
+            Part::Alone => parts::overhead(stage, plan, raw),
+            Part::Shares => parts::shares(stage, plan, raw),
+            Part::Semantics => parts::semantics(stage, raw),
+            Part::Counts => parts::counts(stage, raw),
+            Part::Observer => parts::observed(stage, plan, raw),
+            Part::Kills => parts::kills(stage, raw),
+        };
+        if let Err(why) = measured {
+            parts::left_out(raw, &format!("{part:?}"), format!("{why:#}"));
             // Whatever it left.
             let _ = stage.tell(&["mode", "priority"]);
             stage.start_agent(&[])?;
@@ -304,7 +308,45 @@ fn all(
     Ok(())
 }
 
-type Part<'p> = &'p dyn Fn(&mut Stage, &mut Raw) -> anyhow::Result<()>;
+fn grid(
+    stage: &Stage,
+    clock: &Clock,
+    plan: &Plan,
+    args: &Args,
+    raw: &mut Raw,
+) -> anyhow::Result<()> {
+    plan.progress.step("programs start");
+    let mut workers = Workers::start(stage)?;
+    for number in 1..=plan.repetitions {
+        cells::repetition(stage, &mut workers, clock, plan, number, raw)?;
+        keep(raw, args)?;
+        if number == 1 {
+            keep_looks(stage, &mut workers, &args.out)?;
+        }
+    }
+    Ok(())
+}
+
+/// What can be measured by itself, in the order in which it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Services beside batches
+    Grid,
+    /// The same under MPS
+    Mps,
+    /// Programs alone, with the shim and without
+    Alone,
+    /// Two batches by weight
+    Shares,
+    /// What programs compute
+    Semantics,
+    /// Launches by three counts
+    Counts,
+    /// A batch with an agent and without
+    Observer,
+    /// Who goes on when somebody is killed
+    Kills,
+}
 
 /// What users see of it, while everything is at work.
 fn keep_looks(stage: &Stage, workers: &mut Workers, out: &Path) -> anyhow::Result<()> {

@@ -1,6 +1,6 @@
 //! What was measured on the GPU, before anything is made of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +41,42 @@ pub struct Raw {
     pub survived: BTreeMap<String, bool>,
     /// What was not measured, and why.
     pub left_out: Vec<LeftOut>,
+}
+
+impl Raw {
+    /// Takes in a later run: what it has measured replaces what was there.
+    pub fn add(&mut self, later: Raw) {
+        let mut all = Raw {
+            took_s: self.took_s + later.took_s,
+            left_out: later.left_out,
+            ..later
+        };
+        if !self.commit.is_empty() && self.commit != all.commit {
+            all.commit = format!("{} and {}", self.commit, all.commit);
+        }
+        let earlier = std::mem::take(self);
+        let measured: BTreeSet<Config> = all.cells.iter().map(|cell| cell.config).collect();
+        let kept = earlier.cells.into_iter();
+        all.cells
+            .extend(kept.filter(|cell| !measured.contains(&cell.config)));
+        if all.shares.is_empty() {
+            all.shares = earlier.shares;
+        }
+        if all.overhead.is_empty() {
+            all.overhead = earlier.overhead;
+        }
+        if all.observed.is_empty() {
+            all.observed = earlier.observed;
+        }
+        if all.counts.is_empty() {
+            all.counts = earlier.counts;
+        }
+        if all.survived.is_empty() {
+            all.survived = earlier.survived;
+        }
+        all.semantics = all.semantics.or(earlier.semantics);
+        *self = all;
+    }
 }
 
 /// Requests of one load under one configuration.
