@@ -13,10 +13,13 @@ mod table;
 mod tests;
 mod watched;
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use xsched_common::api::{EventKind, Snapshot};
@@ -36,8 +39,14 @@ use watched::{Outcome, Watched};
 /// Time between two decisions.
 const TICK: Duration = Duration::from_millis(500);
 
+/// What the looks of one tick may take: a look at one process takes 10 ms.
+const LOOKS: Duration = Duration::from_millis(100);
+
 /// What giving the slices back may take at the end.
-const GIVING_BACK: Duration = Duration::from_secs(2);
+const GIVING_BACK: Duration = Duration::from_secs(1);
+
+/// What a stop waits for in all: the agent's watchdog ends a stop of 3 s.
+const LONGEST_STOP: Duration = Duration::from_millis(1500);
 
 /// Events about one user's processes.
 const TOLD: Rate = Rate {
@@ -63,7 +72,9 @@ pub struct Parts {
 /// The thread at work.
 pub struct Slices {
     stop: Sender<()>,
-    thread: Option<JoinHandle<()>>,
+    is_stopped: Arc<AtomicBool>,
+    /// Says nothing, and breaks when the thread ends.
+    ended: Receiver<()>,
 }
 
 impl Slices {
@@ -73,22 +84,31 @@ impl Slices {
     /// The kernel refuses a thread.
     pub fn start(driver: Arc<dyn SliceDriver>, parts: Parts) -> std::io::Result<Slices> {
         let (stop, stopped) = channel();
-        let thread = thread::Builder::new()
+        let (end, ended) = channel::<()>();
+        let keeper = Keeper::new(driver, parts);
+        let is_stopped = keeper.is_stopped.clone();
+        thread::Builder::new()
             .name("slices".into())
-            .spawn(move || Keeper::new(driver, parts).run(&stopped))?;
+            .spawn(move || {
+                keeper.run(&stopped);
+                drop(end);
+            })?;
         Ok(Slices {
             stop,
-            thread: Some(thread),
+            is_stopped,
+            ended,
         })
     }
 }
 
 impl Drop for Slices {
-    /// Gives back what was set.
+    /// Gives back what was set; a driver that does not answer is not waited
+    /// for.
     fn drop(&mut self) {
+        self.is_stopped.store(true, Relaxed);
         let _ = self.stop.send(());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        if self.ended.recv_timeout(LONGEST_STOP) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!("not all time slices were given back: the driver takes too long");
         }
     }
 }
@@ -98,6 +118,7 @@ struct Keeper {
     parts: Parts,
     watched: HashMap<ProcessId, Watched>,
     told: Journal,
+    is_stopped: Arc<AtomicBool>,
 }
 
 impl Keeper {
@@ -108,6 +129,7 @@ impl Keeper {
             parts,
             watched: HashMap::new(),
             told: Journal::new(TOLD),
+            is_stopped: Arc::default(),
         }
     }
 
@@ -120,42 +142,84 @@ impl Keeper {
 
     fn tick(&mut self, now: Instant) {
         let picture = (self.parts.pictures)();
-        let mut users = HashMap::new();
+        let mut there = HashSet::new();
         for row in &picture.processes {
-            if row.platform == Some(self.driver.platform()) {
-                let id = ProcessId {
-                    pid: row.pid,
-                    start_time: row.start_time,
-                };
-                let kernels = row.kernel_ns.filter(|_| row.gate.is_some());
-                let activity = match row.launches_per_s > 0.0 {
-                    true => Activity::AtWork,
-                    false => Activity::Idle,
-                };
-                users.insert(id, (row.uid, activity, kernels));
-            }
-        }
-        self.watched.retain(|id, _| users.contains_key(id));
-        for (id, (uid, activity, kernels)) in users {
-            let watched = self
-                .watched
-                .entry(id)
-                .or_insert_with(|| Watched::new(uid, now));
+            let id = ProcessId {
+                pid: row.pid,
+                start_time: row.start_time,
+            };
+            there.insert(id);
+            // Who is known stays so, whatever it says of itself later.
+            let is_its = row.platform == Some(self.driver.platform());
+            let watched = match self.watched.entry(id) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) if is_its => place.insert(Watched::new(row.uid, now)),
+                Entry::Vacant(_) => continue,
+            };
+            let kernels = row.kernel_ns.filter(|_| row.gate.is_some());
+            let activity = match row.launches_per_s > 0.0 {
+                true => Activity::AtWork,
+                false => Activity::Idle,
+            };
             watched.note(activity, kernels, now);
-            watched.look(&self.driver, id, now);
         }
+        self.watched.retain(|id, _| there.contains(id));
+        self.look(now);
         for (id, group, slice) in self.decided() {
+            if self.is_stopped.load(Relaxed) {
+                return;
+            }
             self.bring(id, group, slice, now);
         }
+        self.told.untold(clock::monotonic());
         self.parts.table.publish(&self.watched);
+    }
+
+    /// Looks at those whose turn it is, the longest due first; who does not
+    /// fit into this tick has its turn in the next.
+    fn look(&mut self, now: Instant) {
+        let mut due: Vec<(Instant, ProcessId)> = self
+            .watched
+            .iter()
+            .map(|(id, watched)| (watched.due(), *id))
+            .filter(|(at, _)| *at <= now)
+            .collect();
+        due.sort_by_key(|(at, id)| (*at, id.start_time, id.pid));
+        let began = Instant::now();
+        for (_, id) in due {
+            if began.elapsed() >= LOOKS || self.is_stopped.load(Relaxed) {
+                break;
+            }
+            if let Some(watched) = self.watched.get_mut(&id) {
+                watched.look(&self.driver, id, now);
+            }
+        }
+        // Children share their parent's session until they run another
+        // program: it is the eldest's.
+        let mut owners: HashMap<u32, ProcessId> = HashMap::new();
+        for (id, watched) in &self.watched {
+            for client in watched.clients() {
+                let owner = owners.entry(client).or_insert(*id);
+                if (id.start_time, id.pid) < (owner.start_time, owner.pid) {
+                    *owner = *id;
+                }
+            }
+        }
+        for (id, watched) in &mut self.watched {
+            watched.keep_own(|client| owners.get(&client) == Some(id));
+        }
     }
 
     /// What each group that is the agent's to set should have.
     fn decided(&mut self) -> Vec<(ProcessId, Group, Slice)> {
         let mut devices: HashMap<PciAddress, Vec<(ProcessId, SliceUser)>> = HashMap::new();
+        let mut unknown = HashSet::new();
         let now = clock::monotonic();
         for (id, watched) in &self.watched {
             let standing = self.parts.attr.standing(*id);
+            if standing.is_none() {
+                unknown.insert(*id);
+            }
             let user = match standing {
                 Some(standing) => SliceUser {
                     class: standing.attr.class,
@@ -183,8 +247,16 @@ impl Keeper {
             for (id, slice) in ids.into_iter().zip(slices(&users)) {
                 if let Some(watched) = self.watched.get_mut(&id) {
                     watched.reasons.insert(device, slice);
-                    let groups = watched.settable(device, self.driver.default_slice());
-                    decided.extend(groups.map(|group| (id, group, slice)));
+                    let groups: Vec<Group> = match slice {
+                        Slice::Left if unknown.contains(&id) => Vec::new(),
+                        // Only what the agent has set goes back.
+                        Slice::Left => watched.ours(),
+                        _ => watched
+                            .settable(device, self.driver.default_slice())
+                            .collect(),
+                    };
+                    let on_it = groups.into_iter().filter(|group| group.device == device);
+                    decided.extend(on_it.map(|group| (id, group, slice)));
                 }
             }
         }
@@ -219,11 +291,8 @@ impl Keeper {
     fn give_back(&mut self, until: Instant) {
         let default = self.driver.default_slice();
         for (id, watched) in &mut self.watched {
-            for group in watched.all_settable(default) {
+            for group in watched.ours() {
                 if Instant::now() >= until {
-                    tracing::warn!(
-                        "not all time slices were given back: the driver takes too long"
-                    );
                     return;
                 }
                 let _ = watched.bring(&self.driver, *id, group, default, Instant::now());

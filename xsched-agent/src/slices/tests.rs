@@ -332,6 +332,44 @@ fn a_gate_that_bounds_short_kernels_is_enough() {
 }
 
 #[test]
+fn a_child_that_shares_its_parent_s_session_decides_nothing() {
+    let mut stage = Stage::new();
+    stage.start(10, Class::High, &[6], DEFAULT);
+    stage.start(11, Class::Low, &[6], DEFAULT);
+    stage.start(20, Class::Low, &[6], DEFAULT);
+    {
+        let mut groups = stage.fake.groups.lock().expect("whole");
+        let parent_s = groups[&10].clone();
+        groups.insert(11, parent_s);
+    }
+    for _ in 0..5 {
+        stage.tick();
+    }
+    assert_eq!((stage.slices(10)[0], stage.slices(20)[0]), (LONG, SHORT));
+    let sets: Vec<u32> = stage
+        .fake
+        .sets
+        .lock()
+        .expect("whole")
+        .iter()
+        .map(|(pid, _)| *pid)
+        .collect();
+    assert!(!sets.contains(&11), "{sets:?}");
+}
+
+#[test]
+fn what_is_to_be_left_keeps_even_a_slice_of_the_agent_s_lengths() {
+    let mut stage = Stage::new();
+    stage.start(10, Class::High, &[6], DEFAULT);
+    stage.start(20, Class::Low, &[6], LONG);
+    stage.attr_of(20, Class::Low, None, SliceChoice::Leave);
+    stage.tick();
+    assert_eq!(stage.slices(20)[0], LONG, "another tool's choice");
+    stage.keeper.give_back(Instant::now() + GIVING_BACK);
+    assert_eq!(stage.slices(20)[0], LONG);
+}
+
+#[test]
 fn who_has_not_been_evaluated_is_left() {
     let mut stage = Stage::new();
     stage.start(10, Class::High, &[6], DEFAULT);

@@ -1,13 +1,13 @@
 //! One process whose slices are looked at.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use xsched_common::api::{SliceSetter, TimeSliceRow};
 use xsched_common::units::Nanos;
 use xsched_host::platform::PciAddress;
-use xsched_host::platform::slices::{Group, Scan, SliceDriver, SliceError};
+use xsched_host::platform::slices::{Group, GroupId, Scan, SliceDriver, SliceError};
 use xsched_host::process::ProcessId;
 use xsched_host::readers::apart;
 use xsched_policy::{Activity, Bounded, LONG, SHORT, Slice};
@@ -25,6 +25,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const SHORT_KERNELS: Nanos = Nanos::from_micros(250);
 const LONG_KERNELS: Nanos = Nanos::from_micros(500);
 
+/// A process that has launched nothing for so long is idle.
+const PAUSE: Duration = Duration::from_secs(10);
+
 /// A process and its groups.
 pub(super) struct Watched {
     pub uid: u32,
@@ -38,8 +41,11 @@ pub(super) struct Watched {
     scan: Scan,
     next_look: Instant,
     wait: Duration,
-    /// After a refusal nothing is set before this, unless it is something else.
-    refused: Option<(Nanos, Instant)>,
+    /// What was refused of late, and until when it is not tried again.
+    refused: HashMap<GroupId, (Nanos, Instant)>,
+    /// Groups whose slice is the agent's: it has set it, or taken it over.
+    ours: HashSet<GroupId>,
+    last_at_work: Option<Instant>,
     /// Why it is not looked at, if it is not.
     pub failure: Option<String>,
 }
@@ -65,7 +71,9 @@ impl Watched {
             scan: Scan::default(),
             next_look: now,
             wait: FIRST_WAIT,
-            refused: None,
+            refused: HashMap::new(),
+            ours: HashSet::new(),
+            last_at_work: None,
             failure: None,
         }
     }
@@ -85,7 +93,15 @@ impl Watched {
             self.next_look = now;
             self.wait = FIRST_WAIT;
         }
-        self.activity = activity;
+        if activity == Activity::AtWork {
+            self.last_at_work = Some(now);
+        }
+        // A pause between two requests is none.
+        let paused = |at: Instant| now.duration_since(at) < PAUSE;
+        self.activity = match self.last_at_work.is_some_and(paused) {
+            true => Activity::AtWork,
+            false => activity,
+        };
     }
 
     /// Looks again, when it is time.
@@ -106,25 +122,55 @@ impl Watched {
                 self.groups = groups;
                 self.scan = scan;
             }
-            Ok((Err(SliceError::Gone(_) | SliceError::NoSession(_)), _)) => self.groups.clear(),
-            Ok((Err(error), _)) => self.failure = Some(error.to_string()),
+            Ok((Err(SliceError::Gone(_) | SliceError::NoSession(_)), scan)) => {
+                self.groups.clear();
+                self.scan = scan;
+            }
+            Ok((Err(error), scan)) => {
+                self.failure = Some(error.to_string());
+                self.scan = scan;
+            }
             Err(error) => self.failure = Some(error.to_string()),
         }
         let found = self.groups.iter().map(|group| group.device);
         let found: BTreeSet<PciAddress> = found.collect();
+        let is_there = |id: &GroupId| self.groups.iter().any(|group| group.id == *id);
+        self.refused.retain(|id, _| is_there(id));
+        self.ours.retain(is_there);
         self.reasons.retain(|device, _| found.contains(device));
         self.wait = match (self.groups.is_empty(), self.scan.is_complete) {
             // The rest of a long search.
-            (_, false) if self.scan.next.is_some() => FIRST_WAIT,
+            (_, false) if self.scan.left > 0 => FIRST_WAIT,
             (true, _) => (self.wait * 2).min(LONGEST_WAIT),
             (false, _) => LONGEST_WAIT,
         };
         self.next_look = now + self.wait;
     }
 
+    /// When it wants to be looked at.
+    pub fn due(&self) -> Instant {
+        self.next_look
+    }
+
+    /// The sessions that it takes part in.
+    pub fn clients(&self) -> impl Iterator<Item = u32> {
+        self.groups.iter().map(|group| group.id.client)
+    }
+
+    /// Leaves to others the groups of sessions that are not its own.
+    pub fn keep_own(&mut self, is_own: impl Fn(u32) -> bool) {
+        self.groups.retain(|group| is_own(group.id.client));
+    }
+
     /// Where it has work.
     pub fn devices(&self) -> BTreeSet<PciAddress> {
         self.groups.iter().map(|group| group.device).collect()
+    }
+
+    /// Groups whose slice the agent has made what it is.
+    pub fn ours(&self) -> Vec<Group> {
+        let is_ours = |group: &&Group| self.ours.contains(&group.id);
+        self.groups.iter().filter(is_ours).copied().collect()
     }
 
     /// Its groups on a device that are the agent's to set.
@@ -134,10 +180,11 @@ impl Watched {
             .filter(move |group| group.device == device)
     }
 
-    /// All that are.
-    pub fn all_settable(&self, default: Nanos) -> Vec<Group> {
-        let is_ours = |group: &&Group| [default, SHORT, LONG].contains(&group.slice);
-        self.groups.iter().filter(is_ours).copied().collect()
+    fn all_settable(&self, default: Nanos) -> Vec<Group> {
+        let may_be = |group: &&Group| {
+            [default, SHORT, LONG].contains(&group.slice) || self.ours.contains(&group.id)
+        };
+        self.groups.iter().filter(may_be).copied().collect()
     }
 
     /// Has a group's slice set, unless it is so already.
@@ -149,8 +196,13 @@ impl Watched {
         slice: Nanos,
         now: Instant,
     ) -> Outcome {
-        let waits = |(what, until): (Nanos, Instant)| what == slice && now < until;
-        if group.slice == slice || self.refused.is_some_and(waits) {
+        let waits = |(what, until): &(Nanos, Instant)| *what == slice && now < *until;
+        if group.slice == slice {
+            // As an agent before this one has left it, perhaps.
+            self.ours.insert(group.id);
+            return Outcome::Nothing;
+        }
+        if self.refused.get(&group.id).is_some_and(waits) {
             return Outcome::Nothing;
         }
         let asked = driver.clone();
@@ -160,19 +212,23 @@ impl Watched {
                 for known in self.groups.iter_mut().filter(|known| known.id == group.id) {
                     known.slice = is;
                 }
-                self.refused = None;
-                return Outcome::Set;
+                self.ours.insert(group.id);
+                if is == slice {
+                    self.refused.remove(&group.id);
+                    return Outcome::Set;
+                }
+                format!("the driver makes {is} of {slice}")
             }
             Ok(Err(SliceError::Gone(_) | SliceError::NoSession(_))) => {
                 // It ends, or its context went: look anew.
                 self.next_look = now;
-                self.refused = Some((slice, now + FIRST_WAIT));
+                self.refused.insert(group.id, (slice, now + FIRST_WAIT));
                 return Outcome::Nothing;
             }
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
         };
-        self.refused = Some((slice, now + LONGEST_WAIT));
+        self.refused.insert(group.id, (slice, now + LONGEST_WAIT));
         Outcome::Failed(why)
     }
 

@@ -61,9 +61,13 @@ pub struct Scan {
     pub descriptors: usize,
     /// Its sessions with the driver.
     pub clients: Vec<u32>,
-    /// Where the search for them goes on, if it has begun and not ended.
-    pub next: Option<u32>,
-    /// Whether everything was searched.
+    /// The youngest number that was asked for.
+    pub newest: Option<u32>,
+    /// Where the search goes on, and how many numbers it has left.
+    pub next: u32,
+    /// See `next`.
+    pub left: u32,
+    /// Whether all sessions are known, or everything was asked for.
     pub is_complete: bool,
 }
 

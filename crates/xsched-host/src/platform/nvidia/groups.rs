@@ -70,7 +70,7 @@ pub fn look(
                 .map(|c| (*session, c)),
         );
     }
-    if known.len() < sessions.len() && !scan.is_complete {
+    if known.len() < sessions.len() {
         let found = |session: &dyn Control| {
             known
                 .iter()
@@ -81,50 +81,59 @@ pub fn look(
             .copied()
             .filter(|session| !found(*session))
             .collect();
-        let from = match scan.next {
-            Some(next) => next,
-            None => newest()?,
-        };
-        known.extend(search(&missing, from, scan));
+        known.extend(search(missing, newest()?, scan));
     }
     scan.clients = known.iter().map(|(_, client)| *client).collect();
-    scan.is_complete |= known.len() == sessions.len();
+    scan.is_complete = known.len() == sessions.len() || scan.left == 0;
     let mut groups = Vec::new();
     for (session, client) in known {
-        groups.extend(of_client(pid, session, client)?);
+        groups.extend(of_client(pid, session, client));
     }
     groups.truncate(MOST_GROUPS);
     Ok(groups)
 }
 
-/// Asks downwards from `from` for sessions that belong to these descriptors.
+/// Asks for sessions that belong to these descriptors: those made since the
+/// last look, then on from where the last look ended, downwards and, since the
+/// numbers begin again at 0, down from the highest.
 fn search<'a>(
-    missing: &[&'a dyn Control],
-    from: u32,
+    mut missing: Vec<&'a dyn Control>,
+    newest: u32,
     scan: &mut Scan,
 ) -> Vec<(&'a dyn Control, u32)> {
+    const MASK: u32 = CLIENT_NUMBERS - 1;
     let mut found = Vec::new();
-    let mut left = missing.to_vec();
-    let newest = from.wrapping_sub(CLIENTS).min(CLIENT_NUMBERS);
-    let oldest = newest.saturating_sub(CLIENTS_PER_LOOK);
-    for number in (oldest..newest).rev() {
-        let client = CLIENTS + number;
-        let owner = left
-            .iter()
-            .position(|session| class(*session, client, client).is_some());
-        if let Some(at) = owner {
-            found.push((left.swap_remove(at), client));
+    let mut ask = |from: u32, count: u32| {
+        for below in 1..=count {
+            if missing.is_empty() {
+                return;
+            }
+            let client = CLIENTS + (from.wrapping_sub(below) & MASK);
+            let mut sessions = missing.iter();
+            if let Some(at) = sessions.position(|its| class(*its, client, client).is_some()) {
+                found.push((missing.swap_remove(at), client));
+            }
         }
-        if left.is_empty() {
-            break;
-        }
+    };
+    let newest = newest.wrapping_sub(CLIENTS) & MASK;
+    let made_since = match scan.newest {
+        Some(before) => newest.wrapping_sub(before) & MASK,
+        None => CLIENT_NUMBERS,
+    };
+    if made_since <= CLIENTS_PER_LOOK {
+        ask(newest, made_since);
+    } else {
+        (scan.next, scan.left) = (newest, CLIENT_NUMBERS);
     }
-    scan.next = Some(CLIENTS + oldest);
-    scan.is_complete = oldest == 0;
+    scan.newest = Some(newest);
+    let count = scan.left.min(CLIENTS_PER_LOOK);
+    ask(scan.next, count);
+    scan.next = scan.next.wrapping_sub(count) & MASK;
+    scan.left -= count;
     found
 }
 
-fn of_client(pid: u32, session: &dyn Control, client: u32) -> Result<Vec<Group>, SliceError> {
+fn of_client(pid: u32, session: &dyn Control, client: u32) -> Vec<Group> {
     let (mut groups, mut subdevices) = (Vec::new(), Vec::new());
     let mut gap = 0;
     for object in OBJECTS..OBJECTS + MOST_OBJECTS {
@@ -155,15 +164,16 @@ fn of_client(pid: u32, session: &dyn Control, client: u32) -> Result<Vec<Group>,
         let parent = info(session, client, object, PARENT);
         let device = devices.iter().find(|(device, _)| Some(*device) == parent);
         let id = GroupId { client, object };
-        if let Some((_, device)) = device {
+        // It may go between two questions.
+        if let (Some((_, device)), Ok(slice)) = (device, slice_of(pid, session, id)) {
             described.push(Group {
                 id,
                 device: *device,
-                slice: slice_of(pid, session, id)?,
+                slice,
             });
         }
     }
-    Ok(described)
+    described
 }
 
 /// What sort of object a handle is, if it is one.

@@ -4,7 +4,8 @@
 //! (open-gpu-kernel-modules: `nvos.h`, `ctrla06c.h`, `ctrl0000client.h`,
 //! `ctrl0000gpu.h`, `ctrl2080gpu.h`). A session belongs to the descriptor that
 //! it was made through, and whoever holds that descriptor and has the same
-//! user as its process, or is root, may use it (`osValidateClientTokens`).
+//! user as its process, or is root, may use it (`osValidateClientTokens`, and
+//! the strict comparison of descriptors that is the driver's default).
 
 use std::fs::{File, OpenOptions};
 use std::io;

@@ -182,15 +182,39 @@ fn a_session_from_long_ago_is_found_by_several_looks_of_bounded_length() {
 #[test]
 fn a_search_without_a_result_ends() {
     let (stranger, mut scan) = (Table::of(1), Scan::default());
-    let groups = groups::look(PID, &[&stranger], newest, &mut scan).expect("answers");
-    assert_eq!(groups, []);
-    assert!(scan.is_complete);
-    let groups = groups::look(PID, &[&stranger], no_more, &mut scan).expect("answers");
-    assert_eq!(groups, []);
-    assert_eq!(stranger.asked.get(), 0x47);
+    let mut looks = 0;
+    while !scan.is_complete {
+        let groups = groups::look(PID, &[&stranger], newest, &mut scan).expect("answers");
+        assert_eq!(groups, []);
+        looks += 1;
+    }
+    assert_eq!(looks, 0x10_0000 / 2048);
+    let asked = stranger.asked.get();
+    assert_eq!(asked, 0x10_0000, "each number once");
+    groups::look(PID, &[&stranger], newest, &mut scan).expect("answers");
+    assert_eq!(stranger.asked.get(), asked, "nothing new came");
     // The program opens the driver once more, for computing.
     let cuda = Table::of_process(0xc1d0_003f);
     let groups = groups::look(PID, &[&stranger, &cuda], newest, &mut scan).expect("answers");
+    assert_eq!(groups.len(), 4);
+}
+
+#[test]
+fn a_session_that_takes_another_s_place_is_found() {
+    let (first, second) = (Table::of(0xc1d0_0030), Table::of_process(0xc1d0_0050));
+    let mut scan = Scan::default();
+    let groups = groups::look(PID, &[&first], newest, &mut scan).expect("answers");
+    assert_eq!((groups.len(), scan.is_complete), (0, true));
+    // Management ends, computing begins, by as many descriptors.
+    let groups = groups::look(PID, &[&second], || Ok(0xc1d0_0060), &mut scan).expect("answers");
+    assert_eq!((groups.len(), scan.is_complete), (4, true));
+}
+
+#[test]
+fn the_driver_s_numbers_begin_again_and_older_sessions_are_above() {
+    let old = Table::of_process(0xc1df_ff00);
+    let mut scan = Scan::default();
+    let groups = groups::look(PID, &[&old], newest, &mut scan).expect("answers");
     assert_eq!(groups.len(), 4);
 }
 
