@@ -247,13 +247,11 @@ impl Keeper {
             for (id, slice) in ids.into_iter().zip(slices(&users)) {
                 if let Some(watched) = self.watched.get_mut(&id) {
                     watched.reasons.insert(device, slice);
-                    let groups: Vec<Group> = match slice {
+                    let groups = match slice {
                         Slice::Left if unknown.contains(&id) => Vec::new(),
                         // Only what the agent has set goes back.
                         Slice::Left => watched.ours(),
-                        _ => watched
-                            .settable(device, self.driver.default_slice())
-                            .collect(),
+                        _ => watched.settable(self.driver.default_slice()),
                     };
                     let on_it = groups.into_iter().filter(|group| group.device == device);
                     decided.extend(on_it.map(|group| (id, group, slice)));

@@ -370,6 +370,29 @@ fn what_is_to_be_left_keeps_even_a_slice_of_the_agent_s_lengths() {
 }
 
 #[test]
+fn what_another_tool_makes_of_it_later_stays() {
+    let mut stage = Stage::new();
+    stage.start(10, Class::High, &[6], DEFAULT);
+    stage.start(20, Class::Low, &[6], DEFAULT);
+    stage.tick();
+    assert_eq!(stage.slices(20)[0], SHORT);
+    let other = Nanos::from_micros(500);
+    stage
+        .fake
+        .groups
+        .lock()
+        .expect("whole")
+        .get_mut(&20)
+        .expect("there")[0]
+        .slice = other;
+    for _ in 0..100 {
+        stage.tick();
+    }
+    stage.keeper.give_back(Instant::now() + GIVING_BACK);
+    assert_eq!((stage.slices(20)[0], stage.slices(10)[0]), (other, DEFAULT));
+}
+
+#[test]
 fn who_has_not_been_evaluated_is_left() {
     let mut stage = Stage::new();
     stage.start(10, Class::High, &[6], DEFAULT);

@@ -1,6 +1,6 @@
 //! One process whose slices are looked at.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -43,8 +43,8 @@ pub(super) struct Watched {
     wait: Duration,
     /// What was refused of late, and until when it is not tried again.
     refused: HashMap<GroupId, (Nanos, Instant)>,
-    /// Groups whose slice is the agent's: it has set it, or taken it over.
-    ours: HashSet<GroupId>,
+    /// What the agent has made of a group's slice, or taken over.
+    ours: HashMap<GroupId, Nanos>,
     last_at_work: Option<Instant>,
     /// Why it is not looked at, if it is not.
     pub failure: Option<String>,
@@ -72,15 +72,14 @@ impl Watched {
             next_look: now,
             wait: FIRST_WAIT,
             refused: HashMap::new(),
-            ours: HashSet::new(),
+            ours: HashMap::new(),
             last_at_work: None,
             failure: None,
         }
     }
 
     /// Takes note of what its launches show, and of its kernel time T if it
-    /// has a gate. Who begins to launch has a
-    /// context by now.
+    /// has a gate. Who begins to launch has a context by now.
     pub fn note(&mut self, activity: Activity, gated_kernels: Option<Nanos>, now: Instant) {
         self.bounded = match gated_kernels {
             Some(time) if time <= SHORT_KERNELS => Bounded::ByGate,
@@ -104,11 +103,8 @@ impl Watched {
         };
     }
 
-    /// Looks again, when it is time.
+    /// Looks again.
     pub fn look(&mut self, driver: &Arc<dyn SliceDriver>, id: ProcessId, now: Instant) {
-        if now < self.next_look {
-            return;
-        }
         let mut scan = std::mem::take(&mut self.scan);
         let asked = driver.clone();
         // The process's descriptors may be files that it serves itself.
@@ -136,7 +132,7 @@ impl Watched {
         let found: BTreeSet<PciAddress> = found.collect();
         let is_there = |id: &GroupId| self.groups.iter().any(|group| group.id == *id);
         self.refused.retain(|id, _| is_there(id));
-        self.ours.retain(is_there);
+        self.ours.retain(|id, _| is_there(id));
         self.reasons.retain(|device, _| found.contains(device));
         self.wait = match (self.groups.is_empty(), self.scan.is_complete) {
             // The rest of a long search.
@@ -167,23 +163,16 @@ impl Watched {
         self.groups.iter().map(|group| group.device).collect()
     }
 
-    /// Groups whose slice the agent has made what it is.
+    /// Groups whose slice the agent has made what it is: not what somebody
+    /// else has made of it since.
     pub fn ours(&self) -> Vec<Group> {
-        let is_ours = |group: &&Group| self.ours.contains(&group.id);
+        let is_ours = |group: &&Group| self.ours.get(&group.id) == Some(&group.slice);
         self.groups.iter().filter(is_ours).copied().collect()
     }
 
-    /// Its groups on a device that are the agent's to set.
-    pub fn settable(&self, device: PciAddress, default: Nanos) -> impl Iterator<Item = Group> {
-        self.all_settable(default)
-            .into_iter()
-            .filter(move |group| group.device == device)
-    }
-
-    fn all_settable(&self, default: Nanos) -> Vec<Group> {
-        let may_be = |group: &&Group| {
-            [default, SHORT, LONG].contains(&group.slice) || self.ours.contains(&group.id)
-        };
+    /// Its groups that are the agent's to set.
+    pub fn settable(&self, default: Nanos) -> Vec<Group> {
+        let may_be = |group: &&Group| [default, SHORT, LONG].contains(&group.slice);
         self.groups.iter().filter(may_be).copied().collect()
     }
 
@@ -199,7 +188,7 @@ impl Watched {
         let waits = |(what, until): &(Nanos, Instant)| *what == slice && now < *until;
         if group.slice == slice {
             // As an agent before this one has left it, perhaps.
-            self.ours.insert(group.id);
+            self.ours.insert(group.id, slice);
             return Outcome::Nothing;
         }
         if self.refused.get(&group.id).is_some_and(waits) {
@@ -212,7 +201,7 @@ impl Watched {
                 for known in self.groups.iter_mut().filter(|known| known.id == group.id) {
                     known.slice = is;
                 }
-                self.ours.insert(group.id);
+                self.ours.insert(group.id, is);
                 if is == slice {
                     self.refused.remove(&group.id);
                     return Outcome::Set;
@@ -232,13 +221,14 @@ impl Watched {
         Outcome::Failed(why)
     }
 
-    /// For people and programs: the longest-lasting group of each device that
-    /// computes, by its slice.
+    /// For people and programs: of each device a group that computes, which is
+    /// told from one that copies by its slice.
     pub fn rows(&self, default: Nanos) -> Vec<TimeSliceRow> {
         let row = |(device, reason): (&PciAddress, &Slice)| {
             let mut groups = self.groups.iter().filter(|group| group.device == *device);
-            let ours = self.settable(*device, default).next();
-            let group = ours.or_else(|| groups.next().copied())?;
+            let settable = self.settable(default);
+            let computes = settable.into_iter().find(|group| group.device == *device);
+            let group = computes.or_else(|| groups.next().copied())?;
             let set_by = match group.slice {
                 slice if slice == default => SliceSetter::Driver,
                 SHORT | LONG => SliceSetter::Class,
