@@ -22,12 +22,14 @@ pub fn process(pid: u32, command: &str) -> ProcessRow {
         parent: None,
         cgroup: Some("/user.slice/user-1000.slice/session-3.scope".into()),
         uid: 1000,
+        user: None,
         command: command.into(),
         arguments: format!("/usr/bin/{command} train.py"),
         class: Class::Normal,
         weight: Weight::default(),
         terms_from: "default".into(),
         slo: None,
+        blame: None,
         hold: None,
         shim: ShimState::Absent,
         device: None,
@@ -312,6 +314,7 @@ pub fn snapshot(processes: Vec<ProcessRow>) -> Snapshot {
                 factor: 0.25,
                 ..Sampling::default()
             },
+            warnings: Vec::new(),
             limits: vec!["no AMD GPU: kernel times come from the gate alone".into()],
         },
         devices: vec![DeviceRow {
@@ -337,9 +340,11 @@ pub fn snapshot(processes: Vec<ProcessRow>) -> Snapshot {
                 clock_hz: Some(2_100_000_000),
                 power_w: Some(612.5),
             }),
+            unscheduled: None,
         }],
         processes,
         events: Vec::new(),
+        unscheduled: None,
     }
 }
 

@@ -14,3 +14,4 @@ pub mod process;
 pub mod readers;
 pub mod text;
 pub mod unix_sockets;
+pub mod users;

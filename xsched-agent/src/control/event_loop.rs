@@ -246,6 +246,7 @@ impl EventLoop {
         let late = now.since(self.next_beat);
         self.parts.stats.beats_late.record(late);
         self.next_beat = now + HEARTBEAT;
+        self.parts.stats.beat_due.store(self.next_beat.0, Relaxed);
         for client in self.clients.values() {
             client.shared.control.heartbeat.fetch_add(1, Relaxed);
         }

@@ -14,6 +14,8 @@ pub struct Stats {
     pub beats: Pulse,
     /// How late each heartbeat was.
     pub beats_late: Histogram,
+    /// When the next heartbeat is due, by the monotonic clock, ns.
+    pub beat_due: AtomicU64,
     /// Clients joined now.
     pub clients: AtomicU64,
     /// From waking up to having decided and written.

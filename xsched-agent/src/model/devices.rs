@@ -76,6 +76,7 @@ pub(super) fn rows(
                     .filter_map(|c| c.busy_ratio)
                     .reduce(|sum, busy| (sum + busy).min(1.0)),
                 classes,
+                unscheduled: None,
                 hardware: key.pci().and_then(|pci| hardware.of(&pci.to_string())),
                 mode: sharing
                     .get(&key)

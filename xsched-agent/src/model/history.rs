@@ -107,13 +107,13 @@ fn point(row: &ProcessRow) -> HistoryPoint {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use xsched_common::api::{Latency, ShimState};
     use xsched_common::platform::Platform;
     use xsched_common::units::{Class, Weight};
 
-    fn row(pid: u32, start_time: u64, launches_per_s: f64) -> ProcessRow {
+    pub(in crate::model) fn row(pid: u32, start_time: u64, launches_per_s: f64) -> ProcessRow {
         ProcessRow {
             pid,
             start_time,
@@ -121,12 +121,14 @@ mod tests {
             parent: None,
             cgroup: None,
             uid: 0,
+            user: None,
             command: String::new(),
             arguments: String::new(),
             class: Class::High,
             weight: Weight::default(),
             terms_from: String::new(),
             slo: None,
+            blame: None,
             hold: None,
             shim: ShimState::Joined,
             device: None,

@@ -17,6 +17,7 @@ mod process;
 mod rows;
 mod sums;
 mod targets;
+mod unscheduled;
 mod window;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -31,6 +32,7 @@ use xsched_common::page::HistogramCounts;
 use xsched_common::platform::Platform;
 use xsched_common::units::{Class, Nanos};
 use xsched_host::process::ProcessId;
+use xsched_host::users::Users;
 use xsched_policy::{ClientId, Sharing, SloVerdict};
 
 pub use history::HistoryStore;
@@ -80,6 +82,7 @@ pub struct Model {
     next_point: Nanos,
     sums: SharedSums,
     hardware: Hardware,
+    users: Users,
     slices: SliceTable,
 }
 
@@ -129,6 +132,7 @@ impl Model {
             next_point: now,
             sums: SharedSums::default(),
             hardware: Hardware::default(),
+            users: Users::default(),
             slices: SliceTable::default(),
         }
     }
@@ -198,7 +202,8 @@ impl Model {
         self.bpf = observation.bpf.clone();
         self.sampling = observation.sampling;
         self.limits.clone_from(&observation.limits);
-        self.health.tick();
+        self.health.tick(now);
+        self.users.refresh();
         self.drops = Drops {
             total: observation.drops.iter().map(DropTotal::count).sum(),
             by_reason: observation
@@ -371,18 +376,23 @@ impl Model {
                         .device
                         .or_else(|| Some(time_slices.first()?.device.clone())),
                     time_slices,
+                    user: self.users.name(row.uid).map(str::to_owned),
                     ..row
                 }
             })
             .collect();
         processes.sort_by_key(|row| (row.pid, row.start_time));
-        let devices = devices::rows(
+        let mut devices = devices::rows(
             &self.clients,
             &self.processes,
             &self.sharing,
             &self.hardware,
         );
         self.hardware.wanted(!devices.is_empty());
+        for device in &mut devices {
+            device.unscheduled = unscheduled::on_device(&processes, device, &self.bpf);
+        }
+        let on_machine = unscheduled::on_machine(&processes, &self.bpf);
         Snapshot {
             api_version: API_VERSION,
             time_unix_ns: unix.0,
@@ -403,10 +413,12 @@ impl Model {
                     .collect(),
                 control: self.health.info(),
                 time_slicing: self.slices.slicing(),
+                warnings: self.health.warnings(),
             },
             devices,
             processes,
             events: self.events.rows(),
+            unscheduled: on_machine,
         }
     }
 

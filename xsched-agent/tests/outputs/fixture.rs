@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use xsched_common::api::{
-    AgentInfo, ApiRow, BpfState, CallerRow, ClassRow, DeviceRow, DropCount, Drops, EventKind,
-    EventRow, GateRow, GateState, Guards, HardwareRow, Latency, LatencyBucket, Override,
-    OverrideRow, ProcessRow, RouteLaunches, Sampling, Severity, SharingMode, ShimState,
-    SliceSetter, SloRow, SloState, Snapshot, TimeSliceRow, TimeSlicing,
+    AgentInfo, AgentWarning, ApiRow, BlameCause, BlamePart, BlameRow, BlameSource, BpfState,
+    CallerRow, ClassRow, DeviceRow, DropCount, Drops, EventKind, EventRow, GateRow, GateState,
+    Guards, HardwareRow, Latency, LatencyBucket, Override, OverrideRow, ProcessRow, RouteLaunches,
+    Sampling, Severity, SharingMode, ShimState, SliceSetter, SloRow, SloState, Snapshot,
+    TimeSliceRow, TimeSlicing, UnscheduledRow,
 };
 use xsched_common::platform::Platform;
 use xsched_common::units::{Class, Nanos, StreamClass, Weight};
@@ -20,6 +21,14 @@ pub fn snapshot() -> Snapshot {
         actor: Some("uid 0 (pid 1)".into()),
         kind,
         text: "it happened".into(),
+    };
+    let unscheduled = UnscheduledRow {
+        processes: 1,
+        of_unknown_device: 0,
+        pids: vec![43],
+        launches_per_s: 430.0,
+        launch_ratio: Some(0.5),
+        busy_ratio: Some(0.22),
     };
     Snapshot {
         api_version: xsched_common::api::API_VERSION,
@@ -52,6 +61,10 @@ pub fn snapshot() -> Snapshot {
                 cost: Some(0.0075),
             },
             limits: vec!["one".into()],
+            warnings: vec![AgentWarning {
+                code: "heartbeats_late".into(),
+                text: "late".into(),
+            }],
             time_slicing: TimeSlicing {
                 driver: Some("580.1".into()),
                 reason: None,
@@ -84,12 +97,14 @@ pub fn snapshot() -> Snapshot {
                 clock_hz: Some(2_100_000_000),
                 power_w: Some(612.5),
             }),
+            unscheduled: Some(unscheduled.clone()),
         }],
         processes: vec![process(42, "serve"), process(43, "evil\"} 1\n\\")],
         events: vec![
             event(1, EventKind::Joined),
             event(2, EventKind::Finding(Severity::Warning)),
         ],
+        unscheduled: Some(unscheduled),
     }
 }
 
@@ -108,6 +123,7 @@ pub fn process(pid: u32, command: &str) -> ProcessRow {
         parent: Some(1),
         cgroup: Some("/system.slice/serve.service".into()),
         uid: 1000,
+        user: Some("ada".into()),
         command: command.into(),
         arguments: "python serve.py".into(),
         class: Class::High,
@@ -117,6 +133,27 @@ pub fn process(pid: u32, command: &str) -> ProcessRow {
             target_p99_ns: Nanos::from_millis(5),
             state: SloState::Met,
             reason: "it is".into(),
+        }),
+        blame: Some(BlameRow {
+            over_ns: Nanos::from_secs(5),
+            bursts: 9,
+            slow: 2,
+            limit_ns: Some(Nanos::from_millis(2)),
+            slow_mean_ns: Some(Nanos::from_millis(3)),
+            own_ns: Some(Nanos::from_millis(1)),
+            loss_ns: Nanos::from_millis(4),
+            parts: vec![BlamePart {
+                cause: BlameCause::PastGate,
+                pid: Some(43),
+                time_ns: Nanos::from_millis(3),
+                at_most_ns: Nanos::from_millis(4),
+                known: BlameSource::Remainder,
+                launches_per_s: Some(430.0),
+                in_flight: None,
+                kernel_ns: None,
+            }],
+            unexplained_ns: Nanos::from_millis(1),
+            summary: "past the gate 75%".into(),
         }),
         hold: Some(OverrideRow {
             hold: Override::Boosted,

@@ -5,6 +5,8 @@
 //! nanoseconds (`_ns`), rates per second (`_per_s`), shares from 0 to 1
 //! (`_ratio`); what is not known is `null`, never zero.
 
+mod blame;
+mod device;
 mod drops;
 mod event;
 mod finding;
@@ -14,6 +16,8 @@ mod request;
 mod snapshot;
 mod time_slice;
 
+pub use blame::{AgentWarning, BlameCause, BlamePart, BlameRow, BlameSource, UnscheduledRow};
+pub use device::{ClassRow, DeviceRow, HardwareRow};
 pub use drops::{DropCount, Drops};
 pub use event::{EventKind, EventRow};
 pub use finding::{Finding, Severity};
@@ -25,9 +29,9 @@ pub use request::{
     Request, Response, Settled,
 };
 pub use snapshot::{
-    AgentInfo, ApiRow, BpfState, CallerRow, ClassRow, ControlInfo, DeviceRow, GateRow, GateState,
-    Guards, HardwareRow, Latency, LatencyBucket, Override, OverrideRow, ProcessRow, RouteLaunches,
-    Sampling, ShimState, SloRow, SloState, Snapshot,
+    AgentInfo, ApiRow, BpfState, CallerRow, ControlInfo, GateRow, GateState, Guards, Latency,
+    LatencyBucket, Override, OverrideRow, ProcessRow, RouteLaunches, Sampling, ShimState, SloRow,
+    SloState, Snapshot,
 };
 pub use time_slice::{SliceSetter, TimeSliceRow, TimeSlicing};
 

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Drops, EventRow, SharingMode, TimeSliceRow, TimeSlicing};
+use super::{
+    AgentWarning, BlameRow, DeviceRow, Drops, EventRow, TimeSliceRow, TimeSlicing, UnscheduledRow,
+};
 use crate::platform::Platform;
 use crate::units::{Class, Nanos, StreamClass, Weight};
 
@@ -26,6 +28,10 @@ pub struct Snapshot {
     /// What happened lately, oldest first; the agent keeps a few hundred.
     #[serde(default)]
     pub events: Vec<EventRow>,
+    /// Work on the whole machine that escapes scheduling; null where no probes
+    /// tell of it.
+    #[serde(default)]
+    pub unscheduled: Option<UnscheduledRow>,
 }
 
 /// The agent and the honesty of its numbers.
@@ -56,6 +62,9 @@ pub struct AgentInfo {
     /// The hardware's time slices.
     #[serde(default)]
     pub time_slicing: TimeSlicing,
+    /// What users should not overlook, one each.
+    #[serde(default)]
+    pub warnings: Vec<AgentWarning>,
 }
 
 /// The thread that joins clients, decides, and writes their gates.
@@ -74,6 +83,10 @@ pub struct ControlInfo {
     pub bells_muted: u64,
     /// Joins refused for want of a place, or because they came too often.
     pub joins_refused: u64,
+    /// How late the latest heartbeat of the window was at most; clients run
+    /// free after 250 ms without one. Null while unknown.
+    #[serde(default)]
+    pub beat_late_max_ns: Option<Nanos>,
 }
 
 /// The observer.
@@ -118,77 +131,6 @@ impl Default for Sampling {
     }
 }
 
-/// A device that joined processes use.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct DeviceRow {
-    /// `domain:bus:device.function`.
-    pub address: String,
-    /// Whose runtime its processes use.
-    #[serde(default)]
-    pub platform: Platform,
-    /// How it is shared.
-    #[serde(default)]
-    pub mode: SharingMode,
-    /// The numbers behind the mode, by name: times in ns, counts.
-    #[serde(default)]
-    pub knobs: std::collections::BTreeMap<String, u64>,
-    /// The highest class that has work now, if any.
-    pub top_active: Option<Class>,
-    /// Joined processes.
-    pub clients: u32,
-    /// Estimated share of its time in the window in which joined processes
-    /// had work on it.
-    #[serde(default)]
-    pub busy_ratio: Option<f64>,
-    /// By class, highest first; classes without processes are left out.
-    #[serde(default)]
-    pub classes: Vec<ClassRow>,
-    /// What the vendor's management library says of the whole device; left out
-    /// where there is none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hardware: Option<HardwareRow>,
-}
-
-/// A device's hardware, as its vendor's management library tells; null for
-/// what it does not.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct HardwareRow {
-    /// The vendor's name of the model.
-    pub name: Option<String>,
-    /// The part of the last moments in which some kernel ran, whoever's.
-    pub utilization: Option<f64>,
-    /// The device's own memory, bytes.
-    pub memory_bytes: Option<u64>,
-    /// Used of it, by whomever, bytes.
-    pub memory_used_bytes: Option<u64>,
-    /// Clock of its processors, Hz.
-    pub clock_hz: Option<u64>,
-    /// Watts.
-    pub power_w: Option<f64>,
-}
-
-/// A class on a device.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct ClassRow {
-    /// Which.
-    pub class: Class,
-    /// Joined processes.
-    pub clients: u32,
-    /// Those with work now.
-    pub active: u32,
-    /// Gates by state: open, capped, closed.
-    pub open: u32,
-    /// See `open`.
-    pub capped: u32,
-    /// See `open`.
-    pub closed: u32,
-    /// Estimated share of the device's time in the window.
-    pub busy_ratio: Option<f64>,
-}
-
 /// A process that uses a runtime.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -212,6 +154,9 @@ pub struct ProcessRow {
     pub cgroup: Option<String>,
     /// Its user.
     pub uid: u32,
+    /// That user's name; null where it has none.
+    #[serde(default)]
+    pub user: Option<String>,
     /// `/proc/PID/comm`.
     pub command: String,
     /// Arguments, joined by blanks, cut at 256 bytes.
@@ -228,6 +173,10 @@ pub struct ProcessRow {
     /// Its latency target, if it has one.
     #[serde(default)]
     pub slo: Option<SloRow>,
+    /// Where the time of its slow bursts in the window went; null without the
+    /// shim and while neither its target nor its time alone is known.
+    #[serde(default)]
+    pub blame: Option<BlameRow>,
     /// A boost or suspension in force.
     #[serde(default)]
     pub hold: Option<OverrideRow>,

@@ -99,6 +99,8 @@ pub fn line(time_unix_ns: u64, row: &Row) -> String {
         split_intervals,
         platform,
         time_slices: _,
+        user: _,
+        blame: _,
     } = &row.process;
     let slice = row.process.time_slice();
     let [burst_count, burst_p50, burst_p99, burst_max] = latency(*burst);

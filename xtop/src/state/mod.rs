@@ -230,6 +230,7 @@ impl State {
             devices,
             processes,
             events,
+            unscheduled: _,
         } = snapshot;
         let rows = processes.into_iter().map(|p| Row::new(p, &self.users));
         let rows: Vec<Row> = rows.collect();
