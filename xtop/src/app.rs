@@ -5,17 +5,18 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use crossterm::event::Event;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use xsched_client::{Endpoint, LinkEvent};
 
 use crate::cli::Tape;
-use crate::layout::Size;
+use crate::input::Keymap;
 use crate::replay::{self, Command, Writer};
-use crate::state::{Effect, Msg, Query, Settings, State, Tone, Users};
+use crate::state::{Effect, Msg, Query, Settings, Size, State, Tone, Users};
 use crate::terminal::Screen;
 use crate::theme::Theme;
-use crate::view;
+use crate::ui::Ui;
 
 /// How often the age of the data is drawn anew.
 const TICK: Duration = Duration::from_millis(500);
@@ -23,6 +24,19 @@ const TICK: Duration = Duration::from_millis(500);
 /// Messages that may wait; a slow terminal slows the connection down instead
 /// of filling memory.
 const QUEUE: usize = 64;
+
+/// What reaches the loop.
+enum Input {
+    Message(Msg),
+    Terminal(Event),
+    TerminalLost,
+}
+
+impl<T: Into<Msg>> From<T> for Input {
+    fn from(message: T) -> Input {
+        Input::Message(message.into())
+    }
+}
 
 /// Why the loop ended.
 enum End {
@@ -32,12 +46,12 @@ enum End {
 }
 
 /// Shows the screen until the user quits.
-pub async fn run(settings: Settings, theme: Theme, tape: Tape) -> ExitCode {
+pub async fn run(settings: Settings, looks: (Keymap, Theme), tape: Tape) -> ExitCode {
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
         eprintln!("xtop: not on a terminal: use --once or --batch");
         return ExitCode::from(2);
     }
-    match show(settings, &theme, tape).await {
+    match show(settings, looks, tape).await {
         Ok(End::Quit) => ExitCode::SUCCESS,
         // The shell's convention for a program ended by a signal.
         Ok(End::Signal(number)) => ExitCode::from(128 + number),
@@ -49,7 +63,7 @@ pub async fn run(settings: Settings, theme: Theme, tape: Tape) -> ExitCode {
     }
 }
 
-async fn show(settings: Settings, theme: &Theme, tape: Tape) -> io::Result<End> {
+async fn show(settings: Settings, (keys, theme): (Keymap, Theme), tape: Tape) -> io::Result<End> {
     let (sender, receiver) = mpsc::channel(QUEUE);
     let (width, height) = crossterm::terminal::size()?;
     let state = State::new(settings, Users::of_machine(), Size { width, height });
@@ -77,13 +91,14 @@ async fn show(settings: Settings, theme: &Theme, tape: Tape) -> io::Result<End> 
         sender,
         commands,
     };
-    event_loop(screen, state, theme, helpers, receiver, tape.record).await
+    let ui = Ui { state, keys, theme };
+    event_loop(screen, ui, helpers, receiver, tape.record).await
 }
 
 /// Those who do what the state asks for.
 struct Helpers {
     endpoint: Endpoint,
-    sender: Sender<Msg>,
+    sender: Sender<Input>,
     commands: Sender<Command>,
 }
 
@@ -94,7 +109,7 @@ impl Helpers {
             let result = xsched_client::ask(&endpoint, &query.request).await;
             let result = result.map_err(|error| error.to_string());
             // A closed channel means that nobody waits any more.
-            let _ = sender.send(Msg::Answer(query, result)).await;
+            let _ = sender.send(Msg::Answer(query, result).into()).await;
         });
     }
 
@@ -106,10 +121,9 @@ impl Helpers {
 
 async fn event_loop(
     mut screen: Screen,
-    mut state: State,
-    theme: &Theme,
+    mut ui: Ui,
     helpers: Helpers,
-    mut messages: Receiver<Msg>,
+    mut messages: Receiver<Input>,
     mut record: Option<Writer>,
 ) -> io::Result<End> {
     let start = Instant::now();
@@ -118,12 +132,10 @@ async fn event_loop(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     loop {
-        screen
-            .terminal
-            .draw(|frame| view::draw(frame, &state, theme))?;
+        screen.terminal.draw(|frame| ui.draw(frame))?;
         let first = tokio::select! {
-            message = messages.recv() => message.unwrap_or(Msg::Tick),
-            _ = tick.tick() => Msg::Tick,
+            message = messages.recv() => message.unwrap_or(Input::Message(Msg::Tick)),
+            _ = tick.tick() => Input::Message(Msg::Tick),
             _ = terminate.recv() => return Ok(End::Signal(15)),
             _ = interrupt.recv() => return Ok(End::Signal(2)),
             _ = hangup.recv() => return Ok(End::Signal(1)),
@@ -131,17 +143,21 @@ async fn event_loop(
         // Everything that waits is one frame.
         let waiting = std::iter::from_fn(|| messages.try_recv().ok()).take(QUEUE);
         for message in std::iter::once(first).chain(waiting) {
-            if let Msg::TerminalLost = message {
-                return Ok(End::NoTerminal);
-            }
+            let message = match message {
+                Input::Message(message) => Some(message),
+                Input::Terminal(event) => ui.message(&event),
+                Input::TerminalLost => return Ok(End::NoTerminal),
+            };
+            let Some(message) = message else { continue };
             if let (Some(writer), Msg::Link(LinkEvent::Snapshot(snapshot))) =
                 (&mut record, &message)
                 && let Err(error) = writer.push(start.elapsed(), snapshot)
             {
                 record = None;
-                state.notify(Tone::Bad, format!("recording ended: {error}"));
+                ui.state
+                    .notify(Tone::Bad, format!("recording ended: {error}"));
             }
-            match state.update(start.elapsed(), message) {
+            match ui.update(start.elapsed(), message) {
                 Effect::None => {}
                 Effect::Quit => return Ok(End::Quit),
                 Effect::Ask(query) => helpers.ask(query),
@@ -152,14 +168,14 @@ async fn event_loop(
 }
 
 /// Passes terminal events on until the terminal or the program is gone.
-fn read_terminal(sender: &Sender<Msg>) {
+fn read_terminal(sender: &Sender<Input>) {
     loop {
-        let message = match crossterm::event::read() {
-            Ok(event) => Msg::Terminal(event),
-            Err(_) => Msg::TerminalLost,
+        let input = match crossterm::event::read() {
+            Ok(event) => Input::Terminal(event),
+            Err(_) => Input::TerminalLost,
         };
-        let last = matches!(message, Msg::TerminalLost);
-        if sender.blocking_send(message).is_err() || last {
+        let last = matches!(input, Input::TerminalLost);
+        if sender.blocking_send(input).is_err() || last {
             return;
         }
     }

@@ -183,7 +183,7 @@ impl Args {
     }
 
     /// How to do it.
-    pub fn settings(&self, config: &Config) -> crate::state::Settings {
+    pub fn settings(&self) -> crate::state::Settings {
         use crate::state::Access;
         let endpoint = match (&self.ssh, &self.command, &self.socket) {
             (Some(host), ..) => Endpoint::Command(Proxy::ssh(host)),
@@ -203,7 +203,6 @@ impl Args {
             },
             sort: self.sort.unwrap_or_default(),
             filter: self.filter.clone(),
-            keys: config.keys.clone(),
         }
     }
 

@@ -10,8 +10,9 @@ use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 use xsched_client::{Endpoint, LinkEvent};
 
 use crate::input::Keymap;
-use crate::layout::Size;
-use crate::state::{Access, Msg, Row, Settings, Sort, State, Users};
+use crate::state::{Access, Msg, Row, Settings, Size, Sort, State, Users};
+use crate::theme::{Charset, Palette, Theme};
+use crate::ui::Ui;
 
 /// A process without the shim, seen by eBPF.
 pub fn process(pid: u32, command: &str) -> ProcessRow {
@@ -371,30 +372,33 @@ pub fn many(n: u32) -> Snapshot {
 }
 
 /// A fresh state of this size.
-pub fn start(size: Size, access: Access) -> State {
+pub fn start(size: Size, access: Access) -> Ui {
     let settings = Settings {
         endpoint: Endpoint::Socket("/run/xsched/api.sock".into()),
         interval: Duration::from_secs(1),
         access,
         sort: Sort::default(),
         filter: String::new(),
-        keys: Keymap::default(),
     };
-    State::new(settings, users(), size)
+    Ui {
+        state: State::new(settings, users(), size),
+        keys: Keymap::default(),
+        theme: Theme::new(Palette::Dark, Charset::Unicode),
+    }
 }
 
 /// A state that has seen `snapshot` and then these keys.
-pub fn showing(size: Size, snapshot: Snapshot, keys: &str) -> State {
-    let mut state = start(size, Access::Full);
+pub fn showing(size: Size, snapshot: Snapshot, keys: &str) -> Ui {
+    let mut ui = start(size, Access::Full);
     let event = LinkEvent::Snapshot(Box::new(snapshot));
-    state.update(Duration::from_secs(1), Msg::Link(event));
-    state.update(Duration::from_millis(1_300), Msg::Tick);
-    press(&mut state, keys);
-    state
+    ui.update(Duration::from_secs(1), Msg::Link(event));
+    ui.update(Duration::from_millis(1_300), Msg::Tick);
+    press(&mut ui, keys);
+    ui
 }
 
 /// Presses keys.
-pub fn press(state: &mut State, keys: &str) {
+pub fn press(ui: &mut Ui, keys: &str) {
     for c in keys.chars() {
         let code = match c {
             '\n' => KeyCode::Enter,
@@ -402,6 +406,6 @@ pub fn press(state: &mut State, keys: &str) {
             c => KeyCode::Char(c),
         };
         let event = Event::Key(KeyEvent::new(code, KeyModifiers::NONE));
-        state.update(state.now, Msg::Terminal(event));
+        ui.event(ui.state.now, &event);
     }
 }

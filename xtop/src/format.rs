@@ -1,28 +1,11 @@
 //! Values as people read them.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use xsched_common::units::Nanos;
 
-use crate::state::Value;
-
 /// What stands for the unknown.
 pub const UNKNOWN: &str = "-";
-
-/// A value, at most eight columns wide unless it is text.
-pub fn value<'a>(value: &'a Value<'_>) -> Cow<'a, str> {
-    match value {
-        Value::Unknown => UNKNOWN.into(),
-        Value::Text(text) | Value::Ranked(text, _) => Cow::Borrowed(text),
-        Value::Id(id) => id.to_string().into(),
-        Value::Count(n) => count(*n).into(),
-        Value::Rate(rate) => self::rate(*rate).into(),
-        Value::Time(time) => time.to_string().into(),
-        Value::Share(share) => self::share(*share).into(),
-        Value::Estimate(share) => estimate(*share).into(),
-    }
-}
 
 /// `950`, `12.3k`, `4.56M`.
 pub fn count(n: u64) -> String {

@@ -3,17 +3,10 @@
 
 use ratatui::layout::Rect;
 
-use crate::state::{Arrangement, Column, Detail, Mode, Screen, State};
+use crate::action::Screen;
+use crate::column::Column;
+use crate::state::{Arrangement, Detail, Mode, Size, State};
 use crate::text;
-
-/// A terminal's size in cells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size {
-    /// Columns.
-    pub width: u16,
-    /// Lines.
-    pub height: u16,
-}
 
 /// The smallest screen that can be used.
 pub const SMALLEST: Size = Size {
@@ -263,9 +256,10 @@ mod tests {
     use crate::state::Sort;
 
     fn names(width: u16, sorted: Column) -> Vec<&'static str> {
-        let mut state = showing(Size { width, height: 24 }, typical(), "");
+        let mut ui = showing(Size { width, height: 24 }, typical(), "");
+        let state = &mut ui.state;
         state.processes.set_sort(Sort::by(sorted));
-        let (columns, _) = places(width, &state);
+        let (columns, _) = places(width, state);
         columns.iter().map(|p| p.column.name()).collect()
     }
 

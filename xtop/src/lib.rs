@@ -1,14 +1,16 @@
 //! `xtop`: the processes that use a GPU runtime, live.
 //!
-//! Data flows one way: [`xsched_client`] receives the agent's snapshots, [`state`]
-//! takes them and the keys of [`input`] in, [`layout`] places things and
-//! [`view`] draws them in the colours of [`theme`]. [`app`] moves messages
+//! Data flows one way: [`xsched_client`] or [`replay`] brings the agent's
+//! snapshots, [`input`] makes [`action`]s of keys and the mouse, [`state`]
+//! takes both in, [`layout`] places things and [`view`] draws them in the
+//! colours of [`theme`]. [`ui`] is these together; [`app`] moves messages
 //! between them and the terminal. [`output`] prints snapshots as text
-//! instead, [`replay`] writes them to a file and plays that. Only
-//! `replay`, `config`, `app`, `terminal` and `output` do I/O.
+//! instead. Only `replay`, `config`, `app`, `terminal` and `output` do I/O.
 
+pub mod action;
 pub mod app;
 pub mod cli;
+pub mod column;
 pub mod config;
 pub mod format;
 pub mod input;
@@ -20,6 +22,7 @@ pub mod state;
 pub mod terminal;
 pub mod text;
 pub mod theme;
+pub mod ui;
 pub mod view;
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         Ok(tape) => tape,
         Err(error) => return usage(&error),
     };
-    let settings = args.settings(&config);
+    let settings = args.settings();
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -40,7 +40,10 @@ fn main() -> ExitCode {
     };
     runtime.block_on(async {
         match args.task() {
-            Task::Interactive => xtop::app::run(settings, args.theme(&config), tape).await,
+            Task::Interactive => {
+                let looks = (config.keys.clone(), args.theme(&config));
+                xtop::app::run(settings, looks, tape).await
+            }
             Task::Print { count, format } => {
                 xtop::output::run(&settings, tape, count, format).await
             }

@@ -11,9 +11,9 @@ use ratatui::backend::TestBackend;
 use xsched_client::{Endpoint, LinkEvent};
 use xsched_common::api::Snapshot;
 use xtop::input::Keymap;
-use xtop::layout::Size;
-use xtop::state::{Access, Msg, Settings, Sort, State, Users};
+use xtop::state::{Access, Msg, Settings, Size, Sort, State, Users};
 use xtop::theme::{Charset, Palette, Theme};
+use xtop::ui::Ui;
 
 /// Bytes in use.
 static LIVE: AtomicIsize = AtomicIsize::new(0);
@@ -79,10 +79,12 @@ fn memory_is_flat_over_ten_thousand_frames() {
         access: Access::Full,
         sort: Sort::default(),
         filter: String::new(),
-        keys: Keymap::default(),
     };
-    let mut state = State::new(settings, Users::default(), size);
-    let theme = Theme::new(Palette::Dark, Charset::Unicode);
+    let mut ui = Ui {
+        state: State::new(settings, Users::default(), size),
+        keys: Keymap::default(),
+        theme: Theme::new(Palette::Dark, Charset::Unicode),
+    };
     let backend = TestBackend::new(size.width, size.height);
     let mut terminal = Terminal::new(backend).expect("a test terminal");
     let mut before = 0;
@@ -92,13 +94,11 @@ fn memory_is_flat_over_ten_thousand_frames() {
         }
         let now = Duration::from_secs(frame);
         let event = LinkEvent::Snapshot(Box::new(snapshot(&template, frame)));
-        state.update(now, Msg::Link(event));
+        ui.update(now, Msg::Link(event));
         let key = b"1p1t234"[frame as usize % 7];
         let key = KeyEvent::new(KeyCode::Char(key.into()), KeyModifiers::NONE);
-        state.update(now, Msg::Terminal(Event::Key(key)));
-        terminal
-            .draw(|frame| xtop::view::draw(frame, &state, &theme))
-            .expect("draws");
+        ui.event(now, &Event::Key(key));
+        terminal.draw(|frame| ui.draw(frame)).expect("draws");
     }
     let grown = LIVE.load(Relaxed) - before;
     println!("grown by {grown} bytes over {FRAMES} frames, from {before}");

@@ -11,8 +11,8 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use xsched_client::LinkEvent;
 use xtop::cli::Args;
-use xtop::layout::Size;
-use xtop::state::{Access, Msg, Settings, State, Users};
+use xtop::state::{Access, Msg, Settings, Size, State, Users};
+use xtop::ui::Ui;
 
 #[derive(Parser)]
 struct Options {
@@ -40,15 +40,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let settings = Settings {
         // As it looked to the one who recorded it.
         access: Access::Full,
-        ..xtop.settings(&config)
+        ..xtop.settings()
     };
     let mut recording = xtop.tape()?.replay.ok_or("--replay is missing")?;
-    let mut state = State::new(settings, Users::of_machine(), size);
+    let mut ui = Ui {
+        state: State::new(settings, Users::of_machine(), size),
+        theme: xtop.theme(&config),
+        keys: config.keys,
+    };
     let mut now = Duration::ZERO;
     for index in 0..recording.len() {
         let snapshot = Box::new(recording.read(index)?);
         now = recording.time(index);
-        state.update(now, Msg::Link(LinkEvent::Snapshot(snapshot)));
+        ui.update(now, Msg::Link(LinkEvent::Snapshot(snapshot)));
     }
     for key in keys.chars() {
         let code = match key {
@@ -56,11 +60,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             key => KeyCode::Char(key),
         };
         let event = Event::Key(KeyEvent::new(code, KeyModifiers::NONE));
-        state.update(now, Msg::Terminal(event));
+        ui.event(now, &event);
     }
     let mut terminal = Terminal::new(TestBackend::new(size.width, size.height))?;
-    let theme = xtop.theme(&config);
-    let frame = terminal.draw(|frame| xtop::view::draw(frame, &state, &theme))?;
+    let frame = terminal.draw(|frame| ui.draw(frame))?;
     print!("{}", svg::svg(frame.buffer));
     Ok(())
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use crossterm::event::{KeyCode, KeyEvent};
 
 use super::key::has_ctrl_or_alt;
-use super::{Action, Key, KeyContext, NoKey, table};
+use super::{Key, KeyContext, NoKey, table};
+use crate::action::Action;
 
 /// Keys that do the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,7 +181,7 @@ mod tests {
     use crossterm::event::KeyModifiers;
 
     use super::*;
-    use crate::state::Screen;
+    use crate::action::Screen;
 
     const BROWSE: KeyContext = KeyContext::Screen(Screen::Processes);
 

@@ -2,9 +2,8 @@
 
 use crossterm::event::KeyCode;
 
-use super::{Action, Key, KeyContext};
-use crate::replay::Seek;
-use crate::state::{Ask, Screen, Step};
+use super::{Key, KeyContext};
+use crate::action::{Action, Ask, Screen, Seek, Step};
 
 /// Keys that do the same.
 pub(super) struct Row {

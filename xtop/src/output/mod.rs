@@ -145,7 +145,6 @@ mod tests {
             access: Access::ReadOnly,
             sort: sort.parse().expect("a sort"),
             filter: String::new(),
-            keys: crate::input::Keymap::default(),
         };
         let filter = filter.parse().expect("a filter");
         let mut printer = Printer::new(&settings, filter, format);

@@ -2,8 +2,9 @@
 
 use xsched_common::api::Snapshot;
 
+use crate::column::Column;
 use crate::format;
-use crate::state::{Column, Processes};
+use crate::state::Processes;
 use crate::text::{clean, width};
 
 /// A line about the agent, the titles and the rows; the command comes last
@@ -16,7 +17,7 @@ pub fn print(snapshot: &Snapshot, processes: &Processes) -> String {
         .collect();
     let titles: Vec<String> = columns.iter().map(|c| c.title().to_owned()).collect();
     let rows = processes.shown().map(|row| {
-        let text = |column: &Column| format::value(&column.value(row)).into_owned();
+        let text = |column: &Column| column.value(row).text().into_owned();
         columns.iter().map(text).collect()
     });
     let lines: Vec<Vec<String>> = std::iter::once(titles).chain(rows).collect();

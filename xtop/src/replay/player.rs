@@ -7,13 +7,16 @@ use tokio::time::Instant;
 use xsched_common::api::Snapshot;
 
 use super::{Command, Error, Motion, Position, Recording, Seek};
-use crate::state::HISTORY_LENGTH;
 
 /// How much faster or slower than life a recording can play, powers of two.
 const SPEEDS: std::ops::RangeInclusive<i8> = -3..=6;
 
 /// The longest that nothing happens, however long the recording was silent.
 const LONGEST_GAP: Duration = Duration::from_secs(10);
+
+/// Snapshots before the one that was jumped to which are shown, too: what the
+/// charts tell of the time before it.
+const PAST: usize = 600;
 
 /// What a player reports.
 #[derive(Debug)]
@@ -132,7 +135,7 @@ impl Player {
 
     /// Shows the snapshot `target` with the past that belongs to it.
     fn jump(&mut self, target: usize) -> Vec<Event> {
-        let first = (target + 1).saturating_sub(HISTORY_LENGTH);
+        let first = (target + 1).saturating_sub(PAST);
         let mut events = vec![Event::Rewound];
         events.extend(self.read(first..target + 1));
         self.next = target + 1;

@@ -1,12 +1,9 @@
 //! What each action does.
 
-use super::{
-    Ask, Column, Detail, Effect, Filter, FilterLine, Flow, Focus, Mode, Screen, Sort, State, Step,
-};
-use crate::input::Action;
-use crate::layout::Layout;
+use super::{Detail, Effect, Filter, FilterLine, Flow, Focus, Mode, Sort, State};
+use crate::action::{Action, Ask, Screen, Step};
+use crate::column::Column;
 use crate::replay::Command;
-use crate::view;
 
 impl State {
     /// Whether `action` would do something now: the footer shows only these.
@@ -54,12 +51,12 @@ impl State {
                 }
             }
             Action::Page(pages) => {
-                let rows = Layout::of(self.size, self).rows().max(1);
+                let rows = self.extent.rows.max(1);
                 self.processes.step(Step::Rows(rows as isize * pages));
             }
             Action::Pane => self.toggle_pane(),
             Action::ScrollPane(lines) => {
-                let last = view::last_line(self);
+                let last = self.extent.last_line;
                 if let Detail::Shown(line) = &mut self.detail {
                     *line = line.saturating_add_signed(lines).min(last);
                 }
@@ -70,6 +67,11 @@ impl State {
             Action::SortNext(n) => {
                 let column = neighbour(self.processes.sort().column, n);
                 self.processes.set_sort(Sort::by(column));
+            }
+            Action::SortBy(column) => self.sort_by_or_invert(column),
+            Action::Select(place) => {
+                let step = place as isize - self.processes.cursor() as isize;
+                self.processes.step(Step::Rows(step));
             }
             Action::Tree => self.processes.next_arrangement(),
             Action::Pause if self.replay.is_some() => {
@@ -126,7 +128,7 @@ impl State {
 
     /// Scrolls the text or the screen.
     pub(super) fn scroll_by(&mut self, lines: i16) {
-        let last = view::last_line(self);
+        let last = self.extent.last_line;
         let line = match &mut self.mode {
             Mode::Help(line) | Mode::Agent(line) => line,
             _ => &mut self.scroll,

@@ -7,8 +7,8 @@ use std::time::Duration;
 use xsched_common::api::{GateState, Latency, Override, ShimState, SloState};
 use xsched_common::units::{Nanos, Weight};
 
-use super::columns::{Column, Direction};
 use super::row::Row;
+use crate::column::{Column, Direction};
 use crate::format;
 
 /// A column's value in one row.
@@ -155,6 +155,20 @@ fn known<'a, T>(value: Option<T>, show: impl FnOnce(T) -> Value<'a>) -> Value<'a
 }
 
 impl Value<'_> {
+    /// As people read it, at most eight columns wide unless it is text.
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Value::Unknown => format::UNKNOWN.into(),
+            Value::Text(text) | Value::Ranked(text, _) => Cow::Borrowed(text),
+            Value::Id(id) => id.to_string().into(),
+            Value::Count(n) => format::count(*n).into(),
+            Value::Rate(rate) => format::rate(*rate).into(),
+            Value::Time(time) => time.to_string().into(),
+            Value::Share(share) => format::share(*share).into(),
+            Value::Estimate(share) => format::estimate(*share).into(),
+        }
+    }
+
     /// The order in `direction`; what is unknown comes last in either.
     pub fn compare(&self, other: &Value<'_>, direction: Direction) -> Ordering {
         let order = match (self, other) {

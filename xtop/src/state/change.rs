@@ -5,8 +5,9 @@ use std::time::Duration;
 use xsched_common::api::{Override, Request, Response, Settled};
 use xsched_common::units::Nanos;
 
-use super::question::{Ask, NothingToDo, Question};
+use super::question::{NothingToDo, Question};
 use super::{Access, Effect, Link, Mode, Query, State, Tone, Topic};
+use crate::action::Ask;
 use crate::format;
 
 impl State {

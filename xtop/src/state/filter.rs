@@ -8,9 +8,8 @@ use std::str::FromStr;
 use regex::{Regex, RegexBuilder};
 
 use super::cells::Value;
-use super::columns::Column;
 use super::row::Row;
-use crate::format;
+use crate::column::Column;
 
 /// The most memory that a regular expression may take, bytes.
 const MAX_REGEX: usize = 1 << 20;
@@ -210,7 +209,7 @@ impl Test {
     fn admits(&self, value: &Value<'_>) -> bool {
         match self {
             Test::Contains(word) => contains(value, word),
-            Test::Matches(regex) => regex.is_match(&format::value(value)),
+            Test::Matches(regex) => regex.is_match(&value.text()),
             Test::Unknown => *value == Value::Unknown,
             Test::Number(comparison, number) => comparison.holds(value.number(), *number),
         }
@@ -231,7 +230,7 @@ impl Comparison {
 }
 
 fn contains(value: &Value<'_>, lower_case: &str) -> bool {
-    lower_case.is_empty() || format::value(value).to_lowercase().contains(lower_case)
+    lower_case.is_empty() || value.text().to_lowercase().contains(lower_case)
 }
 
 #[cfg(test)]

@@ -7,49 +7,43 @@ mod act;
 mod answers;
 mod cells;
 mod change;
-mod columns;
 mod entry;
 mod events;
 mod filter;
 mod history;
 mod mode;
-mod mouse;
 mod parts;
 mod processes;
 mod query;
 mod question;
 mod row;
-mod screen;
 mod tree;
 mod verdict;
 
 use std::time::Duration;
 
-use crossterm::event::{Event, KeyEventKind};
 use xsched_common::api::{Diagnosis, Explanation, History as Past, Snapshot};
 
 pub use answers::{Answer, Answers};
 pub use cells::{Value, hold_word, slo_name};
-pub use columns::{Column, Direction};
 pub use entry::{Entry, duration};
 pub use events::{Event as Happening, EventKind, Events};
 pub use filter::{Filter, FilterError};
-pub use history::{DeviceSample, History, LENGTH as HISTORY_LENGTH, Sample, Series};
+pub use history::{DeviceSample, History, Sample, Series};
 pub use mode::{FilterLine, Mode};
 pub use parts::{
-    Access, Detail, Effect, Flow, Focus, Life, Link, Msg, Notice, Query, Seen, Settings, Tone,
-    Topic,
+    Access, Detail, Effect, Extent, Flow, Focus, Life, Link, Msg, Notice, Query, Seen, Settings,
+    Size, Tone, Topic,
 };
-pub use processes::{Arrangement, Processes, Sort, Step};
-pub use question::{Ask, AttrQuestion, NothingToDo, Question};
+pub use processes::{Arrangement, Processes, Sort};
+pub use question::{AttrQuestion, NothingToDo, Question};
 pub use row::{Identity, Row, Users};
-pub use screen::Screen;
 pub use verdict::{Standing, Tally, Verdict};
 
 use xsched_client::LinkEvent;
 
-use crate::input::KeyContext;
-use crate::layout::{Layout, Size};
+use crate::action::Screen;
+use crate::column::Column;
 use crate::replay::Position;
 
 /// How long a notice stays.
@@ -64,6 +58,8 @@ pub struct State {
     pub now: Duration,
     /// Size of the terminal.
     pub size: Size,
+    /// How far what is drawn reaches.
+    pub extent: Extent,
     /// The connection.
     pub link: Link,
     /// The last snapshot shown.
@@ -110,6 +106,7 @@ impl State {
         State {
             now: Duration::ZERO,
             size,
+            extent: Extent::default(),
             link: Link::Connecting,
             seen: None,
             processes: Processes::new(settings.sort, filter),
@@ -145,7 +142,6 @@ impl State {
         }
         let effect = match msg {
             Msg::Tick => Effect::None,
-            Msg::TerminalLost => Effect::Quit,
             Msg::Link(event) => {
                 self.link_event(event);
                 Effect::None
@@ -167,10 +163,12 @@ impl State {
                 self.events = Events::default();
                 Effect::None
             }
-            Msg::Terminal(event) => self.terminal_event(event),
+            Msg::Act(action) => self.act(action),
+            Msg::Resize(size) => {
+                self.size = size;
+                Effect::None
+            }
         };
-        let rows = Layout::of(self.size, self).rows();
-        self.processes.scroll(rows);
         match effect {
             Effect::None => self.ask_for_the_past(),
             effect => effect,
@@ -265,40 +263,6 @@ impl State {
             agent,
             devices,
         });
-    }
-
-    fn terminal_event(&mut self, event: Event) -> Effect {
-        match event {
-            Event::Key(key) if key.kind != KeyEventKind::Release => {
-                match self.settings.keys.action(self.place(), key) {
-                    Some(action) => self.act(action),
-                    None => Effect::None,
-                }
-            }
-            Event::Mouse(mouse) => {
-                self.mouse(mouse);
-                Effect::None
-            }
-            Event::Resize(width, height) => {
-                self.size = Size { width, height };
-                Effect::None
-            }
-            _ => Effect::None,
-        }
-    }
-
-    /// Where keys are pressed now.
-    pub fn place(&self) -> KeyContext {
-        match self.mode {
-            Mode::Browse => KeyContext::Screen(self.screen),
-            Mode::Filter(_) => KeyContext::Filter,
-            Mode::Sort(_) => KeyContext::Sort,
-            Mode::Ask(ref question) => match question.entry() {
-                Some(_) => KeyContext::Entry,
-                None => KeyContext::Choice,
-            },
-            Mode::Help(_) | Mode::Agent(_) => KeyContext::Text,
-        }
     }
 
     /// The process that actions are about.

@@ -1,8 +1,8 @@
 //! What the keys act on.
 
-use super::columns::Column;
 use super::filter::FilterError;
 use super::question::Question;
+use crate::column::Column;
 
 /// What the keys act on.
 #[derive(Clone, Debug, PartialEq)]

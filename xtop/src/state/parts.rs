@@ -2,23 +2,43 @@
 
 use std::time::Duration;
 
-use crossterm::event::Event;
 use xsched_client::{Endpoint, LinkEvent};
 use xsched_common::api::{AgentInfo, DeviceRow, Request, Response, Snapshot};
 use xsched_common::units::Nanos;
 
 use super::processes::Sort;
 use super::row::{Identity, Row};
-use crate::input::Keymap;
+use crate::action::Action;
 use crate::replay::{Command, Position};
+
+/// A terminal's size in cells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Columns.
+    pub width: u16,
+    /// Lines.
+    pub height: u16,
+}
+
+/// How far what is drawn reaches: said by those who draw it, so that nothing
+/// scrolls past its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Rows of the table that fit.
+    pub rows: usize,
+    /// The last line that the scrolled text, screen or pane can begin with.
+    pub last_line: u16,
+}
 
 /// Something happened.
 #[derive(Debug)]
 pub enum Msg {
     /// On the connection.
     Link(LinkEvent),
-    /// On the terminal.
-    Terminal(Event),
+    /// The user wants something.
+    Act(Action),
+    /// The terminal has another size.
+    Resize(Size),
     /// The agent's answer to a query.
     Answer(Query, Result<Response, String>),
     /// Where the replay is.
@@ -28,8 +48,6 @@ pub enum Msg {
     Rewound,
     /// The recording cannot be read on.
     ReplayFailed(String),
-    /// The terminal is gone.
-    TerminalLost,
     /// Time passed.
     Tick,
 }
@@ -199,8 +217,6 @@ pub struct Settings {
     pub sort: Sort,
     /// The filter to begin with, as typed.
     pub filter: String,
-    /// What the keys do.
-    pub keys: Keymap,
 }
 
 impl Focus {

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
-use super::columns::{Column, Direction};
 use super::filter::Filter;
 use super::row::{Identity, Row};
 use super::tree;
 use super::verdict::Tally;
+use crate::action::Step;
+use crate::column::{Column, Direction};
 
 /// The order of the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,17 +61,6 @@ impl FromStr for Sort {
             direction: direction.unwrap_or(column.natural_direction()),
         })
     }
-}
-
-/// How far the cursor goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// This many rows down, or up when negative.
-    Rows(isize),
-    /// To the first row.
-    First,
-    /// To the last row.
-    Last,
 }
 
 /// How the order treats processes that belong together.

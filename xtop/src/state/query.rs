@@ -2,7 +2,8 @@
 
 use xsched_common::api::{Diagnosis, Request, Response};
 
-use super::{Access, Answer, Effect, EventKind, Link, Query, Screen, State, Tone, Topic};
+use super::{Access, Answer, Effect, EventKind, Link, Query, State, Tone, Topic};
+use crate::action::Screen;
 
 /// How long a diagnosis observes calls, ms.
 const OBSERVATION_MS: u64 = 2_000;

@@ -7,28 +7,7 @@ use xsched_common::units::{Class, Nanos, Weight};
 
 use super::entry::{self, Entry};
 use super::row::{Identity, Row};
-
-/// What can be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask {
-    /// Another class: the present one, the one above or the one below to
-    /// begin with.
-    Class(isize),
-    /// What holds without anybody's hand.
-    Unset,
-    /// Another weight.
-    Weight,
-    /// Another latency target.
-    Target,
-    /// A boost.
-    Boost,
-    /// A suspension.
-    Suspend,
-    /// The end of a boost or suspension.
-    Resume,
-    /// Another way to share a device.
-    Sharing,
-}
+use crate::action::Ask;
 
 /// A change that awaits its confirmation.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,8 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use super::put;
-use crate::input::Action;
+use crate::action::Action;
+use crate::input::{KeyContext, Keymap};
 use crate::replay::{Motion, Position};
 use crate::state::{Flow, Mode, Notice, State, Tone};
 use crate::text::{clean, fit, width};
@@ -44,10 +45,10 @@ fn is_still(position: Position) -> bool {
 }
 
 /// The keys that do something now, as many as fit.
-pub fn draw_keys(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
+pub fn draw_keys(buffer: &mut Buffer, area: Rect, state: &State, keys: &Keymap, theme: &Theme) {
     let mut room: usize = area.width.into();
     let mut spans = Vec::new();
-    for binding in state.settings.keys.bindings(state.place()) {
+    for binding in keys.bindings(KeyContext::of(state)) {
         let (Some(word), [key, ..]) = (binding.footer, &binding.keys[..]) else {
             continue;
         };

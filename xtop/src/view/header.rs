@@ -5,10 +5,11 @@ use ratatui::layout::Rect;
 use xsched_common::api::API_VERSION;
 
 use super::{Segment, join_segments, put};
+use crate::column::Direction;
 use crate::format;
 use crate::layout::Layout;
 use crate::replay::{Motion, Position};
-use crate::state::{Arrangement, Direction, Flow, Link, Mode, Seen, State};
+use crate::state::{Arrangement, Flow, Link, Mode, Seen, State};
 use crate::text::clean;
 use crate::theme::Theme;
 

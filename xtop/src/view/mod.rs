@@ -20,13 +20,15 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use crate::layout::{Layout, SMALLEST, Size};
-use crate::state::{Mode, Screen, State};
+use crate::action::Screen;
+use crate::input::Keymap;
+use crate::layout::{Layout, SMALLEST};
+use crate::state::{Extent, Mode, Size, State};
 use crate::text::{fit, width};
 use crate::theme::{Charset, Palette, Theme};
 
 /// Draws everything.
-pub fn draw(frame: &mut Frame<'_>, state: &State, theme: &Theme) {
+pub fn draw(frame: &mut Frame<'_>, state: &State, keys: &Keymap, theme: &Theme) {
     let area = frame.area();
     let size = Size {
         width: area.width,
@@ -52,16 +54,16 @@ pub fn draw(frame: &mut Frame<'_>, state: &State, theme: &Theme) {
             }
         }
         footer::draw_prompt(buffer, layout.prompt, state, theme);
-        footer::draw_keys(buffer, layout.footer, state, theme);
-        popup::draw(buffer, area, state, theme);
+        footer::draw_keys(buffer, layout.footer, state, keys, theme);
+        popup::draw(buffer, area, state, keys, theme);
     }
     if theme.charset == Charset::Ascii {
         to_ascii(buffer);
     }
 }
 
-/// The last line that a scrolled text, screen or pane can begin with.
-pub fn last_line(state: &State) -> u16 {
+/// How far what `state` shows reaches.
+pub fn extent(state: &State, keys: &Keymap) -> Extent {
     let theme = Theme::new(Palette::Mono, Charset::Ascii);
     let columns = state.size.width;
     let layout = Layout::of(state.size, state);
@@ -76,13 +78,17 @@ pub fn last_line(state: &State) -> u16 {
             layout.main.height,
         ),
         _ => (
-            popup::lines(state, columns, &theme).len(),
+            popup::lines(state, keys, columns, &theme).len(),
             state.size.height.saturating_sub(3),
         ),
     };
-    u16::try_from(lines)
+    let last_line = u16::try_from(lines)
         .unwrap_or(u16::MAX)
-        .saturating_sub(room)
+        .saturating_sub(room);
+    Extent {
+        rows: layout.rows(),
+        last_line,
+    }
 }
 
 /// The lines of a screen that is read.

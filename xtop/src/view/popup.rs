@@ -7,14 +7,15 @@ use ratatui::widgets::{Block, Clear, Widget};
 
 use super::detail::wrapped;
 use super::{put, question};
+use crate::column::Column;
 use crate::format;
 use crate::input::{Key, Keymap};
-use crate::state::{Column, Mode, State};
+use crate::state::{Mode, State};
 use crate::text::wrap;
 use crate::theme::Theme;
 
 /// Draws the popup of the mode, if it has one.
-pub fn draw(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
+pub fn draw(buffer: &mut Buffer, area: Rect, state: &State, keys: &Keymap, theme: &Theme) {
     match &state.mode {
         Mode::Browse | Mode::Filter(_) => {}
         Mode::Sort(column) => sort_menu(buffer, area, *column, theme),
@@ -24,7 +25,7 @@ pub fn draw(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
                 buffer,
                 area,
                 "help",
-                &lines(state, area.width, theme),
+                &lines(state, keys, area.width, theme),
                 *first,
                 theme,
             );
@@ -34,7 +35,7 @@ pub fn draw(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
                 buffer,
                 area,
                 "agent",
-                &lines(state, area.width, theme),
+                &lines(state, keys, area.width, theme),
                 *first,
                 theme,
             );
@@ -43,10 +44,10 @@ pub fn draw(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
 }
 
 /// The lines of the text that is shown, if it is one.
-pub fn lines(state: &State, columns: u16, theme: &Theme) -> Vec<Line<'static>> {
+pub fn lines(state: &State, keys: &Keymap, columns: u16, theme: &Theme) -> Vec<Line<'static>> {
     let columns = usize::from(columns).saturating_sub(6);
     match state.mode {
-        Mode::Help(_) => help(&state.settings.keys, columns, theme),
+        Mode::Help(_) => help(keys, columns, theme),
         Mode::Agent(_) => agent(state, columns, theme),
         Mode::Browse | Mode::Filter(_) | Mode::Sort(_) | Mode::Ask(_) => Vec::new(),
     }

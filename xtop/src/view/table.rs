@@ -9,9 +9,9 @@ use xsched_common::platform::TITLES;
 use xsched_common::units::Class;
 
 use super::put;
-use crate::format;
+use crate::column::{Column, Direction};
 use crate::layout::{ColumnSpan, Layout};
-use crate::state::{Column, Direction, Link, Row, Sort, Standing, State, Value, hold_word};
+use crate::state::{Link, Row, Sort, Standing, State, Value, hold_word};
 use crate::text::{fit, width, wrap};
 use crate::theme::Theme;
 
@@ -100,7 +100,7 @@ fn draw_title(buffer: &mut Buffer, y: u16, place: ColumnSpan, sort: Sort, theme:
 fn draw_cell(buffer: &mut Buffer, y: u16, place: ColumnSpan, row: &Row, theme: &Theme) {
     let value = place.column.value(row);
     let style = style(place.column, &value, row, theme);
-    put_cell(buffer, y, place, &format::value(&value), style, theme);
+    put_cell(buffer, y, place, &value.text(), style, theme);
 }
 
 fn put_cell(
@@ -192,7 +192,7 @@ pub fn draw_why(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
     let gate = match &row.process.gate {
         Some(gate) if gate.state != GateState::Open => {
             let value = Column::Gate.value(row);
-            format!("{}: ", format::value(&value))
+            format!("{}: ", value.text())
         }
         _ => String::new(),
     };

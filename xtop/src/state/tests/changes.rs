@@ -6,7 +6,7 @@ use xsched_common::api::{
 use xsched_common::units::{Class, Nanos, Weight};
 
 use super::*;
-use crate::input::Action;
+use crate::action::{Action, Ask};
 
 fn settled(pid: u32, class: Class) -> Settled {
     Settled {
@@ -33,7 +33,7 @@ fn asked(effect: Effect) -> Request {
 
 impl Driver {
     fn question(&self) -> &Question {
-        match &self.state.mode {
+        match &self.ui.state.mode {
             Mode::Ask(question) => question,
             other => panic!("no question: {other:?}"),
         }
@@ -89,7 +89,7 @@ fn a_class_change_is_asked_for_confirmed_and_answered() {
     assert_eq!(driver.keys("jc4"), Effect::None);
     assert_eq!(driver.chosen_class(), Class::Low);
     assert_eq!(driver.keys("\x1b"), Effect::None);
-    assert_eq!(driver.state.mode, Mode::Browse);
+    assert_eq!(driver.ui.state.mode, Mode::Browse);
     let set = Request::Set(Change {
         pid: 4242,
         class: Some(Class::Realtime),
@@ -159,7 +159,7 @@ fn weights_and_targets_are_typed() {
 #[test]
 fn boosts_and_suspensions_end_by_themselves_or_by_hand() {
     let mut driver = Driver::connected(Access::Full);
-    assert!(!driver.state.can(Action::Ask(Ask::Resume)));
+    assert!(!driver.ui.state.can(Action::Ask(Ask::Resume)));
     let boost = asked(driver.keys("b1m\n"));
     let expected = Request::Boost {
         pid: 977,
@@ -191,7 +191,7 @@ fn boosts_and_suspensions_end_by_themselves_or_by_hand() {
     let mut next = typical();
     next.processes[0].hold = Some(hold);
     driver.receive(next);
-    assert!(driver.state.can(Action::Ask(Ask::Resume)));
+    assert!(driver.ui.state.can(Action::Ask(Ask::Resume)));
     let resume = asked(driver.keys("r\n"));
     assert_eq!(resume, Request::Resume { pid: 977 });
     assert_eq!(
@@ -204,7 +204,7 @@ fn boosts_and_suspensions_end_by_themselves_or_by_hand() {
 fn sharing_is_changed_on_one_device_or_all() {
     let mut driver = Driver::connected(Access::Full);
     assert_eq!(driver.keys("m"), Effect::None, "not among processes");
-    assert_eq!(driver.state.mode, Mode::Browse);
+    assert_eq!(driver.ui.state.mode, Mode::Browse);
     driver.keys("3");
     assert_eq!(driver.keys("m\n"), Effect::None);
     assert!(driver.notice().ends_with("stays shared by slo"));
@@ -259,13 +259,16 @@ fn readonly_and_disconnected_refuse_changes() {
     let mut driver = Driver::connected(Access::ReadOnly);
     for keys in ["c", "w", "l", "b", "z", "r", "3m"] {
         driver.keys(keys);
-        assert_eq!(driver.state.mode, Mode::Browse, "{keys}");
+        assert_eq!(driver.ui.state.mode, Mode::Browse, "{keys}");
         assert!(driver.notice().starts_with("read-only"));
-        driver.state.notice = None;
+        driver.ui.state.notice = None;
     }
-    assert!(!driver.state.can(Action::Ask(Ask::Class(0))));
+    assert!(!driver.ui.state.can(Action::Ask(Ask::Class(0))));
     driver.keys("1");
-    assert!(driver.state.can(Action::Diagnose), "which changes nothing");
+    assert!(
+        driver.ui.state.can(Action::Diagnose),
+        "which changes nothing"
+    );
     let mut driver = Driver::connected(Access::Full);
     driver.send(Msg::Link(LinkEvent::Lost {
         error: "gone".into(),

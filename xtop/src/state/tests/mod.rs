@@ -1,10 +1,16 @@
 use std::time::Duration;
 
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use crossterm::event::{
+    Event, KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
+};
 use xsched_common::api::Snapshot;
 
 use super::*;
+use crate::action::Screen;
+use crate::column::Column;
 use crate::fixture::{many, snapshot, typical};
+use crate::layout::Layout;
+use crate::ui::Ui;
 
 mod changes;
 mod queries;
@@ -16,14 +22,14 @@ const SIZE: Size = Size {
 
 /// A state and a clock that moves on with each message.
 struct Driver {
-    state: State,
+    ui: Ui,
     now: Duration,
 }
 
 impl Driver {
     fn new(access: Access) -> Driver {
         Driver {
-            state: crate::fixture::start(SIZE, access),
+            ui: crate::fixture::start(SIZE, access),
             now: Duration::ZERO,
         }
     }
@@ -36,7 +42,12 @@ impl Driver {
 
     fn send(&mut self, msg: Msg) -> Effect {
         self.now += Duration::from_millis(100);
-        self.state.update(self.now, msg)
+        self.ui.update(self.now, msg)
+    }
+
+    fn event(&mut self, event: Event) -> Effect {
+        self.now += Duration::from_millis(100);
+        self.ui.event(self.now, &event)
     }
 
     fn receive(&mut self, snapshot: Snapshot) {
@@ -45,7 +56,7 @@ impl Driver {
 
     fn key(&mut self, code: KeyCode) -> Effect {
         let event = KeyEvent::new(code, KeyModifiers::NONE);
-        self.send(Msg::Terminal(Event::Key(event)))
+        self.event(Event::Key(event))
     }
 
     /// Presses keys; returns the effect of the last.
@@ -62,21 +73,25 @@ impl Driver {
     }
 
     fn click(&mut self, column: u16, row: u16) {
-        self.send(Msg::Terminal(Event::Mouse(MouseEvent {
+        self.event(Event::Mouse(MouseEvent {
             kind: MouseEventKind::Down(MouseButton::Left),
             column,
             row,
             modifiers: KeyModifiers::NONE,
-        })));
+        }));
     }
 
     fn pids(&self) -> Vec<u32> {
-        let rows = self.state.processes.shown();
+        let rows = self.ui.state.processes.shown();
         rows.map(|row| row.process.pid).collect()
     }
 
     fn notice(&self) -> &str {
-        self.state.notice.as_ref().map_or("", |notice| &notice.text)
+        self.ui
+            .state
+            .notice
+            .as_ref()
+            .map_or("", |notice| &notice.text)
     }
 }
 
@@ -89,14 +104,14 @@ fn a_filter_works_while_it_is_typed_and_can_be_given_up() {
     assert_eq!(driver.pids().len(), 3);
     driver.keys("/class:hi\n");
     assert_eq!(
-        (driver.pids(), &*driver.state.filter_text),
+        (driver.pids(), &*driver.ui.state.filter_text),
         (vec![4242], "class:hi")
     );
     driver.keys("/ x:");
-    assert!(matches!(&driver.state.mode, Mode::Filter(line) if line.error.is_some()));
+    assert!(matches!(&driver.ui.state.mode, Mode::Filter(line) if line.error.is_some()));
     driver.keys("\n");
     assert!(
-        matches!(driver.state.mode, Mode::Filter(_)),
+        matches!(driver.ui.state.mode, Mode::Filter(_)),
         "a wrong filter is not kept"
     );
     driver.key(KeyCode::Backspace);
@@ -110,11 +125,11 @@ fn sorting_by_menu_keys_and_mouse() {
     driver.keys("i");
     assert_eq!(driver.pids(), [5100, 4242, 977]);
     driver.keys("sj\n");
-    assert_eq!(driver.state.processes.sort().column, Column::Busy);
+    assert_eq!(driver.ui.state.processes.sort().column, Column::Busy);
     driver.keys("<<");
-    assert_eq!(driver.state.processes.sort().column, Column::Slo);
+    assert_eq!(driver.ui.state.processes.sort().column, Column::Slo);
     driver.click(0, 3);
-    assert_eq!(driver.state.processes.sort(), Sort::by(Column::Pid));
+    assert_eq!(driver.ui.state.processes.sort(), Sort::by(Column::Pid));
     driver.click(0, 3);
     assert_eq!(driver.pids(), [5100, 4242, 977]);
 }
@@ -124,12 +139,12 @@ fn a_click_selects_the_row_under_it() {
     let mut driver = Driver::connected(Access::Full);
     driver.click(20, 6);
     assert_eq!(
-        driver.state.processes.selected().map(|r| r.process.pid),
+        driver.ui.state.processes.selected().map(|r| r.process.pid),
         Some(5100)
     );
     driver.click(20, 15);
     assert_eq!(
-        driver.state.processes.cursor(),
+        driver.ui.state.processes.cursor(),
         2,
         "below the rows is nothing"
     );
@@ -141,10 +156,10 @@ fn a_pause_holds_the_picture_and_ends_with_the_newest() {
     driver.keys(" ");
     driver.receive(snapshot(Vec::new()));
     assert_eq!(driver.pids().len(), 3);
-    let age = driver.state.age().expect("data");
+    let age = driver.ui.state.age().expect("data");
     driver.send(Msg::Tick);
     assert!(
-        driver.state.age().expect("data") > age,
+        driver.ui.state.age().expect("data") > age,
         "held data grows old"
     );
     driver.receive(many(5));
@@ -157,9 +172,9 @@ fn the_selection_stays_on_screen_through_a_resize() {
     let mut driver = Driver::connected(Access::Full);
     driver.receive(many(100));
     driver.keys("Gp");
-    driver.send(Msg::Terminal(Event::Resize(60, 15)));
-    let rows = Layout::of(driver.state.size, &driver.state).rows();
-    let offset = driver.state.processes.offset(rows);
+    driver.event(Event::Resize(60, 15));
+    let rows = Layout::of(driver.ui.state.size, &driver.ui.state).rows();
+    let offset = driver.ui.state.processes.offset(rows);
     assert!((offset..offset + rows).contains(&99), "{offset} {rows}");
 }
 
@@ -167,9 +182,9 @@ fn the_selection_stays_on_screen_through_a_resize() {
 fn back_goes_one_step_at_a_time() {
     let mut driver = Driver::connected(Access::Full);
     driver.keys("/python\np");
-    assert_ne!(driver.state.detail, Detail::Hidden);
+    assert_ne!(driver.ui.state.detail, Detail::Hidden);
     driver.keys("\x1b");
-    assert_eq!(driver.state.detail, Detail::Hidden);
+    assert_eq!(driver.ui.state.detail, Detail::Hidden);
     assert_eq!(driver.pids(), [4242]);
     driver.keys("\x1b");
     assert_eq!(driver.pids().len(), 3);
@@ -182,25 +197,25 @@ fn scrolling_ends_where_the_text_does() {
     let mut driver = Driver::connected(Access::Full);
     driver.keys("?");
     driver.keys(&"j".repeat(200));
-    let Mode::Help(bottom) = driver.state.mode else {
+    let Mode::Help(bottom) = driver.ui.state.mode else {
         panic!("the help is open");
     };
     driver.keys("k");
-    assert!(bottom > 10 && driver.state.mode == Mode::Help(bottom - 1));
+    assert!(bottom > 10 && driver.ui.state.mode == Mode::Help(bottom - 1));
     driver.keys("qpJJJJJJJJJ");
-    assert!(matches!(driver.state.detail, Detail::Shown(line) if line < 5));
+    assert!(matches!(driver.ui.state.detail, Detail::Shown(line) if line < 5));
 }
 
 #[test]
 fn screens_change_by_key_tab_and_mouse() {
     let mut driver = Driver::connected(Access::Full);
     driver.keys("j\n");
-    assert_eq!(driver.state.screen, Screen::Process);
-    assert_eq!(driver.state.subject().map(|r| r.process.pid), Some(4242));
+    assert_eq!(driver.ui.state.screen, Screen::Process);
+    assert_eq!(driver.ui.state.subject().map(|r| r.process.pid), Some(4242));
     driver.keys("n");
-    assert_eq!(driver.state.subject().map(|r| r.process.pid), Some(5100));
+    assert_eq!(driver.ui.state.subject().map(|r| r.process.pid), Some(5100));
     driver.keys("\x1b");
-    assert_eq!(driver.state.screen, Screen::Processes);
+    assert_eq!(driver.ui.state.screen, Screen::Processes);
     for (keys, screen) in [
         ("4", Screen::Events),
         ("3", Screen::Devices),
@@ -208,18 +223,18 @@ fn screens_change_by_key_tab_and_mouse() {
         ("1", Screen::Processes),
     ] {
         driver.keys(keys);
-        assert_eq!(driver.state.screen, screen);
+        assert_eq!(driver.ui.state.screen, screen);
     }
     driver.key(KeyCode::BackTab);
-    assert_eq!(driver.state.screen, Screen::Events);
+    assert_eq!(driver.ui.state.screen, Screen::Events);
     driver.key(KeyCode::Tab);
-    assert_eq!(driver.state.screen, Screen::Processes);
-    let layout = Layout::of(driver.state.size, &driver.state);
+    assert_eq!(driver.ui.state.screen, Screen::Processes);
+    let layout = Layout::of(driver.ui.state.size, &driver.ui.state);
     let (_, _, x) = layout.tab_places().nth(2).expect("a tab");
     driver.click(x + 1, layout.tabs.y);
-    assert_eq!(driver.state.screen, Screen::Devices);
+    assert_eq!(driver.ui.state.screen, Screen::Devices);
     driver.keys("5");
-    assert!(matches!(driver.state.mode, Mode::Help(_)));
+    assert!(matches!(driver.ui.state.mode, Mode::Help(_)));
 }
 
 #[test]
@@ -229,12 +244,12 @@ fn the_screen_of_a_process_stays_with_it() {
     let mut next = typical();
     next.processes.remove(1);
     driver.receive(next);
-    let focus = driver.state.focus.as_ref().expect("a focus");
+    let focus = driver.ui.state.focus.as_ref().expect("a focus");
     assert_eq!((focus.row.process.pid, focus.life), (4242, Life::Exited));
     assert_eq!(driver.keys("c"), Effect::None);
     assert_eq!(driver.notice(), "there is no process to change");
     driver.receive(typical());
-    assert_eq!(driver.state.subject().map(|r| r.process.pid), Some(4242));
+    assert_eq!(driver.ui.state.subject().map(|r| r.process.pid), Some(4242));
 }
 
 #[test]
@@ -256,7 +271,7 @@ fn a_replay_is_steered_and_changes_nothing() {
     assert!(driver.notice().starts_with("this is a recording"));
     assert_eq!(driver.keys("2d"), Effect::None);
     driver.send(Msg::Rewound);
-    assert!(driver.state.history.is_empty() && driver.state.events.is_empty());
+    assert!(driver.ui.state.history.is_empty() && driver.ui.state.events.is_empty());
 }
 
 #[test]
@@ -268,12 +283,12 @@ fn children_stand_below_their_parents_on_demand() {
     assert_eq!(driver.pids(), [977, 4242, 5100]);
     driver.keys("t");
     assert_eq!(driver.pids(), [4242, 5100, 977]);
-    assert_eq!(driver.state.processes.depth(2), 1);
+    assert_eq!(driver.ui.state.processes.depth(2), 1);
     driver.keys("t");
     assert_eq!(driver.pids(), [977, 4242, 5100]);
-    assert_eq!(driver.state.processes.arrangement(), Arrangement::Units);
+    assert_eq!(driver.ui.state.processes.arrangement(), Arrangement::Units);
     driver.keys("t");
-    assert_eq!(driver.state.processes.arrangement(), Arrangement::Flat);
+    assert_eq!(driver.ui.state.processes.arrangement(), Arrangement::Flat);
 }
 
 #[test]
@@ -281,10 +296,10 @@ fn events_that_are_read_stay_where_they_are() {
     let mut driver = Driver::connected(Access::Full);
     driver.receive(many(60));
     driver.keys("4jj");
-    let read = driver.state.scroll;
+    let read = driver.ui.state.scroll;
     driver.receive(many(62));
-    assert_eq!((read, driver.state.scroll), (2, 4));
+    assert_eq!((read, driver.ui.state.scroll), (2, 4));
     driver.keys("g");
     driver.receive(many(63));
-    assert_eq!(driver.state.scroll, 0);
+    assert_eq!(driver.ui.state.scroll, 0);
 }

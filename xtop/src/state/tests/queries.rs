@@ -17,7 +17,7 @@ impl Driver {
     fn on_service() -> (Driver, Identity, Query) {
         let mut driver = Driver::connected(Access::Full);
         driver.keys("j");
-        let target = driver.state.subject().expect("a process").identity();
+        let target = driver.ui.state.subject().expect("a process").identity();
         let past = query(
             Topic::Past(target),
             Request::History {
@@ -57,7 +57,13 @@ fn an_examination_is_asked_for_once_and_its_findings_are_events() {
         limits: Vec::new(),
     };
     driver.send(Msg::Answer(ask.clone(), Ok(Response::Diagnosis(diagnosis))));
-    let newest = driver.state.events.newest_first().next().expect("an event");
+    let newest = driver
+        .ui
+        .state
+        .events
+        .newest_first()
+        .next()
+        .expect("an event");
     assert_eq!((newest.kind.name(), newest.pid), ("finding", Some(4242)));
     assert_eq!(driver.keys("d"), Effect::Ask(ask.clone()), "again");
     driver.send(Msg::Answer(ask, Err("pid 4242 is root's".into())));
@@ -88,7 +94,10 @@ fn terms_are_explained_on_demand() {
     };
     let response = Response::Explanation(explanation.clone());
     driver.send(Msg::Answer(ask, Ok(response)));
-    assert_eq!(driver.state.explanations.done(target), Some(&explanation));
+    assert_eq!(
+        driver.ui.state.explanations.done(target),
+        Some(&explanation)
+    );
 }
 
 #[test]
@@ -112,7 +121,7 @@ fn the_past_is_asked_for_once_and_again_after_a_failure_or_a_restart() {
     assert_eq!(driver.send(Msg::Link(event)), Effect::Ask(ask.clone()));
     let answer = Response::History(past.clone());
     driver.send(Msg::Answer(ask.clone(), Ok(answer)));
-    assert_eq!(driver.state.past.done(target), Some(&past));
+    assert_eq!(driver.ui.state.past.done(target), Some(&past));
 
     let mut restarted = typical();
     restarted.agent.pid += 1;

@@ -78,13 +78,13 @@ fn a_frame_of_a_thousand_processes_is_quick() {
     for keys in ["Gp", "t", "\n", "3", "4"] {
         let mut state = showing(200, 60, many(1_000));
         press(&mut state, keys);
-        let mut terminal = terminal(state.size);
+        let mut terminal = terminal(state.state.size);
         let mut times: Vec<Duration> = (0..101)
             .map(|i| {
                 press(&mut state, if i % 2 == 0 { "k" } else { "j" });
                 let start = Instant::now();
                 terminal
-                    .draw(|frame| draw(frame, &state, &theme))
+                    .draw(|frame| view::draw(frame, &state.state, &state.keys, &theme))
                     .expect("draws");
                 start.elapsed()
             })

@@ -12,25 +12,25 @@ use xsched_common::api::{
 };
 use xsched_common::units::{Class, Nanos, Weight};
 
-use super::draw;
 use crate::fixture::{self, many, press, process, service_process, snapshot, typical};
-use crate::layout::Size;
 use crate::replay::{Motion, Position};
-use crate::state::{Access, Msg, Query, State, Topic};
+use crate::state::{Access, Msg, Query, Size, Topic};
 use crate::theme::{Charset, Palette, Theme};
+use crate::ui::Ui;
+use crate::view;
 
 mod edges;
 mod popups;
 
-fn start(width: u16, height: u16) -> State {
+fn start(width: u16, height: u16) -> Ui {
     fixture::start(Size { width, height }, Access::Full)
 }
 
-fn showing(width: u16, height: u16, snapshot: Snapshot) -> State {
+fn showing(width: u16, height: u16, snapshot: Snapshot) -> Ui {
     fixture::showing(Size { width, height }, snapshot, "")
 }
 
-fn lost(mut state: State) -> State {
+fn lost(mut state: Ui) -> Ui {
     let event = LinkEvent::Lost {
         error: "no agent at /run/xsched/api.sock: start it with `sudo xsched-agent`".into(),
         retry_in: Duration::from_secs(2),
@@ -43,15 +43,15 @@ fn terminal(size: Size) -> Terminal<TestBackend> {
     Terminal::new(TestBackend::new(size.width, size.height)).expect("a test terminal")
 }
 
-fn drawn(state: &State, theme: &Theme) -> Terminal<TestBackend> {
-    let mut terminal = terminal(state.size);
+fn drawn(state: &Ui, theme: &Theme) -> Terminal<TestBackend> {
+    let mut terminal = terminal(state.state.size);
     terminal
-        .draw(|frame| draw(frame, state, theme))
+        .draw(|frame| view::draw(frame, &state.state, &state.keys, theme))
         .expect("draws");
     terminal
 }
 
-fn screen(state: &State) -> String {
+fn screen(state: &Ui) -> String {
     drawn(state, &Theme::new(Palette::Dark, Charset::Unicode))
         .backend()
         .to_string()
@@ -133,7 +133,7 @@ fn the_selected_process_in_detail() {
 }
 
 /// A minute in which the service works every other ten seconds.
-fn minute(width: u16, height: u16) -> State {
+fn minute(width: u16, height: u16) -> Ui {
     let mut state = showing(width, height, typical());
     for second in 2..60_u64 {
         let mut next = typical();

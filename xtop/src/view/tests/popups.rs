@@ -25,7 +25,7 @@ fn popups() {
 fn findings_and_exits() {
     let mut state = minute(80, 60);
     press(&mut state, "j\nd");
-    let target = state.subject().expect("a process").identity();
+    let target = state.state.subject().expect("a process").identity();
     let query = Query {
         topic: Topic::Diagnosis(target),
         request: Request::Diagnose {
@@ -51,11 +51,11 @@ fn findings_and_exits() {
         limits: vec!["/proc/4242/environ could not be read".into()],
     };
     state.update(
-        state.now,
+        state.state.now,
         Msg::Answer(query, Ok(Response::Diagnosis(diagnosis))),
     );
     let event = LinkEvent::Snapshot(Box::new(snapshot(Vec::new())));
-    state.update(state.now, Msg::Link(event));
+    state.update(state.state.now, Msg::Link(event));
     insta::assert_snapshot!(screen(&state));
 }
 
@@ -72,7 +72,7 @@ fn a_tree_and_a_replay() {
         speed: 2,
         motion: Motion::Held,
     };
-    state.update(state.now, Msg::Replay(position));
+    state.update(state.state.now, Msg::Replay(position));
     insta::assert_snapshot!(screen(&state));
     press(&mut state, "t");
     insta::assert_snapshot!("units", screen(&state));
@@ -141,7 +141,7 @@ fn an_old_agent_leaves_dashes() {
 fn the_past_and_the_terms_of_a_process() {
     let mut state = minute(120, 60);
     press(&mut state, "j\n");
-    let target = state.subject().expect("a process").identity();
+    let target = state.state.subject().expect("a process").identity();
     let start = typical().time_unix_ns;
     let point = |n: u64| HistoryPoint {
         time_unix_ns: start - n * 1_000_000_000,
@@ -161,7 +161,10 @@ fn the_past_and_the_terms_of_a_process() {
         topic: Topic::Past(target),
         request: Request::History { pid: Some(4242) },
     };
-    state.update(state.now, Msg::Answer(query, Ok(Response::History(past))));
+    state.update(
+        state.state.now,
+        Msg::Answer(query, Ok(Response::History(past))),
+    );
     press(&mut state, "e");
     let step = |(source, applied, because): (&str, bool, &str)| ExplainStep {
         source: source.into(),
@@ -194,6 +197,6 @@ fn the_past_and_the_terms_of_a_process() {
         request: Request::Explain { pid: 4242 },
     };
     let answer = Ok(Response::Explanation(explanation));
-    state.update(state.now, Msg::Answer(query, answer));
+    state.update(state.state.now, Msg::Answer(query, answer));
     insta::assert_snapshot!(screen(&state));
 }

@@ -1,4 +1,4 @@
-//! The table's columns: names and meanings.
+//! The columns of the table of processes: names and meanings.
 
 /// A column of the process table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
