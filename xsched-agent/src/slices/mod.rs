@@ -42,6 +42,10 @@ const TICK: Duration = Duration::from_millis(500);
 /// What the looks of one tick may take: a look at one process takes 10 ms.
 const LOOKS: Duration = Duration::from_millis(100);
 
+/// And those at one user's processes: with handles of its own choice a process
+/// can make each look at it long.
+const LOOKS_OF_USER: Duration = Duration::from_millis(40);
+
 /// What giving the slices back may take at the end.
 const GIVING_BACK: Duration = Duration::from_secs(1);
 
@@ -186,12 +190,19 @@ impl Keeper {
             .collect();
         due.sort_by_key(|(at, id)| (*at, id.start_time, id.pid));
         let began = Instant::now();
+        let mut of_users: HashMap<u32, Duration> = HashMap::new();
         for (_, id) in due {
             if began.elapsed() >= LOOKS || self.is_stopped.load(Relaxed) {
                 break;
             }
-            if let Some(watched) = self.watched.get_mut(&id) {
+            let Some(watched) = self.watched.get_mut(&id) else {
+                continue;
+            };
+            let of_user = of_users.entry(watched.uid).or_default();
+            if *of_user < LOOKS_OF_USER {
+                let begins = Instant::now();
                 watched.look(&self.driver, id, now);
+                *of_user += begins.elapsed();
             }
         }
         // Children share their parent's session until they run another

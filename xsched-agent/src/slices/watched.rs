@@ -9,7 +9,7 @@ use xsched_common::units::Nanos;
 use xsched_host::platform::PciAddress;
 use xsched_host::platform::slices::{Group, GroupId, Scan, SliceDriver, SliceError};
 use xsched_host::process::ProcessId;
-use xsched_host::readers::apart;
+use xsched_host::readers::apart::{GivenUp, Places};
 use xsched_policy::{Activity, Bounded, LONG, SHORT, Slice};
 
 /// From a process's first look to its second while nothing is found: its
@@ -20,13 +20,29 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// and others may set slices, too.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// T with which a gate holds K T well below its budget of 500 us, and with
-/// which it no longer does.
+/// T with which a gate holds K T below 600 us, and with which K T is so long
+/// that a turn of the driver's is shorter.
 const SHORT_KERNELS: Nanos = Nanos::from_micros(250);
 const LONG_KERNELS: Nanos = Nanos::from_micros(500);
 
 /// A process that has launched nothing for so long is idle.
 const PAUSE: Duration = Duration::from_secs(10);
+
+/// Calls that the driver has not answered. One for a process that ends can
+/// stand in the driver for as long as its memory is given back.
+static CALLS: Places = Places::all_free();
+
+/// What people are told of a call that was given up.
+fn unanswered(why: &GivenUp) -> String {
+    match why {
+        GivenUp::HeldUp(_) | GivenUp::Crowded => {
+            "the driver does not answer for this process or others of its user; it is asked again \
+             later"
+                .to_owned()
+        }
+        GivenUp::NoThread(_) => why.to_string(),
+    }
+}
 
 /// A process and its groups.
 pub(super) struct Watched {
@@ -108,7 +124,7 @@ impl Watched {
         let mut scan = std::mem::take(&mut self.scan);
         let asked = driver.clone();
         // The process's descriptors may be files that it serves itself.
-        let looked = apart::read(id.pid, move || {
+        let looked = CALLS.read(id.pid, move || {
             let groups = asked.look(id, &mut scan);
             (groups, scan)
         });
@@ -126,7 +142,7 @@ impl Watched {
                 self.failure = Some(error.to_string());
                 self.scan = scan;
             }
-            Err(error) => self.failure = Some(error.to_string()),
+            Err(why) => self.failure = Some(unanswered(&why)),
         }
         let found = self.groups.iter().map(|group| group.device);
         let found: BTreeSet<PciAddress> = found.collect();
@@ -195,7 +211,7 @@ impl Watched {
             return Outcome::Nothing;
         }
         let asked = driver.clone();
-        let set = apart::read(id.pid, move || asked.set(id, group.id, slice));
+        let set = CALLS.read(id.pid, move || asked.set(id, group.id, slice));
         let why = match set {
             Ok(Ok(is)) => {
                 for known in self.groups.iter_mut().filter(|known| known.id == group.id) {
@@ -215,7 +231,7 @@ impl Watched {
                 return Outcome::Nothing;
             }
             Ok(Err(error)) => error.to_string(),
-            Err(error) => error.to_string(),
+            Err(why) => unanswered(&why),
         };
         self.refused.insert(group.id, (slice, now + LONGEST_WAIT));
         Outcome::Failed(why)

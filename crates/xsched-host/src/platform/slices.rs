@@ -91,6 +91,12 @@ pub enum SliceError {
     /// It has no session with the driver, or not yet.
     #[error("process {0} has not opened the driver")]
     NoSession(u32),
+    /// The driver does not tell sessions of different processes apart.
+    #[error(
+        "the driver lets root use any session through any descriptor (RmClientDataValidation), so no \
+         process's time slice is touched"
+    )]
+    Lenient,
     /// The driver refuses.
     #[error("process {pid}: the driver refuses {what} with status {status:#x}")]
     Refused {

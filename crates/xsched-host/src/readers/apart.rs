@@ -33,13 +33,13 @@ const AROUND_OBSERVATION: Duration = Duration::from_secs(60);
 /// How often a thread's state is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Examinations that were given up and have not come back. If others hold up
-/// all, only root's and the agent's own user's processes are examined.
-static HELD: Mutex<Held> = Mutex::new(Held::within(Limits {
-    of_tenant: 8,
-    of_cgroup: 32,
-    of_all: 64,
-}));
+/// Examinations that were given up and have not come back, of one sort: who
+/// holds up those of memory maps does not keep others from a driver. If others
+/// hold up all, only root's and the agent's own user's processes are examined.
+pub struct Places(Mutex<Held>);
+
+/// Of memory maps and files.
+static MAPS: Places = Places::all_free();
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +78,7 @@ impl Stage {
     }
 }
 
-/// What `read` says of process `pid`.
+/// What `read` says of the memory map and files of process `pid`.
 ///
 /// # Errors
 /// As [`examine`].
@@ -86,11 +86,11 @@ pub fn read<T: Send + 'static>(
     pid: u32,
     read: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, GivenUp> {
-    examine(pid, Duration::ZERO, &Stage::default(), read)
+    MAPS.read(pid, read)
 }
 
-/// What `examine` says of process `pid`, which it observes for `duration` of
-/// the time.
+/// What `examine` says of the memory map and files of process `pid`, which it
+/// observes for `duration` of the time.
 ///
 /// # Errors
 /// It takes too long, or is not even tried.
@@ -100,31 +100,69 @@ pub fn examine<T: Send + 'static>(
     stage: &Stage,
     examine: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, GivenUp> {
-    let owner = Tenant::of(pid);
-    may_try(&mut held(), pid, &owner)?;
-    let life = Arc::new(());
-    let examining = Arc::downgrade(&life);
-    let (answer, answers) = sync_channel(1);
-    let (say, said) = sync_channel(1);
-    let work = move || {
-        let _life = life;
-        let _ = say.send(rustix::thread::gettid().as_raw_nonzero().get());
-        // Nobody waits any more for what took too long.
-        let _ = answer.send(examine());
-    };
-    let thread = thread::Builder::new().name("examine".into()).spawn(work);
-    let thread = thread.map_err(GivenUp::NoThread)?;
-    let tid = said.recv().unwrap_or_default();
-    match wait(&answers, tid, duration, stage) {
-        Ok(answer) => Ok(answer),
-        Err(RecvTimeoutError::Timeout) => {
-            held().add(pid, owner, examining);
-            Err(GivenUp::HeldUp(pid))
+    MAPS.examine(pid, duration, stage, examine)
+}
+
+impl Places {
+    /// Nobody holds up any.
+    pub const fn all_free() -> Places {
+        Places(Mutex::new(Held::within(Limits {
+            of_tenant: 8,
+            of_cgroup: 32,
+            of_all: 64,
+        })))
+    }
+
+    /// What `read` says of process `pid`.
+    ///
+    /// # Errors
+    /// As [`examine`].
+    pub fn read<T: Send + 'static>(
+        &self,
+        pid: u32,
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, GivenUp> {
+        self.examine(pid, Duration::ZERO, &Stage::default(), read)
+    }
+
+    fn examine<T: Send + 'static>(
+        &self,
+        pid: u32,
+        duration: Duration,
+        stage: &Stage,
+        examine: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, GivenUp> {
+        let owner = Tenant::of(pid);
+        may_try(&mut self.held(), pid, &owner)?;
+        let life = Arc::new(());
+        let examining = Arc::downgrade(&life);
+        let (answer, answers) = sync_channel(1);
+        let (say, said) = sync_channel(1);
+        let work = move || {
+            let _life = life;
+            let _ = say.send(rustix::thread::gettid().as_raw_nonzero().get());
+            // Nobody waits any more for what took too long.
+            let _ = answer.send(examine());
+        };
+        let thread = thread::Builder::new().name("examine".into()).spawn(work);
+        let thread = thread.map_err(GivenUp::NoThread)?;
+        let tid = said.recv().unwrap_or_default();
+        match wait(&answers, tid, duration, stage) {
+            Ok(answer) => Ok(answer),
+            Err(RecvTimeoutError::Timeout) => {
+                self.held().add(pid, owner, examining);
+                Err(GivenUp::HeldUp(pid))
+            }
+            Err(RecvTimeoutError::Disconnected) => match thread.join() {
+                Err(panic) => std::panic::resume_unwind(panic),
+                Ok(()) => Err(GivenUp::HeldUp(pid)),
+            },
         }
-        Err(RecvTimeoutError::Disconnected) => match thread.join() {
-            Err(panic) => std::panic::resume_unwind(panic),
-            Ok(()) => Err(GivenUp::HeldUp(pid)),
-        },
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        // A list is whole after every change.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -186,11 +224,6 @@ fn may_try(held: &mut Held, pid: u32, owner: &Tenant) -> Result<(), GivenUp> {
     }
 }
 
-fn held() -> MutexGuard<'static, Held> {
-    // A list is whole after every change.
-    HELD.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::channel;
@@ -223,6 +256,20 @@ mod tests {
             assert!(Instant::now() < deadline, "it let go");
             thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    #[test]
+    fn who_holds_up_one_sort_of_examination_has_others_made() {
+        let places = Places::all_free();
+        let (release, held) = channel::<()>();
+        let waits = move || {
+            let _ = held.recv();
+        };
+        let pid = NOBODY - 1;
+        assert!(places.read(pid, waits).is_err());
+        assert!(places.read(pid, || 1).is_err(), "it is held up still");
+        assert!(matches!(read(pid, || 2), Ok(2)));
+        drop(release);
     }
 
     #[test]

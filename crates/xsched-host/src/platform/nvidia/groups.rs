@@ -16,7 +16,7 @@ use super::rm::{Command, Control, OK};
 const CLIENTS: u32 = 0xc1d0_0000;
 const CLIENT_NUMBERS: u32 = 0x10_0000;
 
-/// Sessions that one look asks for.
+/// Questions about sessions in one look.
 const CLIENTS_PER_LOOK: u32 = 2048;
 
 /// Where libcuda's handles begin.
@@ -26,7 +26,7 @@ const OBJECTS: u32 = 0x5c00_0000;
 /// and then makes a context on its next device.
 const OBJECT_GAP: u32 = 1024;
 
-/// The most that are asked for.
+/// The most that are asked for in one look, in all sessions.
 const MOST_OBJECTS: u32 = 8192;
 
 /// Groups that are kept: a process has four per device.
@@ -86,8 +86,9 @@ pub fn look(
     scan.clients = known.iter().map(|(_, client)| *client).collect();
     scan.is_complete = known.len() == sessions.len() || scan.left == 0;
     let mut groups = Vec::new();
+    let mut questions = MOST_OBJECTS;
     for (session, client) in known {
-        groups.extend(of_client(pid, session, client));
+        groups.extend(of_client(pid, session, client, &mut questions));
     }
     groups.truncate(MOST_GROUPS);
     Ok(groups)
@@ -102,6 +103,8 @@ fn search<'a>(
     scan: &mut Scan,
 ) -> Vec<(&'a dyn Control, u32)> {
     const MASK: u32 = CLIENT_NUMBERS - 1;
+    // One number is asked for on each descriptor.
+    let numbers = CLIENTS_PER_LOOK / missing.len().max(1) as u32;
     let mut found = Vec::new();
     let mut ask = |from: u32, count: u32| {
         for below in 1..=count {
@@ -120,23 +123,24 @@ fn search<'a>(
         Some(before) => newest.wrapping_sub(before) & MASK,
         None => CLIENT_NUMBERS,
     };
-    if made_since <= CLIENTS_PER_LOOK {
+    if made_since <= numbers {
         ask(newest, made_since);
     } else {
         (scan.next, scan.left) = (newest, CLIENT_NUMBERS);
     }
     scan.newest = Some(newest);
-    let count = scan.left.min(CLIENTS_PER_LOOK);
+    let count = scan.left.min(numbers);
     ask(scan.next, count);
     scan.next = scan.next.wrapping_sub(count) & MASK;
     scan.left -= count;
     found
 }
 
-fn of_client(pid: u32, session: &dyn Control, client: u32) -> Vec<Group> {
+fn of_client(pid: u32, session: &dyn Control, client: u32, questions: &mut u32) -> Vec<Group> {
     let (mut groups, mut subdevices) = (Vec::new(), Vec::new());
     let mut gap = 0;
-    for object in OBJECTS..OBJECTS + MOST_OBJECTS {
+    for object in OBJECTS..OBJECTS + *questions {
+        *questions -= 1;
         match class(session, client, object) {
             None => gap += 1,
             Some(class) => {
@@ -174,6 +178,12 @@ fn of_client(pid: u32, session: &dyn Control, client: u32) -> Vec<Group> {
         }
     }
     described
+}
+
+/// Whether the driver keeps a descriptor from another's session: `session` has
+/// `its` and not `others`.
+pub fn compares(session: &dyn Control, its: u32, others: u32) -> bool {
+    class(session, its, its).is_some() && class(session, others, others).is_none()
 }
 
 /// What sort of object a handle is, if it is one.

@@ -9,6 +9,7 @@ mod rm;
 mod tests;
 
 use std::fs;
+use std::sync::OnceLock;
 
 use xsched_common::platform::Platform;
 use xsched_common::units::Nanos;
@@ -34,6 +35,8 @@ const DEFAULT_SLICE: Nanos = Nanos::from_micros(2048);
 /// The driver of this machine.
 pub struct ResourceManager {
     version: String,
+    /// Whether it compares descriptors, once it was tried.
+    compares: OnceLock<bool>,
 }
 
 /// The driver of this machine, if its slices can be set.
@@ -53,6 +56,7 @@ fn of_version(text: &str) -> Result<ResourceManager, NoSlices> {
     match branch.is_some_and(|branch| CHECKED.contains(&branch)) {
         true => Ok(ResourceManager {
             version: version.to_owned(),
+            compares: OnceLock::new(),
         }),
         false => Err(NoSlices::Unchecked {
             version: version.to_owned(),
@@ -71,6 +75,26 @@ fn version(text: &str) -> Option<&str> {
         .find(|word| word.contains('.') && word.chars().all(|c| c.is_ascii_digit() || c == '.'))
 }
 
+impl ResourceManager {
+    /// By `NVreg_RegistryDwords` the driver can be told to let root use any
+    /// session on any descriptor. Then a process's descriptor does not tell
+    /// which sessions are its own.
+    fn must_compare(&self) -> Result<(), SliceError> {
+        let compares = match self.compares.get() {
+            Some(compares) => *compares,
+            None => {
+                let [(one, its), (_other, others)] = rm::own_sessions()?;
+                let compares = groups::compares(&one, its, others);
+                *self.compares.get_or_init(|| compares)
+            }
+        };
+        match compares {
+            true => Ok(()),
+            false => Err(SliceError::Lenient),
+        }
+    }
+}
+
 impl SliceDriver for ResourceManager {
     fn platform(&self) -> Platform {
         Platform::Cuda
@@ -85,6 +109,7 @@ impl SliceDriver for ResourceManager {
     }
 
     fn look(&self, process: ProcessId, scan: &mut Scan) -> Result<Vec<Group>, SliceError> {
+        self.must_compare()?;
         let sessions = descriptors(process)?;
         let controls: Vec<&dyn Control> = sessions.iter().map(|s| s as &dyn Control).collect();
         groups::look(process.pid, &controls, rm::newest_client, scan)

@@ -120,9 +120,8 @@ impl Control for Session {
     }
 }
 
-/// The number of a session made now. They are numbered one after the other,
-/// so those of processes that are there already are the ones before it.
-pub fn newest_client() -> Result<u32, SliceError> {
+/// A session of the agent's own, and its number. It ends with the descriptor.
+fn own_session() -> Result<(Session, u32), SliceError> {
     let failed = |error| SliceError::Node { node: NODE, error };
     let node: File = OpenOptions::new()
         .read(true)
@@ -134,11 +133,23 @@ pub fn newest_client() -> Result<u32, SliceError> {
         ..AllocParameters::default()
     };
     // SAFETY: the structure that belongs to the number; a session has no
-    // parameters. It ends with the descriptor.
+    // parameters.
     let done = unsafe { libc::ioctl(node.as_raw_fd(), ALLOC, &raw mut call) };
     match (done, call.status) {
-        (0, OK) => Ok(call.new),
+        (0, OK) => Ok((Session::new(node.into()), call.new)),
         (0, status) => Err(failed(io::Error::other(format!("status {status:#x}")))),
         _ => Err(failed(io::Error::last_os_error())),
     }
+}
+
+/// The number of a session made now. They are numbered one after the other,
+/// so those of processes that are there already are the ones before it.
+pub fn newest_client() -> Result<u32, SliceError> {
+    own_session().map(|(_, client)| client)
+}
+
+/// Two sessions of the agent's own: what the driver says of one through the
+/// other's descriptor tells how it compares them.
+pub fn own_sessions() -> Result<[(Session, u32); 2], SliceError> {
+    Ok([own_session()?, own_session()?])
 }
