@@ -53,7 +53,7 @@ impl Default for DeviceSettings {
     fn default() -> DeviceSettings {
         DeviceSettings {
             mode: SharingMode::Priority,
-            budget: Nanos::from_micros(500),
+            budget: Nanos::from_micros(300),
             linger: Linger::default(),
             fixed_cap: 4,
             fence_batch: 0,

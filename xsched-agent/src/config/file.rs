@@ -85,7 +85,7 @@ pub struct Sharing {
     /// priority: strict classes. share: also by weight within a class. slo: as share, and adapts to the p99 of rules. fixed: cap and fence_batch by hand. off: observe only. Default: priority, or slo if a rule has a p99.
     #[schemars(schema_with = "values::mode")]
     pub mode: Option<SharingMode>,
-    /// Device time that lower classes may have in flight when a higher one arrives. Default: "500us".
+    /// Device time that lower classes may have in flight when a higher one arrives. Default: "300us".
     #[schemars(with = "Time")]
     pub budget: Option<Spanned<Time>>,
     /// How long a drained process keeps lower classes out, always; in place of linger_min and linger_max.
