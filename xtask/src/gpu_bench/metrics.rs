@@ -222,8 +222,18 @@ fn shares(raw: &Raw) -> Vec<Metric> {
         .iter()
         .map(|run| (run.per_s[0] + run.per_s[1]) / run.alone_per_s * 100.0)
         .collect();
-    let sum =
-        (!sums.is_empty()).then(|| Metric::at_least("share_sum_pct", "%", median(&sums), 97.0));
+    let native: Vec<f64> = raw
+        .shares
+        .iter()
+        .filter_map(|run| Some(run.native_per_s?.iter().sum::<f64>() / run.alone_per_s * 100.0))
+        .collect();
+    let sum = (!sums.is_empty()).then(|| {
+        let metric = Metric::at_least("share_sum_pct", "%", median(&sums), 97.0);
+        match native.is_empty() {
+            true => metric,
+            false => metric.detail(format!("{:.1}% natively", median(&native))),
+        }
+    });
     [
         error("share_10_90_err", [10, 90]),
         error("share_50_50_err", [50, 50]),
@@ -259,7 +269,13 @@ fn rest(raw: &Raw) -> Vec<Metric> {
         let [first, second] = &semantics.native;
         // What differs from itself natively proves nothing.
         let same = |name: &&String| first.get(*name) == second.get(*name);
-        let differs = |name: &&String| first.get(*name) != semantics.stressed.get(*name);
+        let gated = [Some(&semantics.stressed), semantics.stressed_mps.as_ref()];
+        let differs = |name: &&String| {
+            let differs = |gated: &std::collections::BTreeMap<String, String>| {
+                first.get(*name) != gated.get(*name)
+            };
+            gated.into_iter().flatten().any(differs)
+        };
         let failed: Vec<&String> = first.keys().filter(same).filter(differs).collect();
         let compared = first.keys().filter(same).count();
         let detail = format!("{compared} compared, {} launches waited", semantics.waits);

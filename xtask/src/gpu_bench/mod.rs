@@ -226,7 +226,8 @@ fn measure(dir: &Path, args: &Args) -> anyhow::Result<Raw> {
     };
     let (cell_s, repetitions) = match args.simulated {
         true => (0.5, 1),
-        false => (3.0, 3),
+        // Many short turns: the host has its moods, of 5%.
+        false => (2.2, 4),
     };
     // Cells of a repetition, and what comes beside them.
     let steps = repetitions * (24 + 3 + 3 + 1) + 12;

@@ -14,19 +14,23 @@ use super::stage::{Stage, Under};
 
 const CONTROL: &str = "nvidia-cuda-mps-control";
 
+/// The folder of its pipes, in that of the run.
+pub const PIPES: &str = "mps";
+
 /// The daemon; told to quit when it goes out of scope.
-struct Mps<'s>(&'s Stage);
+pub struct Mps<'s>(&'s Stage);
 
 impl Mps<'_> {
     fn control(stage: &Stage) -> anyhow::Result<Command> {
         let mut command = Command::new(CONTROL);
         command
-            .env("CUDA_MPS_PIPE_DIRECTORY", stage.folder("mps")?)
+            .env("CUDA_MPS_PIPE_DIRECTORY", stage.folder(PIPES)?)
             .env("CUDA_MPS_LOG_DIRECTORY", stage.folder("mps-log")?);
         Ok(command)
     }
 
-    fn start(stage: &Stage) -> anyhow::Result<Mps<'_>> {
+    /// Starts it.
+    pub fn start(stage: &Stage) -> anyhow::Result<Mps<'_>> {
         let status = Mps::control(stage)?
             .arg("-d")
             .stdout(Stdio::null())

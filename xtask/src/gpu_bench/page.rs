@@ -68,7 +68,7 @@ pub fn text(raw: &Raw, results: &str) -> Result<String, std::fmt::Error> {
         "# On a real GPU\n\n\
          Everything else in these documents is simulated. This page is not; `cargo xtask gpu-bench --report` wrote it.\n\n\
          {}, driver {}; {}; Linux {}; PyTorch {}, unmodified, on its default stream; {}, commit {}.\n\n\
-         {:.0} minutes of measuring, all configurations in turns, {:.0} s a cell, three times each; percentiles are of all\n\
+         {:.0} minutes of measuring, all configurations in turns, {:.1} s a cell, {} times each; percentiles are of all\n\
          requests of a configuration together. One default configuration for all cells. Figures:\n\
          [results/{results}](results/{results}), and beside it every request.\n\n\
          ![Latencies by configuration](gpu.svg)\n",
@@ -81,6 +81,11 @@ pub fn text(raw: &Raw, results: &str) -> Result<String, std::fmt::Error> {
         raw.commit,
         raw.took_s / 60.0,
         raw.cell_s,
+        raw.cells
+            .iter()
+            .map(|cell| cell.repetition)
+            .max()
+            .unwrap_or(0),
     )?;
     table(&mut out, raw)?;
     figures(&mut out, raw)?;
@@ -230,8 +235,8 @@ const WHY: [(&str, &str); 5] = [
     ),
     (
         "share_sum_pct",
-        "each change of turn, every 5 ms, leaves the device idle until the next process's launches arrive; with turns of \
-         20 ms (`slice`) it kept 96 to 100% (one look)",
+        "what two batches lose to each other natively is beside it; turns of 10, 20 and 30 ms (`slice`) and caps of 1 and \
+         2 ms (`budget`) brought 95 to 98% (one look each)",
     ),
 ];
 
@@ -252,10 +257,14 @@ fn rest(out: &mut String, raw: &Raw) -> std::fmt::Result {
     }
     if let Some(semantics) = &raw.semantics {
         let programs: Vec<&str> = semantics.stressed.keys().map(String::as_str).collect();
+        let where_ = match semantics.stressed_mps {
+            Some(_) => ", without MPS and as clients of it",
+            None => "",
+        };
         writeln!(
             out,
             "\n## What programs compute\n\n\
-             Under gates that open, are capped and close at random every 1 to 8 ms ({} launches waited), these computed the\n\
+             Under gates that open, are capped and close at random every 1 to 8 ms ({} launches waited){where_}, these computed the\n\
              same bits as natively unless the table says otherwise: {}.",
             semantics.waits,
             programs.join(", ")

@@ -8,6 +8,7 @@ use xsched_common::units::Class;
 
 use super::Plan;
 use super::cells::prepare;
+use super::mps::{self, Mps};
 use super::raw::{Batch, Count, LeftOut, Load, Observed, Overhead, Raw, Semantics, Share};
 use super::stage::{Stage, Under, Worker};
 use crate::conformance::agent::{Agent, Manner, Pace};
@@ -63,7 +64,7 @@ fn rate(worker: &mut Worker, seconds: f64) -> anyhow::Result<f64> {
     Ok(rate)
 }
 
-/// Two batches of one class by weight.
+/// Two batches of one class by weight, and without any scheduling.
 pub fn shares(stage: &Stage, plan: &Plan, raw: &mut Raw) -> anyhow::Result<()> {
     let mut workers = [
         stage.worker("a batch", Under::Shim(Class::Normal))?,
@@ -72,42 +73,61 @@ pub fn shares(stage: &Stage, plan: &Plan, raw: &mut Raw) -> anyhow::Result<()> {
     for worker in &mut workers {
         prepare(worker, &[BATCH])?;
     }
-    stage.tell(&["mode", "share"])?;
     for repetition in 1..=plan.repetitions.min(2) {
         let alone_per_s = rate(&mut workers[0], plan.cell_s)?;
+        plan.progress.step("two batches natively");
+        stage.tell(&["mode", "off"])?;
+        let native_per_s = Some(rates(&mut workers, plan)?);
+        stage.tell(&["mode", "share"])?;
         for weights in [[10, 90], [50, 50]] {
             plan.progress.step(&format!("shares {weights:?}"));
             for (worker, weight) in workers.iter_mut().zip(weights) {
                 let (pid, weight) = (worker.pid().to_string(), weight.to_string());
                 stage.tell(&["set", "--pid", &pid, "--weight", &weight])?;
-                worker.work(BATCH)?;
-            }
-            std::thread::sleep(Duration::from_millis(700));
-            let mut before = Vec::new();
-            for worker in &mut workers {
-                before.push(worker.progress()?);
-            }
-            std::thread::sleep(Duration::from_secs_f64(plan.cell_s * 1.5));
-            let mut per_s = [0.0; 2];
-            for ((worker, before), per_s) in workers.iter_mut().zip(before).zip(&mut per_s) {
-                *per_s = worker.progress()?.rate_since(before);
-            }
-            for worker in &mut workers {
-                worker.stop()?;
             }
             raw.shares.push(Share {
                 repetition,
                 weights,
-                per_s,
+                per_s: rates(&mut workers, plan)?,
                 alone_per_s,
+                native_per_s,
             });
         }
     }
     stage.tell(&["mode", "priority"]).map(drop)
 }
 
+/// Iterations per second of batches beside each other.
+fn rates(workers: &mut [Worker; 2], plan: &Plan) -> anyhow::Result<[f64; 2]> {
+    for worker in &mut *workers {
+        worker.work(BATCH)?;
+    }
+    std::thread::sleep(Duration::from_millis(700));
+    let mut before = Vec::new();
+    for worker in &mut *workers {
+        before.push(worker.progress()?);
+    }
+    std::thread::sleep(Duration::from_secs_f64(plan.cell_s * 2.0));
+    let mut per_s = [0.0; 2];
+    for ((worker, before), per_s) in workers.iter_mut().zip(before).zip(&mut per_s) {
+        *per_s = worker.progress()?.rate_since(before);
+    }
+    for worker in workers {
+        worker.stop()?;
+    }
+    Ok(per_s)
+}
+
+/// What a program of [`semantics`] runs under.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Gate {
+    None,
+    Random,
+    RandomUnderMps,
+}
+
 /// What programs compute natively, twice, and under gates that open, are
-/// capped and close at random.
+/// capped and close at random, the last as a client of MPS too where it is.
 pub fn semantics(stage: &Stage, raw: &mut Raw) -> anyhow::Result<()> {
     let folder = stage.folder("random")?;
     let manner = Manner::Stressed {
@@ -116,18 +136,26 @@ pub fn semantics(stage: &Stage, raw: &mut Raw) -> anyhow::Result<()> {
     };
     let agent = Agent::start(&folder, manner)?;
     let program = stage.tools.file("semantics.py");
-    let start = |shim: bool| {
+    let mps = Mps::start(stage);
+    let start = |gate: Gate| {
         let mut command = stage.command("python3");
         command.arg(&program).stdout(Stdio::piped());
-        if shim {
+        if gate != Gate::None {
             command
                 .env("XSCHED_RUN_DIR", &folder)
                 .env("LD_PRELOAD", stage.tools.file(super::stage::SHIM));
         }
+        if gate == Gate::RandomUnderMps {
+            command.env("CUDA_MPS_PIPE_DIRECTORY", stage.folder(mps::PIPES)?);
+        }
         command.spawn().context("cannot start python3")
     };
     // Together: they take a minute each, and neighbours change no result.
-    let children = [start(false)?, start(false)?, start(true)?];
+    let mut children = vec![start(Gate::None)?, start(Gate::None)?, start(Gate::Random)?];
+    match &mps {
+        Ok(_) => children.push(start(Gate::RandomUnderMps)?),
+        Err(why) => left_out(raw, "what programs compute under MPS", format!("{why:#}")),
+    }
     let mut digests = Vec::new();
     for child in children {
         let output = child.wait_with_output()?;
@@ -144,6 +172,7 @@ pub fn semantics(stage: &Stage, raw: &mut Raw) -> anyhow::Result<()> {
     raw.semantics = Some(Semantics {
         native: [next()?, next()?],
         stressed: next()?,
+        stressed_mps: next().ok(),
         waits: seen.waits,
     });
     Ok(())

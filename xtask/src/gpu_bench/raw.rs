@@ -175,6 +175,9 @@ pub struct Share {
     pub per_s: [f64; 2],
     /// Those of one alone, measured just before.
     pub alone_per_s: f64,
+    /// Those of both when nobody holds either back.
+    #[serde(default)]
+    pub native_per_s: Option<[f64; 2]>,
 }
 
 /// One program alone.
@@ -208,6 +211,9 @@ pub struct Semantics {
     pub native: [BTreeMap<String, String>; 2],
     /// The same under gates that open and close at random.
     pub stressed: BTreeMap<String, String>,
+    /// The same as a client of MPS.
+    #[serde(default)]
+    pub stressed_mps: Option<BTreeMap<String, String>>,
     /// Launches that waited at these gates.
     pub waits: u64,
 }

@@ -253,7 +253,7 @@ impl Stage {
             Under::Mps(priority) => {
                 let mut command = self.command("python3");
                 command
-                    .env("CUDA_MPS_PIPE_DIRECTORY", self.folder("mps")?)
+                    .env("CUDA_MPS_PIPE_DIRECTORY", self.folder(super::mps::PIPES)?)
                     .env("CUDA_MPS_CLIENT_PRIORITY", priority.to_string());
                 command
             }
