@@ -37,7 +37,7 @@ fn strict_priority_closes_caps_and_opens() {
     set_class(&agent, std::process::id(), Class::Low);
     low.status().devices[0]
         .kernel_ns
-        .store(Nanos::from_micros(100).0, Relaxed);
+        .store(Nanos::from_micros(50).0, Relaxed);
     low.become_active();
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(low.mode(), GateMode::Open, "nobody else is there");
@@ -45,12 +45,12 @@ fn strict_priority_closes_caps_and_opens() {
     let mut high = FakePeer::start(&agent.run_dir);
     set_class(&agent, high.child.id(), Class::High);
     low.wait_for_mode("capped while the higher class is idle", |m| {
-        m == GateMode::Capped(6)
+        m == GateMode::Capped(7)
     });
     high.tell("active");
     low.wait_for_mode("closed while it is active", |m| m == GateMode::Closed);
     high.tell("idle");
-    low.wait_for_mode("capped after its linger", |m| m == GateMode::Capped(6));
+    low.wait_for_mode("capped after its linger", |m| m == GateMode::Capped(7));
     high.tell("active");
     low.wait_for_mode("closed again", |m| m == GateMode::Closed);
     set_class(&agent, high.child.id(), Class::Low);
