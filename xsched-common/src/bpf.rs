@@ -45,6 +45,12 @@ impl CallRoute {
     }
 }
 
+/// The stack that a shim may use between its entry and the runtime's, bytes:
+/// a call from deeper down is not taken for one that came through it. Ours
+/// keeps a number per stream there, 4 KiB, and some 2 KiB of other frames
+/// without optimisation.
+pub const SHIM_FRAMES: u64 = 16 << 10;
+
 /// The caller of a [`CallKey`] that stands for all call sites of a process
 /// beyond [`KEYS_PER_PROCESS`]: a return address that no call has.
 pub const OTHER_CALLERS: u64 = 0;

@@ -7,7 +7,7 @@
 //! itself: then the return address lies in the shim, and the stack has grown
 //! by the shim's few frames. Its note says who called it.
 
-use xsched_common::bpf::CallRoute;
+use xsched_common::bpf::{CallRoute, SHIM_FRAMES};
 
 use crate::entry::Arguments;
 use crate::maps::{self, ShimEntry};
@@ -15,9 +15,6 @@ use crate::maps::{self, ShimEntry};
 /// Code of a shim lies so close to each of its functions, bytes: ours has
 /// 0.4 MiB of it.
 const SHIM_CODE: u64 = 1 << 20;
-
-/// The stack that a shim uses between its entry and the runtime's, bytes.
-const SHIM_FRAMES: u64 = 4 << 10;
 
 /// How a call reached the runtime.
 pub struct Passage {

@@ -151,15 +151,16 @@ impl Fixture {
     }
 
     /// The program on the simulated device's runtime, perhaps with a library
-    /// preloaded. It can wait there; its launches are no kernels.
-    pub fn start_on_hipsim(&self, preload: Option<&Path>) -> Program {
+    /// preloaded, which may find an agent in `run_dir`. It can wait there; its
+    /// launches are no kernels.
+    pub fn start_on_hipsim(&self, preload: Option<&Path>, run_dir: &Path) -> Program {
         let hip = self.path().join("hip");
         hipsim::install::install(&built("libhipsim.so"), &hip).expect("installed");
         let mut command = Command::new(self.path().join("program"));
         command
             .env("LD_LIBRARY_PATH", &hip)
             .env("HIPSIM_DEVICE", self.path().join("device"))
-            .env("XSCHED_RUN_DIR", self.path().join("nobody"));
+            .env("XSCHED_RUN_DIR", run_dir);
         if let Some(library) = preload {
             command.env("LD_PRELOAD", library);
         }

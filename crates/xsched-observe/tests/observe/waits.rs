@@ -5,8 +5,8 @@ use std::path::Path;
 use xsched_common::bpf::CallRoute;
 use xsched_common::units::StreamClass::{Created, Null};
 use xsched_observe::{LinkKind, ObjectKind, Plan};
-use xsched_testkit::built;
 use xsched_testkit::callers::{Api, Fixture};
+use xsched_testkit::{Agent, built, wait_for};
 
 use crate::fixture::{bpf_or_left_out, observe};
 use crate::{STREAM, total, total_of};
@@ -26,22 +26,40 @@ const SCRIPT: [(char, Api, u64, i64); 7] = [
 #[test]
 fn waits_under_our_shim_are_credited_to_who_called_it() {
     let shim = built("libxsched_shim.so");
-    waits(Some(&shim), LinkKind::Best, CallRoute::Shim);
-    waits(Some(&shim), LinkKind::Perf, CallRoute::Shim);
+    let nobody = None;
+    waits(Some(&shim), nobody, LinkKind::Best, CallRoute::Shim);
+    waits(Some(&shim), nobody, LinkKind::Perf, CallRoute::Shim);
+}
+
+/// The shim then has more to do around a wait, and larger frames.
+#[test]
+fn waits_of_a_process_that_has_joined_are_credited_likewise() {
+    let shim = built("libxsched_shim.so");
+    let agent = Agent::start();
+    waits(Some(&shim), Some(&agent), LinkKind::Best, CallRoute::Shim);
 }
 
 #[test]
 fn waits_without_a_shim_are_direct() {
-    waits(None, LinkKind::Best, CallRoute::Direct);
+    waits(None, None, LinkKind::Best, CallRoute::Direct);
 }
 
-fn waits(shim: Option<&Path>, links: LinkKind, route: CallRoute) {
+fn waits(shim: Option<&Path>, agent: Option<&Agent>, links: LinkKind, route: CallRoute) {
     if !bpf_or_left_out() {
         return;
     }
     let fixture = Fixture::build();
-    let mut program = fixture.start_on_hipsim(shim);
+    let nobody = fixture.path().join("nobody");
+    let run_dir = agent.map_or(nobody.as_path(), |agent| &agent.run_dir.0);
+    let mut program = fixture.start_on_hipsim(shim, run_dir);
     let pid = program.pid();
+    if let Some(agent) = agent {
+        // The first launch joins.
+        program.call('a', Api::Launch, 0, 1);
+        wait_for("the program has joined", || {
+            agent.rows().iter().any(|row| row["pid"] == pid)
+        });
+    }
     let mut observer = observe(Plan {
         links,
         ..Plan::process(pid, Vec::new())

@@ -3,6 +3,7 @@
 //!
 //! The result is handed on as it is, and `errno` with it.
 
+use xsched_common::bpf::SHIM_FRAMES;
 use xsched_common::platform::{
     ArgumentAt, Completion, DefaultStream, Direction, Effect, EntryPoint, Register, Scope,
     StreamKind,
@@ -33,6 +34,9 @@ const HOST_KINDS: std::ops::RangeInclusive<u64> = 1..=2;
 const STILL_CAPTURING: [i32; 2] = [401, 908];
 /// "Illegal address" and "launch failure": nothing runs any more.
 const DEAD_CONTEXT: [i32; 2] = [700, 719];
+
+/// The largest of the frames below a wait leaves room for the others.
+const _: () = assert!(size_of::<[u64; STREAMS]>() as u64 <= SHIM_FRAMES / 2);
 
 /// Calls the runtime and looks at the result.
 ///
@@ -274,7 +278,7 @@ impl Call<'_> {
 }
 
 /// What it calls has large frames, which stay apart: all of them together
-/// would be more than the observer takes for a shim's.
+/// would be more than the observer takes for a shim's ([`SHIM_FRAMES`]).
 fn completing<R: Runtime>(call: &Call<'_>) -> u64 {
     match call.export.effect {
         Effect::StreamWait => return stream_waits::<R>(call),

@@ -178,7 +178,7 @@ fn compare(native: &Measured, run: &Measured) -> (Outcome, Option<String>) {
         ));
     }
     if let (Some(ours), Some(theirs)) = (&run.observed, &native.observed) {
-        if !ours.agrees_with(theirs) {
+        if ours != theirs {
             why.push(format!("calls {ours:?}, natively {theirs:?}"));
         }
         if run.seen.launches != ours.all.launches {

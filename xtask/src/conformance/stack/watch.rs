@@ -54,20 +54,6 @@ pub struct Observed {
     pub callers: BTreeMap<String, Calls>,
 }
 
-impl Observed {
-    /// Whether all calls, and launches by caller, are as many. Copies and waits that the shim makes for a program have the
-    /// shim as caller where the observer cannot tell that they are the same call.
-    pub fn agrees_with(&self, other: &Self) -> bool {
-        let launches = |of: &Self| -> BTreeMap<String, u64> {
-            let callers = of.callers.iter().filter(|(_, calls)| calls.launches > 0);
-            callers
-                .map(|(name, calls)| (name.clone(), calls.launches))
-                .collect()
-        };
-        self.all == other.all && launches(self) == launches(other)
-    }
-}
-
 type Latest = Arc<Mutex<HashMap<u32, Vec<CallCount>>>>;
 
 /// An observer of all processes, asked again and again in a thread of its own.
@@ -173,30 +159,6 @@ impl Packets {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn observed(callers: &[(&str, u64, u64)]) -> Observed {
-        let mut observed = Observed::default();
-        for (name, launches, waits) in callers {
-            observed.all.launches += launches;
-            observed.all.waits += waits;
-            let calls = Calls {
-                launches: *launches,
-                copies: 0,
-                waits: *waits,
-            };
-            observed.callers.insert((*name).to_owned(), calls);
-        }
-        observed
-    }
-
-    #[test]
-    fn launches_agree_by_caller_and_waits_in_all() {
-        let native = observed(&[("library", 5, 1), ("program", 2, 1)]);
-        let shim = observed(&[("library", 5, 1), ("program", 2, 0), ("shim", 0, 1)]);
-        assert!(shim.agrees_with(&native));
-        assert!(!observed(&[("library", 4, 1), ("program", 3, 1)]).agrees_with(&native));
-        assert!(!observed(&[("library", 5, 1), ("program", 2, 0)]).agrees_with(&native));
-    }
 
     #[test]
     fn counts_that_nobody_made_are_zero() {
