@@ -37,7 +37,9 @@ pub use knobs::{Cap, Knobs, cap_for};
 pub use latency::LatencyWindow;
 pub use memory::{DeviceMemory, Sharing};
 pub use settings::{DeviceSettings, Linger, Settings};
-pub use slices::{Activity, Bounded, LONG, SHORT, Slice, SliceChoice, SliceUser, slices};
+pub use slices::{
+    Activity, Bounded, LENGTHS, LONG, SHARED, SHORT, Slice, SliceChoice, SliceUser, slices,
+};
 pub use slo::{Blame, SloVerdict};
 pub use strict::linger_for;
 

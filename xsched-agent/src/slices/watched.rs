@@ -10,7 +10,7 @@ use xsched_host::platform::PciAddress;
 use xsched_host::platform::slices::{Group, GroupId, Scan, SliceDriver, SliceError};
 use xsched_host::process::ProcessId;
 use xsched_host::readers::apart::{GivenUp, Places};
-use xsched_policy::{Activity, Bounded, LONG, SHORT, Slice};
+use xsched_policy::{Activity, Bounded, LENGTHS, Slice};
 
 /// From a process's first look to its second while nothing is found: its
 /// context is made when it first uses a device. Doubles up to the longest.
@@ -188,7 +188,7 @@ impl Watched {
 
     /// Its groups that are the agent's to set.
     pub fn settable(&self, default: Nanos) -> Vec<Group> {
-        let may_be = |group: &&Group| [default, SHORT, LONG].contains(&group.slice);
+        let may_be = |group: &&Group| group.slice == default || LENGTHS.contains(&group.slice);
         self.groups.iter().filter(may_be).copied().collect()
     }
 
@@ -247,7 +247,7 @@ impl Watched {
             let group = computes.or_else(|| groups.next().copied())?;
             let set_by = match group.slice {
                 slice if slice == default => SliceSetter::Driver,
-                SHORT | LONG => SliceSetter::Class,
+                slice if LENGTHS.contains(&slice) => SliceSetter::Class,
                 _ => SliceSetter::Other,
             };
             Some(TimeSliceRow {

@@ -144,7 +144,7 @@ fn is_set(row: &xsched_common::api::TimeSliceRow) -> bool {
 }
 
 /// Whether the agent has set a worker's slice by its class; it may take a second.
-fn has_slices(stage: &Stage, worker: &Worker) -> anyhow::Result<bool> {
+pub fn has_slices(stage: &Stage, worker: &Worker) -> anyhow::Result<bool> {
     if stage.snapshot()?.agent.time_slicing.driver.is_none() {
         return Ok(false);
     }

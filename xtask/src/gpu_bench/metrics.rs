@@ -197,12 +197,51 @@ pub fn of(raw: &Raw) -> Vec<Metric> {
         .into_iter()
         .filter_map(|(name, figures)| raw.compared(name, figures))
         .collect();
+    metrics.extend(tenants(raw));
     metrics.extend(shares(raw));
     metrics.extend(overhead(raw));
     metrics.extend(rest(raw));
     // What misses its bound comes first.
     metrics.sort_by_key(|metric| metric.ok);
     metrics
+}
+
+/// P50 and P99 (ms) of a service beside two batches, and their iterations/s
+/// together.
+pub fn beside_two(raw: &Raw, config: Config, load: Load) -> Option<(f64, f64, f64)> {
+    let runs = || {
+        let of = raw.tenants.iter();
+        of.filter(move |run| (run.config, run.load) == (config, load))
+    };
+    let requests: Vec<f64> = runs()
+        .flat_map(|run| run.latencies_ms.iter().copied())
+        .collect();
+    let sums: Vec<f64> = runs().map(|run| run.per_s.iter().sum()).collect();
+    (!requests.is_empty()).then(|| {
+        let p99 = quantile(&requests, 0.99);
+        (median(&requests), p99, median(&sums))
+    })
+}
+
+fn tenants(raw: &Raw) -> Vec<Metric> {
+    let native = beside_two(raw, Config::Native, Load::Decode);
+    let of = |name, config| {
+        let (p50, _, sum) = beside_two(raw, config, Load::Decode)?;
+        let alone = raw.figure(At(Config::Alone, Load::Decode, None), Of::P50)?;
+        let (native_p50, _, native_sum) = native?;
+        let detail = format!(
+            "{p50:.2} ms, {native_p50:.2} natively; both batches {:.0}% of native",
+            sum / native_sum * 100.0
+        );
+        Some(Metric::at_most(name, "x", p50 / alone, SHOWN).detail(detail))
+    };
+    [
+        of("tenants_decode_p50_ratio", Config::Both),
+        of("tenants_slices_decode_p50_ratio", Config::Slices),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn shares(raw: &Raw) -> Vec<Metric> {

@@ -15,6 +15,7 @@ mod parts;
 mod plot;
 mod raw;
 mod stage;
+mod tenants;
 #[cfg(test)]
 mod tests;
 
@@ -227,10 +228,10 @@ fn measure(dir: &Path, args: &Args) -> anyhow::Result<Raw> {
     let (cell_s, repetitions) = match args.simulated {
         true => (0.5, 1),
         // Many short turns: the host has its moods, of 5%.
-        false => (2.2, 4),
+        false => (1.9, 4),
     };
     // Cells of a repetition, and what comes beside them.
-    let steps = repetitions * (24 + 3 + 3 + 1) + 12;
+    let steps = repetitions * (24 + 3 + 3 + 1) + 26;
     let began = Instant::now();
     let plan = Plan {
         cell_s,
@@ -287,6 +288,7 @@ fn all(
             Part::Mps | Part::Semantics if args.simulated => Err(anyhow!("not simulated")),
             Part::Mps => mps::measure(stage, clock, plan, raw),
             Part::Alone => parts::overhead(stage, plan, raw),
+            Part::Tenants => tenants::measure(stage, plan, raw),
             Part::Shares => parts::shares(stage, plan, raw),
             Part::Semantics => parts::semantics(stage, raw),
             Part::Counts => parts::counts(stage, raw),
@@ -337,6 +339,8 @@ enum Part {
     Mps,
     /// Programs alone, with the shim and without
     Alone,
+    /// A service beside two batches
+    Tenants,
     /// Two batches by weight
     Shares,
     /// What programs compute

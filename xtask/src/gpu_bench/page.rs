@@ -88,6 +88,7 @@ pub fn text(raw: &Raw, results: &str) -> Result<String, std::fmt::Error> {
             .unwrap_or(0),
     )?;
     table(&mut out, raw)?;
+    tenants(&mut out, raw)?;
     figures(&mut out, raw)?;
     rest(&mut out, raw)?;
     Ok(wrapped(&out))
@@ -169,6 +170,33 @@ fn table(out: &mut String, raw: &Raw) -> std::fmt::Result {
     Ok(())
 }
 
+fn tenants(out: &mut String, raw: &Raw) -> std::fmt::Result {
+    if raw.tenants.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\n## Three tenants\n\n\
+         The same services beside two batches of ResNet-50; iterations/s of both batches together.\n\n\
+         | | ResNet-18 | batches | 40 waits | batches |\n|---|---|---|---|---|"
+    )?;
+    for (config, name) in [
+        (Config::Native, "native"),
+        (Config::Slices, "time slices; no shim anywhere"),
+        (Config::Both, "**gate and time slices**"),
+    ] {
+        write!(out, "| {name} |")?;
+        for load in [Load::Service, Load::Decode] {
+            match metrics::beside_two(raw, config, load) {
+                Some((p50, p99, sum)) => write!(out, " {p50:.2} / {p99:.2} | {sum:.1} |")?,
+                None => write!(out, " - | - |")?,
+            }
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
 fn figures(out: &mut String, raw: &Raw) -> std::fmt::Result {
     writeln!(
         out,
@@ -226,7 +254,7 @@ const WHY: [(&str, &str); 5] = [
     ),
     (
         "long_decode_p50_ratio",
-        "a turn of the batch at each of the 40 waits: 40 times its slice of 0.1 ms and 0.27 ms for two switches, as with \
+        "a turn of the batch at each of the 40 waits: 40 times its slice of 0.03 ms and 0.27 ms for two switches, as with \
          shorter kernels; only a gate takes the turn away, and none holds a kernel that has begun",
     ),
     (

@@ -29,6 +29,9 @@ pub struct Raw {
     pub cells: Vec<Cell>,
     /// Two batches that share the GPU.
     pub shares: Vec<Share>,
+    /// A service beside two batches.
+    #[serde(default)]
+    pub tenants: Vec<Tenants>,
     /// Nothing but one program, with and without the shim.
     pub overhead: Vec<Overhead>,
     /// A batch with an agent that observes it, and without.
@@ -61,6 +64,9 @@ impl Raw {
             .extend(kept.filter(|cell| !measured.contains(&cell.config)));
         if all.shares.is_empty() {
             all.shares = earlier.shares;
+        }
+        if all.tenants.is_empty() {
+            all.tenants = earlier.tenants;
         }
         if all.overhead.is_empty() {
             all.overhead = earlier.overhead;
@@ -178,6 +184,21 @@ pub struct Share {
     /// Those of both when nobody holds either back.
     #[serde(default)]
     pub native_per_s: Option<[f64; 2]>,
+}
+
+/// A service beside two batches of ResNet-50.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Tenants {
+    /// What schedules.
+    pub config: Config,
+    /// The service.
+    pub load: Load,
+    /// Which repetition.
+    pub repetition: u32,
+    /// Of each request, ms.
+    pub latencies_ms: Vec<f64>,
+    /// Iterations per second of both batches.
+    pub per_s: [f64; 2],
 }
 
 /// One program alone.
