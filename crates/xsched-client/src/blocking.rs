@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use xsched_common::api::{
-    Explanation, InForce, ModeSet, Reloaded, Request, Response, Settled, Snapshot,
+    Explanation, InForce, ModeSet, Reloaded, Request, Response, Settled, Slowness, Snapshot,
 };
 
 use super::{ANSWER_TIME, Connection, Endpoint, Error};
@@ -33,6 +33,14 @@ pub fn settle(agent: &Endpoint, request: &Request) -> Result<Settled, Error> {
 pub fn explain(agent: &Endpoint, request: &Request) -> Result<Explanation, Error> {
     match ask(agent, request)? {
         Response::Explanation(explanation) => Ok(explanation),
+        _ => Err(Error::another_answer()),
+    }
+}
+
+/// Where the time of a process's slow bursts went.
+pub fn slow(agent: &Endpoint, request: &Request) -> Result<Slowness, Error> {
+    match ask(agent, request)? {
+        Response::Slow(slowness) => Ok(slowness),
         _ => Err(Error::another_answer()),
     }
 }

@@ -12,6 +12,7 @@ pub mod foreign;
 pub mod platform;
 pub mod process;
 pub mod readers;
+pub mod run_delay;
 pub mod text;
 pub mod unix_sockets;
 pub mod users;

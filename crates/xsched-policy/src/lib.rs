@@ -40,7 +40,7 @@ pub use settings::{DeviceSettings, Linger, Settings};
 pub use slices::{
     Activity, Bounded, LENGTHS, LONG, SHARED, SHORT, Slice, SliceChoice, SliceUser, slices,
 };
-pub use slo::{Blame, SloVerdict};
+pub use slo::SloVerdict;
 pub use strict::linger_for;
 
 use xsched_common::api::SharingMode;

@@ -6,7 +6,7 @@
 //! shortest linger; each window in which all were met with room to spare
 //! gives a little back. In between nothing changes, so that the numbers come
 //! to rest. A target that is missed with both at their limit is out of
-//! reach, and what stands in its way is named.
+//! reach; what stands in its way is for others to find out (xsched-blame).
 
 use xsched_common::api::SloState;
 use xsched_common::units::Nanos;
@@ -56,20 +56,6 @@ pub struct SloVerdict {
     pub state: SloState,
     /// The P99 of the last window, if there was one.
     pub p99: Option<Nanos>,
-    /// What stands in the way of a target that is missed.
-    pub blame: Option<Blame>,
-}
-
-/// What stands in the way of a target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blame {
-    /// This client of a lower or the same class runs kernels this long, and
-    /// a kernel cannot be interrupted.
-    Kernels(ClientId, Nanos),
-    /// Others of a class that is not lower have work of their own.
-    Peers(ClientId),
-    /// Half of its own bursts are as long as this, longer than the target.
-    Itself(Nanos),
 }
 
 impl SloMemory {
@@ -130,9 +116,6 @@ pub(super) fn adapt(
                 false if target.missed_at_limit >= MISSES_UNTIL_IMPOSSIBLE => SloState::Impossible,
                 false => SloState::Adapting,
             };
-            target.verdict.blame = (!met)
-                .then(|| blame(member, latency.p50, goal, members))
-                .flatten();
         }
         room &= target
             .verdict
@@ -164,7 +147,6 @@ impl SloMemory {
             verdict: SloVerdict {
                 state: SloState::Unknown,
                 p99: None,
-                blame: None,
             },
         };
         let at = match self.targets.binary_search_by_key(&id, |target| target.id) {
@@ -175,29 +157,5 @@ impl SloMemory {
             }
         };
         &mut self.targets[at]
-    }
-}
-
-/// What keeps `member` from `goal`: bursts of its own that are too long,
-/// whoever is not below it, or the longest kernel of those who are.
-fn blame(member: &Member<'_>, p50: Nanos, goal: Nanos, members: &[Member<'_>]) -> Option<Blame> {
-    let others = members
-        .iter()
-        .filter(|other| other.state.id != member.state.id);
-    let longest = others
-        .clone()
-        .filter_map(|other| Some((other.kernel_time?, other)))
-        .max_by_key(|(kernel, _)| *kernel);
-    let peer = others
-        .clone()
-        .find(|other| other.rank >= member.rank && other.rank.is_some());
-    match (longest, peer) {
-        (Some((kernel, other)), _) if kernel.0 >= goal.0 / 4 => {
-            Some(Blame::Kernels(other.state.id, kernel))
-        }
-        (_, Some(peer)) => Some(Blame::Peers(peer.state.id)),
-        _ if p50 > goal => Some(Blame::Itself(p50)),
-        (Some((kernel, other)), None) => Some(Blame::Kernels(other.state.id, kernel)),
-        (None, None) => None,
     }
 }

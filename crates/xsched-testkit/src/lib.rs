@@ -13,6 +13,7 @@ pub mod machine;
 pub mod planted;
 pub mod pty;
 pub mod schema;
+pub mod slow;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -37,6 +37,24 @@ pub fn sleep_until(when: Instant) -> Instant {
     Instant::now()
 }
 
+/// Keeps the processor busy, as host code does.
+pub fn compute(time: Duration) {
+    if time.is_zero() {
+        return;
+    }
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        std::hint::spin_loop();
+    }
+}
+
+/// The monotonic clock.
+#[must_use]
+pub fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
 /// Small random numbers that are the same on every run.
 pub struct Random(u64);
 

@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::ffi::{CStr, c_void};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -82,6 +83,21 @@ struct Options {
     /// Waits of a request, spread evenly over its kernels.
     #[arg(long, default_value_t = 1)]
     syncs: u32,
+    /// Time on the processor after each launch but the last.
+    #[arg(long, default_value = "0ms", value_parser = crate::duration)]
+    think: Duration,
+    /// From this time on requests are as the following options say.
+    #[arg(long, value_parser = crate::duration)]
+    later: Option<Duration>,
+    /// Kernels of a later request.
+    #[arg(long, requires = "later")]
+    later_kernels: Option<u32>,
+    /// Time asleep after each launch of a later request but the last.
+    #[arg(long, requires = "later", value_parser = crate::duration)]
+    later_pause: Option<Duration>,
+    /// File for the requests' times: when each began (monotonic clock) and how long it took, ns, one a line.
+    #[arg(long)]
+    times: Option<PathBuf>,
     /// Which stream the kernels go to.
     #[arg(long, value_enum, default_value_t = StreamChoice::Created)]
     stream: StreamChoice,
@@ -146,13 +162,20 @@ pub fn main<G: Gpu>() -> Result<(), Box<dyn Error>> {
         stream,
         kernel,
     };
-    service.request()?;
+    service.request(Later::No)?;
     if let Some(path) = &options.ready_file {
         std::fs::write(path, "")?;
     }
     let latencies = service.run()?;
     report(&options, &latencies);
     Ok(())
+}
+
+/// Whether a request is as later ones are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Later {
+    No,
+    Yes,
 }
 
 struct Service<'a, G: Gpu> {
@@ -164,12 +187,24 @@ struct Service<'a, G: Gpu> {
 
 impl<G: Gpu> Service<'_, G> {
     /// One request; returns when its result would be there.
-    fn request(&self) -> Result<(), G::Error> {
-        let mut time = self.options.kernel_time.as_nanos() as u64;
-        let (kernels, syncs) = (self.options.kernels, self.options.syncs.max(1));
+    fn request(&self, later: Later) -> Result<(), G::Error> {
+        let options = self.options;
+        let mut time = options.kernel_time.as_nanos() as u64;
+        let (kernels, pause) = match later {
+            Later::No => (options.kernels, None),
+            Later::Yes => (
+                options.later_kernels.unwrap_or(options.kernels),
+                options.later_pause,
+            ),
+        };
+        let syncs = options.syncs.max(1);
         for index in 1..=kernels {
             let parameters = &mut [(&raw mut time).cast::<c_void>()];
             self.gpu.launch(&self.kernel, self.stream, parameters)?;
+            if index < kernels {
+                crate::compute(options.think);
+                pause.into_iter().for_each(std::thread::sleep);
+            }
             // The last wait follows the last kernel; the others come at equal distances before it.
             if index < kernels && index * syncs / kernels != (index - 1) * syncs / kernels {
                 self.gpu.synchronize(self.stream)?;
@@ -186,12 +221,30 @@ impl<G: Gpu> Service<'_, G> {
         let mut gaps = crate::Random::new(self.options.seed);
         let mut arrival = start;
         let mut latencies = Histogram::new(DIGITS)?;
+        let mut times = self
+            .options
+            .times
+            .as_ref()
+            .map(std::fs::File::create)
+            .transpose()?;
         while arrival < end {
             // What a request waits for the generator's own timer is not its latency.
             let begun = crate::sleep_until(arrival);
-            self.request()?;
+            let later = self.options.later.map(|later| start + later);
+            self.request(match later.is_some_and(|later| arrival >= later) {
+                true => Later::Yes,
+                false => Later::No,
+            })?;
+            let took = begun.elapsed().as_nanos() as u64;
             if arrival >= measured {
-                latencies.record(begun.elapsed().as_nanos() as u64)?;
+                latencies.record(took)?;
+            }
+            if let Some(times) = &mut times {
+                writeln!(
+                    times,
+                    "{} {took}",
+                    crate::monotonic_ns().saturating_sub(took)
+                )?;
             }
             arrival += match self.options.gaps {
                 Gaps::Fixed => self.options.period,

@@ -38,6 +38,25 @@ pub fn pid(text: &str) -> Result<u32, String> {
     })
 }
 
+/// The process that a command is about: `set 4242`, or `set --pid 4242`.
+#[derive(clap::Args)]
+pub struct Subject {
+    /// The process
+    #[arg(value_name = "PID", value_parser = pid, required_unless_present = "pid")]
+    process: Option<u32>,
+    /// The process, as well
+    #[arg(long, value_parser = pid, conflicts_with = "process")]
+    pid: Option<u32>,
+}
+
+impl Subject {
+    /// Its number.
+    pub fn pid(&self) -> u32 {
+        // clap asks for one of them.
+        self.process.or(self.pid).unwrap_or_default()
+    }
+}
+
 /// How long something is to last: `2s`, `500ms`, `1m 30s`, or plain seconds.
 fn lasting(text: &str) -> Result<Nanos, String> {
     if let Ok(seconds) = text.trim().parse::<f64>() {

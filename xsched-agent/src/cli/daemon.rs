@@ -191,6 +191,7 @@ fn serve(options: &Options, log: &Log) -> anyhow::Result<()> {
     let mut picture = Model::new(clock::monotonic(), attr.clone());
     let _hardware = picture.hardware().read()?;
     let (events, history, sums) = (picture.event_log(), picture.history(), picture.sums());
+    let blames = picture.blames();
     let slice_table = picture.slices();
     let (to_model, roster) = channel();
     let to_keeper = inbox.roster();
@@ -219,6 +220,7 @@ fn serve(options: &Options, log: &Log) -> anyhow::Result<()> {
         },
     )?;
     picture.watch_over(control.stats());
+    let _watcher = picture.watch().start(control.stats())?;
     let keeper = AttrKeeper::start(
         inbox,
         control.handle(),
@@ -296,6 +298,7 @@ fn serve(options: &Options, log: &Log) -> anyhow::Result<()> {
         reloader: reloader.clone(),
         snapshots,
         history,
+        blames,
         events,
     };
     let stats = control.stats();

@@ -22,9 +22,19 @@ use super::{endpoint, preload, print, print_json, shim_path, shims};
 /// nothing runs: the bindings are predicted from the files. Exit code 0:
 /// nothing wrong, 1: errors or warnings, 2: could not examine.
 #[derive(clap::Args)]
-#[command(group(clap::ArgGroup::new("subject").required(true).multiple(true)))]
+#[command(
+    group(clap::ArgGroup::new("subject").required(true).multiple(true)),
+    after_help = "\
+Examples:
+  sudo xsched-agent diagnose 4242
+  sudo xsched-agent diagnose --all
+  xsched-agent diagnose --exe ./serve"
+)]
 pub struct Options {
     /// The process
+    #[arg(value_name = "PID", group = "subject", conflicts_with_all = ["pid", "all", "exe", "lib"], value_parser = pid)]
+    process: Option<u32>,
+    /// The process, as well
     #[arg(long, group = "subject", conflicts_with_all = ["all", "exe", "lib"], value_parser = pid)]
     pid: Option<u32>,
     /// Every process that uses a GPU runtime; bindings only unless --duration is given
@@ -45,7 +55,7 @@ pub struct Options {
     #[arg(long, value_name = "NAME")]
     shim: Vec<String>,
     /// For a prediction: the runtime, instead of the one that would be found
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["pid", "all"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["process", "pid", "all"])]
     runtime: Option<PathBuf>,
     /// Print JSON, one report per line (docs/diagnose.schema.json)
     #[arg(long)]
@@ -62,7 +72,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         (None, false) => DURATION,
     };
     anyhow::ensure!(duration <= LONGEST, "--duration takes an hour at most (1h)");
-    let found = match options.pid {
+    let found = match options.process.or(options.pid) {
         Some(pid) => {
             let subject = live(options, pid, duration);
             let unheard = Arc::new(OnceLock::new());

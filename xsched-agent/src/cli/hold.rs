@@ -4,21 +4,20 @@ use std::process::ExitCode;
 
 use xsched_common::api::Request;
 
-use super::attr::{self, Duration, pid};
+use super::attr::{self, Duration, Subject};
 
 /// Options of `boost`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  sudo xsched-agent boost --pid 4242 --for 30s
-  sudo xsched-agent resume --pid 4242                 end it early
+  sudo xsched-agent boost 4242 --for 30s
+  sudo xsched-agent resume 4242                 end it early
 
 It ends by itself, with a restart of the agent at the latest. --json prints what
 `set --json` prints. Exit codes: 0 done, 2 not done")]
 pub struct BoostOptions {
-    /// The process
-    #[arg(long, value_parser = pid)]
-    pid: u32,
+    #[command(flatten)]
+    subject: Subject,
     /// How long, as 30s, 500ms or plain seconds: 10ms to 1h
     #[arg(long = "for", value_name = "TIME")]
     duration: Duration,
@@ -31,16 +30,15 @@ pub struct BoostOptions {
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  xsched-agent suspend --pid 4242 --timeout 10s
-  xsched-agent resume --pid 4242                      end it early
+  xsched-agent suspend 4242 --timeout 10s
+  xsched-agent resume 4242                      end it early
 
 The timeout is mandatory: nothing stays suspended because somebody forgot it.
 It ends with a restart of the agent at the latest. --json prints what
 `set --json` prints. Exit codes: 0 done, 2 not done")]
 pub struct SuspendOptions {
-    /// The process
-    #[arg(long, value_parser = pid)]
-    pid: u32,
+    #[command(flatten)]
+    subject: Subject,
     /// When it ends by itself, as 10s, 500ms or plain seconds: 10ms to 1h
     #[arg(long, value_name = "TIME")]
     timeout: Duration,
@@ -52,11 +50,13 @@ pub struct SuspendOptions {
 /// Options of `resume`.
 #[derive(clap::Args)]
 #[command(after_help = "\
+Examples:
+  sudo xsched-agent resume 4242
+
 --json prints what `set --json` prints. Exit codes: 0 done, 2 not done")]
 pub struct ResumeOptions {
-    /// The process
-    #[arg(long, value_parser = pid)]
-    pid: u32,
+    #[command(flatten)]
+    subject: Subject,
     /// Print the attributes now in force as JSON
     #[arg(long)]
     json: bool,
@@ -64,7 +64,7 @@ pub struct ResumeOptions {
 
 pub fn boost(options: &BoostOptions) -> anyhow::Result<ExitCode> {
     let request = Request::Boost {
-        pid: options.pid,
+        pid: options.subject.pid(),
         duration_ms: options.duration.as_millis(),
     };
     attr::settle(&request, options.json)
@@ -72,12 +72,17 @@ pub fn boost(options: &BoostOptions) -> anyhow::Result<ExitCode> {
 
 pub fn suspend(options: &SuspendOptions) -> anyhow::Result<ExitCode> {
     let request = Request::Suspend {
-        pid: options.pid,
+        pid: options.subject.pid(),
         timeout_ms: options.timeout.as_millis(),
     };
     attr::settle(&request, options.json)
 }
 
 pub fn resume(options: &ResumeOptions) -> anyhow::Result<ExitCode> {
-    attr::settle(&Request::Resume { pid: options.pid }, options.json)
+    attr::settle(
+        &Request::Resume {
+            pid: options.subject.pid(),
+        },
+        options.json,
+    )
 }

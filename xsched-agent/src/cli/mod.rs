@@ -42,10 +42,11 @@ Examples:
   sudo xsched-agent                                   run the agent
   sudo xsched-agent run --class high -- python serve.py
   xsched-agent ps                                     who uses the GPU, and how
-  sudo xsched-agent diagnose --pid 4242               why is this process not scheduled?
+  sudo xsched-agent diagnose 4242                     why is this process not scheduled?
   sudo xsched-agent record -o trace.pftrace --duration 10
-  sudo xsched-agent set --pid 4242 --class low        (unset takes it back)
-  sudo xsched-agent explain --pid 4242                which rule, and why
+  sudo xsched-agent set 4242 --class low              (unset takes it back)
+  sudo xsched-agent explain 4242                      which rule, and why
+  xsched-agent explain --slow 4242                    where slow bursts' time went
   xsched-agent config example                         rules in five lines of TOML
 
 Environment:

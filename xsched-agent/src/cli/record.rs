@@ -35,11 +35,18 @@ use super::{print, print_json, say};
 /// Ctrl-C ends the recording; the file is complete then. Exit code 0: all
 /// calls recorded, 1: some were lost, or there were none, 2: could not record.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  sudo xsched-agent record -o trace.pftrace --duration 10
+  sudo xsched-agent record 4242 -o trace.pftrace")]
 pub struct Options {
     /// The trace; an existing file is replaced
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// Only this process with its threads [default: all, also those that start]
+    #[arg(value_name = "PID", value_parser = pid, conflicts_with = "pid")]
+    process: Option<u32>,
+    /// Only this process, as well
     #[arg(long, value_parser = pid)]
     pid: Option<u32>,
     /// How long to record, as 10s, 500ms or plain seconds [default: until
@@ -59,7 +66,11 @@ fn some_time(text: &str) -> Result<Duration, String> {
 }
 
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let process = options.pid.map(ProcessId::of).transpose()?;
+    let process = options
+        .process
+        .or(options.pid)
+        .map(ProcessId::of)
+        .transpose()?;
     let scope = process.map_or(Scope::All, |process| Scope::Pid(process.pid));
     let file = create(&options.output)?;
     let stop = stop_on_signals()?;

@@ -28,7 +28,7 @@ const NOT_EXECUTABLE: u8 = 126;
 Examples:
   sudo xsched-agent run --class high --slo 30ms -- python serve.py
   xsched-agent run --class low --weight 50 -- python train.py
-  xsched-agent run -- python infer.py                 by the rules of the file
+  xsched-agent run python infer.py                    by the rules of the file
 
 Only root and the authorised group may ask for more than normal.
 Exit codes: the program's own; 127 if there is no such program, 126 if it cannot
@@ -50,7 +50,12 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     shim: Option<PathBuf>,
     /// The program and its arguments
-    #[arg(required = true, last = true, value_name = "CMD")]
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "CMD"
+    )]
     command: Vec<OsString>,
 }
 

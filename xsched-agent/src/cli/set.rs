@@ -6,7 +6,7 @@ use xsched_client::blocking as client;
 use xsched_common::api::{Attr, Change, Request};
 use xsched_common::units::{Class, Weight};
 
-use super::attr::{self, Target, pid};
+use super::attr::{self, Subject, Target};
 use super::endpoint;
 
 /// Options of `set`.
@@ -15,10 +15,10 @@ use super::endpoint;
     group = clap::ArgGroup::new("terms").required(true).multiple(true),
     after_help = "\
 Examples:
-  sudo xsched-agent set --pid 4242 --class high --slo 30ms
-  xsched-agent set --pid 4242 --class low --weight 50
-  sudo xsched-agent set --pid 4242 --slo none
-  sudo xsched-agent set --pid 4242 --class default    by the rules again
+  sudo xsched-agent set 4242 --class high --slo 30ms
+  xsched-agent set 4242 --class low --weight 50
+  sudo xsched-agent set 4242 --slo none
+  sudo xsched-agent set 4242 --class default    by the rules again
 
 --json prints {\"pid\", \"class\", \"weight\", \"slo_p99_ns\", \"hold\", \"joined\",
 \"uses_runtime\", \"descendants\"}: the attributes now in force; hold is null or {\"hold\",
@@ -28,9 +28,8 @@ it is not scheduled; uses_runtime and descendants are left out where they are no
 Exit codes: 0 done, 2 not done; the message says why"
 )]
 pub struct Options {
-    /// The process
-    #[arg(long, value_parser = pid)]
-    pid: u32,
+    #[command(flatten)]
+    subject: Subject,
     /// realtime, high, normal or low; default takes back what was set by hand
     #[arg(long, group = "terms", value_parser = or_default::<Class>)]
     class: Option<OrDefault<Class>>,
@@ -51,14 +50,13 @@ pub struct Options {
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  sudo xsched-agent unset --pid 4242
-  sudo xsched-agent set --pid 4242 --class default    the class alone
+  sudo xsched-agent unset 4242
+  sudo xsched-agent set 4242 --class default    the class alone
 
 --json prints what `set --json` prints. Exit codes: 0 done, 2 not done")]
 pub struct UnsetOptions {
-    /// The process
-    #[arg(long, value_parser = pid)]
-    pid: u32,
+    #[command(flatten)]
+    subject: Subject,
     /// Print the attributes now in force as JSON
     #[arg(long)]
     json: bool,
@@ -107,7 +105,7 @@ impl Options {
 }
 
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let pid = options.pid;
+    let pid = options.subject.pid();
     let change = Change {
         pid,
         class: options.class.and_then(OrDefault::value),
@@ -133,7 +131,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
 
 pub fn unset(options: &UnsetOptions) -> anyhow::Result<ExitCode> {
     let request = Request::Unset {
-        pid: options.pid,
+        pid: options.subject.pid(),
         terms: Vec::new(),
     };
     attr::settle(&request, options.json)

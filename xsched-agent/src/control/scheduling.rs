@@ -39,6 +39,18 @@ pub(super) fn apply(scheduling: Scheduling) {
     }
 }
 
+/// Nice value of a thread that must come on in time and hardly ever runs.
+const PREFERRED: i32 = -15;
+
+/// Lets the calling thread come before others, as far as the kernel allows.
+pub(super) fn prefer() {
+    let _ = take_slice(SLICE);
+    // Of one thread: Linux keeps nice values by thread (setpriority(2)).
+    if let Err(e) = rustix::process::setpriority_process(None, PREFERRED) {
+        debug!("the watchdog keeps its nice value: {e}");
+    }
+}
+
 /// `struct sched_attr` as of Linux 3.14, which every later kernel takes.
 #[repr(C)]
 #[derive(Default)]

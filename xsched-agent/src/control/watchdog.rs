@@ -7,6 +7,12 @@
 //! the agent ends, because the state of every client is that thread's own:
 //! its service manager starts another, and clients join that.
 //!
+//! A control thread that is ready to run and gets no processor lives: on a
+//! machine full of busy programs the watchdog, which needs next to no time,
+//! gives the heartbeat in its place, for some seconds. Clients would otherwise
+//! run free and join again, over and over. An agent that is dead, stopped or
+//! frozen has no watchdog either.
+//!
 //! Time is counted in looks of its own, not by a clock: an agent that was
 //! stopped, frozen or suspended as a whole has not hung.
 
@@ -22,19 +28,22 @@ use tracing::warn;
 use xsched_policy::ClientId;
 
 use super::clients::ClientShared;
-use super::{RosterEvent, Stats, device};
+use super::{RosterEvent, Stats, device, scheduling};
 
 /// Between two looks.
-const TICK: Duration = Duration::from_millis(100);
+const TICK: Duration = Duration::from_millis(50);
 
 /// Looks without a heartbeat, after which gates open.
-const STANDS_STILL: u32 = 10;
+const STANDS_STILL: u32 = 20;
 
 /// Looks without a heartbeat, after which the agent ends.
-const HANGS: u32 = 20;
+const HANGS: u32 = 40;
 
 /// Looks after the order to stop, after which the agent ends in any order.
-const OVERDUE: u32 = 30;
+const OVERDUE: u32 = 60;
+
+/// Looks in a row at which a thread may want for a processor.
+const STARVES: u32 = 100;
 
 /// A sign of life of a thread.
 #[derive(Debug, Default)]
@@ -49,6 +58,12 @@ impl Pulse {
         self.thread
             .store(rustix::thread::gettid().as_raw_nonzero().get(), Relaxed);
         self.beats.fetch_add(1, Release);
+    }
+
+    /// The thread, once it has given one.
+    pub fn thread(&self) -> Option<u32> {
+        let thread = u32::try_from(self.thread.load(Relaxed)).ok()?;
+        (thread != 0).then_some(thread)
     }
 
     /// How often it was given.
@@ -113,12 +128,16 @@ impl Watchdog {
             charge,
             off_duty: off_duty.clone(),
             heart: Standing::default(),
+            starving: Starving::default(),
             others: Vec::new(),
             stopping: 0,
         };
         thread::Builder::new()
             .name("watchdog".into())
-            .spawn(move || watch.keep(&heard))?;
+            .spawn(move || {
+                scheduling::prefer();
+                watch.keep(&heard);
+            })?;
         Ok(Watchdog { news, off_duty })
     }
 
@@ -159,6 +178,55 @@ impl Standing {
     }
 }
 
+/// Whether the control thread is ready to run and gets no processor.
+#[derive(Default)]
+struct Starving {
+    /// How long it had run at the last look.
+    ran: Option<u64>,
+    /// Looks in a row.
+    looks: u32,
+}
+
+impl Starving {
+    /// Once a look without a new beat. One that runs without a beat hangs in a
+    /// loop, and one that is not ready to run waits in the kernel.
+    fn look(&mut self, pulse: &Pulse) -> bool {
+        let state = pulse.thread().and_then(run_state);
+        let starves = match (state, self.ran) {
+            (Some(now), Some(before)) => {
+                let ran = now.ran_ns.saturating_sub(before);
+                now.ready && u128::from(ran) < TICK.as_nanos() / 2
+            }
+            _ => false,
+        };
+        self.ran = state.map(|state| state.ran_ns);
+        self.looks = match starves {
+            true => self.looks.saturating_add(1),
+            false => 0,
+        };
+        starves && self.looks <= STARVES
+    }
+}
+
+/// What the kernel says of a thread of this process.
+#[derive(Clone, Copy)]
+struct RunState {
+    /// Runs, or waits for a processor.
+    ready: bool,
+    ran_ns: u64,
+}
+
+fn run_state(tid: u32) -> Option<RunState> {
+    let read = |file| std::fs::read_to_string(format!("/proc/self/task/{tid}/{file}")).ok();
+    let (stat, times) = (read("stat")?, read("schedstat")?);
+    // The name before it may hold anything.
+    let state = stat.rsplit_once(')')?.1.split_ascii_whitespace().next()?;
+    Some(RunState {
+        ready: state == "R",
+        ran_ns: times.split_ascii_whitespace().next()?.parse().ok()?,
+    })
+}
+
 struct Watch {
     stats: Arc<Stats>,
     /// Not kept alive: unmapping a page is not this thread's work.
@@ -166,6 +234,7 @@ struct Watch {
     charge: Charge,
     off_duty: Arc<AtomicBool>,
     heart: Standing,
+    starving: Starving,
     others: Vec<Standing>,
     /// Looks since the order to stop.
     stopping: u32,
@@ -221,6 +290,10 @@ impl Watch {
         if self.off_duty.load(Relaxed) {
             return None;
         }
+        if self.heart.beats == self.stats.beats.beats() && self.starving.look(&self.stats.beats) {
+            self.beat_for_it();
+            return None;
+        }
         let before = self.heart.looks;
         match self.heart.look(self.stats.beats.beats()) {
             0 if before >= STANDS_STILL => {
@@ -238,6 +311,13 @@ impl Watch {
             }
             HANGS => Some(Ending::Hangs),
             _ => None,
+        }
+    }
+
+    /// Clients' leases go on.
+    fn beat_for_it(&self) {
+        for client in self.clients.values().filter_map(Weak::upgrade) {
+            client.control.heartbeat.fetch_add(1, Relaxed);
         }
     }
 

@@ -8,8 +8,9 @@ use tokio::io::BufReader;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
-use xsched_common::api::{Hello, Override, Request, Response, Snapshot};
+use xsched_common::api::{Hello, Override, Request, Response, ShimState, Slowness, Snapshot};
 use xsched_common::platform::TITLES;
+use xsched_common::units::Nanos;
 use xsched_host::clock;
 
 use super::agent_uid;
@@ -66,13 +67,7 @@ async fn answer(caller: &Caller, request: Request, served: &Served) -> Response 
         Request::List | Request::Watch { .. } => snapshot(&served.snapshots),
         Request::History { pid } => match served.history.history(pid) {
             Some(history) => Response::History(history),
-            None => failure(
-                "no_such_process",
-                format!(
-                    "process {} does not use {TITLES}, or has exited: see `xsched-agent ps`",
-                    pid.unwrap_or_default()
-                ),
-            ),
+            None => failure("no_such_process", not_known(pid.unwrap_or_default())),
         },
         Request::Set(change) => changes::set(caller, change, served).await,
         Request::Unset { pid, terms } => changes::unset(caller, pid, terms, served).await,
@@ -90,6 +85,7 @@ async fn answer(caller: &Caller, request: Request, served: &Served) -> Response 
             changes::hold(caller, pid, Override::Suspended, timeout_ms, served).await
         }
         Request::Resume { pid } => changes::resume(caller, pid, served).await,
+        Request::Slow { pid, over_ms } => slow(served, pid, over_ms),
         Request::Explain { pid } => settings::explain(caller, pid, served).await,
         Request::Reload => settings::reload(caller, served).await,
         Request::Settings => settings::in_force(caller, served),
@@ -97,6 +93,39 @@ async fn answer(caller: &Caller, request: Request, served: &Served) -> Response 
             settings::set_mode(caller, device.as_deref(), mode, served).await
         }
     }
+}
+
+/// Why a process was slow, or why that cannot be said.
+fn slow(served: &Served, pid: u32, over_ms: u64) -> Response {
+    let over = Nanos::from_millis(over_ms.min(3_600_000));
+    let shim = {
+        let snapshot = served.snapshots.borrow();
+        let row = snapshot.processes.iter().find(|row| row.pid == pid);
+        row.map(|row| row.shim)
+    };
+    let Some(shim) = shim else {
+        return failure("no_such_process", not_known(pid));
+    };
+    let blame = served.blames.of_pid(pid, over);
+    let reason = match (&blame, shim) {
+        (Some(_), _) => None,
+        (None, ShimState::Joined) => Some(
+            "it had no burst yet that can be judged: give it a target (`xsched-agent set --slo`), or let \
+             it run alone for a few seconds",
+        ),
+        (None, ShimState::Mapped | ShimState::Absent) => Some(
+            "it has not joined, so that its bursts are not known: start it with `xsched-agent run`",
+        ),
+    };
+    Response::Slow(Slowness {
+        pid,
+        blame,
+        reason: reason.map(str::to_owned),
+    })
+}
+
+fn not_known(pid: u32) -> String {
+    format!("process {pid} does not use {TITLES}, or has exited: see `xsched-agent ps`")
 }
 
 fn snapshot(snapshots: &watch::Receiver<Arc<Snapshot>>) -> Response {

@@ -92,7 +92,8 @@ fn costs(request: &Request) -> bool {
         | Request::SetMode { .. }
         // As long as there are processes, and made anew for each.
         | Request::List
-        | Request::History { .. } => true,
+        | Request::History { .. }
+        | Request::Slow { .. } => true,
         Request::Hello | Request::Watch { .. } | Request::Diagnose { .. } => false,
     }
 }

@@ -7,7 +7,7 @@ use xsched_common::api::Snapshot;
 
 use crate::attr::AttrHandle;
 use crate::events::EventLog;
-use crate::model::HistoryStore;
+use crate::model::{BlameStore, HistoryStore};
 use crate::reloader::Reloader;
 
 /// The agent's parts behind the API, cheap to clone.
@@ -21,6 +21,8 @@ pub struct Served {
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
     /// The last minutes.
     pub history: HistoryStore,
+    /// Where the time of slow bursts went.
+    pub blames: BlameStore,
     /// Where changes and refusals are noted.
     pub events: EventLog,
 }

@@ -4,6 +4,7 @@
 //! Every number a user sees about a process is made here and nowhere else;
 //! the socket, `ps` and xtop show the same [`Snapshot`].
 
+mod blame;
 mod details;
 mod devices;
 mod hardware;
@@ -25,8 +26,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use xsched_common::api::{
-    API_VERSION, AgentInfo, BpfState, DropCount, Drops, EventKind, HistoryPoint, ProcessRow,
-    Sampling, SloRow, Snapshot,
+    API_VERSION, AgentInfo, BlameRow, BpfState, DropCount, Drops, EventKind, HistoryPoint,
+    ProcessRow, Sampling, SloRow, Snapshot,
 };
 use xsched_common::page::HistogramCounts;
 use xsched_common::platform::Platform;
@@ -35,6 +36,7 @@ use xsched_host::process::ProcessId;
 use xsched_host::users::Users;
 use xsched_policy::{ClientId, Sharing, SloVerdict};
 
+pub use blame::{BlameStore, Watch, Watcher};
 pub use history::HistoryStore;
 pub use modeller::{Modeller, Observations, Observed, Observing, Parts, observations};
 pub use observation::{ApiCount, Bypass, DropTotal, LaunchCount, Observation};
@@ -44,6 +46,7 @@ use crate::attr::{AttrHandle, Standing};
 use crate::control::{ClientShared, DeviceKey, Journal, Rate, RosterEvent, Stats};
 use crate::events::{EventLog, Events};
 use crate::slices::SliceTable;
+use blame::Blames;
 use details::Inquiries;
 use hardware::Hardware;
 use health::Health;
@@ -83,6 +86,7 @@ pub struct Model {
     sums: SharedSums,
     hardware: Hardware,
     users: Users,
+    blames: Blames,
     slices: SliceTable,
 }
 
@@ -133,6 +137,7 @@ impl Model {
             sums: SharedSums::default(),
             hardware: Hardware::default(),
             users: Users::default(),
+            blames: Blames::default(),
             slices: SliceTable::default(),
         }
     }
@@ -155,6 +160,16 @@ impl Model {
     /// Where the parts of the agent note what happens.
     pub fn event_log(&self) -> EventLog {
         self.log.clone()
+    }
+
+    /// Where slow bursts' time went, for whoever asks.
+    pub fn blames(&self) -> BlameStore {
+        self.blames.store()
+    }
+
+    /// Services that are to be watched, for whoever has that done.
+    pub fn watch(&self) -> Watch {
+        self.blames.watch()
     }
 
     /// What the model remembers.
@@ -266,6 +281,7 @@ impl Model {
         for process in self.processes.values_mut() {
             process.tick(now);
         }
+        self.blames.tick(now, &blame::Scene::new(&self.processes));
         let launches = |process: &&Process| {
             let change = process.window.change();
             process.client.is_none() && change.is_some_and(|c| c.of(|t| t.launches) > 0)
@@ -358,7 +374,8 @@ impl Model {
             .values()
             .map(|process| {
                 let standing = self.attr.table().standing(process.id);
-                let target = self.target_of(process, standing.as_ref());
+                let blame = self.blame(process.id);
+                let target = self.target_of(process, standing.as_ref(), blame.as_ref());
                 let row = rows::process_row(
                     process,
                     standing,
@@ -376,6 +393,7 @@ impl Model {
                         .device
                         .or_else(|| Some(time_slices.first()?.device.clone())),
                     time_slices,
+                    blame,
                     user: self.users.name(row.uid).map(str::to_owned),
                     ..row
                 }
@@ -422,8 +440,18 @@ impl Model {
         }
     }
 
+    /// Where the window's slow bursts' time went.
+    fn blame(&self, id: ProcessId) -> Option<BlameRow> {
+        self.blames.store().latest(id, WINDOW)
+    }
+
     /// A target that cannot be followed is shown with the reason.
-    fn target_of(&self, process: &Process, standing: Option<&Standing>) -> Option<SloRow> {
+    fn target_of(
+        &self,
+        process: &Process,
+        standing: Option<&Standing>,
+        blame: Option<&BlameRow>,
+    ) -> Option<SloRow> {
         let Some(client) = process.client.as_deref() else {
             let target = standing?.attr.slo_p99?;
             return Some(targets::unfollowed(target, "it has not joined"));
@@ -436,7 +464,7 @@ impl Model {
             target,
             self.sharing.get(&device),
             self.targets.get(&client.id),
-            &self.clients,
+            blame,
         ))
     }
 }

@@ -33,7 +33,7 @@ impl Model {
         let text = match (out_of_reach(before), out_of_reach(Some(verdict.state))) {
             (false, true) => format!(
                 "cannot reach its latency target: {}",
-                targets::reason(&verdict, &self.clients)
+                targets::reason(&verdict, self.blame(client.process).as_ref())
             ),
             (true, false) => "may reach its latency target again".to_owned(),
             _ => return,

@@ -76,7 +76,7 @@ fn glance(page: &StatusPage) -> u64 {
 
 /// Launches of all libraries that are named. Tells whether any was made
 /// since: a page whose sum stays while its counts change counts backwards.
-fn sum_of_launches(page: &StatusPage) -> u64 {
+pub(super) fn sum_of_launches(page: &StatusPage) -> u64 {
     let mut name = [0; CALLER_NAME_LEN];
     let mut sum = 0u64;
     for slot in &page.callers {

@@ -31,6 +31,7 @@ mod limits;
 mod memory;
 mod namespaces;
 mod standstill;
+mod starved;
 mod suspended;
 mod versions;
 

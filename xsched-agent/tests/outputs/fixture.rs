@@ -37,7 +37,10 @@ pub fn snapshot() -> Snapshot {
         agent: AgentInfo {
             pid: 1,
             version: "1.2.3".into(),
-            control: Default::default(),
+            control: xsched_common::api::ControlInfo {
+                beat_late_max_ns: Some(Nanos::from_micros(80)),
+                ..Default::default()
+            },
             abi: "1.1".into(),
             uptime_ns: Nanos::from_secs(60),
             bpf: BpfState {

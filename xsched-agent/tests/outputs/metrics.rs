@@ -122,7 +122,7 @@ fn series_are_bounded_and_the_rest_is_summed_up() {
     assert_eq!(
         rates[5],
         format!(
-            "xsched_process_launches_per_second{{pid=\"\",command=\"(others)\",class=\"\",platform=\"\"}} {sum}.0"
+            "xsched_process_launches_per_second{{pid=\"\",command=\"(others)\",user=\"\",unit=\"\",device=\"\",class=\"\",platform=\"\"}} {sum}.0"
         )
     );
     assert!(page.lines().count() < 600, "{}", page.lines().count());

@@ -108,6 +108,7 @@ fn real_messages_fit() {
         (json!({"op": "watch", "interval_ms": 100}), "snapshot"),
         (json!({"op": "history", "pid": pid}), "history"),
         (json!({"op": "history"}), "history"),
+        (json!({"op": "slow", "pid": pid}), "slow"),
         (
             json!({"op": "set", "pid": pid, "class": "normal", "weight": 200}),
             "settled",

@@ -26,7 +26,7 @@ pub use mode::{SharingMode, UnknownMode};
 pub use request::{
     Attr, Change, ChangeWay, Diagnosis, ExplainStep, Explanation, Failure, Hello, InForce,
     MAX_DESCENDANTS, MAX_OBSERVATION_MS, MAX_OVERRIDE_MS, MIN_OVERRIDE_MS, ModeSet, Reloaded,
-    Request, Response, Settled,
+    Request, Response, Settled, Slowness,
 };
 pub use snapshot::{
     AgentInfo, ApiRow, BpfState, CallerRow, ControlInfo, GateRow, GateState, Guards, Latency,

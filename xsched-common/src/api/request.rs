@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Finding, History, OverrideRow, SharingMode, Snapshot};
+use super::{BlameRow, Finding, History, OverrideRow, SharingMode, Snapshot};
 use crate::units::{Class, Nanos, Weight};
 
 /// A line to the agent.
@@ -62,6 +62,14 @@ pub enum Request {
     Explain {
         /// The process, in the agent's pid namespace.
         pid: u32,
+    },
+    /// Says where the time of a process's slow bursts went.
+    Slow {
+        /// The process, in the agent's pid namespace.
+        pid: u32,
+        /// Of the last so many milliseconds; the agent keeps a minute.
+        #[serde(default = "a_minute")]
+        over_ms: u64,
     },
     /// Reads the configuration again; a bad file changes nothing.
     Reload,
@@ -179,6 +187,8 @@ pub enum Response {
     Settled(Settled),
     /// To [`Request::Explain`].
     Explanation(Explanation),
+    /// To [`Request::Slow`].
+    Slow(Slowness),
     /// To [`Request::Reload`].
     Reloaded(Reloaded),
     /// To [`Request::Settings`].
@@ -216,9 +226,9 @@ impl Hello {
 
 impl Request {
     /// Every `op`.
-    pub const OPS: [&str; 14] = [
+    pub const OPS: [&str; 15] = [
         "hello", "list", "watch", "history", "set", "unset", "boost", "suspend", "resume",
-        "explain", "reload", "settings", "set_mode", "diagnose",
+        "explain", "slow", "reload", "settings", "set_mode", "diagnose",
     ];
 }
 
@@ -277,6 +287,24 @@ pub struct ExplainStep {
     pub applied: bool,
     /// Why it applies or not, for people.
     pub because: String,
+}
+
+/// Why a process was slow.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Slowness {
+    /// The process.
+    pub pid: u32,
+    /// The account; null while nothing can be said.
+    pub blame: Option<BlameRow>,
+    /// Why nothing can be said, and what to do, where that is so.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// What [`Request::Slow`] covers where it does not say.
+const fn a_minute() -> u64 {
+    60_000
 }
 
 /// A configuration that was read and is in force.

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use xsched_common::api::{
     Change, Diagnosis, ExplainStep, Explanation, Failure, Finding, History, HistoryPoint, ModeSet,
     Override, OverrideRow, ProcessRow, Request, Response, Settled, Severity, ShimState, SloRow,
-    SloState, Snapshot,
+    SloState, Slowness, Snapshot,
 };
 use xsched_common::units::Nanos;
 
@@ -134,6 +134,14 @@ fn serve(
                 }
             }
             send(&mut stream, &Response::ModeSet(ModeSet { device, mode }))
+        }
+        Request::Slow { pid, .. } => {
+            let slowness = Slowness {
+                pid,
+                blame: None,
+                reason: Some("it has no burst yet".into()),
+            };
+            send(&mut stream, &Response::Slow(slowness))
         }
         Request::Explain { pid } => {
             let steps = [

@@ -93,6 +93,14 @@ pub(super) fn collect(scrape: &Scrape, to: &mut Families<'_>) -> fmt::Result {
         )?;
     }
     let flag = |is: bool| if is { 1.0 } else { 0.0 };
+    if let Some(late) = agent.control.beat_late_max_ns {
+        to.gauge(
+            "control_heartbeat_late_max",
+            "The latest heartbeat of the last 5 s, come or not.",
+            In::Seconds,
+            late.as_secs_f64(),
+        )?;
+    }
     to.gauge(
         "observer_up",
         "Whether probes can be set (1); without, only processes under the shim are seen.",

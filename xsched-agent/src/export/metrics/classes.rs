@@ -4,6 +4,7 @@ use std::fmt;
 
 use xsched_common::api::ShimState;
 use xsched_common::gate::Guard;
+use xsched_common::platform::Platform;
 use xsched_common::units::Class;
 
 use super::Scrape;
@@ -85,23 +86,36 @@ pub(super) fn collect(scrape: &Scrape, to: &mut Families<'_>) -> fmt::Result {
         (ShimState::Mapped, "mapped"),
         (ShimState::Absent, "absent"),
     ];
-    let present: Vec<(Class, &str, usize)> = Class::ALL
+    let platforms: Vec<Option<Platform>> =
+        Platform::ALL.map(Some).into_iter().chain([None]).collect();
+    let present: Vec<(Class, &str, Option<Platform>, usize)> = Class::ALL
         .iter()
         .rev()
         .flat_map(|&class| {
-            shims.map(|(shim, name)| {
-                let of = scrape.snapshot.processes.iter();
-                let count = of.filter(|p| p.class == class && p.shim == shim).count();
-                (class, name, count)
+            let platforms = &platforms;
+            shims.into_iter().flat_map(move |(shim, name)| {
+                platforms.iter().map(move |&platform| {
+                    let of = scrape.snapshot.processes.iter();
+                    let count = of
+                        .filter(|p| (p.class, p.shim, p.platform) == (class, shim, platform))
+                        .count();
+                    (class, name, platform, count)
+                })
             })
         })
         .collect();
     to.gauges(
         "processes",
-        "Processes that use a GPU runtime by class and by whether the shim is in them.",
+        "Processes that use a GPU runtime by class, platform and whether the shim is in them.",
         In::Number,
         &present,
-        |(_, _, count)| Some(*count as f64),
-        |(class, shim, _)| vec![("class", class.name()), ("shim", shim)],
+        |(.., count)| Some(*count as f64),
+        |(class, shim, platform, _)| {
+            vec![
+                ("class", class.name()),
+                ("shim", shim),
+                ("platform", platform.map_or("", Platform::name)),
+            ]
+        },
     )
 }

@@ -20,6 +20,14 @@ pub(super) fn collect(snapshot: &Snapshot, to: &mut Families<'_>) -> fmt::Result
         of_device,
     )?;
     hardware(devices, to)?;
+    to.gauges(
+        "device_unscheduled_launches",
+        "Share of the launches in the last 5 s that never reached a shim and are on the device, or may be.",
+        In::Ratio,
+        devices,
+        |device| device.unscheduled.as_ref()?.launch_ratio,
+        of_device,
+    )?;
     let modes: Vec<(&DeviceRow, SharingMode)> = devices
         .iter()
         .flat_map(|device| SharingMode::ALL.map(|mode| (device, mode)))

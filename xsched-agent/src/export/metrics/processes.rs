@@ -5,16 +5,21 @@
 
 use std::fmt;
 
-use xsched_common::api::{GateState, Latency, ProcessRow, ShimState, SloState, Snapshot};
-
+use xsched_common::api::{
+    BlameCause, GateState, Latency, ProcessRow, ShimState, SloState, Snapshot,
+};
 use xsched_common::platform::Platform;
+use xsched_common::units::Nanos;
+use xsched_host::cgroup;
 
 use super::families::{Families, In, Label};
 
 /// A process's series.
 struct Series<'a> {
     pid: String,
-    command: &'a str,
+    command: String,
+    user: String,
+    unit: &'a str,
     row: Option<&'a ProcessRow>,
     launches_per_s: f64,
     in_flight: Option<f64>,
@@ -27,7 +32,15 @@ impl Series<'_> {
         let platform = self.row.and_then(|row| row.platform);
         vec![
             ("pid", &self.pid),
-            ("command", self.command),
+            ("command", &self.command),
+            ("user", &self.user),
+            ("unit", self.unit),
+            (
+                "device",
+                self.row
+                    .and_then(|row| row.device.as_deref())
+                    .unwrap_or_default(),
+            ),
             ("class", class),
             ("platform", platform.map_or("", Platform::name)),
         ]
@@ -151,7 +164,61 @@ pub(super) fn collect(snapshot: &Snapshot, most: usize, to: &mut Families<'_>) -
             SloState::Adapting | SloState::Impossible => Some(0.0),
         }),
         Series::labels,
+    )?;
+    lost(&series, to)
+}
+
+/// What slow bursts lost, by cause.
+fn lost(series: &[Series<'_>], to: &mut Families<'_>) -> fmt::Result {
+    const UNEXPLAINED: &str = "unexplained";
+    let blamed = series
+        .iter()
+        .filter_map(|s| Some((s, s.row?.blame.as_ref()?)));
+    let of_causes = blamed.flat_map(|(series, blame)| {
+        let of = move |cause: BlameCause| {
+            let parts = blame.parts.iter().filter(move |part| part.cause == cause);
+            (
+                series,
+                cause.name(),
+                blame,
+                Nanos(parts.map(|part| part.time_ns.0).sum()),
+            )
+        };
+        let rest = (series, UNEXPLAINED, blame, blame.unexplained_ns);
+        BlameCause::ALL.into_iter().map(of).chain([rest])
+    });
+    let items: Vec<_> = of_causes.filter(|(.., time)| *time > Nanos::ZERO).collect();
+    to.gauges(
+        "process_slow_loss",
+        "Time that its slow bursts lost in the last 5 s, over that time, by cause.",
+        In::Ratio,
+        &items,
+        |(_, _, blame, time)| Some(time.0 as f64 / blame.over_ns.0.max(1) as f64),
+        |(series, cause, ..)| {
+            let mut labels = series.labels();
+            labels.push(("cause", cause));
+            labels
+        },
     )
+}
+
+/// The kernel keeps 15 bytes of a command's name; the arguments have all.
+fn command(row: &ProcessRow) -> String {
+    const KEPT: usize = 15;
+    let cut = row.command.len() >= KEPT;
+    let words = row.arguments.split(' ').take(2);
+    let mut names = words.map(|word| word.rsplit('/').next().unwrap_or(word));
+    let whole = names.find(|name| cut && name.starts_with(&row.command));
+    whole.unwrap_or(&row.command).to_owned()
+}
+
+/// The container that it runs in, or the systemd unit.
+fn unit(row: &ProcessRow) -> &str {
+    let path = row.cgroup.as_deref().unwrap_or_default();
+    let container = cgroup::container(path).map(|id| id.get(..12).unwrap_or(id));
+    container
+        .or_else(|| cgroup::units(path).next())
+        .unwrap_or_default()
 }
 
 fn quantile(latency: Option<Latency>, pick: fn(Latency) -> f64) -> Option<f64> {
@@ -174,7 +241,9 @@ fn series(snapshot: &Snapshot, most: usize) -> Vec<Series<'_>> {
         .iter()
         .map(|row| Series {
             pid: row.pid.to_string(),
-            command: &row.command,
+            command: command(row),
+            user: row.user.clone().unwrap_or_else(|| row.uid.to_string()),
+            unit: unit(row),
             row: Some(*row),
             launches_per_s: row.launches_per_s,
             in_flight: row.in_flight.map(f64::from),
@@ -187,7 +256,9 @@ fn series(snapshot: &Snapshot, most: usize) -> Vec<Series<'_>> {
         };
         series.push(Series {
             pid: String::new(),
-            command: "(others)",
+            command: "(others)".to_owned(),
+            user: String::new(),
+            unit: "",
             row: None,
             launches_per_s: rest.iter().map(|row| row.launches_per_s).sum(),
             in_flight: sum(|row| row.in_flight.map(f64::from)),
