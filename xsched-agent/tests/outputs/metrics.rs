@@ -261,7 +261,7 @@ fn a_real_program_is_counted() {
     drop(batch);
     wait_for("it is gone", || {
         let page = scrape();
-        let joined = r#"xsched_processes{class="low",shim="joined"}"#;
+        let joined = r#"xsched_processes{class="low",shim="joined",platform="hip"}"#;
         value(&page, joined) == Some(0.0)
             && value(&page, r#"xsched_events_total{kind="left"}"#) == Some(1.0)
     });

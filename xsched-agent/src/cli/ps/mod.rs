@@ -45,7 +45,7 @@ COLUMNS are heeded.
 Examples:
   xsched-agent ps
   xsched-agent ps python !class:low       as in xtop: words, !words, column:text
-  xsched-agent ps --watch                 every 2 s
+  xsched-agent ps --watch                 every 2 s; --watch=500ms
   xsched-agent ps --json | jq '.processes[].blame'")]
 pub struct Options {
     /// Only processes that these words are found in: pid, command, arguments,
@@ -53,7 +53,7 @@ pub struct Options {
     #[arg(value_name = "FILTER")]
     filter: Vec<String>,
     /// Look again and again, every so often
-    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "2s", value_parser = seconds)]
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "2s", value_parser = seconds)]
     watch: Option<Duration>,
     /// Print the agent's snapshot: raw numbers, times in ns
     #[arg(long, conflicts_with_all = ["filter", "watch"])]
