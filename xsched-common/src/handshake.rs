@@ -10,6 +10,7 @@
 //! traffic: its end tells each side that the other is gone. Who the client is comes from the kernel (SO_PEERCRED), never from
 //! the message.
 
+use crate::units::Class;
 use crate::{ABI, Abi};
 
 /// Descriptors that come with an accepting [`Reply`].
@@ -29,6 +30,79 @@ pub struct Hello {
     pub control_size: u32,
     /// Size of the status page it expects, bytes.
     pub status_size: u32,
+    /// Of which part of its process it is. Since ABI 1.6.
+    pub part: Part,
+}
+
+/// What a client is of its process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// All of it that is in no group.
+    #[default]
+    Process,
+    /// A class group: threads and streams that want a class of their own.
+    Group(Wish),
+}
+
+/// A class that somebody in a process wants for threads or streams. The agent
+/// decides whether they get it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Wish {
+    /// Which.
+    pub class: Class,
+    /// Whose wish it is.
+    pub origin: Origin,
+}
+
+/// Whose word a [`Wish`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Origin {
+    /// The program's own.
+    Hint = 0,
+    /// A rule's, by a thread's name; anybody may say so, and the agent looks the
+    /// rule up.
+    Rule = 1,
+}
+
+impl Wish {
+    /// As a word that is never zero.
+    pub const fn to_raw(self) -> u32 {
+        (self.origin as u32) << 8 | (self.class as u32 + 1)
+    }
+
+    /// Out of [`Wish::to_raw`]; `None` for zero and for what is no wish.
+    pub const fn from_raw(raw: u32) -> Option<Wish> {
+        let origin = match raw >> 8 {
+            0 => Origin::Hint,
+            1 => Origin::Rule,
+            _ => return None,
+        };
+        match (raw as u8).checked_sub(1) {
+            None => None,
+            Some(class) => match Class::from_raw(class) {
+                Some(class) => Some(Wish { class, origin }),
+                None => None,
+            },
+        }
+    }
+}
+
+impl Part {
+    const fn to_raw(self) -> u32 {
+        match self {
+            Part::Process => 0,
+            Part::Group(wish) => wish.to_raw(),
+        }
+    }
+
+    const fn from_raw(raw: u32) -> Result<Part, Malformed> {
+        match (raw, Wish::from_raw(raw)) {
+            (0, _) => Ok(Part::Process),
+            (_, Some(wish)) => Ok(Part::Group(wish)),
+            (_, None) => Err(Malformed),
+        }
+    }
 }
 
 /// How the agent answers.
@@ -81,7 +155,13 @@ impl Hello {
             pid,
             control_size: size_of::<crate::page::ControlPage>() as u32,
             status_size: size_of::<crate::page::StatusPage>() as u32,
+            part: Part::Process,
         }
+    }
+
+    /// The same of a part of the process.
+    pub const fn of(self, part: Part) -> Hello {
+        Hello { part, ..self }
     }
 
     /// As bytes, little-endian.
@@ -93,6 +173,7 @@ impl Hello {
         put32(&mut out, 8, self.pid);
         put32(&mut out, 12, self.control_size);
         put32(&mut out, 16, self.status_size);
+        put32(&mut out, 20, self.part.to_raw());
         out
     }
 
@@ -107,6 +188,8 @@ impl Hello {
             pid: get32(bytes, 8),
             control_size: get32(bytes, 12),
             status_size: get32(bytes, 16),
+            // Zero before ABI 1.6.
+            part: Part::from_raw(get32(bytes, 20))?,
         })
     }
 }
@@ -180,8 +263,18 @@ mod tests {
 
     #[test]
     fn messages_round_trip() {
-        let hello = Hello::new(42);
-        assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
+        let group = |class, origin| Part::Group(Wish { class, origin });
+        for part in [
+            Part::Process,
+            group(Class::Low, Origin::Hint),
+            group(Class::Realtime, Origin::Rule),
+        ] {
+            let hello = Hello::new(42).of(part);
+            assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
+        }
+        let mut strange = Hello::new(42).encode();
+        strange[20] = 99;
+        assert_eq!(Hello::decode(&strange), Err(Malformed), "no such part");
         for verdict in [
             HelloResult::Accepted,
             HelloResult::AbiMismatch,

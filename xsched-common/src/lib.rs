@@ -39,8 +39,13 @@ pub mod units;
 /// [`page::GateScope`] behind it. 1.3: `split_intervals` in the status page.
 /// 1.4: [`gate::GateMode::Watched`], [`page::Edges::WATCH`] and
 /// [`page::Pace`] in the status page. 1.5: parts of devices in it
-/// ([`page::StatusPage::instance`]).
-pub const ABI: Abi = Abi { major: 1, minor: 5 };
+/// ([`page::StatusPage::instance`]). 1.6: class groups ([`handshake::Part`],
+/// [`page::ThreadRules`]).
+pub const ABI: Abi = Abi { major: 1, minor: 6 };
+
+/// The first minor version whose agents let groups of a process join: others
+/// would take a group for the process once more.
+pub const GROUPS_SINCE: u16 = 6;
 
 /// A version of the binary contracts.
 #[repr(C)]

@@ -10,7 +10,15 @@ use xsched_common::elf_note::{NOTE_SECTION, ShimNote};
 use xsched_common::platform::{Action, ENTRY_POINTS, EntryPoint, Platform};
 
 /// What the library exports beside the driver's names.
-const LOADER: [&str; 4] = ["__gmon_start__", "dlclose", "dlsym", "dlvsym"];
+const LOADER: [&str; 7] = [
+    "__gmon_start__",
+    "dlclose",
+    "dlsym",
+    "dlvsym",
+    "prctl",
+    "pthread_setname_np",
+    "xsched_hint_v1",
+];
 
 fn library() -> Vec<u8> {
     let exe = std::env::current_exe().expect("the test has a path");

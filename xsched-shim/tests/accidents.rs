@@ -159,6 +159,7 @@ fn working_calls() -> Vec<(&'static str, i64)> {
         ("munmap", libc::SYS_munmap),
         ("readlink", libc::SYS_readlink),
         ("clock_gettime", libc::SYS_clock_gettime),
+        ("prctl", libc::SYS_prctl),
     ];
     let listed: Vec<&str> = include_str!("../README.md")
         .lines()

@@ -11,7 +11,15 @@ use xsched_common::elf_note::{NOTE_SECTION, ShimNote};
 use xsched_common::platform::{Action, ENTRY_POINTS, EntryPoint, Platform, symbol_node};
 
 /// What the shim exports beside HIP's names.
-const LOADER: [&str; 4] = ["__gmon_start__", "dlclose", "dlsym", "dlvsym"];
+const LOADER: [&str; 7] = [
+    "__gmon_start__",
+    "dlclose",
+    "dlsym",
+    "dlvsym",
+    "prctl",
+    "pthread_setname_np",
+    "xsched_hint_v1",
+];
 
 fn of_hip() -> impl Iterator<Item = &'static EntryPoint> {
     ENTRY_POINTS

@@ -3,6 +3,7 @@
 mod accidents;
 mod exports;
 mod gate;
+mod groups;
 mod imports;
 mod lifecycle;
 mod sanitizers;

@@ -51,6 +51,7 @@ pub fn process(pid: u32, command: &str) -> ProcessRow {
         apis: Vec::new(),
         sampling: Some(0.25),
         time_slices: Vec::new(),
+        groups: Vec::new(),
         callers: vec![CallerRow {
             library: "libtorch_hip.so".into(),
             launches: RouteLaunches {
@@ -110,6 +111,7 @@ pub fn service_process() -> ProcessRow {
         kernel_alone: Some(true),
         sampling: None,
         time_slices: Vec::new(),
+        groups: Vec::new(),
         busy_ratio: Some(0.31),
         terms_from: "rule \"serving\"".into(),
         slo: Some(SloRow {

@@ -30,6 +30,7 @@ pub mod callers;
 pub mod calls;
 pub mod captures;
 pub mod gate;
+pub mod groups;
 pub mod inflight;
 pub mod interpose;
 pub mod lifecycle;

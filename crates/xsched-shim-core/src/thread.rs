@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU32;
 
 use xsched_common::units::Nanos;
 
+use crate::page::Session;
 use crate::wait_queue::ThreadTicket;
 use crate::{sys, tls};
 
@@ -22,6 +23,16 @@ pub struct Thread {
     pub at_gate: Cell<AtGate>,
     /// And its place in the queue there.
     pub queue_ticket: ThreadTicket,
+    /// The [`Group`](crate::groups::Group) it is in, and above that the
+    /// generation in which that was found.
+    pub membership: Cell<u64>,
+    /// When the program began a request here, and in which session.
+    pub burst_began: Cell<Nanos>,
+    /// As above; `None`: it did not.
+    pub burst_in: Cell<Option<&'static Session>>,
+    /// The class that the program asked for, plus one; zero for none.
+    pub hint: Cell<u32>,
+    _padding: u32,
 }
 
 const _: () = assert!(size_of::<Thread>() == tls::LEN && align_of::<Thread>() == 8);
@@ -41,6 +52,8 @@ pub fn forget_waits() {
         thread.queue_ticket.forget();
         thread.in_function.set(0);
         thread.counted.set(None);
+        thread.membership.set(0);
+        thread.burst_in.set(None);
     });
 }
 

@@ -22,7 +22,7 @@ global_asm!(
 );
 
 /// Bytes of a thread's words.
-pub const LEN: usize = 72;
+pub const LEN: usize = 104;
 
 /// Where the calling thread's words are, all zero at its start; unique among the
 /// living threads.

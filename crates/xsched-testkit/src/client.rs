@@ -56,8 +56,12 @@ impl FakeClient {
 
     /// As shims did that do not ring once they have mapped their pages.
     pub fn try_join_unheard(run_dir: &RunDir) -> io::Result<FakeClient> {
+        FakeClient::try_join_with(run_dir, Hello::new(std::process::id()))
+    }
+
+    /// With a hello of its own.
+    pub fn try_join_with(run_dir: &RunDir, hello: Hello) -> io::Result<FakeClient> {
         let socket = connect(run_dir)?;
-        let hello = Hello::new(std::process::id());
         rustix::net::send(&socket, &hello.encode(), SendFlags::NOSIGNAL)?;
         let mut bytes = [0; 64];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(REPLY_FDS))];

@@ -9,7 +9,7 @@ use xsched_policy::SliceChoice;
 use super::given::Given;
 use super::keeper::OverrideGiven;
 use super::resolve::{
-    Evaluated, Link, Source, SourceKind, passthrough, resolve, sources, time_slices,
+    Evaluated, Link, Source, SourceKind, passthrough, resolve, sources, threads, time_slices,
 };
 use crate::config::Config;
 use crate::rules::{Facts, MatchOutcome, Rule, SchedAttrPatch};
@@ -94,6 +94,7 @@ impl Explained {
         steps.push(self.default_step(&counted));
         steps.push(self.passthrough_step(&links));
         steps.push(self.time_slices_step(&links));
+        steps.push(self.threads_step(&links));
         Explanation {
             settled: self.settled,
             steps,
@@ -250,6 +251,18 @@ impl Explained {
             source,
             applied: !passthrough.is_empty(),
             because: passthrough.to_string(),
+        }
+    }
+
+    fn threads_step(&self, links: &[Link<'_>]) -> ExplainStep {
+        let (source, threads) = match threads(links) {
+            Some((source, threads)) => (format!("threads: {}", source.label()), threads.as_ref()),
+            None => ("threads".to_owned(), &*self.config.threads),
+        };
+        ExplainStep {
+            source,
+            applied: !threads.rules.is_empty(),
+            because: threads.to_string(),
         }
     }
 

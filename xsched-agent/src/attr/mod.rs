@@ -113,6 +113,7 @@ fn evaluate(process: ProcessId, rules: &[Rule], facts: &Facts) -> Evaluated {
             attr: rule.attr,
             passthrough: rule.passthrough.clone(),
             time_slices: rule.time_slices,
+            threads: rule.threads.clone(),
         }),
     };
     // After the reading: it may have met another process.
@@ -330,6 +331,7 @@ mod tests {
             },
             passthrough: None,
             time_slices: None,
+            threads: None,
         };
         let evaluated = |process: ProcessId| {
             let facts = Facts::of(process.pid, Reach::Memory);

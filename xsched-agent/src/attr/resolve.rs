@@ -14,7 +14,7 @@ use xsched_policy::{SchedAttr, SliceChoice};
 
 use super::given::Given;
 use crate::control::Passthrough;
-use crate::rules::SchedAttrPatch;
+use crate::rules::{SchedAttrPatch, ThreadClasses};
 
 /// What the rules say of a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub struct RuleApplied {
     pub passthrough: Option<Arc<Passthrough>>,
     /// Whether its time slices are set, if it says so.
     pub time_slices: Option<SliceChoice>,
+    /// Which of its threads have classes of their own, if it says so.
+    pub threads: Option<Arc<ThreadClasses>>,
 }
 
 /// Whose share of a device the weight of a rule is.
@@ -91,6 +93,8 @@ pub struct Resolved {
     pub passthrough: Option<Arc<Passthrough>>,
     /// The same; else the file's own choice holds.
     pub time_slices: Option<SliceChoice>,
+    /// The same.
+    pub threads: Option<Arc<ThreadClasses>>,
     /// The line of the rule that gives the weight and a share of its own, if one
     /// does.
     pub weight_rule: Option<usize>,
@@ -189,12 +193,8 @@ pub fn resolve(ancestry: &[Link<'_>], uid: Option<u32>, defaults: SchedAttr) -> 
     };
     let lowered = lowered(ancestry, uid);
     let attr = SchedAttr {
-        class: lowered
-            .class
-            .map_or(ceiling.class, |class| class.min(ceiling.class)),
-        weight: lowered
-            .weight
-            .map_or(ceiling.weight, |weight| weight.min(ceiling.weight)),
+        class: lowered.class.unwrap_or(ceiling.class).min(ceiling.class),
+        weight: lowered.weight.unwrap_or(ceiling.weight).min(ceiling.weight),
         slo_p99: match lowered.slo_p99 {
             Some(_) => None,
             None => ceiling.slo_p99,
@@ -214,6 +214,7 @@ pub fn resolve(ancestry: &[Link<'_>], uid: Option<u32>, defaults: SchedAttr) -> 
         from,
         passthrough: passthrough(ancestry).map(|(_, passthrough)| passthrough.clone()),
         time_slices: time_slices(ancestry).map(|(_, choice)| choice),
+        threads: threads(ancestry).map(|(_, threads)| threads.clone()),
         weight_rule,
     }
 }
@@ -227,6 +228,11 @@ pub fn passthrough<'a>(ancestry: &'a [Link<'a>]) -> Option<(Source<'a>, &'a Arc<
 /// Whether the time slices of a process are set, and by which rule of whom.
 pub fn time_slices<'a>(ancestry: &'a [Link<'a>]) -> Option<(Source<'a>, SliceChoice)> {
     nearest(ancestry, |rule| rule.time_slices)
+}
+
+/// Which threads of a process have classes of their own, and by which rule.
+pub fn threads<'a>(ancestry: &'a [Link<'a>]) -> Option<(Source<'a>, &'a Arc<ThreadClasses>)> {
+    nearest(ancestry, |rule| rule.threads.as_ref())
 }
 
 /// What the nearest rule that says anything about it says.
@@ -303,6 +309,7 @@ mod tests {
             attr,
             passthrough: None,
             time_slices: None,
+            threads: None,
         })
     }
 
@@ -314,14 +321,11 @@ mod tests {
             Some(Arc::new(passing.expect("fits")))
         };
         let with = |passthrough| {
-            Evaluated::Rule(RuleApplied {
-                name: "r".into(),
-                line: 1,
-                share: Share::OfRule,
-                attr: SchedAttrPatch::default(),
-                passthrough,
-                time_slices: None,
-            })
+            let mut evaluated = rule("r", SchedAttrPatch::default());
+            if let Evaluated::Rule(rule) = &mut evaluated {
+                rule.passthrough = passthrough;
+            }
+            evaluated
         };
         let (silent, fft, rand) = (with(None), with(passing("fft")), with(passing("rand")));
         let resolved = of(&[(None, &silent), (None, &fft), (None, &rand)]);
@@ -331,9 +335,8 @@ mod tests {
     }
 
     fn of(links: &[(Option<&Given>, &Evaluated)]) -> Resolved {
-        let ancestry: Vec<Link<'_>> = links
-            .iter()
-            .enumerate()
+        let ancestry = links.iter().enumerate();
+        let ancestry: Vec<Link<'_>> = ancestry
             .map(|(at, (given, evaluated))| Link {
                 process: id(at as u32 + 10),
                 given: *given,

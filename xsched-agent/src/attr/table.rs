@@ -8,7 +8,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use xsched_host::process::ProcessId;
 use xsched_policy::{Override, SchedAttr, SliceChoice};
 
-use crate::control::Passthrough;
+use crate::control::{AttrUpdate, Passthrough};
+use crate::rules::ThreadClasses;
 
 /// A process's attributes as they are now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,31 @@ pub struct Standing {
     pub weight_rule: Option<usize>,
     /// Whether its time slices are set.
     pub time_slices: SliceChoice,
+    /// Which of its threads have classes of their own.
+    pub threads: Arc<ThreadClasses>,
+}
+
+impl Standing {
+    /// What control must know of it.
+    pub(super) fn update(&self, process: ProcessId) -> AttrUpdate {
+        let Standing {
+            attr,
+            from: _,
+            hold,
+            passthrough,
+            weight_rule,
+            time_slices: _,
+            threads,
+        } = self;
+        AttrUpdate {
+            process,
+            attr: *attr,
+            hold: *hold,
+            passthrough: passthrough.clone(),
+            weight_rule: *weight_rule,
+            threads: threads.clone(),
+        }
+    }
 }
 
 /// All of them.

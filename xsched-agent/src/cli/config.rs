@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::json;
 use xsched_agent::config::{
-    self, ConfigError, Effective, EffectiveAttr, EffectivePassthrough, EffectiveSharing, MetricsAt,
-    Problem, Severity, TIME_SLICES_IN,
+    self, ConfigError, Effective, EffectiveAttr, EffectivePassthrough, EffectiveSharing,
+    EffectiveThreads, MetricsAt, Problem, Severity, TIME_SLICES_IN,
 };
 use xsched_client::{Error, blocking as client};
 
@@ -193,6 +193,7 @@ fn shown(effective: &Effective) -> String {
         devices,
         passthrough,
         time_slices,
+        hints,
         rules,
     } = effective;
     let mut text = match path {
@@ -215,7 +216,11 @@ fn shown(effective: &Effective) -> String {
         Some(gid) => format!("\n# besides root: members of group {gid}\n"),
         None => "\n# nobody but root raises classes, boosts and suspends others\n".to_owned(),
     };
-    text += &format!("\n[defaults]\n{}", attr_lines(defaults));
+    text += &format!(
+        "\n[defaults]\n{}hints = \"{}\"\n",
+        attr_lines(defaults),
+        hints.name()
+    );
     text += &format!("\n[sharing]\n{}", sharing_shown(sharing));
     for (address, device) in devices {
         text += &format!("\n[device.\"{address}\"]\n{}", sharing_shown(device));
@@ -243,6 +248,9 @@ fn shown(effective: &Effective) -> String {
         if let Some(choice) = &rule.time_slices {
             text += &format!("time_slices = \"{choice}\"\n");
         }
+        if let Some(threads) = &rule.threads {
+            text += &thread_lines(threads);
+        }
     }
     text
 }
@@ -269,6 +277,18 @@ fn attr_lines(attr: &EffectiveAttr) -> String {
     let weight = attr.weight.map(|weight| format!("weight = {weight}\n"));
     let p99 = attr.slo_p99_ns.map(|ns| format!("p99 = {}\n", time(ns)));
     [class, weight, p99].into_iter().flatten().collect()
+}
+
+/// Last in a rule: what follows in the file would belong to the last thread's.
+fn thread_lines(threads: &EffectiveThreads) -> String {
+    let mut text = format!("hints = \"{}\"\n", threads.hints.name());
+    if let Some(class) = threads.hints_up_to {
+        text += &format!("hints_up_to = \"{class}\"\n");
+    }
+    for (name, class) in &threads.names {
+        text += &format!("[[rule.thread]]\nmatch = {{ thread = {name:?} }}\nclass = \"{class}\"\n");
+    }
+    text
 }
 
 fn sharing_shown(sharing: &EffectiveSharing) -> String {
@@ -343,6 +363,10 @@ mod tests {
             "[[rule]]\nname = \"a\"\nmatch = { user = 0 }\n\
              passthrough = { libraries = [\"librocfft\"], gate_only_apis = [\"hipLaunchKernel\"] }\n\
              [[rule]]\nname = \"b\"\nmatch = { user = 1 }\npassthrough = {}\n",
+            "[defaults]\nhints = \"off\"\n[[rule]]\nname = \"a\"\nmatch = { user = 0 }\n\
+             hints = \"within\"\nhints_up_to = \"high\"\n\
+             [[rule.thread]]\nmatch = { thread = [\"train*\", \"io-?\"] }\nclass = \"low\"\n\
+             [[rule]]\nname = \"b\"\nmatch = { user = 1 }\nhints = \"lower\"\n",
             "[passthrough]\ngate_only_libraries = [\"libtorch\"]\napis = [\"hipMemsetAsync\"]\n",
         ] {
             let (first, again) = (load(text), load(&shown(&load(text))));

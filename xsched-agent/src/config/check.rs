@@ -18,7 +18,7 @@ use super::problems::{Problem, Problems};
 use super::recover::{self, Read};
 use super::{AgentOverrides, AgentSettings, Config, Observe, OverheadBudget};
 use crate::control::Passthrough;
-use crate::rules::Rule;
+use crate::rules::{Rule, ThreadClasses};
 
 /// The group whose members are authorised where the file names none.
 const DEFAULT_GROUP: &str = "xsched";
@@ -67,6 +67,7 @@ fn convert(
         platform,
         rule,
     } = file;
+    let hints = defaults.hints.unwrap_or_default();
     let defaults = SchedAttr {
         class: defaults.class.unwrap_or_default(),
         weight: defaults.weight.unwrap_or_default(),
@@ -74,7 +75,7 @@ fn convert(
     };
     let rules: Vec<Rule> = rule
         .iter()
-        .filter_map(|rule| rules::convert(text, rule, defaults, completeness, problems))
+        .filter_map(|rule| rules::convert(text, rule, (defaults, hints), completeness, problems))
         .collect();
     let mut names = BTreeSet::new();
     for rule in &rule {
@@ -116,6 +117,10 @@ fn convert(
         sharing,
         passthrough,
         time_slices: platform.time_slices(),
+        threads: Arc::new(ThreadClasses {
+            hints,
+            ..ThreadClasses::default()
+        }),
         rules: Arc::from(rules),
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use xsched_common::api::SharingMode;
-use xsched_common::page::ListMeaning;
+use xsched_common::page::{HintPolicy, ListMeaning, ThreadPattern};
 use xsched_common::units::Class;
 use xsched_observe::Returns;
 use xsched_policy::DeviceSettings;
@@ -15,6 +15,7 @@ use super::platform::Switch;
 
 use super::{Config, Observe};
 use crate::control::{NameList, Passthrough};
+use crate::rules::ThreadClasses;
 
 /// What is in force, with every default filled in: `config show`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -47,6 +48,9 @@ pub struct Effective {
     /// Whether time slices follow the classes; on from agents that do not say.
     #[serde(default)]
     pub time_slices: Switch,
+    /// What hints of programs may do where no rule says so.
+    #[serde(default)]
+    pub hints: HintPolicy,
     /// In the order of the file.
     pub rules: Vec<EffectiveRule>,
 }
@@ -133,6 +137,34 @@ pub struct EffectiveRule {
     /// In place of [`Effective::time_slices`].
     #[serde(default)]
     pub time_slices: Option<Switch>,
+    /// Classes of its threads, and what hints may do, if the rule says so.
+    #[serde(default)]
+    pub threads: Option<EffectiveThreads>,
+}
+
+/// Classes of threads and streams.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct EffectiveThreads {
+    /// By their names, in the order of the file.
+    pub names: Vec<(String, Class)>,
+    /// What hints may do.
+    pub hints: HintPolicy,
+    /// How far they may raise, if that is said.
+    pub hints_up_to: Option<Class>,
+}
+
+impl EffectiveThreads {
+    fn of(threads: &ThreadClasses) -> EffectiveThreads {
+        let name = |pattern: &ThreadPattern| String::from_utf8_lossy(pattern.bytes()).into_owned();
+        let names = threads.rules.iter();
+        EffectiveThreads {
+            names: names
+                .map(|(pattern, class)| (name(pattern), *class))
+                .collect(),
+            hints: threads.hints,
+            hints_up_to: threads.hints_up_to,
+        }
+    }
 }
 
 impl Config {
@@ -146,6 +178,7 @@ impl Config {
             sharing,
             passthrough,
             time_slices,
+            threads,
             rules,
         } = self;
         Effective {
@@ -170,6 +203,7 @@ impl Config {
                 .collect(),
             passthrough: EffectivePassthrough::of(passthrough),
             time_slices: (*time_slices).into(),
+            hints: threads.hints,
             rules: rules
                 .iter()
                 .map(|rule| EffectiveRule {
@@ -183,6 +217,7 @@ impl Config {
                     },
                     passthrough: rule.passthrough.as_deref().map(EffectivePassthrough::of),
                     time_slices: rule.time_slices.map(Into::into),
+                    threads: rule.threads.as_deref().map(EffectiveThreads::of),
                 })
                 .collect(),
         }

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 use xsched_common::api::SharingMode;
+use xsched_common::page::HintPolicy;
 use xsched_common::units::{Class, Weight};
 
 use super::platform::{Platforms, Switch};
@@ -76,6 +77,9 @@ pub struct Defaults {
     /// The share within the class. Default: 100.
     #[schemars(schema_with = "values::weight")]
     pub weight: Option<Weight>,
+    /// What hints of programs may do with classes of threads and streams: lower, within (the rules say how far) or off. Default: lower.
+    #[schemars(schema_with = "values::hints")]
+    pub hints: Option<HintPolicy>,
 }
 
 /// How a device is shared.
@@ -165,6 +169,38 @@ pub struct Rule {
     #[serde(default)]
     #[schemars(with = "Switch")]
     pub time_slices: Option<Switch>,
+    /// Threads of these processes that have classes of their own, by name; the first that matches counts.
+    #[serde(default)]
+    pub thread: Vec<ThreadRule>,
+    /// What hints of these programs may do, in place of [defaults]: lower, within (raise up to hints_up_to or the highest class in [[rule.thread]]) or off.
+    #[serde(default)]
+    #[schemars(schema_with = "values::hints")]
+    pub hints: Option<HintPolicy>,
+    /// With hints = "within": the highest class that a hint gives a thread or stream.
+    #[serde(default)]
+    #[schemars(with = "String")]
+    pub hints_up_to: Option<Spanned<Class>>,
+}
+
+/// A class for threads of a process.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ThreadRule {
+    /// Which threads.
+    #[serde(rename = "match")]
+    pub conditions: ThreadMatch,
+    /// Their class: realtime, high, normal or low.
+    #[schemars(schema_with = "values::class")]
+    pub class: Class,
+}
+
+/// Which threads a rule is for.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ThreadMatch {
+    /// The thread's name (comm), at most 15 bytes: * stands for anything, ? for one byte.
+    #[schemars(with = "OneOrMany<String>")]
+    pub thread: Spanned<OneOrMany<String>>,
 }
 
 /// When a rule applies.

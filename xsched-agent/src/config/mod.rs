@@ -21,7 +21,9 @@ use std::sync::Arc;
 use xsched_policy::{SchedAttr, Settings, SliceChoice};
 
 pub use agent::{AgentOverrides, AgentSettings, MetricsAt, Observe, OverheadBudget};
-pub use effective::{Effective, EffectiveAttr, EffectivePassthrough, EffectiveSharing};
+pub use effective::{
+    Effective, EffectiveAttr, EffectivePassthrough, EffectiveSharing, EffectiveThreads,
+};
 pub use places::{CONFIG_ENV, SYSTEM_FILE, for_agent};
 pub use platform::TIME_SLICES_IN;
 pub use problems::{Problem, Severity};
@@ -29,7 +31,7 @@ pub use schema::schema;
 pub use values::Time;
 
 use crate::control::Passthrough;
-use crate::rules::Rule;
+use crate::rules::{Rule, ThreadClasses};
 
 /// The example that is shipped; every line of it is checked by a test.
 pub const EXAMPLE: &str = include_str!("../../../config/xsched.toml");
@@ -54,6 +56,8 @@ pub struct Config {
     pub passthrough: Passthrough,
     /// Whether time slices follow the classes.
     pub time_slices: SliceChoice,
+    /// Classes of threads, where no rule says anything of them.
+    pub threads: Arc<ThreadClasses>,
     /// In the order of the file.
     pub rules: Arc<[Rule]>,
 }

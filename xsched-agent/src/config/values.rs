@@ -8,6 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::{StrDeserializer, U64Deserializer};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use xsched_common::api::SharingMode;
+use xsched_common::page::HintPolicy;
 use xsched_common::units::{Class, Nanos, PciAddress, Weight};
 
 use super::agent::MetricsAt;
@@ -281,6 +282,11 @@ impl JsonSchema for Metrics {
 /// The schema of [`Class`].
 pub(super) fn class(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "enum": Class::ALL.map(Class::name) })
+}
+
+/// The schema of [`HintPolicy`].
+pub(super) fn hints(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "enum": HintPolicy::ALL.map(HintPolicy::name) })
 }
 
 /// The schema of [`SharingMode`].

@@ -184,6 +184,7 @@ mod tests {
             uid,
             tenant: std::sync::Arc::new(Tenant::known_by(uid)),
             abi: xsched_common::ABI,
+            part: xsched_common::handshake::Part::Process,
         }
     }
 

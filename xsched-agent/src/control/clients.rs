@@ -6,6 +6,7 @@ use std::sync::atomic::{
     Ordering::{Relaxed, SeqCst},
 };
 
+use xsched_common::handshake::Part;
 use xsched_common::page::{Activity, ControlPage, DeviceStatus, MAX_DEVICES, StatusPage};
 use xsched_common::units::{Class, DeviceIndex, DeviceInstance, Nanos, PciAddress, Weight};
 use xsched_host::process::ProcessId;
@@ -28,6 +29,8 @@ pub struct ClientShared {
     pub process: ProcessId,
     /// Its user when it connected.
     pub uid: u32,
+    /// Which part of the process it is.
+    pub part: Part,
     /// Agent-written.
     pub control: SharedPage<ControlPage>,
     /// Client-written: distrust it.
@@ -279,6 +282,7 @@ impl Client {
             id,
             process: joiner.process,
             uid: joiner.uid,
+            part: joiner.part,
             control,
             status,
             attr: SharedAttr::default(),

@@ -11,8 +11,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 
 use tracing::{debug, info, warn};
-use xsched_common::Abi;
-use xsched_common::handshake::HelloResult;
+use xsched_common::handshake::{Hello, HelloResult};
 use xsched_common::page::StatusPage;
 use xsched_common::units::Nanos;
 use xsched_host::clock::monotonic;
@@ -183,7 +182,7 @@ impl EventLoop {
         };
         match first_packet {
             FirstPacket::Hello(hello) => match join::verdict(&hello) {
-                HelloResult::Accepted => self.identify(id, pending, hello.abi),
+                HelloResult::Accepted => self.identify(id, pending, hello),
                 refusal => {
                     if self.may_complain(monotonic()) {
                         info!(
@@ -205,7 +204,7 @@ impl EventLoop {
     }
 
     /// Has a thread apart find out which process it is and make its pages.
-    fn identify(&mut self, id: ClientId, pending: PendingConnection, abi: Abi) {
+    fn identify(&mut self, id: ClientId, pending: PendingConnection, hello: Hello) {
         let again = match pending.peer_process.again() {
             Ok(again) => again,
             Err(e) => {
@@ -218,7 +217,7 @@ impl EventLoop {
         self.aside.identify(again, move |peer_process, tenant| {
             to_us.identified(id, tenant, Identified::find(peer_process, epoch, id));
         });
-        self.candidates.insert(id, pending, abi);
+        self.candidates.insert(id, pending, hello);
     }
 
     /// One that has said hello is identified, or cannot be.
@@ -228,7 +227,7 @@ impl EventLoop {
         tenant: Tenant,
         found: Result<Identified, Unidentified>,
     ) {
-        let Some((pending, abi)) = self.candidates.remove(id) else {
+        let Some((pending, hello)) = self.candidates.remove(id) else {
             return self.aside.drop(&tenant, found);
         };
         let PendingConnection {
@@ -249,7 +248,8 @@ impl EventLoop {
             process,
             uid: peer_process.peer.uid,
             tenant: Arc::new(tenant),
-            abi,
+            abi: hello.abi,
+            part: hello.part,
         };
         let newcomer = Newcomer {
             joiner,

@@ -13,6 +13,7 @@ use std::sync::mpsc::Receiver;
 
 use rustix::event::{Timespec, epoll};
 use tracing::{info, warn};
+use xsched_common::handshake::Part;
 use xsched_common::units::Nanos;
 use xsched_host::clock::monotonic;
 use xsched_host::process::ProcessId;
@@ -33,6 +34,7 @@ use super::stats::Stats;
 use super::token::Token;
 use super::waiting;
 use super::{AttrUpdate, Command, ControlHandle, Passthrough, RosterEvent};
+use crate::rules::ThreadClasses;
 
 /// Time between two heartbeats: five fit into a client's lease, so one lost
 /// to scheduling is no harm.
@@ -355,8 +357,13 @@ impl EventLoop {
             let Some(update) = by_process.get(&client.shared.process) else {
                 continue;
             };
-            client.shared.set_attr(update.attr);
-            client.shared.set_hold(update.hold);
+            let (attr, hold) = update.of(client.shared.part);
+            client.shared.set_attr(attr);
+            client.shared.set_hold(hold);
+            if client.shared.part == Part::Process {
+                let ThreadClasses { rules, hints, .. } = &*update.threads;
+                client.shared.control.threads.write(rules, *hints);
+            }
             client.owner = Owner::of(client.joiner.payer(), update.weight_rule);
             if client.passthrough != update.passthrough {
                 client.passthrough = update.passthrough.clone();

@@ -35,6 +35,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, atomic::AtomicBool};
 use std::thread::JoinHandle;
 
+use xsched_common::handshake::Part;
 use xsched_common::page::StatusPage;
 use xsched_common::run_dir::RunDir;
 
@@ -50,7 +51,9 @@ pub use watchdog::{Charge, Ending, Pulse};
 
 use xsched_host::process::ProcessId;
 use xsched_host::readers::Tenant;
-use xsched_policy::{ClientId, Override, SchedAttr, Settings, Sharing, SloVerdict};
+use xsched_policy::{ClientId, Override, OverrideKind, SchedAttr, Settings, Sharing, SloVerdict};
+
+use crate::rules::ThreadClasses;
 
 use claim::{Claim, claim};
 use identity::Unidentified;
@@ -94,6 +97,30 @@ pub struct AttrUpdate {
     /// The line of the rule that gives the weight, if one does: whoever it
     /// matches of a user shares that weight.
     pub weight_rule: Option<usize>,
+    /// Which of its threads and streams have classes of their own.
+    pub threads: Arc<ThreadClasses>,
+}
+
+impl AttrUpdate {
+    /// What a part of the process gets.
+    fn of(&self, part: Part) -> (SchedAttr, Option<Override>) {
+        let Part::Group(wish) = part else {
+            return (self.attr, self.hold);
+        };
+        let own = self.attr.class;
+        let class = self.threads.granted(own, wish);
+        let attr = SchedAttr {
+            class,
+            // The process's target is not that of what it has put aside.
+            slo_p99: self.attr.slo_p99.filter(|_| class >= own),
+            ..self.attr
+        };
+        let hold = self.hold.filter(|hold| match hold.kind {
+            OverrideKind::Boosted => class >= own,
+            OverrideKind::Suspended => true,
+        });
+        (attr, hold)
+    }
 }
 
 /// What others must know about clients.

@@ -15,6 +15,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use rustix::event::EventfdFlags;
 use xsched_common::Abi;
 use xsched_common::gate::{GateMode, GateWord};
+use xsched_common::handshake::{Hello, Part};
 #[cfg(any(test, feature = "fuzzing"))]
 use xsched_common::page::StatusPage;
 use xsched_common::page::{ControlPage, Edges};
@@ -47,6 +48,8 @@ pub(super) struct Joiner {
     pub tenant: Arc<Tenant>,
     /// What its shim understands.
     pub abi: Abi,
+    /// Which part of the process it is.
+    pub part: Part,
 }
 
 impl Joiner {
@@ -114,22 +117,22 @@ impl Identified {
 /// Who is being identified.
 #[derive(Default)]
 pub(super) struct Candidates {
-    by_id: BTreeMap<ClientId, (PendingConnection, Abi)>,
+    by_id: BTreeMap<ClientId, (PendingConnection, Hello)>,
 }
 
 impl Candidates {
-    pub fn insert(&mut self, id: ClientId, pending: PendingConnection, abi: Abi) {
-        self.by_id.insert(id, (pending, abi));
+    pub fn insert(&mut self, id: ClientId, pending: PendingConnection, hello: Hello) {
+        self.by_id.insert(id, (pending, hello));
     }
 
-    pub fn remove(&mut self, id: ClientId) -> Option<(PendingConnection, Abi)> {
+    pub fn remove(&mut self, id: ClientId) -> Option<(PendingConnection, Hello)> {
         self.by_id.remove(&id)
     }
 
     /// Those that were not identified although there was time: their user's
     /// thread is held up, which is that user's doing.
     pub fn overdue(&mut self, now: Nanos) -> Vec<PendingConnection> {
-        let overdue = |_: &ClientId, (pending, _): &mut (PendingConnection, Abi)| {
+        let overdue = |_: &ClientId, (pending, _): &mut (PendingConnection, Hello)| {
             now.since(pending.since) >= READ_TIMEOUT
         };
         let overdue = self.by_id.extract_if(.., overdue);
@@ -158,6 +161,7 @@ impl Newcomer {
                 uid: 0,
                 tenant: Arc::new(Tenant::known_by(0)),
                 abi: xsched_common::ABI,
+                part: Part::Process,
             },
             handout: Handout::new(1, id)?,
             connection: nothing()?,

@@ -150,6 +150,7 @@ pub(super) mod tests {
             apis: Vec::new(),
             sampling: None,
             time_slices: Vec::new(),
+            groups: Vec::new(),
         }
     }
 

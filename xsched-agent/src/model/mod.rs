@@ -7,6 +7,7 @@
 mod blame;
 mod details;
 mod devices;
+mod groups;
 mod hardware;
 mod health;
 mod history;
@@ -29,6 +30,7 @@ use xsched_common::api::{
     API_VERSION, AgentInfo, BlameRow, BpfState, DropCount, Drops, EventKind, HistoryPoint,
     ProcessRow, Sampling, SloRow, Snapshot,
 };
+use xsched_common::handshake::Part;
 use xsched_common::page::HistogramCounts;
 use xsched_common::platform::Platform;
 use xsched_common::units::{Class, Nanos};
@@ -96,12 +98,22 @@ fn joined(clients: &Clients) -> HashMap<ProcessId, Vec<Arc<ClientShared>>> {
     let platform = |client: &ClientShared| Platform::from_raw(client.status.platform.load(Relaxed));
     let mut joined: HashMap<ProcessId, Vec<Arc<ClientShared>>> = HashMap::new();
     // In the order of their coming.
-    for client in clients.values() {
+    for client in clients.values().filter(|c| c.part == Part::Process) {
         let of_process = joined.entry(client.process).or_default();
         of_process.retain(|other| platform(other) != platform(client));
         of_process.push(Arc::clone(client));
     }
     joined
+}
+
+/// The groups of each process.
+fn groups_of(clients: &Clients) -> HashMap<ProcessId, Vec<Arc<ClientShared>>> {
+    let mut groups: HashMap<ProcessId, Vec<Arc<ClientShared>>> = HashMap::new();
+    for client in clients.values().filter(|c| c.part != Part::Process) {
+        let of_process = groups.entry(client.process).or_default();
+        of_process.push(Arc::clone(client));
+    }
+    groups
 }
 
 /// Events about one user's comings and goings, of the 256 that are kept.
@@ -181,12 +193,18 @@ impl Model {
     pub fn roster(&mut self, event: RosterEvent) {
         match event {
             RosterEvent::Joined(client) => {
-                self.note_coming(EventKind::Joined, &client, "has joined");
+                let text = match client.part {
+                    Part::Process => "has joined",
+                    Part::Group(_) => "has joined with threads of a class of their own",
+                };
+                self.note_coming(EventKind::Joined, &client, text);
                 self.clients.insert(client.id, client);
             }
             RosterEvent::Left(id) => {
                 self.targets.remove(&id);
-                if let Some(client) = self.clients.remove(&id) {
+                if let Some(client) = self.clients.remove(&id)
+                    && client.part == Part::Process
+                {
                     let text = if client.process.is_alive() {
                         "has left and runs unscheduled"
                     } else {
@@ -234,6 +252,7 @@ impl Model {
         };
 
         let joined = joined(&self.clients);
+        let groups = groups_of(&self.clients);
         let mut launches: HashMap<ProcessId, Vec<&LaunchCount>> = HashMap::new();
         for count in &observation.launches {
             launches.entry(count.process).or_default().push(count);
@@ -272,6 +291,8 @@ impl Model {
             // The page first: from then on, what came through the shim is
             // the page's to count.
             process.take_pages(joined.get(id).map_or(&[][..], Vec::as_slice));
+            let groups = groups.get(id).map_or(&[][..], Vec::as_slice);
+            process.groups.take_pages(groups, now);
             process.take_counts(launches.get(id).into_iter().flatten().copied());
             process.take_bursts(observation.bursts.get(id));
             process.bypass = observation.bypass.get(id).copied().unwrap_or_default();
@@ -295,6 +316,9 @@ impl Model {
         for process in self.processes.values() {
             if let Some(new) = process.window.latest() {
                 sums.class_mut(self.class_of(process)).add(&new);
+            }
+            for (class, new) in process.groups.latest() {
+                sums.class_mut(class).add(&new);
             }
         }
         sums.events = self.events.counts();

@@ -13,6 +13,7 @@ use xsched_policy::ClientId;
 
 use super::WINDOW;
 use super::details::{Details, shown};
+use super::groups::Groups;
 use super::observation::{ApiCount, Bypass, LaunchCount};
 use super::page_reader::{PageLaunches, PageReader};
 use super::window::{Totals, Window};
@@ -51,6 +52,8 @@ pub(super) struct Process {
     pub window: Window,
     pub bypass: Bypass,
     pub apis: Vec<ApiCount>,
+    /// What has joined of it with classes of its own.
+    pub groups: Groups,
     readers: Vec<(ClientId, PageReader)>,
     observed: BTreeMap<(String, u8, u8), u64>,
     observed_bursts: HistogramCounts,
@@ -105,6 +108,7 @@ impl Process {
             window: Window::default(),
             bypass: Bypass::default(),
             apis: Vec::new(),
+            groups: Groups::default(),
             readers: Vec::new(),
             observed: BTreeMap::new(),
             observed_bursts: HistogramCounts::default(),

@@ -96,14 +96,7 @@ pub(super) fn process_row(
         burst: (client.is_some() || burst.count > 0).then_some(burst),
         burst_histogram: counted.map_or_else(Vec::new, |totals| buckets(&totals.bursts)),
         gate_wait: client.map(|_| latency(|t| &t.gate_waits)),
-        guards: client.map(|client| {
-            let count = |guard: Guard| client.status.guards[guard as usize].load(Relaxed);
-            Guards {
-                trickle: count(Guard::Trickle),
-                stall: count(Guard::Stall),
-                lease: count(Guard::Lease),
-            }
-        }),
+        guards: client.map(guards),
         split_intervals: client.map(|client| client.status.split_intervals.load(Relaxed)),
         in_flight: client.zip(device).map(|(client, (_, device))| {
             client.status.devices[device.0 as usize]
@@ -119,6 +112,7 @@ pub(super) fn process_row(
         apis: api_rows(process),
         sampling: (client.is_none() && bpf.available).then_some(sampling.factor),
         time_slices: Vec::new(),
+        groups: process.groups.rows(clients),
     }
 }
 
@@ -198,7 +192,7 @@ fn caller_rows(process: &Process) -> Vec<CallerRow> {
     rows
 }
 
-fn latency(counts: &HistogramCounts) -> Latency {
+pub(super) fn latency(counts: &HistogramCounts) -> Latency {
     Latency {
         count: counts.total(),
         p50_ns: counts.quantile(0.5).unwrap_or_default(),
@@ -230,7 +224,16 @@ pub(super) fn busiest_device(client: &ClientShared) -> Option<(DeviceKey, Device
         .map(|(index, _)| (DeviceKey::of(index, &client.status), index))
 }
 
-fn gate_row(client: &ClientShared, device: DeviceIndex, clients: &Clients) -> GateRow {
+pub(super) fn guards(client: &ClientShared) -> Guards {
+    let count = |guard: Guard| client.status.guards[guard as usize].load(Relaxed);
+    Guards {
+        trickle: count(Guard::Trickle),
+        stall: count(Guard::Stall),
+        lease: count(Guard::Lease),
+    }
+}
+
+pub(super) fn gate_row(client: &ClientShared, device: DeviceIndex, clients: &Clients) -> GateRow {
     let control = &client.control.devices[device.0 as usize];
     let mode = GateWord(control.word.load(Relaxed)).mode();
     let reason = match client.reason(device) {

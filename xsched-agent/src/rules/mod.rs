@@ -6,6 +6,7 @@
 mod conditions;
 mod facts;
 mod pattern;
+mod threads;
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use xsched_policy::SliceChoice;
 pub use conditions::{Account, Conditions, MatchOutcome};
 pub use facts::{Facts, Reach};
 pub use pattern::{BadPattern, Pattern};
+pub use threads::ThreadClasses;
 
 use crate::control::Passthrough;
 
@@ -99,6 +101,8 @@ pub struct Rule {
     pub passthrough: Option<Arc<Passthrough>>,
     /// Whether its time slices are set, if the rule says so.
     pub time_slices: Option<SliceChoice>,
+    /// Which of its threads have classes of their own, if the rule says so.
+    pub threads: Option<Arc<ThreadClasses>>,
 }
 
 /// What the rules say of a process.

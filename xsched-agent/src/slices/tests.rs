@@ -139,6 +139,7 @@ impl Stage {
             passthrough: None,
             weight_rule: None,
             time_slices: choice,
+            threads: Arc::default(),
         };
         self.attr.put(id(pid), standing);
     }

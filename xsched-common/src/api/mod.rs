@@ -10,6 +10,7 @@ mod device;
 mod drops;
 mod event;
 mod finding;
+mod group;
 mod history;
 mod mode;
 mod request;
@@ -21,6 +22,7 @@ pub use device::{ClassRow, DeviceRow, HardwareRow};
 pub use drops::{DropCount, Drops};
 pub use event::{EventKind, EventRow};
 pub use finding::{Finding, Severity};
+pub use group::{GroupOrigin, GroupRow};
 pub use history::{History, HistoryPoint};
 pub use mode::{SharingMode, UnknownMode};
 pub use request::{

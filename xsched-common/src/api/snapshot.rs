@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AgentWarning, BlameRow, DeviceRow, Drops, EventRow, TimeSliceRow, TimeSlicing, UnscheduledRow,
+    AgentWarning, BlameRow, DeviceRow, Drops, EventRow, GroupRow, TimeSliceRow, TimeSlicing,
+    UnscheduledRow,
 };
 use crate::platform::Platform;
 use crate::units::{Class, Nanos, StreamClass, Weight};
@@ -248,6 +249,9 @@ pub struct ProcessRow {
     /// lets them be read and set from outside.
     #[serde(default)]
     pub time_slices: Vec<TimeSliceRow>,
+    /// Its threads and streams that have classes of their own.
+    #[serde(default)]
+    pub groups: Vec<GroupRow>,
 }
 
 impl ProcessRow {

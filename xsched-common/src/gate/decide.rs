@@ -183,6 +183,40 @@ pub fn stall_limit(limits: &Limits, kernel_time: Nanos) -> Nanos {
         .min(limits.stall_ceiling)
 }
 
+/// Work of another group of the waiter's own process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sibling {
+    /// Commands before a fence that has not passed.
+    pub fenced: u64,
+    /// When a completion of that group was last seen.
+    pub last_completion: Nanos,
+    /// T of that group.
+    pub kernel_time: Nanos,
+}
+
+/// When a launch passes because another group of its process makes no progress:
+/// what runs there may wait for this very one. Only work in front of a fence
+/// tells that: of other work nobody can know that it is not complete. A stall
+/// that has let `doublings` launches pass lets the next one pass sooner, so that
+/// a kernel that waits for the n-th of them gets it in time.
+pub fn sibling_stalls_at(
+    limits: &Limits,
+    sibling: &Sibling,
+    waiter: &Waiter,
+    last_trickle: Nanos,
+    doublings: u8,
+) -> Option<Nanos> {
+    if sibling.fenced == 0 {
+        return None;
+    }
+    let limit = stall_limit(limits, sibling.kernel_time.times(sibling.fenced));
+    let since = sibling.last_completion.max(last_trickle);
+    Some(match doublings {
+        0 => since.max(waiter.arrived) + limit,
+        n => since + Nanos(limit.0 >> n.min(16)),
+    })
+}
+
 /// Time between two launches through a closed gate: never more than
 /// [`Limits::trickle`], and for a main thread so long that its kernels take
 /// no more than 1/32 of the device, where that is possible.

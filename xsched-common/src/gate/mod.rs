@@ -11,8 +11,8 @@ mod pace;
 mod word;
 
 pub use decide::{
-    Decision, GateView, Guard, Limits, ThreadKind, Turn, Waiter, decide, room, stall_limit,
-    trickle_interval,
+    Decision, GateView, Guard, Limits, Sibling, ThreadKind, Turn, Waiter, decide, room,
+    sibling_stalls_at, stall_limit, trickle_interval,
 };
 pub use measure::{
     Evidence, FENCES, GAPS, GAPS_PER_LOOK, LONGEST_GAP, fence_batch, gap_p95, kernel_time,

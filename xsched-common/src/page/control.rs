@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
-use super::{CONTROL_MAGIC, GateScope, MAX_DEVICES, PageHeader, PassthroughList};
+use super::{CONTROL_MAGIC, GateScope, MAX_DEVICES, PageHeader, PassthroughList, ThreadRules};
 
 /// Agent-written; mapped read-only by the client.
 #[repr(C, align(64))]
@@ -16,8 +16,9 @@ pub struct ControlPage {
     /// Counts up at least every 50 ms while the agent lives. A counter and
     /// not a time: the two clocks may differ (time namespaces).
     pub heartbeat: AtomicU64,
-    /// The process's [`crate::units::Class`], for its own log lines; nothing
-    /// is decided from it on the client's side.
+    /// The client's [`crate::units::Class`], for its own log lines and for whoever
+    /// asks for the class that it has already; no gate is decided from it on the
+    /// client's side.
     pub class: AtomicU32,
     /// Zero.
     pub reserved0: [u8; 12],
@@ -27,8 +28,8 @@ pub struct ControlPage {
     pub passthrough: PassthroughList,
     /// Which work the gate is for, beyond `passthrough`.
     pub scope: GateScope,
-    /// Zero: room for hints on single threads.
-    pub reserved1: [u8; 256],
+    /// Which threads have classes of their own. Since ABI 1.6.
+    pub threads: ThreadRules,
 }
 
 /// One device's part of a [`ControlPage`]; a cache line of its own because
@@ -111,7 +112,7 @@ impl ControlPage {
             }; MAX_DEVICES],
             passthrough: PassthroughList::new(),
             scope: GateScope::new(),
-            reserved1: [0; 256],
+            threads: ThreadRules::new(),
         }
     }
 }

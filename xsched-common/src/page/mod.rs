@@ -14,6 +14,7 @@ mod label;
 mod passthrough;
 mod scope;
 mod status;
+mod thread_rules;
 
 pub use crate::buckets::{BUCKETS, bucket_bounds, bucket_of};
 pub use activity::{Activity, ActivityWord, Settled};
@@ -24,6 +25,9 @@ pub use label::{Label, LabelState};
 pub use passthrough::{PASSTHROUGH_LEN, PassthroughError, PassthroughList};
 pub use scope::{GateScope, ListMeaning, Listed, MAX_SCOPE_APIS, TooManyApis, api_hash};
 pub use status::{DeviceStatus, LaunchTotals, Pace, Route, StatusPage};
+pub use thread_rules::{
+    BadThreadPattern, HintPolicy, MAX_THREAD_RULES, THREAD_PATTERN_LEN, ThreadPattern, ThreadRules,
+};
 
 use crate::Abi;
 
@@ -35,6 +39,12 @@ mod atomic {
 
 /// Devices that one process's pages have room for.
 pub const MAX_DEVICES: usize = 16;
+
+/// Class groups of one process: itself, and up to three sets of its threads and
+/// streams with classes of their own. Each joins for itself and has pages of its
+/// own ([`crate::handshake::Part`]), so that gate, guards, bursts and policy are
+/// those of a process.
+pub const MAX_GROUPS: usize = 4;
 
 /// First word of a control page: "xsct".
 pub const CONTROL_MAGIC: u32 = u32::from_le_bytes(*b"xsct");

@@ -211,6 +211,24 @@ impl StatusPage {
             .map(|(i, device)| (DeviceIndex(i as u8), device))
     }
 
+    /// Says of the client and its devices what `other` says, a page of the same
+    /// process.
+    pub fn introduce_as(&self, other: &StatusPage) {
+        for (to, from) in self.devices.iter().zip(&other.devices) {
+            to.pci.store(from.pci.load(Relaxed), Relaxed);
+        }
+        for (to, from) in self.instances.iter().zip(&other.instances) {
+            to.store(from.load(Relaxed), Relaxed);
+        }
+        for (to, from) in [
+            (&self.pid, &other.pid),
+            (&self.platform, &other.platform),
+            (&self.device_count, &other.device_count),
+        ] {
+            to.store(from.load(Relaxed), Relaxed);
+        }
+    }
+
     /// Says that a device is a part of one, known by this identifier.
     pub fn set_instance(&self, device: DeviceIndex, uuid: [u8; 16]) {
         let first = (u128::from_be_bytes(uuid) >> 64) as u64;

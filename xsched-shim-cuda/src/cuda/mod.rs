@@ -111,6 +111,7 @@ impl Runtime for Cuda {
 #[cfg(not(test))]
 mod interposed {
     xsched_shim_core::interpose_lookups!(super::Cuda);
+    xsched_shim_core::export_hints!();
 }
 
 #[cfg(test)]

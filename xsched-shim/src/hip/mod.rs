@@ -118,6 +118,7 @@ impl Runtime for Hip {
 #[cfg(not(test))]
 mod interposed {
     xsched_shim_core::interpose_lookups!(super::Hip);
+    xsched_shim_core::export_hints!();
 }
 
 #[cfg(test)]

@@ -1,8 +1,13 @@
 /* Median nanoseconds per launch: through the shim (if preloaded) and
- * straight into the runtime, in turns, so that both see the same noise. */
+ * straight into the runtime, in turns, so that both see the same noise.
+ * With "groups" another thread of the program is in a class group, and this
+ * one has asked for the class that it has. */
+#include "../../../crates/xsched-hint/include/xsched.h"
 #include "hip.h"
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 enum { ROUNDS = 301, CALLS = 2000 };
@@ -26,10 +31,23 @@ static int less(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-int main(void) {
+static void *in_a_group(void *data) {
+    static const dim3 one = { 1, 1, 1 };
+    xsched_thread_class(XSCHED_LOW);
+    for (int i = 0; i < 3; i++) hipLaunchKernel(NULL, one, one, NULL, 0, data);
+    return NULL;
+}
+
+int main(int argc, char **argv) {
     static double gated[ROUNDS], direct[ROUNDS];
     stream_t s;
     hipStreamCreate(&s);
+    if (argc > 1 && !strcmp(argv[1], "groups")) {
+        pthread_t other;
+        pthread_create(&other, NULL, in_a_group, s);
+        pthread_join(other, NULL);
+        xsched_thread_class(XSCHED_NORMAL);
+    }
     /* A second name of the same function, which nobody interposes. */
     launch_t straight = fake_straight_launch;
     for (int i = 0; i < 20; i++) round_of(hipLaunchKernel, s), round_of(straight, s);

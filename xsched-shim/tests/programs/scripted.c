@@ -1,6 +1,7 @@
 /* A HIP program that does what its standard input says, a line at a time,
  * and answers each line with one line. */
 #define _GNU_SOURCE
+#include "../../../crates/xsched-hint/include/xsched.h"
 #include "hip.h"
 #include <errno.h>
 #include <pthread.h>
@@ -89,6 +90,8 @@ int main(int argc, char **argv) {
         else if (!strcmp(word, "endcapture")) { void *g; error = hipStreamEndCapture(streams[a], &g); }
         else if (!strcmp(word, "graph")) error = hipGraphLaunch(NULL, streams[a]);
         else if (!strcmp(word, "device")) error = hipSetDevice(a);
+        else if (!strcmp(word, "class")) xsched_thread_class(a);
+        else if (!strcmp(word, "streamclass")) xsched_stream_class(streams[a], b);
         else if (!strcmp(word, "kernel_us")) fake_set_kernel_ns(a * 1000ll);
         else if (!strcmp(word, "failnext")) fake_next_error = a;
         else if (!strcmp(word, "lasterror")) error = hipGetLastError();

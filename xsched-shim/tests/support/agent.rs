@@ -26,6 +26,8 @@ pub enum Manner {
     Mute,
     /// It sends pages that could be shrunk.
     Unsealed,
+    /// It is of the version before groups.
+    BeforeGroups,
     /// Its doorbell is a pipe: full, it would block; closed, it would kill.
     PipeForDoorbell,
 }
@@ -293,7 +295,11 @@ fn serve(socket: OwnedFd, id: u64, manner: Manner) -> Option<Client> {
         send(&socket, reply, &[]);
         return None;
     }
-    let (control_fd, control) = page(ControlPage::new(1, id));
+    let mut first = ControlPage::new(1, id);
+    if manner == Manner::BeforeGroups {
+        first.header.abi.minor = xsched_common::GROUPS_SINCE - 1;
+    }
+    let (control_fd, control) = page(first);
     let (status_fd, status) = page(StatusPage::new());
     if manner != Manner::Unsealed {
         let both = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;

@@ -21,9 +21,10 @@ use rustix::net::{
 };
 use rustix::thread::futex;
 use xsched_common::gate::{GateMode, GateWord};
-use xsched_common::handshake::{HELLO_LEN, Hello, HelloResult, REPLY_FDS, Reply};
-use xsched_common::page::{ControlPage, Edges, StatusPage};
+use xsched_common::handshake::{HELLO_LEN, Hello, HelloResult, Part, REPLY_FDS, Reply};
+use xsched_common::page::{ControlPage, Edges, HintPolicy, StatusPage};
 use xsched_common::run_dir::RunDir;
+use xsched_common::units::Class;
 
 /// Changes with every start of an agent; ours never restarts.
 const EPOCH: u64 = 1;
@@ -167,9 +168,9 @@ fn serve(listener: BorrowedFd<'_>, manner: Manner, alive: &AtomicBool) -> anyhow
         }
         if readable(listener, change.saturating_duration_since(Instant::now()))?
             && let Ok(connection) = rustix::net::accept_with(listener, SocketFlags::CLOEXEC)
-            && hello(&connection)?.is_some()
+            && let Some(hello) = hello(&connection)?
         {
-            let client = Client::new(connection, clients.len() as u64)?;
+            let client = Client::new(connection, clients.len() as u64, hello.part)?;
             if manner != Manner::Open {
                 client.shake(&mut random);
             }
@@ -207,8 +208,19 @@ struct Client {
 }
 
 impl Client {
-    fn new(connection: OwnedFd, id: u64) -> anyhow::Result<Client> {
+    fn new(connection: OwnedFd, id: u64, part: Part) -> anyhow::Result<Client> {
         let control = ControlPage::new(EPOCH, id);
+        // Whoever wants a class gets it.
+        let class = match part {
+            Part::Process => Class::default(),
+            Part::Group(wish) => wish.class,
+        };
+        control.class.store(class as u32, Relaxed);
+        if part == Part::Process {
+            let names = [("worker*", Class::Low), ("other*", Class::High)];
+            let rules = names.map(|(name, class)| (name.parse().expect("a pattern"), class));
+            control.threads.write(&rules, HintPolicy::Within);
+        }
         Ok(Client {
             id,
             control: Shared::new("control", control, SealFlags::FUTURE_WRITE)?,

@@ -101,6 +101,7 @@ pub fn line(time_unix_ns: u64, row: &Row) -> String {
         time_slices: _,
         user: _,
         blame: _,
+        groups: _,
     } = &row.process;
     let slice = row.process.time_slice();
     let [burst_count, burst_p50, burst_p99, burst_max] = latency(*burst);

@@ -14,6 +14,7 @@ use super::streams::{self, Stream};
 use super::{Runtime, SUCCESS, devices, of_trampoline};
 use crate::callers::{self, Caller, Treatment};
 use crate::gate::{self, Command};
+use crate::groups;
 use crate::inflight::StreamOrdering;
 use crate::page::Session;
 use crate::process::{Process, process, session};
@@ -94,7 +95,9 @@ unsafe fn gated<R: Runtime>(
     let mut route = Route::Gated;
     if copies_little(export, registers) {
         watched_pass_by::<R>(process, session, stream);
-    } else if let Some((device, slot)) = streams::place::<R>(process, stream) {
+    } else if let session = groups::of_command(process, session, stream.handle)
+        && let Some((device, slot)) = streams::place::<R>(process, session.group, stream)
+    {
         let command = Command {
             device,
             stream: slot,
@@ -110,7 +113,7 @@ unsafe fn gated<R: Runtime>(
 #[inline(always)]
 pub(super) fn watched_pass_by<R: Runtime>(
     process: &'static Process,
-    session: &Session,
+    session: &'static Session,
     stream: Stream,
 ) {
     if let Some(device) = devices::current::<R>()
@@ -123,7 +126,7 @@ pub(super) fn watched_pass_by<R: Runtime>(
 
 #[cold]
 #[inline(never)]
-fn stamp_behind<R: Runtime>(process: &'static Process, session: &Session, stream: Stream) {
+fn stamp_behind<R: Runtime>(process: &'static Process, session: &'static Session, stream: Stream) {
     let place = streams::slots::<R>(process, stream).next();
     if let Some(slot) = place
         && slot.in_flight() > 0
@@ -139,6 +142,7 @@ fn stamp_behind<R: Runtime>(process: &'static Process, session: &Session, stream
         let device = slot.info().device;
         sys::undisturbed(|_| {
             let _unseen = sys::Unseen::new();
+            let session = groups::session_of(process, session, slot.info().group);
             gate::watch::pass_by(
                 process,
                 session,

@@ -12,6 +12,7 @@ use std::sync::atomic::{
     Ordering::{AcqRel, Relaxed},
 };
 
+use xsched_common::page::MAX_GROUPS;
 use xsched_common::units::{DeviceIndex, Nanos};
 
 use super::devices::{self, LastError};
@@ -65,7 +66,8 @@ impl<'a, R: Runtime> EventFences<'a, R> {
         }
         let streams = &self.process.streams;
         streams
-            .find(StreamKey::default_of(info.device))
+            .all(StreamKey::default_of(info.device))
+            .max_by_key(|default| default.in_flight())
             .and_then(|default| Some(Implied::new(streams.index_of(default)?, default.launched())))
             .unwrap_or(Implied::NONE)
     }
@@ -173,8 +175,13 @@ fn create<R: Runtime, const FLAGS: u32>() -> Option<u64> {
 }
 
 impl<R: Runtime> Fencing for EventFences<'_, R> {
-    fn reap(&self, device: DeviceIndex) -> u64 {
-        let mut news = 0;
+    fn reap(&self, device: DeviceIndex) -> [u64; MAX_GROUPS] {
+        let mut all = [0; MAX_GROUPS];
+        let mut add = |slot: &StreamSlot, news| {
+            if let Some(of_group) = all.get_mut(slot.info().group.index()) {
+                *of_group += news;
+            }
+        };
         for slot in self.process.streams.of(device) {
             if slot.in_flight() == 0 && slot.with_fences(|f| f.oldest().is_none()) == Some(true) {
                 continue;
@@ -189,11 +196,11 @@ impl<R: Runtime> Fencing for EventFences<'_, R> {
                         // An error is no answer, and will not become one:
                         // the work behind it failed or its stream is gone.
                         _ => {
-                            news += slot.complete(fence.sequence);
+                            add(slot, slot.complete(fence.sequence));
                             if let Some((index, sequence)) = fence.implied.get()
                                 && let Some(default) = self.process.streams.slot(index)
                             {
-                                news += default.complete(sequence);
+                                add(default, default.complete(sequence));
                             }
                             fences.remove(fence);
                             self.give(device, fence.event);
@@ -202,7 +209,7 @@ impl<R: Runtime> Fencing for EventFences<'_, R> {
                 }
             });
         }
-        news
+        all
     }
 
     fn fence(&self, own: &StreamSlot, batch: u64) {

@@ -15,10 +15,11 @@ use super::fence::EventFences;
 use super::frame::Frame;
 use super::host_functions::{self, Form};
 use super::streams::{self, Stream};
-use super::told::{completed, settle_here, told};
+use super::told::{News, settle_here, told};
 use super::{DISABLE_TIMING, Runtime, SUCCESS, devices, fence, handles, of_trampoline, services};
 use crate::callers::{self, Treatment};
 use crate::gate::{self, Command};
+use crate::groups::{self, Group};
 use crate::inflight::{Past, STREAMS, StreamOrdering, StreamSlot};
 use crate::page::Session;
 use crate::process::{Process, process, session};
@@ -237,8 +238,8 @@ fn forget_device(process: &Process, device: DeviceIndex) {
 
 /// A call about completion, of a process that has joined.
 pub(super) struct Call<'a> {
-    pub process: &'a Process,
-    pub session: &'a Session,
+    pub process: &'static Process,
+    pub session: &'static Session,
     export: &'a EntryPoint,
     frame: &'a Frame,
     real: usize,
@@ -322,7 +323,7 @@ fn drain_stream<R: Runtime>(call: &Call<'_>, stream: Stream) -> u64 {
     for slot in streams::slots::<R>(call.process, stream) {
         call.process.streams.add_contents(slot, &mut past);
     }
-    let result = call.invoke();
+    let result = awaiting(call, &past, || call.invoke());
     if ended(result) {
         let _unseen = sys::Unseen::new();
         told(call.process, call.session, &past);
@@ -360,21 +361,40 @@ fn drain(
     let result = call.invoke();
     if ended(result) {
         let _unseen = sys::Unseen::new();
-        let news = before
-            .iter()
-            .zip(call.process.streams.slots())
-            .filter(|&(&number, _)| number != 0)
-            .map(|(&number, slot)| slot.complete(number))
-            .sum();
+        let mut news = News::default();
         if let Some(device) = device {
-            completed(call.process, call.session, device, news);
+            for session in groups::sessions(call.process, call.session) {
+                news.note(session.group, device, 0);
+            }
         }
+        let before = before.iter().zip(call.process.streams.slots());
+        for (number, slot) in before.filter(|(number, _)| **number != 0) {
+            news.complete(slot, *number);
+        }
+        news.tell(call.process, call.session);
     }
     result
 }
 
 fn ended(result: u64) -> bool {
     status(result) == SUCCESS || DEAD_CONTEXT.contains(&status(result))
+}
+
+/// Makes a call that waits for all of `past`: lower groups whose work that is
+/// run meanwhile.
+fn awaiting(call: &Call<'_>, past: &Past, invoke: impl FnOnce() -> u64) -> u64 {
+    let streams = &call.process.streams;
+    let _awaiting = match call.export.completion {
+        Completion::Return(..) => groups::Awaiting::begin(call.process, call.session, |group| {
+            let mut parts = past.parts();
+            parts.any(|(slot, sequence)| {
+                let slot = streams.slot(slot);
+                slot.is_some_and(|slot| slot.info().group == group && !slot.has_completed(sequence))
+            })
+        }),
+        _ => None,
+    };
+    invoke()
 }
 
 /// What stands before some events is complete, if the call succeeds.
@@ -385,7 +405,7 @@ fn event_sync(call: &Call<'_>, events: &[Register]) -> u64 {
     for (slot, sequence) in events.iter().filter_map(past).flat_map(Past::into_parts) {
         all.add(slot, sequence);
     }
-    let result = call.invoke();
+    let result = awaiting(call, &all, || call.invoke());
     if ended(result) {
         let _unseen = sys::Unseen::new();
         told(call.process, call.session, &all);
@@ -403,7 +423,7 @@ fn stream_waits<R: Runtime>(call: &Call<'_>) -> u64 {
     if status(result) == SUCCESS
         && let Some(past) = past
         && !is_captured::<R>(call.process, stream)
-        && let Some((_, Some(slot))) = streams::place::<R>(call.process, stream)
+        && let Some((_, Some(slot))) = streams::place::<R>(call.process, Group::PROCESS, stream)
     {
         call.process.streams.wait(slot, &past);
     }
@@ -415,7 +435,8 @@ fn event_record<R: Runtime>(call: &Call<'_>) -> u64 {
     let event = call.argument(Register::Rdi);
     let stream = call.stream();
     keep_whole::<R>(call, event, stream);
-    let slot = streams::place::<R>(call.process, stream).and_then(|(_, slot)| slot);
+    let slot = streams::place::<R>(call.process, Group::PROCESS, stream);
+    let slot = slot.and_then(|(_, slot)| slot);
     let past = slot.map(|slot| call.process.streams.past(slot));
     // Until the call has succeeded, the event stands for what it stood for
     // or for nothing.
@@ -441,7 +462,8 @@ fn keep_whole<R: Runtime>(call: &Call<'_>, event: u64, stream: Stream) {
     let caller = callers::of(call.frame.return_address, R::is_runtime, session());
     if caller.treatment() == Treatment::Gate
         && let Some(session) = session()
-        && let Some((device, stream)) = streams::place::<R>(process, stream)
+        && let session = groups::of_command(process, session, stream.handle)
+        && let Some((device, stream)) = streams::place::<R>(process, session.group, stream)
     {
         let command = Command {
             device,

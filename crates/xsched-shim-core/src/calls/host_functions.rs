@@ -26,6 +26,7 @@ use xsched_common::platform::Register;
 use super::hooks::{self, Call};
 use super::services::call;
 use super::{Runtime, SUCCESS, streams, told};
+use crate::groups::Group;
 use crate::inflight::Past;
 use crate::page::Session;
 use crate::process::{process, session};
@@ -138,7 +139,7 @@ pub(super) fn hand_over<R: Runtime>(call: &Call<'_>, form: Form) -> u64 {
     if is_captured::<R>(stream.handle) {
         return call.invoke();
     }
-    let place = streams::place::<R>(call.process, stream);
+    let place = streams::place::<R>(call.process, Group::PROCESS, stream);
     let Some((_, Some(slot))) = place else {
         return call.invoke();
     };

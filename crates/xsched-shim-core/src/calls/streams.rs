@@ -4,6 +4,7 @@ use xsched_common::platform::DefaultStream;
 use xsched_common::units::{DeviceIndex, StreamClass};
 
 use super::{Runtime, devices};
+use crate::groups::Group;
 use crate::inflight::{StreamInfo, StreamKey, StreamOrdering, StreamSlot};
 use crate::process::Process;
 
@@ -44,7 +45,7 @@ impl Stream {
     }
 
     /// What is fixed about it, first seen on `device`.
-    fn info(self, device: DeviceIndex, created: StreamOrdering) -> StreamInfo {
+    fn info(self, device: DeviceIndex, group: Group, created: StreamOrdering) -> StreamInfo {
         let (ordering, handle) = match self.class {
             StreamClass::Created => (created, Some(self.handle)),
             StreamClass::Null | StreamClass::Legacy => (StreamOrdering::Default, Some(0)),
@@ -54,29 +55,42 @@ impl Stream {
         };
         StreamInfo {
             device,
+            group,
             ordering,
             handle,
         }
     }
 }
 
-/// The slot a command on `stream` counts in, and its device: a created
+/// The slot a group's command on `stream` counts in, and its device: a created
 /// stream belongs to the device that was current when it was first seen.
 #[inline(always)]
 pub fn place<R: Runtime>(
     process: &Process,
+    group: Group,
     stream: Stream,
 ) -> Option<(DeviceIndex, Option<&StreamSlot>)> {
-    if stream.class == StreamClass::Created
-        && let Some(slot) = process.streams.find(StreamKey::created(stream.handle))
-    {
-        return Some((slot.info().device, Some(slot)));
+    if stream.class == StreamClass::Created {
+        let key = StreamKey::created(stream.handle);
+        if let Some(slot) = process.streams.find(key.of(group)) {
+            return Some((slot.info().device, Some(slot)));
+        }
+        // What is known of the stream is known from its creation, whoever uses it.
+        if group != Group::PROCESS
+            && let Some(slot) = process.streams.find(key)
+        {
+            let info = StreamInfo {
+                group,
+                ..slot.info()
+            };
+            return Some((info.device, process.streams.insert(key.of(group), info)));
+        }
     }
     let device = devices::current::<R>()?;
-    let key = stream.key(Some(device))?;
-    let slot = process
-        .streams
-        .find_or_insert(key, || stream.info(device, StreamOrdering::Independent));
+    let key = stream.key(Some(device))?.of(group);
+    let slot = process.streams.find_or_insert(key, || {
+        stream.info(device, group, StreamOrdering::Independent)
+    });
     Some((device, slot))
 }
 
@@ -100,12 +114,14 @@ pub fn created<R: Runtime>(process: &Process, handle: u64, ordering: StreamOrder
     {
         let stream = Stream::new(handle, DefaultStream::Legacy);
         let key = StreamKey::created(handle);
-        process.streams.insert(key, stream.info(device, ordering));
+        let info = stream.info(device, Group::PROCESS, ordering);
+        process.streams.insert(key, info);
     }
 }
 
 /// The handle is no stream's, or a new one's.
 pub fn forget(process: &Process, handle: u64) {
+    process.groups.forget_stream(handle);
     if StreamClass::of_handle(handle) == StreamClass::Created {
         for slot in process.streams.all(StreamKey::created(handle)) {
             process.streams.remove(slot);

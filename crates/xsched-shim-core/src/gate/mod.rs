@@ -12,9 +12,10 @@ use wait::Passage;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use xsched_common::gate::{GateMode, GateWord};
-use xsched_common::page::{DeviceStatus, Route};
+use xsched_common::page::{DeviceStatus, MAX_GROUPS, Route};
 use xsched_common::units::{DeviceIndex, Nanos};
 
+use crate::groups;
 use crate::inflight::{Activation, StreamSlot};
 use crate::page::Session;
 use crate::process::Process;
@@ -22,8 +23,8 @@ use crate::process::Process;
 /// How the platform finds out about completions without waiting.
 pub trait Fencing {
     /// Looks at the device's outstanding fences and marks what they show as
-    /// complete; how many commands that were.
-    fn reap(&self, device: DeviceIndex) -> u64;
+    /// complete; how many commands that were, by group.
+    fn reap(&self, device: DeviceIndex) -> [u64; MAX_GROUPS];
 
     /// Puts a fence on `own` if at least `batch` commands on it have none.
     fn fence(&self, own: &StreamSlot, batch: u64);
@@ -98,7 +99,7 @@ pub fn admit<F: Fencing>(
         begin(process, session, status, command.device);
     }
     if n.is_multiple_of(PUBLISH_EVERY) {
-        publish_stream(process, status, command.device, stream);
+        publish_stream(process, session, status, command.device, stream);
         if n.is_multiple_of(CHECK_EVERY) {
             check_lease(session);
         }
@@ -150,7 +151,7 @@ fn timed<F: Fencing>(
 
 #[cold]
 fn begin(process: &Process, session: &Session, status: &DeviceStatus, device: DeviceIndex) {
-    if let Some(work) = process.devices.get(usize::from(device.0))
+    if let Some(work) = process.work(session.group, device)
         && work.begin(session, status, device) == Activation::Began
     {
         crate::callers::refresh(session);
@@ -162,23 +163,32 @@ fn begin(process: &Process, session: &Session, status: &DeviceStatus, device: De
 #[cold]
 fn check_lease(session: &Session) {
     if session.lease_expired(crate::sys::now()) {
-        crate::process::detach(session);
+        crate::process::detach();
     }
 }
 
 #[inline(never)]
 fn publish_stream(
     process: &Process,
+    session: &Session,
     status: &DeviceStatus,
     device: DeviceIndex,
     stream: &StreamSlot,
 ) {
     status.admitted.fetch_add(stream.unpublished(), Relaxed);
-    publish_in_flight(process, status, device);
+    publish_in_flight(process, session, status, device);
+    if let Some(base) = crate::process::session() {
+        groups::refresh(process, base);
+    }
 }
 
-fn publish_in_flight(process: &Process, status: &DeviceStatus, device: DeviceIndex) {
-    let in_flight = process.streams.in_flight(device);
+fn publish_in_flight(
+    process: &Process,
+    session: &Session,
+    status: &DeviceStatus,
+    device: DeviceIndex,
+) {
+    let in_flight = process.streams.in_flight_of(session.group, device);
     status
         .in_flight
         .store(u32::try_from(in_flight).unwrap_or(u32::MAX), Relaxed);
@@ -189,11 +199,11 @@ pub fn publish(process: &Process, session: &Session, device: DeviceIndex) {
     let Some(status) = session.status().devices.get(usize::from(device.0)) else {
         return;
     };
-    for stream in process.streams.of(device) {
+    for stream in process.streams.of_group(session.group, device) {
         let news = stream.unpublished();
         if news != 0 {
             status.admitted.fetch_add(news, Relaxed);
         }
     }
-    publish_in_flight(process, status, device);
+    publish_in_flight(process, session, status, device);
 }

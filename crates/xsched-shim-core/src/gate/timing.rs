@@ -22,7 +22,7 @@ pub fn is_within(process: &Process, session: &Session, command: Command<'_>) -> 
     let Some((slot, stream)) = place else {
         return false;
     };
-    let work = process.devices.get(usize::from(command.device.0));
+    let work = process.work(session.group, command.device);
     let kernel_time = work.map_or(Nanos::ZERO, |work| work.kernel_time());
     let stands = timing.stands(stream, slot.launched(), kernel_time, sys::now());
     if stands == Stands::Splits && timing.is_asked_for() {
@@ -61,7 +61,7 @@ fn hold<F: Fencing>(
     let device = usize::from(command.device.0);
     let (Some(control), Some(wait_queue)) = (
         session.control().devices.get(device),
-        process.wait_queues.get(device),
+        process.wait_queue(session.group, command.device),
     ) else {
         return 1;
     };

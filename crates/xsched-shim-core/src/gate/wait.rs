@@ -1,8 +1,9 @@
 //! Waiting at a gate that is not open.
 
 mod function;
+mod siblings;
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use xsched_common::gate::{
     self, Decision, Evidence, GateMode, GateView, GateWord, Guard, Limits, Turn, Waiter, decide,
@@ -12,6 +13,7 @@ use xsched_common::page::{DeviceControl, DeviceStatus};
 use xsched_common::units::Nanos;
 
 use super::{Command, Fencing};
+use crate::groups;
 use crate::inflight::DeviceWork;
 use crate::page::Session;
 use crate::process::{self, Process};
@@ -57,8 +59,8 @@ pub fn pass<F: Fencing>(
     let (Some(control), Some(status), Some(work), Some(wait_queue)) = (
         session.control().devices.get(device),
         session.status().devices.get(device),
-        process.devices.get(device),
-        process.wait_queues.get(device),
+        process.work(session.group, command.device),
+        process.wait_queue(session.group, command.device),
     ) else {
         return 1;
     };
@@ -72,7 +74,10 @@ pub fn pass<F: Fencing>(
         let outer = thread.at_gate.replace(AtGate::new(here));
         let most = sys::undisturbed(|held| {
             let _unseen = sys::Unseen::new();
-            crate::callers::refresh(session);
+            if let Some(base) = process::session() {
+                crate::callers::refresh(base);
+                groups::refresh(process, base);
+            }
             let parts = Parts {
                 process,
                 session,
@@ -134,6 +139,12 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing, thread: &Thread) -> u64 {
             Decision::Wait { .. } if place.has_waited_outside_too_long(now) => {
                 Decision::Pass(Guard::Stall)
             }
+            Decision::Wait { until } if turn == Turn::First => {
+                match siblings::judge(parts, fencing, &waiter, word, now) {
+                    Some(judged) => judged.earlier_than(until),
+                    None => decision,
+                }
+            }
             other => other,
         };
         match decision {
@@ -182,7 +193,7 @@ fn wait(parts: &Parts<'_>, fencing: &impl Fencing, thread: &Thread) -> u64 {
         }
     };
 
-    if slept && parts.process.streams.in_flight(device) == 0 {
+    if slept && in_flight(parts) == 0 {
         // The device did nothing for this process while it waited here.
         parts.work.resumed(sys::now());
     }
@@ -199,8 +210,20 @@ fn gate_word(parts: &Parts<'_>) -> GateWord {
     GateWord(parts.control.word.load(Acquire))
 }
 
+/// A group's session ends with its process's.
 fn has_left(parts: &Parts<'_>) -> bool {
-    !std::ptr::eq(parts.process.session.load(SeqCst), parts.session)
+    let base = process::session_now();
+    !base.is_some_and(|base| {
+        std::ptr::eq(
+            groups::session_of(parts.process, base, parts.session.group),
+            parts.session,
+        )
+    })
+}
+
+fn in_flight(parts: &Parts<'_>) -> u64 {
+    let (group, device) = (parts.session.group, parts.command.device);
+    parts.process.streams.in_flight_of(group, device)
 }
 
 /// What a waiter is to do.
@@ -304,16 +327,22 @@ impl Watch {
 }
 
 fn reap(parts: &Parts<'_>, fencing: &impl Fencing) {
-    let commands = fencing.reap(parts.command.device);
+    let device = parts.command.device;
+    let by_group = fencing.reap(device);
+    let commands = by_group
+        .get(parts.session.group.index())
+        .copied()
+        .unwrap_or(0);
     if commands > 0 {
         // The agent charges a closed gate for what is still in flight.
-        super::publish_in_flight(parts.process, parts.status, parts.command.device);
+        super::publish_in_flight(parts.process, parts.session, parts.status, device);
     }
     let now = sys::now();
     parts.wait_queue.reaped(now);
     parts
         .work
         .completed(parts.status, commands, now, Evidence::Fence);
+    siblings::completed(parts, by_group, now);
 }
 
 fn view(parts: &Parts<'_>, word: GateWord, turn: Turn, now: Nanos) -> GateView {
@@ -325,7 +354,8 @@ fn view(parts: &Parts<'_>, word: GateWord, turn: Turn, now: Nanos) -> GateView {
     // Whoever stands behind passes only where nothing depends on it.
     let in_flight = match turn {
         Turn::First => {
-            let in_flight = parts.process.streams.in_flight_before(device, stream);
+            let streams = &parts.process.streams;
+            let in_flight = streams.in_flight_before(parts.session.group, device, stream);
             in_flight.saturating_add(parts.wait_queue.granted())
         }
         Turn::Behind => 0,
@@ -358,7 +388,7 @@ fn pass_by(parts: &Parts<'_>, guard: Guard, word: GateWord, turn: Turn, now: Nan
             parts.wait_queue.double(word);
             parts.wait_queue.forget_grants();
         }
-        (Guard::Lease, _) => process::detach(parts.session),
+        (Guard::Lease, _) => process::detach(),
     }
 }
 

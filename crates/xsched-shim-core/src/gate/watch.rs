@@ -47,7 +47,7 @@ pub fn launch(
 ) {
     let index = usize::from(device.0);
     let (Some(work), Some(status), Some(pace)) = (
-        process.devices.get(index),
+        process.work(session.group, device),
         session.status().devices.get(index),
         session.status().paces.get(index),
     ) else {
@@ -77,12 +77,15 @@ pub fn launch(
     let Some(until) = until else {
         return;
     };
-    if process.streams.in_flight(device) == own.in_flight() {
+    if process.streams.in_flight_of(session.group, device) == own.in_flight() {
         work.expect_no_more(ended);
     }
     // First what the agent looks at, then what it wants, which it writes
     // before it looks: one of the two sees the other.
-    let is_unknown = || process.streams.of(device).any(StreamSlot::is_unknown);
+    let is_unknown = || {
+        let mut own = process.streams.of_group(session.group, device);
+        own.any(StreamSlot::is_unknown)
+    };
     pace.lasts_ns
         .store(work.expect(until, now, is_unknown).0, SeqCst);
     let assumed_idle = wanted(session, device).contains(Edges::ACTIVE);
@@ -133,7 +136,7 @@ fn collect(
     let (Some(control), Some(status), Some(work)) = (
         session.control().devices.get(index),
         session.status().devices.get(index),
-        process.devices.get(index),
+        process.work(session.group, device),
     ) else {
         return;
     };
@@ -151,7 +154,7 @@ fn collect(
         {
             work.timed(status, took);
         }
-        super::publish_in_flight(process, status, device);
+        super::publish_in_flight(process, session, status, device);
     }
     paced.settle(own.launched(), sys::now());
 }

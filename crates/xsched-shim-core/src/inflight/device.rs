@@ -84,7 +84,7 @@ impl DeviceWork {
         self.mark.store(now.0, Relaxed);
         self.expected_end.store(now.0, Relaxed);
         let idle_since = self.idle_since.load(Relaxed);
-        if idle_since != 0 {
+        if idle_since != 0 && session.marks.is_within(now) {
             self.record_gap(now.since(Nanos(idle_since)), status);
         }
         Activation::Began
@@ -171,8 +171,8 @@ impl DeviceWork {
         let Some(status) = session.status().devices.get(index) else {
             return;
         };
-        let settled =
-            status.settle(|| streams.in_flight(device) != 0 || status.waiting.load(SeqCst) != 0);
+        let is_at_work = || streams.in_flight_of(session.group, device) != 0;
+        let settled = status.settle(|| is_at_work() || status.waiting.load(SeqCst) != 0);
         match settled {
             Settled::Unchanged => return,
             Settled::ActiveAgain => return session.ring_if_wanted(index, Edges::ACTIVE),
@@ -180,7 +180,9 @@ impl DeviceWork {
         }
         self.idle_since.store(now.0, Relaxed);
         let burst = now.since(Nanos(self.burst_start.load(Relaxed)));
-        session.status().bursts.record(burst);
+        if !session.marks.in_use(now) {
+            session.status().bursts.record(burst);
+        }
         session.ring_if_wanted(index, Edges::IDLE);
     }
 

@@ -66,6 +66,7 @@ fn key(stream: u16) -> StreamKey {
 
 fn info(stream: u16) -> StreamInfo {
     StreamInfo {
+        group: crate::groups::Group::PROCESS,
         device: DeviceIndex((stream % u16::from(DEVICES)) as u8),
         ordering: StreamOrdering::Independent,
         handle: Some(u64::from(stream)),

@@ -10,10 +10,15 @@ use xsched_common::units::DeviceIndex;
 
 use super::paced::Paced;
 use super::past::{REACH, pack};
+use crate::groups::Group;
 
-/// Names a stream within the process: never zero, below 2^48.
+/// Names a stream within the process, as one group uses it: never zero, and
+/// below 2^48 but for the group above that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamKey(pub(super) u64);
+
+/// Of a key, what names the stream whoever uses it.
+pub(super) const STREAM: u64 = (1 << 48) - 1;
 
 impl StreamKey {
     /// A stream that the program created.
@@ -25,6 +30,12 @@ impl StreamKey {
         } else {
             StreamKey((handle.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16) | 4)
         }
+    }
+
+    /// The same stream as a group uses it: each counts for itself.
+    #[inline(always)]
+    pub const fn of(self, group: Group) -> StreamKey {
+        StreamKey(self.0 & STREAM | (group.0 as u64) << 48)
     }
 
     /// A device's default stream.
@@ -56,6 +67,8 @@ pub enum Ordering {
 pub struct StreamInfo {
     /// Whom its work runs on.
     pub device: DeviceIndex,
+    /// Whose work is counted here.
+    pub group: Group,
     /// Its order against the default stream.
     pub ordering: Ordering,
     /// As the platform passes it, for fences; `None` when only the calling
@@ -102,7 +115,7 @@ pub struct StreamSlot {
     completed: AtomicU64,
     published: AtomicU64,
     handle: AtomicU64,
-    /// Device, [`Ordering`], whether there is a handle.
+    /// Device, [`Ordering`], whether there is a handle, group.
     info: AtomicU32,
     /// Held while fences are recorded, read or given up.
     fence_lock: AtomicU32,
@@ -201,6 +214,7 @@ impl StreamSlot {
         let raw = self.info.load(Relaxed);
         StreamInfo {
             device: DeviceIndex(raw as u8),
+            group: Group((raw >> 24) as u8),
             ordering: match raw >> 8 & 0xff {
                 1 => Ordering::Blocking,
                 2 => Ordering::Default,
@@ -213,7 +227,10 @@ impl StreamSlot {
     pub(super) fn set_info(&self, info: StreamInfo) {
         self.handle.store(info.handle.unwrap_or(0), Relaxed);
         let flag = if info.handle.is_some() { HAS_HANDLE } else { 0 };
-        let raw = u32::from(info.device.0) | (info.ordering as u32) << 8 | flag;
+        let raw = u32::from(info.device.0)
+            | (info.ordering as u32) << 8
+            | u32::from(info.group.0) << 24
+            | flag;
         self.info.store(raw, Relaxed);
     }
 
@@ -262,9 +279,20 @@ impl StreamSlot {
         Some(f(Fences(self)))
     }
 
-    /// Whether the slot holds this stream.
+    /// Whether the slot holds this stream for this group.
     pub(super) fn holds(&self, key: StreamKey) -> bool {
         self.key.load(Acquire) == key.0
+    }
+
+    /// Whether the slot holds this stream, whoever's work.
+    pub(super) fn holds_any(&self, stream: u64) -> bool {
+        let key = self.key.load(Acquire);
+        key != CLAIMED && key & STREAM == stream
+    }
+
+    /// The stream's name, whoever uses it.
+    pub(super) fn stream(&self) -> u64 {
+        self.key.load(Acquire) & STREAM
     }
 
     /// Whether this is that very slot.

@@ -8,8 +8,9 @@ use std::sync::atomic::{
 use xsched_common::units::DeviceIndex;
 
 use super::past::Past;
-use super::stream::{CLAIMED, Ordering, StreamInfo, StreamKey, StreamSlot};
+use super::stream::{CLAIMED, Ordering, STREAM, StreamInfo, StreamKey, StreamSlot};
 use crate::cache::SetAssociativeCache;
+use crate::groups::Group;
 
 /// Streams with incomplete work that can be told apart; those beyond are not
 /// counted.
@@ -114,9 +115,13 @@ impl StreamTable {
         Some(slot)
     }
 
-    /// All slots of a stream: one, but for the race in [`StreamTable::insert`].
+    /// All slots of a stream: one for each group that uses it, but for the race
+    /// in [`StreamTable::insert`].
     pub fn all(&self, key: StreamKey) -> impl Iterator<Item = &StreamSlot> {
-        self.slots().iter().filter(move |slot| slot.holds(key))
+        let stream = key.0 & STREAM;
+        self.slots()
+            .iter()
+            .filter(move |slot| slot.holds_any(stream))
     }
 
     /// The stream is gone; its work counts as complete, for nobody can ask
@@ -126,16 +131,28 @@ impl StreamTable {
         slot.key.store(0, Release);
     }
 
-    /// Commands in flight on a device.
+    /// Commands in flight on a device, of all groups.
     pub fn in_flight(&self, device: DeviceIndex) -> u64 {
         self.of(device).map(StreamSlot::in_flight).sum()
     }
 
+    /// Those of one group.
+    pub fn in_flight_of(&self, group: Group, device: DeviceIndex) -> u64 {
+        self.of_group(group, device)
+            .map(StreamSlot::in_flight)
+            .sum()
+    }
+
     /// Those of them that hold a launch on `own` back at a cap, see
     /// [`StreamSlot::fenced_in_flight`].
-    pub fn in_flight_before(&self, device: DeviceIndex, own: Option<&StreamSlot>) -> u64 {
+    pub fn in_flight_before(
+        &self,
+        group: Group,
+        device: DeviceIndex,
+        own: Option<&StreamSlot>,
+    ) -> u64 {
         let is_own = |slot: &StreamSlot| own.is_some_and(|own| own.is(slot));
-        self.of(device)
+        self.of_group(group, device)
             .map(|slot| match slot.info().ordering {
                 Ordering::Default if !is_own(slot) => slot.fenced_in_flight(),
                 // Nobody but its own thread fences it, either.
@@ -153,8 +170,14 @@ impl StreamTable {
         let info = slot.info();
         info.ordering == Ordering::Blocking
             && self
-                .find(StreamKey::default_of(info.device))
-                .is_some_and(|default| default.in_flight() > 0)
+                .all(StreamKey::default_of(info.device))
+                .any(|default| default.in_flight() > 0)
+    }
+
+    /// Of the streams of a device, those that count for a group.
+    pub fn of_group(&self, group: Group, device: DeviceIndex) -> impl Iterator<Item = &StreamSlot> {
+        self.of(device)
+            .filter(move |slot| slot.info().group == group)
     }
 
     /// The streams of a device.
@@ -202,11 +225,15 @@ impl StreamTable {
     pub fn past(&self, slot: &StreamSlot) -> Past {
         let mut past = Past::NONE;
         self.add_contents(slot, &mut past);
+        let stream = StreamKey(slot.stream());
+        for other in self.all(stream).filter(|other| !other.is(slot)) {
+            self.add_contents(other, &mut past);
+        }
         let device = slot.info().device;
         match slot.info().ordering {
             Ordering::Independent => {}
             Ordering::Blocking => {
-                if let Some(default) = self.find(StreamKey::default_of(device)) {
+                for default in self.all(StreamKey::default_of(device)) {
                     self.add_contents(default, &mut past);
                 }
             }
@@ -248,6 +275,7 @@ mod tests {
     fn info(handle: u64) -> StreamInfo {
         StreamInfo {
             device: D0,
+            group: Group::PROCESS,
             ordering: Ordering::Blocking,
             handle: Some(handle),
         }
@@ -270,6 +298,34 @@ mod tests {
         assert_eq!(slot.complete(1), 0, "completions only advance");
         assert_eq!(slot.complete(100), 1, "and never beyond the launches");
         assert_eq!((slot.unpublished(), slot.unpublished()), (3, 0));
+    }
+
+    /// Two groups on one stream: each counts its own, and whoever waits for
+    /// the stream waits for both.
+    #[test]
+    fn groups_count_apart_on_a_stream_that_they_share() {
+        let table = table();
+        let key = StreamKey::created(0x1000);
+        let low = Group(1);
+        let of = |group| {
+            let info = StreamInfo {
+                group,
+                ..info(0x1000)
+            };
+            let slot = table.find_or_insert(key.of(group), || info);
+            slot.expect("room")
+        };
+        let (process, group) = (of(Group::PROCESS), of(low));
+        assert!(!process.is(group));
+        process.launch();
+        group.launch();
+        group.launch();
+        assert_eq!(table.in_flight_of(low, D0), 2);
+        assert_eq!(table.in_flight_of(Group::PROCESS, D0), 1);
+        assert_eq!(table.in_flight(D0), 3);
+        assert_eq!(table.all(key.of(low)).count(), 2);
+        assert_eq!(parts(table.past(process)), [(0, 1), (1, 2)]);
+        assert_eq!(parts(table.past(group)), [(1, 2), (0, 1)]);
     }
 
     #[test]

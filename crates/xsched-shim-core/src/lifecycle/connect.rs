@@ -5,11 +5,12 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use xsched_common::handshake::{Hello, HelloResult, REPLY_FDS, REPLY_LEN, Reply};
+use xsched_common::handshake::{Hello, HelloResult, Part, REPLY_FDS, REPLY_LEN, Reply};
 use xsched_common::run_dir::SYSTEM_RUN_DIR;
 use xsched_common::units::Nanos;
 
 use super::JoinError;
+use crate::groups::Group;
 use crate::options::Options;
 use crate::page::{Session, is_doorbell, move_up};
 use crate::sys::{self, Call, Errno};
@@ -17,8 +18,8 @@ use crate::sys::{self, Call, Errno};
 /// How long a launch may be held up by joining.
 const PATIENCE: Nanos = Nanos::from_millis(50);
 
-/// Joins the agent of this user or machine.
-pub fn connect() -> Result<Session, JoinError> {
+/// Joins the agent of this user or machine with a part of the process.
+pub fn connect(group: Group, part: Part) -> Result<Session, JoinError> {
     let deadline = sys::now() + PATIENCE;
     let uid = sys::effective_uid();
     let surroundings = &Options::get().surroundings;
@@ -33,7 +34,7 @@ pub fn connect() -> Result<Session, JoinError> {
     if !is_trusted {
         check_peer(&socket, uid)?;
     }
-    let hello = Hello::new(sys::pid()).encode();
+    let hello = Hello::new(sys::pid()).of(part).encode();
     let arguments = [
         socket.as_raw_fd() as usize,
         hello.as_ptr() as usize,
@@ -62,7 +63,7 @@ pub fn connect() -> Result<Session, JoinError> {
     }
     let doorbell = move_up(doorbell.as_fd()).unwrap_or(doorbell);
     let socket = move_up(socket.as_fd()).unwrap_or(socket);
-    let session = Session::map(&control, &status, doorbell, socket, sys::now());
+    let session = Session::map(&control, &status, doorbell, socket, group, sys::now());
     let session = session.map_err(JoinError::Page)?;
     // The pages are mapped: the agent may seal them against other mappings.
     session.connection.ring();

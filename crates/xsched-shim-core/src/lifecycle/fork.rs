@@ -31,7 +31,7 @@ pub fn install(probed: Range<usize>) {
 unsafe extern "C" fn in_child() {
     let _unseen = sys::Unseen::new();
     sys::know_main_thread();
-    if let Some(session) = process::remembered() {
+    for session in process::remembered() {
         session.connection.hang_up();
     }
     // A signal handler may fork amid a wait.
@@ -41,6 +41,7 @@ unsafe extern "C" fn in_child() {
         // SAFETY: the child's only thread is here.
         unsafe { process::wipe() };
     }
+    crate::groups::after_fork();
 }
 
 /// Gives the child the code as it is in the file.

@@ -21,8 +21,10 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU32};
 
 use xsched_common::Abi;
+use xsched_common::handshake::{Part, Wish};
 use xsched_common::units::Nanos;
 
+use crate::groups::{self, Group};
 use crate::loader::host;
 use crate::options::{Options, Power, VARIABLES, Verbosity};
 use crate::page::{PageError, Session};
@@ -129,7 +131,7 @@ pub fn join<P: Platform>(process: &Process) {
     }
     sys::know_main_thread();
     introduce_options();
-    match connect::connect() {
+    match connect::connect(Group::PROCESS, Part::Process) {
         Ok(session) => {
             SILENCES.store(0, Relaxed);
             let session: &'static Session = Box::leak(Box::new(session));
@@ -184,7 +186,7 @@ fn claim(process: &Process, now: Nanos) -> Option<u32> {
 
 fn enter(process: &Process, session: &'static Session) {
     at_exit();
-    remember(Some(session));
+    remember(Group::PROCESS, Some(session));
     // A program that exits in another thread meanwhile stays disabled, and one
     // that has joined by a later attempt joined.
     let joined = process.state.compare_exchange(
@@ -194,7 +196,7 @@ fn enter(process: &Process, session: &'static Session) {
         Relaxed,
     );
     if joined.is_err() {
-        remember(crate::process::session());
+        remember(Group::PROCESS, crate::process::session());
         session.connection.close();
         return;
     }
@@ -204,11 +206,36 @@ fn enter(process: &Process, session: &'static Session) {
     // Evaluated without this agent's passthrough list so far.
     callers::invalidate();
     callers::publish(session.status());
+    groups::refresh(process, session);
     let control = session.control();
     log::verbose(format_args!(
         "joined the agent as client {} (epoch {:x})",
         control.client_id, control.epoch
     ));
+}
+
+/// Joins with a group of a process that has joined as `base`.
+#[cold]
+pub fn join_group(base: &Session, group: Group, wish: Wish) -> Option<Session> {
+    let _unseen = sys::Unseen::new();
+    if !sys::has_memory() {
+        return None;
+    }
+    match connect::connect(group, Part::Group(wish)) {
+        Ok(session) => {
+            session.status().introduce_as(base.status());
+            log::verbose(format_args!(
+                "joined the agent with a group of class {} as client {}",
+                wish.class,
+                session.control().client_id
+            ));
+            Some(session)
+        }
+        Err(why) => {
+            log::verbose(format_args!("a group has no class of its own: {why}"));
+            None
+        }
+    }
 }
 
 /// Registers [`leave_for_good`] behind everything the program has registered so

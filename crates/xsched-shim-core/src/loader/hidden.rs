@@ -37,6 +37,14 @@ impl Hidden {
         }
     }
 
+    /// Its address, if somebody behind us in load order has it.
+    pub fn known_address(&self) -> Option<usize> {
+        match self.address() {
+            nobody if nobody == nothing as *const () as usize => None,
+            known => Some(known),
+        }
+    }
+
     /// The next definition behind ours in load order, which may be another
     /// interposer's. One before ours may lead to us and would go round in
     /// circles; so where the shim was opened behind the C library, that one's.

@@ -12,8 +12,9 @@ use xsched_common::gate::Limits;
 use xsched_common::page::{
     CONTROL_MAGIC, ControlPage, Edges, PageHeader, PageMismatch, STATUS_MAGIC, StatusPage,
 };
-use xsched_common::units::Nanos;
+use xsched_common::units::{Class, Nanos};
 
+use crate::groups::{Group, Marks};
 use crate::sys::{self, Call, Errno};
 
 /// One joining, from the agent's acceptance on. Never freed: another thread
@@ -26,6 +27,10 @@ pub struct Session {
     pub connection: Connection,
     beat: AtomicU64,
     beat_seen: AtomicU64,
+    /// Whose it is.
+    pub group: Group,
+    /// What the program says of its requests there.
+    pub marks: Marks,
 }
 
 // SAFETY: both pages stay mapped for ever and hold atomics, besides fields
@@ -66,6 +71,7 @@ impl Session {
         status: &OwnedFd,
         doorbell: OwnedFd,
         socket: OwnedFd,
+        group: Group,
         now: Nanos,
     ) -> Result<Session, PageError> {
         let control = map_page::<ControlPage>("control", control, libc::PROT_READ, CONTROL_MAGIC)?;
@@ -81,6 +87,8 @@ impl Session {
             connection: Connection::new(socket, doorbell),
             beat: AtomicU64::new(0),
             beat_seen: AtomicU64::new(now.0),
+            group,
+            marks: Marks::new(),
         };
         session.beat.store(session.heartbeat(), Relaxed);
         Ok(session)
@@ -98,6 +106,22 @@ impl Session {
     pub fn status(&self) -> &StatusPage {
         // SAFETY: mapped for ever, see the type.
         unsafe { &*self.status }
+    }
+
+    /// The class that the agent gives whom the session is for.
+    pub fn class(&self) -> Option<Class> {
+        Class::from_raw(self.control().class.load(Relaxed) as u8)
+    }
+
+    /// Wakes whoever waits at a gate of this session to look around.
+    pub fn wake_waiters(&self) {
+        use std::sync::atomic::Ordering::SeqCst;
+        let devices = self.control().devices.iter().zip(&self.status().devices);
+        for (control, status) in devices {
+            if status.waiting.load(SeqCst) != 0 {
+                sys::futex_wake_all(&control.word);
+            }
+        }
     }
 
     /// The agent's heartbeat.

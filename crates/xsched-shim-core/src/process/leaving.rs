@@ -3,9 +3,11 @@
 use std::sync::atomic::Ordering::{AcqRel, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicPtr, fence};
 
+use xsched_common::page::MAX_GROUPS;
 use xsched_common::units::Nanos;
 
 use super::{Process, process, session};
+use crate::groups::Group;
 use crate::page::Session;
 use crate::{callers, log, sys};
 
@@ -28,21 +30,27 @@ pub enum State {
 /// How long a process without an agent waits before it looks for one.
 pub const RETRY: Nanos = Nanos::from_secs(1);
 
-/// Whose descriptors the child of a fork must close: kept outside of the wiped
-/// state. Sessions are never freed, so the child's copy of one is whole.
-static SESSION: AtomicPtr<Session> = AtomicPtr::new(std::ptr::null_mut());
+/// By group, whose descriptors the child of a fork must close: kept outside of
+/// the wiped state. Sessions are never freed, so the child's copy of one is
+/// whole.
+static SESSIONS: [AtomicPtr<Session>; MAX_GROUPS] =
+    [const { AtomicPtr::new(std::ptr::null_mut()) }; MAX_GROUPS];
 
-/// Says whose descriptors a child must close.
-pub fn remember(session: Option<&'static Session>) {
+/// Says whose descriptors of a group a child must close.
+pub fn remember(group: Group, session: Option<&'static Session>) {
     let session = session.map_or(std::ptr::null(), std::ptr::from_ref);
-    SESSION.store(session.cast_mut(), Relaxed);
+    if let Some(place) = SESSIONS.get(group.index()) {
+        place.store(session.cast_mut(), Relaxed);
+    }
 }
 
 /// Whose they are, once.
-pub fn remembered() -> Option<&'static Session> {
-    let session = SESSION.swap(std::ptr::null_mut(), Relaxed);
-    // SAFETY: null or a session, and sessions are never freed.
-    unsafe { session.as_ref() }
+pub fn remembered() -> impl Iterator<Item = &'static Session> {
+    SESSIONS.iter().filter_map(|place| {
+        let session = place.swap(std::ptr::null_mut(), Relaxed);
+        // SAFETY: null or a session, and sessions are never freed.
+        unsafe { session.as_ref() }
+    })
 }
 
 /// The shim does nothing more.
@@ -54,9 +62,10 @@ pub fn disable() {
     }
 }
 
-/// The agent fell silent: run free, and look for a new one later.
+/// The agent fell silent: run free, with all groups, and look for a new one
+/// later.
 #[cold]
-pub fn detach(session: &Session) {
+pub fn detach() {
     let process = process();
     let left = process.state.compare_exchange(
         State::Joined as u32,
@@ -68,19 +77,23 @@ pub fn detach(session: &Session) {
         process
             .next_attempt
             .store((sys::now_coarse() + RETRY).0, Relaxed);
-        leave(session);
+        if let Some(session) = session() {
+            leave(session);
+        }
         log::verbose(format_args!("the agent is gone: running free"));
     }
 }
 
-fn leave(session: &Session) {
+fn leave(session: &'static Session) {
     let _unseen = sys::Unseen::new();
     process().session.store(std::ptr::null_mut(), Release);
-    wake(process(), session);
+    for session in std::iter::once(session).chain(process().groups.leave()) {
+        wake(process(), session);
+        remember(session.group, None);
+        session.connection.close();
+    }
     process().streams.complete_all();
     callers::invalidate();
-    remember(None);
-    session.connection.close();
 }
 
 /// Wakes whoever waits anywhere, because the process has left the agent.
@@ -93,7 +106,7 @@ fn wake(process: &Process, session: &Session) {
         .devices
         .iter()
         .zip(&status.devices)
-        .zip(&process.wait_queues)
+        .zip(process.wait_queues(session.group))
     {
         if status.waiting.load(SeqCst) != 0 {
             sys::futex_wake_all(&control.word);

@@ -11,11 +11,16 @@ mod leaving;
 
 pub use leaving::{RETRY, State, detach, disable, remember, remembered};
 
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering::Acquire};
+use std::sync::atomic::{
+    AtomicPtr, AtomicU32, AtomicU64,
+    Ordering::{Acquire, SeqCst},
+};
 
-use xsched_common::page::MAX_DEVICES;
+use xsched_common::page::{MAX_DEVICES, MAX_GROUPS};
+use xsched_common::units::DeviceIndex;
 
 use crate::captures::Captures;
+use crate::groups::{Group, Groups};
 use crate::inflight::{DeviceWork, EventTable, StreamTable};
 use crate::page::Session;
 use crate::sys::{self, Call};
@@ -33,10 +38,12 @@ pub struct Process {
     pub state: AtomicU32,
     /// When to try to join (again); zero: at once.
     pub next_attempt: AtomicU64,
-    /// By device: who waits.
-    pub wait_queues: [WaitQueue; MAX_DEVICES],
-    /// By device: activity and times.
-    pub devices: [DeviceWork; MAX_DEVICES],
+    /// Which threads and streams have classes of their own; on the hot path too.
+    pub groups: Groups,
+    /// By group and device: who waits.
+    wait_queues: [[WaitQueue; MAX_DEVICES]; MAX_GROUPS],
+    /// By group and device: activity and times.
+    devices: [[DeviceWork; MAX_DEVICES]; MAX_GROUPS],
     /// What is in flight on each stream.
     pub streams: StreamTable,
     /// Which work an event stands behind.
@@ -61,14 +68,35 @@ static PROCESS: Process = Process {
     ),
     state: AtomicU32::new(0),
     next_attempt: AtomicU64::new(0),
-    wait_queues: [const { WaitQueue::new() }; MAX_DEVICES],
-    devices: [const { DeviceWork::new() }; MAX_DEVICES],
+    groups: Groups::new(),
+    wait_queues: [const { [const { WaitQueue::new() }; MAX_DEVICES] }; MAX_GROUPS],
+    devices: [const { [const { DeviceWork::new() }; MAX_DEVICES] }; MAX_GROUPS],
     streams: StreamTable::new(),
     events: EventTable::new(),
     timing: Timing::new(),
     fence_pools: [const { [const { AtomicU64::new(0) }; FENCE_POOL] }; MAX_DEVICES],
     stamp_pools: [const { [const { AtomicU64::new(0) }; FENCE_POOL] }; MAX_DEVICES],
 };
+
+impl Process {
+    /// A group's activity and times on a device.
+    #[inline(always)]
+    pub fn work(&self, group: Group, device: DeviceIndex) -> Option<&DeviceWork> {
+        self.devices.get(group.index())?.get(usize::from(device.0))
+    }
+
+    /// Who of a group waits at a device's gate.
+    pub fn wait_queue(&self, group: Group, device: DeviceIndex) -> Option<&WaitQueue> {
+        self.wait_queues
+            .get(group.index())?
+            .get(usize::from(device.0))
+    }
+
+    /// All wait queues of a group.
+    fn wait_queues(&self, group: Group) -> &[WaitQueue] {
+        self.wait_queues.get(group.index()).map_or(&[], |of| of)
+    }
+}
 
 /// The process's state.
 #[inline(always)]
@@ -81,6 +109,14 @@ pub fn process() -> &'static Process {
 pub fn session() -> Option<&'static Session> {
     let session = PROCESS.session.load(Acquire);
     // SAFETY: null or a session, and sessions are never freed.
+    unsafe { session.as_ref() }
+}
+
+/// The same, in one order with what its leaving writes: for whoever is about to
+/// sleep.
+pub fn session_now() -> Option<&'static Session> {
+    let session = PROCESS.session.load(SeqCst);
+    // SAFETY: as above.
     unsafe { session.as_ref() }
 }
 

@@ -98,6 +98,7 @@ calls! {
     RecvMsg = SYS_recvmsg "recvmsg", Joining, "the answer";
     Fcntl = SYS_fcntl "fcntl", Joining, "whether what the agent sent is safe";
     Statx = SYS_statx "statx", Joining, "whose run directory it is";
+    Prctl = SYS_prctl "prctl", Working, "a thread's name, once, where the agent has rules for names";
     GetPid = SYS_getpid "getpid", Joining, "who we are";
     GetTid = SYS_gettid "gettid", Joining, "whether this is the main thread";
     GetEuid = SYS_geteuid "geteuid", Joining, "whose agent to look for";

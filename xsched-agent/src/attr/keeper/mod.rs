@@ -19,6 +19,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
+use xsched_common::handshake::Part;
 use xsched_host::clock::monotonic;
 use xsched_host::process::{self, ProcessId};
 use xsched_host::readers::{Readers, Tenant};
@@ -216,7 +217,10 @@ impl Keeper {
         match message {
             Message::Roster(RosterEvent::Joined(client)) => {
                 self.clients.insert(client.id, client.process);
-                self.joined(client.process, client.uid);
+                match client.part {
+                    Part::Process => self.joined(client.process, client.uid),
+                    Part::Group(_) => self.group_joined(client.process),
+                }
             }
             Message::Roster(RosterEvent::Left(id)) => {
                 if let Some(process) = self.clients.remove(&id)
@@ -253,7 +257,20 @@ impl Keeper {
                 "process {process}: class {} ({})",
                 standing.attr.class, standing.from
             );
-            self.outbox.updates.push(update(process, &known.standing));
+            self.outbox.updates.push(known.standing.update(process));
+        }
+    }
+
+    /// A part of a process that is known, as a rule, has joined: it is no other
+    /// program for that.
+    fn group_joined(&mut self, process: ProcessId) {
+        if !self.known.contains_key(&process) {
+            self.know(process, Vec::new(), Because::Counts);
+            self.update_one(process);
+        }
+        if let Some(known) = self.known.get_mut(&process) {
+            known.clients += 1;
+            self.outbox.updates.push(known.standing.update(process));
         }
     }
 
@@ -310,6 +327,7 @@ impl Keeper {
             passthrough: None,
             weight_rule: None,
             time_slices: self.config.time_slices,
+            threads: self.config.threads.clone(),
         }
     }
 
@@ -370,12 +388,15 @@ impl Keeper {
             passthrough: resolved.passthrough,
             weight_rule: resolved.weight_rule,
             time_slices: resolved.time_slices.unwrap_or(self.config.time_slices),
+            threads: resolved
+                .threads
+                .unwrap_or_else(|| self.config.threads.clone()),
         };
         if known.standing == standing {
             return;
         }
-        let settled = update(process, &standing);
-        if known.clients > 0 && settled != update(process, &known.standing) {
+        let settled = standing.update(process);
+        if known.clients > 0 && settled != known.standing.update(process) {
             // A user's processes may come in a loop.
             let uid = known.uid.unwrap_or(u32::MAX);
             if self.journal.may_tell(uid, monotonic()) {
@@ -456,24 +477,5 @@ impl Keeper {
                 (self.unsaved, self.cannot_save) = (false, true);
             }
         }
-    }
-}
-
-/// What control must know of a process's standing.
-fn update(process: ProcessId, standing: &Standing) -> AttrUpdate {
-    let Standing {
-        attr,
-        from: _,
-        hold,
-        passthrough,
-        weight_rule,
-        time_slices: _,
-    } = standing;
-    AttrUpdate {
-        process,
-        attr: *attr,
-        hold: *hold,
-        passthrough: passthrough.clone(),
-        weight_rule: *weight_rule,
     }
 }

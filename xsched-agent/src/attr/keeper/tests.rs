@@ -186,6 +186,7 @@ fn a_pending_ancestor_is_asked_about_once_for_all_its_children() {
         attr: SchedAttrPatch::default(),
         passthrough: None,
         time_slices: None,
+        threads: None,
     };
     let mut keeper = still(&dir, &control, vec![by_argument]);
     let children: Vec<Idle> = (0..20).map(|_| Idle::start()).collect();

@@ -1,7 +1,7 @@
 //! The columns of `ps`.
 
 use xsched_common::api::{
-    GateState, Latency, OverrideRow, ProcessRow, ShimState, SloState, Snapshot,
+    GateRow, GateState, GroupRow, Latency, OverrideRow, ProcessRow, ShimState, SloState, Snapshot,
 };
 use xsched_common::platform::Platform;
 use xsched_common::units::Nanos;
@@ -37,7 +37,7 @@ pub fn of(snapshot: &Snapshot) -> Vec<Column> {
         }),
         column(">TARGET", 2, target),
         column("SHIM", 4, shim),
-        column("GATE", 2, gate),
+        column("GATE", 2, |p| gate(p.gate.as_ref())),
     ];
     if any(|p| !p.time_slices.is_empty()) {
         columns.push(column(">SLICE", 5, |p| {
@@ -75,7 +75,11 @@ fn percent(share: Option<f64>) -> String {
 }
 
 fn burst(process: &ProcessRow, pick: fn(&Latency) -> Nanos) -> Cell {
-    let burst = process.burst.filter(|burst| burst.count > 0);
+    latency(process.burst, pick)
+}
+
+fn latency(burst: Option<Latency>, pick: fn(&Latency) -> Nanos) -> Cell {
+    let burst = burst.filter(|burst| burst.count > 0);
     known(burst.map(|burst| pick(&burst).to_string()))
 }
 
@@ -101,8 +105,8 @@ fn shim(process: &ProcessRow) -> Cell {
 }
 
 /// A closed gate is what a lower class is for: no alarm.
-fn gate(process: &ProcessRow) -> Cell {
-    known(process.gate.as_ref().map(|gate| match gate.state {
+fn gate(gate: Option<&GateRow>) -> Cell {
+    known(gate.map(|gate| match gate.state {
         GateState::Open => "open".to_owned(),
         GateState::Capped => format!("cap {}", gate.cap.unwrap_or_default()),
         GateState::Closed => "closed".to_owned(),
@@ -116,6 +120,23 @@ fn bypass(process: &ProcessRow) -> Cell {
         _ => Tone::Plain,
     };
     Cell::new(percent(process.bypass_ratio), tone)
+}
+
+/// In a line below its process: what has a class of its own there. Columns that say
+/// nothing of it are empty.
+pub fn of_group(column: &Column, group: &GroupRow) -> Cell {
+    match column.heading {
+        "COMMAND" => "  threads".into(),
+        "CLASS" => group.class.to_string().into(),
+        "TERMS FROM" if group.wish == group.class => group.origin.name().into(),
+        "TERMS FROM" => format!("{}, wants {}", group.origin.name(), group.wish).into(),
+        "GATE" => gate(group.gate.as_ref()),
+        ">BUSY" => percent(group.busy_ratio).into(),
+        ">BURST P50" => latency(group.burst, |l| l.p50_ns),
+        ">P99" => latency(group.burst, |l| l.p99_ns),
+        "WHY" => known(group.gate.as_ref().map(|gate| gate.reason.clone())),
+        _ => "".into(),
+    }
 }
 
 /// With what takes precedence over it for a while.

@@ -24,9 +24,12 @@ use filter::Filter;
 #[command(after_help = "\
 USER        its user
 PLATFORM    whose runtime it uses; - while unknown
-CLASS       with a boost or suspension in force and its remaining time
+CLASS       with a boost or suspension in force and its remaining time. A line
+            below a process, called threads, is of threads and streams of it
+            that have a class of their own
 WEIGHT      the share within the class
 TERMS FROM  where class and weight come from; `xsched-agent explain` tells all
+            (of threads: whether by rule or by the program's hint)
 TARGET      the P99 of its bursts to reach: green met, yellow missed, red out of
             reach
 SHIM        joined: scheduled; mapped: not joined; absent: runs unscheduled
@@ -143,13 +146,17 @@ const LAST: usize = 12;
 fn fitted(mut columns: Vec<Column>, processes: &[&ProcessRow], screen: &Screen) -> String {
     loop {
         let headings: Vec<&str> = columns.iter().map(|column| column.heading).collect();
-        let row = |process: &&ProcessRow| {
-            columns
-                .iter()
-                .map(|column| (column.cell)(process))
-                .collect()
-        };
-        let rows: Vec<Vec<Cell>> = processes.iter().map(row).collect();
+        let mut rows: Vec<Vec<Cell>> = Vec::new();
+        for process in processes {
+            rows.push(columns.iter().map(|c| (c.cell)(process)).collect());
+            let group = |group| {
+                columns
+                    .iter()
+                    .map(|c| columns::of_group(c, group))
+                    .collect()
+            };
+            rows.extend(process.groups.iter().map(group));
+        }
         let widths = table::widths(&headings, &rows);
         let least = widths
             .iter()

@@ -4,14 +4,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use toml::Spanned;
-use xsched_common::units::Nanos;
+use xsched_common::page::{HintPolicy, MAX_THREAD_RULES};
+use xsched_common::units::{Class, Nanos};
 use xsched_policy::SchedAttr;
 
 use super::{Completeness, group_id, passthrough};
 use crate::config::file;
 use crate::config::problems::{Problems, place};
 use crate::config::values::{self, OneOrMany, Time};
-use crate::rules::{Account, Conditions, Rule, SchedAttrPatch};
+use crate::rules::{Account, Conditions, Rule, SchedAttrPatch, ThreadClasses};
 
 /// A target beyond this is none.
 const LONGEST_TARGET: Nanos = Nanos::from_secs(3600);
@@ -20,7 +21,7 @@ const LONGEST_TARGET: Nanos = Nanos::from_secs(3600);
 pub(super) fn convert(
     text: &str,
     rule: &Spanned<file::Rule>,
-    defaults: SchedAttr,
+    (defaults, default_hints): (SchedAttr, HintPolicy),
     completeness: Completeness,
     problems: &mut Problems<'_>,
 ) -> Option<Rule> {
@@ -34,6 +35,9 @@ pub(super) fn convert(
         p99,
         passthrough,
         time_slices,
+        thread,
+        hints,
+        hints_up_to,
     } = rule.get_ref();
     if name.get_ref().trim().is_empty() || name.get_ref().chars().any(char::is_control) {
         problems.error(name.span(), "a rule needs a name of visible characters");
@@ -49,11 +53,21 @@ pub(super) fn convert(
         .map(|given| Arc::new(passthrough::convert(given, problems)));
     let is_whole = completeness == Completeness::Whole;
     let has_target = p99_ms.is_some() || p99.is_some();
-    let gives_nothing = attr.is_empty() && passthrough.is_none() && time_slices.is_none();
+    let threads = threads(
+        thread,
+        hints.unwrap_or(default_hints),
+        hints_up_to.as_ref(),
+        problems,
+    );
+    let says_of_threads = !thread.is_empty() || hints.is_some() || hints_up_to.is_some();
+    let threads = says_of_threads.then(|| Arc::new(threads));
+    let gives_nothing =
+        attr.is_empty() && passthrough.is_none() && time_slices.is_none() && threads.is_none();
     if gives_nothing && !has_target && is_whole {
         problems.error(
             span.clone(),
-            "this rule gives nothing: add class, weight, p99_ms, passthrough or time_slices",
+            "this rule gives nothing: add class, weight, p99_ms, passthrough, time_slices, \
+             [[rule.thread]] or hints",
         );
     }
     let conditions = conditions(written.get_ref(), &written.span(), problems);
@@ -67,7 +81,11 @@ pub(super) fn convert(
         return None;
     }
     let passes = passthrough.as_ref().is_some_and(|list| !list.is_empty());
-    if let Some(gain) = gain(attr, passes, defaults)
+    let raised = SchedAttrPatch {
+        class: attr.class.max(threads.as_ref().and_then(|t| t.highest())),
+        ..attr
+    };
+    if let Some(gain) = gain(raised, passes, defaults)
         && conditions.can_be_feigned()
     {
         problems.warning(
@@ -86,6 +104,7 @@ pub(super) fn convert(
         attr,
         passthrough,
         time_slices: time_slices.map(Into::into),
+        threads,
     })
 }
 
@@ -103,6 +122,40 @@ fn gain(attr: SchedAttrPatch, passes: bool, defaults: SchedAttr) -> Option<&'sta
         Some("work that no gate holds back")
     } else {
         None
+    }
+}
+
+fn threads(
+    written: &[file::ThreadRule],
+    hints: HintPolicy,
+    hints_up_to: Option<&Spanned<Class>>,
+    problems: &mut Problems<'_>,
+) -> ThreadClasses {
+    let mut rules = Vec::new();
+    for rule in written {
+        let names = &rule.conditions.thread;
+        for name in &names.get_ref().0 {
+            match name.parse() {
+                Ok(pattern) => rules.push((pattern, rule.class)),
+                Err(e) => problems.error(names.span(), format!("\"{name}\": {e}")),
+            }
+        }
+        if rules.len() > MAX_THREAD_RULES {
+            let message =
+                format!("more than {MAX_THREAD_RULES} names of threads: use fewer, with *");
+            problems.error(names.span(), message);
+            break;
+        }
+    }
+    if let Some(up_to) = hints_up_to
+        && hints != HintPolicy::Within
+    {
+        problems.error(up_to.span(), "hints raise only with hints = \"within\"");
+    }
+    ThreadClasses {
+        rules,
+        hints,
+        hints_up_to: hints_up_to.map(|class| *class.get_ref()),
     }
 }
 

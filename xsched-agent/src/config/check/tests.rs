@@ -1,3 +1,4 @@
+use xsched_common::page::HintPolicy;
 use xsched_common::units::{Class, Nanos};
 use xsched_policy::Linger;
 
@@ -58,7 +59,7 @@ fn nothing_is_the_defaults() {
 #[test]
 fn the_example_is_valid_and_shows_the_defaults() {
     let config = good(EXAMPLE);
-    assert_eq!(config.rules.len(), 2);
+    assert_eq!(config.rules.len(), 3);
     let expected = DeviceSettings {
         mode: SharingMode::Slo,
         ..DeviceSettings::default()
@@ -141,6 +142,34 @@ fn a_device_is_as_all_but_for_what_it_says() {
 }
 
 #[test]
+fn rules_for_threads_are_checked() {
+    let config = good(
+        "[defaults]\nhints = \"off\"\n[[rule]]\nname = \"a\"\nmatch = { user = 0 }\nhints = \"within\"\n\
+         hints_up_to = \"high\"\n[[rule.thread]]\nmatch = { thread = [\"train*\", \"io\"] }\nclass = \"low\"\n\
+         [[rule.thread]]\nmatch = { thread = \"serve\" }\nclass = \"realtime\"\n",
+    );
+    let threads = config.rules[0].threads.as_deref().expect("some");
+    assert_eq!(threads.rules.len(), 3);
+    assert_eq!(threads.highest(), Some(Class::Realtime));
+    assert_eq!(config.threads.hints, HintPolicy::Off);
+    let rule = |rest: &str| format!("[[rule]]\nname = \"a\"\nmatch = {{ user = 0 }}\n{rest}");
+    for (bad, what) in [
+        ("hints_up_to = \"high\"\n", "only with hints"),
+        (
+            "[[rule.thread]]\nmatch = { thread = \"longer than a name\" }\nclass = \"low\"\n",
+            "1 to 15 bytes",
+        ),
+        (
+            "[[rule.thread]]\nmatch = { thread = \"re:x\" }\nclass = \"low\"\n",
+            "1 to 15 bytes",
+        ),
+    ] {
+        let found = errors(&rule(bad));
+        assert!(found[0].contains(what), "{found:?}");
+    }
+}
+
+#[test]
 fn unknown_keys_are_all_named_with_what_was_meant() {
     let text = "[sharring]\n[[rule]]\nname = \"a\"\nmatch = { exee = \"x\", exe = \"y\" }\nclas = \"low\"\nzzz = 1\n";
     let found = errors(text);
@@ -151,7 +180,8 @@ fn unknown_keys_are_all_named_with_what_was_meant() {
     assert_eq!(found[1], "4:11: unknown key `exee`: did you mean `exe`?");
     assert_eq!(found[2], "5:1: unknown key `clas`: did you mean `class`?");
     assert!(
-        found[3].starts_with("6:1: unknown key `zzz`: known here: class, match"),
+        found[3]
+            .starts_with("6:1: unknown key `zzz`: known here: class, hints, hints_up_to, match"),
         "{found:?}"
     );
     assert_eq!(found.len(), 4);

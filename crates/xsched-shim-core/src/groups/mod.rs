@@ -1,0 +1,456 @@
+//! Class groups: threads and streams of the process that have a class of their
+//! own, by the program's hint or by a rule of the agent.
+//!
+//! A group is a client of its own: it joins for itself, in a launch of one of
+//! its threads, and has pages, a queue at the gate and counts of its own. Who is
+//! in none belongs to the process's own session. While nobody asks for a group,
+//! a launch pays one load for that.
+//!
+//! Which group a thread is in is worked out once and kept with the thread, with
+//! the generation in which that was; whatever may change it counts the
+//! generation up.
+
+pub mod hints;
+mod marks;
+mod names;
+mod streams;
+
+pub use marks::Marks;
+pub use names::{real_prctl, renamed, set_name};
+
+use std::sync::atomic::{
+    AtomicPtr, AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
+
+use xsched_common::handshake::{Origin, Wish};
+use xsched_common::page::{HintPolicy, MAX_GROUPS};
+use xsched_common::units::{Class, Nanos};
+
+use crate::page::Session;
+use crate::process::{self, Process};
+use crate::thread::{self, Thread};
+use crate::{lifecycle, sys};
+
+/// The number of a group in the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Group(pub u8);
+
+impl Group {
+    /// Who is in no group.
+    pub const PROCESS: Group = Group(0);
+
+    /// As an index of arrays by group.
+    #[inline(always)]
+    pub const fn index(self) -> usize {
+        self.0 as usize % MAX_GROUPS
+    }
+}
+
+/// Groups beside the process itself.
+const OTHERS: usize = MAX_GROUPS - 1;
+
+/// How long a group counts as waited for by a higher one: a thread may have
+/// jumped out of the call in which it waited.
+const AWAITED: Nanos = Nanos::from_secs(1);
+
+/// All groups of the process.
+pub struct Groups {
+    /// Counts what may change the group of a thread; zero while nobody has asked
+    /// for any.
+    generation: AtomicU32,
+    /// The agent's rules and the process's class, when they were last looked at.
+    seen: AtomicU64,
+    /// By group but the first: the wish that it is for, zero while free.
+    wishes: [AtomicU32; OTHERS],
+    sessions: [AtomicPtr<Session>; OTHERS],
+    next_attempts: [AtomicU64; OTHERS],
+    /// By group: threads of higher ones that wait for its work in a call, and
+    /// when the last of them began.
+    awaited: [(AtomicU32, AtomicU64); MAX_GROUPS],
+    streams: streams::StreamClasses,
+}
+
+impl Groups {
+    /// None; all bytes zero.
+    pub const fn new() -> Groups {
+        Groups {
+            generation: AtomicU32::new(0),
+            seen: AtomicU64::new(0),
+            wishes: [const { AtomicU32::new(0) }; OTHERS],
+            sessions: [const { AtomicPtr::new(std::ptr::null_mut()) }; OTHERS],
+            next_attempts: [const { AtomicU64::new(0) }; OTHERS],
+            awaited: [const { (AtomicU32::new(0), AtomicU64::new(0)) }; MAX_GROUPS],
+            streams: streams::StreamClasses::new(),
+        }
+    }
+
+    /// Every thread looks anew which group it is in.
+    fn turn_over(&self) {
+        // Never zero again: that says that nobody has asked.
+        if self.generation.fetch_add(1, Release) == u32::MAX {
+            self.generation.fetch_add(1, Release);
+        }
+    }
+
+    /// A group's session, while it has joined.
+    fn joined(&self, group: Group) -> Option<&'static Session> {
+        let at = usize::from(group.0).checked_sub(1)?;
+        let session = self.sessions.get(at)?.load(Acquire);
+        // SAFETY: null or a session, and sessions are never freed.
+        unsafe { session.as_ref() }
+    }
+
+    /// The group for a wish; the process itself where there is no room.
+    fn of(&self, wish: Wish) -> Group {
+        let raw = wish.to_raw();
+        // In this order two threads cannot take two places for one wish.
+        for (slot, group) in self.wishes.iter().zip(1..) {
+            let taken = slot.compare_exchange(0, raw, Relaxed, Relaxed);
+            if taken.is_ok() || taken == Err(raw) {
+                return Group(group);
+            }
+        }
+        let class = |raw| Wish::from_raw(raw).map(|wish| wish.class);
+        let mut wishes = self.wishes.iter().zip(1..);
+        let alike = wishes.find(|(slot, _)| class(slot.load(Relaxed)) == Some(wish.class));
+        alike.map_or(Group::PROCESS, |(_, group)| Group(group))
+    }
+
+    /// Takes a group's session from it: the process has left the agent.
+    pub fn leave(&self) -> impl Iterator<Item = &'static Session> {
+        self.turn_over_if_used();
+        self.sessions.iter().filter_map(|slot| {
+            let session = slot.swap(std::ptr::null_mut(), Release);
+            // SAFETY: as in `joined`.
+            unsafe { session.as_ref() }
+        })
+    }
+
+    fn turn_over_if_used(&self) {
+        if self.generation.load(Relaxed) != 0 {
+            self.turn_over();
+        }
+    }
+
+    /// The handle is no stream's any more, or a new one's.
+    pub fn forget_stream(&self, handle: u64) {
+        self.streams.forget(handle);
+    }
+
+    /// Whether a thread of a higher group waits for work of this one.
+    pub fn is_awaited(&self, group: Group, now: Nanos) -> bool {
+        let (count, since) = &self.awaited[group.index()];
+        count.load(Relaxed) != 0 && now.since(Nanos(since.load(Relaxed))) < AWAITED
+    }
+}
+
+/// The session in which the calling thread's commands on a stream are gated.
+#[inline(always)]
+pub fn of_command(
+    process: &'static Process,
+    base: &'static Session,
+    handle: u64,
+) -> &'static Session {
+    let generation = process.groups.generation.load(Relaxed);
+    if generation == 0 {
+        return base;
+    }
+    of_some(process, base, handle, generation)
+}
+
+#[inline(always)]
+fn of_some(
+    process: &'static Process,
+    base: &'static Session,
+    handle: u64,
+    generation: u32,
+) -> &'static Session {
+    let group = if process.groups.streams.any()
+        && let Some(group) = of_stream(process, base, handle)
+    {
+        group
+    } else {
+        thread::with(|thread| match thread.membership.get() {
+            known if known >> 8 == u64::from(generation) => Group(known as u8),
+            _ => of_thread(process, base, thread),
+        })
+    };
+    match group {
+        Group::PROCESS => base,
+        group => match process.groups.joined(group) {
+            Some(session) => session,
+            None => join(process, base, group),
+        },
+    }
+}
+
+/// The session of a group, if it has joined; else the process's.
+#[inline(always)]
+pub fn session_of(process: &Process, base: &'static Session, group: Group) -> &'static Session {
+    match group {
+        Group::PROCESS => base,
+        group => process.groups.joined(group).unwrap_or(base),
+    }
+}
+
+/// The sessions of all groups that have joined.
+pub fn sessions(
+    process: &Process,
+    base: &'static Session,
+) -> impl Iterator<Item = &'static Session> {
+    let others = (1..=OTHERS as u8).filter_map(|group| process.groups.joined(Group(group)));
+    std::iter::once(base).chain(others)
+}
+
+/// The other sessions than `own`, where any group is in use.
+pub fn siblings<'a>(
+    process: &'a Process,
+    own: &'a Session,
+) -> impl Iterator<Item = &'static Session> + 'a {
+    let base = match process.groups.generation.load(Relaxed) {
+        0 => None,
+        _ => process::session(),
+    };
+    let all = base.map(|base| sessions(process, base));
+    all.into_iter()
+        .flatten()
+        .filter(move |other| other.group != own.group)
+}
+
+#[cold]
+fn of_stream(process: &Process, base: &Session, handle: u64) -> Option<Group> {
+    let class = process.groups.streams.class_of(handle)?;
+    let wish = Wish {
+        class,
+        origin: Origin::Hint,
+    };
+    Some(group_of(process, base, Some(wish)))
+}
+
+#[cold]
+#[inline(never)]
+fn of_thread(process: &Process, base: &Session, thread: &Thread) -> Group {
+    // Before the looking: what changes meanwhile is looked at again.
+    let generation = process.groups.generation.load(Acquire);
+    let rules = &base.control().threads;
+    let by_rule = (!rules.is_empty()).then(|| names::of_this_thread(|name| rules.class_of(name)));
+    let hint = Class::from_raw(thread.hint.get().wrapping_sub(1) as u8);
+    let wish = wished(by_rule.flatten(), hint, rules.hints());
+    let group = group_of(process, base, wish);
+    thread
+        .membership
+        .set(u64::from(generation) << 8 | u64::from(group.0));
+    group
+}
+
+/// What a rule says and what the program says: a hint goes below a rule, and
+/// beyond it only where hints may raise.
+fn wished(by_rule: Option<Class>, hint: Option<Class>, hints: HintPolicy) -> Option<Wish> {
+    let wish = |class, origin| Some(Wish { class, origin });
+    match (by_rule, hint) {
+        (None, None) => None,
+        (Some(class), None) => wish(class, Origin::Rule),
+        (Some(rule), Some(hint)) if hint >= rule && hints != HintPolicy::Within => {
+            wish(rule, Origin::Rule)
+        }
+        (_, Some(hint)) => wish(hint, Origin::Hint),
+    }
+}
+
+/// Who wants what the process is needs no group.
+fn group_of(process: &Process, base: &Session, wish: Option<Wish>) -> Group {
+    let speaks_of_groups = base.control().header.abi.minor >= xsched_common::GROUPS_SINCE;
+    let wish = wish.filter(|wish| speaks_of_groups && base.class() != Some(wish.class));
+    wish.map_or(Group::PROCESS, |wish| process.groups.of(wish))
+}
+
+/// Joins for a group that has not joined; meanwhile its threads are in none.
+#[cold]
+#[inline(never)]
+fn join(process: &'static Process, base: &'static Session, group: Group) -> &'static Session {
+    let at = usize::from(group.0).wrapping_sub(1);
+    let groups = &process.groups;
+    let (Some(slot), Some(wish), Some(next)) = (
+        groups.sessions.get(at),
+        groups
+            .wishes
+            .get(at)
+            .and_then(|raw| Wish::from_raw(raw.load(Relaxed))),
+        groups.next_attempts.get(at),
+    ) else {
+        return base;
+    };
+    let due = next.load(Relaxed);
+    let now = sys::now_coarse();
+    let later = (now + process::RETRY).0;
+    if now.0 < due || next.compare_exchange(due, later, Relaxed, Relaxed).is_err() {
+        return base;
+    }
+    let Some(session) = lifecycle::join_group(base, group, wish) else {
+        return base;
+    };
+    let session: &'static Session = Box::leak(Box::new(session));
+    process::remember(group, Some(session));
+    slot.store(std::ptr::from_ref(session).cast_mut(), Release);
+    // The process may have left meanwhile.
+    let is_current = process::session().is_some_and(|now| std::ptr::eq(now, base));
+    if !is_current {
+        slot.store(std::ptr::null_mut(), Release);
+        process::remember(group, None);
+        session.connection.close();
+        return base;
+    }
+    session
+}
+
+/// In a fork's child, whose state is blank: what its thread asked for stays.
+pub fn after_fork() {
+    if thread::with(|thread| thread.hint.get()) != 0 {
+        process::process().groups.turn_over();
+    }
+}
+
+/// Looks whether the agent's rules or the process's class have changed.
+#[inline(always)]
+pub fn refresh(process: &Process, base: &Session) {
+    let control = base.control();
+    let class = u64::from(control.class.load(Relaxed));
+    let now = u64::from(control.threads.generation()) << 32 | class << 8 | 1;
+    if process.groups.seen.load(Relaxed) != now {
+        look(process, base, now);
+    }
+}
+
+#[cold]
+fn look(process: &Process, base: &Session, now: u64) {
+    let groups = &process.groups;
+    let first = groups.seen.swap(now, Relaxed) >> 32 == 0;
+    if !(first && base.control().threads.is_empty()) {
+        groups.turn_over();
+    } else {
+        groups.turn_over_if_used();
+    }
+}
+
+/// Marks lower groups whose work the calling thread waits for in a call, until
+/// dropped: the dependency rule. What is in a stream runs in any case; what a
+/// thread of theirs has yet to launch behind it must not be held back for the
+/// one that waits.
+pub struct Awaiting<'a> {
+    groups: &'a Groups,
+    marked: [bool; MAX_GROUPS],
+}
+
+impl<'a> Awaiting<'a> {
+    /// `holds` tells of a group whether the thread waits for work of it. Nothing
+    /// is marked while no group is in use.
+    pub fn begin(
+        process: &'a Process,
+        base: &'static Session,
+        holds: impl Fn(Group) -> bool,
+    ) -> Option<Awaiting<'a>> {
+        let groups = &process.groups;
+        if groups.generation.load(Relaxed) == 0 {
+            return None;
+        }
+        let mut marked = [false; MAX_GROUPS];
+        let own = thread::with(|thread| of_known(process, base, thread));
+        for session in sessions(process, base) {
+            let group = session.group;
+            if group != own.group && session.class() < own.class() && holds(group) {
+                marked[group.index()] = true;
+                let (count, since) = &groups.awaited[group.index()];
+                since.store(sys::now().0, Relaxed);
+                count.fetch_add(1, Relaxed);
+                session.wake_waiters();
+            }
+        }
+        Some(Awaiting { groups, marked })
+    }
+}
+
+impl Drop for Awaiting<'_> {
+    fn drop(&mut self) {
+        let marked = self.groups.awaited.iter().zip(self.marked);
+        for ((count, _), _) in marked.filter(|(_, marked)| *marked) {
+            let _ = count.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
+        }
+    }
+}
+
+/// The session that the thread was last found in; it joins nowhere.
+fn of_known(process: &Process, base: &'static Session, thread: &Thread) -> &'static Session {
+    let membership = thread.membership.get();
+    let is_current = membership >> 8 == u64::from(process.groups.generation.load(Relaxed));
+    let group = match is_current {
+        true => Group(membership as u8),
+        false => of_thread(process, base, thread),
+    };
+    session_of(process, base, group)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish(class: Class, origin: Origin) -> Wish {
+        Wish { class, origin }
+    }
+
+    #[test]
+    fn a_wish_has_one_group_and_a_fourth_shares() {
+        let groups = Groups::new();
+        let (low, high) = (
+            wish(Class::Low, Origin::Hint),
+            wish(Class::High, Origin::Hint),
+        );
+        assert_eq!(groups.of(low), Group(1));
+        assert_eq!(groups.of(high), Group(2));
+        assert_eq!(groups.of(low), Group(1));
+        assert_eq!(groups.of(wish(Class::Low, Origin::Rule)), Group(3));
+        assert_eq!(
+            groups.of(wish(Class::High, Origin::Rule)),
+            Group(2),
+            "alike"
+        );
+        let other = wish(Class::Realtime, Origin::Hint);
+        assert_eq!(groups.of(other), Group::PROCESS, "no room");
+    }
+
+    #[test]
+    fn hints_go_below_rules_and_beyond_where_they_may() {
+        use Class::{High, Low, Normal};
+        let of = |rule, hint, hints| wished(rule, hint, hints);
+        let lower = HintPolicy::Lower;
+        assert_eq!(of(None, None, lower), None);
+        let rule = Some(wish(Normal, Origin::Rule));
+        assert_eq!(of(Some(Normal), None, lower), rule);
+        assert_eq!(of(Some(Normal), Some(High), lower), rule);
+        let low = Some(wish(Low, Origin::Hint));
+        assert_eq!(of(Some(Normal), Some(Low), lower), low);
+        let high = Some(wish(High, Origin::Hint));
+        assert_eq!(of(Some(Normal), Some(High), HintPolicy::Within), high);
+        assert_eq!(of(None, Some(High), lower), high, "the agent decides");
+    }
+
+    #[test]
+    fn generations_are_never_zero_again() {
+        let groups = Groups::new();
+        groups.turn_over_if_used();
+        assert_eq!(groups.generation.load(Relaxed), 0);
+        groups.generation.store(u32::MAX, Relaxed);
+        groups.turn_over();
+        assert_eq!(groups.generation.load(Relaxed), 1);
+    }
+
+    #[test]
+    fn a_mark_that_nobody_takes_back_ends() {
+        let groups = Groups::new();
+        let (count, since) = &groups.awaited[1];
+        count.store(1, Relaxed);
+        since.store(Nanos::from_secs(5).0, Relaxed);
+        let at = |s| groups.is_awaited(Group(1), Nanos::from_secs(s));
+        assert!(at(5) && !at(6));
+    }
+}

@@ -1,0 +1,149 @@
+//! Class groups of one process, seen from an agent.
+
+use crate::support;
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use support::agent::{Agent, Manner};
+use support::eventually;
+use support::scripted::ScriptedProgram;
+use xsched_common::gate::GateMode;
+use xsched_common::handshake::{Origin, Part, Wish};
+use xsched_common::units::Class;
+
+const MS: Duration = Duration::from_millis(1);
+
+fn wish(class: Class) -> Part {
+    Part::Group(Wish {
+        class,
+        origin: Origin::Hint,
+    })
+}
+
+/// The process of these tests is of class low: that is what a page says that
+/// nobody has written to.
+#[test]
+fn a_group_joins_for_itself_and_has_a_gate_of_its_own() {
+    let agent = Agent::start();
+    let mut scripted = ScriptedProgram::start(agent.dir());
+    scripted.run("launch 1 0");
+    let process = agent.client(0);
+    assert_eq!(process.hello.part, Part::Process);
+    scripted.run("class 1");
+    scripted.run("launch 1 0");
+    let group = agent.client(1);
+    assert_eq!(group.hello.part, wish(Class::Normal));
+    assert_eq!(
+        group.status().device_count.load(Relaxed),
+        process.status().device_count.load(Relaxed)
+    );
+    assert_eq!(group.device(0).pci(), process.device(0).pci());
+
+    group.set(0, GateMode::Closed);
+    let held = scripted.run("launch 1 0");
+    assert!(held >= 14 * MS, "its gate is closed: {held:?}");
+    scripted.run("class -1");
+    let free = scripted.run("launch 1 0");
+    assert!(free < 10 * MS, "the process's is open: {free:?}");
+    process.set(0, GateMode::Closed);
+    group.set(0, GateMode::Open);
+    scripted.run("class 1");
+    let free = scripted.run("launch 1 0");
+    assert!(free < 10 * MS, "and the reverse: {free:?}");
+    // Launches are the process's, waits the group's.
+    assert_eq!(process.status().launch_totals().total(), 5);
+    assert_eq!(group.status().launch_totals().total(), 0);
+    assert_eq!(
+        (
+            process.status().waits.load(Relaxed),
+            group.status().waits.load(Relaxed)
+        ),
+        (0, 1)
+    );
+    scripted.quit();
+}
+
+#[test]
+fn a_stream_has_its_class_whoever_launches_on_it() {
+    let agent = Agent::start();
+    let mut scripted = ScriptedProgram::start(agent.dir());
+    scripted.run("launch 1 0");
+    scripted.run("create 1");
+    scripted.run("streamclass 1 2");
+    scripted.run("launch 1 1");
+    let group = agent.client(1);
+    assert_eq!(group.hello.part, wish(Class::High));
+    group.set(0, GateMode::Closed);
+    assert!(scripted.run("launch 1 1") >= 14 * MS);
+    assert!(scripted.run("launch 1 0") < 10 * MS);
+    scripted.run("destroy 1");
+    scripted.run("create 1");
+    assert!(
+        scripted.run("launch 1 1") < 10 * MS,
+        "it ended with the stream"
+    );
+    scripted.quit();
+}
+
+#[test]
+fn an_agent_from_before_groups_is_not_asked_for_one() {
+    let agent = Agent::start_with(Manner::BeforeGroups);
+    let mut scripted = ScriptedProgram::start(agent.dir());
+    scripted.run("class 1");
+    scripted.run("launch 5 0");
+    scripted.run("sync");
+    std::thread::sleep(100 * MS);
+    scripted.run("launch 5 0");
+    assert_eq!(agent.joined(), 1);
+    assert_eq!(agent.client(0).status().launch_totals().total(), 10);
+    scripted.quit();
+}
+
+#[test]
+fn groups_leave_and_join_with_their_process() {
+    let agent = Agent::start();
+    let mut scripted = ScriptedProgram::start(agent.dir());
+    scripted.run("launch 1 0");
+    scripted.run("class 1");
+    scripted.run("launch 1 0");
+    let group = agent.client(1);
+    group.set(0, GateMode::Closed);
+    scripted.begin("threads 1 1");
+    let dir = agent.kill();
+    assert_eq!(
+        scripted.end().error,
+        0,
+        "nobody waits for an agent that is gone"
+    );
+    scripted.begin("launch 50 0");
+    scripted.end();
+    let next = Agent::start_in(dir, Manner::Normal);
+    eventually("both join the next agent", || {
+        scripted.run("launch 1 0");
+        std::thread::sleep(20 * MS);
+        next.joined() == 2
+    });
+    let parts = [next.client(0).hello.part, next.client(1).hello.part];
+    assert_eq!(parts, [Part::Process, wish(Class::Normal)]);
+    scripted.quit();
+}
+
+#[test]
+fn a_fork_s_child_is_in_no_group_of_its_parent() {
+    let agent = Agent::start();
+    let mut scripted = ScriptedProgram::start(agent.dir());
+    scripted.run("launch 1 0");
+    scripted.run("class 1");
+    scripted.run("launch 1 0");
+    assert_eq!(agent.joined(), 2);
+    scripted.run("fork 3");
+    let parts: Vec<Part> = (2..4).map(|n| agent.client(n).hello.part).collect();
+    assert_eq!(
+        parts,
+        [Part::Process, wish(Class::Normal)],
+        "its hint is its own"
+    );
+    assert_eq!(agent.client(0).status().launch_totals().total(), 2);
+    scripted.quit();
+}
