@@ -5,7 +5,7 @@
 //! the symbol table; at run time LD_LIBRARY_PATH chooses the simulator or a real runtime.
 //!
 //! The C programs are placed beside the Rust ones: `target/<profile>/hipsim-async`, `hipsim-batch`,
-//! `hipsim-nullstream`, `hipsim-versioned` and its `libversioned.so`; and for CUDA `cudasim-batch`, `cudasim-nullstream`,
+//! `hipsim-nullstream`, `hipsim-threads`, `hipsim-versioned` and its `libversioned.so`; and for CUDA `cudasim-batch`, `cudasim-nullstream`,
 //! `cudasim-deepbound` and its `libdeepbound.so`.
 
 use std::fmt::Write as _;
@@ -17,7 +17,7 @@ const TABLES: [&str; 2] = [
     "../../xsched-common/data/hip-symbol-versions.tsv",
     "../data/extra-symbol-versions.tsv",
 ];
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 13] = [
     "c/common.h",
     "c/cuda.h",
     "c/kernels.ptx",
@@ -26,9 +26,11 @@ const SOURCES: [&str; 11] = [
     "c/deepbound.c",
     "c/libdeepbound.c",
     "c/nullstream.c",
+    "c/threads.c",
     "c/versioned.c",
     "c/libversioned.c",
     "../include/hipsim.h",
+    "../../crates/xsched-hint/include/xsched.h",
 ];
 
 fn main() {
@@ -72,7 +74,7 @@ fn main() {
     ];
     compile(&root, shared.into_iter().chain(sources).chain(hip.clone()));
     let mut placed = vec![library.clone()];
-    for program in ["async", "batch", "nullstream", "versioned"] {
+    for program in ["async", "batch", "nullstream", "threads", "versioned"] {
         let target = out.join(format!("hipsim-{program}"));
         let sources = [
             from_here(&format!("{program}.c")),
@@ -235,7 +237,10 @@ fn compile(root: &Path, arguments: impl IntoIterator<Item = std::ffi::OsString>)
             "-Wno-unused-function",
             "-I",
         ])
-        .arg(root.join("../include"));
+        .arg(root.join("../include"))
+        .arg("-I")
+        .arg(root.join("../../crates/xsched-hint/include"))
+        .arg("-pthread");
     command.args(arguments);
     let status = command.status();
     assert!(

@@ -18,6 +18,7 @@ pub mod program;
 pub mod scenario;
 pub mod shim;
 pub mod stats;
+pub mod threads;
 pub mod timing;
 mod ways;
 pub mod world;

@@ -52,7 +52,7 @@ pub struct Outcome {
 }
 
 impl Beside {
-    fn service(&self) -> Service {
+    pub(crate) fn service(&self) -> Service {
         Service {
             kernels: self.kernels,
             kernel: self.kernel,

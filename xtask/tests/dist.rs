@@ -117,6 +117,11 @@ fn contents(package: &Path) {
             "./usr/share/xsched/prometheus/xsched.rules.yml",
             "-rw-r--r-- root/root",
         ),
+        ("./usr/include/xsched.h", "-rw-r--r-- root/root"),
+        (
+            "./usr/share/xsched/python/xsched-0.1.0-py3-none-any.whl",
+            "-rw-r--r-- root/root",
+        ),
         (
             "./usr/share/xsched/grafana/xsched.json",
             "-rw-r--r-- root/root",

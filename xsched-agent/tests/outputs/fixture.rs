@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use xsched_common::api::{
     AgentInfo, AgentWarning, ApiRow, BlameCause, BlamePart, BlameRow, BlameSource, BpfState,
     CallerRow, ClassRow, DeviceRow, DropCount, Drops, EventKind, EventRow, GateRow, GateState,
-    Guards, HardwareRow, Latency, LatencyBucket, Override, OverrideRow, ProcessRow, RouteLaunches,
-    Sampling, Severity, SharingMode, ShimState, SliceSetter, SloRow, SloState, Snapshot,
-    TimeSliceRow, TimeSlicing, UnscheduledRow,
+    GroupOrigin, GroupRow, Guards, HardwareRow, Latency, LatencyBucket, Override, OverrideRow,
+    ProcessRow, RouteLaunches, Sampling, Severity, SharingMode, ShimState, SliceSetter, SloRow,
+    SloState, Snapshot, TimeSliceRow, TimeSlicing, UnscheduledRow,
 };
 use xsched_common::platform::Platform;
 use xsched_common::units::{Class, Nanos, StreamClass, Weight};
@@ -189,6 +189,20 @@ pub fn process(pid: u32, command: &str) -> ProcessRow {
             slice_ns: Nanos::from_millis(100),
             set_by: SliceSetter::Class,
             reason: "only lower classes are here".into(),
+        }],
+        groups: vec![GroupRow {
+            class: Class::Low,
+            wish: Class::Low,
+            origin: GroupOrigin::Rule,
+            device: Some("0000:03:00.0".into()),
+            gate: None,
+            commands: 7,
+            burst: None,
+            gate_wait: None,
+            guards: Guards::default(),
+            in_flight: Some(1),
+            kernel_ns: Some(Nanos(60_000)),
+            busy_ratio: Some(0.25),
         }],
         kernel_alone: Some(true),
         busy_ratio: Some(0.5),

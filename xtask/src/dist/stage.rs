@@ -48,6 +48,11 @@ pub fn tree(built: &Built, epoch: &str, tree: &Path) -> anyhow::Result<()> {
         &root().join("dist/grafana/xsched.json"),
         &share.join("grafana"),
     )?;
+    copy(
+        &root().join("crates/xsched-hint/include/xsched.h"),
+        &tree.join("usr/include"),
+    )?;
+    wheel(&share.join("python"))?;
     let doc = tree.join("usr/share/doc/xsched");
     for file in entries(&root().join("docs"))? {
         if file.extension().is_some_and(|e| e == "md") {
@@ -61,6 +66,18 @@ pub fn tree(built: &Built, epoch: &str, tree: &Path) -> anyhow::Result<()> {
     let overrides = tree.join("usr/share/lintian/overrides/xsched");
     write(&overrides, LINTIAN_OVERRIDES)?;
     generated(built, tree)
+}
+
+/// The Python package, for `pip install` of the file.
+fn wheel(dir: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(dir)?;
+    let mut python = Command::new("python3");
+    python.arg(root().join("python/wheel.py")).arg(dir);
+    build::run(python.stdout(std::process::Stdio::null()))?;
+    for file in entries(dir)? {
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644))?;
+    }
+    Ok(())
 }
 
 /// What Debian wants to have changed in this version.

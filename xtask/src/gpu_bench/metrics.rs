@@ -201,6 +201,7 @@ pub fn of(raw: &Raw) -> Vec<Metric> {
     metrics.extend(shares(raw));
     metrics.extend(overhead(raw));
     metrics.extend(rest(raw));
+    metrics.extend(threads(raw));
     // What misses its bound comes first.
     metrics.sort_by_key(|metric| metric.ok);
     metrics
@@ -300,6 +301,36 @@ fn overhead(raw: &Raw) -> Option<Metric> {
         .map(|(ratio, name)| format!("{name} {ratio:.3}"))
         .collect();
     Some(Metric::at_most("alone_ratio", "x", worst, 1.01).detail(said.join(", ")))
+}
+
+/// A favoured thread among others of its process.
+fn threads(raw: &Raw) -> Vec<Metric> {
+    let mut metrics = Vec::new();
+    for (count, p50, native, work) in [
+        (
+            8,
+            "threads8_p50",
+            "threads8_native_p50",
+            "threads8_work_pct",
+        ),
+        (
+            30,
+            "threads30_p50",
+            "threads30_native_p50",
+            "threads30_work_pct",
+        ),
+    ] {
+        let runs = super::threads::compared(raw, count);
+        if runs.is_empty() {
+            continue;
+        }
+        let column = |at: usize| -> Vec<f64> { runs.iter().map(|run| run[at]).collect() };
+        let [ours, bare, kept] = [0, 1, 2].map(column);
+        metrics.push(Metric::at_most(p50, "x", median(&ours), 1.10).spread(spread(&ours)));
+        metrics.push(Metric::at_most(native, "x", median(&bare), SHOWN).spread(spread(&bare)));
+        metrics.push(Metric::at_least(work, "%", median(&kept), 97.0).spread(spread(&kept)));
+    }
+    metrics
 }
 
 fn rest(raw: &Raw) -> Vec<Metric> {

@@ -18,6 +18,7 @@ mod stage;
 mod tenants;
 #[cfg(test)]
 mod tests;
+mod threads;
 
 use std::cell::Cell as Counter;
 use std::fs;
@@ -110,8 +111,9 @@ impl Progress {
 const LONGEST: Duration = Duration::from_secs(9 * 60);
 
 /// Files of the bundle beside the programs that are built.
-const PROGRAMS: [&str; 4] = [
+const PROGRAMS: [&str; 5] = [
     "worker.py",
+    "threads.py",
     "torch_loads.py",
     "simulated_loads.py",
     "semantics.py",
@@ -204,6 +206,9 @@ fn pack(dir: &Path, profile: Profile) -> anyhow::Result<()> {
     for name in PROGRAMS {
         fs::copy(programs.join(name), dir.join(name))?;
     }
+    // By a name of its own: the folder is the program's, not a package's.
+    let hints = build::root().join("python/src/xsched/__init__.py");
+    fs::copy(hints, dir.join("xsched_hints.py"))?;
     fs::write(dir.join("commit"), report::commit())?;
     let script = dir.join("run.sh");
     fs::write(
@@ -285,7 +290,9 @@ fn all(
         let measured = match part {
             Part::Grid => continue,
             _ if Instant::now() >= plan.until => Err(anyhow!("no time was left")),
-            Part::Mps | Part::Semantics if args.simulated => Err(anyhow!("not simulated")),
+            Part::Mps | Part::Semantics | Part::Threads if args.simulated => {
+                Err(anyhow!("not simulated"))
+            }
             Part::Mps => mps::measure(stage, clock, plan, raw),
             Part::Alone => parts::overhead(stage, plan, raw),
             Part::Tenants => tenants::measure(stage, plan, raw),
@@ -294,6 +301,7 @@ fn all(
             Part::Counts => parts::counts(stage, raw),
             Part::Observer => parts::observed(stage, plan, raw),
             Part::Kills => parts::kills(stage, raw),
+            Part::Threads => threads::measure(stage, plan, raw),
         };
         if let Err(why) = measured {
             parts::left_out(raw, &format!("{part:?}"), format!("{why:#}"));
@@ -303,11 +311,6 @@ fn all(
         }
         keep(raw, args)?;
     }
-    parts::left_out(
-        raw,
-        "threads of one process",
-        "classes inside a process are not there yet",
-    );
     Ok(())
 }
 
@@ -351,6 +354,8 @@ enum Part {
     Observer,
     /// Who goes on when somebody is killed
     Kills,
+    /// Threads of one process, one favoured by hints
+    Threads,
 }
 
 /// What users see of it, while everything is at work.

@@ -42,8 +42,28 @@ pub struct Raw {
     pub counts: Vec<Count>,
     /// Programs that went on after somebody was killed: what, and whether.
     pub survived: BTreeMap<String, bool>,
+    /// Threads of one process, one of them favoured.
+    #[serde(default)]
+    pub threads: Vec<Threads>,
     /// What was not measured, and why.
     pub left_out: Vec<LeftOut>,
+}
+
+/// One run of threads of one process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Threads {
+    /// Which time.
+    pub repetition: u32,
+    /// How many threads the cell is about.
+    pub threads: u32,
+    /// alone, native or hinted.
+    pub how: String,
+    /// The favoured thread's.
+    pub p50_ms: f64,
+    /// As above.
+    pub p99_ms: f64,
+    /// Of all threads.
+    pub all_per_s: f64,
 }
 
 impl Raw {
@@ -76,6 +96,9 @@ impl Raw {
         }
         if all.counts.is_empty() {
             all.counts = earlier.counts;
+        }
+        if all.threads.is_empty() {
+            all.threads = earlier.threads;
         }
         if all.survived.is_empty() {
             all.survived = earlier.survived;

@@ -242,7 +242,13 @@ impl Stage {
 
     /// Starts a worker; it is not ready yet.
     pub fn worker(&self, name: &str, under: Under) -> anyhow::Result<Worker> {
-        let program = self.tools.file("worker.py");
+        let mut command = self.program("worker.py", under)?;
+        command.arg(self.tools.loads_name());
+        Ok(Worker(Dialogue::start(&mut command, name)?))
+    }
+
+    /// A program of the bundle, without arguments.
+    pub fn program(&self, name: &str, under: Under) -> anyhow::Result<Command> {
         let mut command = match under {
             Under::Nothing => self.command("python3"),
             Under::Shim(class) => {
@@ -258,8 +264,8 @@ impl Stage {
                 command
             }
         };
-        command.arg(program).arg(self.tools.loads_name());
-        Ok(Worker(Dialogue::start(&mut command, name)?))
+        command.arg(self.tools.file(name));
+        Ok(command)
     }
 }
 

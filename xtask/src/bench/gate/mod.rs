@@ -37,7 +37,7 @@ pub fn measure(built: &Built, platform: Platform) -> anyhow::Result<Vec<Metric>>
     }
     let agent = bench.0.start_agent(&["--no-bpf"])?;
     let mut metrics = vec![
-        bench.open_added()?,
+        bench.open_added("gate_open_added_ns", 25.0, &[])?,
         bench.open_allocations()?,
         bench.open_syscalls()?,
         bench.round_trip()?,
@@ -45,12 +45,15 @@ pub fn measure(built: &Built, platform: Platform) -> anyhow::Result<Vec<Metric>>
         bench.attach()?,
         page_bytes(),
     ];
-    drop(agent);
     metrics.extend(match platform {
         // It knows no platform, and is measured once.
-        Platform::Hip => vec![caller_lookup()?],
+        Platform::Hip => vec![
+            caller_lookup()?,
+            bench.open_added("gate_open_added_ns_groups", 12.0, &["groups".to_owned()])?,
+        ],
         Platform::Cuda => vec![cuda::look_ups(&bench.0)?, cuda::launches(&bench.0)?],
     });
+    drop(agent);
     Ok(metrics)
 }
 
@@ -169,10 +172,15 @@ impl Bench<'_> {
 
     /// Through the shim less straight into the runtime, both in one process.
     /// Runs in which somebody's probes sat on the shim do not count.
-    fn open_added(&self) -> anyhow::Result<Metric> {
+    fn open_added(
+        &self,
+        name: &'static str,
+        bound: f64,
+        arguments: &[String],
+    ) -> anyhow::Result<Metric> {
         let (mut added, mut straight) = (Vec::new(), Vec::new());
         for _ in 0..10 * PAIRS {
-            let text = self.output("added", "null", Shim::With, &[])?;
+            let text = self.output("added", "null", Shim::With, arguments)?;
             let words: Vec<&str> = text.split_whitespace().collect();
             match words[..] {
                 [through, direct, "clean"] => {
@@ -184,7 +192,7 @@ impl Bench<'_> {
                 _ => bail!("added printed {text:?}"),
             }
             if added.len() == PAIRS {
-                let metric = Metric::at_most("gate_open_added_ns", "ns", median(&added), 25.0);
+                let metric = Metric::at_most(name, "ns", median(&added), bound);
                 return Ok(metric.spread(spread(&added)).beside(median(&straight)));
             }
         }

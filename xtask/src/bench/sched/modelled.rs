@@ -5,6 +5,7 @@ use schedsim::scenario::{
     Beside, Cast, Outcome, SERVICE, low_alone, no_linger, preempt_over_kt, shares, three_tenants,
     video,
 };
+use schedsim::threads::{Favoured, four_groups};
 use schedsim::world::Tells;
 use xsched_common::units::Nanos;
 use xsched_policy::DeviceSettings;
@@ -76,6 +77,7 @@ pub fn measure() -> Vec<Metric> {
     metrics.extend(asynchronous());
     metrics.extend(sharing());
     metrics.extend(tenants());
+    metrics.extend(threads());
     metrics
 }
 
@@ -170,6 +172,59 @@ fn sharing() -> Vec<Metric> {
             .detail(each.collect::<Vec<_>>().join("; ")),
         Metric::at_least("share_sum_pct", "%", least * 100.0, 97.0),
     ]
+}
+
+/// A favoured thread among others of its process, with requests of 5 ms: what is in flight of the
+/// others stands before each.
+pub const FAVOURED: Favoured = Favoured {
+    threads: 30,
+    own: 50,
+    kernels: 4,
+    kernel: Nanos::from_micros(100),
+    period: Nanos::from_millis(200),
+};
+
+/// A server in a trainer: short requests beside steps without end.
+pub const SERVER: Beside = Beside {
+    kernels: 10,
+    period: Nanos::from_millis(50),
+    low: Nanos::from_micros(300),
+    ..SERVICE
+};
+
+/// Class groups of one process.
+fn threads() -> Vec<Metric> {
+    let mut metrics = Vec::new();
+    for (name, threads) in [("threads8_p50", 8), ("threads30_p50", 30)] {
+        let [native, ours] = Favoured {
+            threads,
+            ..FAVOURED
+        }
+        .run(SEED, TIME);
+        let detail = format!("P99 native {:.2}x, ours {:.2}x", native.p99, ours.p99);
+        metrics.push(
+            Metric::at_most(name, "x", ours.p50, 1.10)
+                .beside(native.p50)
+                .detail(detail),
+        );
+        if threads == FAVOURED.threads {
+            let kept = ours.work / native.work * 100.0;
+            metrics.push(Metric::at_least("threads30_work_pct", "%", kept, 97.0));
+        }
+    }
+    let runs = Runs::of(SERVER);
+    metrics.push(runs.metric("trainer_server_p99", 1.10));
+    let ([realtime, high, normal], kept) = four_groups(SEED, TIME, SERVER);
+    let in_order = realtime <= normal && high <= normal && kept >= 0.9;
+    metrics.push(
+        Metric::at_least("four_groups_order_ok", "", f64::from(u8::from(in_order)), 1.0).detail(
+            format!(
+                "P99 over alone: realtime {realtime:.2}, high {high:.2}, normal {normal:.2}; low keeps {:.1}% of the rest",
+                kept * 100.0
+            ),
+        ),
+    );
+    metrics
 }
 
 fn tenants() -> Vec<Metric> {

@@ -7,6 +7,7 @@ mod beside;
 mod sharing;
 mod stage;
 mod tenants;
+mod threads;
 
 use anyhow::Context as _;
 
@@ -30,6 +31,7 @@ pub fn measure(built: &Built, modelled: &[Metric]) -> anyhow::Result<Vec<Metric>
     metrics.extend(sharing::measure(&stage, &model)?);
     metrics.extend(tenants::measure(&stage, &model)?);
     metrics.extend(asynchronous::measure(&stage, &model)?);
+    metrics.extend(threads::measure(&stage, &model)?);
     Ok(metrics)
 }
 

@@ -92,6 +92,17 @@ pub struct Latency {
     pub busy: f64,
 }
 
+/// What threads of one process did.
+#[derive(Clone, Copy, Debug)]
+pub struct Threads {
+    /// Of the favoured one, ns.
+    pub p50: f64,
+    /// As above.
+    pub p99: f64,
+    /// Of all.
+    pub kernels: f64,
+}
+
 /// What a batch program did.
 #[derive(Clone, Copy, Debug)]
 pub struct Work {
@@ -168,6 +179,29 @@ impl<'b> Stage<'b> {
         let job = Guarded::start(&mut command, "the job")?;
         let done = work_of(&job.finish(Duration::from_secs(30))?)?;
         Ok(done.kernels / done.per_s)
+    }
+
+    /// Threads of one process, the first favoured, the others below it by this.
+    pub fn threads(
+        &self,
+        threads: u32,
+        arguments: &[&str],
+        under: Under<'_>,
+    ) -> anyhow::Result<Threads> {
+        let mut command = self.program("hipsim-threads", under);
+        command
+            .args(["--threads", &threads.to_string()])
+            .args(["--period", "50ms", "--own-kernels", "50"])
+            .args(["--warmup", &format!("{}ms", WARM_UP.as_millis())])
+            .args(["--duration", &format!("{}ms", MEASURE.as_millis())])
+            .args(arguments);
+        let program = Guarded::start(&mut command, "the threads")?;
+        let text = program.finish(MEASURE * 10)?;
+        Ok(Threads {
+            p50: number(&text, "p50_ns")?,
+            p99: number(&text, "p99_ns")?,
+            kernels: number(&text, "own_kernels")? + number(&text, "other_kernels")?,
+        })
     }
 
     /// The directory and the built programs.

@@ -1,0 +1,4 @@
+/* The same cases on the CUDA driver API. */
+#include "words.h"
+
+#include "../groups.c"
