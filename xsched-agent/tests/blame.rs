@@ -21,7 +21,7 @@ fn a_program_past_the_gate_is_named_and_not_the_service() {
     let outcome = slow_by(Plant::PastGate);
     assert_eq!(outcome.first(), Some(BlameCause::PastGate), "{outcome}");
     assert!(outcome.share(BlameCause::PastGate) > 0.7, "{outcome}");
-    assert_eq!(outcome.share(BlameCause::OwnWork), 0.0, "{outcome}");
+    assert!(outcome.share(BlameCause::OwnWork) < 0.1, "{outcome}");
 }
 
 /// A lower class with short kernels was blamed for what no kernel of it can

@@ -6,6 +6,7 @@
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -122,8 +123,13 @@ impl Outcome {
     }
 }
 
+/// One plant at a time: an agent sees every program on the machine, and one
+/// past the gate may be on any device.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// Plants a cause, and asks. Needs BPF and root.
 pub fn run(plant: Plant) -> Outcome {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let machine = Machine::with(Agent::start_observing());
     let mode = match plant {
         // In the others those of a class take turns, which is gate wait.
