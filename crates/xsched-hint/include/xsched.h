@@ -69,8 +69,8 @@ static inline int xsched_thread_class(int wanted) {
     return xsched_present() && before >= 0 ? (int)before : XSCHED_NONE;
 }
 
-/* A stream's class, over that of whoever launches on it; XSCHED_NONE takes it back. The handle is a hipStream_t, a
- * cudaStream_t or a CUstream. Returns the one before, or XSCHED_NONE. A program has at most 64 such streams; the class ends
+/* A stream's class, over that of whoever launches on it; XSCHED_NONE takes it back. The handle is the one that the runtime
+ * knows it by. Returns the one before, or XSCHED_NONE. A program has at most 64 such streams; the class ends
  * with the stream. */
 static inline int xsched_stream_class(const void *stream, int wanted) {
     int64_t before = xsched_hint()(2, (uint64_t)(uintptr_t)stream, (uint64_t)(int64_t)wanted);

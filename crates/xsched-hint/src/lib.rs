@@ -99,8 +99,8 @@ pub fn set_thread_class(class: Option<Class>) -> Option<Class> {
 }
 
 /// Gives a stream a class, over that of whoever launches on it, or takes it back;
-/// the one before. `stream` is a `hipStream_t`, a `cudaStream_t` or a `CUstream`
-/// and is only compared. A program has at most 64 such streams; the class ends
+/// the one before. `stream` is the handle that the runtime knows it by, and is
+/// only compared. A program has at most 64 such streams; the class ends
 /// with the stream.
 pub fn set_stream_class(stream: *const c_void, class: Option<Class>) -> Option<Class> {
     call(2, stream as u64, wanted(class)).and_then(Class::from_raw)

@@ -31,10 +31,10 @@ use super::newcomers::{Candidates, Newcomers};
 use super::rate::{Meter, Rate};
 use super::scheduling::{self, Scheduling};
 use super::stats::Stats;
+use super::threads::ThreadClasses;
 use super::token::Token;
 use super::waiting;
 use super::{AttrUpdate, Command, ControlHandle, Passthrough, RosterEvent};
-use crate::rules::ThreadClasses;
 
 /// Time between two heartbeats: five fit into a client's lease, so one lost
 /// to scheduling is no harm.

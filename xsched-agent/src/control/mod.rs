@@ -24,6 +24,7 @@ mod passthrough;
 mod rate;
 mod scheduling;
 mod stats;
+mod threads;
 mod token;
 mod waiting;
 mod watchdog;
@@ -47,13 +48,12 @@ pub use passthrough::{BadPassthrough, NameList, Passthrough};
 pub(crate) use rate::{Meter, Rate};
 pub use scheduling::Scheduling;
 pub use stats::Stats;
+pub use threads::ThreadClasses;
 pub use watchdog::{Charge, Ending, Pulse};
 
 use xsched_host::process::ProcessId;
 use xsched_host::readers::Tenant;
 use xsched_policy::{ClientId, Override, OverrideKind, SchedAttr, Settings, Sharing, SloVerdict};
-
-use crate::rules::ThreadClasses;
 
 use claim::{Claim, claim};
 use identity::Unidentified;

@@ -6,7 +6,6 @@
 mod conditions;
 mod facts;
 mod pattern;
-mod threads;
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,9 +18,9 @@ use xsched_policy::SliceChoice;
 pub use conditions::{Account, Conditions, MatchOutcome};
 pub use facts::{Facts, Reach};
 pub use pattern::{BadPattern, Pattern};
-pub use threads::ThreadClasses;
 
 use crate::control::Passthrough;
+pub use crate::control::ThreadClasses;
 
 /// Attributes that one source gives; what is `None` is left to weaker sources.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
