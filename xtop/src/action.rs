@@ -39,6 +39,14 @@ pub enum Action {
     SortBy(Column),
     /// Move the selection to the row at this place of the list.
     Select(usize),
+    /// Choose the columns.
+    ColumnMenu,
+    /// In a menu: this one, or not.
+    Toggle,
+    /// Stop until the shell continues it.
+    Stop,
+    /// Show another machine.
+    NextHost(isize),
     /// Turn the order round.
     Invert,
     /// Show children below their parents, or not.
@@ -67,6 +75,12 @@ pub enum Action {
     Erase,
     /// Take all of it.
     EraseAll,
+    /// Show more time on charts, or less when positive.
+    Zoom(isize),
+    /// Show the time before on charts, or after when positive.
+    Shift(isize),
+    /// Show the last minutes on charts.
+    ResetTime,
     /// Scroll a text.
     Scroll(i16),
     /// Move in a menu.
@@ -97,6 +111,8 @@ pub enum Ask {
     Resume,
     /// Another way to share a device.
     Sharing,
+    /// A signal to the process.
+    Signal,
 }
 
 /// How far the cursor goes.
@@ -119,25 +135,29 @@ pub enum Screen {
     Process,
     /// Who was open, capped or closed on each device, and when.
     Devices,
+    /// What devices and drivers say of themselves and of processes.
+    Hardware,
     /// What happened.
     Events,
 }
 
 impl Screen {
     /// All of them, in the order of their keys.
-    pub const ALL: [Screen; 4] = [
+    pub const ALL: [Screen; 5] = [
         Screen::Processes,
         Screen::Process,
         Screen::Devices,
+        Screen::Hardware,
         Screen::Events,
     ];
 
     /// The name among the tabs.
     pub const fn name(self) -> &'static str {
         match self {
-            Screen::Processes => "processes",
+            Screen::Processes => "overview",
             Screen::Process => "process",
             Screen::Devices => "devices",
+            Screen::Hardware => "hardware",
             Screen::Events => "events",
         }
     }

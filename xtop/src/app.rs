@@ -1,19 +1,20 @@
-//! The interactive program: moves messages between connection, terminal,
+//! The interactive program: moves messages between connections, terminal,
 //! state and screen.
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use crossterm::event::Event;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{self, Receiver, Sender};
-use xsched_client::{Endpoint, LinkEvent};
+use xsched_client::{LinkEvent, Proxy};
 
 use crate::cli::Tape;
 use crate::input::Keymap;
+use crate::nodes::{Message, Nodes, Tagged};
 use crate::replay::{self, Command, Writer};
-use crate::state::{Effect, Msg, Query, Settings, Size, State, Tone, Users};
+use crate::saved::Saved;
+use crate::state::{Effect, Msg, Settings, Size, State, Tone, Users};
 use crate::terminal::Screen;
 use crate::theme::Theme;
 use crate::ui::Ui;
@@ -21,21 +22,34 @@ use crate::ui::Ui;
 /// How often the age of the data is drawn anew.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Messages that may wait; a slow terminal slows the connection down instead
+/// Messages that may wait; a slow terminal slows the connections down instead
 /// of filling memory.
 const QUEUE: usize = 64;
 
-/// What reaches the loop.
-enum Input {
-    Message(Msg),
-    Terminal(Event),
-    TerminalLost,
+/// Whether what the user chooses is for the next time, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saves {
+    /// It is.
+    AtTheEnd,
+    /// It is not.
+    Never,
 }
 
-impl<T: Into<Msg>> From<T> for Input {
-    fn from(message: T) -> Input {
-        Input::Message(message.into())
-    }
+/// How it begins.
+#[derive(Debug)]
+pub struct Start {
+    /// How xtop was started.
+    pub settings: Settings,
+    /// What the keys do.
+    pub keys: Keymap,
+    /// How it looks.
+    pub theme: Theme,
+    /// What was chosen last time.
+    pub saved: Saved,
+    /// What of now is for the next time.
+    pub saves: Saves,
+    /// The machines, where they have names.
+    pub hosts: Vec<String>,
 }
 
 /// Why the loop ended.
@@ -46,12 +60,12 @@ enum End {
 }
 
 /// Shows the screen until the user quits.
-pub async fn run(settings: Settings, looks: (Keymap, Theme), tape: Tape) -> ExitCode {
+pub async fn run(start: Start, tape: Tape) -> ExitCode {
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
         eprintln!("xtop: not on a terminal: use --once or --batch");
         return ExitCode::from(2);
     }
-    match show(settings, looks, tape).await {
+    match show(start, tape).await {
         Ok(End::Quit) => ExitCode::SUCCESS,
         // The shell's convention for a program ended by a signal.
         Ok(End::Signal(number)) => ExitCode::from(128 + number),
@@ -63,119 +77,134 @@ pub async fn run(settings: Settings, looks: (Keymap, Theme), tape: Tape) -> Exit
     }
 }
 
-async fn show(settings: Settings, (keys, theme): (Keymap, Theme), tape: Tape) -> io::Result<End> {
+async fn show(start: Start, tape: Tape) -> io::Result<End> {
     let (sender, receiver) = mpsc::channel(QUEUE);
     let (width, height) = crossterm::terminal::size()?;
-    let state = State::new(settings, Users::of_machine(), Size { width, height });
+    let ui = |settings: Settings| {
+        let size = Size { width, height };
+        let mut state = State::new(settings, Users::of_machine(), size);
+        state.processes.hide(start.saved.hidden());
+        state.screen = start.saved.screen();
+        Ui {
+            state,
+            keys: start.keys.clone(),
+            theme: start.theme.clone(),
+        }
+    };
+    let nodes = match start.hosts.as_slice() {
+        [] => vec![(String::new(), ui(start.settings.clone()))],
+        hosts => hosts
+            .iter()
+            .map(|host| {
+                let endpoint = xsched_client::Endpoint::Command(Proxy::ssh(host));
+                let settings = Settings {
+                    endpoint,
+                    ..start.settings.clone()
+                };
+                (host.clone(), ui(settings))
+            })
+            .collect(),
+    };
+    let nodes = Nodes::new(nodes);
     let screen = Screen::enter()?;
     let (commands, obeyed) = mpsc::channel(QUEUE);
     match tape.replay {
         Some(recording) => {
-            tokio::spawn(replay::play(recording, obeyed, sender.clone()));
+            tokio::spawn(replay::play(recording, obeyed, Tagged::of(0, &sender)));
         }
-        None => {
-            tokio::spawn(xsched_client::watch(
-                state.settings.endpoint.clone(),
-                state.settings.interval,
-                sender.clone(),
-            ));
-        }
+        None => nodes.watch(&sender),
     }
     let input = sender.clone();
     std::thread::Builder::new()
         .name("xtop-input".into())
         .spawn(move || read_terminal(&input))?;
     // The screen is dropped, and the terminal restored, before any message.
-    let helpers = Helpers {
-        endpoint: state.settings.endpoint.clone(),
-        sender,
-        commands,
-    };
-    let ui = Ui { state, keys, theme };
-    event_loop(screen, ui, helpers, receiver, tape.record).await
+    let helpers = Helpers { sender, commands };
+    let (end, nodes) = event_loop(screen, nodes, helpers, receiver, tape.record).await?;
+    if start.saves == Saves::AtTheEnd {
+        // The next time begins as the first did: nothing is lost by that.
+        let _ = Saved::of(&nodes.shown().state).store();
+    }
+    Ok(end)
 }
 
 /// Those who do what the state asks for.
 struct Helpers {
-    endpoint: Endpoint,
-    sender: Sender<Input>,
+    sender: Sender<Message>,
     commands: Sender<Command>,
-}
-
-impl Helpers {
-    fn ask(&self, query: Query) {
-        let (endpoint, sender) = (self.endpoint.clone(), self.sender.clone());
-        tokio::spawn(async move {
-            let result = xsched_client::ask(&endpoint, &query.request).await;
-            let result = result.map_err(|error| error.to_string());
-            // A closed channel means that nobody waits any more.
-            let _ = sender.send(Msg::Answer(query, result).into()).await;
-        });
-    }
-
-    fn steer(&self, command: Command) {
-        // A player that is busy with many commands may miss some.
-        let _ = self.commands.try_send(command);
-    }
 }
 
 async fn event_loop(
     mut screen: Screen,
-    mut ui: Ui,
+    mut nodes: Nodes,
     helpers: Helpers,
-    mut messages: Receiver<Input>,
+    mut messages: Receiver<Message>,
     mut record: Option<Writer>,
-) -> io::Result<End> {
+) -> io::Result<(End, Nodes)> {
     let start = Instant::now();
     let mut tick = tokio::time::interval(TICK);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     loop {
-        screen.terminal.draw(|frame| ui.draw(frame))?;
+        nodes.sum_up();
+        screen.terminal.draw(|frame| nodes.shown().draw(frame))?;
         let first = tokio::select! {
-            message = messages.recv() => message.unwrap_or(Input::Message(Msg::Tick)),
-            _ = tick.tick() => Input::Message(Msg::Tick),
-            _ = terminate.recv() => return Ok(End::Signal(15)),
-            _ = interrupt.recv() => return Ok(End::Signal(2)),
-            _ = hangup.recv() => return Ok(End::Signal(1)),
+            message = messages.recv() => message.unwrap_or(Message::Tick),
+            _ = tick.tick() => Message::Tick,
+            _ = terminate.recv() => return Ok((End::Signal(15), nodes)),
+            _ = interrupt.recv() => return Ok((End::Signal(2), nodes)),
+            _ = hangup.recv() => return Ok((End::Signal(1), nodes)),
         };
         // Everything that waits is one frame.
         let waiting = std::iter::from_fn(|| messages.try_recv().ok()).take(QUEUE);
         for message in std::iter::once(first).chain(waiting) {
-            let message = match message {
-                Input::Message(message) => Some(message),
-                Input::Terminal(event) => ui.message(&event),
-                Input::TerminalLost => return Ok(End::NoTerminal),
-            };
-            let Some(message) = message else { continue };
-            if let (Some(writer), Msg::Link(LinkEvent::Snapshot(snapshot))) =
+            let now = start.elapsed();
+            if let (Some(writer), Message::Of(_, Msg::Link(LinkEvent::Snapshot(snapshot)))) =
                 (&mut record, &message)
-                && let Err(error) = writer.push(start.elapsed(), snapshot)
+                && let Err(error) = writer.push(now, snapshot)
             {
                 record = None;
-                ui.state
-                    .notify(Tone::Bad, format!("recording ended: {error}"));
+                let text = format!("recording ended: {error}");
+                nodes.shown_mut().state.notify(Tone::Bad, text);
             }
-            match ui.update(start.elapsed(), message) {
+            let (node, effect) = match message {
+                Message::Of(node, msg) => (node, nodes.update(node, now, msg)),
+                Message::Tick => (nodes.here(), nodes.tick(now)),
+                Message::Terminal(event) => (nodes.here(), nodes.event(now, &event)),
+                Message::TerminalLost => return Ok((End::NoTerminal, nodes)),
+            };
+            match effect {
                 Effect::None => {}
-                Effect::Quit => return Ok(End::Quit),
-                Effect::Ask(query) => helpers.ask(query),
-                Effect::Replay(command) => helpers.steer(command),
+                Effect::Quit => return Ok((End::Quit, nodes)),
+                Effect::Ask(query) => nodes.ask(node, query, &helpers.sender),
+                Effect::Replay(command) => {
+                    // A player that is busy with many commands may miss some.
+                    let _ = helpers.commands.try_send(command);
+                }
+                Effect::Signal(target, signal) => {
+                    let (tone, text) = match crate::signal::send(target, signal) {
+                        Ok(text) => (Tone::Good, text),
+                        Err(text) => (Tone::Bad, text),
+                    };
+                    nodes.shown_mut().state.notify(tone, text);
+                }
+                Effect::Stop => screen.stop()?,
+                Effect::OtherHost(steps) => nodes.step(steps),
             }
         }
     }
 }
 
 /// Passes terminal events on until the terminal or the program is gone.
-fn read_terminal(sender: &Sender<Input>) {
+fn read_terminal(sender: &Sender<Message>) {
     loop {
-        let input = match crossterm::event::read() {
-            Ok(event) => Input::Terminal(event),
-            Err(_) => Input::TerminalLost,
+        let message = match crossterm::event::read() {
+            Ok(event) => Message::Terminal(event),
+            Err(_) => Message::TerminalLost,
         };
-        let last = matches!(input, Input::TerminalLost);
-        if sender.blocking_send(input).is_err() || last {
+        let last = matches!(message, Message::TerminalLost);
+        if sender.blocking_send(message).is_err() || last {
             return;
         }
     }

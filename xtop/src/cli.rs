@@ -10,6 +10,7 @@ use xsched_common::run_dir::RunDir;
 use crate::config::{self, Config};
 use crate::manual;
 use crate::replay::{self, Recording, Writer};
+use crate::saved::Saved;
 use crate::state::{Filter, Sort};
 use crate::theme::{self, Charset, Palette, Theme};
 
@@ -31,6 +32,11 @@ pub struct Args {
     #[arg(long, value_name = "HOST", group = "agent")]
     ssh: Option<String>,
 
+    /// The agents of several machines, through ssh as with --ssh; o shows the
+    /// next one, and all are summed up beside the tabs.
+    #[arg(long, value_name = "NAME,...", group = "agent", value_delimiter = ',')]
+    host: Vec<String>,
+
     /// A shell command that leads to the agent's API, such as
     /// 'ssh -p 2222 gpu7 /opt/xsched/bin/xsched-agent proxy'.
     #[arg(long, value_name = "COMMAND", group = "agent")]
@@ -49,9 +55,10 @@ pub struct Args {
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 
-    /// Time between snapshots, as 2s, 500ms or plain seconds: 100ms to 60s.
-    #[arg(short, long, value_name = "TIME", default_value = "1", value_parser = parse_delay)]
-    delay: Duration,
+    /// Time between snapshots, as 2s, 500ms or plain seconds: 100ms to 60s
+    /// [default: as last time, else 1s].
+    #[arg(short, long, value_name = "TIME", value_parser = parse_delay)]
+    delay: Option<Duration>,
 
     /// With --once or --batch: json (the agent's snapshot, one per line), csv
     /// (times in ns, shares from 0 to 1) or table.
@@ -86,6 +93,11 @@ pub struct Args {
     /// Show or print the snapshots that --record wrote to FILE.
     #[arg(long, value_name = "FILE", conflicts_with = "agent")]
     replay: Option<PathBuf>,
+
+    /// Begin without what was chosen last time (columns, order, interval,
+    /// screen), and forget what is chosen now.
+    #[arg(long)]
+    fresh: bool,
 
     /// Keys and colours [default: $XDG_CONFIG_HOME/xsched/xtop.toml].
     #[arg(long, value_name = "FILE")]
@@ -183,9 +195,10 @@ impl Args {
     }
 
     /// How to do it.
-    pub fn settings(&self) -> crate::state::Settings {
+    pub fn settings(&self, saved: &Saved) -> crate::state::Settings {
         use crate::state::Access;
-        let endpoint = match (&self.ssh, &self.command, &self.socket) {
+        let ssh = self.ssh.as_ref().or(self.host.first());
+        let endpoint = match (ssh, &self.command, &self.socket) {
             (Some(host), ..) => Endpoint::Command(Proxy::ssh(host)),
             (_, Some(line), _) => Endpoint::Command(Proxy::shell(line)),
             (.., Some(socket)) => Endpoint::Socket(socket.clone()),
@@ -195,15 +208,38 @@ impl Args {
         };
         crate::state::Settings {
             endpoint,
-            interval: self.delay,
+            interval: self
+                .delay
+                .or(saved.interval())
+                .unwrap_or(Duration::from_secs(1)),
             access: match (&self.replay, self.readonly) {
                 (Some(_), _) => Access::Recorded,
                 (None, true) => Access::ReadOnly,
                 (None, false) => Access::Full,
             },
-            sort: self.sort.unwrap_or_default(),
+            sort: self.sort.or(saved.sort()).unwrap_or_default(),
             filter: self.filter.clone(),
+            uid: rustix::process::geteuid().as_raw(),
         }
+    }
+
+    /// The machines that are watched, by name; none for one without a name.
+    pub fn hosts(&self) -> &[String] {
+        &self.host
+    }
+
+    /// What was chosen last time, as far as it counts: scripts get the same
+    /// whatever somebody chose on a screen.
+    pub fn saved(&self) -> Saved {
+        match (self.fresh, self.task()) {
+            (false, Task::Interactive) => Saved::load(),
+            _ => Saved::default(),
+        }
+    }
+
+    /// Whether what is chosen now is for the next time, too.
+    pub fn saves(&self) -> bool {
+        !self.fresh && self.replay.is_none()
     }
 
     /// Colours and symbols.

@@ -35,6 +35,8 @@ pub fn process(pid: u32, command: &str) -> ProcessRow {
         shim: ShimState::Absent,
         device: None,
         gate: None,
+        gate_shares: None,
+        hardware: None,
         launches: 90_000,
         launches_per_s: 812.5,
         bypass_ratio: Some(1.0),
@@ -342,6 +344,8 @@ pub fn snapshot(processes: Vec<ProcessRow>) -> Snapshot {
                 memory_used_bytes: Some(24 << 30),
                 clock_hz: Some(2_100_000_000),
                 power_w: Some(612.5),
+                temperature_c: Some(61.0),
+                queues: Some(24),
             }),
             unscheduled: None,
         }],
@@ -381,6 +385,7 @@ pub fn start(size: Size, access: Access) -> Ui {
         access,
         sort: Sort::default(),
         filter: String::new(),
+        uid: 0,
     };
     Ui {
         state: State::new(settings, users(), size),

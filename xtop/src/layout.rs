@@ -21,8 +21,12 @@ pub struct Layout {
     pub header: Rect,
     /// The names of the screens.
     pub tabs: Rect,
+    /// What the agent warns of; empty without.
+    pub warnings: Rect,
     /// All between tabs and prompt: what screens without a table fill.
     pub main: Rect,
+    /// The charts above the list; empty where there is no room.
+    pub charts: Rect,
     /// The columns' titles.
     pub titles: Rect,
     /// The rows.
@@ -72,11 +76,24 @@ impl Layout {
             _ => 0,
         };
         let is_list = state.screen == Screen::Processes && !state.processes.is_empty();
-        let why = u16::from(is_list && state.detail == Detail::Hidden);
-        let room = size.height.saturating_sub(2 + 1 + 1 + why + prompt + 1);
+        let why = match is_list && state.detail == Detail::Hidden {
+            true => why_lines(size, state),
+            false => 0,
+        };
+        let warnings = state
+            .seen
+            .as_ref()
+            .map_or(0, |seen| seen.agent.warnings.len().min(2) as u16);
+        let room = size
+            .height
+            .saturating_sub(2 + 1 + warnings + 1 + why + prompt + 1);
         let detail = match state.detail {
             Detail::Hidden => 0,
             Detail::Shown(_) => (room / 2).max(room.saturating_sub(4).min(9)).min(18),
+        };
+        let charts = match is_list {
+            true => charts(room - detail, state.processes.len()),
+            false => 0,
         };
         let (columns, trend) = places(size.width, state);
         let mut y = 0;
@@ -86,20 +103,24 @@ impl Layout {
             y += height;
             part
         };
-        let (header, tabs, titles) = (take(2), take(1), take(1));
-        let end = size.height.saturating_sub(prompt + 1).max(titles.y);
+        let (header, tabs, warned) = (take(2), take(1), take(warnings));
+        let (charts_area, titles) = (take(charts), take(1));
+        let top = warned.bottom();
+        let end = size.height.saturating_sub(prompt + 1).max(top);
         Layout {
             header,
             tabs,
-            main: Rect::new(0, titles.y, size.width, end - titles.y),
+            main: Rect::new(0, top, size.width, end - top),
+            warnings: warned,
+            charts: charts_area,
             titles,
-            body: take(room - detail),
+            body: take(room - detail - charts),
             detail: take(detail),
             why: take(why),
             prompt: take(prompt),
             footer: take(1),
             columns,
-            trend: trend.map(|(x, width)| Rect::new(x, 4, width, 1)),
+            trend: trend.map(|(x, width)| Rect::new(x, titles.bottom(), width, 1)),
         }
     }
 
@@ -147,6 +168,31 @@ impl Layout {
     }
 }
 
+/// The room below which there are no charts: there the list has it.
+const LEAST_WITH_CHARTS: u16 = 22;
+
+/// Lines for charts above a list of so many: it has what it needs, or half.
+fn charts(room: u16, rows: usize) -> u16 {
+    let rows = u16::try_from(rows).unwrap_or(u16::MAX);
+    match room {
+        ..LEAST_WITH_CHARTS => 0,
+        _ => room - rows.clamp(4, room / 2),
+    }
+}
+
+/// Lines for why the selected process fares as it does: what it takes, within
+/// bounds.
+fn why_lines(size: Size, state: &State) -> u16 {
+    const PID: usize = 8;
+    let most = if size.height >= 30 { 3 } else { 2 };
+    let Some(row) = state.processes.selected() else {
+        return 1;
+    };
+    let columns = usize::from(size.width).saturating_sub(PID);
+    let lines = text::wrap(&row.why_line(), columns, "").len();
+    (lines as u16).clamp(1, most)
+}
+
 /// A column of the table or the trend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
@@ -154,16 +200,20 @@ enum Part {
     Trend,
 }
 
+/// The least width of the command.
+const COMMAND: u16 = 12;
+
 /// Widths in the order in which columns are given up, last first.
 const WIDTHS: [(Part, u16); 24] = [
     (Part::Column(Column::Pid), 7),
-    (Part::Column(Column::Command), 12),
+    (Part::Column(Column::Command), COMMAND),
     (Part::Column(Column::Class), 8),
     (Part::Column(Column::Gate), 7),
     (Part::Column(Column::Launches), 9),
     (Part::Column(Column::BurstP99), 8),
     (Part::Column(Column::Busy), 6),
     (Part::Column(Column::Bypass), 7),
+    (Part::Column(Column::Device), 12),
     (Part::Column(Column::Slo), 10),
     (Part::Column(Column::Override), 11),
     (Part::Column(Column::BurstP50), 8),
@@ -178,7 +228,6 @@ const WIDTHS: [(Part, u16); 24] = [
     (Part::Column(Column::InFlight), 6),
     (Part::Column(Column::BurstMax), 8),
     (Part::Column(Column::Weight), 6),
-    (Part::Column(Column::Device), 12),
     (Part::Column(Column::Unit), 16),
 ];
 
@@ -199,15 +248,32 @@ fn places(width: u16, state: &State) -> (Vec<ColumnSpan>, Option<(u16, u16)>) {
     let in_units = processes.arrangement() == Arrangement::Units;
     let is_needed = |column| column == sorted || (in_units && column == Column::Unit);
     let mut by_importance = WIDTHS;
+    let wanted = |part: Part| match part {
+        Part::Column(column) => processes.is_wanted(column),
+        Part::Trend => true,
+    };
     by_importance[2..].sort_by_key(|&(part, _)| match part {
         Part::Column(column) if is_needed(column) => 0,
         Part::Column(column) if processes.is_plain(column) => 2,
         Part::Column(_) | Part::Trend => 1,
     });
-    fill(width, &by_importance)
+    let longest = processes.shown().take(LOOKED_AT);
+    let longest = longest.map(|row| text::width(&row.command)).max();
+    let by_importance: Vec<_> = by_importance
+        .into_iter()
+        .filter(|(part, _)| wanted(*part))
+        .collect();
+    fill(width, &by_importance, longest.unwrap_or(0) as u16)
 }
 
-fn fill(width: u16, by_importance: &[(Part, u16)]) -> (Vec<ColumnSpan>, Option<(u16, u16)>) {
+/// Rows whose commands are measured.
+const LOOKED_AT: usize = 200;
+
+fn fill(
+    width: u16,
+    by_importance: &[(Part, u16)],
+    longest_command: u16,
+) -> (Vec<ColumnSpan>, Option<(u16, u16)>) {
     let mut room = width;
     let mut chosen = Vec::with_capacity(by_importance.len());
     for (index, &(part, width)) in by_importance.iter().enumerate() {
@@ -221,7 +287,8 @@ fn fill(width: u16, by_importance: &[(Part, u16)]) -> (Vec<ColumnSpan>, Option<(
     }
     let has = |part| chosen.iter().any(|&(p, _)| p == part);
     let for_reason = match has(Part::Column(Column::Why)) {
-        true => room / 2,
+        // The command takes what it needs, the reason what is left.
+        true => room - room.min(longest_command.saturating_sub(COMMAND)),
         false => 0,
     };
     let mut x = 0;
@@ -277,7 +344,7 @@ mod tests {
     #[test]
     fn columns_fill_the_width_without_overlap() {
         for width in 0..300 {
-            let (places, trend) = fill(width, &WIDTHS);
+            let (places, trend) = fill(width, &WIDTHS, 30);
             let mut spans: Vec<_> = places.iter().map(|p| (p.x, p.width)).collect();
             spans.extend(trend);
             spans.sort_unstable();

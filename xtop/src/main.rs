@@ -27,7 +27,8 @@ fn main() -> ExitCode {
         Ok(tape) => tape,
         Err(error) => return usage(&error),
     };
-    let settings = args.settings();
+    let saved = args.saved();
+    let settings = args.settings(&saved);
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -41,8 +42,18 @@ fn main() -> ExitCode {
     runtime.block_on(async {
         match args.task() {
             Task::Interactive => {
-                let looks = (config.keys.clone(), args.theme(&config));
-                xtop::app::run(settings, looks, tape).await
+                let start = xtop::app::Start {
+                    settings,
+                    keys: config.keys.clone(),
+                    theme: args.theme(&config),
+                    saved,
+                    saves: match args.saves() {
+                        true => xtop::app::Saves::AtTheEnd,
+                        false => xtop::app::Saves::Never,
+                    },
+                    hosts: args.hosts().to_vec(),
+                };
+                xtop::app::run(start, tape).await
             }
             Task::Print { count, format } => {
                 xtop::output::run(&settings, tape, count, format).await

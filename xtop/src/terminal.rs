@@ -46,6 +46,24 @@ impl Screen {
     }
 }
 
+impl Screen {
+    /// Gives the terminal back and stops this program; takes it over again when
+    /// the shell continues it.
+    pub fn stop(&mut self) -> io::Result<()> {
+        restore();
+        // Raw mode keeps the terminal from doing it.
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP)?;
+        TAKEN.store(true, Ordering::SeqCst);
+        enable_raw_mode()?;
+        execute!(stdout(), EnterAlternateScreen, EnableMouseCapture)?;
+        // Knows nothing of what is on the screen, so that all is drawn; clearing
+        // would ask the terminal for its cursor, and the answer is taken for
+        // a key.
+        self.terminal = Terminal::new(CrosstermBackend::new(stdout()))?;
+        Ok(())
+    }
+}
+
 impl Drop for Screen {
     fn drop(&mut self) {
         restore();

@@ -36,6 +36,8 @@ pub enum Charset {
 pub struct Theme {
     /// What may be drawn.
     pub charset: Charset,
+    /// Whether colours tell things apart.
+    pub has_colours: bool,
     /// Ordinary text.
     pub text: Style,
     /// Less important text.
@@ -155,6 +157,7 @@ impl Theme {
         let bold = plain.add_modifier(Modifier::BOLD);
         let mono = Theme {
             charset,
+            has_colours: palette != Palette::Mono,
             text: plain,
             dim: plain,
             strong: bold,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crossterm::event::{Event, KeyEventKind};
+use crossterm::event::{Event, KeyEventKind, MouseButton, MouseEventKind};
 use ratatui::Frame;
 
 use crate::action::Action;
@@ -10,7 +10,7 @@ use crate::input::{KeyContext, Keymap, mouse};
 use crate::layout::Layout;
 use crate::state::{Effect, Msg, Size, State};
 use crate::theme::Theme;
-use crate::view;
+use crate::view::{self, footer};
 
 /// What a user has before them.
 #[derive(Debug)]
@@ -48,6 +48,11 @@ impl Ui {
                 .map(Msg::Act),
             Event::Mouse(event) => {
                 let layout = Layout::of(self.state.size, &self.state);
+                let click = event.kind == MouseEventKind::Down(MouseButton::Left);
+                if click && event.row == layout.footer.y {
+                    let action = footer::action_at(event.column, &self.state, &self.keys);
+                    return action.map(Msg::Act);
+                }
                 mouse::action(event, &self.state, &layout).map(Msg::Act)
             }
             Event::Resize(width, height) => Some(Msg::Resize(Size { width, height })),

@@ -39,7 +39,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// Frames until histories and events are full.
-const WARM_UP: u64 = 1_000;
+const WARM_UP: u64 = 2_000;
 
 /// Frames that are measured.
 const FRAMES: u64 = 10_000;
@@ -79,6 +79,7 @@ fn memory_is_flat_over_ten_thousand_frames() {
         access: Access::Full,
         sort: Sort::default(),
         filter: String::new(),
+        uid: 0,
     };
     let mut ui = Ui {
         state: State::new(settings, Users::default(), size),
@@ -95,7 +96,7 @@ fn memory_is_flat_over_ten_thousand_frames() {
         let now = Duration::from_secs(frame);
         let event = LinkEvent::Snapshot(Box::new(snapshot(&template, frame)));
         ui.update(now, Msg::Link(event));
-        let key = b"1p1t234"[frame as usize % 7];
+        let key = b"1p1t2345"[frame as usize % 8];
         let key = KeyEvent::new(KeyCode::Char(key.into()), KeyModifiers::NONE);
         ui.event(now, &Event::Key(key));
         terminal.draw(|frame| ui.draw(frame)).expect("draws");

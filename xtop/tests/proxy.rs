@@ -131,7 +131,7 @@ fn a_broken_connection_is_made_again_and_changes_go_the_same_way() {
          echo 'Connection reset' >&2; exit 255; fi\n{AGENT}"
     );
     let command = answers.command(&breaking);
-    let arguments = ["--command", &command, "-d", "0.1"].map(OsStr::new);
+    let arguments = ["--fresh", "--command", &command, "-d", "0.1"].map(OsStr::new);
     let mut xtop = Pty::start(XTOP, &arguments, (100, 24));
     xtop.wait_for("the loss", |s| s.contains("(Connection reset)"));
     xtop.wait_for("data again", |s| s.contains("● agent 0.1.0"));

@@ -13,7 +13,11 @@ use crate::support::agent::{Behaviour, FakeAgent};
 const XTOP: &str = env!("CARGO_BIN_EXE_xtop");
 
 fn start(agent: &FakeAgent, more: &[&str]) -> Pty {
-    let mut arguments = vec![OsStr::new("--socket"), agent.socket.as_os_str()];
+    let mut arguments = vec![
+        OsStr::new("--fresh"),
+        OsStr::new("--socket"),
+        agent.socket.as_os_str(),
+    ];
     arguments.extend(more.iter().map(OsStr::new));
     let pty = Pty::start(XTOP, &arguments, (100, 24));
     pty.wait_for("table", |screen| screen.contains("LAUNCH/S"));
@@ -59,6 +63,31 @@ fn sort_filter_change_a_class_and_quit() {
     };
     xtop.wait_for("new class in the row", |s| row_says(s, " low "));
 
+    xtop.press("q");
+    assert!(xtop.wait().success());
+    xtop.assert_restored();
+}
+
+#[test]
+fn ctrl_z_gives_the_terminal_back_until_it_goes_on() {
+    let agent = FakeAgent::start(Behaviour::Steady);
+    let mut xtop = start(&agent, &["-d", "0.2"]);
+    xtop.press("\x1a");
+    let stat = format!("/proc/{}/stat", xtop.id());
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let is_stopped = || {
+        let stat = std::fs::read_to_string(&stat).expect("it runs");
+        stat.rsplit_once(')')
+            .is_some_and(|(_, rest)| rest.starts_with(" T"))
+    };
+    while !is_stopped() {
+        assert!(Instant::now() < deadline, "it is not stopped");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    xtop.assert_restored();
+    xtop.signal(Signal::CONT);
+    xtop.wait_for("the table again", |s| s.contains("LAUNCH/S"));
+    assert!(xtop.is_taken());
     xtop.press("q");
     assert!(xtop.wait().success());
     xtop.assert_restored();
@@ -183,7 +212,7 @@ fn screens_diagnosis_and_events() {
     xtop.wait_for("histogram", |s| {
         s.contains("BURSTS") && s.contains("HISTORY")
     });
-    xtop.press("d4");
+    xtop.press("d5");
     xtop.wait_for("the finding among the events", |s| {
         s.contains("finding     4242  symbol-version-bypass")
     });
@@ -213,7 +242,11 @@ fn a_recording_plays_on_the_same_screen() {
     xtop.press("q");
     assert!(xtop.wait().success());
 
-    let arguments = [OsStr::new("--replay"), path.as_os_str()];
+    let arguments = [
+        OsStr::new("--fresh"),
+        OsStr::new("--replay"),
+        path.as_os_str(),
+    ];
     let mut replay = Pty::start(XTOP, &arguments, (100, 24));
     replay.wait_for("replay", |s| {
         s.contains("REPLAY 0:0") && s.contains("  977")
@@ -280,7 +313,11 @@ fn an_agent_that_hangs_up_is_found_again() {
 fn without_an_agent_it_waits_and_says_what_to_do() {
     let dir = tempfile::tempdir().expect("a directory");
     let socket = dir.path().join("api.sock");
-    let arguments = [OsStr::new("--socket"), socket.as_os_str()];
+    let arguments = [
+        OsStr::new("--fresh"),
+        OsStr::new("--socket"),
+        socket.as_os_str(),
+    ];
     let mut xtop = Pty::start(XTOP, &arguments, (100, 24));
     xtop.wait_for("next step", |s| s.contains("start it with `"));
     xtop.press("q");

@@ -6,6 +6,7 @@ use std::sync::atomic::{
     Ordering::{Relaxed, SeqCst},
 };
 
+use xsched_common::gate::{GateMode, GateWord};
 use xsched_common::handshake::Part;
 use xsched_common::page::{Activity, ControlPage, DeviceStatus, MAX_DEVICES, StatusPage};
 use xsched_common::units::{Class, DeviceIndex, DeviceInstance, Nanos, PciAddress, Weight};
@@ -16,6 +17,7 @@ use xsched_policy::{
 };
 
 use super::Passthrough;
+use super::gate_times::{GateSpent, GateTimes};
 use super::newcomers::{Handout, Joiner, Newcomer};
 use super::pages::SharedPage;
 use super::rate::Meter;
@@ -37,6 +39,7 @@ pub struct ClientShared {
     pub status: SharedPage<StatusPage>,
     attr: SharedAttr,
     reasons: [AtomicU64; MAX_DEVICES],
+    gate_times: [GateTimes; MAX_DEVICES],
     /// Whether a thread apart is about to wake its waiters.
     pub(super) waking: AtomicBool,
     /// T while it was alone at work, ns; zero while unknown.
@@ -87,6 +90,20 @@ impl ClientShared {
     pub(super) fn set_kernel_alone(&self, device: DeviceIndex, alone: Nanos) {
         if let Some(to) = self.kernels_alone.get(device.0 as usize) {
             to.store(alone.0, Relaxed);
+        }
+    }
+
+    /// How long its gate on `device` has stood how until `now`; none until it
+    /// was decided about.
+    pub fn gate_spent(&self, device: DeviceIndex, now: Nanos) -> Option<GateSpent> {
+        let at = device.0 as usize;
+        let word = GateWord(self.control.devices.get(at)?.word.load(Relaxed));
+        self.gate_times.get(at)?.until(word.mode(), now)
+    }
+
+    pub(super) fn decided(&self, device: DeviceIndex, before: GateMode, now: Nanos) {
+        if let Some(times) = self.gate_times.get(device.0 as usize) {
+            times.decided(before, now);
         }
     }
 
@@ -287,6 +304,7 @@ impl Client {
             status,
             attr: SharedAttr::default(),
             reasons: [const { AtomicU64::new(0) }; MAX_DEVICES],
+            gate_times: Default::default(),
             waking: AtomicBool::new(false),
             kernels_alone: [const { AtomicU64::new(0) }; MAX_DEVICES],
         };

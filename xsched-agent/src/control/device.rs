@@ -139,7 +139,7 @@ impl Device {
             // Both come in the order of their ids.
             while found.next_if(|(id, _)| **id < decision.id).is_some() {}
             if let Some((_, client)) = found.next_if(|(id, _)| **id == decision.id) {
-                let wrote = write(&client.shared, index, decision, settings.fence_batch);
+                let wrote = write(&client.shared, index, decision, settings.fence_batch, now);
                 if wrote.edges {
                     news.asked.push(decision.id);
                 }
@@ -214,6 +214,7 @@ fn write(
     index: DeviceIndex,
     decision: &Decision,
     fence_batch: u32,
+    now: Nanos,
 ) -> Wrote {
     let Some(control) = shared.control.devices.get(index.0 as usize) else {
         return Wrote::default();
@@ -223,6 +224,8 @@ fn write(
         control.fence_batch.store(fence_batch, Relaxed);
     }
     shared.set_reason(index, decision.reason);
+    let before = GateWord(control.word.load(Relaxed)).mode();
+    shared.decided(index, before, now);
     let edges = control.wanted_edges.load(Relaxed) != decision.edges.0;
     if edges {
         control.wanted_edges.store(decision.edges.0, Release);

@@ -13,6 +13,7 @@ mod doorbells;
 mod event_loop;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+mod gate_times;
 mod gates;
 mod identity;
 mod join;
@@ -42,6 +43,7 @@ use xsched_common::run_dir::RunDir;
 
 pub use claim::ControlError;
 pub use clients::{ClientShared, DeviceKey};
+pub use gate_times::GateSpent;
 pub use join::{Peer, peer, peer_groups, refuse_descriptors};
 pub(crate) use journal::Journal;
 pub use passthrough::{BadPassthrough, NameList, Passthrough};

@@ -133,6 +133,8 @@ pub(super) mod tests {
             shim: ShimState::Joined,
             device: None,
             gate: None,
+            gate_shares: None,
+            hardware: None,
             launches: 0,
             launches_per_s,
             bypass_ratio: None,

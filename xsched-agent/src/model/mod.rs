@@ -7,6 +7,7 @@
 mod blame;
 mod details;
 mod devices;
+mod gates;
 mod groups;
 mod hardware;
 mod health;
@@ -418,6 +419,7 @@ impl Model {
                         .or_else(|| Some(time_slices.first()?.device.clone())),
                     time_slices,
                     blame,
+                    hardware: self.hardware.of_process(row.pid),
                     user: self.users.name(row.uid).map(str::to_owned),
                     ..row
                 }
@@ -455,7 +457,7 @@ impl Model {
                     .collect(),
                 control: self.health.info(),
                 time_slicing: self.slices.slicing(),
-                warnings: self.health.warnings(),
+                warnings: [self.health.warnings(), self.hardware.warnings()].concat(),
             },
             devices,
             processes,

@@ -13,6 +13,7 @@ use xsched_policy::ClientId;
 
 use super::WINDOW;
 use super::details::{Details, shown};
+use super::gates::GateWindow;
 use super::groups::Groups;
 use super::observation::{ApiCount, Bypass, LaunchCount};
 use super::page_reader::{PageLaunches, PageReader};
@@ -50,6 +51,7 @@ pub(super) struct Process {
     pub client: Option<Arc<ClientShared>>,
     pub callers: BTreeMap<String, Caller>,
     pub window: Window,
+    pub gates: GateWindow,
     pub bypass: Bypass,
     pub apis: Vec<ApiCount>,
     /// What has joined of it with classes of its own.
@@ -106,6 +108,7 @@ impl Process {
             client: None,
             callers: BTreeMap::new(),
             window: Window::default(),
+            gates: GateWindow::default(),
             bypass: Bypass::default(),
             apis: Vec::new(),
             groups: Groups::default(),
@@ -245,6 +248,8 @@ impl Process {
             self.ticks_joined = self.ticks_joined.saturating_add(1);
         }
         self.window.push(now, WINDOW, &self.totals);
+        let client = self.client.as_deref();
+        self.gates.push(now, WINDOW, client);
     }
 
     /// Launches since the process was first seen.

@@ -85,6 +85,8 @@ pub(super) fn process_row(
         gate: client
             .zip(device)
             .map(|(client, (_, device))| gate_row(client, device, clients)),
+        gate_shares: process.gates.shares(),
+        hardware: None,
         launches: process.launches(),
         launches_per_s: change
             .as_ref()

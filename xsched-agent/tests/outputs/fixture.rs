@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use xsched_common::api::{
     AgentInfo, AgentWarning, ApiRow, BlameCause, BlamePart, BlameRow, BlameSource, BpfState,
-    CallerRow, ClassRow, DeviceRow, DropCount, Drops, EventKind, EventRow, GateRow, GateState,
-    GroupOrigin, GroupRow, Guards, HardwareRow, Latency, LatencyBucket, Override, OverrideRow,
-    ProcessRow, RouteLaunches, Sampling, Severity, SharingMode, ShimState, SliceSetter, SloRow,
-    SloState, Snapshot, TimeSliceRow, TimeSlicing, UnscheduledRow,
+    CallerRow, ClassRow, DeviceRow, DropCount, Drops, EventKind, EventRow, GateRow, GateShares,
+    GateState, GroupOrigin, GroupRow, Guards, HardwareRow, Latency, LatencyBucket, Override,
+    OverrideRow, ProcessRow, RouteLaunches, Sampling, Severity, SharingMode, ShimState,
+    SliceSetter, SloRow, SloState, Snapshot, TimeSliceRow, TimeSlicing, UnscheduledRow,
 };
 use xsched_common::platform::Platform;
 use xsched_common::units::{Class, Nanos, StreamClass, Weight};
@@ -99,6 +99,8 @@ pub fn snapshot() -> Snapshot {
                 memory_used_bytes: Some(24 << 30),
                 clock_hz: Some(2_100_000_000),
                 power_w: Some(612.5),
+                temperature_c: Some(61.0),
+                queues: Some(24),
             }),
             unscheduled: Some(unscheduled.clone()),
         }],
@@ -170,6 +172,12 @@ pub fn process(pid: u32, command: &str) -> ProcessRow {
             reason: "a rival".into(),
             waiting: 1,
         }),
+        gate_shares: Some(GateShares {
+            open_ratio: 0.5,
+            capped_ratio: 0.25,
+            closed_ratio: 0.25,
+        }),
+        hardware: None,
         launches: 1_000,
         launches_per_s: f64::from(pid) * 10.0,
         bypass_ratio: Some(0.1),

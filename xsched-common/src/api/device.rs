@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{SharingMode, UnscheduledRow};
 use crate::platform::Platform;
-use crate::units::Class;
+use crate::units::{Class, Nanos};
 
 /// A device that joined processes use.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -59,6 +59,29 @@ pub struct HardwareRow {
     pub clock_hz: Option<u64>,
     /// Watts.
     pub power_w: Option<f64>,
+    /// The hottest that it says of itself, degrees Celsius.
+    #[serde(default)]
+    pub temperature_c: Option<f64>,
+    /// Compute queues that it runs at once.
+    #[serde(default)]
+    pub queues: Option<u32>,
+}
+
+/// What the kernel's driver tells of one process's use of devices, over all of
+/// them; null for what it does not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ProcessHardware {
+    /// Devices' own memory, bytes.
+    pub memory_bytes: Option<u64>,
+    /// Compute units that its work occupied at the moment of reading: a
+    /// snapshot, no mean.
+    pub compute_units: Option<u32>,
+    /// Time in which its queues were taken off a device for want of memory or
+    /// queues, since its start.
+    pub evicted_ns: Option<Nanos>,
+    /// Hardware queues that it has.
+    pub queues: Option<u32>,
 }
 
 /// A class on a device.

@@ -18,7 +18,7 @@ mod snapshot;
 mod time_slice;
 
 pub use blame::{AgentWarning, BlameCause, BlamePart, BlameRow, BlameSource, UnscheduledRow};
-pub use device::{ClassRow, DeviceRow, HardwareRow};
+pub use device::{ClassRow, DeviceRow, HardwareRow, ProcessHardware};
 pub use drops::{DropCount, Drops};
 pub use event::{EventKind, EventRow};
 pub use finding::{Finding, Severity};
@@ -31,9 +31,9 @@ pub use request::{
     Request, Response, Settled, Slowness,
 };
 pub use snapshot::{
-    AgentInfo, ApiRow, BpfState, CallerRow, ControlInfo, GateRow, GateState, Guards, Latency,
-    LatencyBucket, Override, OverrideRow, ProcessRow, RouteLaunches, Sampling, ShimState, SloRow,
-    SloState, Snapshot,
+    AgentInfo, ApiRow, BpfState, CallerRow, ControlInfo, GateRow, GateShares, GateState, Guards,
+    Latency, LatencyBucket, Override, OverrideRow, ProcessRow, RouteLaunches, Sampling, ShimState,
+    SloRow, SloState, Snapshot,
 };
 pub use time_slice::{SliceSetter, TimeSliceRow, TimeSlicing};
 

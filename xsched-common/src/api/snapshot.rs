@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AgentWarning, BlameRow, DeviceRow, Drops, EventRow, GroupRow, TimeSliceRow, TimeSlicing,
-    UnscheduledRow,
+    AgentWarning, BlameRow, DeviceRow, Drops, EventRow, GroupRow, ProcessHardware, TimeSliceRow,
+    TimeSlicing, UnscheduledRow,
 };
 use crate::platform::Platform;
 use crate::units::{Class, Nanos, StreamClass, Weight};
@@ -187,6 +187,14 @@ pub struct ProcessRow {
     pub device: Option<String>,
     /// Its gate on that device, if it has joined.
     pub gate: Option<GateRow>,
+    /// How that gate stood over the window; null without the shim and until it
+    /// was decided about.
+    #[serde(default)]
+    pub gate_shares: Option<GateShares>,
+    /// What the kernel's driver tells of its use of devices; left out where it
+    /// tells nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hardware: Option<ProcessHardware>,
     /// Launches since it was first seen.
     pub launches: u64,
     /// In the window.
@@ -371,6 +379,18 @@ pub enum GateState {
     Capped,
     /// Nothing.
     Closed,
+}
+
+/// How a gate stood over some time, as shares of that time: they sum up to 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct GateShares {
+    /// Open.
+    pub open_ratio: f64,
+    /// Capped, whatever the cap.
+    pub capped_ratio: f64,
+    /// Closed.
+    pub closed_ratio: f64,
 }
 
 /// Latencies in the window.

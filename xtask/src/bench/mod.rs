@@ -10,6 +10,7 @@ mod observe;
 pub mod report;
 pub mod sched;
 mod workbench;
+mod xtop;
 
 use std::process::ExitCode;
 
@@ -59,6 +60,8 @@ enum Name {
     Observe,
     /// What the policy brings: latencies, shares, and what control costs
     Sched,
+    /// What the terminal view costs: frames, start, idle time, memory
+    Xtop,
 }
 
 /// Measures and reports.
@@ -109,6 +112,7 @@ fn with_parts(
         }
         Name::Gate => gate::measure(&build_release()?, platform),
         Name::Sched => sched::measure(&build_release()?),
+        Name::Xtop => xtop::measure(),
     }
 }
 

@@ -3,14 +3,13 @@
 
 mod svg;
 
-use std::time::Duration;
-
 use clap::Parser;
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use xsched_client::LinkEvent;
 use xtop::cli::Args;
+use xtop::saved::Saved;
 use xtop::state::{Access, Msg, Settings, Size, State, Users};
 use xtop::ui::Ui;
 
@@ -22,6 +21,10 @@ struct Options {
     /// Keys to press at the end.
     #[arg(long, default_value = "")]
     keys: String,
+    /// So many pictures from the recording's last part instead of one, each for
+    /// half a second.
+    #[arg(long, default_value_t = 1)]
+    frames: usize,
     /// With --replay.
     #[command(flatten)]
     xtop: Args,
@@ -35,12 +38,17 @@ fn size(text: &str) -> Result<Size, String> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let Options { size, keys, xtop } = Options::parse();
+    let Options {
+        size,
+        keys,
+        frames,
+        xtop,
+    } = Options::parse();
     let config = xtop.config()?;
     let settings = Settings {
         // As it looked to the one who recorded it.
         access: Access::Full,
-        ..xtop.settings()
+        ..xtop.settings(&Saved::default())
     };
     let mut recording = xtop.tape()?.replay.ok_or("--replay is missing")?;
     let mut ui = Ui {
@@ -48,22 +56,28 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         theme: xtop.theme(&config),
         keys: config.keys,
     };
-    let mut now = Duration::ZERO;
+    let mut terminal = Terminal::new(TestBackend::new(size.width, size.height))?;
+    let mut pictures = Vec::new();
+    let first = recording.len().saturating_sub(frames.max(1));
     for index in 0..recording.len() {
         let snapshot = Box::new(recording.read(index)?);
-        now = recording.time(index);
+        let now = recording.time(index);
         ui.update(now, Msg::Link(LinkEvent::Snapshot(snapshot)));
+        if index == first {
+            for key in keys.chars() {
+                let code = match key {
+                    '\n' => KeyCode::Enter,
+                    key => KeyCode::Char(key),
+                };
+                let event = Event::Key(KeyEvent::new(code, KeyModifiers::NONE));
+                ui.event(now, &event);
+            }
+        }
+        if index >= first {
+            let frame = terminal.draw(|frame| ui.draw(frame))?;
+            pictures.push(frame.buffer.clone());
+        }
     }
-    for key in keys.chars() {
-        let code = match key {
-            '\n' => KeyCode::Enter,
-            key => KeyCode::Char(key),
-        };
-        let event = Event::Key(KeyEvent::new(code, KeyModifiers::NONE));
-        ui.event(now, &event);
-    }
-    let mut terminal = Terminal::new(TestBackend::new(size.width, size.height))?;
-    let frame = terminal.draw(|frame| ui.draw(frame))?;
-    print!("{}", svg::svg(frame.buffer));
+    print!("{}", svg::animated(&pictures, 0.5));
     Ok(())
 }

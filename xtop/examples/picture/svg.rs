@@ -2,7 +2,8 @@
 //!
 //! Each word has its place and width, so that the picture is aligned whichever
 //! font shows it. No text holds a space: browsers collapse runs of spaces and
-//! then stretch what is left. Bars are rectangles, which have no seams.
+//! then stretch what is left. Bars are rectangles, which have no seams, and
+//! braille is drawn dot by dot: few fonts have it.
 
 use std::fmt::Write as _;
 
@@ -22,8 +23,18 @@ const TEXT: &str = "#d0d0d0";
 const SCREEN: &str = "#1c1c1c";
 
 /// The picture of `buffer`.
-pub fn svg(buffer: &Buffer) -> String {
-    let area = buffer.area;
+#[cfg(test)]
+fn svg(buffer: &Buffer) -> String {
+    animated(std::slice::from_ref(buffer), 0.0)
+}
+
+/// The pictures of `frames`, each shown for `seconds`, again and again; of one
+/// alone, it stands.
+pub fn animated(frames: &[Buffer], seconds: f32) -> String {
+    let Some(first) = frames.first() else {
+        return String::new();
+    };
+    let area = first.area;
     let (cell_width, cell_height) = CELL;
     let picture_width = f32::from(area.width) * cell_width + 2.0 * MARGIN;
     let picture_height = f32::from(area.height) * cell_height + 2.0 * MARGIN;
@@ -34,12 +45,31 @@ pub fn svg(buffer: &Buffer) -> String {
          <g font-family=\"ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace\" \
          font-size=\"14\" shape-rendering=\"crispEdges\">\n"
     );
-    for y in area.top()..area.bottom() {
-        let mut x = area.left();
-        while x < area.right() {
-            let run = Run::at(buffer, x, y);
-            run.draw(&mut svg);
-            x += run.columns;
+    let all = seconds * frames.len() as f32;
+    if frames.len() > 1 {
+        // Hidden but for its own part of the time.
+        let share = 100.0 / frames.len() as f32;
+        let _ = writeln!(
+            svg,
+            "<style>.f{{visibility:hidden;animation:f {all}s step-end infinite}}\
+             @keyframes f{{0%{{visibility:visible}}{share:.3}%{{visibility:hidden}}}}</style>"
+        );
+    }
+    for (buffer, n) in frames.iter().zip(0_u16..) {
+        if frames.len() > 1 {
+            let delay = seconds * f32::from(n);
+            let _ = writeln!(svg, "<g class=\"f\" style=\"animation-delay:{delay}s\">");
+        }
+        for y in area.top()..area.bottom() {
+            let mut x = area.left();
+            while x < area.right() {
+                let run = Run::at(buffer, x, y);
+                run.draw(&mut svg);
+                x += run.columns;
+            }
+        }
+        if frames.len() > 1 {
+            svg.push_str("</g>\n");
         }
     }
     svg.push_str("</g>\n</svg>\n");
@@ -53,7 +83,25 @@ struct Run {
     columns: u16,
     text: String,
     style: Style,
-    is_bars: bool,
+    kind: Kind,
+}
+
+/// How a run is drawn.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Bars,
+    Dots,
+}
+
+impl Kind {
+    fn of(symbol: &str) -> Kind {
+        match (bar(symbol), dots(symbol)) {
+            (Some(_), _) => Kind::Bars,
+            (None, Some(_)) => Kind::Dots,
+            (None, None) => Kind::Text,
+        }
+    }
 }
 
 impl Run {
@@ -66,11 +114,11 @@ impl Run {
             columns: 0,
             text: String::new(),
             style: first.style(),
-            is_bars: bar(first.symbol()).is_some(),
+            kind: Kind::of(first.symbol()),
         };
         while x + run.columns < buffer.area.right() {
             let cell: &Cell = &buffer[(x + run.columns, y)];
-            let is_alike = cell.style() == run.style && bar(cell.symbol()).is_some() == run.is_bars;
+            let is_alike = cell.style() == run.style && Kind::of(cell.symbol()) == run.kind;
             if !is_alike {
                 break;
             }
@@ -101,7 +149,11 @@ impl Run {
                  height=\"{cell_height:.1}\" fill=\"{back}\"/>"
             );
         }
-        if self.is_bars {
+        if self.kind == Kind::Dots {
+            let _ = writeln!(svg, "<path d=\"{}\" fill=\"{front}\"/>", self.path(x, y));
+            return;
+        }
+        if self.kind == Kind::Bars {
             let symbols: Vec<char> = self.text.chars().collect();
             let mut x = x;
             // Equal bars are one rectangle, without seams.
@@ -145,6 +197,49 @@ impl Run {
                  lengthAdjust=\"spacingAndGlyphs\" fill=\"{front}\"{weight}>{word}</text>"
             );
         }
+    }
+}
+
+impl Run {
+    /// Every dot of a run of braille, as squares.
+    fn path(&self, x: f32, y: f32) -> String {
+        let (width, height) = (CELL.0 / 2.0, CELL.1 / 4.0);
+        let mut path = String::new();
+        for (symbol, column) in self.text.chars().zip(0_u16..) {
+            let Some(dots) = dots(symbol.encode_utf8(&mut [0; 4])) else {
+                continue;
+            };
+            for (bit, (across, down)) in DOTS.into_iter().enumerate() {
+                if dots >> bit & 1 == 1 {
+                    let x = x + f32::from(column) * CELL.0 + across * width;
+                    let y = y + down * height;
+                    // Writing to a string does not fail.
+                    let _ = write!(path, "M{x:.1} {y:.1}h3.4v3.4h-3.4z");
+                }
+            }
+        }
+        path
+    }
+}
+
+/// Where the dots of braille are, by bit (Unicode, block Braille Patterns).
+const DOTS: [(f32, f32); 8] = [
+    (0.0, 0.0),
+    (0.0, 1.0),
+    (0.0, 2.0),
+    (1.0, 0.0),
+    (1.0, 1.0),
+    (1.0, 2.0),
+    (0.0, 3.0),
+    (1.0, 3.0),
+];
+
+/// The dots of a braille pattern.
+fn dots(symbol: &str) -> Option<u8> {
+    let mut chars = symbol.chars();
+    match (chars.next()?, chars.next()) {
+        (c @ '\u{2800}'..='\u{28ff}', None) => Some((c as u32 - 0x2800) as u8),
+        _ => None,
     }
 }
 

@@ -23,6 +23,8 @@ pub enum KeyContext {
     Filter,
     /// In the sort menu.
     Sort,
+    /// In the menu of columns.
+    Columns,
     /// In a question with values to choose from, or none.
     Choice,
     /// In a question with a value to type.
@@ -38,6 +40,7 @@ impl KeyContext {
             Mode::Browse => KeyContext::Screen(state.screen),
             Mode::Filter(_) => KeyContext::Filter,
             Mode::Sort(_) => KeyContext::Sort,
+            Mode::Columns(_) => KeyContext::Columns,
             Mode::Ask(question) => match question.entry() {
                 Some(_) => KeyContext::Entry,
                 None => KeyContext::Choice,
@@ -47,13 +50,15 @@ impl KeyContext {
     }
 
     /// Every place.
-    pub const ALL: [KeyContext; 9] = [
+    pub const ALL: [KeyContext; 11] = [
         KeyContext::Screen(Screen::Processes),
         KeyContext::Screen(Screen::Process),
         KeyContext::Screen(Screen::Devices),
+        KeyContext::Screen(Screen::Hardware),
         KeyContext::Screen(Screen::Events),
         KeyContext::Filter,
         KeyContext::Sort,
+        KeyContext::Columns,
         KeyContext::Choice,
         KeyContext::Entry,
         KeyContext::Text,

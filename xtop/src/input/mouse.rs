@@ -8,15 +8,33 @@ use crate::state::{Mode, State};
 
 /// What the mouse asks for, on a screen that is laid out so.
 pub fn action(mouse: MouseEvent, state: &State, layout: &Layout) -> Option<Action> {
-    if state.mode != Mode::Browse {
-        return None;
+    match (&state.mode, mouse.kind) {
+        (Mode::Browse, _) => {}
+        (Mode::Sort(_) | Mode::Columns(_), MouseEventKind::ScrollDown) => {
+            return Some(Action::MenuStep(1));
+        }
+        (Mode::Sort(_) | Mode::Columns(_), MouseEventKind::ScrollUp) => {
+            return Some(Action::MenuStep(-1));
+        }
+        (Mode::Ask(_), MouseEventKind::ScrollDown) => return Some(Action::Adjust(-1)),
+        (Mode::Ask(_), MouseEventKind::ScrollUp) => return Some(Action::Adjust(1)),
+        (Mode::Help(_) | Mode::Agent(_), MouseEventKind::ScrollDown) => {
+            return Some(Action::Scroll(3));
+        }
+        (Mode::Help(_) | Mode::Agent(_), MouseEventKind::ScrollUp) => {
+            return Some(Action::Scroll(-3));
+        }
+        _ => return None,
     }
     let click = mouse.kind == MouseEventKind::Down(MouseButton::Left);
     if click && let Some(screen) = layout.tab_at(mouse.column, mouse.row) {
         return Some(Action::Show(screen));
     }
+    let on_charts = layout.charts.contains((mouse.column, mouse.row).into());
     let is_list = state.screen == Screen::Processes;
     match mouse.kind {
+        MouseEventKind::ScrollDown if is_list && on_charts => Some(Action::Shift(1)),
+        MouseEventKind::ScrollUp if is_list && on_charts => Some(Action::Shift(-1)),
         MouseEventKind::ScrollDown if is_list => Some(Action::Step(Step::Rows(3))),
         MouseEventKind::ScrollUp if is_list => Some(Action::Step(Step::Rows(-3))),
         MouseEventKind::ScrollDown => Some(Action::Scroll(3)),
@@ -26,7 +44,11 @@ pub fn action(mouse: MouseEvent, state: &State, layout: &Layout) -> Option<Actio
             None => {
                 let row = layout.row_at(mouse.column, mouse.row)?;
                 let place = state.processes.offset(layout.rows()) + row;
-                (place < state.processes.len()).then_some(Action::Select(place))
+                let is_selected = place == state.processes.cursor();
+                (place < state.processes.len()).then_some(match is_selected {
+                    true => Action::Open,
+                    false => Action::Select(place),
+                })
             }
         },
         _ => None,

@@ -45,20 +45,33 @@ macro_rules! rows {
 
 /// On every screen, first in the footer.
 const ALWAYS: &[Row] = rows! {
-    [c('?'), c('5'), Key::Plain(KeyCode::F(1)), c('h')] => Action::Help, "help", "help", "this help";
+    [c('?'), Key::Plain(KeyCode::F(1)), c('h')] => Action::Help, "help", "help", "this help";
     [c('q'), Key::Ctrl('c')] => Action::Quit, "quit", "quit", "quit";
+};
+
+/// On every screen, in no footer.
+const SHELL: &[Row] = rows! {
+    [Key::Ctrl('z')] => Action::Stop, "stop", "", "stop xtop; `fg` in the shell continues it";
+    [c('o')] => Action::NextHost(1), "next-host", "", "with --host: the next machine";
+    [c('O')] => Action::NextHost(-1), "previous-host", "", "with --host: the previous machine";
 };
 
 /// On every screen.
 const SCREENS: &[Row] = rows! {
     [c(' ')] => Action::Pause, "pause", "pause", "hold or resume the picture";
-    [c('1')] => Action::Show(Screen::Processes), "processes", "", "screen: all processes";
+    [c('1')] => Action::Show(Screen::Processes), "processes", "", "screen: devices, targets and gates over time, and all processes";
     [c('2')] => Action::Show(Screen::Process), "process", "", "screen: the selected process";
     [c('3')] => Action::Show(Screen::Devices), "devices", "", "screen: who was open, capped or closed on each device, and when";
-    [c('4')] => Action::Show(Screen::Events), "events", "", "screen: joins, exits, changes and by whom, drops, findings";
+    [c('4')] => Action::Show(Screen::Hardware), "hardware", "", "screen: what devices and drivers say: use, memory, power, heat, queues";
+    [c('5')] => Action::Show(Screen::Events), "events", "", "screen: joins, exits, changes and by whom, drops, findings";
     [TAB] => Action::NextScreen(1), "next-screen", "", "next screen";
     [BACK_TAB] => Action::NextScreen(-1), "previous-screen", "", "previous screen";
     [c('a')] => Action::Agent, "agent", "agent", "what the agent can see, what it lacks, what was dropped";
+    [c('+')] => Action::Zoom(1), "zoom-in", "", "charts: less time, closer";
+    [c('-')] => Action::Zoom(-1), "zoom-out", "", "charts: more time";
+    [c('=')] => Action::ResetTime, "zoom-reset", "", "charts: the last minute again";
+    [c(',')] => Action::Shift(-1), "earlier", "", "charts: earlier (or the wheel over a chart)";
+    [c('.')] => Action::Shift(1), "later", "", "charts: later";
     [c(']')] => Action::Seek(Seek::Seconds(10)), "forward", "+10 s", "replay: 10 s forward";
     [c('[')] => Action::Seek(Seek::Seconds(-10)), "backward", "-10 s", "replay: 10 s back";
     [c('}')] => Action::Seek(Seek::Frames(1)), "next-frame", "", "replay: one snapshot forward";
@@ -78,6 +91,7 @@ const LIST: &[Row] = rows! {
 const MORE: &[Row] = rows! {
     [c('p')] => Action::Pane, "pane", "pane", "show or hide a pane with the selected process";
     [c('t')] => Action::Tree, "tree", "tree", "children below their parents, then units together, then neither";
+    [c('C'), Key::Plain(KeyCode::F(2))] => Action::ColumnMenu, "columns", "columns", "choose the columns; they are kept";
     [c('i')] => Action::Invert, "invert", "invert", "turn the order round";
     [ESC] => Action::Back, "back", "back", "one step back: the pane, then the filter, then the selection";
     [c('j'), DOWN] => Action::Step(Step::Rows(1)), "down", "", "next process";
@@ -95,14 +109,13 @@ const MORE: &[Row] = rows! {
 /// Where a process is chosen.
 const CHANGE: &[Row] = rows! {
     [c('c')] => Action::Ask(Ask::Class(0)), "class", "class", "change the class of the process (asks first, as all changes do)";
-    [c('+'), c('=')] => Action::Ask(Ask::Class(1)), "raise", "", "one class up";
-    [c('-')] => Action::Ask(Ask::Class(-1)), "lower", "", "one class down";
     [c('u')] => Action::Ask(Ask::Unset), "unset", "", "take back what was set by hand: its rules hold again";
     [c('w')] => Action::Ask(Ask::Weight), "weight", "weight", "change its share within the class";
     [c('l')] => Action::Ask(Ask::Target), "target", "target", "set or remove its latency target";
     [c('b')] => Action::Ask(Ask::Boost), "boost", "boost", "put it above all classes for a while";
     [c('z')] => Action::Ask(Ask::Suspend), "suspend", "suspend", "close its gates for a while";
     [c('r')] => Action::Ask(Ask::Resume), "resume", "resume", "end its boost or suspension";
+    [Key::Plain(KeyCode::F(9))] => Action::Ask(Ask::Signal), "signal", "signal", "send it a signal: terminate, interrupt, kill, stop, continue";
 };
 
 /// On the screen of one process.
@@ -150,6 +163,14 @@ const SORT: &[Row] = rows! {
     [Key::Ctrl('c')] => Action::Quit, "", "", "";
 };
 
+const COLUMNS: &[Row] = rows! {
+    [c(' '), c('x')] => Action::Toggle, "", "show or not", "";
+    [ESC, ENTER, c('q'), c('C'), Key::Plain(KeyCode::F(2))] => Action::Cancel, "", "back", "";
+    [c('j'), DOWN] => Action::MenuStep(1), "", "next", "";
+    [c('k'), UP] => Action::MenuStep(-1), "", "previous", "";
+    [Key::Ctrl('c')] => Action::Quit, "", "", "";
+};
+
 const CHOICE: &[Row] = rows! {
     [ENTER, c('y')] => Action::Accept, "", "do it", "";
     [ESC, c('q'), c('n')] => Action::Cancel, "", "leave it", "";
@@ -176,7 +197,7 @@ const ENTRY: &[Row] = rows! {
 };
 
 const TEXT: &[Row] = rows! {
-    [ESC, c('q'), c('?'), c('5'), c('a'), ENTER] => Action::Cancel, "", "back", "";
+    [ESC, c('q'), c('?'), c('a'), ENTER] => Action::Cancel, "", "back", "";
     [c('j'), DOWN] => Action::Scroll(1), "", "down", "";
     [c('k'), UP] => Action::Scroll(-1), "", "up", "";
     [PAGE_DOWN, c(' ')] => Action::Scroll(10), "", "", "";
@@ -188,12 +209,14 @@ const TEXT: &[Row] = rows! {
 /// remapped: their keys have no names.
 pub(super) fn rows(place: KeyContext) -> impl Iterator<Item = &'static Row> {
     let groups: &'static [&'static [Row]] = match place {
-        KeyContext::Screen(Screen::Processes) => &[ALWAYS, LIST, CHANGE, MORE, SCREENS],
-        KeyContext::Screen(Screen::Process) => &[ALWAYS, PROCESS, CHANGE, READ, SCREENS],
-        KeyContext::Screen(Screen::Devices) => &[ALWAYS, LEAVE, DEVICES, READ, SCREENS],
-        KeyContext::Screen(Screen::Events) => &[ALWAYS, LEAVE, READ, SCREENS],
+        KeyContext::Screen(Screen::Processes) => &[ALWAYS, LIST, CHANGE, MORE, SCREENS, SHELL],
+        KeyContext::Screen(Screen::Process) => &[ALWAYS, PROCESS, CHANGE, READ, SCREENS, SHELL],
+        KeyContext::Screen(Screen::Devices) => &[ALWAYS, LEAVE, DEVICES, READ, SCREENS, SHELL],
+        KeyContext::Screen(Screen::Hardware) => &[ALWAYS, LEAVE, READ, SCREENS, SHELL],
+        KeyContext::Screen(Screen::Events) => &[ALWAYS, LEAVE, READ, SCREENS, SHELL],
         KeyContext::Filter => &[FILTER],
         KeyContext::Sort => &[SORT],
+        KeyContext::Columns => &[COLUMNS],
         KeyContext::Choice => &[CHOICE],
         KeyContext::Entry => &[ENTRY],
         KeyContext::Text => &[TEXT],

@@ -102,6 +102,8 @@ pub fn line(time_unix_ns: u64, row: &Row) -> String {
         user: _,
         blame: _,
         groups: _,
+        gate_shares: _,
+        hardware: _,
     } = &row.process;
     let slice = row.process.time_slice();
     let [burst_count, burst_p50, burst_p99, burst_max] = latency(*burst);

@@ -145,6 +145,7 @@ mod tests {
             access: Access::ReadOnly,
             sort: sort.parse().expect("a sort"),
             filter: String::new(),
+            uid: 0,
         };
         let filter = filter.parse().expect("a filter");
         let mut printer = Printer::new(&settings, filter, format);

@@ -1,6 +1,6 @@
 //! What each action does.
 
-use super::{Detail, Effect, Filter, FilterLine, Flow, Focus, Mode, Sort, State};
+use super::{Detail, Effect, Filter, FilterLine, Flow, Focus, Mode, Sort, State, TimeView};
 use crate::action::{Action, Ask, Screen, Step};
 use crate::column::Column;
 use crate::replay::Command;
@@ -17,6 +17,8 @@ impl State {
                 let devices = |seen: &super::Seen| !seen.devices.is_empty();
                 self.refusal(true).is_none() && self.seen.as_ref().is_some_and(devices)
             }
+            Action::Ask(Ask::Signal) => self.signal_refusal().is_none() && self.subject().is_some(),
+            Action::NextHost(_) => self.hosts.0.len() > 1,
             Action::Ask(_) => self.refusal(true).is_none() && self.subject().is_some(),
             Action::Diagnose | Action::Explain => {
                 self.refusal(false).is_none() && self.subject().is_some()
@@ -63,6 +65,14 @@ impl State {
             }
             Action::Back => self.back(),
             Action::Invert => self.processes.set_sort(self.processes.sort().inverted()),
+            Action::ColumnMenu => self.mode = Mode::Columns(Column::Command),
+            Action::Toggle => {
+                if let Mode::Columns(column) = self.mode {
+                    self.processes.toggle(column);
+                }
+            }
+            Action::Stop => return Effect::Stop,
+            Action::NextHost(n) => return Effect::OtherHost(n),
             Action::SortMenu => self.mode = Mode::Sort(self.processes.sort().column),
             Action::SortNext(n) => {
                 let column = neighbour(self.processes.sort().column, n);
@@ -102,9 +112,12 @@ impl State {
                     }
                 }
             }
+            Action::Zoom(steps) => self.view.zoom(steps),
+            Action::Shift(steps) => self.view.shift(steps, self.history.length()),
+            Action::ResetTime => self.view = TimeView::default(),
             Action::Scroll(lines) => self.scroll_by(lines),
             Action::MenuStep(n) => {
-                if let Mode::Sort(column) = &mut self.mode {
+                if let Mode::Sort(column) | Mode::Columns(column) = &mut self.mode {
                     *column = neighbour(*column, n);
                 }
             }
@@ -214,7 +227,7 @@ impl State {
 
     fn accept(&mut self) -> Effect {
         match std::mem::replace(&mut self.mode, Mode::Browse) {
-            Mode::Browse | Mode::Help(_) | Mode::Agent(_) => {}
+            Mode::Browse | Mode::Help(_) | Mode::Agent(_) | Mode::Columns(_) => {}
             Mode::Sort(column) => self.sort_by_or_invert(column),
             Mode::Filter(line) if line.error.is_some() => self.mode = Mode::Filter(line),
             Mode::Filter(line) => self.filter_text = line.text.trim().to_owned(),

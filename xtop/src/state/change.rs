@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use xsched_client::Endpoint;
 use xsched_common::api::{Override, Request, Response, Settled};
 use xsched_common::units::Nanos;
 
-use super::question::{NothingToDo, Question};
+use super::question::{AttrQuestion, NothingToDo, Question};
 use super::{Access, Effect, Link, Mode, Query, State, Tone, Topic};
 use crate::action::Ask;
 use crate::format;
@@ -24,9 +25,28 @@ impl State {
         }
     }
 
+    /// Why the selected process can be sent no signal from here.
+    pub(super) fn signal_refusal(&self) -> Option<&'static str> {
+        let uid = self.settings.uid;
+        match self.subject() {
+            _ if self.settings.access != Access::Full => self.refusal(true),
+            _ if !matches!(self.settings.endpoint, Endpoint::Socket(_)) => {
+                Some("signals reach processes of this machine alone")
+            }
+            Some(row) if uid != 0 && row.process.uid != uid => {
+                Some("another user's process: only root may send it signals")
+            }
+            _ => None,
+        }
+    }
+
     /// Opens the question.
     pub(super) fn ask(&mut self, ask: Ask) {
-        if let Some(refusal) = self.refusal(true) {
+        let refusal = match ask {
+            Ask::Signal => self.signal_refusal(),
+            _ => self.refusal(true),
+        };
+        if let Some(refusal) = refusal {
             return self.notify(Tone::Bad, refusal.into());
         }
         let question = match ask {
@@ -73,6 +93,14 @@ impl State {
                 self.notify(Tone::Bad, text);
                 return Effect::None;
             }
+        }
+        if let Question::Process {
+            target,
+            attr: AttrQuestion::Signal(signal),
+            ..
+        } = question
+        {
+            return Effect::Signal(target, signal);
         }
         match question.request() {
             Ok(request) => Effect::Ask(Query {

@@ -7,9 +7,19 @@ use xsched_common::api::{DeviceRow, GateState, History as Past, HistoryPoint};
 use xsched_common::units::{Class, Nanos};
 
 use super::row::{Identity, Row};
+use super::spread::{Spread, spread};
 
 /// Snapshots that are remembered.
-pub const LENGTH: usize = 180;
+pub const LENGTH: usize = 1_800;
+
+/// Snapshots for which a process is remembered that is gone.
+const GONE: u64 = 180;
+
+/// Samples of all processes together: of a thousand, each has fewer.
+const MAX_SAMPLES: usize = 1 << 18;
+
+/// Snapshots of whose bursts the lengths are remembered, of all processes.
+const MAX_SPREADS: usize = 1 << 14;
 
 /// Series that are kept: beyond these, new processes have no history.
 const MAX_SERIES: usize = 2_048;
@@ -19,6 +29,10 @@ const MAX_SERIES: usize = 2_048;
 pub struct Sample {
     /// P50 and P99 of the bursts in the window, if there were any.
     pub burst: Option<(Nanos, Nanos)>,
+    /// The P99 that they are to reach, if there is a target.
+    pub target: Option<Nanos>,
+    /// Shares of the window in which its gate was open, capped and closed.
+    pub gate_shares: Option<[f32; 3]>,
     /// P99 of the waits at the gate, if there were any.
     pub wait_p99: Option<Nanos>,
     /// Its gate, if it has one.
@@ -37,6 +51,14 @@ pub struct DeviceSample {
     /// Estimated share of its time in which it had work, where the agent says
     /// it.
     pub busy: Option<f32>,
+    /// The same by class, lowest first.
+    pub classes: [f32; Class::ALL.len()],
+    /// The share of work that was not scheduled, where that is known.
+    pub unscheduled: Option<f32>,
+    /// The part of the last moments in which some kernel ran, whoever's.
+    pub utilization: Option<f32>,
+    /// Watts.
+    pub power_w: Option<f32>,
 }
 
 /// A process over time.
@@ -49,6 +71,7 @@ pub struct Series {
     /// Its device when last seen.
     pub device: Option<String>,
     samples: VecDeque<(u64, Sample)>,
+    spreads: VecDeque<(u64, Spread)>,
 }
 
 /// The last [`LENGTH`] snapshots. Time is counted in snapshots.
@@ -64,14 +87,16 @@ impl History {
     /// Takes in a snapshot.
     pub fn push(&mut self, time_unix_ns: u64, rows: &[Row], devices: &[DeviceRow]) {
         self.now += 1;
-        push_bounded(&mut self.times, time_unix_ns);
+        push_bounded(&mut self.times, time_unix_ns, LENGTH);
         let oldest = self.now.saturating_sub(LENGTH as u64);
         self.processes.retain(|_, series| {
             series
                 .samples
                 .back()
-                .is_some_and(|(tick, _)| *tick > oldest)
+                .is_some_and(|(tick, _)| *tick > self.now.saturating_sub(GONE))
         });
+        let length = (MAX_SAMPLES / rows.len().max(1)).clamp(GONE as usize, LENGTH);
+        let spreads = (MAX_SPREADS / rows.len().max(1)).clamp(16, 600);
         self.devices
             .retain(|_, samples| samples.back().is_some_and(|(tick, _)| *tick > oldest));
         for row in rows {
@@ -85,10 +110,14 @@ impl History {
                 class: row.process.class,
                 device: None,
                 samples: VecDeque::new(),
+                spreads: VecDeque::new(),
             });
             series.class = row.process.class;
             series.device.clone_from(&row.device);
-            push_bounded(&mut series.samples, (self.now, sample(row)));
+            push_bounded(&mut series.samples, (self.now, sample(row)), length);
+            if !row.process.burst_histogram.is_empty() {
+                push_bounded(&mut series.spreads, (self.now, spread(row)), spreads);
+            }
         }
         for device in devices {
             let full = self.devices.len() >= MAX_SERIES;
@@ -96,11 +125,23 @@ impl History {
                 continue;
             }
             let samples = self.devices.entry(device.address.clone()).or_default();
+            let hardware = device.hardware.as_ref();
             let sample = DeviceSample {
                 top: device.top_active,
                 busy: device.busy_ratio.map(|ratio| ratio as f32),
+                classes: Class::ALL.map(|class| {
+                    let row = device.classes.iter().find(|row| row.class == class);
+                    row.and_then(|row| row.busy_ratio).unwrap_or(0.0) as f32
+                }),
+                unscheduled: device
+                    .unscheduled
+                    .as_ref()
+                    .and_then(|row| row.busy_ratio)
+                    .map(|ratio| ratio as f32),
+                utilization: hardware.and_then(|h| h.utilization).map(|u| u as f32),
+                power_w: hardware.and_then(|h| h.power_w).map(|w| w as f32),
             };
-            push_bounded(samples, (self.now, sample));
+            push_bounded(samples, (self.now, sample), LENGTH);
         }
     }
 
@@ -115,6 +156,66 @@ impl History {
     /// there.
     pub fn device(&self, address: &str, n: usize) -> Vec<Option<DeviceSample>> {
         self.last(self.devices.get(address), n)
+    }
+
+    /// All of a process with seconds relative to now, oldest first.
+    pub fn process_points(&self, identity: Identity) -> Vec<(f64, Sample)> {
+        let samples = self.processes.get(&identity).map(|s| &s.samples);
+        self.timed(samples)
+    }
+
+    /// All of a device with seconds relative to now, oldest first.
+    pub fn device_points(&self, address: &str) -> Vec<(f64, DeviceSample)> {
+        self.timed(self.devices.get(address))
+    }
+
+    /// How long a process's bursts took, with seconds relative to now.
+    pub fn spread_points(&self, identity: Identity) -> Vec<(f64, &Spread)> {
+        let spreads = self.processes.get(&identity).map(|s| &s.spreads);
+        let spreads = spreads.into_iter().flatten();
+        spreads
+            .filter_map(|(tick, spread)| Some((self.seconds(*tick)?, spread)))
+            .collect()
+    }
+
+    /// All the time that is remembered.
+    pub fn length(&self) -> Duration {
+        Duration::from_nanos(self.span(self.len()).0)
+    }
+
+    /// What the agent remembers of a process, as samples with seconds relative
+    /// to the newest snapshot.
+    pub fn past_points(&self, past: &Past) -> Vec<(f64, Sample)> {
+        let newest = self.times.back().copied().unwrap_or(0);
+        let sample = |point: &HistoryPoint| Sample {
+            burst: point.burst_p50_ns.zip(point.burst_p99_ns),
+            target: None,
+            gate_shares: None,
+            wait_p99: point.gate_wait_p99_ns,
+            gate: None,
+            launches_per_s: point.launches_per_s as f32,
+            busy: point.busy_ratio.map(|ratio| ratio as f32),
+        };
+        past.points
+            .iter()
+            .filter(|point| point.time_unix_ns <= newest)
+            .map(|point| (-((newest - point.time_unix_ns) as f64) / 1e9, sample(point)))
+            .collect()
+    }
+
+    fn timed<T: Copy>(&self, samples: Option<&VecDeque<(u64, T)>>) -> Vec<(f64, T)> {
+        let samples = samples.into_iter().flatten();
+        samples
+            .filter_map(|&(tick, sample)| Some((self.seconds(tick)?, sample)))
+            .collect()
+    }
+
+    /// From the newest snapshot to that of `tick`: never positive.
+    fn seconds(&self, tick: u64) -> Option<f64> {
+        let back = usize::try_from(self.now - tick).ok()?;
+        let at = self.times.get(self.times.len().checked_sub(back + 1)?)?;
+        let newest = *self.times.back()?;
+        Some(-(newest.saturating_sub(*at) as f64) / 1e9)
     }
 
     /// Processes that used a device in the time remembered, by class and pid.
@@ -206,6 +307,14 @@ fn sample(row: &Row) -> Sample {
     let wait = process.gate_wait.filter(|latency| latency.count > 0);
     Sample {
         burst: burst.map(|latency| (latency.p50_ns, latency.p99_ns)),
+        target: process.slo.as_ref().map(|slo| slo.target_p99_ns),
+        gate_shares: process.gate_shares.map(|s| {
+            [
+                s.open_ratio as f32,
+                s.capped_ratio as f32,
+                s.closed_ratio as f32,
+            ]
+        }),
         wait_p99: wait.map(|latency| latency.p99_ns),
         gate: process.gate.as_ref().map(|gate| gate.state),
         launches_per_s: process.launches_per_s as f32,
@@ -213,8 +322,8 @@ fn sample(row: &Row) -> Sample {
     }
 }
 
-fn push_bounded<T>(queue: &mut VecDeque<T>, value: T) {
-    if queue.len() >= LENGTH {
+fn push_bounded<T>(queue: &mut VecDeque<T>, value: T, length: usize) {
+    while queue.len() >= length {
         queue.pop_front();
     }
     queue.push_back(value);
@@ -245,7 +354,7 @@ mod tests {
             .collect();
         assert_eq!(there, [true, false, true, true]);
         assert_eq!(history.span(100), Nanos::from_secs(4));
-        for second in 5..1_000 {
+        for second in 5..2_000 {
             history.push(second * 1_000_000_000, &[], &[]);
         }
         assert_eq!((history.len(), history.processes.len()), (LENGTH, 0));

@@ -17,12 +17,15 @@ mod processes;
 mod query;
 mod question;
 mod row;
+mod sort;
+mod spread;
+mod time_view;
 mod tree;
 mod verdict;
 
 use std::time::Duration;
 
-use xsched_common::api::{Diagnosis, Explanation, History as Past, Snapshot};
+use xsched_common::api::{Diagnosis, Explanation, History as Past, Snapshot, UnscheduledRow};
 
 pub use answers::{Answer, Answers};
 pub use cells::{Value, hold_word, slo_name};
@@ -32,12 +35,15 @@ pub use filter::{Filter, FilterError};
 pub use history::{DeviceSample, History, Sample, Series};
 pub use mode::{FilterLine, Mode};
 pub use parts::{
-    Access, Detail, Effect, Extent, Flow, Focus, Life, Link, Msg, Notice, Query, Seen, Settings,
-    Size, Tone, Topic,
+    Access, Detail, Effect, Extent, Flow, Focus, Host, Life, Link, Msg, Notice, Query, Seen,
+    Settings, SignalName, Size, Tone, Topic,
 };
-pub use processes::{Arrangement, Processes, Sort};
+pub use processes::{Arrangement, Processes};
 pub use question::{AttrQuestion, NothingToDo, Question};
 pub use row::{Identity, Row, Users};
+pub use sort::Sort;
+pub use spread::Spread;
+pub use time_view::TimeView;
 pub use verdict::{Standing, Tally, Verdict};
 
 use xsched_client::LinkEvent;
@@ -72,6 +78,10 @@ pub struct State {
     pub mode: Mode,
     /// What fills the terminal.
     pub screen: Screen,
+    /// The time that charts show.
+    pub view: TimeView,
+    /// Work that escapes scheduling on the whole machine.
+    pub unscheduled: Option<UnscheduledRow>,
     /// First line shown of the screen, where it scrolls.
     pub scroll: u16,
     /// The process on the screen of its own.
@@ -94,6 +104,9 @@ pub struct State {
     pub replay: Option<Position>,
     /// Whether new snapshots reach the screen.
     pub flow: Flow,
+    /// All machines that are watched, where they are several, and which of them
+    /// this is.
+    pub hosts: (Vec<Host>, usize),
     /// What the user's last action led to.
     pub notice: Option<Notice>,
     users: Users,
@@ -113,6 +126,8 @@ impl State {
             filter_text: settings.filter.clone(),
             mode: Mode::Browse,
             screen: Screen::Processes,
+            view: TimeView::default(),
+            unscheduled: None,
             scroll: 0,
             focus: None,
             detail: Detail::Hidden,
@@ -124,6 +139,7 @@ impl State {
             devices_past: None,
             replay: None,
             flow: Flow::Live,
+            hosts: (Vec::new(), 0),
             notice: None,
             users,
             settings,
@@ -228,7 +244,7 @@ impl State {
             devices,
             processes,
             events,
-            unscheduled: _,
+            unscheduled,
         } = snapshot;
         let rows = processes.into_iter().map(|p| Row::new(p, &self.users));
         let rows: Vec<Row> = rows.collect();
@@ -249,6 +265,7 @@ impl State {
             let more = self.events.newest_first().len() - before;
             self.scroll = self.scroll.saturating_add(more as u16);
         }
+        self.unscheduled = unscheduled;
         self.processes.replace(rows);
         if let Some(focus) = &mut self.focus {
             match self.processes.find(focus.row.identity()) {
@@ -271,7 +288,7 @@ impl State {
             (Screen::Process, Some(focus)) if focus.life == Life::Exited => None,
             (Screen::Process, Some(focus)) => Some(&focus.row),
             (Screen::Processes | Screen::Process, _) => self.processes.selected(),
-            (Screen::Devices | Screen::Events, _) => None,
+            (Screen::Devices | Screen::Hardware | Screen::Events, _) => None,
         }
     }
 

@@ -13,6 +13,8 @@ pub enum Mode {
     Filter(FilterLine),
     /// The sort menu; the column under its cursor.
     Sort(Column),
+    /// The menu of columns; the one under its cursor.
+    Columns(Column),
     /// The confirmation of a change.
     Ask(Question),
     /// The help, from this line on.

@@ -6,8 +6,8 @@ use xsched_client::{Endpoint, LinkEvent};
 use xsched_common::api::{AgentInfo, DeviceRow, Request, Response, Snapshot};
 use xsched_common::units::Nanos;
 
-use super::processes::Sort;
 use super::row::{Identity, Row};
+use super::sort::Sort;
 use crate::action::Action;
 use crate::replay::{Command, Position};
 
@@ -81,6 +81,71 @@ pub enum Effect {
     Ask(Query),
     /// Steer the replay.
     Replay(Command),
+    /// Send a signal to a process, if it still is that one.
+    Signal(Identity, SignalName),
+    /// Stop until the shell continues it.
+    Stop,
+    /// Show the machine so many further.
+    OtherHost(isize),
+}
+
+/// A signal that can be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignalName {
+    /// SIGTERM
+    Terminate,
+    /// SIGINT
+    Interrupt,
+    /// SIGKILL
+    Kill,
+    /// SIGSTOP
+    Stop,
+    /// SIGCONT
+    Continue,
+}
+
+impl SignalName {
+    /// All, the mildest first.
+    pub const ALL: [SignalName; 5] = [
+        SignalName::Terminate,
+        SignalName::Interrupt,
+        SignalName::Kill,
+        SignalName::Stop,
+        SignalName::Continue,
+    ];
+
+    /// As `kill` calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            SignalName::Terminate => "TERM",
+            SignalName::Interrupt => "INT",
+            SignalName::Kill => "KILL",
+            SignalName::Stop => "STOP",
+            SignalName::Continue => "CONT",
+        }
+    }
+
+    /// What it does to most programs.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            SignalName::Terminate => "asks it to end",
+            SignalName::Interrupt => "as Ctrl-C does",
+            SignalName::Kill => "ends it at once; it cannot clean up",
+            SignalName::Stop => "stops it where it is",
+            SignalName::Continue => "lets it go on",
+        }
+    }
+}
+
+/// A machine among several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Its name.
+    pub name: String,
+    /// How it stands there.
+    pub tone: Tone,
+    /// In a few words.
+    pub text: String,
 }
 
 /// A request, and what its answer is for.
@@ -217,6 +282,8 @@ pub struct Settings {
     pub sort: Sort,
     /// The filter to begin with, as typed.
     pub filter: String,
+    /// The user who watches.
+    pub uid: u32,
 }
 
 impl Focus {

@@ -1,67 +1,14 @@
 //! The list of processes: filtered, sorted, with a cursor.
 
 use std::collections::BTreeSet;
-use std::str::FromStr;
 
 use super::filter::Filter;
 use super::row::{Identity, Row};
+use super::sort::Sort;
 use super::tree;
 use super::verdict::Tally;
 use crate::action::Step;
-use crate::column::{Column, Direction};
-
-/// The order of the rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sort {
-    /// By this column.
-    pub column: Column,
-    /// In this direction.
-    pub direction: Direction,
-}
-
-impl Sort {
-    /// By `column`, in the direction people want first.
-    pub const fn by(column: Column) -> Sort {
-        Sort {
-            column,
-            direction: column.natural_direction(),
-        }
-    }
-
-    /// The other way round.
-    pub const fn inverted(self) -> Sort {
-        Sort {
-            column: self.column,
-            direction: self.direction.inverted(),
-        }
-    }
-}
-
-impl Default for Sort {
-    fn default() -> Sort {
-        Sort::by(Column::Launches)
-    }
-}
-
-impl FromStr for Sort {
-    type Err = String;
-
-    /// `COLUMN`, `COLUMN:asc` or `COLUMN:desc`.
-    fn from_str(text: &str) -> Result<Sort, String> {
-        let (name, direction) = match text.split_once(':') {
-            None => (text, None),
-            Some((name, "asc")) => (name, Some(Direction::Ascending)),
-            Some((name, "desc")) => (name, Some(Direction::Descending)),
-            Some((_, other)) => return Err(format!("'{other}' is no direction: use asc or desc")),
-        };
-        let column = Column::from_name(name)
-            .ok_or_else(|| format!("no column '{name}': use one of {}", Column::names()))?;
-        Ok(Sort {
-            column,
-            direction: direction.unwrap_or(column.natural_direction()),
-        })
-    }
-}
+use crate::column::Column;
 
 /// How the order treats processes that belong together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,6 +28,7 @@ pub struct Processes {
     rows: Vec<Row>,
     tally: Tally,
     plain: Vec<Column>,
+    hidden: Vec<Column>,
     shown: Vec<usize>,
     depths: Vec<u16>,
     arrangement: Arrangement,
@@ -105,10 +53,15 @@ impl Processes {
     pub fn replace(&mut self, rows: Vec<Row>) {
         self.tally = Tally::of(&rows);
         let platforms: BTreeSet<_> = rows.iter().filter_map(|row| row.process.platform).collect();
+        let devices: BTreeSet<_> = rows
+            .iter()
+            .filter_map(|row| row.device.as_deref())
+            .collect();
         self.plain = Column::ALL
             .into_iter()
             .filter(|column| match column {
                 Column::Platform => platforms.len() < 2,
+                Column::Device => devices.len() < 2,
                 _ => rows.iter().all(|row| column.is_plain(row)),
             })
             .collect();
@@ -125,6 +78,33 @@ impl Processes {
     /// without it.
     pub fn is_plain(&self, column: Column) -> bool {
         self.plain.contains(&column)
+    }
+
+    /// Whether the user wants to see `column`, where there is room.
+    pub fn is_wanted(&self, column: Column) -> bool {
+        !self.hidden.contains(&column)
+    }
+
+    /// The columns that the user does not want to see.
+    pub fn hidden(&self) -> &[Column] {
+        &self.hidden
+    }
+
+    /// Hides these and no others.
+    pub fn hide(&mut self, columns: Vec<Column>) {
+        self.hidden = columns;
+        // Without it a row would have no name.
+        self.hidden.retain(|column| *column != Column::Pid);
+    }
+
+    /// Shows a column, or hides it.
+    pub fn toggle(&mut self, column: Column) {
+        let mut hidden = std::mem::take(&mut self.hidden);
+        match hidden.iter().position(|c| *c == column) {
+            Some(place) => drop(hidden.remove(place)),
+            None => hidden.push(column),
+        }
+        self.hide(hidden);
     }
 
     /// Changes the order.
@@ -279,6 +259,7 @@ impl Processes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::column::Direction;
     use crate::fixture::{row, users};
 
     fn list() -> Processes {

@@ -72,7 +72,7 @@ impl State {
                 self.devices_past = Some(Answer::Running);
                 (Topic::DevicesPast, None)
             }
-            Screen::Processes | Screen::Devices | Screen::Events => return Effect::None,
+            _ => return Effect::None,
         };
         let request = Request::History { pid };
         Effect::Ask(Query { topic, request })

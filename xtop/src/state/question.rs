@@ -6,6 +6,7 @@ use xsched_common::api::{Change, MAX_OVERRIDE_MS, OverrideRow, Request, SharingM
 use xsched_common::units::{Class, Nanos, Weight};
 
 use super::entry::{self, Entry};
+use super::parts::SignalName;
 use super::row::{Identity, Row};
 use crate::action::Ask;
 
@@ -64,6 +65,8 @@ pub enum AttrQuestion {
     Suspend(Entry),
     /// As its class again.
     Resume(OverrideRow),
+    /// A signal.
+    Signal(SignalName),
 }
 
 /// Why there is nothing to confirm.
@@ -109,6 +112,7 @@ impl Question {
                     return Err(NothingToDo::AlreadySo(text));
                 }
             },
+            Ask::Signal => AttrQuestion::Signal(SignalName::Terminate),
             Ask::Sharing => {
                 let text = "sharing is changed on the screen of devices: press 3".to_owned();
                 return Err(NothingToDo::AlreadySo(text));
@@ -129,7 +133,7 @@ impl Question {
                 | AttrQuestion::Target { entry, .. }
                 | AttrQuestion::Boost(entry)
                 | AttrQuestion::Suspend(entry) => Some(entry),
-                AttrQuestion::Class { .. } | AttrQuestion::Unset | AttrQuestion::Resume(_) => None,
+                _ => None,
             },
             Question::Sharing { .. } => None,
         }
@@ -143,7 +147,7 @@ impl Question {
                 | AttrQuestion::Target { entry, .. }
                 | AttrQuestion::Boost(entry)
                 | AttrQuestion::Suspend(entry) => Some(entry),
-                AttrQuestion::Class { .. } | AttrQuestion::Unset | AttrQuestion::Resume(_) => None,
+                _ => None,
             },
             Question::Sharing { .. } => None,
         }
@@ -158,6 +162,11 @@ impl Question {
                 AttrQuestion::Target { entry, .. } => entry.step_time(steps),
                 AttrQuestion::Boost(entry) | AttrQuestion::Suspend(entry) => {
                     entry.step_duration(steps)
+                }
+                AttrQuestion::Signal(chosen) => {
+                    let all = SignalName::ALL;
+                    let place = all.iter().position(|s| s == chosen).unwrap_or(0);
+                    *chosen = all[clamped(place, -steps, all.len())];
                 }
                 AttrQuestion::Unset | AttrQuestion::Resume(_) => {}
             },
@@ -179,6 +188,14 @@ impl Question {
             } => {
                 if let Some(class) = Class::ALL.into_iter().rev().nth(n) {
                     *chosen = class;
+                }
+            }
+            Question::Process {
+                attr: AttrQuestion::Signal(chosen),
+                ..
+            } => {
+                if let Some(&signal) = SignalName::ALL.get(n) {
+                    *chosen = signal;
                 }
             }
             Question::Sharing { chosen, .. } => {
@@ -282,6 +299,10 @@ impl AttrQuestion {
                 terms: Vec::new(),
             },
             AttrQuestion::Resume(_) => Request::Resume { pid },
+            // The kernel is asked for that, not the agent.
+            AttrQuestion::Signal(signal) => {
+                return stays(format!("gets no {} from the agent", signal.name()));
+            }
         })
     }
 }

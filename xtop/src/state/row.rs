@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use xsched_common::api::ProcessRow;
+use xsched_common::api::{GateState, ProcessRow};
 use xsched_common::units::Weight;
 
 use super::verdict::Verdict;
+use crate::column::Column;
 use crate::text::clean;
 
 /// What makes a process the same in two snapshots; a pid alone is reused.
@@ -52,6 +53,20 @@ impl Row {
     pub fn weight(&self) -> Option<Weight> {
         let process = &self.process;
         (!process.terms_from.is_empty()).then_some(process.weight)
+    }
+
+    /// Why it fares as it does, with its gate where that is not open.
+    pub fn why_line(&self) -> String {
+        let why = match self.verdict.why.as_str() {
+            "" => "nothing to say",
+            why => why,
+        };
+        match &self.process.gate {
+            Some(gate) if gate.state != GateState::Open => {
+                format!("{}: {why}", Column::Gate.value(self).text())
+            }
+            _ => why.to_owned(),
+        }
     }
 
     /// Which process this is.

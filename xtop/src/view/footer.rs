@@ -44,10 +44,18 @@ fn is_still(position: Position) -> bool {
     position.motion != Motion::Playing
 }
 
+/// A key in the footer.
+struct Place {
+    x: u16,
+    key: String,
+    word: &'static str,
+    action: Action,
+}
+
 /// The keys that do something now, as many as fit.
-pub fn draw_keys(buffer: &mut Buffer, area: Rect, state: &State, keys: &Keymap, theme: &Theme) {
-    let mut room: usize = area.width.into();
-    let mut spans = Vec::new();
+fn places(columns: u16, state: &State, keys: &Keymap) -> Vec<Place> {
+    let mut x = 0;
+    let mut places = Vec::new();
     for binding in keys.bindings(KeyContext::of(state)) {
         let (Some(word), [key, ..]) = (binding.footer, &binding.keys[..]) else {
             continue;
@@ -61,12 +69,38 @@ pub fn draw_keys(buffer: &mut Buffer, area: Rect, state: &State, keys: &Keymap, 
             _ => word,
         };
         let key = key.to_string();
-        let Some(rest) = room.checked_sub(width(&key) + width(word) + 3) else {
+        let end = x + (width(&key) + width(word) + 3) as u16;
+        if end > columns {
             continue;
-        };
-        room = rest;
-        spans.push(Span::styled(key, theme.key));
-        spans.push(Span::styled(format!(" {word}  "), theme.dim));
+        }
+        places.push(Place {
+            x,
+            key,
+            word,
+            action: binding.action,
+        });
+        x = end;
     }
-    put(buffer, area, 0, &Line::from(spans));
+    places
+}
+
+/// What the key at column `x` of the footer does.
+pub fn action_at(x: u16, state: &State, keys: &Keymap) -> Option<Action> {
+    let places = places(state.size.width, state, keys);
+    let place = places.into_iter().rev().find(|place| place.x <= x)?;
+    let end = place.x + (width(&place.key) + 1 + width(place.word)) as u16;
+    (x < end).then_some(place.action)
+}
+
+/// Draws the keys.
+pub fn draw_keys(buffer: &mut Buffer, area: Rect, state: &State, keys: &Keymap, theme: &Theme) {
+    let spans = places(area.width, state, keys)
+        .into_iter()
+        .flat_map(|place| {
+            [
+                Span::styled(place.key, theme.key),
+                Span::styled(format!(" {}  ", place.word), theme.dim),
+            ]
+        });
+    put(buffer, area, 0, &Line::from_iter(spans));
 }

@@ -2,6 +2,7 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::text::Line;
 use xsched_common::api::API_VERSION;
 
 use super::{Segment, join_segments, put};
@@ -9,8 +10,8 @@ use crate::column::Direction;
 use crate::format;
 use crate::layout::Layout;
 use crate::replay::{Motion, Position};
-use crate::state::{Arrangement, Flow, Link, Mode, Seen, State};
-use crate::text::clean;
+use crate::state::{Arrangement, Flow, Link, Mode, Seen, State, Tone};
+use crate::text::{clean, fit};
 use crate::theme::Theme;
 
 /// Draws both lines.
@@ -32,12 +33,58 @@ pub fn draw(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
 
 /// The names of the screens, the one that is shown marked.
 pub fn draw_tabs(buffer: &mut Buffer, layout: &Layout, state: &State, theme: &Theme) {
+    draw_hosts(buffer, layout.tabs, state, theme);
     for (screen, name, x) in layout.tab_places() {
         let style = match screen == state.screen {
             true => theme.strong.patch(theme.selected),
             false => theme.dim,
         };
         buffer.set_string(x, layout.tabs.y, name, style);
+    }
+}
+
+/// All machines that are watched, at the right of the tabs.
+fn draw_hosts(buffer: &mut Buffer, tabs: Rect, state: &State, theme: &Theme) {
+    let (hosts, here) = &state.hosts;
+    let segments = hosts.iter().enumerate().map(|(n, host)| {
+        let style = match host.tone {
+            Tone::Good => theme.good,
+            Tone::Bad => theme.bad,
+        };
+        let (importance, mark) = match n == *here {
+            true => (9, theme.symbols.here),
+            false => (5, ""),
+        };
+        Segment::new(
+            importance,
+            format!("{mark}{} {}", host.name, host.text),
+            style,
+        )
+    });
+    let room = usize::from(tabs.width).saturating_sub(60);
+    let line = join_segments(segments.collect(), room, theme);
+    let x = tabs.right().saturating_sub(line.width() as u16);
+    buffer.set_line(x, tabs.y, &line, tabs.width);
+}
+
+/// What the agent warns of, by name, on every screen.
+pub fn draw_warnings(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
+    let warnings = state.seen.iter().flat_map(|seen| &seen.agent.warnings);
+    let left = warnings.clone().count().saturating_sub(area.height.into());
+    for (warning, y) in warnings.zip(0..area.height) {
+        let more = match (y + 1 == area.height, left) {
+            (true, 1..) => format!(" (and {left} more: a)"),
+            _ => String::new(),
+        };
+        let text = format!("! {}: {}", clean(&warning.code), clean(&warning.text));
+        let room = usize::from(area.width).saturating_sub(more.len());
+        let text = fit(&text, room, theme.symbols.cut);
+        put(
+            buffer,
+            area,
+            y,
+            &Line::styled(format!("{text}{more}"), theme.bad),
+        );
     }
 }
 

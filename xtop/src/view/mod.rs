@@ -1,14 +1,21 @@
 //! Drawing: a pure function of the state. No I/O here.
 
 mod apis;
+mod ascii;
 mod attr;
+mod bars;
 mod chart;
+mod charts;
 mod detail;
 mod devices;
 mod events;
 mod findings;
-mod footer;
+pub mod footer;
+mod hardware;
 mod header;
+mod heat;
+mod overview;
+mod plot;
 mod popup;
 mod process;
 mod question;
@@ -42,8 +49,10 @@ pub fn draw(frame: &mut Frame<'_>, state: &State, keys: &Keymap, theme: &Theme) 
         let layout = Layout::of(size, state);
         header::draw(buffer, layout.header, state, theme);
         header::draw_tabs(buffer, &layout, state, theme);
+        header::draw_warnings(buffer, layout.warnings, state, theme);
         match state.screen {
             Screen::Processes => {
+                overview::draw(buffer, layout.charts, state, theme);
                 table::draw(buffer, &layout, state, theme);
                 detail::draw(buffer, layout.detail, state, theme);
                 table::draw_why(buffer, layout.why, state, theme);
@@ -58,7 +67,7 @@ pub fn draw(frame: &mut Frame<'_>, state: &State, keys: &Keymap, theme: &Theme) 
         popup::draw(buffer, area, state, keys, theme);
     }
     if theme.charset == Charset::Ascii {
-        to_ascii(buffer);
+        ascii::convert(buffer);
     }
 }
 
@@ -97,6 +106,7 @@ fn page(screen: Screen, area: Rect, state: &State, theme: &Theme) -> Vec<Line<'s
         Screen::Processes => Vec::new(),
         Screen::Process => process::lines(state, area, theme),
         Screen::Devices => devices::lines(state, area, theme),
+        Screen::Hardware => hardware::lines(state, area, theme),
         Screen::Events => events::lines(state, area, theme),
     }
 }
@@ -124,15 +134,6 @@ fn too_small(buffer: &mut Buffer, area: Rect, theme: &Theme) {
     let lines = crate::text::wrap(&text, area.width.into(), theme.symbols.cut);
     for (line, y) in lines.iter().zip(area.top()..area.bottom()) {
         buffer.set_string(area.x, y, line, theme.bad);
-    }
-}
-
-/// Names of programs may be in any script; what ASCII cannot show is `?`.
-fn to_ascii(buffer: &mut Buffer) {
-    for cell in &mut buffer.content {
-        if !cell.symbol().is_ascii() {
-            cell.set_symbol("?");
-        }
     }
 }
 

@@ -18,7 +18,14 @@ use crate::theme::Theme;
 pub fn draw(buffer: &mut Buffer, area: Rect, state: &State, keys: &Keymap, theme: &Theme) {
     match &state.mode {
         Mode::Browse | Mode::Filter(_) => {}
-        Mode::Sort(column) => sort_menu(buffer, area, *column, theme),
+        Mode::Sort(column) => menu(buffer, area, "sort by", *column, |_| "", theme),
+        Mode::Columns(column) => {
+            let mark = |column: Column| match state.processes.is_wanted(column) {
+                true => "[x] ",
+                false => "[ ] ",
+            };
+            menu(buffer, area, "columns", *column, mark, theme);
+        }
         Mode::Ask(question) => question::draw(buffer, area, question, theme),
         Mode::Help(first) => {
             text(
@@ -49,7 +56,7 @@ pub fn lines(state: &State, keys: &Keymap, columns: u16, theme: &Theme) -> Vec<L
     match state.mode {
         Mode::Help(_) => help(keys, columns, theme),
         Mode::Agent(_) => agent(state, columns, theme),
-        Mode::Browse | Mode::Filter(_) | Mode::Sort(_) | Mode::Ask(_) => Vec::new(),
+        _ => Vec::new(),
     }
 }
 
@@ -86,13 +93,25 @@ pub(super) fn open(
     )
 }
 
-fn sort_menu(buffer: &mut Buffer, area: Rect, column: Column, theme: &Theme) {
+fn menu(
+    buffer: &mut Buffer,
+    area: Rect,
+    title: &str,
+    column: Column,
+    mark: impl Fn(Column) -> &'static str,
+    theme: &Theme,
+) {
     let all = Column::ALL;
-    let inner = open(buffer, area, "sort by", (52, all.len() as u16), theme);
+    let inner = open(buffer, area, title, (56, all.len() as u16), theme);
     let place = all.iter().position(|&c| c == column).unwrap_or(0);
     let first = (place + 1).saturating_sub(inner.height.into());
     for (column_here, y) in all[first..].iter().zip(0..inner.height) {
-        let text = format!("{:<9} {}", column_here.name(), column_here.meaning());
+        let text = format!(
+            "{}{:<9} {}",
+            mark(*column_here),
+            column_here.name(),
+            column_here.meaning()
+        );
         put(buffer, inner, y, &Line::styled(text, theme.text));
         if *column_here == column {
             buffer.set_style(
@@ -210,6 +229,9 @@ fn agent(state: &State, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
     });
     for drop in &agent.drops.by_reason {
         paragraphs.push((format!("- {}: {}", drop.reason, drop.count), theme.bad));
+    }
+    for warning in &agent.warnings {
+        paragraphs.push((format!("! {}: {}", warning.code, warning.text), theme.bad));
     }
     if agent.limits.is_empty() {
         paragraphs.push(("nothing is missing".to_owned(), theme.good));

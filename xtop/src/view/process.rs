@@ -6,9 +6,9 @@ use ratatui::text::{Line, Span};
 use xsched_common::api::HistoryPoint;
 use xsched_common::units::Nanos;
 
-use super::chart;
 use super::detail::{LABEL, callers, labelled, standing};
 use super::{apis, attr, findings};
+use super::{chart, charts, heat};
 use crate::format;
 use crate::state::{Answer, Focus, Life, Sample, State};
 use crate::text::{fit, width};
@@ -31,18 +31,33 @@ pub fn lines(state: &State, area: Rect, theme: &Theme) -> Vec<Line<'static>> {
     let mut lines = vec![title(focus, columns, theme)];
     if columns < TWO_COLUMNS {
         lines.extend(standing(row, columns, theme));
-        lines.extend(latencies(state, focus, columns, theme));
+        // What was asked for comes before what is always there.
+        let has_charts = area.height >= 30;
+        let asked = has_charts && state.examinations.get(row.identity()).is_some();
+        if asked {
+            lines.extend(findings::lines(state, row.identity(), columns, theme));
+        }
+        match has_charts {
+            true => {
+                lines.push(Line::default());
+                lines.extend(plots(state, focus, columns, theme));
+            }
+            false => lines.extend(latencies(state, focus, columns, theme)),
+        }
         lines.push(Line::default());
         lines.extend(callers(&row.process.callers, columns, theme));
         lines.push(Line::default());
         lines.extend(apis::lines(&row.process, columns, theme));
         lines.extend(attr::lines(state, row, columns, theme));
-        lines.extend(findings::lines(state, row.identity(), columns, theme));
+        if !asked {
+            lines.extend(findings::lines(state, row.identity(), columns, theme));
+        }
         return lines;
     }
     let half = columns / 2 - 1;
     let mut left = standing(row, half, theme);
-    left.extend(latencies(state, focus, half, theme));
+    left.push(Line::default());
+    left.extend(plots(state, focus, half, theme));
     let mut right = callers(&row.process.callers, half, theme);
     right.push(Line::default());
     right.extend(apis::lines(&row.process, half, theme));
@@ -117,6 +132,26 @@ fn latencies(state: &State, focus: &Focus, columns: usize, theme: &Theme) -> Vec
         .chain(line.own.iter().map(|s| s.map(|s| s.gate)))
         .collect();
     lines.push(labelled("gate", chart::gates(&gates, theme), theme));
+    lines.push(Line::default());
+    lines.extend(histogram(focus, columns, theme));
+    lines
+}
+
+/// The charts, where the screen has the room: of a small one the lines say as
+/// much.
+fn plots(state: &State, focus: &Focus, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
+    const LATENCY: u16 = 13;
+    const OTHERS: u16 = 8;
+    let row = &focus.row;
+    let mut lines = charts::latency(state, row, theme).lines(columns, LATENCY, theme);
+    lines.push(Line::default());
+    lines.extend(heat::lines(state, row, columns, theme));
+    lines.push(Line::default());
+    if let Some(gate) = charts::gate(state, row, theme) {
+        lines.extend(gate.lines(columns, OTHERS, theme));
+        lines.push(Line::default());
+    }
+    lines.extend(charts::launches(state, row, theme).lines(columns, OTHERS, theme));
     lines.push(Line::default());
     lines.extend(histogram(focus, columns, theme));
     lines

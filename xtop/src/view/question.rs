@@ -12,7 +12,7 @@ use super::popup::open;
 use super::put;
 use super::table::class_style;
 use crate::format;
-use crate::state::{AttrQuestion, Entry, NothingToDo, Question};
+use crate::state::{AttrQuestion, Entry, NothingToDo, Question, SignalName};
 use crate::text::{clean, fit, width};
 use crate::theme::Theme;
 
@@ -65,6 +65,7 @@ fn heading(question: &Question) -> (&'static str, String) {
                 AttrQuestion::Boost(_) => "boost?",
                 AttrQuestion::Suspend(_) => "suspend?",
                 AttrQuestion::Resume(_) => "resume?",
+                AttrQuestion::Signal(_) => "send a signal?",
             };
             (title, format!("pid {}  {command}", target.pid))
         }
@@ -134,6 +135,22 @@ fn attr_lines(attr: &AttrQuestion, theme: &Theme) -> Vec<Line<'static>> {
             plain("its gates close until then; a trickle still passes,"),
             plain("so that nothing hangs"),
         ],
+        AttrQuestion::Signal(chosen) => SignalName::ALL
+            .into_iter()
+            .zip(1..)
+            .map(|(signal, n)| {
+                let (mark, style) = match signal == *chosen {
+                    true => (theme.symbols.here, theme.strong.patch(theme.selected)),
+                    false => (" ", theme.text),
+                };
+                Line::from(vec![
+                    Span::styled(format!("{mark} "), theme.accent),
+                    Span::styled(format!("{n} "), theme.key),
+                    Span::styled(format!("{:<8}", signal.name()), style),
+                    Span::styled(format!("  {}", signal.meaning()), theme.dim),
+                ])
+            })
+            .collect(),
         AttrQuestion::Resume(hold) => {
             let left = format::age(std::time::Duration::from_nanos(hold.remaining_ns.0));
             let text = match hold.hold {

@@ -126,6 +126,7 @@ fn style(column: Column, value: &Value<'_>, row: &Row, theme: &Theme) -> Style {
             ShimState::Joined => theme.text,
             ShimState::Mapped | ShimState::Absent => theme.warn,
         },
+        (Column::Bypass, Value::Share(share)) if *share >= 1.0 => theme.bad,
         (Column::Bypass, Value::Share(share)) if *share > 0.0 => theme.warn,
         (Column::Override, _) => theme.warn,
         (Column::Slo, _) => slo_style(row, theme),
@@ -159,7 +160,8 @@ pub fn gate_style(row: &Row, theme: &Theme) -> Style {
         None => theme.dim,
         Some(GateState::Open) => theme.good,
         Some(GateState::Capped) => theme.warn,
-        Some(GateState::Closed) => theme.bad,
+        // A closed gate is how scheduling works; nothing is wrong.
+        Some(GateState::Closed) => theme.dim,
     }
 }
 
@@ -177,8 +179,8 @@ pub fn slo_style(row: &Row, theme: &Theme) -> Style {
 pub fn verdict_style(row: &Row, theme: &Theme) -> Style {
     match row.verdict.standing {
         Standing::Fine => theme.dim,
-        Standing::Bypassing | Standing::Unscheduled | Standing::Held => theme.warn,
-        Standing::Missed => theme.bad,
+        Standing::Bypassing | Standing::Held => theme.warn,
+        Standing::Unscheduled | Standing::Missed => theme.bad,
     }
 }
 
@@ -188,29 +190,32 @@ pub fn draw_why(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
         return;
     };
     // The pid stands below those of the rows.
-    let (who, why) = (format!("{:>7} ", row.process.pid), &row.verdict.why);
-    let gate = match &row.process.gate {
-        Some(gate) if gate.state != GateState::Open => {
-            let value = Column::Gate.value(row);
-            format!("{}: ", value.text())
-        }
-        _ => String::new(),
-    };
-    let why = if why.is_empty() {
-        "nothing to say"
-    } else {
-        why
-    };
+    let who = format!("{:>7} ", row.process.pid);
     let room = usize::from(area.width).saturating_sub(width(&who));
-    let text = format!("{gate}{why}");
-    let line = Line::from(vec![
-        Span::styled(who, theme.strong),
-        Span::styled(
-            fit(&text, room, theme.symbols.cut),
-            verdict_style(row, theme),
-        ),
-    ]);
-    put(buffer, area, 0, &line);
+    let text = row.why_line();
+    let text = wrap(&text, room, theme.symbols.cut);
+    let hidden = text.len() > area.height.into();
+    for (n, (part, y)) in text.iter().zip(0..area.height).enumerate() {
+        let who = match n {
+            0 => who.clone(),
+            _ => " ".repeat(width(&who)),
+        };
+        let part = match hidden && y + 1 == area.height {
+            // More than the lines that there are.
+            true => fit(
+                &format!("{part} {}", theme.symbols.cut),
+                room,
+                theme.symbols.cut,
+            )
+            .into_owned(),
+            false => part.clone(),
+        };
+        let line = Line::from(vec![
+            Span::styled(who, theme.strong),
+            Span::styled(part, verdict_style(row, theme)),
+        ]);
+        put(buffer, area, y, &line);
+    }
 }
 
 /// Why there are no rows, and what to do about it.

@@ -5,12 +5,15 @@
 //! install. A machine without them misses what they tell, and nothing else:
 //! no decision rests on it.
 
+mod amdgpu;
 mod library;
 mod nvidia;
 mod rocm_smi;
 pub mod slices;
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use nvidia::nvml;
@@ -51,6 +54,54 @@ pub struct Readings {
     pub clock_hz: Option<u64>,
     /// Watts.
     pub power_w: Option<f64>,
+    /// Degrees Celsius.
+    pub temperature_c: Option<f64>,
+}
+
+/// What the kernel's drivers themselves say, without a library of the vendor.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct KernelView {
+    /// Devices of which a driver tells something.
+    pub devices: Vec<KernelDevice>,
+    /// Processes that use them, by pid in the first namespace.
+    pub processes: BTreeMap<u32, ProcessUse>,
+}
+
+/// A device as its driver describes it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KernelDevice {
+    /// Where it is on the bus.
+    pub address: PciAddress,
+    /// Its own memory, bytes.
+    pub memory: Option<u64>,
+    /// What it does now.
+    pub now: Readings,
+    /// Compute queues that it runs at once.
+    pub queues: Option<u32>,
+    /// Compute queues that processes have on it.
+    pub queues_used: u32,
+}
+
+impl KernelDevice {
+    /// Whether processes have more compute queues than it runs at once: the
+    /// driver then takes turns between them, whatever their priority
+    /// (`pm_calc_rlib_size` in drivers/gpu/drm/amd/amdkfd says the same).
+    pub fn is_oversubscribed(&self) -> bool {
+        self.queues.is_some_and(|queues| self.queues_used > queues)
+    }
+}
+
+/// What a process has of the devices, over all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessUse {
+    /// Devices' own memory, bytes.
+    pub memory: Option<u64>,
+    /// Compute units that its work occupied at the moment of reading.
+    pub compute_units: Option<u64>,
+    /// Time in which its queues were evicted, ns since its start.
+    pub evicted_ns: Option<u64>,
+    /// Hardware queues.
+    pub queues: Option<u64>,
 }
 
 /// A place on the PCI bus; shown as the kernel names it.
@@ -114,6 +165,12 @@ pub fn management() -> Vec<Result<Management, Silent>> {
     let mut all = vec![nvml::read(nvml::FILE), rocm_smi::read(rocm_smi::FILE)];
     all.sort_by_key(|read| matches!(read, Err(Silent::Absent(_))));
     all
+}
+
+/// Reads what the kernel's drivers say below `sysfs`, which is `/sys` but in
+/// tests.
+pub fn kernel(sysfs: &Path) -> KernelView {
+    amdgpu::read(sysfs)
 }
 
 /// The driver of this machine whose time slices can be set.

@@ -78,6 +78,8 @@ fn initialised(library: &Library) -> Result<Management, Silent> {
             // Behind a structure that differs between releases.
             clock_hz: None,
             power_w: told(powered).then(|| microwatts as f64 / 1e6),
+            // The kernel says it: see `amdgpu`.
+            temperature_c: None,
         }
     };
     let mut devices = 0;

@@ -40,6 +40,7 @@ int nvmlDeviceGetPciInfo_v3(void *handle, struct pci *pci) { pci->domain = 1; pc
 int nvmlDeviceGetMemoryInfo(void *handle, unsigned long long *memory) { memory[0] = 1ull << 37; memory[2] = 3ull << 30; return 0; }
 int nvmlDeviceGetUtilizationRates(void *handle, unsigned *rates) { rates[0] = 87; rates[1] = 5; return 0; }
 int nvmlDeviceGetClockInfo(void *handle, int type, unsigned *clock) { *clock = 1980; return type != 1; }
+int nvmlDeviceGetTemperature(void *handle, int sensor, unsigned *to) { *to = 61; return sensor; }
 int nvmlDeviceGetPowerUsage(void *handle, unsigned *power) { return 3; }
 "#;
 
@@ -67,6 +68,7 @@ fn nvidia_s_library_names_its_devices_and_one_that_is_lost_is_still_there() {
         clock_hz: Some(1_980_000_000),
         // It refuses to tell, which is not zero.
         power_w: None,
+        temperature_c: Some(61.0),
     };
     assert_eq!(first.now, now);
     assert_eq!(lost.now, Readings::default());

@@ -217,7 +217,8 @@ fn screens_change_by_key_tab_and_mouse() {
     driver.keys("\x1b");
     assert_eq!(driver.ui.state.screen, Screen::Processes);
     for (keys, screen) in [
-        ("4", Screen::Events),
+        ("5", Screen::Events),
+        ("4", Screen::Hardware),
         ("3", Screen::Devices),
         ("2", Screen::Process),
         ("1", Screen::Processes),
@@ -233,7 +234,7 @@ fn screens_change_by_key_tab_and_mouse() {
     let (_, _, x) = layout.tab_places().nth(2).expect("a tab");
     driver.click(x + 1, layout.tabs.y);
     assert_eq!(driver.ui.state.screen, Screen::Devices);
-    driver.keys("5");
+    driver.keys("?");
     assert!(matches!(driver.ui.state.mode, Mode::Help(_)));
 }
 
@@ -295,7 +296,7 @@ fn children_stand_below_their_parents_on_demand() {
 fn events_that_are_read_stay_where_they_are() {
     let mut driver = Driver::connected(Access::Full);
     driver.receive(many(60));
-    driver.keys("4jj");
+    driver.keys("5jj");
     let read = driver.ui.state.scroll;
     driver.receive(many(62));
     assert_eq!((read, driver.ui.state.scroll), (2, 4));

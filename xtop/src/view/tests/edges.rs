@@ -49,7 +49,8 @@ fn no_colours_means_none() {
 fn any_size_draws() {
     let theme = Theme::new(Palette::Dark, Charset::Unicode);
     for keys in [
-        "", "p", "?", "s", "c", "w", "b", "a", "/x:", "2", "3", "3m", "4", "t",
+        "", "p", "?", "s", "c", "w", "b", "a", "/x:", "2", "3", "3m", "4", "5", "t", "C", "+++",
+        ",,",
     ] {
         for (width, height) in [
             (0, 0),
@@ -75,7 +76,7 @@ fn any_size_draws() {
 fn a_frame_of_a_thousand_processes_is_quick() {
     let bound = if cfg!(debug_assertions) { 50 } else { 5 };
     let theme = Theme::new(Palette::Dark, Charset::Unicode);
-    for keys in ["Gp", "t", "\n", "3", "4"] {
+    for keys in ["", "Gp", "t", "\n", "3", "4", "5"] {
         let mut state = showing(200, 60, many(1_000));
         press(&mut state, keys);
         let mut terminal = terminal(state.state.size);

@@ -20,6 +20,7 @@ use crate::ui::Ui;
 use crate::view;
 
 mod edges;
+mod overview;
 mod popups;
 
 fn start(width: u16, height: u16) -> Ui {
@@ -166,7 +167,12 @@ const SIZES: [(u16, u16); 3] = [(60, 15), (80, 24), (200, 60)];
 
 #[test]
 fn each_screen_at_each_size() {
-    for (name, keys) in [("process", "j\n"), ("devices", "3"), ("events", "4")] {
+    for (name, keys) in [
+        ("process", "j\n"),
+        ("devices", "3"),
+        ("hardware", "4"),
+        ("events", "5"),
+    ] {
         for (width, height) in SIZES {
             let mut state = minute(width, height);
             press(&mut state, keys);
@@ -196,7 +202,7 @@ fn each_screen_at_each_size() {
 
 #[test]
 fn the_screens_scroll_to_their_ends() {
-    for keys in ["j\n", "3", "4"] {
+    for keys in ["j\n", "3", "5"] {
         let mut state = showing(60, 15, many(40));
         press(&mut state, keys);
         let top = screen(&state);

@@ -10,6 +10,9 @@ pub const FILE: &str = "libnvidia-ml.so.1";
 
 type Handle = *mut c_void;
 
+/// `NVML_TEMPERATURE_GPU`.
+const SENSOR_GPU: c_uint = 0;
+
 /// `NVML_CLOCK_SM`: of the processors.
 const CLOCK_SM: c_uint = 1;
 
@@ -86,7 +89,7 @@ fn initialised(library: &Library) -> Result<Management, Silent> {
     // What not every device or release tells.
     type Numbers = unsafe extern "C" fn(Handle, *mut Utilization) -> c_int;
     // SAFETY: see `read`.
-    let (utilization, clock, power) = unsafe {
+    let (utilization, clock, power, temperature) = unsafe {
         (
             library.function::<Numbers>("nvmlDeviceGetUtilizationRates"),
             library.function::<unsafe extern "C" fn(Handle, c_uint, *mut c_uint) -> c_int>(
@@ -95,18 +98,25 @@ fn initialised(library: &Library) -> Result<Management, Silent> {
             library.function::<unsafe extern "C" fn(Handle, *mut c_uint) -> c_int>(
                 "nvmlDeviceGetPowerUsage",
             ),
+            library.function::<unsafe extern "C" fn(Handle, c_uint, *mut c_uint) -> c_int>(
+                "nvmlDeviceGetTemperature",
+            ),
         )
     };
     let readings = |of: Handle, used: Option<u64>| {
-        let (mut share, mut megahertz, mut milliwatts) = (Utilization::default(), 0, 0);
+        let (mut share, mut megahertz) = (Utilization::default(), 0);
+        let (mut milliwatts, mut celsius) = (0, 0);
         // SAFETY: a handle from the library; each writes what its header says.
-        let (shared, clocked, powered) = unsafe {
+        let (shared, clocked, powered, felt) = unsafe {
             (
                 utilization.as_ref().map(|get| get(of, &raw mut share)),
                 clock
                     .as_ref()
                     .map(|get| get(of, CLOCK_SM, &raw mut megahertz)),
                 power.as_ref().map(|get| get(of, &raw mut milliwatts)),
+                temperature
+                    .as_ref()
+                    .map(|get| get(of, SENSOR_GPU, &raw mut celsius)),
             )
         };
         let told = |code| code == Ok(0);
@@ -115,6 +125,7 @@ fn initialised(library: &Library) -> Result<Management, Silent> {
             memory_used: used,
             clock_hz: told(clocked).then(|| u64::from(megahertz) * 1_000_000),
             power_w: told(powered).then(|| f64::from(milliwatts) / 1_000.0),
+            temperature_c: told(felt).then(|| f64::from(celsius)),
         }
     };
     let mut devices = 0;

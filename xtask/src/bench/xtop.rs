@@ -1,0 +1,182 @@
+//! What the terminal view costs: frames of a thousand processes, its start, its
+//! idle time, its memory.
+
+use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use xsched_common::api::{Request, Response, Snapshot};
+use xsched_testkit::pty::Pty;
+
+use super::report::Metric;
+use crate::build;
+use crate::progress::note;
+use crate::stats::median;
+
+/// Processes of the frames that are measured, and of the memory.
+const MANY: usize = 1_000;
+
+/// Starts that are measured.
+const STARTS: usize = 9;
+
+/// How long it idles.
+const IDLE: Duration = Duration::from_secs(20);
+
+/// From when on its memory is watched, and for how long: snapshots come ten
+/// times a second, so that its history fills up before.
+const WARM_UP: Duration = Duration::from_secs(40);
+const WATCHED: Duration = Duration::from_secs(40);
+
+/// Measures all four.
+pub fn measure() -> anyhow::Result<Vec<Metric>> {
+    note("building xtop in release ...");
+    let mut cargo = build::cargo();
+    cargo.args(["build", "--release", "--quiet", "--package", "xtop"]);
+    cargo.args(["--bin", "xtop", "--example", "frame"]);
+    build::run(&mut cargo)?;
+    let release = build::root().join("target/release");
+    let frame = frame(&release)?;
+    let folder = tempfile::tempdir().context("no folder")?;
+    let xtop = release.join("xtop");
+    let few = serve(&folder.path().join("few.sock"), 6)?;
+    let many = serve(&folder.path().join("many.sock"), MANY)?;
+    note("starting xtop, and leaving it alone ...");
+    let starts: Vec<f64> = (0..STARTS).map(|_| start(&xtop, &few)).collect();
+    let idle = idle(&xtop, &few)?;
+    note("watching its memory ...");
+    let growth = growth(&xtop, &many)?;
+    Ok(vec![
+        Metric::at_most("frame_ms_1000", "ms", frame, 5.0),
+        Metric::at_most("start_ms", "ms", median(&starts), 150.0),
+        Metric::at_most("idle_cpu_pct", "%", idle, 1.0),
+        Metric::at_most("rss_growth_mib", "MiB", growth, 2.0),
+    ])
+}
+
+/// The slowest screen's median.
+fn frame(release: &Path) -> anyhow::Result<f64> {
+    let output = Command::new(release.join("examples/frame"))
+        .arg(MANY.to_string())
+        .output()
+        .context("cannot start the frames")?;
+    ensure!(output.status.success(), "the frames failed");
+    let text = String::from_utf8(output.stdout)?;
+    let times = text
+        .lines()
+        .filter_map(|line| line.split(' ').next_back()?.parse().ok());
+    times.reduce(f64::max).context("no frame was measured")
+}
+
+/// An agent that says the same again and again, at the pace that is asked for.
+fn serve(socket: &Path, processes: usize) -> anyhow::Result<std::path::PathBuf> {
+    let text = std::fs::read_to_string(build::root().join("xtop/tests/data/snapshot.json"))?;
+    let template: Snapshot = serde_json::from_str(&text)?;
+    let mut snapshot = template.clone();
+    let kinds = template.processes.iter().cycle().take(processes);
+    snapshot.processes = kinds
+        .zip(0..)
+        .map(|(process, n)| {
+            let mut process = process.clone();
+            process.pid = 10_000 + n;
+            process
+        })
+        .collect();
+    let listener = UnixListener::bind(socket)?;
+    // The threads end with this program.
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let snapshot = snapshot.clone();
+            std::thread::spawn(move || {
+                // A client that leaves ends it.
+                let _ = answer(stream, snapshot);
+            });
+        }
+    });
+    Ok(socket.to_owned())
+}
+
+fn answer(stream: UnixStream, mut snapshot: Snapshot) -> anyhow::Result<()> {
+    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    let request: Request = serde_json::from_str(&lines.next().context("nothing asked")??)?;
+    let Request::Watch { interval_ms } = request else {
+        return Ok(());
+    };
+    let mut stream = stream;
+    loop {
+        snapshot.time_unix_ns += interval_ms * 1_000_000;
+        let response = Response::Snapshot(Box::new(snapshot.clone()));
+        let mut line = serde_json::to_vec(&response)?;
+        line.push(b'\n');
+        stream.write_all(&line)?;
+        std::thread::sleep(Duration::from_millis(interval_ms));
+    }
+}
+
+fn open(xtop: &Path, socket: &Path, interval: &str) -> Pty {
+    let arguments = ["--fresh", "-d", interval, "--socket"].map(OsStr::new);
+    let arguments: Vec<&OsStr> = arguments.into_iter().chain([socket.as_os_str()]).collect();
+    Pty::start(xtop, &arguments, (200, 60))
+}
+
+/// From its start to the first rows, ms.
+fn start(xtop: &Path, socket: &Path) -> f64 {
+    let begin = Instant::now();
+    let mut pty = open(xtop, socket, "1");
+    pty.wait_for("rows", |screen| screen.contains("LAUNCH/S"));
+    let took = begin.elapsed();
+    pty.press("q");
+    pty.wait();
+    took.as_secs_f64() * 1e3
+}
+
+/// The share of a processor that it takes while nobody touches it, percent.
+fn idle(xtop: &Path, socket: &Path) -> anyhow::Result<f64> {
+    let mut pty = open(xtop, socket, "1");
+    pty.wait_for("rows", |screen| screen.contains("LAUNCH/S"));
+    std::thread::sleep(Duration::from_secs(2));
+    let before = cpu_ticks(pty.id())?;
+    let begin = Instant::now();
+    std::thread::sleep(IDLE);
+    let ticks = cpu_ticks(pty.id())? - before;
+    let share = ticks as f64
+        / rustix::param::clock_ticks_per_second() as f64
+        / begin.elapsed().as_secs_f64();
+    pty.press("q");
+    pty.wait();
+    Ok(share * 100.0)
+}
+
+/// How much its memory grows, MiB.
+fn growth(xtop: &Path, socket: &Path) -> anyhow::Result<f64> {
+    let mut pty = open(xtop, socket, "0.1");
+    std::thread::sleep(WARM_UP);
+    let before = resident(pty.id())?;
+    std::thread::sleep(WATCHED);
+    let after = resident(pty.id())?;
+    pty.press("q");
+    pty.wait();
+    Ok((after - before).max(0.0))
+}
+
+/// utime and stime (proc_pid_stat(5), fields 14 and 15).
+fn cpu_ticks(pid: u32) -> anyhow::Result<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, fields) = stat.rsplit_once(')').context("no stat")?;
+    let times = fields.split_whitespace().skip(11).take(2);
+    Ok(times.filter_map(|time| time.parse::<u64>().ok()).sum())
+}
+
+/// MiB.
+fn resident(pid: u32) -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib: f64 = line
+        .and_then(|line| line.split_whitespace().next())
+        .and_then(|kib| kib.parse().ok())
+        .context("no resident memory")?;
+    Ok(kib / 1024.0)
+}
