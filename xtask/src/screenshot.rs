@@ -18,10 +18,14 @@ use crate::progress::note;
 /// The pictures: file, screen, keys that lead there from the list with the
 /// service selected.
 const PICTURES: [(&str, &str, &str); 3] = [
-    ("xtop.svg", "110x22", "p"),
-    ("xtop-process.svg", "110x46", "\n"),
-    ("xtop-devices.svg", "110x16", "3"),
+    ("xtop.svg", "130x40", ""),
+    ("xtop-process.svg", "130x56", "\n"),
+    ("xtop-devices.svg", "110x18", "3"),
 ];
+
+/// Of the animated picture: file, and how many of the recording's last
+/// snapshots.
+const ANIMATED: (&str, &str) = ("xtop-live.svg", "16");
 
 /// Options of `screenshot`.
 #[derive(clap::Args)]
@@ -55,12 +59,18 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         .clone()
         .unwrap_or_else(|| build::root().join("docs"));
     for (name, size, keys) in PICTURES {
-        let picture = picture(&recording, size, keys)?;
+        let picture = picture(&recording, size, keys, "1")?;
         let path = out.join(name);
         std::fs::write(&path, picture)
             .with_context(|| format!("cannot write {}", path.display()))?;
         note(&format!("drawn {}", path.display()));
     }
+    let (name, frames) = ANIMATED;
+    let path = out.join(name);
+    let (_, size, keys) = PICTURES[0];
+    std::fs::write(&path, picture(&recording, size, keys, frames)?)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    note(&format!("drawn {}", path.display()));
     Ok(())
 }
 
@@ -114,7 +124,7 @@ fn record(stage: &Stage<'_>, seconds: u64, recording: &Path) -> anyhow::Result<(
     Ok(())
 }
 
-fn picture(recording: &Path, size: &str, keys: &str) -> anyhow::Result<Vec<u8>> {
+fn picture(recording: &Path, size: &str, keys: &str, frames: &str) -> anyhow::Result<Vec<u8>> {
     let output = build::cargo()
         .args([
             "run",
@@ -124,7 +134,8 @@ fn picture(recording: &Path, size: &str, keys: &str) -> anyhow::Result<Vec<u8>> 
             "--example",
             "picture",
         ])
-        .args(["--", "--size", size, "--keys", keys, "--replay"])
+        .args(["--", "--fresh", "--frames", frames])
+        .args(["--size", size, "--keys", keys, "--replay"])
         .arg(recording)
         // Without whatever else this machine runs; the service on top.
         .args(["--filter", "command:/^hipsim/", "--sort", "class"])

@@ -74,9 +74,9 @@ pub fn shares(stage: &Stage, plan: &Plan, raw: &mut Raw) -> anyhow::Result<()> {
         prepare(worker, &[BATCH])?;
     }
     for repetition in 1..=plan.repetitions.min(2) {
-        let alone_per_s = rate(&mut workers[0], plan.cell_s)?;
         plan.progress.step("two batches natively");
         stage.tell(&["mode", "off"])?;
+        let alone_per_s = rate(&mut workers[0], plan.cell_s)?;
         let native_per_s = Some(rates(&mut workers, plan)?);
         stage.tell(&["mode", "share"])?;
         for weights in [[10, 90], [50, 50]] {

@@ -14,7 +14,7 @@ use xtop::state::{Access, Msg, Settings, Size, State, Users};
 use xtop::ui::Ui;
 
 #[derive(Parser)]
-struct Options {
+struct PictureOptions {
     /// The screen: columns and lines, as in 110x26.
     #[arg(long, value_name = "COLUMNSxLINES", value_parser = size)]
     size: Size,
@@ -38,12 +38,12 @@ fn size(text: &str) -> Result<Size, String> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let Options {
+    let PictureOptions {
         size,
         keys,
         frames,
         xtop,
-    } = Options::parse();
+    } = PictureOptions::parse();
     let config = xtop.config()?;
     let settings = Settings {
         // As it looked to the one who recorded it.
