@@ -88,7 +88,7 @@ fn a_lingering_class_closes_until_its_linger_ends() {
     ];
     let (out, again) = decide(NOW, &clients);
     assert_eq!((out[0].edges, out[1].mode), (Edges::NONE, GateMode::Closed));
-    let linger = linger_for(&Knobs::default(), &clients[0], Nanos::from_micros(9 * 60));
+    let linger = linger_for(&Knobs::default(), &clients[0], Nanos::from_micros(6 * 60));
     assert_eq!(again, Some(since + linger));
 
     clients[0].presence = Presence::Idle {
@@ -97,7 +97,7 @@ fn a_lingering_class_closes_until_its_linger_ends() {
     let (out, again) = decide(NOW, &clients);
     assert_eq!(
         (out[0].edges, out[1].mode),
-        (Edges::ACTIVE, GateMode::Capped(9))
+        (Edges::ACTIVE, GateMode::Capped(6))
     );
     assert_eq!(again, None);
 }
