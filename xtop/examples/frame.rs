@@ -9,7 +9,7 @@ use ratatui::backend::TestBackend;
 use xsched_client::{Endpoint, LinkEvent};
 use xsched_common::api::Snapshot;
 use xtop::input::Keymap;
-use xtop::state::{Access, Msg, Settings, Size, Sort, State, Users};
+use xtop::state::{Access, Msg, Settings, Size, Sort, State};
 use xtop::theme::{Charset, Palette, Theme};
 use xtop::ui::Ui;
 
@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         uid: 0,
     };
     let mut ui = Ui {
-        state: State::new(settings, Users::default(), size),
+        state: State::new(settings, size),
         keys: Keymap::default(),
         theme: Theme::new(Palette::Dark, Charset::Unicode),
     };

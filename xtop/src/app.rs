@@ -14,7 +14,7 @@ use crate::input::Keymap;
 use crate::nodes::{Message, Nodes, Tagged};
 use crate::replay::{self, Command, Writer};
 use crate::saved::Saved;
-use crate::state::{Effect, Msg, Settings, Size, State, Tone, Users};
+use crate::state::{Effect, Msg, Settings, Size, State, Tone};
 use crate::terminal::Screen;
 use crate::theme::Theme;
 use crate::ui::Ui;
@@ -82,7 +82,7 @@ async fn show(start: Start, tape: Tape) -> io::Result<End> {
     let (width, height) = crossterm::terminal::size()?;
     let ui = |settings: Settings| {
         let size = Size { width, height };
-        let mut state = State::new(settings, Users::of_machine(), size);
+        let mut state = State::new(settings, size);
         state.processes.hide(start.saved.hidden());
         state.screen = start.saved.screen();
         Ui {

@@ -10,7 +10,7 @@ use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 use xsched_client::{Endpoint, LinkEvent};
 
 use crate::input::Keymap;
-use crate::state::{Access, Msg, Row, Settings, Size, Sort, State, Users};
+use crate::state::{Access, Msg, Row, Settings, Size, Sort, State};
 use crate::theme::{Charset, Palette, Theme};
 use crate::ui::Ui;
 
@@ -23,7 +23,7 @@ pub fn process(pid: u32, command: &str) -> ProcessRow {
         parent: None,
         cgroup: Some("/user.slice/user-1000.slice/session-3.scope".into()),
         uid: 1000,
-        user: None,
+        user: Some("anna".into()),
         command: command.into(),
         arguments: format!("/usr/bin/{command} train.py"),
         class: Class::Normal,
@@ -88,6 +88,7 @@ fn histogram(buckets: &[(u64, u64)]) -> Vec<LatencyBucket> {
 pub fn service_process() -> ProcessRow {
     ProcessRow {
         uid: 33,
+        user: Some("www".into()),
         cgroup: Some("/system.slice/serve.service".into()),
         arguments: "/usr/bin/python3 serve.py --model resnet18".into(),
         class: Class::High,
@@ -206,17 +207,12 @@ impl Renamed for ProcessRow {
 
 /// A row of [`process`].
 pub fn row(pid: u32, command: &str) -> Row {
-    Row::new(process(pid, command), &users())
+    Row::new(process(pid, command))
 }
 
 /// The row of [`service_process`].
 pub fn service() -> Row {
-    Row::new(service_process(), &users())
-}
-
-/// The users of the fixtures.
-pub fn users() -> Users {
-    Users::parse("root:x:0:0::/:/bin/sh\nwww:x:33:33::/:/bin/sh\nanna:x:1000:1000::/:/bin/sh\n")
+    Row::new(service_process())
 }
 
 fn class_row(class: Class, busy: f64) -> ClassRow {
@@ -388,7 +384,7 @@ pub fn start(size: Size, access: Access) -> Ui {
         uid: 0,
     };
     Ui {
-        state: State::new(settings, users(), size),
+        state: State::new(settings, size),
         keys: Keymap::default(),
         theme: Theme::new(Palette::Dark, Charset::Unicode),
     }

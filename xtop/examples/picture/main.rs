@@ -10,7 +10,7 @@ use ratatui::backend::TestBackend;
 use xsched_client::LinkEvent;
 use xtop::cli::Args;
 use xtop::saved::Saved;
-use xtop::state::{Access, Msg, Settings, Size, State, Users};
+use xtop::state::{Access, Msg, Settings, Size, State};
 use xtop::ui::Ui;
 
 #[derive(Parser)]
@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let mut recording = xtop.tape()?.replay.ok_or("--replay is missing")?;
     let mut ui = Ui {
-        state: State::new(settings, Users::of_machine(), size),
+        state: State::new(settings, size),
         theme: xtop.theme(&config),
         keys: config.keys,
     };

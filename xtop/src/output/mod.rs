@@ -12,7 +12,7 @@ use xsched_common::api::{Request, Snapshot};
 
 use crate::cli::{Format, Tape};
 use crate::replay;
-use crate::state::{Filter, Processes, Row, Settings, Users};
+use crate::state::{Filter, Processes, Row, Settings};
 
 /// Why printing ended early.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +49,6 @@ async fn print(
     count: Option<u64>,
     format: Format,
 ) -> Result<(), Failure> {
-    let users = Users::of_machine();
     let filter = settings.filter.parse().unwrap_or_default();
     let mut printer = Printer::new(settings, filter, format);
     let mut out = io::stdout().lock();
@@ -57,7 +56,7 @@ async fn print(
         let count = count.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
         for index in 0..recording.len().min(count) {
             let snapshot = recording.read(index)?;
-            out.write_all(printer.print(snapshot, &users)?.as_bytes())?;
+            out.write_all(printer.print(snapshot)?.as_bytes())?;
             out.flush()?;
         }
         return Ok(());
@@ -78,7 +77,7 @@ async fn print(
         if let Some(writer) = &mut tape.record {
             writer.push(start.elapsed(), &snapshot)?;
         }
-        out.write_all(printer.print(snapshot, &users)?.as_bytes())?;
+        out.write_all(printer.print(snapshot)?.as_bytes())?;
         out.flush()?;
         left = left.map(|n| n - 1);
     }
@@ -101,10 +100,10 @@ impl Printer {
         }
     }
 
-    fn print(&mut self, mut snapshot: Snapshot, users: &Users) -> io::Result<String> {
+    fn print(&mut self, mut snapshot: Snapshot) -> io::Result<String> {
         let rows = std::mem::take(&mut snapshot.processes);
-        let rows = rows.into_iter().map(|process| Row::new(process, users));
-        self.processes.replace(rows.collect());
+        self.processes
+            .replace(rows.into_iter().map(Row::new).collect());
         let first = self.printed == 0;
         self.printed += 1;
         Ok(match self.format {
@@ -134,7 +133,7 @@ impl Printer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixture::{typical, users};
+    use crate::fixture::typical;
     use crate::state::Access;
     use xsched_client::Endpoint;
 
@@ -149,7 +148,7 @@ mod tests {
         };
         let filter = filter.parse().expect("a filter");
         let mut printer = Printer::new(&settings, filter, format);
-        printer.print(typical(), &users()).expect("prints")
+        printer.print(typical()).expect("prints")
     }
 
     #[test]

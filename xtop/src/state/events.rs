@@ -270,7 +270,7 @@ impl Events {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixture::{typical, users};
+    use crate::fixture::typical;
 
     fn said(events: &Events) -> Vec<(&'static str, Option<u32>)> {
         let list = events.list.iter();
@@ -278,11 +278,7 @@ mod tests {
     }
 
     fn rows(processes: &[xsched_common::api::ProcessRow]) -> Vec<Row> {
-        let users = users();
-        processes
-            .iter()
-            .map(|p| Row::new(p.clone(), &users))
-            .collect()
+        processes.iter().cloned().map(Row::new).collect()
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub use parts::{
 };
 pub use processes::{Arrangement, Processes};
 pub use question::{AttrQuestion, NothingToDo, Question};
-pub use row::{Identity, Row, Users};
+pub use row::{Identity, Row};
 pub use sort::Sort;
 pub use spread::Spread;
 pub use time_view::TimeView;
@@ -109,12 +109,11 @@ pub struct State {
     pub hosts: (Vec<Host>, usize),
     /// What the user's last action led to.
     pub notice: Option<Notice>,
-    users: Users,
 }
 
 impl State {
     /// Before anything happened.
-    pub fn new(settings: Settings, users: Users, size: Size) -> State {
+    pub fn new(settings: Settings, size: Size) -> State {
         let filter = settings.filter.parse().unwrap_or_default();
         State {
             now: Duration::ZERO,
@@ -141,7 +140,6 @@ impl State {
             flow: Flow::Live,
             hosts: (Vec::new(), 0),
             notice: None,
-            users,
             settings,
         }
     }
@@ -246,7 +244,7 @@ impl State {
             events,
             unscheduled,
         } = snapshot;
-        let rows = processes.into_iter().map(|p| Row::new(p, &self.users));
+        let rows = processes.into_iter().map(Row::new);
         let rows: Vec<Row> = rows.collect();
         self.history.push(time_unix_ns, &rows, &devices);
         let before = self.events.newest_first().len();

@@ -260,7 +260,7 @@ impl Processes {
 mod tests {
     use super::*;
     use crate::column::Direction;
-    use crate::fixture::{row, users};
+    use crate::fixture::row;
 
     fn list() -> Processes {
         let mut list = Processes::new(Sort::default(), Filter::default());
@@ -347,7 +347,7 @@ mod tests {
         assert_eq!(list.offset(10), 0);
         list.step(Step::Rows(-1));
         assert_eq!(list.cursor(), 0);
-        list.replace(vec![Row::new(crate::fixture::process(1, "x"), &users())]);
+        list.replace(vec![row(1, "x")]);
         assert_eq!((list.cursor(), list.offset(10), list.offset(0)), (0, 0, 0));
         list.replace(Vec::new());
         list.step(Step::Rows(1));

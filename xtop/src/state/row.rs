@@ -1,7 +1,5 @@
 //! A process as the table knows it.
 
-use std::collections::HashMap;
-
 use xsched_common::api::{GateState, ProcessRow};
 use xsched_common::units::Weight;
 
@@ -37,9 +35,9 @@ pub struct Row {
 
 impl Row {
     /// The row of `process`.
-    pub fn new(process: ProcessRow, users: &Users) -> Row {
+    pub fn new(process: ProcessRow) -> Row {
         Row {
-            user: clean(&users.name(process.uid)).into_owned(),
+            user: user(&process),
             unit: process.cgroup.as_deref().and_then(unit),
             command: command_line(&process),
             device: process.device.as_deref().map(|d| clean(d).into_owned()),
@@ -115,29 +113,11 @@ fn command_line(process: &ProcessRow) -> String {
     clean(&line).into_owned()
 }
 
-/// Names of users.
-#[derive(Clone, Debug, Default)]
-pub struct Users(HashMap<u32, String>);
-
-impl Users {
-    /// Those of this machine; empty when they cannot be read.
-    pub fn of_machine() -> Users {
-        Users::parse(&std::fs::read_to_string("/etc/passwd").unwrap_or_default())
-    }
-
-    /// Those in the text of a passwd file (passwd(5)).
-    pub fn parse(passwd: &str) -> Users {
-        let entry = |line: &str| {
-            let mut fields = line.split(':');
-            let name = fields.next()?;
-            let uid = fields.nth(1)?.parse().ok()?;
-            Some((uid, name.to_owned()))
-        };
-        Users(passwd.lines().filter_map(entry).collect())
-    }
-
-    fn name(&self, uid: u32) -> String {
-        self.0.get(&uid).cloned().unwrap_or_else(|| uid.to_string())
+/// The name of a process's user where it has one, or the number.
+fn user(process: &ProcessRow) -> String {
+    match &process.user {
+        Some(name) => clean(name).into_owned(),
+        None => process.uid.to_string(),
     }
 }
 
@@ -148,9 +128,14 @@ mod tests {
 
     #[test]
     fn users_have_names_or_numbers() {
-        let users = Users::parse("root:x:0:0:root:/root:/bin/sh\nbroken\nwww:x:33:33::/:/bin/sh\n");
-        assert_eq!(users.name(33), "www");
-        assert_eq!(users.name(4), "4");
+        let of = |uid: u32, user: Option<&str>| {
+            let mut process = process(7, "x");
+            (process.uid, process.user) = (uid, user.map(str::to_owned));
+            Row::new(process).user
+        };
+        assert_eq!(of(33, Some("www")), "www");
+        assert_eq!(of(4, None), "4");
+        assert_eq!(of(4, Some("x\u{1b}[2J")), "x^[[2J");
     }
 
     #[test]
@@ -169,7 +154,7 @@ mod tests {
     fn commands_show_their_arguments_without_the_path() {
         let mut process = process(7, "python3");
         process.arguments = "/opt/venv/bin/python3 serve.py\x1b[2J".into();
-        let row = Row::new(process, &Users::default());
+        let row = Row::new(process);
         assert_eq!(row.command, "python3 serve.py^[[2J");
     }
 }
