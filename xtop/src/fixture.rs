@@ -342,6 +342,7 @@ pub fn snapshot(processes: Vec<ProcessRow>) -> Snapshot {
                 power_w: Some(612.5),
                 temperature_c: Some(61.0),
                 queues: Some(24),
+                queues_used: Some(6),
             }),
             unscheduled: None,
         }],

@@ -230,14 +230,17 @@ fn measured(facts: &Facts, slow: &Slow, base: Nanos) -> Vec<Claim> {
         // The one that runs is half done, on the mean; and processes that share
         // a device take no more of it than each other.
         let left = commands * (1.0 - 0.5 / commands.max(1.0));
-        let expected = (left * kernel).min(base.0 as f64 * slow.count as f64);
+        let own = base.0 as f64 * slow.count as f64;
+        let expected = (left * kernel).min(own);
         let bound = f64::from(work.cap) * kernel;
         let part = Part {
             in_flight: commands,
             kernel: work.kernel,
             ..Part::of(BlameCause::InFlight, BlameSource::Measured, Some(work.pid))
         };
-        claims.push(Claim::of(part, expected, bound, 0.0));
+        // It may just have begun: of what is left over it takes as much as it
+        // is of the burst.
+        claims.push(Claim::of(part, expected, bound, expected / own.max(1.0)));
     }
     claims
 }

@@ -81,7 +81,7 @@ impl Handout {
         Ok(Handout {
             control,
             doorbell: rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
-            draft: Some(StatusDraft::new()?),
+            draft: Some(StatusDraft::new(id.0)?),
         })
     }
 

@@ -29,7 +29,7 @@ unsafe impl<T: Sync> Sync for SharedPage<T> {}
 impl SharedPage<ControlPage> {
     /// A control page: writable here and, through the seal, nowhere else.
     pub fn control(page: ControlPage) -> io::Result<Self> {
-        let fd = memfd::<ControlPage>("xsched-control")?;
+        let fd = memfd::<ControlPage>("control", page.client_id)?;
         let at = map(&fd, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED)?;
         let shared = SharedPage { at, fd };
         // SAFETY: the mapping is writable, aligned to a page and as long as
@@ -49,8 +49,8 @@ impl SharedPage<ControlPage> {
 pub(super) struct StatusDraft(OwnedFd);
 
 impl StatusDraft {
-    pub fn new() -> io::Result<StatusDraft> {
-        let fd = memfd::<StatusPage>("xsched-status")?;
+    pub fn new(client_id: u64) -> io::Result<StatusDraft> {
+        let fd = memfd::<StatusPage>("status", client_id)?;
         let at = map(&fd, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED)?;
         // SAFETY: the mapping is writable, aligned to a page and as long as
         // the value; nobody else has it yet, and nothing refers to it after.
@@ -109,8 +109,10 @@ impl StatusDraft {
     }
 }
 
-/// A memfd as long as a `T`, zeroed.
-fn memfd<T>(name: &str) -> io::Result<OwnedFd> {
+/// A memfd as long as a `T`, zeroed. Its name, which /proc/PID/maps shows, tells
+/// whoever looks at a process which pages belong together.
+fn memfd<T>(kind: &str, client_id: u64) -> io::Result<OwnedFd> {
+    let name = format!("xsched-{kind}-{client_id}");
     let fd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     rustix::fs::ftruncate(&fd, size_of::<T>() as u64)?;
     Ok(fd)
@@ -175,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_client_can_write_but_not_resize_its_status_page() {
-        let draft = StatusDraft::new().expect("memfd");
+        let draft = StatusDraft::new(2).expect("memfd");
         assert!(rustix::fs::ftruncate(&draft, 0).is_err());
         let theirs = draft.of_client();
         let page = draft.seal().expect("seals");
@@ -195,7 +197,7 @@ mod tests {
     #[test]
     fn a_sealed_status_page_keeps_its_pages() {
         use rustix::fs::FallocateFlags;
-        let draft = StatusDraft::new().expect("memfd");
+        let draft = StatusDraft::new(2).expect("memfd");
         let theirs = draft.of_client();
         let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         let punch = |fd: BorrowedFd<'_>| rustix::fs::fallocate(fd, hole, 0, 4096);

@@ -133,6 +133,7 @@ impl Told {
             row.power_w = row.power_w.or(now.power_w);
             row.temperature_c = row.temperature_c.or(now.temperature_c);
             row.queues = device.queues;
+            row.queues_used = Some(device.queues_used);
         }
         let processes = kernel.processes.iter();
         self.processes = processes.map(|(pid, used)| (*pid, process(used))).collect();
@@ -159,6 +160,7 @@ fn row(device: ManagedDevice) -> HardwareRow {
         power_w: device.now.power_w,
         temperature_c: device.now.temperature_c,
         queues: None,
+        queues_used: None,
     }
 }
 
@@ -209,6 +211,7 @@ mod tests {
             (Some(0.9), Some(400.0))
         );
         assert_eq!((device.queues, device.clock_hz), (Some(24), None));
+        assert_eq!(device.queues_used, Some(25));
         let process = told.processes[&4242];
         assert_eq!((process.queues, process.evicted_ns), (Some(25), None));
         let [warning] = told.warnings.as_slice() else {

@@ -101,6 +101,7 @@ pub fn snapshot() -> Snapshot {
                 power_w: Some(612.5),
                 temperature_c: Some(61.0),
                 queues: Some(24),
+                queues_used: Some(6),
             }),
             unscheduled: Some(unscheduled.clone()),
         }],

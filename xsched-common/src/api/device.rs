@@ -65,6 +65,9 @@ pub struct HardwareRow {
     /// Compute queues that it runs at once.
     #[serde(default)]
     pub queues: Option<u32>,
+    /// Compute queues that processes have on it.
+    #[serde(default)]
+    pub queues_used: Option<u32>,
 }
 
 /// What the kernel's driver tells of one process's use of devices, over all of

@@ -1,6 +1,10 @@
 //! The screen at the end of a recording, as an SVG picture: how this
 //! repository's documents are illustrated (`cargo xtask screenshot`).
 
+#[cfg(test)]
+mod browser;
+mod row;
+mod shapes;
 mod svg;
 
 use clap::Parser;

@@ -124,7 +124,14 @@ fn device_row(device: &DeviceRow, theme: &Theme) -> TableRow<'static> {
         power_w,
         temperature_c,
         queues,
+        queues_used,
     } = row;
+    let queues = match (queues_used, queues) {
+        (Some(used), Some(most)) => format!("{used}/{most}"),
+        (None, Some(most)) => format!("-/{most}"),
+        (Some(used), None) => used.to_string(),
+        (None, None) => unknown(),
+    };
     let memory = match (memory_used_bytes, memory_bytes) {
         (Some(used), Some(all)) => format!("{} of {} GiB", gib(used), gib(all)),
         (None, Some(all)) => format!("- of {} GiB", gib(all)),
@@ -139,7 +146,7 @@ fn device_row(device: &DeviceRow, theme: &Theme) -> TableRow<'static> {
         power_w.map_or_else(unknown, |watts| format!("{watts:.0} W")),
         temperature_c.map_or_else(unknown, |celsius| format!("{celsius:.0} C")),
         clock_hz.map_or_else(unknown, |hz| format!("{} MHz", hz / 1_000_000)),
-        queues.map_or_else(unknown, |n| n.to_string()),
+        queues,
     ];
     TableRow::new(cells.map(|text| styled(text, theme)))
 }

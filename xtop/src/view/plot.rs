@@ -3,7 +3,7 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::Style;
+use ratatui::style::{Color, Style};
 use ratatui::symbols::Marker;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Chart, Dataset, GraphType, Widget};
@@ -62,6 +62,9 @@ impl Plot {
             return;
         }
         buffer.set_line(area.x, area.y, &self.title, area.width);
+        if self.title.width() > area.width.into() {
+            buffer[(area.right() - 1, area.y)].set_symbol(theme.symbols.cut);
+        }
         let area = Rect::new(area.x, area.y + 1, area.width, area.height - 1);
         let (from, to) = self.view.bounds();
         let runs: Vec<(&Curve, Vec<(f64, f64)>)> = self
@@ -124,6 +127,9 @@ impl Plot {
             .legend_position(None)
             .style(theme.text)
             .render(area, buffer);
+        let areas = self.curves.iter().filter(|c| c.shape == Shape::Area);
+        let colours: Vec<Color> = areas.filter_map(|area| area.style.fg).collect();
+        close_seams(buffer, area, &colours);
     }
 
     /// As lines of a page.
@@ -146,10 +152,71 @@ impl Plot {
                 let end = run.partition_point(|point| point.0 <= view.1);
                 let first = first.saturating_sub(1).min(end);
                 let cut = |&(x, y): &(f64, f64)| (x.max(view.0), y.clamp(0.0, self.most));
-                (curve, run[first..end].iter().map(cut).collect())
+                run[first..end].iter().map(cut).collect::<Vec<_>>()
             })
-            .filter(|(_, points): &(&Curve, Vec<_>)| !points.is_empty())
+            .flat_map(|points| match curve.shape {
+                Shape::Line => vec![points],
+                Shape::Area => raised(&points),
+            })
+            .filter(|points| !points.is_empty())
+            .map(|points| (curve, points))
             .collect()
+    }
+}
+
+/// The pieces of an area that have any height: the edge of one without would
+/// hide what is below.
+fn raised(points: &[(f64, f64)]) -> Vec<Vec<(f64, f64)>> {
+    let up = |at: Option<usize>| at.and_then(|at| points.get(at)).is_some_and(|p| p.1 > 0.0);
+    let kept: Vec<bool> = (0..points.len())
+        .map(|at| up(at.checked_sub(1)) || up(Some(at)) || up(Some(at + 1)))
+        .collect();
+    let mut pieces = Vec::new();
+    let mut first = 0;
+    for run in kept.chunk_by(|a, b| a == b) {
+        if run[0] {
+            pieces.push(points[first..first + run.len()].to_vec());
+        }
+        first += run.len();
+    }
+    pieces
+}
+
+/// The dots of a braille cell, by bit (Unicode, block Braille Patterns).
+fn dots(symbol: &str) -> Option<u32> {
+    let code = u32::from(symbol.chars().next()?);
+    (0x2801..=0x28ff).contains(&code).then(|| code - 0x2800)
+}
+
+/// Where one area lies on another, the cell of the border has the dots of the
+/// lower one alone, since a cell has one colour: it gets those above, too, and
+/// the colour of whoever has most of it.
+fn close_seams(buffer: &mut Buffer, area: Rect, colours: &[Color]) {
+    /// Of each column of dots: the lowest, and all.
+    const COLUMNS: [(u32, u32); 2] = [(0x40, 0x47), (0x80, 0xb8)];
+    for x in area.left()..area.right() {
+        for y in area.top() + 1..area.bottom() {
+            let (above, here) = (&buffer[(x, y - 1)], &buffer[(x, y)]);
+            let is_border =
+                above.fg != here.fg && colours.contains(&above.fg) && colours.contains(&here.fg);
+            let (true, Some(upper), Some(lower)) =
+                (is_border, dots(above.symbol()), dots(here.symbol()))
+            else {
+                continue;
+            };
+            let mut both = lower;
+            for (lowest, all) in COLUMNS {
+                if upper & lowest != 0 {
+                    both |= all;
+                }
+            }
+            let colour = match lower.count_ones() * 2 >= both.count_ones() {
+                true => here.fg,
+                false => above.fg,
+            };
+            let symbol = char::from_u32(0x2800 + both).unwrap_or(' ');
+            buffer[(x, y)].set_char(symbol).set_fg(colour);
+        }
     }
 }
 
@@ -251,5 +318,25 @@ mod tests {
         let top = &text[2];
         assert!(top.contains("HHHHH") && top.contains("        "), "{all}");
         assert!(text.iter().any(|line| line.contains("=========")), "{all}");
+    }
+
+    #[test]
+    fn areas_without_height_hide_nothing_and_borders_have_no_gaps() {
+        let flat = [(0.0, 0.0), (1.0, 0.0), (2.0, 0.0), (3.0, 1.0), (4.0, 0.0)];
+        assert_eq!(raised(&flat), [flat[2..5].to_vec()]);
+        assert!(raised(&flat[..3]).is_empty());
+        let mut buffer = Buffer::empty(Rect::new(0, 0, 2, 2));
+        let (red, blue) = (Style::new().fg(Color::Red), Style::new().fg(Color::Blue));
+        buffer.set_string(0, 0, "⣿⣿", red);
+        // One dot high, and three.
+        buffer.set_string(0, 1, "⣀⣶", blue);
+        close_seams(
+            &mut buffer,
+            Rect::new(0, 0, 2, 2),
+            &[Color::Red, Color::Blue],
+        );
+        let below = |x| (buffer[(x, 1)].symbol(), buffer[(x, 1)].fg);
+        assert_eq!(below(0), ("⣿", Color::Red));
+        assert_eq!(below(1), ("⣿", Color::Blue));
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use xsched_common::Abi;
-use xsched_common::api::{GateState, ProcessRow, SliceSetter, Snapshot};
+use xsched_common::api::{DeviceRow, GateState, ProcessRow, SliceSetter, Snapshot};
 
 /// The agent's view of one process.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct AgentView {
     pub process: Option<ProcessRow>,
     /// All other processes'.
     pub others: Vec<ProcessRow>,
+    /// Devices in use.
+    pub devices: Vec<DeviceRow>,
 }
 
 impl AgentView {
@@ -32,6 +34,7 @@ impl AgentView {
             uptime: Duration::from_nanos(snapshot.agent.uptime_ns.0),
             process: own.pop(),
             others,
+            devices: snapshot.devices.clone(),
         }
     }
 

@@ -19,12 +19,14 @@ mod other_interposer;
 mod passthrough;
 mod preload_missing;
 mod priority_inversion;
+mod queues_oversubscribed;
 mod secure_exec;
 mod several_runtimes;
 mod several_shims;
 mod sharing_server;
 mod shim_disabled;
 mod shim_not_loaded;
+mod slow_bursts;
 mod static_binary;
 mod symbol_version_bypass;
 mod timing_under_gate;
@@ -56,12 +58,14 @@ pub const CHECKS: &[Check] = &[
     passthrough::CHECK,
     preload_missing::CHECK,
     priority_inversion::CHECK,
+    queues_oversubscribed::CHECK,
     secure_exec::CHECK,
     several_runtimes::CHECK,
     several_shims::CHECK,
     sharing_server::CHECK,
     shim_disabled::CHECK,
     shim_not_loaded::CHECK,
+    slow_bursts::CHECK,
     static_binary::CHECK,
     symbol_version_bypass::CHECK,
     timing_under_gate::CHECK,

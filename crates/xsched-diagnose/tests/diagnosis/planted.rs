@@ -89,6 +89,11 @@ const TESTS: &[(&str, &str, &str)] = &[
         "priority_inversion_twins_wait_for_equals_or_for_the_open",
     ),
     (
+        "queues-oversubscribed",
+        "more_queues_than_the_device_runs",
+        "more_queues_than_the_device_runs",
+    ),
+    (
         "secure-exec",
         "a_set_user_id_program_is_not_preloaded_into",
         "a_set_user_id_program_is_not_preloaded_into",
@@ -117,6 +122,11 @@ const TESTS: &[(&str, &str, &str)] = &[
         "shim-not-loaded",
         "nobody_asked",
         "a_healthy_process_is_silent_and_all_its_launches_lead_to_the_shim",
+    ),
+    (
+        "slow-bursts",
+        "slow_bursts_and_where_their_time_went",
+        "slow_bursts_and_where_their_time_went",
     ),
     (
         "static-binary",
