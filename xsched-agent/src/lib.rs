@@ -17,3 +17,4 @@ pub mod rules;
 pub mod sampler;
 pub mod service;
 pub mod slices;
+pub mod workloads;

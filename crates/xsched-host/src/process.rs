@@ -199,6 +199,42 @@ pub enum Hierarchy {
     Unified,
     /// systemd's own of version 1.
     Systemd,
+    /// That of a controller of version 1, in which Slurm has its jobs.
+    Controller(Controller),
+}
+
+/// Controllers of version 1 by which Slurm holds jobs, the one that tracks
+/// processes first (proctrack/cgroup, task/cgroup).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Controller {
+    /// Which stops them.
+    Freezer,
+    /// Which counts their memory.
+    Memory,
+    /// Which binds them to processors.
+    Cpuset,
+    /// Which lets them open devices.
+    Devices,
+}
+
+impl Controller {
+    /// All of them.
+    pub const ALL: [Controller; 4] = [
+        Controller::Freezer,
+        Controller::Memory,
+        Controller::Cpuset,
+        Controller::Devices,
+    ];
+
+    /// As the kernel calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Controller::Freezer => "freezer",
+            Controller::Memory => "memory",
+            Controller::Cpuset => "cpuset",
+            Controller::Devices => "devices",
+        }
+    }
 }
 
 /// Where a process is in such a tree.
@@ -216,6 +252,27 @@ pub fn control_group(pid: u32) -> Result<ControlGroup, ProcessError> {
     let raw = read(pid, "cgroup")?;
     parse_cgroup(&String::from_utf8_lossy(&raw))
         .ok_or_else(|| ProcessError::from_io(pid, "cgroup", io::ErrorKind::InvalidData.into()))
+}
+
+/// Its control groups by the controllers of version 1 that have one for it.
+pub fn controller_groups(pid: u32) -> Result<Vec<ControlGroup>, ProcessError> {
+    let raw = read(pid, "cgroup")?;
+    Ok(parse_controllers(&String::from_utf8_lossy(&raw)))
+}
+
+fn parse_controllers(text: &str) -> Vec<ControlGroup> {
+    let of = |controller: Controller| {
+        text.lines().find_map(|line| {
+            let (_, rest) = line.split_once(':')?;
+            let (controllers, path) = rest.split_once(':')?;
+            let is_it = controllers.split(',').any(|name| name == controller.name());
+            (is_it && path != "/").then(|| ControlGroup {
+                hierarchy: Hierarchy::Controller(controller),
+                path: path.to_owned(),
+            })
+        })
+    };
+    Controller::ALL.into_iter().filter_map(of).collect()
 }
 
 /// The path of [`control_group`].

@@ -6,6 +6,7 @@ use xsched_common::api::{ChangeWay, ExplainStep, Explanation, Override as Overri
 use xsched_host::process::ProcessId;
 use xsched_policy::SliceChoice;
 
+use super::asked::Asked;
 use super::given::Given;
 use super::keeper::OverrideGiven;
 use super::resolve::{
@@ -40,6 +41,8 @@ pub struct Ancestor {
     pub given: Option<Given>,
     /// What the rules say of it.
     pub(super) evaluated: Evaluated,
+    /// What its pod or job asks for.
+    pub(super) asked: Option<Asked>,
     /// See [`Link::user`].
     pub(super) user: Option<u32>,
 }
@@ -62,6 +65,7 @@ impl Explained {
                 process: ancestor.process,
                 given: ancestor.given.as_ref(),
                 evaluated: &ancestor.evaluated,
+                asked: ancestor.asked.as_ref(),
                 user: ancestor.user,
             })
             .collect();
@@ -71,6 +75,7 @@ impl Explained {
         steps.push(hand_step("set by hand", ChangeWay::Set, given, &counted));
         steps.extend(self.lowered_step(&links));
         steps.push(hand_step("run", ChangeWay::Run, given, &counted));
+        steps.extend(self.asked_step());
         steps.extend(self.rule_steps(facts, &counted));
         steps.extend(
             counted
@@ -137,6 +142,34 @@ impl Explained {
             } else {
                 format!("by uid {}{whose}, and it runs as another user", lowered.uid)
             },
+        })
+    }
+
+    /// What its pod or job asks for, and what came of it.
+    fn asked_step(&self) -> Option<ExplainStep> {
+        let own = self.ancestry.first()?;
+        let asked = own.asked.as_ref()?;
+        let holds = SchedAttrPatch {
+            class: Some(self.settled.class),
+            weight: Some(self.settled.weight),
+            slo_p99: None,
+        };
+        let is_met = asked
+            .patch
+            .class
+            .is_none_or(|class| Some(class) == holds.class)
+            && asked
+                .patch
+                .weight
+                .is_none_or(|weight| Some(weight) == holds.weight);
+        let next = match is_met {
+            true => "",
+            false => "; it may lower, and raise as far as its rule says (may_ask)",
+        };
+        Some(ExplainStep {
+            source: "asked by its pod or job".to_owned(),
+            applied: is_met && !asked.patch.is_empty(),
+            because: format!("{asked}{next}"),
         })
     }
 

@@ -7,6 +7,7 @@
 //! usually for less than a millisecond.
 
 mod ancestry;
+mod asked;
 mod explain;
 mod given;
 mod keeper;
@@ -14,6 +15,7 @@ mod resolve;
 mod store;
 mod table;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -32,7 +34,9 @@ pub use table::{AttrTable, Standing};
 use crate::config::Config;
 use crate::control::{ControlHandle, RosterEvent};
 use crate::events::EventLog;
-use crate::rules::{self, Facts, Match, Rule, SchedAttrPatch};
+use crate::rules::{self, Facts, Match, Rule, SchedAttrPatch, Unknown};
+use crate::workloads::Workloads;
+use asked::Asked;
 use keeper::{Keeper, Message, Order, Parts};
 use resolve::{Evaluated, RuleApplied, Share};
 
@@ -97,9 +101,18 @@ fn within(patch: SchedAttrPatch, ceiling: SchedAttr) -> Result<(), Refused> {
     }
 }
 
-/// What `rules` say of a process. A process that is gone, or whose pid is
-/// another's now, gets nothing.
-fn evaluate(process: ProcessId, rules: &[Rule], facts: &Facts) -> Evaluated {
+/// What `rules` say of a process, and what its pod or job asks for. A process that
+/// is gone, or whose pid is another's now, gets nothing.
+fn evaluate(process: ProcessId, rules: &[Rule], facts: &Facts) -> (Evaluated, Option<Asked>) {
+    let asked = match asked::of(facts, rules) {
+        Ok(asked) => asked,
+        Err(Unknown::NotRead) => return (Evaluated::Pending, None),
+        Err(Unknown::Unreadable(_)) => None,
+    };
+    let raise = |rule: &Rule| match &asked {
+        Some(asked) => asked.raise(rule.attr, rule.may_ask),
+        None => rule.attr,
+    };
     let evaluated = match rules::first_match(rules, facts) {
         Match::None => Evaluated::NoRule,
         Match::Undecided => Evaluated::Pending,
@@ -110,7 +123,7 @@ fn evaluate(process: ProcessId, rules: &[Rule], facts: &Facts) -> Evaluated {
                 true => Share::OfUser,
                 false => Share::OfRule,
             },
-            attr: rule.attr,
+            attr: raise(rule),
             passthrough: rule.passthrough.clone(),
             time_slices: rule.time_slices,
             threads: rule.threads.clone(),
@@ -118,9 +131,9 @@ fn evaluate(process: ProcessId, rules: &[Rule], facts: &Facts) -> Evaluated {
     };
     // After the reading: it may have met another process.
     if process.is_alive() {
-        evaluated
+        (evaluated, asked)
     } else {
-        Evaluated::NoRule
+        (Evaluated::NoRule, None)
     }
 }
 
@@ -132,16 +145,30 @@ pub struct Inbox {
 
 impl Default for Inbox {
     fn default() -> Inbox {
-        let (inbox, messages) = channel();
-        let handle = AttrHandle {
-            inbox,
-            table: Arc::default(),
-        };
-        Inbox { handle, messages }
+        Inbox::new(Workloads::default())
     }
 }
 
 impl Inbox {
+    /// Of a keeper that knows these pods and jobs.
+    pub fn new(workloads: Workloads) -> Inbox {
+        let (inbox, messages) = channel();
+        let handle = AttrHandle {
+            inbox,
+            table: Arc::default(),
+            workloads,
+        };
+        Inbox { handle, messages }
+    }
+
+    /// Takes the uids of pods that are others now.
+    pub fn pods_changed(&self) -> impl Fn(HashSet<String>) + Send + 'static {
+        let sender = self.handle.inbox.clone();
+        move |uids| {
+            let _ = sender.send(Message::Pods(uids));
+        }
+    }
+
     /// Takes what control says about clients.
     pub fn roster(&self) -> impl Fn(RosterEvent) + Send + 'static {
         let sender = self.handle.inbox.clone();
@@ -179,6 +206,7 @@ impl AttrKeeper {
             messages,
             control,
             table: handle.table.clone(),
+            workloads: handle.workloads.clone(),
             config,
             store: Store::in_directory(directory),
             events,
@@ -210,6 +238,7 @@ impl Drop for AttrKeeper {
 pub struct AttrHandle {
     inbox: Sender<Message>,
     table: Arc<AttrTable>,
+    workloads: Workloads,
 }
 
 /// An order about one process, and whose it is.
@@ -305,6 +334,11 @@ impl AttrHandle {
         &self.table
     }
 
+    /// What is known of pods and jobs.
+    pub fn workloads(&self) -> &Workloads {
+        &self.workloads
+    }
+
     fn order(&self, order: Order) {
         // A closed channel means that the agent stops: nobody to tell.
         let _ = self.inbox.send(Message::Order(order));
@@ -329,13 +363,14 @@ mod tests {
                 class: Some(Class::Low),
                 ..SchedAttrPatch::default()
             },
+            may_ask: SchedAttrPatch::default(),
             passthrough: None,
             time_slices: None,
             threads: None,
         };
         let evaluated = |process: ProcessId| {
-            let facts = Facts::of(process.pid, Reach::Memory);
-            evaluate(process, std::slice::from_ref(&rule), &facts)
+            let facts = Facts::of(process.pid, Reach::Memory, &Workloads::default());
+            evaluate(process, std::slice::from_ref(&rule), &facts).0
         };
         let me = ProcessId::of(std::process::id()).expect("I exist");
         assert!(matches!(evaluated(me), Evaluated::Rule(_)));

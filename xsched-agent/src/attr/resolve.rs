@@ -12,6 +12,7 @@ use xsched_common::units::Nanos;
 use xsched_host::process::ProcessId;
 use xsched_policy::{SchedAttr, SliceChoice};
 
+use super::asked::Asked;
 use super::given::Given;
 use crate::control::Passthrough;
 use crate::rules::{SchedAttrPatch, ThreadClasses};
@@ -67,6 +68,8 @@ pub struct Link<'a> {
     pub given: Option<&'a Given>,
     /// By rules.
     pub evaluated: &'a Evaluated,
+    /// What its pod or job asks for.
+    pub asked: Option<&'a Asked>,
     /// The user that it was when it was evaluated, if it was one and, of a joined
     /// process, the one that connected.
     pub user: Option<u32>,
@@ -191,7 +194,9 @@ pub fn resolve(ancestry: &[Link<'_>], uid: Option<u32>, defaults: SchedAttr) -> 
             None => defaults.slo_p99,
         },
     };
-    let lowered = lowered(ancestry, uid);
+    let by_user = lowered(ancestry, uid);
+    let asked = ancestry.first().and_then(|own| own.asked);
+    let lowered = lowest(by_user, asked.map(Asked::lowering).unwrap_or_default());
     let attr = SchedAttr {
         class: lowered.class.unwrap_or(ceiling.class).min(ceiling.class),
         weight: lowered.weight.unwrap_or(ceiling.weight).min(ceiling.weight),
@@ -201,7 +206,11 @@ pub fn resolve(ancestry: &[Link<'_>], uid: Option<u32>, defaults: SchedAttr) -> 
         },
     };
     if attr != ceiling {
-        from.insert(0, "lowered by its user".to_owned());
+        let by = match (by_user.is_empty(), asked) {
+            (true, Some(asked)) => format!("lowered by {}", asked.by),
+            _ => "lowered by its user".to_owned(),
+        };
+        from.insert(0, by);
     }
     let from = match (from.is_empty(), ancestry.first().map(|link| link.evaluated)) {
         (true, Some(Evaluated::Pending)) => "default until its rules are judged".to_owned(),
@@ -257,6 +266,21 @@ fn nearest<'a, T>(
     })
 }
 
+/// Of each attribute the lower one.
+fn lowest(a: SchedAttrPatch, b: SchedAttrPatch) -> SchedAttrPatch {
+    fn lower<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
+        match (a, b) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (one, other) => one.or(other),
+        }
+    }
+    SchedAttrPatch {
+        class: lower(a.class, b.class),
+        weight: lower(a.weight, b.weight),
+        slo_p99: a.slo_p99.or(b.slo_p99),
+    }
+}
+
 /// What the user who runs the process took from it or its ancestors.
 fn lowered(ancestry: &[Link<'_>], uid: Option<u32>) -> SchedAttrPatch {
     ancestry
@@ -269,230 +293,4 @@ fn lowered(ancestry: &[Link<'_>], uid: Option<u32>) -> SchedAttrPatch {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::attr::given::Right;
-    use crate::control::NameList;
-    use proptest::prelude::*;
-    use xsched_common::units::{Class, Weight};
-
-    fn id(pid: u32) -> ProcessId {
-        ProcessId { pid, start_time: 1 }
-    }
-
-    fn class(class: Class) -> SchedAttrPatch {
-        SchedAttrPatch {
-            class: Some(class),
-            ..SchedAttrPatch::default()
-        }
-    }
-
-    fn given(set: Option<Class>, run: Option<Class>, lowered: Option<Class>) -> Given {
-        let mut given = Given::default();
-        for (patch, way, right) in [
-            (set, ChangeWay::Set, Right::Full),
-            (run, ChangeWay::Run, Right::Full),
-            (lowered, ChangeWay::Set, Right::Lower { uid: 1000 }),
-        ] {
-            if let Some(patch) = patch {
-                given.change(class(patch), way, right, String::new());
-            }
-        }
-        given
-    }
-
-    fn rule(name: &str, attr: SchedAttrPatch) -> Evaluated {
-        Evaluated::Rule(RuleApplied {
-            name: name.into(),
-            line: 1,
-            share: Share::OfRule,
-            attr,
-            passthrough: None,
-            time_slices: None,
-            threads: None,
-        })
-    }
-
-    #[test]
-    fn the_nearest_rule_that_names_work_lets_it_pass() {
-        let passing = |name: &str| {
-            let names = NameList::passing(vec![name.to_owned()]);
-            let passing = Passthrough::new(names, NameList::default());
-            Some(Arc::new(passing.expect("fits")))
-        };
-        let with = |passthrough| {
-            let mut evaluated = rule("r", SchedAttrPatch::default());
-            if let Evaluated::Rule(rule) = &mut evaluated {
-                rule.passthrough = passthrough;
-            }
-            evaluated
-        };
-        let (silent, fft, rand) = (with(None), with(passing("fft")), with(passing("rand")));
-        let resolved = of(&[(None, &silent), (None, &fft), (None, &rand)]);
-        assert_eq!(resolved.passthrough, passing("fft"));
-        assert_eq!(resolved.from, "default", "it is no term");
-        assert_eq!(of(&[(None, &silent)]).passthrough, None);
-    }
-
-    fn of(links: &[(Option<&Given>, &Evaluated)]) -> Resolved {
-        let ancestry = links.iter().enumerate();
-        let ancestry: Vec<Link<'_>> = ancestry
-            .map(|(at, (given, evaluated))| Link {
-                process: id(at as u32 + 10),
-                given: *given,
-                evaluated,
-                user: Some(1000),
-            })
-            .collect();
-        resolve(&ancestry, Some(1000), SchedAttr::default())
-    }
-
-    #[test]
-    fn each_source_outranks_the_next() {
-        use Class::{High, Low, Normal, Realtime};
-        let (low, none) = (rule("batch", class(Low)), Evaluated::NoRule);
-        let all = given(Some(Realtime), Some(High), None);
-        let run = given(None, Some(High), None);
-        let expect = |links: &[(Option<&Given>, &Evaluated)], class, from: &str| {
-            let resolved = of(links);
-            assert_eq!((resolved.attr.class, &*resolved.from), (class, from));
-        };
-        expect(&[(Some(&all), &low)], Realtime, "set by hand");
-        expect(&[(Some(&run), &low)], High, "run");
-        expect(&[(None, &low), (Some(&all), &none)], Low, "rule \"batch\"");
-        let inherited = "inherited from 11 (set by hand)";
-        expect(&[(None, &none), (Some(&all), &low)], Realtime, inherited);
-        let inherited = "inherited from 12 (rule \"batch\")";
-        expect(
-            &[(None, &none), (None, &none), (None, &low)],
-            Low,
-            inherited,
-        );
-        expect(&[(None, &none)], Normal, "default");
-        expect(
-            &[(None, &Evaluated::Pending)],
-            Normal,
-            "default until its rules are judged",
-        );
-        expect(&[], Normal, "default");
-    }
-
-    #[test]
-    fn each_term_has_its_own_source() {
-        let weight = Weight::new(300).expect("a weight");
-        let parent = rule(
-            "all",
-            SchedAttrPatch {
-                class: Some(Class::Low),
-                weight: Some(weight),
-                slo_p99: Some(Nanos::from_millis(30)),
-            },
-        );
-        let set = given(Some(Class::High), None, None);
-        let resolved = of(&[(Some(&set), &Evaluated::NoRule), (None, &parent)]);
-        assert_eq!(resolved.attr.class, Class::High);
-        assert_eq!(resolved.attr.weight, weight);
-        assert!(resolved.weight_rule.is_some(), "its share is the rule's");
-        let mut feigned = parent.clone();
-        if let Evaluated::Rule(rule) = &mut feigned {
-            rule.share = Share::OfUser;
-        }
-        let own = of(&[(None, &feigned)]);
-        assert_eq!((own.attr.weight, own.weight_rule), (weight, None));
-        assert_eq!(resolved.attr.slo_p99, Some(Nanos::from_millis(30)));
-        assert_eq!(
-            resolved.from,
-            "set by hand, inherited from 11 (rule \"all\")"
-        );
-        let untargeted = rule(
-            "no target",
-            SchedAttrPatch {
-                slo_p99: Some(Nanos::ZERO),
-                ..SchedAttrPatch::default()
-            },
-        );
-        let resolved = of(&[(None, &untargeted), (None, &parent)]);
-        assert_eq!(resolved.attr.slo_p99, None, "removed, not inherited");
-    }
-
-    #[test]
-    fn users_lower_their_own_and_nobody_else_s() {
-        let lowered = given(None, None, Some(Class::Low));
-        let high = rule("serving", class(Class::High));
-        let resolved = of(&[(Some(&lowered), &high)]);
-        assert_eq!(resolved.attr.class, Class::Low);
-        assert_eq!(resolved.ceiling.class, Class::High);
-        assert_eq!(resolved.from, "lowered by its user, rule \"serving\"");
-        let parent = of(&[(None, &high), (Some(&lowered), &Evaluated::NoRule)]);
-        assert_eq!(parent.attr.class, Class::Low, "children, too");
-        let link = Link {
-            process: id(1),
-            given: Some(&lowered),
-            evaluated: &high,
-            user: Some(0),
-        };
-        let sudo = resolve(&[link], Some(0), SchedAttr::default());
-        assert_eq!(sudo.attr.class, Class::High, "another user's");
-        let absurd = given(None, None, Some(Class::Realtime));
-        let resolved = of(&[(Some(&absurd), &Evaluated::NoRule)]);
-        assert_eq!(resolved.attr.class, Class::Normal);
-        assert_eq!(resolved.from, "default");
-    }
-
-    #[test]
-    fn rules_of_other_users_ancestors_are_not_inherited() {
-        let high = rule("root's", class(Class::High));
-        let of_users = |users: &[Option<u32>]| {
-            let links = users.iter().enumerate().map(|(at, user)| Link {
-                process: id(at as u32 + 10),
-                given: None,
-                evaluated: if at + 1 == users.len() {
-                    &high
-                } else {
-                    &Evaluated::NoRule
-                },
-                user: *user,
-            });
-            let links: Vec<_> = links.collect();
-            resolve(&links, users[0], SchedAttr::default()).attr.class
-        };
-        // A user's shell of sshd's.
-        assert_eq!(of_users(&[Some(1000), Some(1000), Some(0)]), Class::Normal);
-        assert_eq!(
-            of_users(&[Some(1000), Some(0), Some(1000)]),
-            Class::High,
-            "sudo and back"
-        );
-        assert_eq!(of_users(&[Some(0), Some(0)]), Class::High);
-        assert_eq!(of_users(&[Some(0)]), Class::High);
-        // It runs as another than the one who connected, or as several.
-        assert_eq!(of_users(&[None]), Class::Normal);
-        assert_eq!(of_users(&[None, None]), Class::Normal);
-    }
-
-    fn any_class() -> impl Strategy<Value = Option<Class>> {
-        prop::option::of(prop::sample::select(Class::ALL.to_vec()))
-    }
-
-    proptest! {
-        /// Whatever users did: nobody is above what root and the rules say.
-        #[test]
-        fn nobody_is_above_the_ceiling(
-            sources in prop::collection::vec((any_class(), any_class(), any_class(), any_class()), 0..6),
-        ) {
-            let givens: Vec<Given> = sources
-                .iter()
-                .map(|&(set, run, lowered, _)| given(set, run, lowered))
-                .collect();
-            let evaluated: Vec<Evaluated> = sources
-                .iter()
-                .map(|(.., by_rule)| by_rule.map_or(Evaluated::NoRule, |c| rule("r", class(c))))
-                .collect();
-            let links: Vec<_> = givens.iter().map(Some).zip(&evaluated).collect();
-            let resolved = of(&links);
-            prop_assert!(resolved.attr.class <= resolved.ceiling.class);
-            let strongest = sources.iter().find_map(|&(set, run, _, rule)| set.or(run).or(rule));
-            prop_assert_eq!(resolved.ceiling.class, strongest.unwrap_or_default());
-        }
-    }
-}
+mod tests;

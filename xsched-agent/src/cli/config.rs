@@ -187,6 +187,8 @@ fn shown(effective: &Effective) -> String {
         probe_returns,
         metrics,
         metrics_processes,
+        metrics_workloads,
+        pods,
         authorised_gid,
         defaults,
         sharing,
@@ -210,7 +212,9 @@ fn shown(effective: &Effective) -> String {
     text += &format!(
         "\n[agent]\nobserve = {observe}\noverhead_budget_percent = {overhead_budget_percent:?}\n\
          probe_returns = {probe_returns}\nmetrics = \"{metrics}\"\n\
-         metrics_processes = {metrics_processes}\n"
+         metrics_processes = {metrics_processes}\nmetrics_workloads = {metrics_workloads}\n\
+         pods = {:?}\n",
+        pods.display().to_string()
     );
     text += &match authorised_gid {
         Some(gid) => format!("\n# besides root: members of group {gid}\n"),
@@ -238,6 +242,11 @@ fn shown(effective: &Effective) -> String {
             rule.conditions,
             attr_lines(&rule.attr)
         );
+        if let Some(may_ask) = &rule.may_ask {
+            let may_ask = attr_lines(may_ask);
+            let given: Vec<&str> = may_ask.lines().collect();
+            text += &format!("may_ask = {{ {} }}\n", given.join(", "));
+        }
         if let Some(passthrough) = &rule.passthrough {
             let given = lists(passthrough).filter(|(_, names)| !names.is_empty());
             let given: Vec<String> = given
@@ -367,6 +376,10 @@ mod tests {
              hints = \"within\"\nhints_up_to = \"high\"\n\
              [[rule.thread]]\nmatch = { thread = [\"train*\", \"io-?\"] }\nclass = \"low\"\n\
              [[rule]]\nname = \"b\"\nmatch = { user = 1 }\nhints = \"lower\"\n",
+            "[agent]\nmetrics_workloads = 7\npods = \"/a b/pods.json\"\n[[rule]]\nname = \"a\"\n\
+             match = { namespace = \"web\", label = { \"a/b\" = [\"c\", \"d\"] } }\n\
+             may_ask = { class = \"high\", weight = 300, p99 = \"10ms\" }\n\
+             [[rule]]\nname = \"b\"\nmatch = { slurm_qos = \"low\" }\nclass = \"low\"\n",
             "[passthrough]\ngate_only_libraries = [\"libtorch\"]\napis = [\"hipMemsetAsync\"]\n",
         ] {
             let (first, again) = (load(text), load(&shown(&load(text))));

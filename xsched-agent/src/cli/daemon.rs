@@ -28,10 +28,11 @@ use xsched_agent::reloader::{self, Presence, Reloader};
 use xsched_agent::sampler::{Sampler, SamplerThread};
 use xsched_agent::service;
 use xsched_agent::slices::{self, SliceTable, Slices};
+use xsched_agent::workloads::{self, Workloads};
 use xsched_common::api::Snapshot;
 use xsched_common::platform::TITLES;
 use xsched_common::run_dir::RunDir;
-use xsched_host::clock;
+use xsched_host::{cgroup, clock};
 use xsched_observe::Returns;
 
 use super::ending::{Signals, end_at_once};
@@ -157,7 +158,12 @@ impl Options {
 
 /// Runs until SIGTERM or SIGINT.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    // Before there are threads; in a container it says which pod is whose.
+    let groups = cgroup::enter_machine_groups();
     let log = Log::start().context("cannot start the log")?;
+    if let Err(why) = groups {
+        info!("control groups are seen from inside of a container: {why}");
+    }
     let served = serve(options, &log);
     log.finish();
     served.map(|()| ExitCode::SUCCESS)
@@ -186,7 +192,9 @@ fn serve(options: &Options, log: &Log) -> anyhow::Result<()> {
     let sources = options.sources()?;
     let config = Arc::new(sources.load()?);
     let run_dir = RunDir::for_agent(euid());
-    let inbox = Inbox::default();
+    let workloads = Workloads::of_machine(&config.agent.pods, &run_dir.0);
+    let inbox = Inbox::new(workloads.clone());
+    let pods_changed = inbox.pods_changed();
     let attr = inbox.handle();
     let mut picture = Model::new(clock::monotonic(), attr.clone());
     let _hardware = picture.hardware().read()?;
@@ -228,6 +236,7 @@ fn serve(options: &Options, log: &Log) -> anyhow::Result<()> {
         &run_dir.0,
         events.clone(),
     )?;
+    let _pods = workloads::Watcher::start(workloads, pods_changed)?;
     let reloader = Reloader::new(
         sources,
         config.clone(),
@@ -292,6 +301,7 @@ fn serve(options: &Options, log: &Log) -> anyhow::Result<()> {
         sums,
         control: control.stats(),
         processes: config.agent.metrics_processes.into(),
+        workloads: config.agent.metrics_workloads.into(),
     };
     let served = Served {
         attr,

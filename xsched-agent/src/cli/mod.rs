@@ -2,6 +2,7 @@
 //! 2 could not do it.
 
 mod attr;
+mod cdi;
 mod check;
 mod config;
 mod daemon;
@@ -128,6 +129,8 @@ enum Command {
     Ps(ps::Options),
     /// Say what this machine allows, what is missing, and how to get it
     Check(check::Options),
+    /// Print how container runtimes bring the shim into containers (CDI)
+    Cdi(cdi::Options),
     /// Check, show and reload the configuration file
     ///
     /// The file is /etc/xsched/xsched.toml; for a user's own agent
@@ -168,6 +171,7 @@ pub fn main() -> ExitCode {
         Some(Command::Explain(options)) => explain::run(&options),
         Some(Command::Mode(options)) => mode::run(&options),
         Some(Command::Ps(options)) => ps::run(&options),
+        Some(Command::Cdi(options)) => cdi::run(&options),
         Some(Command::Check(options)) => check::run(&options),
         Some(Command::Config(options)) => config::run(&options, &cli.daemon),
         Some(Command::Diagnose(options)) => diagnose::run(&options),

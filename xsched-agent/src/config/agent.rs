@@ -2,11 +2,17 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use xsched_observe::Returns;
 
+use crate::workloads::PODS_FILE;
+
 /// Processes with metrics of their own where nobody says how many.
 const METRICS_PROCESSES: u16 = 20;
+
+/// The same of pods and jobs.
+const METRICS_WORKLOADS: u16 = 1000;
 
 /// What the agent itself does. A file that is read again changes none of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +27,10 @@ pub struct AgentSettings {
     pub metrics: Option<SocketAddr>,
     /// So many processes, the busiest, have metrics of their own.
     pub metrics_processes: u16,
+    /// So many pods and jobs have metrics of their own.
+    pub metrics_workloads: u16,
+    /// The list of pods.
+    pub pods: PathBuf,
 }
 
 impl Default for AgentSettings {
@@ -31,6 +41,8 @@ impl Default for AgentSettings {
             returns: Returns::default(),
             metrics: None,
             metrics_processes: METRICS_PROCESSES,
+            metrics_workloads: METRICS_WORKLOADS,
+            pods: PODS_FILE.into(),
         }
     }
 }
@@ -38,6 +50,8 @@ impl Default for AgentSettings {
 impl AgentSettings {
     /// The most processes that can have metrics of their own.
     pub const MAX_METRICS_PROCESSES: u16 = 1000;
+    /// The most pods and jobs.
+    pub const MAX_METRICS_WORKLOADS: u16 = 5000;
 
     /// The keys in which `other` differs, as the file has them.
     pub fn differences(&self, other: &AgentSettings) -> Vec<&'static str> {
@@ -47,6 +61,8 @@ impl AgentSettings {
             returns,
             metrics,
             metrics_processes,
+            metrics_workloads,
+            pods,
         } = self;
         [
             ("observe", *observe != other.observe),
@@ -60,6 +76,11 @@ impl AgentSettings {
                 "metrics_processes",
                 *metrics_processes != other.metrics_processes,
             ),
+            (
+                "metrics_workloads",
+                *metrics_workloads != other.metrics_workloads,
+            ),
+            ("pods", *pods != other.pods),
         ]
         .into_iter()
         .filter_map(|(key, differs)| differs.then_some(key))
@@ -116,6 +137,7 @@ impl AgentOverrides {
                 None => settings.metrics,
             },
             metrics_processes: self.metrics_processes.unwrap_or(settings.metrics_processes),
+            ..settings.clone()
         }
     }
 }

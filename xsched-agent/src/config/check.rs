@@ -132,6 +132,8 @@ fn convert_agent(agent: file::Agent, problems: &mut Problems<'_>) -> AgentSettin
         probe_returns,
         metrics,
         metrics_processes,
+        metrics_workloads,
+        pods,
     } = agent;
     let overhead_budget = overhead_budget_percent.and_then(|percent| {
         let budget = OverheadBudget::from_percent(*percent.get_ref());
@@ -140,11 +142,15 @@ fn convert_agent(agent: file::Agent, problems: &mut Problems<'_>) -> AgentSettin
         }
         budget
     });
-    let most = AgentSettings::MAX_METRICS_PROCESSES;
-    if let Some(processes) = &metrics_processes
-        && *processes.get_ref() > most
-    {
-        problems.error(processes.span(), format!("a number from 0 to {most}"));
+    for (number, most) in [
+        (&metrics_processes, AgentSettings::MAX_METRICS_PROCESSES),
+        (&metrics_workloads, AgentSettings::MAX_METRICS_WORKLOADS),
+    ] {
+        if let Some(number) = number
+            && *number.get_ref() > most
+        {
+            problems.error(number.span(), format!("a number from 0 to {most}"));
+        }
     }
     let observe = match observe {
         Some(false) => Observe::PagesOnly,
@@ -170,7 +176,12 @@ fn convert_agent(agent: file::Agent, problems: &mut Problems<'_>) -> AgentSettin
         metrics: metrics.map(|metrics| metrics.0),
         metrics_processes: metrics_processes.map(Spanned::into_inner),
     };
-    file.over(&defaults)
+    AgentSettings {
+        metrics_workloads: metrics_workloads
+            .map_or(defaults.metrics_workloads, Spanned::into_inner),
+        pods: pods.unwrap_or_else(|| defaults.pods.clone()),
+        ..file.over(&defaults)
+    }
 }
 
 fn group(named: Option<Spanned<String>>, problems: &mut Problems<'_>) -> Option<u32> {

@@ -15,7 +15,7 @@ use super::platform::Switch;
 
 use super::{Config, Observe};
 use crate::control::{NameList, Passthrough};
-use crate::rules::ThreadClasses;
+use crate::rules::{SchedAttrPatch, ThreadClasses};
 
 /// What is in force, with every default filled in: `config show`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -35,6 +35,12 @@ pub struct Effective {
     pub metrics: Option<SocketAddr>,
     /// Processes with metrics of their own.
     pub metrics_processes: u16,
+    /// Pods and jobs with metrics of their own; 0 from agents that have none.
+    #[serde(default)]
+    pub metrics_workloads: u16,
+    /// The list of pods.
+    #[serde(default)]
+    pub pods: PathBuf,
     /// The group that may do what root may.
     pub authorised_gid: Option<u32>,
     /// Attributes of everybody else.
@@ -64,6 +70,16 @@ pub struct EffectiveAttr {
     pub weight: Option<u16>,
     /// The P99 of bursts to reach, ns.
     pub slo_p99_ns: Option<u64>,
+}
+
+impl EffectiveAttr {
+    fn of(attr: SchedAttrPatch) -> EffectiveAttr {
+        EffectiveAttr {
+            class: attr.class,
+            weight: attr.weight.map(|weight| weight.get()),
+            slo_p99_ns: attr.slo_p99.map(|p99| p99.0),
+        }
+    }
 }
 
 /// A device's settings; times in ns.
@@ -132,6 +148,9 @@ pub struct EffectiveRule {
     /// What it gives.
     #[serde(flatten)]
     pub attr: EffectiveAttr,
+    /// How far a pod or job may raise itself.
+    #[serde(default)]
+    pub may_ask: Option<EffectiveAttr>,
     /// In place of [`Effective::passthrough`].
     pub passthrough: Option<EffectivePassthrough>,
     /// In place of [`Effective::time_slices`].
@@ -189,6 +208,8 @@ impl Config {
             probe_returns: agent.returns == Returns::OfWaits,
             metrics: agent.metrics,
             metrics_processes: agent.metrics_processes,
+            metrics_workloads: agent.metrics_workloads,
+            pods: agent.pods.clone(),
             authorised_gid: *authorised_group,
             defaults: EffectiveAttr {
                 class: Some(defaults.class),
@@ -210,11 +231,8 @@ impl Config {
                     name: rule.name.clone(),
                     line: rule.line,
                     conditions: rule.conditions.to_string(),
-                    attr: EffectiveAttr {
-                        class: rule.attr.class,
-                        weight: rule.attr.weight.map(|weight| weight.get()),
-                        slo_p99_ns: rule.attr.slo_p99.map(|p99| p99.0),
-                    },
+                    attr: EffectiveAttr::of(rule.attr),
+                    may_ask: (!rule.may_ask.is_empty()).then(|| EffectiveAttr::of(rule.may_ask)),
                     passthrough: rule.passthrough.as_deref().map(EffectivePassthrough::of),
                     time_slices: rule.time_slices.map(Into::into),
                     threads: rule.threads.as_deref().map(EffectiveThreads::of),

@@ -2,6 +2,7 @@
 //! descriptions, which editors show.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -56,6 +57,12 @@ pub struct Agent {
     /// So many processes, the busiest, have metrics of their own; the rest is summed up: 0 to 1000. Default: 20.
     #[schemars(with = "u16", range(min = 0, max = 1000))]
     pub metrics_processes: Option<Spanned<u16>>,
+    /// So many pods and jobs, those that have used most device time, have metrics of their own; of the rest only the number is told: 0 to 5000. Default: 1000.
+    #[schemars(with = "u16", range(min = 0, max = 5000))]
+    pub metrics_workloads: Option<Spanned<u16>>,
+    /// The list of this machine's pods that xsched-pods writes. Whoever may write there names pods. Default: "/run/xsched-pods/pods.json".
+    #[schemars(with = "String")]
+    pub pods: Option<PathBuf>,
 }
 
 /// Who may change classes besides root.
@@ -161,6 +168,9 @@ pub struct Rule {
     #[serde(default)]
     #[schemars(with = "Time")]
     pub p99: Option<Spanned<Time>>,
+    /// How far a pod or job that matches may raise itself by what it asks for (annotations xsched.io/class, xsched.io/weight, xsched.io/slo-p99; a job's comment). Without it that only lowers.
+    #[serde(default)]
+    pub may_ask: MayAsk,
     /// Work of these processes that no gate holds back, in place of [passthrough]; {} gates everything.
     #[serde(default)]
     #[schemars(with = "Passthrough")]
@@ -180,6 +190,21 @@ pub struct Rule {
     #[serde(default)]
     #[schemars(with = "String")]
     pub hints_up_to: Option<Spanned<Class>>,
+}
+
+/// How far a workload may raise itself.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MayAsk {
+    /// The highest class.
+    #[schemars(schema_with = "values::class")]
+    pub class: Option<Class>,
+    /// The largest weight.
+    #[schemars(schema_with = "values::weight")]
+    pub weight: Option<Weight>,
+    /// The shortest P99 of bursts: a target holds back others.
+    #[schemars(with = "Time")]
+    pub p99: Option<Spanned<Time>>,
 }
 
 /// A class for threads of a process.
@@ -227,4 +252,16 @@ pub struct Match {
     pub container: Option<OneOrMany<Pattern>>,
     /// Variables of the environment it was started with.
     pub env: Option<BTreeMap<String, OneOrMany<Pattern>>>,
+    /// The name of its Kubernetes pod.
+    pub pod: Option<OneOrMany<Pattern>>,
+    /// The namespace of its pod.
+    pub namespace: Option<OneOrMany<Pattern>>,
+    /// Labels of its pod, which whoever creates it writes.
+    pub label: Option<BTreeMap<String, OneOrMany<Pattern>>>,
+    /// The partition of its Slurm job, by the prolog's record.
+    pub slurm_partition: Option<OneOrMany<Pattern>>,
+    /// The quality of service of its Slurm job, by the prolog's record.
+    pub slurm_qos: Option<OneOrMany<Pattern>>,
+    /// The account of its Slurm job, by the prolog's record.
+    pub slurm_account: Option<OneOrMany<Pattern>>,
 }

@@ -145,11 +145,13 @@ pub(super) async fn explain(caller: &Caller, pid: u32, served: &Served) -> Respo
             }
         }
     };
+    let workloads = served.attr.workloads().clone();
     let reading = tokio::task::spawn_blocking(move || {
         let again = explained.clone();
-        let read = move || explained.explain(&Facts::of(pid, Reach::Memory));
+        let known = workloads.clone();
+        let read = move || explained.explain(&Facts::of(pid, Reach::Memory, &known));
         // Whoever holds up its reader is explained by what the kernel keeps.
-        let kernel_s = |_| again.explain(&Facts::of(pid, Reach::Kernel));
+        let kernel_s = |_| again.explain(&Facts::of(pid, Reach::Kernel, &workloads));
         apart::read(pid, read).unwrap_or_else(kernel_s)
     });
     match reading.await {

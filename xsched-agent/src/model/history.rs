@@ -120,6 +120,8 @@ pub(super) mod tests {
             platform: Some(Platform::default()),
             parent: None,
             cgroup: None,
+            pod: None,
+            job: None,
             uid: 0,
             user: None,
             command: String::new(),

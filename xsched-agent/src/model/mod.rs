@@ -22,6 +22,7 @@ mod sums;
 mod targets;
 mod unscheduled;
 mod window;
+mod workloads;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -44,6 +45,7 @@ pub use history::HistoryStore;
 pub use modeller::{Modeller, Observations, Observed, Observing, Parts, observations};
 pub use observation::{ApiCount, Bypass, DropTotal, LaunchCount, Observation};
 pub use sums::{BOUNDS_NS, ClassSums, SharedSums, Sums, TimeHistogram};
+pub use workloads::{WorkloadKey, WorkloadSums, WorkloadTable};
 
 use crate::attr::{AttrHandle, Standing};
 use crate::control::{ClientShared, DeviceKey, Journal, Rate, RosterEvent, Stats};
@@ -276,7 +278,9 @@ impl Model {
             .chain(users)
             .collect();
         for id in seen {
-            self.processes.entry(id).or_insert_with(|| Process::new(id));
+            let known = self.attr.workloads();
+            let process = self.processes.entry(id);
+            process.or_insert_with(|| Process::new(id, known));
         }
         // Of those who have joined, the control thread tells when they exit.
         self.processes
@@ -313,17 +317,7 @@ impl Model {
         self.note_drops(now);
         self.note_untold(now);
         self.events.collect();
-        let mut sums = self.sums.lock();
-        for process in self.processes.values() {
-            if let Some(new) = process.window.latest() {
-                sums.class_mut(self.class_of(process)).add(&new);
-            }
-            for (class, new) in process.groups.latest() {
-                sums.class_mut(class).add(&new);
-            }
-        }
-        sums.events = self.events.counts();
-        drop(sums);
+        self.add_up(now);
     }
 
     /// Has the memory read of those whose turn it is.
@@ -410,6 +404,9 @@ impl Model {
                     &self.clients,
                 );
                 let time_slices = self.slices.rows(process.id);
+                let belonging = process.belonging.as_ref();
+                let (pod, job) =
+                    belonging.map_or((None, None), |of| of.rows(self.attr.workloads()));
                 ProcessRow {
                     slo: target,
                     // A process without the shim has launched where it has
@@ -420,6 +417,8 @@ impl Model {
                     time_slices,
                     blame,
                     hardware: self.hardware.of_process(row.pid),
+                    pod,
+                    job,
                     user: self.users.name(row.uid).map(str::to_owned),
                     ..row
                 }

@@ -18,7 +18,9 @@ use super::groups::Groups;
 use super::observation::{ApiCount, Bypass, LaunchCount};
 use super::page_reader::{PageLaunches, PageReader};
 use super::window::{Totals, Window};
+use super::workloads::Belonging;
 use crate::control::ClientShared;
+use crate::workloads::Workloads;
 
 /// Calling libraries that are told apart. A process may name any number (its
 /// page is its own to write); more share one row.
@@ -40,6 +42,8 @@ pub(super) struct Process {
     pub id: ProcessId,
     pub parent: Option<u32>,
     pub cgroup: Option<String>,
+    /// Its pod or job.
+    pub belonging: Option<Belonging>,
     pub uid: u32,
     pub command: String,
     pub arguments: String,
@@ -91,7 +95,7 @@ fn caller_row(callers: &mut BTreeMap<String, Caller>, name: String) -> &mut Call
 
 impl Process {
     /// A process of which only is known what the kernel itself keeps.
-    pub fn new(id: ProcessId) -> Process {
+    pub fn new(id: ProcessId, workloads: &Workloads) -> Process {
         let stat = process::stat(id.pid).ok();
         Process {
             id,
@@ -100,6 +104,7 @@ impl Process {
                 .map(|path| shown(path.as_bytes()))
                 .ok()
                 .filter(|path| path != "/"),
+            belonging: Belonging::of(id.pid, workloads),
             parent: stat.as_ref().map(|stat| stat.parent),
             command: stat.map_or_else(String::new, |s| shown(s.comm.as_bytes())),
             arguments: String::new(),

@@ -63,6 +63,8 @@ pub(super) fn process_row(
         platform: platform(process),
         parent: process.parent,
         cgroup: process.cgroup.clone(),
+        pod: None,
+        job: None,
         uid: process.uid,
         user: None,
         command: process.command.clone(),

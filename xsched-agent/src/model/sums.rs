@@ -8,6 +8,7 @@ use xsched_common::page::{HistogramCounts, bucket_bounds};
 use xsched_common::units::{Class, Nanos};
 
 use super::window::Totals;
+use super::workloads::WorkloadTable;
 use crate::events::EventCounts;
 
 /// Upper bounds of the buckets, ns: 1-2-5 from 10 us to 10 s. A last bucket
@@ -118,6 +119,8 @@ impl ClassSums {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sums {
     by_class: [ClassSums; Class::ALL.len()],
+    /// Pods and jobs.
+    pub workloads: WorkloadTable,
     /// Events.
     pub events: EventCounts,
     /// How long the model's ticks took.

@@ -1,11 +1,15 @@
 //! What a rule asks of a process, and the answer with its reason.
 
+mod cluster;
+
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt as _;
 
 use xsched_host::cgroup::{self, Placement};
+
+pub use cluster::ClusterConditions;
 
 use super::facts::{Facts, Unknown};
 use super::pattern::Pattern;
@@ -35,6 +39,8 @@ pub struct Conditions {
     pub container: Vec<Pattern>,
     /// Variables of the environment it was started with.
     pub env: BTreeMap<String, Vec<Pattern>>,
+    /// What its pod or job is.
+    pub cluster: ClusterConditions,
 }
 
 /// A user or group of the configuration.
@@ -68,7 +74,10 @@ impl Conditions {
     /// any path as executable, users name the units of their own service
     /// managers, and each of them has login sessions and cron jobs.
     pub fn can_be_feigned(&self) -> bool {
-        let by_root = self.user.is_empty() && self.group.is_empty() && self.container.is_empty();
+        let by_root = self.user.is_empty()
+            && self.group.is_empty()
+            && self.container.is_empty()
+            && self.cluster.is_empty();
         by_root && EVERYBODYS.iter().any(|path| self.holds_at(path))
     }
 
@@ -79,7 +88,8 @@ impl Conditions {
             || !self.arg.is_empty()
             || !self.command_line.is_empty()
             || !self.env.is_empty()
-            || !self.user_unit.is_empty();
+            || !self.user_unit.is_empty()
+            || self.cluster.is_chosen_by_users();
         by_word || self.can_be_feigned()
     }
 
@@ -92,7 +102,7 @@ impl Conditions {
 
     /// Each condition: whether it is given, and how a process is asked; first
     /// those that never wait for it.
-    fn parts(&self) -> [(bool, Ask); 10] {
+    fn parts(&self) -> [(bool, Ask); 11] {
         let Conditions {
             exe,
             arg,
@@ -104,6 +114,7 @@ impl Conditions {
             user_unit,
             container,
             env,
+            cluster,
         } = self;
         [
             (!user.is_empty(), Conditions::check_user),
@@ -113,6 +124,7 @@ impl Conditions {
             (!unit.is_empty(), Conditions::check_unit),
             (!user_unit.is_empty(), Conditions::check_user_unit),
             (!container.is_empty(), Conditions::check_container),
+            (!cluster.is_empty(), Conditions::check_cluster),
             (!arg.is_empty(), Conditions::check_arg),
             (!command_line.is_empty(), Conditions::check_command_line),
             (!env.is_empty(), Conditions::check_env),
@@ -261,6 +273,10 @@ impl Conditions {
         }
     }
 
+    fn check_cluster(&self, facts: &Facts) -> Check {
+        self.cluster.check(facts)
+    }
+
     fn check_arg(&self, facts: &Facts) -> Check {
         let arguments = facts.arguments()?;
         let found = arguments.iter().find(|arg| first(&self.arg, arg).is_some());
@@ -324,6 +340,7 @@ impl fmt::Display for Conditions {
             user_unit,
             container,
             env,
+            cluster,
         } = self;
         let mut parts = Vec::new();
         for (key, of) in [("user", user), ("group", group)] {
@@ -344,12 +361,19 @@ impl fmt::Display for Conditions {
                 parts.push(format!("{key} = {}", patterns(of)));
             }
         }
-        if !env.is_empty() {
-            let env = env.iter();
-            let env: Vec<String> = env
+        for (key, of) in cluster.lists() {
+            if !of.is_empty() {
+                parts.push(format!("{key} = {}", patterns(of)));
+            }
+        }
+        for (key, of) in [("label", &cluster.label), ("env", env)] {
+            let pairs = of.iter();
+            let pairs: Vec<String> = pairs
                 .map(|(name, of)| format!("{} = {}", quoted(name), patterns(of)))
                 .collect();
-            parts.push(format!("env = {{ {} }}", env.join(", ")));
+            if !pairs.is_empty() {
+                parts.push(format!("{key} = {{ {} }}", pairs.join(", ")));
+            }
         }
         f.write_str(&parts.join(", "))
     }

@@ -3,9 +3,12 @@
 use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use xsched_host::cgroup::Placement;
+use xsched_host::cgroup::{Placement, Workload};
 use xsched_host::process::{self, Credentials, ProcessError};
+
+use crate::workloads::{self, Job, Pod, Workloads};
 
 /// Whether what lies in the process's own memory may be read.
 ///
@@ -39,11 +42,14 @@ pub struct Facts {
     placement: OnceCell<Result<Placement, Unknown>>,
     arguments: OnceCell<Result<Vec<OsString>, Unknown>>,
     environ: OnceCell<Result<Vec<OsString>, Unknown>>,
+    workloads: Workloads,
+    workload: OnceCell<Result<Option<Workload>, Unknown>>,
+    job: OnceCell<Option<Job>>,
 }
 
 impl Facts {
-    /// Nothing is read yet.
-    pub fn of(pid: u32, reach: Reach) -> Facts {
+    /// Nothing is read yet; what is known of pods and jobs is in `workloads`.
+    pub fn of(pid: u32, reach: Reach, workloads: &Workloads) -> Facts {
         Facts {
             pid,
             reach,
@@ -52,6 +58,9 @@ impl Facts {
             placement: OnceCell::new(),
             arguments: OnceCell::new(),
             environ: OnceCell::new(),
+            workloads: workloads.clone(),
+            workload: OnceCell::new(),
+            job: OnceCell::new(),
         }
     }
 
@@ -104,6 +113,52 @@ impl Facts {
             .map_err(Clone::clone)
     }
 
+    /// The pod or job that it belongs to, by root's word.
+    pub fn workload(&self) -> Result<Option<&Workload>, Unknown> {
+        let read = || {
+            let found = self.placement()?.workload(self.pid);
+            found.map_err(unreadable)
+        };
+        let found = self.workload.get_or_init(read).as_ref();
+        found.map(Option::as_ref).map_err(Clone::clone)
+    }
+
+    /// What is known of its pod: nothing where it is in none.
+    pub fn pod(&self) -> Option<Arc<Pod>> {
+        match self.workload() {
+            Ok(Some(Workload::Pod(place))) => self.workloads.pod(&place.uid),
+            _ => None,
+        }
+    }
+
+    /// What is known of its job: nothing where it is in none.
+    pub fn job(&self) -> Option<&Job> {
+        let read = || match self.workload() {
+            Ok(Some(Workload::Job(place))) => self.workloads.job(place.id),
+            _ => None,
+        };
+        self.job.get_or_init(read).as_ref()
+    }
+
+    /// What its environment says of a job of which root has left no record: its
+    /// user's word.
+    pub fn job_by_itself(&self) -> Result<Option<Job>, Unknown> {
+        match self.workload()? {
+            Some(Workload::Job(_)) if self.job().is_none() => {
+                Ok(Some(workloads::of_environment(self.environ()?)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The same process, as if its job were this one.
+    pub fn believing(&self, job: Job) -> Facts {
+        Facts {
+            job: OnceCell::from(Some(job)),
+            ..Facts::of(self.pid, self.reach, &self.workloads)
+        }
+    }
+
     fn read_memory(
         &self,
         read: fn(u32) -> Result<Vec<OsString>, ProcessError>,
@@ -132,6 +187,20 @@ impl Facts {
             placement: OnceCell::from(Ok(placement)),
             arguments: OnceCell::from(list(arguments)),
             environ: OnceCell::from(list(environ)),
+            workloads: Workloads::default(),
+            workload: OnceCell::from(Ok(None)),
+            job: OnceCell::new(),
+        }
+    }
+
+    /// The same in this workload, of which so much is known.
+    #[cfg(test)]
+    pub fn in_workload(self, workload: Workload, workloads: Workloads, job: Option<Job>) -> Facts {
+        Facts {
+            workload: OnceCell::from(Ok(Some(workload))),
+            workloads,
+            job: OnceCell::from(job),
+            ..self
         }
     }
 }

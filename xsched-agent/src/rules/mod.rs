@@ -15,8 +15,8 @@ use xsched_common::api::Attr;
 use xsched_common::units::{Class, Nanos, Weight};
 use xsched_policy::SliceChoice;
 
-pub use conditions::{Account, Conditions, MatchOutcome};
-pub use facts::{Facts, Reach};
+pub use conditions::{Account, ClusterConditions, Conditions, MatchOutcome};
+pub use facts::{Facts, Reach, Unknown};
 pub use pattern::{BadPattern, Pattern};
 
 use crate::control::Passthrough;
@@ -95,6 +95,9 @@ pub struct Rule {
     pub conditions: Conditions,
     /// What it gives.
     pub attr: SchedAttrPatch,
+    /// How far a pod or job may raise that by what it asks for: the highest
+    /// class, the largest weight, the shortest P99.
+    pub may_ask: SchedAttrPatch,
     /// Which work of its processes is not gated, in place of the file's own
     /// list.
     pub passthrough: Option<Arc<Passthrough>>,

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use xsched_common::api::{
     AgentInfo, AgentWarning, ApiRow, BlameCause, BlamePart, BlameRow, BlameSource, BpfState,
     CallerRow, ClassRow, DeviceRow, DropCount, Drops, EventKind, EventRow, GateRow, GateShares,
-    GateState, GroupOrigin, GroupRow, Guards, HardwareRow, Latency, LatencyBucket, Override,
-    OverrideRow, ProcessRow, RouteLaunches, Sampling, Severity, SharingMode, ShimState,
-    SliceSetter, SloRow, SloState, Snapshot, TimeSliceRow, TimeSlicing, UnscheduledRow,
+    GateState, GroupOrigin, GroupRow, Guards, HardwareRow, JobRow, Latency, LatencyBucket,
+    Override, OverrideRow, PodRow, ProcessRow, RouteLaunches, Sampling, Severity, SharingMode,
+    ShimState, SliceSetter, SloRow, SloState, Snapshot, TimeSliceRow, TimeSlicing, UnscheduledRow,
 };
 use xsched_common::platform::Platform;
 use xsched_common::units::{Class, Nanos, StreamClass, Weight};
@@ -128,6 +128,19 @@ pub fn process(pid: u32, command: &str) -> ProcessRow {
         platform: Some(Platform::default()),
         parent: Some(1),
         cgroup: Some("/system.slice/serve.service".into()),
+        pod: Some(PodRow {
+            uid: "7d1b53a2-9d8f-4a0c-8c5e-6a5f0b7e2c11".into(),
+            namespace: Some("web".into()),
+            name: Some("api-0".into()),
+            container: Some("4f1a2b3c4d5e".into()),
+        }),
+        job: Some(JobRow {
+            id: 7,
+            step: Some("0".into()),
+            partition: Some("gpu".into()),
+            qos: Some("high".into()),
+            account: Some("ml".into()),
+        }),
         uid: 1000,
         user: Some("ada".into()),
         command: command.into(),

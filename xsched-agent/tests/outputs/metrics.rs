@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use xsched_agent::export::metrics::{ControlTimes, Format, Scrape};
-use xsched_agent::model::Sums;
-use xsched_common::api::{ShimState, Snapshot};
+use xsched_agent::model::{Sums, WorkloadKey, WorkloadSums};
+use xsched_common::api::{JobRow, PodRow, ProcessRow, ShimState, Snapshot};
+use xsched_common::units::Nanos;
 use xsched_testkit::machine::Machine;
 use xsched_testkit::{Agent, DEADLINE, wait_for};
 
@@ -18,12 +19,34 @@ use crate::fixture;
 
 fn page(snapshot: Snapshot, processes: usize, format: Format) -> String {
     let scrape = Scrape {
+        sums: sums(&snapshot),
         snapshot: Arc::new(snapshot),
-        sums: Sums::default(),
         control: ControlTimes::default(),
         processes,
+        workloads: 1_000,
     };
     scrape.render(format).expect("to memory")
+}
+
+/// Those of the pods and jobs on a snapshot.
+fn sums(snapshot: &Snapshot) -> Sums {
+    let of = |row: &ProcessRow| {
+        let key = match (&row.pod, &row.job) {
+            (Some(pod), _) => WorkloadKey::Pod(pod.uid.clone()),
+            (None, job) => WorkloadKey::Job(job.as_ref()?.id),
+        };
+        let sums = WorkloadSums {
+            pod: row.pod.clone(),
+            job: row.job.clone(),
+            busy: Nanos(row.launches),
+            launches: row.launches,
+            ..WorkloadSums::default()
+        };
+        Some((key, sums))
+    };
+    let mut sums = Sums::default();
+    sums.workloads = snapshot.processes.iter().filter_map(of).collect();
+    sums
 }
 
 fn full(format: Format) -> String {
@@ -129,6 +152,62 @@ fn series_are_bounded_and_the_rest_is_summed_up() {
     promtool(&["check", "metrics"], &page);
 }
 
+/// A busy machine: 1,000 pods of two processes, 50 jobs, all with long names.
+#[test]
+fn a_thousand_pods_have_series_and_a_bounded_page() {
+    let mut snapshot = fixture::snapshot();
+    let row = fixture::process(1, "worker");
+    let in_pod = |at: u32| PodRow {
+        uid: format!("7d1b53a2-9d8f-4a0c-8c5e-{:012}", at / 2),
+        namespace: Some("a-namespace-of-some-length".into()),
+        name: Some(format!(
+            "inference-deployment-with-a-name-6d4cf56db-{:05}",
+            at / 2
+        )),
+        container: None,
+    };
+    let pods = (0..2_000).map(|at| ProcessRow {
+        pid: 1_000 + at,
+        pod: Some(in_pod(at)),
+        job: None,
+        launches: u64::from(at) + 1,
+        ..row.clone()
+    });
+    let jobs = (0..50).map(|at| ProcessRow {
+        pid: 5_000 + at,
+        pod: None,
+        job: Some(JobRow {
+            id: at,
+            ..row.job.clone().expect("a job")
+        }),
+        launches: 1_000_000,
+        ..row.clone()
+    });
+    snapshot.processes = pods.chain(jobs).collect();
+    let began = Instant::now();
+    let page = page(snapshot, 20, Format::Text);
+    let took = began.elapsed();
+    eprintln!("figure: scrape_bytes {}", page.len());
+    eprintln!("figure: scrape_ms {:.1}", took.as_secs_f64() * 1e3);
+    assert!(page.len() <= 2 << 20, "{}", page.len());
+    // 100 ms in a release build; the test builds without optimisation.
+    assert!(took < Duration::from_millis(1_500), "{took:?}");
+    let busy = |page: &str| {
+        let series = page.lines();
+        series
+            .filter(|line| line.starts_with("xsched_workload_device_busy_seconds_total{"))
+            .count()
+    };
+    assert_eq!(busy(&page), 1_000);
+    assert!(page.contains("xsched_workloads_unlisted 50.0\n"));
+    assert!(page.contains(r#"job_id="49",user="ada",partition="gpu",qos="high",account="ml"}"#));
+    assert!(
+        !page.contains("pid=\"\",command=\"worker"),
+        "no numbers of processes"
+    );
+    promtool(&["check", "metrics"], &page);
+}
+
 #[test]
 fn what_is_unknown_has_no_series() {
     let mut snapshot = fixture::snapshot();
@@ -189,6 +268,11 @@ fn the_dashboard_shows_every_metric_and_no_others() {
         .map(|name| family(name))
         .collect();
     assert_eq!(shown, exported);
+}
+
+#[test]
+fn the_fleet_s_dashboard_uses_only_what_exists() {
+    uses_only_what_exists(&dist("grafana/xsched-fleet.json"));
 }
 
 #[test]

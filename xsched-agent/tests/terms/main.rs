@@ -1,6 +1,7 @@
 //! Attributes end to end: a real agent with a file, real processes, and every
 //! source of class, weight and target.
 
+mod clusters;
 mod file;
 mod fixture;
 mod holds;

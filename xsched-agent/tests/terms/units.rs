@@ -37,7 +37,7 @@ class = "low"
 "#;
 
 /// The machine's tree of version 2; `None` where this test cannot use it.
-fn unified() -> Option<PathBuf> {
+pub fn unified() -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").expect("readable");
     let found = mounts.lines().find_map(|line| {
         let (mount, kind) = line.split_once(" - ")?;
@@ -57,13 +57,13 @@ fn unified() -> Option<PathBuf> {
 }
 
 /// Control groups that are removed at the end, with all that are in them.
-struct Tree {
-    top: PathBuf,
-    made: Vec<PathBuf>,
+pub struct Tree {
+    pub top: PathBuf,
+    pub made: Vec<PathBuf>,
 }
 
 impl Tree {
-    fn make(&mut self, path: &str, owner: u32) {
+    pub fn make(&mut self, path: &str, owner: u32) {
         let mut directory = self.top.clone();
         for name in path.split('/').filter(|name| !name.is_empty()) {
             directory.push(name);
@@ -77,7 +77,11 @@ impl Tree {
             "cgroup.threads",
             "cgroup.subtree_control",
         ] {
-            chown(directory.join(file), Some(owner), Some(owner)).expect("root may");
+            // Version 1 has other files.
+            let file = directory.join(file);
+            if file.exists() {
+                chown(file, Some(owner), Some(owner)).expect("root may");
+            }
         }
     }
 

@@ -16,6 +16,7 @@ mod mode;
 mod request;
 mod snapshot;
 mod time_slice;
+mod workload;
 
 pub use blame::{AgentWarning, BlameCause, BlamePart, BlameRow, BlameSource, UnscheduledRow};
 pub use device::{ClassRow, DeviceRow, HardwareRow, ProcessHardware};
@@ -36,6 +37,7 @@ pub use snapshot::{
     SloRow, SloState, Snapshot,
 };
 pub use time_slice::{SliceSetter, TimeSliceRow, TimeSlicing};
+pub use workload::{JobRow, PodRow};
 
 /// Version of these messages; a peer that sees a higher one may miss fields.
 pub const API_VERSION: u32 = 1;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::workload::{JobRow, PodRow};
 use super::{
     AgentWarning, BlameRow, DeviceRow, Drops, EventRow, GroupRow, ProcessHardware, TimeSliceRow,
     TimeSlicing, UnscheduledRow,
@@ -153,6 +154,13 @@ pub struct ProcessRow {
     /// it is the root or unknown.
     #[serde(default)]
     pub cgroup: Option<String>,
+    /// Its Kubernetes pod, as far as root made its control group; left out
+    /// where it is in none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<PodRow>,
+    /// Its Slurm job, the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobRow>,
     /// Its user.
     pub uid: u32,
     /// That user's name; null where it has none.

@@ -44,10 +44,9 @@ pub fn tree(built: &Built, epoch: &str, tree: &Path) -> anyhow::Result<()> {
         &root().join("dist/prometheus/xsched.rules.yml"),
         &share.join("prometheus"),
     )?;
-    copy(
-        &root().join("dist/grafana/xsched.json"),
-        &share.join("grafana"),
-    )?;
+    for dashboard in entries(&root().join("dist/grafana"))? {
+        copy(&dashboard, &share.join("grafana"))?;
+    }
     copy(
         &root().join("crates/xsched-hint/include/xsched.h"),
         &tree.join("usr/include"),

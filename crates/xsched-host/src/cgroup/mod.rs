@@ -4,7 +4,9 @@
 mod names;
 mod placement;
 mod tops;
+mod workload;
 
 pub use names::{container, is_short_id, units};
 pub use placement::{Delegate, Placement};
-pub use tops::control_groups_seen;
+pub use tops::{control_groups_seen, enter_machine_groups};
+pub use workload::{JobPlace, PodPlace, Workload};

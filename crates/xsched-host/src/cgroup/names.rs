@@ -67,6 +67,14 @@ fn user_id(text: &str) -> Option<u32> {
         .filter(|number: &u32| number.to_string() == text)
 }
 
+/// Whether a unit of the system is that in which Slurm's daemon, which is root,
+/// makes the control groups of jobs (its cgroup/v2 plugin): `slurmstepd.scope`, or
+/// `NODE_slurmstepd.scope` where several run on one machine.
+pub fn is_slurm(parent: &str, unit: &str) -> bool {
+    let node = unit.strip_suffix("slurmstepd.scope");
+    parent == "system.slice" && node.is_some_and(|node| node.is_empty() || node.ends_with('_'))
+}
+
 fn is_id(text: &str) -> bool {
     text.len() == ID_LEN && text.bytes().all(|b| b.is_ascii_hexdigit())
 }

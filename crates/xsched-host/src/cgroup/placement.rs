@@ -25,6 +25,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, Stat, fgetxattr, fstat, openat, statat};
 
 use super::names;
 use super::tops::top;
+use super::workload::{Workload, workload};
 use crate::process::{self, ControlGroup, Hierarchy, ProcessError};
 
 /// How often a process that moves meanwhile is looked up again.
@@ -73,8 +74,15 @@ impl Placement {
     /// A process's. Reads what the kernel itself keeps: never waits for the
     /// process.
     pub fn of(pid: u32) -> Result<Placement, ProcessError> {
+        Placement::looked_up(|| process::control_group(pid))
+    }
+
+    /// A process's by `group`, which looks it up anew.
+    fn looked_up(
+        group: impl Fn() -> Result<ControlGroup, ProcessError>,
+    ) -> Result<Placement, ProcessError> {
         let agent = rustix::process::geteuid().as_raw();
-        let mut last = process::control_group(pid)?;
+        let mut last = group()?;
         for _ in 0..TRIES {
             let (given, handed_to) = match top(last.hierarchy) {
                 Ok(top) => follow(top, &last, agent),
@@ -86,7 +94,7 @@ impl Placement {
                 handed_to,
             };
             // Only root moves it out of what is given; meanwhile it may have.
-            let now = process::control_group(pid)?;
+            let now = group()?;
             if now.hierarchy == last.hierarchy && placement.still_holds(&now.path) {
                 return Ok(placement);
             }
@@ -98,6 +106,34 @@ impl Placement {
             given: 0,
             handed_to: Some(Delegate::Unseen(why)),
         })
+    }
+
+    /// Whose work it is in a cluster's terms, as far as root says so.
+    ///
+    /// # Errors
+    /// The process cannot be examined.
+    pub fn workload(&self, pid: u32) -> Result<Option<Workload>, ProcessError> {
+        if let Some(found) = workload(self.given()) {
+            return Ok(Some(found));
+        }
+        // Slurm on version 1 leaves systemd's tree alone.
+        for named in process::controller_groups(pid)? {
+            if workload(&named.path).is_none() {
+                continue;
+            }
+            let again = || {
+                let groups = process::controller_groups(pid)?.into_iter();
+                let mut same = groups.filter(|group| group.hierarchy == named.hierarchy);
+                Ok(same.next().unwrap_or(ControlGroup {
+                    path: "/".to_owned(),
+                    ..named.clone()
+                }))
+            };
+            if let Some(found) = workload(Placement::looked_up(again)?.given()) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
     }
 
     fn still_holds(&self, now: &str) -> bool {
@@ -219,7 +255,7 @@ fn follow(top: &OwnedFd, group: &ControlGroup, agent: u32) -> (usize, Option<Del
             Err(e) => return (given, unseen(e)),
         };
         let writer = directory.writer(agent);
-        if writer.is_some() && group.hierarchy == Hierarchy::Systemd {
+        if writer.is_some() && group.hierarchy != Hierarchy::Unified {
             return (given, writer);
         }
         given = level.end;
@@ -246,7 +282,7 @@ impl Directory {
         let stat = fstat(&file)?;
         let doors = match hierarchy {
             Hierarchy::Unified => &["cgroup.procs"][..],
-            Hierarchy::Systemd => &["cgroup.procs", "tasks"],
+            Hierarchy::Systemd | Hierarchy::Controller(_) => &["cgroup.procs", "tasks"],
         };
         let doors = doors
             .iter()
@@ -281,9 +317,11 @@ impl Directory {
         if names::container_at(level.parent, level.name).is_some() {
             return Some(Delegate::Container);
         }
-        // What its own user's systemd marks for the agent's user is its own.
+        // What its own user's systemd marks for the agent's user is its own, and
+        // Slurm's daemon, which asks for its scope, is root.
         let own = agent != 0 && self.stat.st_uid == agent;
-        (!own && self.is_marked()).then_some(Delegate::Service)
+        let slurm = self.stat.st_uid == 0 && names::is_slurm(level.parent, level.name);
+        (!own && !slurm && self.is_marked()).then_some(Delegate::Service)
     }
 
     /// systemd's mark (https://systemd.io/CGROUP_DELEGATION): since version

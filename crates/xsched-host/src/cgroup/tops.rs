@@ -2,14 +2,14 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use rustix::fs::{Mode, OFlags, fstatfs, open};
 
-use crate::process::{self, Hierarchy};
+use crate::process::{self, Controller, Hierarchy};
 
 /// File systems of control groups (linux/magic.h).
 const CGROUP_MAGIC: [u64; 2] = [0x0027_e0eb, 0x6367_7270];
@@ -36,6 +36,28 @@ pub fn control_groups_seen() -> Result<(), String> {
     }
 }
 
+/// Enters the machine's own control group namespace, for this thread and those
+/// that it starts later: in a container of its own namespace every path would be
+/// relative to that. It takes CAP_SYS_ADMIN, and the machine's processes in
+/// /proc.
+///
+/// # Errors
+/// Why not, for people; paths then stay as they are.
+pub fn enter_machine_groups() -> Result<(), String> {
+    let namespace = |of: &str| fs::read_link(format!("/proc/{of}/ns/cgroup")).unwrap_or_default();
+    if namespace("self").as_os_str() == MACHINE_CGROUPS {
+        return Ok(());
+    }
+    if namespace("1").as_os_str() != MACHINE_CGROUPS {
+        return Err("process 1 here is not the machine's (hostPID: true, --pid=host)".to_owned());
+    }
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let machine = open("/proc/1/ns/cgroup", flags, Mode::empty()).map_err(|e| e.to_string())?;
+    let kind = rustix::thread::LinkNameSpaceType::ControlGroup;
+    rustix::thread::move_into_link_name_space(machine.as_fd(), Some(kind))
+        .map_err(|e| format!("cannot enter the machine's control group namespace: {e}"))
+}
+
 /// The top of a tree. It is opened once: what is mounted over it later is not
 /// looked at.
 ///
@@ -44,9 +66,12 @@ pub fn control_groups_seen() -> Result<(), String> {
 pub(super) fn top(hierarchy: Hierarchy) -> Result<&'static OwnedFd, String> {
     static UNIFIED: OnceLock<OwnedFd> = OnceLock::new();
     static SYSTEMD: OnceLock<OwnedFd> = OnceLock::new();
+    static CONTROLLERS: [OnceLock<OwnedFd>; Controller::ALL.len()] =
+        [const { OnceLock::new() }; Controller::ALL.len()];
     let once = match hierarchy {
         Hierarchy::Unified => &UNIFIED,
         Hierarchy::Systemd => &SYSTEMD,
+        Hierarchy::Controller(controller) => &CONTROLLERS[controller as usize],
     };
     if let Some(top) = once.get() {
         return Ok(top);
@@ -78,6 +103,10 @@ fn mounted_at(line: &str, hierarchy: Hierarchy) -> Option<PathBuf> {
         Hierarchy::Unified => kind == "cgroup2",
         Hierarchy::Systemd => {
             kind == "cgroup" && options.split(',').any(|option| option == "name=systemd")
+        }
+        Hierarchy::Controller(controller) => {
+            let is_it = |option: &str| option == controller.name();
+            kind == "cgroup" && options.split(',').any(is_it)
         }
     };
     let mut mount = mount.split(' ').skip(3);
@@ -123,8 +152,10 @@ mod tests {
         assert_eq!(at(unified, Hierarchy::Systemd), None);
         let old = "36 31 0:31 / /a\\040b rw - cgroup cgroup rw,xattr,name=systemd";
         assert_eq!(at(old, Hierarchy::Systemd), Some("/a b".into()));
+        let memory = Hierarchy::Controller(Controller::Memory);
         let other = "37 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory";
         assert_eq!(at(other, Hierarchy::Systemd), None);
+        assert_eq!(at(other, memory), Some("/sys/fs/cgroup/memory".into()));
         let part = "34 25 0:29 /docker/x /sys/fs/cgroup rw - cgroup2 cgroup rw";
         assert_eq!(at(part, Hierarchy::Unified), None);
     }

@@ -122,3 +122,19 @@ proptest! {
         let _ = parse_credentials(&String::from_utf8_lossy(&line));
     }
 }
+
+#[test]
+fn controllers_of_version_1_are_told_apart() {
+    let text =
+        "9:name=systemd:/\n6:freezer:/slurm/uid_0/job_1\n4:cpu,memory:/a:b\n3:cpuset:/\n0::/\n";
+    let found: Vec<_> = parse_controllers(text)
+        .into_iter()
+        .map(|group| (group.hierarchy, group.path))
+        .collect();
+    let of = Hierarchy::Controller;
+    let expected = [
+        (of(Controller::Freezer), "/slurm/uid_0/job_1".to_owned()),
+        (of(Controller::Memory), "/a:b".to_owned()),
+    ];
+    assert_eq!(found, expected);
+}

@@ -1,5 +1,6 @@
 //! What the keeper is told and asked.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use xsched_common::api::{Attr, ChangeWay, Settled};
@@ -22,6 +23,8 @@ pub(in crate::attr) enum Message {
     Seen(Vec<ProcessId>),
     /// From a reader.
     Evaluated(Answer),
+    /// Pods with these uids are others now.
+    Pods(HashSet<String>),
     /// From the API.
     Order(Order),
     /// The agent stops.

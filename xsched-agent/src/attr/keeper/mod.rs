@@ -37,6 +37,7 @@ use super::table::{AttrTable, Standing};
 use crate::config::Config;
 use crate::control::{AttrUpdate, ControlHandle, Journal, RosterEvent};
 use crate::events::EventLog;
+use crate::workloads::Workloads;
 
 /// Time between two looks for dead processes and undecided ones.
 const PRUNE: Duration = Duration::from_secs(10);
@@ -50,6 +51,7 @@ pub(super) struct Parts {
     pub messages: Receiver<Message>,
     pub control: ControlHandle,
     pub table: Arc<AttrTable>,
+    pub workloads: Workloads,
     pub config: Arc<Config>,
     pub store: Store,
     pub events: EventLog,
@@ -64,6 +66,7 @@ pub(super) struct Keeper {
     outbox: Outbox,
     control: ControlHandle,
     table: Arc<AttrTable>,
+    workloads: Workloads,
     config: Arc<Config>,
     /// Counts configurations: answers of readers to an earlier one are void.
     generation: u64,
@@ -125,6 +128,7 @@ impl Keeper {
             messages,
             control,
             table,
+            workloads,
             config,
             store,
             events,
@@ -140,6 +144,7 @@ impl Keeper {
             outbox: Outbox::default(),
             control,
             table,
+            workloads,
             config,
             generation: 0,
             store,
@@ -232,6 +237,7 @@ impl Keeper {
             }
             Message::Seen(processes) => self.seen(processes),
             Message::Evaluated(answer) => self.take_answer(answer),
+            Message::Pods(uids) => self.pods_changed(&uids),
             Message::Order(order) => self.obey(order),
             // For the model.
             Message::Roster(RosterEvent::Shared(..) | RosterEvent::Target(..)) | Message::Stop => {}
@@ -342,6 +348,7 @@ impl Keeper {
                 process: *ancestor,
                 given: self.given.get(ancestor),
                 evaluated: self.evaluated_of(*ancestor),
+                asked: self.asked_of(*ancestor),
                 user: self.user_of(*ancestor, known),
             })
             .collect();

@@ -171,6 +171,7 @@ impl Keeper {
             ancestry: ancestry
                 .iter()
                 .map(|ancestor| Ancestor {
+                    asked: self.asked_of(*ancestor).cloned(),
                     process: *ancestor,
                     command: process::stat(ancestor.pid).ok().map(|stat| stat.comm),
                     given: self.given.get(ancestor).cloned(),

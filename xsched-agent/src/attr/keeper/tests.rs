@@ -162,6 +162,7 @@ fn still(dir: &TempDir, control: &Control, rules: Vec<Rule>) -> Keeper {
         messages,
         control: control.handle(),
         table: Arc::default(),
+        workloads: Workloads::default(),
         config: Arc::new(Config {
             rules: rules.into(),
             ..Config::default()
@@ -184,6 +185,7 @@ fn a_pending_ancestor_is_asked_about_once_for_all_its_children() {
             ..Conditions::default()
         },
         attr: SchedAttrPatch::default(),
+        may_ask: SchedAttrPatch::default(),
         passthrough: None,
         time_slices: None,
         threads: None,

@@ -1,5 +1,6 @@
 //! `[[rule]]`: whom it matches and what it gives.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use super::{Completeness, group_id, passthrough};
 use crate::config::file;
 use crate::config::problems::{Problems, place};
 use crate::config::values::{self, OneOrMany, Time};
-use crate::rules::{Account, Conditions, Rule, SchedAttrPatch, ThreadClasses};
+use crate::rules::{Account, ClusterConditions, Conditions, Rule, SchedAttrPatch, ThreadClasses};
 
 /// A target beyond this is none.
 const LONGEST_TARGET: Nanos = Nanos::from_secs(3600);
@@ -33,6 +34,7 @@ pub(super) fn convert(
         weight,
         p99_ms,
         p99,
+        may_ask,
         passthrough,
         time_slices,
         thread,
@@ -48,6 +50,11 @@ pub(super) fn convert(
         weight: *weight,
         slo_p99,
     };
+    let may_ask = SchedAttrPatch {
+        class: may_ask.class,
+        weight: may_ask.weight,
+        slo_p99: target(None, may_ask.p99.as_ref(), problems),
+    };
     let passthrough = passthrough
         .as_ref()
         .map(|given| Arc::new(passthrough::convert(given, problems)));
@@ -62,12 +69,13 @@ pub(super) fn convert(
     let says_of_threads = !thread.is_empty() || hints.is_some() || hints_up_to.is_some();
     let threads = says_of_threads.then(|| Arc::new(threads));
     let gives_nothing =
-        attr.is_empty() && passthrough.is_none() && time_slices.is_none() && threads.is_none();
+        attr.is_empty() && may_ask.is_empty() && passthrough.is_none() && time_slices.is_none();
+    let gives_nothing = gives_nothing && threads.is_none();
     if gives_nothing && !has_target && is_whole {
         problems.error(
             span.clone(),
-            "this rule gives nothing: add class, weight, p99_ms, passthrough, time_slices, \
-             [[rule.thread]] or hints",
+            "this rule gives nothing: add class, weight, p99_ms, may_ask, passthrough, \
+             time_slices, [[rule.thread]] or hints",
         );
     }
     let conditions = conditions(written.get_ref(), &written.span(), problems);
@@ -102,6 +110,7 @@ pub(super) fn convert(
         line: place(text, span.start).0,
         conditions,
         attr,
+        may_ask,
         passthrough,
         time_slices: time_slices.map(Into::into),
         threads,
@@ -197,11 +206,34 @@ fn conditions(
         user_unit,
         container,
         env,
+        pod,
+        namespace,
+        label,
+        slurm_partition,
+        slurm_qos,
+        slurm_account,
     } = written;
     let patterns = |given: &Option<OneOrMany<values::Pattern>>| {
         let given = given.iter().flat_map(|many| &many.0);
         given.map(|pattern| pattern.0.clone()).collect()
     };
+    let by_name = |given: &Option<BTreeMap<String, OneOrMany<values::Pattern>>>| {
+        let given = given.iter().flatten();
+        let own = |of: &OneOrMany<values::Pattern>| of.0.iter().map(|p| p.0.clone()).collect();
+        given.map(|(name, of)| (name.clone(), own(of))).collect()
+    };
+    let cluster = ClusterConditions {
+        pod: patterns(pod),
+        namespace: patterns(namespace),
+        label: by_name(label),
+        slurm_partition: patterns(slurm_partition),
+        slurm_qos: patterns(slurm_qos),
+        slurm_account: patterns(slurm_account),
+    };
+    if cluster.is_of_pods() && cluster.is_of_jobs() {
+        let message = "no process is both in a pod and in a Slurm job: this matches nobody";
+        problems.error(span.clone(), message);
+    }
     let mut accounts =
         |given: &Option<OneOrMany<values::Account>>, what: &str, id_of: fn(&str) -> Option<u32>| {
             let given = given.iter().flat_map(|many| &many.0);
@@ -237,14 +269,8 @@ fn conditions(
         unit: patterns(unit),
         user_unit: patterns(user_unit),
         container: patterns(container),
-        env: env
-            .iter()
-            .flatten()
-            .map(|(name, given)| {
-                let patterns = given.0.iter().map(|pattern| pattern.0.clone()).collect();
-                (name.clone(), patterns)
-            })
-            .collect(),
+        env: by_name(env),
+        cluster,
     }
 }
 

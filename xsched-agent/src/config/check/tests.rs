@@ -96,7 +96,8 @@ fn a_rule_may_have_a_passthrough_of_its_own() {
 fn the_agent_s_own_keys_are_checked() {
     let agent = good(
         "[agent]\nobserve = true\nprobe_returns = true\nmetrics = \"0.0.0.0:9999\"\n\
-         metrics_processes = 0\noverhead_budget_percent = 2.5\n",
+         metrics_processes = 0\noverhead_budget_percent = 2.5\nmetrics_workloads = 10\n\
+         pods = \"/p\"\n",
     )
     .agent;
     let expected = AgentSettings {
@@ -105,6 +106,8 @@ fn the_agent_s_own_keys_are_checked() {
         returns: Returns::OfWaits,
         metrics: "0.0.0.0:9999".parse().ok(),
         metrics_processes: 0,
+        metrics_workloads: 10,
+        pods: "/p".into(),
     };
     assert_eq!(agent, expected);
     assert_eq!(good("[agent]\nmetrics = \"off\"\n").agent.metrics, None);
@@ -118,6 +121,10 @@ fn the_agent_s_own_keys_are_checked() {
     assert_eq!(
         errors("[agent]\nmetrics_processes = 1001\n"),
         ["2:21: a number from 0 to 1000"]
+    );
+    assert_eq!(
+        errors("[agent]\nmetrics_workloads = 5001\n"),
+        ["2:21: a number from 0 to 5000"]
     );
     let idle = warnings("[agent]\nobserve = false\nprobe_returns = true\n");
     assert!(idle[0].starts_with("without probes nothing is measured"));
@@ -451,4 +458,26 @@ proptest! {
             prop_assert!(problems.iter().all(|p| (1..=lines).contains(&p.line) && p.column > 0));
         }
     }
+}
+
+#[test]
+fn clusters_have_conditions_and_ceilings() {
+    let config = good(
+        "[[rule]]\nname = \"web\"\nmatch = { namespace = \"web\", label = { tier = [\"a\", \"b\"] } }\n\
+         class = \"normal\"\nmay_ask = { class = \"high\", weight = 300, p99 = \"10ms\" }\n\
+         [[rule]]\nname = \"jobs\"\nmatch = { slurm_qos = \"high\", slurm_account = \"ml\" }\nclass = \"high\"\n\
+         [[rule]]\nname = \"ceiling\"\nmatch = { namespace = \"dev-*\" }\nmay_ask = { class = \"normal\" }\n",
+    );
+    let [web, jobs, ceiling] = &*config.rules else {
+        panic!("three rules");
+    };
+    assert_eq!(web.may_ask.class, Some(Class::High));
+    assert_eq!(web.may_ask.slo_p99, Some(Nanos::from_millis(10)));
+    assert!(jobs.may_ask.is_empty() && jobs.conditions.cluster.is_of_jobs());
+    assert!(ceiling.attr.is_empty());
+    let both =
+        "[[rule]]\nname = \"a\"\nmatch = { pod = \"a\", slurm_qos = \"b\" }\nclass = \"low\"\n";
+    assert!(errors(both)[0].contains("matches nobody"));
+    let raised = "[[rule]]\nname = \"a\"\nmatch = { namespace = \"a\" }\nclass = \"high\"\n";
+    assert!(warnings(raised).is_empty(), "a namespace is root's word");
 }

@@ -14,6 +14,7 @@ pub(super) fn collect(scrape: &Scrape, to: &mut Families<'_>) -> fmt::Result {
         sums,
         control,
         processes: _,
+        workloads: _,
     } = scrape;
     let agent = &snapshot.agent;
     let version = [agent.version.as_str()];

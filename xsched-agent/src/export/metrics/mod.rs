@@ -12,6 +12,7 @@ mod families;
 mod format;
 mod http;
 mod processes;
+mod workloads;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -39,6 +40,8 @@ pub struct Sources {
     pub control: Arc<Stats>,
     /// Processes that have series of their own.
     pub processes: usize,
+    /// Pods and jobs that have.
+    pub workloads: usize,
 }
 
 /// All numbers at one moment.
@@ -52,6 +55,8 @@ pub struct Scrape {
     pub control: ControlTimes,
     /// Processes that have series of their own.
     pub processes: usize,
+    /// Pods and jobs that have.
+    pub workloads: usize,
 }
 
 /// A copy of the control thread's [`Stats`].
@@ -90,6 +95,7 @@ impl Sources {
             sums: self.sums.copy(),
             control: ControlTimes::of(&self.control),
             processes: self.processes,
+            workloads: self.workloads,
         }
     }
 }
@@ -117,6 +123,7 @@ impl Collector for Scrape {
         agent::collect(self, &mut families)?;
         classes::collect(self, &mut families)?;
         devices::collect(&self.snapshot, &mut families)?;
-        processes::collect(&self.snapshot, self.processes, &mut families)
+        processes::collect(&self.snapshot, self.processes, &mut families)?;
+        workloads::collect(self, &mut families)
     }
 }

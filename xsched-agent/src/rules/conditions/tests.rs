@@ -1,10 +1,11 @@
 //! Each condition, and whose word it takes.
 
-use xsched_host::cgroup::Delegate;
+use xsched_host::cgroup::{Delegate, Workload};
 use xsched_host::process::Credentials;
 
 use super::*;
 use crate::rules::facts::Reach;
+use crate::workloads::{Job, Pod, Workloads};
 
 fn patterns(texts: &[&str]) -> Vec<Pattern> {
     texts
@@ -211,11 +212,87 @@ fn environments_are_not_told() {
 
 #[test]
 fn the_process_is_not_waited_for_where_the_kernel_knows_enough() {
-    let me = Facts::of(std::process::id(), Reach::Kernel);
+    let me = Facts::of(std::process::id(), Reach::Kernel, &Workloads::default());
     let arg = conditions!(arg: patterns(&["*"]));
     assert_eq!(arg.evaluate(&me), MatchOutcome::Undecided);
     let other = conditions!(arg: patterns(&["*"]), unit: patterns(&["no-such.service"]));
     assert!(matches!(other.evaluate(&me), MatchOutcome::Fails(_)));
-    let me = Facts::of(std::process::id(), Reach::Memory);
+    let me = Facts::of(std::process::id(), Reach::Memory, &Workloads::default());
     assert!(matches!(arg.evaluate(&me), MatchOutcome::Holds(_)));
+}
+
+fn in_pod(known: bool) -> Facts {
+    let uid = "7d1b53a2-9d8f-4a0c-8c5e-6a5f0b7e2c11";
+    let pod = Pod {
+        namespace: "web".to_owned(),
+        name: "api-0".to_owned(),
+        labels: Some(BTreeMap::from([("app".to_owned(), "api".to_owned())])),
+        ..Pod::default()
+    };
+    let pods = known.then_some((uid.to_owned(), pod));
+    let place = xsched_host::cgroup::PodPlace {
+        uid: uid.to_owned(),
+        container: None,
+    };
+    facts().in_workload(Workload::Pod(place), Workloads::known_to_test(pods), None)
+}
+
+fn in_job(job: Option<Job>) -> Facts {
+    let place = xsched_host::cgroup::JobPlace {
+        id: 7,
+        step: None,
+        user: None,
+    };
+    facts().in_workload(Workload::Job(place), Workloads::default(), job)
+}
+
+macro_rules! cluster {
+    ($($field:ident: $value:expr),*) => {
+        Conditions {
+            cluster: ClusterConditions { $($field: $value,)* ..ClusterConditions::default() },
+            ..Conditions::default()
+        }
+    };
+}
+
+#[test]
+fn pods_match_by_what_the_cluster_says() {
+    let label = |key: &str, value: &str| cluster!(label: BTreeMap::from([(key.to_owned(), patterns(&[value]))]));
+    let (pod, none) = (in_pod(true), in_pod(false));
+    let namespace = |pattern| cluster!(namespace: patterns(&[pattern]));
+    assert!(holds_of(namespace("web"), &pod) && holds_of(namespace("w*"), &pod));
+    assert!(!holds_of(namespace("we"), &pod));
+    assert!(holds_of(cluster!(pod: patterns(&["api-*"])), &pod));
+    assert!(!holds_of(cluster!(pod: patterns(&["web/api-0"])), &pod));
+    assert!(holds_of(label("app", "api"), &pod));
+    assert!(!holds_of(label("app", "x"), &pod) && !holds_of(label("ap", "*"), &pod));
+    let both = cluster!(namespace: patterns(&["web"]), pod: patterns(&["db-*"]));
+    assert!(!holds_of(both, &pod), "all that are given");
+    for nobody in [&none, &facts(), &in_job(None)] {
+        assert!(!holds_of(namespace("*"), nobody));
+    }
+    assert!(!namespace("web").can_be_feigned() && !namespace("web").is_chosen_by_users());
+    assert!(label("app", "api").is_chosen_by_users());
+    let shown = label("app", "api").to_string();
+    assert_eq!(shown, "label = { \"app\" = \"api\" }");
+}
+
+#[test]
+fn jobs_match_by_root_s_record_alone() {
+    let job = Job {
+        qos: Some("high".to_owned()),
+        ..Job::default()
+    };
+    let qos = |pattern| cluster!(slurm_qos: patterns(&[pattern]));
+    let (recorded, silent) = (in_job(Some(job)), in_job(None));
+    assert!(holds_of(qos("high"), &recorded) && !holds_of(qos("low"), &recorded));
+    assert!(!holds_of(
+        cluster!(slurm_account: patterns(&["*"])),
+        &recorded
+    ));
+    let MatchOutcome::Fails(why) = qos("high").evaluate(&silent) else {
+        panic!("its environment is its user's word");
+    };
+    assert!(why.contains("only lowers"), "{why}");
+    assert!(!holds_of(qos("*"), &in_pod(true)));
 }

@@ -240,6 +240,50 @@ fn looking_up_is_quick() {
     assert!(median < std::time::Duration::from_millis(1), "{median:?}");
 }
 
+/// Slurm's daemon is root and asks for delegation; in version 1 it gives steps to
+/// their users.
+#[test]
+fn jobs_are_root_s_word_and_what_is_in_them_is_not() {
+    let Some(tree) = tree() else { return };
+    let top = tree.path();
+    let scope = "/system.slice/n1_slurmstepd.scope";
+    make(top, "/system.slice", 0);
+    make(top, scope, 0);
+    let flags = rustix::fs::XattrFlags::empty();
+    let marked = top.join(scope.trim_start_matches('/'));
+    let _ = rustix::fs::setxattr(&marked, "user.delegate", b"1", flags);
+    let _ = rustix::fs::setxattr(&marked, "trusted.delegate", b"1", flags);
+    for part in ["/job_7", "/job_7/step_0", "/job_7/step_0/user"] {
+        make(top, &format!("{scope}{part}"), 0);
+    }
+    let inner = format!("{scope}/job_7/step_0/user/task_0");
+    make(top, &inner, 1000);
+    make(top, &format!("{inner}/job_8"), 1000);
+    let placement = placed(top, Hierarchy::Unified, &format!("{inner}/job_8"));
+    assert_eq!(placement.given(), inner);
+    let job = |path: &str, hierarchy| match workload(placed(top, hierarchy, path).given()) {
+        Some(Workload::Job(job)) => Some((job.id, job.step)),
+        _ => None,
+    };
+    let found = job(&inner, Hierarchy::Unified);
+    assert_eq!(found, Some((7, Some("0".to_owned()))));
+    let freezer = Hierarchy::Controller(process::Controller::Freezer);
+    for part in ["/slurm", "/slurm/uid_1000", "/slurm/uid_1000/job_9"] {
+        make(top, part, 0);
+    }
+    make(top, "/slurm/uid_1000/job_9/step_0", 1000);
+    let found = job("/slurm/uid_1000/job_9/step_0", freezer);
+    assert_eq!(found, Some((9, None)), "the step is its user's word");
+    // Another's scope of this name is nobody's.
+    make(top, "/user.slice", 1000);
+    make(top, "/user.slice/slurm", 1000);
+    assert_eq!(job("/user.slice/slurm/uid_0/job_1", freezer), None);
+    make(top, "/slurm_x", 1000);
+    make(top, "/slurm_x/uid_0", 1000);
+    make(top, "/slurm_x/uid_0/job_1", 1000);
+    assert_eq!(job("/slurm_x/uid_0/job_1", freezer), None);
+}
+
 /// Of a process that exists, whatever is mounted here.
 #[test]
 fn this_process_is_somewhere() {
