@@ -11,7 +11,7 @@ pub fn header() -> String {
     header
 }
 
-const NAMES: [&str; 47] = [
+const NAMES: [&str; 50] = [
     "time_unix_ns",
     "pid",
     "start_time",
@@ -59,6 +59,9 @@ const NAMES: [&str; 47] = [
     "platform",
     "time_slice_ns",
     "time_slice_set_by",
+    "namespace",
+    "pod",
+    "job",
 ];
 
 /// The process of `row` as seen at `time_unix_ns`.
@@ -69,6 +72,8 @@ pub fn line(time_unix_ns: u64, row: &Row) -> String {
         start_time,
         parent,
         cgroup,
+        pod,
+        job,
         uid,
         command,
         arguments,
@@ -168,6 +173,15 @@ pub fn line(time_unix_ns: u64, row: &Row) -> String {
         optional(platform.map(|platform| platform.name())),
         optional(slice.map(|slice| slice.slice_ns.0)),
         optional(slice.map(|slice| slice.set_by.name())),
+        pod.as_ref()
+            .and_then(|pod| pod.namespace.as_deref())
+            .map(quoted)
+            .unwrap_or_default(),
+        // Its uid while nobody has named it.
+        pod.as_ref()
+            .map(|pod| quoted(pod.name.as_deref().unwrap_or(&pod.uid)))
+            .unwrap_or_default(),
+        optional(job.as_ref().map(|job| job.id)),
     ];
     let mut line = fields.join(",");
     line.push('\n');
