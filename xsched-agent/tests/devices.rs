@@ -113,3 +113,30 @@ fn services_on_some_devices_hold_batch_work_on_those_only() {
     );
     assert!(free[0] > 1.3 * shared[shared.len() - 1], "{rates:?}");
 }
+
+/// A simulated device has a management library, which is read as real ones are.
+#[test]
+fn what_a_device_says_of_itself_is_shown() {
+    let libraries = tempfile::tempdir().expect("a directory");
+    let [name, _] = smisim::NAMES;
+    smisim::install(&built("libsmisim.so"), libraries.path(), name).expect("installs");
+    let machine = Machine::with(Agent::start_with_libraries(libraries.path()));
+    let device = machine.dir.path().join("device");
+    std::os::unix::fs::symlink(&device, libraries.path().join("device")).expect("a link");
+    let _batch = machine.run("normal", "hipsim-batch", &["--kernel-time", "1ms"]);
+    let mut hardware = serde_json::Value::Null;
+    xsched_testkit::wait_for("its readings", || {
+        std::thread::sleep(Duration::from_millis(100));
+        let snapshot = machine.agent.ask_raw(r#"{"op":"list"}"#);
+        hardware = snapshot["devices"][0]["hardware"].clone();
+        hardware["utilization"].as_f64() > Some(0.5)
+    });
+    assert_eq!(hardware["name"], "hipsim (simulated)");
+    assert_eq!(hardware["memory_bytes"], 16_u64 << 30);
+    assert!(hardware["memory_used_bytes"].is_u64(), "{hardware}");
+    assert!(hardware["power_w"].as_f64() > Some(200.0), "{hardware}");
+    assert!(
+        hardware["temperature_c"].as_f64() > Some(40.0),
+        "{hardware}"
+    );
+}

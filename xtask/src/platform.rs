@@ -49,11 +49,17 @@ impl Platform {
     pub fn install(self, built: &Built, dir: &Path) -> anyhow::Result<()> {
         let hipsim = built.file("libhipsim.so");
         match self {
-            Platform::Hip => hipsim::install::install(&hipsim, dir)?,
+            Platform::Hip => {
+                hipsim::install::install(&hipsim, dir)?;
+                let [smi, _] = smisim::NAMES;
+                smisim::install(&built.file("libsmisim.so"), dir, smi)?;
+            }
             Platform::Cuda => {
                 let hip = dir.join("hip");
                 hipsim::install::install(&hipsim, &hip)?;
                 cudasim::install::install(&built.file("libcudasim.so"), &hip, dir)?;
+                let [_, nvml] = smisim::NAMES;
+                smisim::install(&built.file("libsmisim.so"), dir, nvml)?;
             }
         }
         Ok(())

@@ -4,6 +4,7 @@
 pub mod blocking;
 mod endpoint;
 mod error;
+pub mod filter;
 mod line;
 mod watch;
 

@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
@@ -106,6 +107,17 @@ impl Agent {
             "glibc.malloc.arena_max=1:glibc.malloc.top_pad=16777216",
         );
         let dir = tempfile::tempdir().expect("a temporary directory");
+        Agent::spawn_as(command, dir, &["--no-bpf"], Stdio::null())
+    }
+
+    /// Without probes; it finds libraries of vendors in this folder, which tell
+    /// of the simulated device there.
+    pub fn start_with_libraries(folder: &Path) -> Agent {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut command = agent_command();
+        command
+            .env("LD_LIBRARY_PATH", folder)
+            .env("HIPSIM_DEVICE", folder.join("device"));
         Agent::spawn_as(command, dir, &["--no-bpf"], Stdio::null())
     }
 

@@ -4,8 +4,10 @@ use simdevice::jitter::Jitter;
 
 use super::capture::{Captures, Status};
 use super::command::{Command, Executor, External};
+use super::devices::DeviceIndex;
 use super::engine::Queue;
 use super::events::{EventId, Events, Recorded};
+use super::memory;
 use super::streams::{LEGACY, Point, StreamId, StreamKind, Streams};
 use crate::abi::error::{HipError, Result};
 use crate::device::clock::{self, Clock};
@@ -55,6 +57,7 @@ pub struct Core {
     pub events: Events,
     pub captures: Captures,
     pub clock: Clock,
+    device: DeviceIndex,
     rings: Rings<Item>,
     jitter: Jitter,
     /// Items taken from their rings that use memory.
@@ -99,7 +102,7 @@ impl Host<Item> for Hooks<'_> {
 
 impl Core {
     /// An idle process on this device.
-    pub fn new(clock: Clock) -> Self {
+    pub fn new(device: DeviceIndex, clock: Clock) -> Self {
         let sharing = match clock.discipline() {
             Discipline::Amd => Sharing::Equal,
             Discipline::Fifo => Sharing::Reserved,
@@ -109,6 +112,7 @@ impl Core {
             events: Events::default(),
             captures: Captures::default(),
             clock,
+            device,
             rings: Rings::new(sharing),
             jitter: Jitter::default(),
             executing: 0,
@@ -144,6 +148,7 @@ impl Core {
         };
         if self.announced != announced {
             self.announced = announced;
+            self.clock.note_memory(memory::used_of(self.device));
             self.clock.announce(now, announced.0, announced.1);
         }
     }

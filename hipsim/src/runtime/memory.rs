@@ -2,10 +2,11 @@
 
 use std::alloc::{Layout, alloc, dealloc};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::command::Address;
-use super::devices::DeviceIndex;
+use super::devices::{DeviceIndex, MAX_DEVICES};
 use crate::abi::error::{HipError, Result};
 use crate::device::ipc::{Name, PAGE, Piece, Target};
 use crate::options;
@@ -55,6 +56,14 @@ const ALIGNMENT: usize = 256;
 
 static TABLE: Mutex<BTreeMap<usize, Allocation>> = Mutex::new(BTreeMap::new());
 
+/// What [`used`] says, by device: for who must not wait for the table.
+static USED: [AtomicU64; MAX_DEVICES] = [const { AtomicU64::new(0) }; MAX_DEVICES];
+
+/// Memory of a device that this process has, bytes.
+pub fn used_of(device: DeviceIndex) -> u64 {
+    USED[device.number() % MAX_DEVICES].load(Relaxed)
+}
+
 fn table() -> MutexGuard<'static, BTreeMap<usize, Allocation>> {
     TABLE.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -97,17 +106,18 @@ pub fn allocate(size: usize, kind: Kind, flags: u32) -> Result<Address> {
     if start.0 == 0 {
         return Err(HipError::OutOfMemory);
     }
-    table.insert(
-        start.0,
-        Allocation {
-            start,
-            size,
-            kind,
-            flags,
-            device,
-            backing: Backing::Process,
-        },
-    );
+    let allocation = Allocation {
+        start,
+        size,
+        kind,
+        flags,
+        device,
+        backing: Backing::Process,
+    };
+    if allocation.takes_room() {
+        USED[device.number() % MAX_DEVICES].fetch_add(size as u64, Relaxed);
+    }
+    table.insert(start.0, allocation);
     Ok(start)
 }
 
@@ -139,6 +149,10 @@ pub fn release(start: Address) {
     let Some(allocation) = table.remove(&start.0) else {
         return;
     };
+    if allocation.takes_room() {
+        let used = &USED[allocation.device.number() % MAX_DEVICES];
+        used.fetch_sub(allocation.size as u64, Relaxed);
+    }
     match allocation.backing {
         Backing::Process => {}
         // SAFETY: it is in the table no more, and the API has waited for its users.

@@ -106,7 +106,7 @@ impl Runtime {
         Some(Self {
             device,
             peers: AtomicU32::new(0),
-            core: Mutex::new(Core::new(clock)),
+            core: Mutex::new(Core::new(device, clock)),
             progress: AtomicU32::new(0),
             waiters: AtomicU32::new(0),
             engine: Engine::new(Executor::Engine),

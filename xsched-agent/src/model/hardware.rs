@@ -96,19 +96,29 @@ impl Hardware {
 
 fn read() -> Told {
     let libraries = platform::management().into_iter().flatten();
-    let devices = libraries.flat_map(|library| library.devices);
-    let devices = devices
-        .filter_map(|device| Some((device.address?.to_string(), row(device))))
-        .collect();
-    let mut told = Told {
-        devices,
-        ..Told::default()
-    };
+    let mut told = Told::default();
+    for device in libraries.flat_map(|library| library.devices) {
+        told.add_managed(device);
+    }
     told.add(&platform::kernel(Path::new("/sys")));
     told
 }
 
 impl Told {
+    /// Adds what a library says.
+    fn add_managed(&mut self, device: ManagedDevice) {
+        for process in &device.processes {
+            let known = self.processes.entry(process.pid).or_default();
+            known.memory_bytes = match (known.memory_bytes, process.memory) {
+                (Some(on_others), Some(here)) => on_others.checked_add(here),
+                (on_others, here) => on_others.or(here),
+            };
+        }
+        if let Some(address) = device.address {
+            self.devices.insert(address.to_string(), row(device));
+        }
+    }
+
     /// Adds what the kernel knows and the libraries did not say.
     fn add(&mut self, kernel: &KernelView) {
         for device in &kernel.devices {
@@ -136,7 +146,8 @@ impl Told {
             row.queues_used = Some(device.queues_used);
         }
         let processes = kernel.processes.iter();
-        self.processes = processes.map(|(pid, used)| (*pid, process(used))).collect();
+        self.processes
+            .extend(processes.map(|(pid, used)| (*pid, process(used))));
     }
 }
 
@@ -167,7 +178,28 @@ fn row(device: ManagedDevice) -> HardwareRow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use xsched_host::platform::{KernelDevice, PciAddress, Readings};
+    use xsched_host::platform::{DeviceProcess, KernelDevice, PciAddress, Readings};
+
+    #[test]
+    fn memory_of_a_process_is_that_of_all_its_devices() {
+        let mut told = Told::default();
+        for (device, memory) in [(3, Some(1 << 30)), (4, Some(2 << 30)), (5, None)] {
+            told.add_managed(ManagedDevice {
+                name: None,
+                address: Some(PciAddress {
+                    domain: 0,
+                    bus: 1,
+                    device,
+                    function: 0,
+                }),
+                memory: None,
+                now: Readings::default(),
+                processes: vec![DeviceProcess { pid: 4242, memory }],
+            });
+        }
+        assert_eq!(told.devices.len(), 3);
+        assert_eq!(told.processes[&4242].memory_bytes, Some(3 << 30));
+    }
 
     #[test]
     fn the_kernel_fills_in_and_too_many_queues_are_a_warning() {

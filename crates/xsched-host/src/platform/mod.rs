@@ -41,6 +41,17 @@ pub struct ManagedDevice {
     pub memory: Option<u64>,
     /// What it does now.
     pub now: Readings,
+    /// Processes that compute on it, as far as its library tells.
+    pub processes: Vec<DeviceProcess>,
+}
+
+/// A process on a device, as a management library says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceProcess {
+    /// Its number in the first pid namespace.
+    pub pid: u32,
+    /// The device's own memory that it has, bytes.
+    pub memory: Option<u64>,
 }
 
 /// What a device does at a moment, as far as its library tells.

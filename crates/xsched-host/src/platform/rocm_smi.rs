@@ -12,6 +12,12 @@ pub const FILE: &str = "librocm_smi64.so";
 /// `RSMI_MEM_TYPE_VRAM`.
 const VRAM: c_int = 0;
 
+/// `RSMI_TEMP_TYPE_JUNCTION`: the hottest place.
+const JUNCTION: u32 = 1;
+
+/// `RSMI_TEMP_CURRENT`.
+const CURRENT: c_int = 0;
+
 /// Asks the library in `file`.
 pub fn read(file: &'static str) -> Result<Management, Silent> {
     let library = Library::open(file)?;
@@ -48,7 +54,7 @@ fn initialised(library: &Library) -> Result<Management, Silent> {
     };
     // What not every device or release tells.
     // SAFETY: see `read`.
-    let (busy, used, power) = unsafe {
+    let (busy, used, power, temperature) = unsafe {
         (
             library.function::<unsafe extern "C" fn(u32, *mut u32) -> c_int>(
                 "rsmi_dev_busy_percent_get",
@@ -59,16 +65,22 @@ fn initialised(library: &Library) -> Result<Management, Silent> {
             library.function::<unsafe extern "C" fn(u32, u32, *mut u64) -> c_int>(
                 "rsmi_dev_power_ave_get",
             ),
+            library.function::<unsafe extern "C" fn(u32, u32, c_int, *mut i64) -> c_int>(
+                "rsmi_dev_temp_metric_get",
+            ),
         )
     };
     let readings = |index| {
-        let (mut percent, mut bytes, mut microwatts) = (0, 0, 0);
+        let (mut percent, mut bytes, mut microwatts, mut millidegrees) = (0, 0, 0, 0);
         // SAFETY: each writes one number.
-        let (shared, sized, powered) = unsafe {
+        let (shared, sized, powered, felt) = unsafe {
             (
                 busy.as_ref().map(|get| get(index, &raw mut percent)),
                 used.as_ref().map(|get| get(index, VRAM, &raw mut bytes)),
                 power.as_ref().map(|get| get(index, 0, &raw mut microwatts)),
+                temperature
+                    .as_ref()
+                    .map(|get| get(index, JUNCTION, CURRENT, &raw mut millidegrees)),
             )
         };
         let told = |code| code == Ok(0);
@@ -78,8 +90,7 @@ fn initialised(library: &Library) -> Result<Management, Silent> {
             // Behind a structure that differs between releases.
             clock_hz: None,
             power_w: told(powered).then(|| microwatts as f64 / 1e6),
-            // The kernel says it: see `amdgpu`.
-            temperature_c: None,
+            temperature_c: told(felt).then_some(millidegrees as f64 / 1e3),
         }
     };
     let mut devices = 0;
@@ -98,6 +109,8 @@ fn initialised(library: &Library) -> Result<Management, Silent> {
             address: (located == 0).then(|| address(at)),
             memory: (sized == 0).then_some(bytes),
             now: readings(index),
+            // The kernel says it: see `amdgpu`.
+            processes: Vec::new(),
         }
     };
     Ok(Management {

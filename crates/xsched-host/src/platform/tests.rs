@@ -41,6 +41,14 @@ int nvmlDeviceGetMemoryInfo(void *handle, unsigned long long *memory) { memory[0
 int nvmlDeviceGetUtilizationRates(void *handle, unsigned *rates) { rates[0] = 87; rates[1] = 5; return 0; }
 int nvmlDeviceGetClockInfo(void *handle, int type, unsigned *clock) { *clock = 1980; return type != 1; }
 int nvmlDeviceGetTemperature(void *handle, int sensor, unsigned *to) { *to = 61; return sensor; }
+struct process { unsigned pid; unsigned long long memory; unsigned gpu, compute; };
+int nvmlDeviceGetComputeRunningProcesses_v3(void *handle, unsigned *count, struct process *to) {
+    if (*count < 2) return 7;
+    to[0].pid = 4242; to[0].memory = 5ull << 30;
+    to[1].pid = 977; to[1].memory = ~0ull;
+    *count = 2;
+    return 0;
+}
 int nvmlDeviceGetPowerUsage(void *handle, unsigned *power) { return 3; }
 "#;
 
@@ -71,6 +79,12 @@ fn nvidia_s_library_names_its_devices_and_one_that_is_lost_is_still_there() {
         temperature_c: Some(61.0),
     };
     assert_eq!(first.now, now);
+    let process = |pid, memory| DeviceProcess { pid, memory };
+    assert_eq!(
+        first.processes,
+        [process(4242, Some(5 << 30)), process(977, None)]
+    );
+    assert!(lost.processes.is_empty());
     assert_eq!(lost.now, Readings::default());
     assert_eq!((&lost.name, lost.address, lost.memory), (&None, None, None));
 }
@@ -107,6 +121,7 @@ int rsmi_version_str_get(int component, char *to, unsigned long size) { strncpy(
 int rsmi_dev_name_get(unsigned index, char *to, unsigned long size) { return 2; }
 int rsmi_dev_pci_id_get(unsigned index, unsigned long long *id) { *id = 0x2ull << 32 | 0xc1 << 8 | 4 << 3 | 1; return 0; }
 int rsmi_dev_busy_percent_get(unsigned index, unsigned *percent) { *percent = 40; return 0; }
+int rsmi_dev_temp_metric_get(unsigned index, unsigned sensor, int metric, long long *to) { *to = 71500; return sensor != 1 || metric; }
 int rsmi_dev_power_ave_get(unsigned index, unsigned sensor, unsigned long long *power) { *power = 412500000; return 0; }
 int rsmi_dev_memory_total_get(unsigned index, int type, unsigned long long *bytes) { *bytes = 192ull << 30; return type; }
 "#;
@@ -118,5 +133,6 @@ int rsmi_dev_memory_total_get(unsigned index, int type, unsigned long long *byte
     assert_eq!(device.memory, Some(192 << 30));
     assert_eq!(device.now.utilization, Some(0.4));
     assert_eq!(device.now.power_w, Some(412.5));
+    assert_eq!(device.now.temperature_c, Some(71.5));
     assert_eq!(device.now.memory_used, None, "an older release");
 }

@@ -90,6 +90,11 @@ impl Clock {
         self.device.slot(self.slot).exports.fetch_add(1, SeqCst);
     }
 
+    /// Notes how much of the device's memory this process has, bytes.
+    pub fn note_memory(&self, bytes: u64) {
+        self.device.slot(self.slot).memory.store(bytes, Relaxed);
+    }
+
     /// This process's place on the device, for [`Self::lives`].
     pub fn slot(&self) -> usize {
         self.slot
@@ -240,6 +245,7 @@ impl Clock {
                 }
             },
         }
+        dead.memory.store(0, Relaxed);
         if dead.exports.swap(0, SeqCst) > 0 && owner != owner_word() {
             ipc::remove_all_of(&self.path, owner);
         }

@@ -31,6 +31,8 @@ pub struct Slot {
     pub snapshots: [SharedSnapshot; SNAPSHOTS],
     /// Pieces of memory the owner has shared by name ([`super::ipc`]), which are to be removed after its death.
     pub exports: AtomicU64,
+    /// Memory that the owner had when it last announced work, bytes.
+    pub memory: AtomicU64,
 }
 
 /// The file.

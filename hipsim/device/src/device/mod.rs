@@ -9,6 +9,7 @@ mod history;
 pub mod ipc;
 pub mod layout;
 mod time;
+pub mod watch;
 
 #[cfg(test)]
 mod tests;

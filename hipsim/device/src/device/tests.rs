@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use super::clock::{Clock, REAP_INTERVAL, now};
 use super::file::{DeviceError, DeviceFile, owner_word};
 use super::layout::Device;
+use super::watch::Watch;
 use crate::options::Discipline;
 
 const MS: u64 = 1_000_000;
@@ -215,4 +216,23 @@ fn a_corrupted_file_is_survived() {
             clock.reap(now.saturating_add(next() % (2 * REAP_INTERVAL)));
         }
     }
+}
+
+/// As a management library sees it, which takes no place on it.
+#[test]
+fn a_device_can_be_watched_without_being_used() {
+    let dir = device();
+    let path = dir.path().join("device");
+    assert!(Watch::open(&path).is_none(), "nobody has used it yet");
+    let mut clock = Clock::attach(&path, Discipline::Amd).unwrap();
+    let watch = Watch::open(&path).expect("a device");
+    assert!(!watch.is_busy());
+    clock.note_memory(3 << 20);
+    assert_eq!(watch.memory(), 3 << 20);
+    let start = now();
+    let service = clock.service(start);
+    clock.announce(start, service + 60_000 * MS, 60_000 * MS);
+    assert!(watch.is_busy());
+    std::fs::write(dir.path().join("other"), "no device").expect("a file");
+    assert!(Watch::open(&dir.path().join("other")).is_none());
 }

@@ -47,12 +47,14 @@ COLUMNS are heeded.
 
 Examples:
   xsched-agent ps
-  xsched-agent ps python !class:low       as in xtop: words, !words, column:text
+  xsched-agent ps python !class:low       the words of xtop's filter
+  xsched-agent ps 'p99:>14ms'
   xsched-agent ps --watch                 every 2 s; --watch=500ms
   xsched-agent ps --json | jq '.processes[].blame'")]
 pub struct Options {
-    /// Only processes that these words are found in: pid, command, arguments,
-    /// user or class; column:text looks in that column, ! turns it round
+    /// Only matching processes: words are searched in pid, command, arguments,
+    /// user and class; also /REGEX/, COLUMN:TEXT, COLUMN:/REGEX/, p99:>=5ms,
+    /// bypass:<1%, gate:- (unknown); ! before a term turns it round
     #[arg(value_name = "FILTER")]
     filter: Vec<String>,
     /// Look again and again, every so often
@@ -125,7 +127,7 @@ impl Screen {
 
 fn text(snapshot: &Snapshot, options: &Options, screen: &Screen) -> anyhow::Result<String> {
     let columns = columns::of(snapshot);
-    let filter = Filter::parse(&options.filter, &columns).map_err(anyhow::Error::msg)?;
+    let filter = Filter::parse(&options.filter, &columns)?;
     let processes: Vec<&ProcessRow> = snapshot
         .processes
         .iter()

@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_int, c_uint, c_void};
 
 use super::super::library::{Library, text};
-use super::super::{MOST, ManagedDevice, Management, PciAddress, Readings, Silent};
+use super::super::{DeviceProcess, MOST, ManagedDevice, Management, PciAddress, Readings, Silent};
 
 /// The file that the driver's packages install.
 pub const FILE: &str = "libnvidia-ml.so.1";
@@ -44,6 +44,42 @@ struct Memory {
     total: u64,
     free: u64,
     used: u64,
+}
+
+/// `nvmlProcessInfo_t`, of the functions that end in `_v2` and `_v3`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct ProcessInfo {
+    pid: c_uint,
+    used_memory: u64,
+    gpu_instance: c_uint,
+    compute_instance: c_uint,
+}
+
+/// `NVML_VALUE_NOT_AVAILABLE`.
+const NOT_AVAILABLE: u64 = u64::MAX;
+
+/// Processes of one device that are asked for.
+const MOST_PROCESSES: usize = 1_024;
+
+type Processes = unsafe extern "C" fn(Handle, *mut c_uint, *mut ProcessInfo) -> c_int;
+
+/// Processes that compute on a device; none where it does not say, or has more
+/// than are asked for.
+fn processes(get: Processes, of: Handle) -> Vec<DeviceProcess> {
+    let mut infos = vec![ProcessInfo::default(); MOST_PROCESSES];
+    let mut count = MOST_PROCESSES as c_uint;
+    // SAFETY: a handle from the library; it writes up to `count` structures, of
+    // which there are as many.
+    if unsafe { get(of, &raw mut count, infos.as_mut_ptr()) } != 0 {
+        return Vec::new();
+    }
+    infos.truncate(count as usize);
+    let told = |info: &ProcessInfo| DeviceProcess {
+        pid: info.pid,
+        memory: (info.used_memory != NOT_AVAILABLE).then_some(info.used_memory),
+    };
+    infos.iter().map(told).collect()
 }
 
 /// Asks the library in `file`.
@@ -89,7 +125,7 @@ fn initialised(library: &Library) -> Result<Management, Silent> {
     // What not every device or release tells.
     type Numbers = unsafe extern "C" fn(Handle, *mut Utilization) -> c_int;
     // SAFETY: see `read`.
-    let (utilization, clock, power, temperature) = unsafe {
+    let (utilization, clock, power, temperature, running) = unsafe {
         (
             library.function::<Numbers>("nvmlDeviceGetUtilizationRates"),
             library.function::<unsafe extern "C" fn(Handle, c_uint, *mut c_uint) -> c_int>(
@@ -101,6 +137,12 @@ fn initialised(library: &Library) -> Result<Management, Silent> {
             library.function::<unsafe extern "C" fn(Handle, c_uint, *mut c_uint) -> c_int>(
                 "nvmlDeviceGetTemperature",
             ),
+            // The second is of drivers before 510.
+            library
+                .function::<Processes>("nvmlDeviceGetComputeRunningProcesses_v3")
+                .or_else(|_| {
+                    library.function::<Processes>("nvmlDeviceGetComputeRunningProcesses_v2")
+                }),
         )
     };
     let readings = |of: Handle, used: Option<u64>| {
@@ -141,6 +183,7 @@ fn initialised(library: &Library) -> Result<Management, Silent> {
                 address: None,
                 memory: None,
                 now: Readings::default(),
+                processes: Vec::new(),
             };
         }
         let (mut at, mut bytes) = (PciInfo::default(), Memory::default());
@@ -157,6 +200,9 @@ fn initialised(library: &Library) -> Result<Management, Silent> {
             }),
             memory: (sized == 0).then_some(bytes.total),
             now: readings(of, (sized == 0).then_some(bytes.used)),
+            processes: running
+                .as_ref()
+                .map_or_else(|_| Vec::new(), |get| processes(*get, of)),
         }
     };
     Ok(Management {
