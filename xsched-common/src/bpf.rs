@@ -207,6 +207,9 @@ pub struct CallRecord {
     pub caller: u64,
     /// The stream's handle; 0 at a [`CallMoment::Return`].
     pub stream: u64,
+    /// Of a launch: the kernel's handle, or the address that stands for it in
+    /// the program; 0 at a [`CallMoment::Return`].
+    pub kernel: u64,
     /// Time since the same call entered a shim, ns; 0 without one.
     pub since_shim_ns: u64,
     /// The process.
@@ -221,6 +224,24 @@ pub struct CallRecord {
     pub route: u8,
     /// Zero.
     pub reserved: u32,
+}
+
+/// Bytes of a kernel's name that are told.
+pub const KERNEL_NAME_LEN: usize = 128;
+
+/// A record of the ring of kernels that were looked up by name, written while
+/// a trace is recorded.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelName {
+    /// The handle that the runtime gave.
+    pub handle: u64,
+    /// The process.
+    pub tgid: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Up to the first NUL; a longer name is cut.
+    pub name: [u8; KERNEL_NAME_LEN],
 }
 
 /// Which end of a call.
@@ -411,7 +432,8 @@ const _: () = {
     assert!(size_of::<CallKey>() == 16);
     assert!(size_of::<FirstSeen>() == 32);
     assert!(size_of::<ProcessEvent>() == 16);
-    assert!(size_of::<CallRecord>() == 48);
+    assert!(size_of::<CallRecord>() == 56);
+    assert!(size_of::<KernelName>() == 144);
     assert!(size_of::<BurstKey>() == 8);
     assert!(size_of::<ThreadBurst>() == 16);
     assert!(size_of::<Room>() == 8);

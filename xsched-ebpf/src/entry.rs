@@ -18,8 +18,9 @@ pub fn cookie(ctx: &impl EbpfContext) -> Cookie {
     Cookie::unpack(unsafe { bpf_get_attach_cookie(ctx.as_ptr()) })
 }
 
+/// A word of the process's memory.
 #[inline(always)]
-fn read_user(address: u64) -> Result<u64, Unreadable> {
+pub fn read_user(address: u64) -> Result<u64, Unreadable> {
     // SAFETY: the helper checks the address and fails instead of faulting.
     unsafe { bpf_probe_read_user(address as *const u64) }.map_err(|_| Unreadable)
 }
@@ -115,5 +116,22 @@ impl Arguments {
                 read_user(self.register(register).wrapping_add(u64::from(offset)))
             }
         }
+    }
+
+    /// What a launch launches: the first argument, or behind a structure that
+    /// configures it, the second.
+    #[inline(always)]
+    pub fn kernel(&self, stream_at: ArgumentAt) -> u64 {
+        match stream_at {
+            ArgumentAt::Field(Register::Rdi, _) => self.rsi,
+            _ => self.rdi,
+        }
+    }
+
+    /// Of a function that looks a kernel up: where it puts the handle, and the
+    /// name.
+    #[inline(always)]
+    pub fn handle_and_name(&self) -> (u64, u64) {
+        (self.rdi, self.rdx)
     }
 }

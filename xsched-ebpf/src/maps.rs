@@ -4,9 +4,12 @@ use core::arch::asm;
 
 use aya_ebpf::bindings::BPF_RB_NO_WAKEUP;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::helpers::generated::bpf_probe_read_user_str;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, RingBuf};
-use xsched_common::bpf::{CallRecord, Drop, ProcessChange, ProcessEvent, ThreadBurst};
+use xsched_common::bpf::{
+    CallRecord, Drop, KERNEL_NAME_LEN, KernelName, ProcessChange, ProcessEvent, ThreadBurst,
+};
 
 /// Processes that come and go. A ring of its own: calls cannot flood it.
 #[map]
@@ -15,6 +18,15 @@ static LIFECYCLE: RingBuf = RingBuf::with_byte_size(1 << 16, 0);
 /// Every call, while a trace is recorded; the agent sets the size.
 #[map]
 static RECORDS: RingBuf = RingBuf::with_byte_size(1 << 12, 0);
+
+/// Kernels that were looked up by name, while a trace is recorded.
+#[map]
+static KERNEL_NAMES: RingBuf = RingBuf::with_byte_size(1 << 18, 0);
+
+/// By thread: where a look-up under way puts the handle, and the name. LRU,
+/// because a thread may end in it.
+#[map]
+static LOOKUPS: LruHashMap<u64, [u64; 2]> = LruHashMap::with_max_entries(1_024, 0);
 
 /// What each thread is at. LRU, because threads leave theirs behind.
 #[map]
@@ -124,6 +136,45 @@ pub fn record(call: &CallRecord) {
     };
     record.write(*call);
     record.submit(u64::from(BPF_RB_NO_WAKEUP));
+}
+
+/// A thread looks a kernel up.
+#[inline(always)]
+pub fn note_lookup(pid_tgid: u64, handle_at: u64, name_at: u64) {
+    // Without it the kernel has no name: nothing is lost but that.
+    let _ = LOOKUPS.insert(&pid_tgid, &[handle_at, name_at], 0);
+}
+
+/// The look-up that has ended.
+#[inline(always)]
+pub fn take_lookup(pid_tgid: u64) -> Option<(u64, u64)> {
+    // SAFETY: copied at once; an element that is replaced meanwhile is that of
+    // the same thread, which is here.
+    let [handle_at, name_at] = *unsafe { LOOKUPS.get(&pid_tgid) }?;
+    let _ = LOOKUPS.remove(&pid_tgid);
+    Some((handle_at, name_at))
+}
+
+/// Tells of a kernel's name, which is in the process's memory.
+#[inline(always)]
+pub fn kernel_name(tgid: u32, handle: u64, name_at: u64) {
+    let Some(mut record) = KERNEL_NAMES.reserve::<KernelName>(0) else {
+        return;
+    };
+    let to = record.as_mut_ptr();
+    // SAFETY: reserved and as long as the record. The helper ends the name with a
+    // NUL and may leave what is behind as it was.
+    let read = unsafe {
+        (*to).handle = handle;
+        (*to).tgid = tgid;
+        (*to).reserved = 0;
+        let name = (&raw mut (*to).name).cast::<u8>();
+        bpf_probe_read_user_str(name.cast(), KERNEL_NAME_LEN as u32, name_at as *const _)
+    };
+    match read > 0 {
+        true => record.submit(u64::from(BPF_RB_NO_WAKEUP)),
+        false => record.discard(0),
+    }
 }
 
 /// What a thread was at when last seen.

@@ -32,6 +32,7 @@ fn record(ctx: &ProbeContext) -> Result<(), Unreadable> {
         time_ns,
         caller: passage.caller,
         stream,
+        kernel: arguments.kernel(cookie.stream_at),
         since_shim_ns: match passage.route {
             CallRoute::Shim => time_ns.saturating_sub(passage.entered_ns),
             CallRoute::Direct => 0,
@@ -46,7 +47,7 @@ fn record(ctx: &ProbeContext) -> Result<(), Unreadable> {
     Ok(())
 }
 
-/// Records the return of a call that drains.
+/// Records the return of a call.
 #[uretprobe]
 pub fn record_return(ctx: RetProbeContext) -> u32 {
     maps::event();
@@ -56,6 +57,7 @@ pub fn record_return(ctx: RetProbeContext) -> u32 {
         time_ns: unsafe { bpf_ktime_get_ns() },
         caller: 0,
         stream: 0,
+        kernel: 0,
         since_shim_ns: 0,
         tgid: (pid_tgid >> 32) as u32,
         tid: pid_tgid as u32,
@@ -64,5 +66,25 @@ pub fn record_return(ctx: RetProbeContext) -> u32 {
         route: CallRoute::Direct as u8,
         reserved: 0,
     });
+    0
+}
+
+/// Notes that a kernel is being looked up by name.
+#[uprobe]
+pub fn kernel_lookup(ctx: ProbeContext) -> u32 {
+    let (handle, name) = Arguments::of(&ctx).handle_and_name();
+    maps::note_lookup(bpf_get_current_pid_tgid(), handle, name);
+    0
+}
+
+/// Tells which handle it got.
+#[uretprobe]
+pub fn kernel_lookup_return(_ctx: RetProbeContext) -> u32 {
+    let pid_tgid = bpf_get_current_pid_tgid();
+    if let Some((handle_at, name_at)) = maps::take_lookup(pid_tgid)
+        && let Ok(handle) = entry::read_user(handle_at)
+    {
+        maps::kernel_name((pid_tgid >> 32) as u32, handle, name_at);
+    }
     0
 }

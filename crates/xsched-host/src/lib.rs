@@ -9,6 +9,7 @@ pub mod clock;
 pub mod descendants;
 pub mod elf;
 pub mod foreign;
+pub mod pages;
 pub mod platform;
 pub mod process;
 pub mod readers;

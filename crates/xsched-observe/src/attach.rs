@@ -15,6 +15,7 @@ use aya::programs::raw_trace_point::RawTracePointLink;
 use aya::programs::{ProgramError, RawTracePoint};
 use aya::{Ebpf, EbpfLoader};
 use xsched_common::bpf::{CallRole, Cookie, Room};
+use xsched_common::platform::ENTRY_POINTS;
 
 use super::compat::{Kernel, Returns};
 use super::counts::Maps;
@@ -38,6 +39,8 @@ struct ProgramNames {
     entry: &'static str,
     ret: &'static str,
     shim: &'static str,
+    /// Entry and return of functions that look kernels up by name.
+    lookup: Option<[&'static str; 2]>,
 }
 
 impl Purpose {
@@ -46,7 +49,15 @@ impl Purpose {
             Purpose::Count => ("runtime_call", "runtime_return", "shim_call"),
             Purpose::Record { .. } => ("record_call", "record_return", "record_shim_call"),
         };
-        ProgramNames { entry, ret, shim }
+        ProgramNames {
+            entry,
+            ret,
+            shim,
+            lookup: match self {
+                Purpose::Count => None,
+                Purpose::Record { .. } => Some(["kernel_lookup", "kernel_lookup_return"]),
+            },
+        }
     }
 
     fn ring_bytes(self) -> u32 {
@@ -95,8 +106,11 @@ impl Programs {
             return Err(Unavailable::NoUprobes);
         }
         let names = purpose.names();
-        let ret = (returns == Returns::OfWaits).then_some(names.ret);
-        let uprobes: Vec<&str> = [names.entry, names.shim].into_iter().chain(ret).collect();
+        let mut uprobes = vec![names.entry, names.shim];
+        if returns == Returns::OfWaits {
+            uprobes.push(names.ret);
+            uprobes.extend(names.lookup.into_iter().flatten());
+        }
         let room = Room::for_keys(max_keys);
         let mut bpf = EbpfLoader::new()
             .map_max_entries("CALLS", room.keys)
@@ -170,10 +184,11 @@ impl Programs {
         sites: &[Site],
         scope: Scope,
     ) -> Probes {
-        let entries: Vec<(Site, u64)> = sites
-            .iter()
-            .map(|&site| (site, Cookie::of(site.api).pack()))
-            .collect();
+        let with_cookie = |&site: &Site| (site, Cookie::of(site.api).pack());
+        let looks_up = |site: &&Site| ENTRY_POINTS[usize::from(site.api)].looks_up_kernel();
+        let (lookups, entries): (Vec<&Site>, Vec<&Site>) = sites.iter().partition(looks_up);
+        let lookups: Vec<(Site, u64)> = lookups.into_iter().map(with_cookie).collect();
+        let entries: Vec<(Site, u64)> = entries.into_iter().map(with_cookie).collect();
         let mut probes = Probes::default();
         let names = self.names;
         match kind {
@@ -183,12 +198,22 @@ impl Programs {
             ImageKind::Runtime => {
                 // Returns first: a wait that is counted is one that ends.
                 if self.returns == Returns::OfWaits {
-                    let waits: Vec<(Site, u64)> = entries
+                    // A trace tells how long launches take, too.
+                    let is_told = |role| match role {
+                        CallRole::Drain => true,
+                        CallRole::Launch => names.lookup.is_some(),
+                        CallRole::Other => false,
+                    };
+                    let told: Vec<(Site, u64)> = entries
                         .iter()
-                        .filter(|(site, _)| Cookie::of(site.api).role == CallRole::Drain)
+                        .filter(|(site, _)| is_told(Cookie::of(site.api).role))
                         .copied()
                         .collect();
-                    self.attach_end(names.ret, End::Return, image, &waits, scope, &mut probes);
+                    self.attach_end(names.ret, End::Return, image, &told, scope, &mut probes);
+                    if let Some([entry, ret]) = names.lookup {
+                        self.attach_end(ret, End::Return, image, &lookups, scope, &mut probes);
+                        self.attach_end(entry, End::Entry, image, &lookups, scope, &mut probes);
+                    }
                 }
                 self.attach_end(names.entry, End::Entry, image, &entries, scope, &mut probes);
             }
@@ -235,7 +260,7 @@ impl Programs {
 /// Helpers that the programs may call: all of them are in Linux 5.15, the
 /// oldest kernel that is supported (include/uapi/linux/bpf.h).
 #[cfg(test)]
-const HELPERS: [(i32, &str); 10] = [
+const HELPERS: [(i32, &str); 12] = [
     (1, "map_lookup_elem"),
     (2, "map_update_elem"),
     (3, "map_delete_elem"),
@@ -243,8 +268,10 @@ const HELPERS: [(i32, &str); 10] = [
     (14, "get_current_pid_tgid"),
     (15, "get_current_uid_gid"),
     (112, "probe_read_user"),
+    (114, "probe_read_user_str"),
     (131, "ringbuf_reserve"),
     (132, "ringbuf_submit"),
+    (133, "ringbuf_discard"),
     (174, "get_attach_cookie"),
 ];
 

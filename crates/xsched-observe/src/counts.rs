@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf};
 use xsched_common::bpf::{
-    BurstKey, CallKey, CallRecord, Drop, FirstSeen, ProcessEvent, ProcessKeys, Room, UserUse,
+    BurstKey, CallKey, CallRecord, Drop, FirstSeen, KernelName, ProcessEvent, ProcessKeys, Room,
+    UserUse,
 };
 use xsched_common::page::HistogramCounts;
 
@@ -81,6 +82,7 @@ pub struct Maps {
     first_seen: RingBuf<MapData>,
     lifecycle: RingBuf<MapData>,
     records: RingBuf<MapData>,
+    kernel_names: RingBuf<MapData>,
     events: PerCpuArray<MapData, u64>,
     drops: PerCpuArray<MapData, u64>,
 }
@@ -104,6 +106,7 @@ impl Maps {
             first_seen: take("FIRST_SEEN")?.try_into()?,
             lifecycle: take("LIFECYCLE")?.try_into()?,
             records: take("RECORDS")?.try_into()?,
+            kernel_names: take("KERNEL_NAMES")?.try_into()?,
             events: take("EVENTS")?.try_into()?,
             drops: take("DROPS")?.try_into()?,
         })
@@ -272,6 +275,12 @@ impl Maps {
     pub fn drain_records(&mut self, most: usize, each: impl FnMut(CallRecord)) -> usize {
         // SAFETY: `CallRecord` is integers only.
         unsafe { drain(&mut self.records, most, each) }
+    }
+
+    /// Hands kernels that were looked up by name to `each`.
+    pub fn drain_kernel_names(&mut self, each: impl FnMut(KernelName)) {
+        // SAFETY: `KernelName` is integers only.
+        unsafe { drain(&mut self.kernel_names, usize::MAX, each) };
     }
 
     /// Readable when a notice of a new key, or of a process, is pending.

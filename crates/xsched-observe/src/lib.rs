@@ -25,6 +25,7 @@ mod sample;
 mod served;
 pub mod site;
 pub mod support;
+mod symbols;
 mod turns;
 mod unavailable;
 

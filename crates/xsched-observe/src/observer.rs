@@ -5,7 +5,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use xsched_common::bpf::{CallKey, CallRecord};
+use xsched_common::bpf::{CallKey, CallRecord, KernelName};
 use xsched_host::process::ProcessId;
 use xsched_host::text::printable;
 
@@ -20,6 +20,7 @@ use super::plan::{Plan, Scope, ShimProbes};
 use super::read_timeout::{HeldUp, ReadTimeout};
 use super::sample::{self, Sample};
 use super::site;
+use super::symbols::Symbols;
 use super::unavailable::Unavailable;
 
 /// How long a sweep through /proc may take.
@@ -41,6 +42,7 @@ pub struct Observer {
     pub(super) maps: Maps,
     pub(super) attached: HashMap<FileId, Attached>,
     pub(super) callers: Callers,
+    pub(super) symbols: Symbols,
     /// Identity behind each pid that has counts.
     pub(super) processes: HashMap<u32, ProcessId>,
     /// Images that are not worth another try while they are in use, and why.
@@ -85,6 +87,7 @@ impl Observer {
             read_timeout: ReadTimeout::with(plan.scope),
             locks: ReadTimeout::with(plan.scope),
             callers: Callers::new(names),
+            symbols: Symbols::default(),
             plan,
             programs,
             maps,
@@ -211,6 +214,12 @@ impl Observer {
     /// those of others may be a little out of order). Returns how many.
     pub fn drain_records(&mut self, most: usize, each: impl FnMut(CallRecord)) -> usize {
         self.maps.drain_records(most, each)
+    }
+
+    /// Hands kernels that were looked up by name since the last call to `each`;
+    /// only while calls are recorded, and returns are probed.
+    pub fn drain_kernel_names(&mut self, each: impl FnMut(KernelName)) {
+        self.maps.drain_kernel_names(each);
     }
 
     /// Where an address of a process lies.

@@ -92,15 +92,15 @@ impl Plan {
         }
     }
 
-    /// For a trace: every call, with a ring for a third of a second of a
-    /// million calls per second.
+    /// For a trace: every call, with a ring for a quarter of a second of a
+    /// million launches per second, of which beginning and end are told.
     pub fn recording(scope: Scope) -> Plan {
         Plan {
             scope,
-            probes: ProbeSet::Work,
+            probes: ProbeSet::Trace,
             returns: Returns::OfWaits,
             purpose: Purpose::Record {
-                ring_bytes: 16 << 20,
+                ring_bytes: 32 << 20,
             },
             shims: ShimProbes::Probe(Vec::new()),
             ..Plan::everything()

@@ -35,6 +35,8 @@ pub enum ProbeSet {
     /// Those, copies, memsets and waits. Not what programs ask in a loop:
     /// probes there would cost much and tell nothing.
     Work,
+    /// Those, and what looks kernels up by name: for a trace.
+    Trace,
 }
 
 impl ProbeSet {
@@ -49,6 +51,7 @@ impl ProbeSet {
                 ProbeSet::Launches => false,
                 ProbeSet::Bursts => entry.drains(),
                 ProbeSet::Work => work && !entry.polled,
+                ProbeSet::Trace => work && !entry.polled || entry.looks_up_kernel(),
             }
     }
 }

@@ -23,14 +23,18 @@ use super::{print, print_json, say};
 /// Records every launch, copy and wait into a trace.
 ///
 /// Open the file at https://ui.perfetto.dev (it stays on your machine): a line
-/// for each stream with the launches on it, a line for each thread with its
-/// waits and its waits at the gate, and its bursts. Click an event for the
-/// calling library. While it records, each call of a recorded process takes
-/// one to four microseconds longer. Needs root; no agent need run.
+/// for each stream with the launches on it; a line for each thread with its
+/// launches, its waits and its waits at the gate, and its bursts; for a joined
+/// process and each of its class groups the gate, the class and the work in
+/// flight, looked at every few milliseconds. Click an event for the calling
+/// library. Kernels have names where these are looked up while it records, or
+/// where the program's symbols tell them; else launches have the function's.
+/// While it records, each call of a recorded process takes one to six
+/// microseconds longer. Needs root; no agent need run.
 ///
-/// Waits carry probes on their returns while it records: a C++ exception that
-/// passes such a wait ends the program, and pthread_cancel skips its
-/// destructors. Do not record programs that do that.
+/// Waits and launches carry probes on their returns while it records: a C++
+/// exception that passes such a call ends the program, and pthread_cancel
+/// skips its destructors. Do not record programs that do that.
 ///
 /// Ctrl-C ends the recording; the file is complete then. Exit code 0: all
 /// calls recorded, 1: some were lost, or there were none, 2: could not record.

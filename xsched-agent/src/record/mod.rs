@@ -5,6 +5,7 @@
 //! launch takes tens of bytes, times are exact in nanoseconds, and lines for
 //! streams need no tricks.
 
+mod gates;
 pub mod perfetto;
 mod scene;
 mod threads;
@@ -19,9 +20,10 @@ use xsched_common::units::Nanos;
 use xsched_host::clock;
 use xsched_observe::{CountsError, Drops, Observer, Plan, Returns, Unavailable, Watched};
 
+use gates::Gates;
 use perfetto::{CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_REALTIME};
 use scene::Scene;
-use writer::{TraceWriter, Track, Value};
+use writer::{Category, TraceWriter, Track, Value};
 
 pub use scene::GATE_WAIT;
 
@@ -69,6 +71,9 @@ pub struct Summary {
     pub streams: u64,
     /// Launches of kernels and graphs.
     pub launches: u64,
+    /// Kernels that have names in the trace: those that were looked up by name
+    /// while it was recorded, and those that the program's symbols tell.
+    pub kernels: u64,
     /// Waits of the host whose beginning and end were seen; null where ends
     /// are not probed, which `limits` says.
     pub waits: Option<u64>,
@@ -98,6 +103,7 @@ pub struct Recorder<W: Write> {
     observer: Observer,
     writer: TraceWriter<W>,
     scene: Scene,
+    gates: Gates,
     summary: Summary,
     own: Track,
     drops: Drops,
@@ -125,6 +131,7 @@ impl<W: Write> Recorder<W> {
         let (_, drops) = observer.totals()?;
         Ok(Recorder {
             scene: Scene::new(observer.returns()),
+            gates: Gates::default(),
             observer,
             writer,
             summary: Summary {
@@ -148,7 +155,9 @@ impl<W: Write> Recorder<W> {
             self.looked = Instant::now();
             self.observer.refresh();
             self.note_losses()?;
+            self.gates.find(self.scene.processes());
         }
+        self.gates.look(clock::monotonic(), &mut self.writer)?;
         if self.drain()? < BATCH {
             self.observer.wait(NAP);
         }
@@ -161,14 +170,18 @@ impl<W: Write> Recorder<W> {
             .observer
             .drain_records(BATCH, |record| records.push(record));
         self.summary.recorded += drained as u64;
+        // Behind the calls: a kernel that one launches was looked up before it.
+        let (scene, summary) = (&mut self.scene, &mut self.summary);
+        self.observer.drain_kernel_names(|kernel| {
+            let end = kernel.name.iter().position(|&byte| byte == 0);
+            let name = &kernel.name[..end.unwrap_or(kernel.name.len())];
+            let name = String::from_utf8_lossy(name);
+            scene.name_kernel(kernel.tgid, kernel.handle, &name, summary);
+        });
         for record in &records {
-            let observer = &mut self.observer;
-            self.scene.take(
-                record,
-                &mut self.writer,
-                &mut self.summary,
-                |pid, address| observer.caller(pid, address),
-            )?;
+            let (writer, summary) = (&mut self.writer, &mut self.summary);
+            self.scene
+                .take(record, writer, summary, &mut self.observer)?;
         }
         Ok(drained)
     }
@@ -183,8 +196,13 @@ impl<W: Write> Recorder<W> {
                 ("reason", Value::Text(reason.name())),
                 ("events", Value::Number(new.of(reason))),
             ];
-            self.writer
-                .moment(self.own, clock::monotonic(), "lost", &details)?;
+            self.writer.moment(
+                self.own,
+                clock::monotonic(),
+                "lost",
+                Category::Recording,
+                &details,
+            )?;
         }
         Ok(())
     }
@@ -208,7 +226,9 @@ impl<W: Write> Recorder<W> {
         self.observer.watch(Watched::nobody());
         while self.drain()? > 0 {}
         self.note_losses()?;
-        self.scene.end(clock::monotonic(), &mut self.writer)?;
+        let now = clock::monotonic();
+        self.scene.end(now, &mut self.writer)?;
+        self.gates.end(now, &mut self.writer)?;
         let (events, drops) = self.observer.totals()?;
         self.summary.events = events;
         self.summary.lost = drops.calls();
@@ -227,6 +247,7 @@ impl<W: Write> Recorder<W> {
             self.own,
             clock::monotonic(),
             "end of the recording",
+            Category::Recording,
             &details,
         )?;
         self.summary.bytes = self.writer.written();

@@ -100,7 +100,21 @@ pub struct TrackDescriptor {
     /// The line that it belongs under.
     #[prost(uint64, optional, tag = "5")]
     pub parent_uuid: Option<u64>,
+    /// It is a number over time.
+    #[prost(message, optional, tag = "8")]
+    pub counter: Option<CounterDescriptor>,
 }
+
+/// A number over time.
+#[derive(Clone, PartialEq, Message)]
+pub struct CounterDescriptor {
+    /// [`UNIT_COUNT`].
+    #[prost(int32, optional, tag = "3")]
+    pub unit: Option<i32>,
+}
+
+/// A number of things (counter_descriptor.proto).
+pub const UNIT_COUNT: i32 = 2;
 
 /// A process.
 #[derive(Clone, PartialEq, Message)]
@@ -136,6 +150,9 @@ pub struct ThreadDescriptor {
 /// Something that happened on a track.
 #[derive(Clone, PartialEq, Message)]
 pub struct TrackEvent {
+    /// Stand for what kinds of things it is among.
+    #[prost(uint64, repeated, packed = "false", tag = "3")]
+    pub category_iids: Vec<u64>,
     /// Details.
     #[prost(message, repeated, tag = "4")]
     pub debug_annotations: Vec<DebugAnnotation>,
@@ -148,6 +165,9 @@ pub struct TrackEvent {
     /// Where.
     #[prost(uint64, optional, tag = "11")]
     pub track_uuid: Option<u64>,
+    /// Of a counter.
+    #[prost(int64, optional, tag = "30")]
+    pub counter_value: Option<i64>,
 }
 
 /// What an event is.
@@ -162,6 +182,8 @@ pub enum EventType {
     SliceEnd = 2,
     /// A moment.
     Instant = 3,
+    /// A number from now on.
+    Counter = 4,
 }
 
 /// A detail of an event.
@@ -181,6 +203,9 @@ pub struct DebugAnnotation {
 /// Texts and their numbers, by use.
 #[derive(Clone, PartialEq, Message)]
 pub struct InternedData {
+    /// Kinds of things.
+    #[prost(message, repeated, tag = "1")]
+    pub event_categories: Vec<InternedName>,
     /// Of events.
     #[prost(message, repeated, tag = "2")]
     pub event_names: Vec<InternedName>,

@@ -10,11 +10,11 @@ use xsched_common::platform::{ArgumentAt, ENTRY_POINTS, EntryPoint, Platform};
 use xsched_common::units::{Nanos, StreamClass};
 use xsched_host::process;
 use xsched_host::text::printable;
-use xsched_observe::{Caller, ObjectKind, Returns, effective_stream};
+use xsched_observe::{Caller, ObjectKind, Observer, Returns, effective_stream};
 
 use super::Summary;
 use super::threads::{Thread, Wait};
-use super::writer::{TraceWriter, Track, Value};
+use super::writer::{Category, TraceWriter, Track, Value};
 
 /// A shim's own work and two probes take a few microseconds; what takes
 /// longer has waited at the gate.
@@ -27,12 +27,35 @@ const MAX_STREAMS: usize = 1_024;
 /// Call sites that are remembered per process.
 const MAX_CALLERS: usize = 65_536;
 
+/// Kernels whose names are remembered, per process.
+const MAX_KERNELS: usize = 65_536;
+
 /// What of a call is shown with it.
 #[derive(Clone, Debug)]
 struct Call {
+    /// The kernel, else the function.
+    name: Arc<str>,
     caller: Arc<str>,
     stream: String,
     route: &'static str,
+}
+
+/// Who knows what is at an address of a process.
+pub trait Places {
+    /// The library that it belongs to.
+    fn caller(&mut self, pid: u32, address: u64) -> Caller;
+    /// What begins there.
+    fn symbol(&mut self, pid: u32, address: u64) -> Option<String>;
+}
+
+impl Places for Observer {
+    fn caller(&mut self, pid: u32, address: u64) -> Caller {
+        Observer::caller(self, pid, address)
+    }
+
+    fn symbol(&mut self, pid: u32, address: u64) -> Option<String> {
+        Observer::symbol(self, pid, address)
+    }
 }
 
 struct KnownThread {
@@ -48,12 +71,16 @@ struct KnownProcess {
     streams: HashMap<u64, Track>,
     others: Option<Track>,
     callers: HashMap<u64, (Arc<str>, ObjectKind)>,
+    /// Names of kernels by handle or address; none where nothing tells.
+    kernels: HashMap<u64, Option<Arc<str>>>,
 }
 
 /// Everybody who was seen in a recording.
 pub struct Scene {
     returns: Returns,
     processes: HashMap<u32, KnownProcess>,
+    /// Names that were told before the process's first call.
+    early: HashMap<(u32, u64), Arc<str>>,
 }
 
 impl Scene {
@@ -62,11 +89,34 @@ impl Scene {
         Scene {
             returns,
             processes: HashMap::new(),
+            early: HashMap::new(),
         }
     }
 
-    /// Takes in a record. `locate` finds out which library an address of its
-    /// process belongs to.
+    /// Everybody's number and line.
+    pub fn processes(&self) -> impl Iterator<Item = (u32, Track)> {
+        self.processes
+            .iter()
+            .map(|(pid, known)| (*pid, known.track))
+    }
+
+    /// A process has looked a kernel up by its name.
+    pub fn name_kernel(&mut self, pid: u32, handle: u64, name: &str, summary: &mut Summary) {
+        let name = Arc::from(printable(name));
+        summary.kernels += 1;
+        match self.processes.get_mut(&pid) {
+            Some(known) if known.kernels.len() < MAX_KERNELS => {
+                known.kernels.insert(handle, Some(name));
+            }
+            None if self.early.len() < MAX_KERNELS => {
+                self.early.insert((pid, handle), name);
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes in a record. `places` finds out what is at an address of its
+    /// process.
     ///
     /// # Errors
     /// The trace cannot be written.
@@ -75,7 +125,7 @@ impl Scene {
         record: &CallRecord,
         writer: &mut TraceWriter<W>,
         summary: &mut Summary,
-        locate: impl FnOnce(u32, u64) -> Caller,
+        places: &mut impl Places,
     ) -> io::Result<()> {
         let (Some(entry), Some(moment)) = (
             ENTRY_POINTS.get(usize::from(record.api)),
@@ -87,16 +137,20 @@ impl Scene {
             std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::hash_map::Entry::Vacant(new) => {
                 summary.processes += 1;
-                new.insert(KnownProcess::introduce(
+                let known = new.insert(KnownProcess::introduce(
                     record.tgid,
                     entry.platform,
                     self.returns,
                     writer,
-                )?)
+                )?);
+                let early = self.early.extract_if(|(pid, _), _| *pid == record.tgid);
+                let early = early.map(|((_, handle), name)| (handle, Some(name)));
+                known.kernels.extend(early);
+                known
             }
         };
         match moment {
-            CallMoment::Entry => process.entered(record, entry, writer, summary, locate),
+            CallMoment::Entry => process.entered(record, entry, writer, summary, places),
             CallMoment::Return => process.returned(record, entry, writer, summary),
         }
     }
@@ -109,13 +163,15 @@ impl Scene {
         for process in self.processes.values_mut() {
             for known in process.threads.values_mut() {
                 // Inner ones end no later than outer ones.
-                for wait in known.thread.waiting().into_iter().rev() {
+                let waits = known.thread.waiting().into_iter().rev();
+                for wait in waits.filter(|wait| ENTRY_POINTS[usize::from(wait.api)].drains()) {
                     let name = ENTRY_POINTS[usize::from(wait.api)].symbol;
                     let details = [
                         ("caller", Value::Text(&wait.call.caller)),
                         ("unfinished", Value::Text("yes")),
                     ];
-                    writer.slice(known.track, wait.from, now.max(wait.from), name, &details)?;
+                    let to = now.max(wait.from);
+                    writer.slice(known.track, wait.from, to, name, Category::Wait, &details)?;
                 }
             }
         }
@@ -147,6 +203,7 @@ impl KnownProcess {
             streams: HashMap::new(),
             others: None,
             callers: HashMap::new(),
+            kernels: HashMap::new(),
         })
     }
 
@@ -156,9 +213,9 @@ impl KnownProcess {
         entry: &'static EntryPoint,
         writer: &mut TraceWriter<W>,
         summary: &mut Summary,
-        locate: impl FnOnce(u32, u64) -> Caller,
+        places: &mut impl Places,
     ) -> io::Result<()> {
-        let (caller, kind) = self.caller(record, locate);
+        let (caller, kind) = self.caller(record, places);
         let at = Nanos(record.time_ns);
         let drains = entry.drains();
         if kind == ObjectKind::Runtime && !drains {
@@ -178,7 +235,7 @@ impl KnownProcess {
             summary.gate_waits += 1;
             let entered = Nanos(record.time_ns.saturating_sub(waited.0));
             let details = [("before", Value::Text(entry.symbol))];
-            writer.slice(track, entered, at, "gate wait", &details)?;
+            writer.slice(track, entered, at, "gate wait", Category::Gate, &details)?;
         }
         if drains {
             let stream = match entry.stream_at {
@@ -192,9 +249,10 @@ impl KnownProcess {
                     ("stream", Value::Text(&stream)),
                     ("route", Value::Text(route)),
                 ];
-                return writer.moment(track, at, entry.symbol, &details);
+                return writer.moment(track, at, entry.symbol, Category::Wait, &details);
             }
             let call = Call {
+                name: entry.symbol.into(),
                 caller,
                 stream,
                 route,
@@ -204,17 +262,60 @@ impl KnownProcess {
                 .entered(record.api, at, call);
             return Ok(());
         }
+        let kernel = match entry.is_launch() {
+            true => self.kernel(record, summary, places),
+            false => None,
+        };
+        let name = kernel.clone().unwrap_or_else(|| entry.symbol.into());
+        let category = match entry.is_launch() {
+            true => Category::Launch,
+            false => Category::Copy,
+        };
         if entry.is_launch() {
             summary.launches += 1;
-            self.thread(record, writer, summary)?.thread.launched(at);
+            let call = Call {
+                name: Arc::clone(&name),
+                caller: Arc::clone(&caller),
+                stream: stream_name(record, class),
+                route,
+            };
+            let ends_are_told = self.returns == Returns::OfWaits;
+            let known = self.thread(record, writer, summary)?;
+            known.thread.launched(at);
+            if ends_are_told {
+                known.thread.entered(record.api, at, call);
+            }
         }
         let stream = self.stream(record, class, writer, summary)?;
         let details = [
             ("caller", Value::Text(&caller)),
             ("route", Value::Text(route)),
+            ("function", Value::Text(entry.symbol)),
             ("tid", Value::Number(u64::from(record.tid))),
         ];
-        writer.moment(stream, at, entry.symbol, &details)
+        writer.moment(stream, at, &name, category, &details)
+    }
+
+    /// The name of the kernel that a launch names, if anything tells it.
+    fn kernel(
+        &mut self,
+        record: &CallRecord,
+        summary: &mut Summary,
+        places: &mut impl Places,
+    ) -> Option<Arc<str>> {
+        if let Some(known) = self.kernels.get(&record.kernel) {
+            return known.clone();
+        }
+        if record.kernel == 0 || self.kernels.len() >= MAX_KERNELS {
+            return None;
+        }
+        // A handle lies in no file; what stands for a kernel in a program does.
+        let name: Option<Arc<str>> = places
+            .symbol(record.tgid, record.kernel)
+            .map(|name| name.into());
+        summary.kernels += u64::from(name.is_some());
+        self.kernels.insert(record.kernel, name.clone());
+        name
     }
 
     fn returned<W: Write>(
@@ -227,6 +328,19 @@ impl KnownProcess {
         let process = self.track;
         let at = Nanos(record.time_ns);
         let known = self.thread(record, writer, summary)?;
+        if !entry.drains() {
+            let Some(Wait { from, call, .. }) = known.thread.left(record.api) else {
+                return Ok(());
+            };
+            let details = [
+                ("caller", Value::Text(&call.caller)),
+                ("stream", Value::Text(&call.stream)),
+                ("route", Value::Text(call.route)),
+                ("function", Value::Text(entry.symbol)),
+            ];
+            let (track, to) = (known.track, at.max(from));
+            return writer.slice(track, from, to, &call.name, Category::Launch, &details);
+        }
         let (wait, burst) = known.thread.returned(record.api);
         if let Some(Wait { from, call, .. }) = wait {
             *summary.waits.get_or_insert(0) += 1;
@@ -235,7 +349,8 @@ impl KnownProcess {
                 ("stream", Value::Text(&call.stream)),
                 ("route", Value::Text(call.route)),
             ];
-            writer.slice(known.track, from, at.max(from), entry.symbol, &details)?;
+            let (track, to) = (known.track, at.max(from));
+            writer.slice(track, from, to, &call.name, Category::Wait, &details)?;
         }
         if let Some(burst) = burst {
             *summary.bursts.get_or_insert(0) += 1;
@@ -247,23 +362,20 @@ impl KnownProcess {
                 }
             };
             let details = [("launches", Value::Number(burst.launches))];
-            writer.slice(bursts, burst.from, at.max(burst.from), "burst", &details)?;
+            let to = at.max(burst.from);
+            writer.slice(bursts, burst.from, to, "burst", Category::Burst, &details)?;
         }
         Ok(())
     }
 
-    fn caller(
-        &mut self,
-        record: &CallRecord,
-        locate: impl FnOnce(u32, u64) -> Caller,
-    ) -> (Arc<str>, ObjectKind) {
+    fn caller(&mut self, record: &CallRecord, places: &mut impl Places) -> (Arc<str>, ObjectKind) {
         if let Some((name, kind)) = self.callers.get(&record.caller) {
             return (Arc::clone(name), *kind);
         }
         if self.callers.len() >= MAX_CALLERS {
             return (Arc::from("(others)"), ObjectKind::Others);
         }
-        let caller = locate(record.tgid, record.caller);
+        let caller = places.caller(record.tgid, record.caller);
         let known = (Arc::from(caller.object.name.as_str()), caller.object.kind);
         self.callers
             .insert(record.caller, (Arc::clone(&known.0), known.1));

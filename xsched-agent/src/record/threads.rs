@@ -2,11 +2,11 @@
 
 use xsched_common::units::Nanos;
 
-/// Waits within waits that are followed: the runtime calls some of its own
+/// Calls within calls that are followed: the runtime calls some of its own
 /// functions.
 const MAX_DEPTH: usize = 8;
 
-/// A wait that has ended.
+/// A call that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wait<C> {
     /// Index of the function.
@@ -57,34 +57,37 @@ impl<C> Thread<C> {
         }
     }
 
-    /// It entered a function that waits.
+    /// It entered a function of which the end is told.
     pub fn entered(&mut self, api: u16, at: Nanos, call: C) {
-        if self.waits.len() < MAX_DEPTH {
-            self.waits.push(Wait {
-                api,
-                from: at,
-                call,
-            });
+        if self.waits.len() >= MAX_DEPTH {
+            // Its return was lost: nothing is that deep.
+            self.waits.remove(0);
         }
+        self.waits.push(Wait {
+            api,
+            from: at,
+            call,
+        });
+    }
+
+    /// It returned from a function that does not wait: the call, if its
+    /// beginning was seen.
+    pub fn left(&mut self, api: u16) -> Option<Wait<C>> {
+        let at = self.waits.iter().rposition(|wait| wait.api == api)?;
+        // Returns of what it called in turn were lost.
+        self.waits.truncate(at + 1);
+        self.waits.pop()
     }
 
     /// It returned from a function that waits: the wait, if its beginning was
     /// seen, and the burst that it ends.
     pub fn returned(&mut self, api: u16) -> (Option<Wait<C>>, Option<Burst>) {
-        let wait = self
-            .waits
-            .iter()
-            .rposition(|wait| wait.api == api)
-            .and_then(|at| {
-                // Returns of what it called in turn were lost.
-                self.waits.truncate(at + 1);
-                self.waits.pop()
-            });
+        let wait = self.left(api);
         let burst = self.burst.replace(None).flatten();
         (wait, burst)
     }
 
-    /// Waits that have not ended, outermost first.
+    /// Calls that have not ended, outermost first.
     pub fn waiting(&mut self) -> Vec<Wait<C>> {
         std::mem::take(&mut self.waits)
     }

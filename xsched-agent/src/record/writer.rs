@@ -7,9 +7,10 @@ use prost::Message as _;
 use xsched_common::units::Nanos;
 
 use super::perfetto::{
-    CLOCK_MONOTONIC, Clock, ClockSnapshot, DebugAnnotation, EventType, INCREMENTAL_STATE_CLEARED,
-    InternedData, InternedName, NEEDS_INCREMENTAL_STATE, ProcessDescriptor, ThreadDescriptor,
-    TracePacket, TracePacketDefaults, TrackDescriptor, TrackEvent,
+    CLOCK_MONOTONIC, Clock, ClockSnapshot, CounterDescriptor, DebugAnnotation, EventType,
+    INCREMENTAL_STATE_CLEARED, InternedData, InternedName, NEEDS_INCREMENTAL_STATE,
+    ProcessDescriptor, ThreadDescriptor, TracePacket, TracePacketDefaults, TrackDescriptor,
+    TrackEvent, UNIT_COUNT,
 };
 
 /// There is one writer.
@@ -33,6 +34,39 @@ pub enum Value<'a> {
     Number(u64),
     /// A text, of which there are few.
     Text(&'a str),
+}
+
+/// What kind of thing an event is: readers choose by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Category {
+    /// A kernel or graph is launched.
+    Launch,
+    /// Memory is copied or set.
+    Copy,
+    /// The host waits for the device.
+    Wait,
+    /// A gate, or a wait at one.
+    Gate,
+    /// From a first launch to the end of its work.
+    Burst,
+    /// A class.
+    Class,
+    /// The recording itself.
+    Recording,
+}
+
+impl Category {
+    fn name(self) -> &'static str {
+        match self {
+            Category::Launch => "launch",
+            Category::Copy => "copy",
+            Category::Wait => "wait",
+            Category::Gate => "gate",
+            Category::Burst => "burst",
+            Category::Class => "class",
+            Category::Recording => "recording",
+        }
+    }
 }
 
 /// A detail.
@@ -72,6 +106,7 @@ pub struct TraceWriter<W> {
     buffer: Vec<u8>,
     written: u64,
     tracks: u64,
+    categories: Texts,
     event_names: Texts,
     detail_names: Texts,
     detail_values: Texts,
@@ -89,6 +124,7 @@ impl<W: Write> TraceWriter<W> {
             buffer: Vec::new(),
             written: 0,
             tracks: 0,
+            categories: Texts::default(),
             event_names: Texts::default(),
             detail_names: Texts::default(),
             detail_values: Texts::default(),
@@ -192,9 +228,11 @@ impl<W: Write> TraceWriter<W> {
         track: Track,
         at: Nanos,
         name: &str,
+        category: Category,
         details: &[Detail<'_>],
     ) -> io::Result<()> {
-        self.event(track, at, EventType::Instant, Some(name), details)
+        let what = Some((name, category));
+        self.event(track, at, EventType::Instant, what, details)
     }
 
     /// Something that took time. What overlaps on one track must be nested.
@@ -204,10 +242,40 @@ impl<W: Write> TraceWriter<W> {
         from: Nanos,
         to: Nanos,
         name: &str,
+        category: Category,
         details: &[Detail<'_>],
     ) -> io::Result<()> {
-        self.event(track, from, EventType::SliceBegin, Some(name), details)?;
+        let what = Some((name, category));
+        self.event(track, from, EventType::SliceBegin, what, details)?;
         self.event(track, to, EventType::SliceEnd, None, &[])
+    }
+
+    /// A line for a number over time.
+    pub fn counter(&mut self, under: Track, name: &str) -> io::Result<Track> {
+        self.track(|track| TrackDescriptor {
+            name: Some(name.to_owned()),
+            parent_uuid: Some(under.0),
+            counter: Some(CounterDescriptor {
+                unit: Some(UNIT_COUNT),
+            }),
+            ..track
+        })
+    }
+
+    /// The number from then on.
+    pub fn count(&mut self, counter: Track, at: Nanos, value: i64) -> io::Result<()> {
+        self.packet(&TracePacket {
+            timestamp: Some(at.0),
+            trusted_packet_sequence_id: Some(SEQUENCE),
+            sequence_flags: Some(NEEDS_INCREMENTAL_STATE),
+            track_event: Some(TrackEvent {
+                kind: Some(EventType::Counter as i32),
+                track_uuid: Some(counter.0),
+                counter_value: Some(value),
+                ..TrackEvent::default()
+            }),
+            ..TracePacket::default()
+        })
     }
 
     fn event(
@@ -215,11 +283,18 @@ impl<W: Write> TraceWriter<W> {
         track: Track,
         at: Nanos,
         kind: EventType,
-        name: Option<&str>,
+        what: Option<(&str, Category)>,
         details: &[Detail<'_>],
     ) -> io::Result<()> {
         let mut new = InternedData::default();
-        let name_iid = name.map(|name| self.event_names.number(name, &mut new.event_names));
+        let name_iid = what.map(|(name, _)| self.event_names.number(name, &mut new.event_names));
+        let category_iids = what
+            .iter()
+            .map(|(_, category)| {
+                self.categories
+                    .number(category.name(), &mut new.event_categories)
+            })
+            .collect();
         let debug_annotations = details
             .iter()
             .map(|&(name, value)| {
@@ -250,10 +325,12 @@ impl<W: Write> TraceWriter<W> {
             sequence_flags: Some(NEEDS_INCREMENTAL_STATE),
             interned_data: (new != InternedData::default()).then_some(new),
             track_event: Some(TrackEvent {
+                category_iids,
                 debug_annotations,
                 kind: Some(kind as i32),
                 name_iid,
                 track_uuid: Some(track.0),
+                counter_value: None,
             }),
             ..TracePacket::default()
         })
@@ -290,12 +367,27 @@ mod tests {
                 ("tid", Value::Number(8)),
             ];
             writer
-                .moment(stream, Nanos(at), "hipLaunchKernel", &details)
+                .moment(
+                    stream,
+                    Nanos(at),
+                    "hipLaunchKernel",
+                    Category::Launch,
+                    &details,
+                )
                 .expect("vec");
         }
         writer
-            .slice(thread, Nanos(21), Nanos(30), "hipStreamSynchronize", &[])
+            .slice(
+                thread,
+                Nanos(21),
+                Nanos(30),
+                "hipStreamSynchronize",
+                Category::Wait,
+                &[],
+            )
             .expect("vec");
+        let counter = writer.counter(process, "in flight").expect("vec");
+        writer.count(counter, Nanos(31), 5).expect("vec");
         assert!(writer.written() > 0);
         let bytes = writer.finish().expect("vec");
         let trace = Trace::decode(bytes.as_slice()).expect("a trace");
@@ -305,11 +397,13 @@ mod tests {
             .filter_map(|packet| Some((packet, packet.track_event.as_ref()?)))
             .collect();
         let kinds: Vec<EventType> = events.iter().map(|(_, event)| event.kind()).collect();
-        use EventType::{Instant, SliceBegin, SliceEnd};
-        assert_eq!(kinds, [Instant, Instant, SliceBegin, SliceEnd]);
+        use EventType::{Counter, Instant, SliceBegin, SliceEnd};
+        assert_eq!(kinds, [Instant, Instant, SliceBegin, SliceEnd, Counter]);
+        assert_eq!(events[4].1.counter_value, Some(5));
         // Texts are introduced once, with their first use.
         let first = events[0].0.interned_data.as_ref().expect("new texts");
         assert_eq!(first.event_names[0].name(), "hipLaunchKernel");
+        assert_eq!(first.event_categories[0].name(), "launch");
         assert_eq!(
             first.debug_annotation_string_values[0].name(),
             "libtorch.so"

@@ -5,6 +5,7 @@ use super::names::{Copies, Interposer, Names, Server};
 pub(super) static NAMES: Names = Names {
     title: "CUDA",
     runtime: "libcuda",
+    kernel_lookups: &["cuModuleGetFunction", "cuLibraryGetKernel"],
     // The driver's own, mounted into containers; libcudart is a user of it.
     copies: Copies::Never,
     shim: "libxsched_shim_cuda.so",

@@ -189,6 +189,12 @@ impl EntryPoint {
         self.class == EntryClass::Launch
     }
 
+    /// Whether it looks a kernel up by name: the handle's place is its first
+    /// argument, the name its third.
+    pub fn looks_up_kernel(&self) -> bool {
+        self.platform.names().kernel_lookups.contains(&self.symbol)
+    }
+
     /// Whether the call returns only after work that was enqueued before it
     /// is complete: waits, and copies that the host waits for.
     pub fn drains(&self) -> bool {

@@ -5,6 +5,7 @@ use super::names::{Copies, Names};
 pub(super) static NAMES: Names = Names {
     title: "HIP",
     runtime: "libamdhip64",
+    kernel_lookups: &["hipModuleGetFunction", "hipLibraryGetKernel"],
     copies: Copies::Renamed,
     shim: "libxsched_shim.so",
     // The library that is preloaded, and the one behind it that calls the

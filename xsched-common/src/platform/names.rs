@@ -11,6 +11,9 @@ pub struct Names {
     pub title: &'static str,
     /// Its runtime's file name up to version and suffix.
     pub runtime: &'static str,
+    /// Its functions that look a kernel up by name: where they put the handle,
+    /// the module, the name.
+    pub kernel_lookups: &'static [&'static str],
     /// Whether others bring copies of it.
     pub copies: Copies,
     /// Our shim's file name.

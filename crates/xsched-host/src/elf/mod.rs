@@ -7,6 +7,7 @@
 //! not read at all, as ld.so does not read them either.
 
 mod dynamic;
+mod named;
 mod packed;
 mod segments;
 mod slots;
@@ -18,6 +19,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::io;
 
 pub use dynamic::LinkFlags;
+pub use named::Named;
 pub use segments::{FileType, Headers, Segment};
 pub use slots::{Slot, SlotKind};
 pub use source::{ReadAt, text_at, u32_at, u64_at as word_at, up_to};

@@ -1,0 +1,61 @@
+//! Names of addresses in processes, out of the files that they map.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::sync::Arc;
+
+use xsched_host::elf::Named;
+use xsched_host::process::{self, Mapping};
+use xsched_host::text::printable;
+
+use super::observer::Observer;
+
+/// Files whose names are kept; then all are read anew.
+const MOST: usize = 64;
+
+/// A file, by device and inode as /proc/PID/maps has them.
+type FileKey = ((u32, u32), u64);
+
+/// Names of the files that were asked about.
+#[derive(Default)]
+pub(super) struct Symbols(HashMap<FileKey, Arc<Named>>);
+
+impl Observer {
+    /// What begins at an address of a process, by its file's symbols; none
+    /// where these do not say.
+    pub fn symbol(&mut self, pid: u32, address: u64) -> Option<String> {
+        let maps = self
+            .read_timeout
+            .read(pid, move || process::maps(pid))
+            .ok()?
+            .ok()?;
+        let at = maps.partition_point(|mapping| mapping.range.end <= address);
+        let mapping = maps.get(at).filter(|m| m.range.contains(&address))?;
+        let named = self.named(pid, mapping)?;
+        let offset = (address - mapping.range.start).checked_add(mapping.offset)?;
+        named.at(offset).map(printable)
+    }
+
+    fn named(&mut self, pid: u32, mapping: &Mapping) -> Option<Arc<Named>> {
+        if mapping.inode == 0 {
+            return None;
+        }
+        let key = (mapping.device, mapping.inode);
+        if let Some(known) = self.symbols.0.get(&key) {
+            return Some(Arc::clone(known));
+        }
+        let range = mapping.range.clone();
+        let read = move || {
+            let (from, to) = (range.start, range.end);
+            let file = File::open(format!("/proc/{pid}/map_files/{from:x}-{to:x}"));
+            file.map(|file| Named::read(&file))
+        };
+        // Who holds it up has no names.
+        let named = Arc::new(self.read_timeout.read(pid, read).ok()?.ok()?);
+        if self.symbols.0.len() >= MOST {
+            self.symbols.0.clear();
+        }
+        self.symbols.0.insert(key, Arc::clone(&named));
+        Some(named)
+    }
+}
