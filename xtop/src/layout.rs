@@ -92,7 +92,7 @@ impl Layout {
             Detail::Shown(_) => (room / 2).max(room.saturating_sub(4).min(9)).min(18),
         };
         let charts = match is_list {
-            true => charts(room - detail, state.processes.len()),
+            true => charts(room - detail, state.processes.height()),
             false => 0,
         };
         let (columns, trend) = places(size.width, state);

@@ -118,8 +118,12 @@ impl Outcome {
 
     /// By how many percent the agent's loss differs from the service's own.
     pub fn sum_error_percent(&self) -> f64 {
-        let said = self.blame.loss_ns.0 as f64 / self.blame.over_ns.as_secs_f64();
-        100.0 * (said / self.loss_per_s - 1.0).abs()
+        100.0 * (self.said_per_s() / self.loss_per_s - 1.0).abs()
+    }
+
+    /// What the agent says was lost in a second, ns.
+    fn said_per_s(&self) -> f64 {
+        self.blame.loss_ns.0 as f64 / self.blame.over_ns.as_secs_f64()
     }
 }
 
@@ -294,8 +298,13 @@ impl std::fmt::Display for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{:?}: {} of {} bursts slow; {}",
-            self.plant, self.blame.slow, self.blame.bursts, self.blame.summary
+            "{:?}: {} of {} bursts slow, {:.1} ms a second lost ({:.1} by its own clock); {}",
+            self.plant,
+            self.blame.slow,
+            self.blame.bursts,
+            self.said_per_s() / 1e6,
+            self.loss_per_s / 1e6,
+            self.blame.summary
         )
     }
 }

@@ -43,9 +43,9 @@ pub fn action(mouse: MouseEvent, state: &State, layout: &Layout) -> Option<Actio
             Some(column) => Some(Action::SortBy(column)),
             None => {
                 let row = layout.row_at(mouse.column, mouse.row)?;
-                let place = state.processes.offset(layout.rows()) + row;
-                let is_selected = place == state.processes.cursor();
-                (place < state.processes.len()).then_some(match is_selected {
+                let line = state.processes.offset(layout.rows()) + row;
+                let place = state.processes.at_line(line)?;
+                Some(match place == state.processes.cursor() {
                     true => Action::Open,
                     false => Action::Select(place),
                 })

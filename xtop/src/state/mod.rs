@@ -11,6 +11,7 @@ mod entry;
 mod events;
 mod filter;
 mod history;
+mod lines;
 mod mode;
 mod parts;
 mod processes;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::filter::Filter;
+use super::lines::{Line, Lines};
 use super::row::{Identity, Row};
 use super::sort::Sort;
 use super::tree;
@@ -30,6 +31,7 @@ pub struct Processes {
     plain: Vec<Column>,
     hidden: Vec<Column>,
     shown: Vec<usize>,
+    lines: Lines,
     depths: Vec<u16>,
     arrangement: Arrangement,
     sort: Sort,
@@ -184,13 +186,35 @@ impl Processes {
         self.cursor
     }
 
-    /// First row on screen when `height` rows fit.
+    /// First line on screen when `height` lines fit.
     pub fn offset(&self, height: usize) -> usize {
-        let last_full = self.shown.len().saturating_sub(height);
-        let lowest = (self.cursor + 1).saturating_sub(height.max(1));
-        self.offset
-            .min(last_full)
-            .clamp(lowest, self.cursor.max(lowest))
+        let last_full = self.lines.len().saturating_sub(height);
+        let (first, end) = self.lines.of_process(self.cursor);
+        let lowest = end.saturating_sub(height.max(1)).min(first);
+        self.offset.min(last_full).clamp(lowest, first)
+    }
+
+    /// The lines of the list: a process's place among those shown, the row,
+    /// and whether it is that of one of its class groups.
+    pub fn lines(&self) -> impl Iterator<Item = (Line, &Row)> {
+        self.lines.iter().filter_map(|line| {
+            let row = &self.rows[*self.shown.get(line.position)?];
+            let row = match line.group {
+                Some(group) => row.groups.get(group)?,
+                None => row,
+            };
+            Some((line, row))
+        })
+    }
+
+    /// How many lines there are.
+    pub fn height(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// The place of the process on this line.
+    pub fn at_line(&self, line: usize) -> Option<usize> {
+        Some(self.lines.get(line)?.position)
     }
 
     /// The row under the cursor.
@@ -221,7 +245,7 @@ impl Processes {
         self.offset = 0;
     }
 
-    /// Scrolls as far as the cursor asks on a screen of `height` rows.
+    /// Scrolls as far as the cursor asks on a screen of `height` lines.
     pub fn scroll(&mut self, height: usize) {
         self.offset = self.offset(height);
     }
@@ -245,6 +269,11 @@ impl Processes {
                 vec![0; self.shown.len()]
             }
         };
+        let groups = self
+            .shown
+            .iter()
+            .map(|&index| self.rows[index].groups.len());
+        self.lines = Lines::of(groups);
         self.cursor = match self.pinned {
             None => 0,
             Some(pinned) => {

@@ -1,6 +1,6 @@
 //! A process as the table knows it.
 
-use xsched_common::api::{GateState, ProcessRow};
+use xsched_common::api::{GateState, GroupRow, ProcessRow};
 use xsched_common::units::Weight;
 
 use super::verdict::Verdict;
@@ -31,6 +31,8 @@ pub struct Row {
     pub device: Option<String>,
     /// How it fares and why.
     pub verdict: Verdict,
+    /// Its class groups, each as a row of its own.
+    pub groups: Vec<Row>,
 }
 
 impl Row {
@@ -42,7 +44,45 @@ impl Row {
             command: command_line(&process),
             device: process.device.as_deref().map(|d| clean(d).into_owned()),
             verdict: Verdict::of(&process),
+            groups: process
+                .groups
+                .iter()
+                .map(|group| Row::of_group(&process, group))
+                .collect(),
             process,
+        }
+    }
+
+    /// The row of a class group: what is its own, and whose it is.
+    fn of_group(process: &ProcessRow, group: &GroupRow) -> Row {
+        let class = match group.wish == group.class {
+            true => String::new(),
+            false => format!(", wants {}", group.wish),
+        };
+        let command = format!("group {} by {}{class}", group.class, group.origin.name());
+        let process = ProcessRow {
+            class: group.class,
+            device: group.device.clone(),
+            gate: group.gate.clone(),
+            burst: group.burst,
+            gate_wait: group.gate_wait,
+            guards: Some(group.guards),
+            in_flight: group.in_flight,
+            kernel_ns: group.kernel_ns,
+            busy_ratio: group.busy_ratio,
+            gate_shares: None,
+            hold: None,
+            slo: None,
+            blame: None,
+            groups: Vec::new(),
+            callers: Vec::new(),
+            apis: Vec::new(),
+            burst_histogram: Vec::new(),
+            ..process.clone()
+        };
+        Row {
+            command,
+            ..Row::new(process)
         }
     }
 

@@ -11,6 +11,7 @@ use xsched_common::api::{
 
 use super::put;
 use super::table::{class_style, gate_style, slo_style};
+use crate::column::Column;
 use crate::format;
 use crate::state::{Detail, Row, State, slo_name};
 use crate::text::{clean, fit, width, wrap, wrap_items};
@@ -79,6 +80,22 @@ pub(super) fn standing(row: &Row, columns: usize, theme: &Theme) -> Vec<Line<'st
             vec![Span::styled(text, theme.text)],
             theme,
         ));
+    }
+    for group in &row.groups {
+        let process = &group.process;
+        let device = process
+            .busy_ratio
+            .map_or(format::UNKNOWN.into(), format::estimate);
+        let in_flight = process
+            .in_flight
+            .map_or(format::UNKNOWN.into(), |n| n.to_string());
+        let gate = Column::Gate.value(group);
+        let text = format!(
+            "{}: gate {}, {in_flight} in flight, {device} of the device",
+            group.command,
+            gate.text()
+        );
+        lines.extend(paragraph("group", &text, columns, theme.text, theme));
     }
     lines
 }

@@ -3,6 +3,7 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Rect};
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Cell, Row as TableRow, Table, Widget};
 use xsched_common::api::{DeviceRow, HardwareRow, ProcessHardware};
@@ -11,7 +12,7 @@ use super::plot::lines_of;
 use super::{charts, table::class_style};
 use crate::format;
 use crate::state::{Row, State};
-use crate::text::{clean, wrap};
+use crate::text::{clean, fit, wrap};
 use crate::theme::Theme;
 
 /// Lines of a chart.
@@ -35,7 +36,7 @@ pub fn lines(state: &State, area: Rect, theme: &Theme) -> Vec<Line<'static>> {
     let titles = [
         "DEVICE", "MODEL", "UTIL", "MEMORY", "POWER", "TEMP", "CLOCK", "QUEUES",
     ];
-    let widths = [14, 18, 6, 18, 8, 7, 9, 7];
+    let widths = [12, 18, 5, 14, 6, 4, 8, 6];
     let mut lines = table(&titles, rows, &widths, columns, theme);
     if devices.iter().all(|device| device.hardware.is_none()) {
         let text = "neither a management library nor a driver tells of these devices";
@@ -113,7 +114,7 @@ fn gib(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / f64::from(1 << 30))
 }
 
-fn device_row(device: &DeviceRow, theme: &Theme) -> TableRow<'static> {
+fn device_row(device: &DeviceRow, theme: &Theme) -> Vec<Written> {
     let row = device.hardware.clone().unwrap_or_default();
     let HardwareRow {
         name,
@@ -133,8 +134,8 @@ fn device_row(device: &DeviceRow, theme: &Theme) -> TableRow<'static> {
         (None, None) => unknown(),
     };
     let memory = match (memory_used_bytes, memory_bytes) {
-        (Some(used), Some(all)) => format!("{} of {} GiB", gib(used), gib(all)),
-        (None, Some(all)) => format!("- of {} GiB", gib(all)),
+        (Some(used), Some(all)) => format!("{}/{} GiB", gib(used), gib(all)),
+        (None, Some(all)) => format!("-/{} GiB", gib(all)),
         (Some(used), None) => format!("{} GiB", gib(used)),
         (None, None) => unknown(),
     };
@@ -148,15 +149,18 @@ fn device_row(device: &DeviceRow, theme: &Theme) -> TableRow<'static> {
         clock_hz.map_or_else(unknown, |hz| format!("{} MHz", hz / 1_000_000)),
         queues,
     ];
-    TableRow::new(cells.map(|text| styled(text, theme)))
+    cells.map(|text| styled(text, theme)).to_vec()
 }
 
-fn styled(text: String, theme: &Theme) -> Cell<'static> {
+/// A cell's text and its look.
+type Written = (String, Style);
+
+fn styled(text: String, theme: &Theme) -> Written {
     let style = match text == format::UNKNOWN {
         true => theme.dim,
         false => theme.text,
     };
-    Cell::from(text).style(style)
+    (text, style)
 }
 
 /// Titles, and so many processes from `skipped` on.
@@ -185,13 +189,10 @@ fn processes(
                 .map_or_else(unknown, format::estimate),
             row.device.clone().unwrap_or_else(unknown),
         ];
-        let name = Cell::from(row.command.clone()).style(class_style(row.process.class, theme));
-        let pid = Cell::from(format!("{:>7}", row.process.pid)).style(theme.text);
-        TableRow::new(
-            [pid, name]
-                .into_iter()
-                .chain(cells.map(|text| styled(text, theme))),
-        )
+        let name = (row.command.clone(), class_style(row.process.class, theme));
+        let pid = (format!("{:>7}", row.process.pid), theme.text);
+        let cells = cells.map(|text| styled(text, theme));
+        [pid, name].into_iter().chain(cells).collect()
     };
     let rows: Vec<_> = state
         .processes
@@ -208,22 +209,46 @@ fn processes(
 }
 
 /// A table as lines of a page; its second column takes the room that is left.
+/// Where there is little, columns that say nothing are left out.
 fn table(
     titles: &[&'static str],
-    rows: Vec<TableRow<'static>>,
+    rows: Vec<Vec<Written>>,
     widths: &[u16],
     columns: usize,
     theme: &Theme,
 ) -> Vec<Line<'static>> {
+    const ENOUGH: usize = 100;
+    let says_something = |place: &usize| {
+        let cell = |row: &Vec<Written>| row.get(*place).is_some_and(|c| c.0 != format::UNKNOWN);
+        columns >= ENOUGH || *place < 2 || rows.iter().any(cell)
+    };
+    let places: Vec<usize> = (0..titles.len()).filter(says_something).collect();
+    let others = places.iter().filter(|place| **place != 1);
+    let others: usize = others.map(|place| usize::from(widths[*place]) + 1).sum();
+    let room = columns
+        .saturating_sub(others)
+        .max(usize::from(widths[1]) / 2);
     let height = u16::try_from(rows.len() + 1).unwrap_or(u16::MAX);
     let area = Rect::new(0, 0, columns as u16, height);
     let mut buffer = Buffer::empty(area);
-    let widths = widths.iter().enumerate().map(|(place, width)| match place {
-        1 => Constraint::Min(*width / 2),
-        _ => Constraint::Length(*width),
+    let constraints = places.iter().map(|place| match place {
+        1 => Constraint::Length(room as u16),
+        place => Constraint::Length(widths[*place]),
     });
-    let header = TableRow::new(titles.iter().copied()).style(theme.title);
-    Table::new(rows, widths.collect::<Vec<_>>())
+    let cell = |row: &Vec<Written>, place: usize| {
+        let (text, style) = &row[place];
+        let text = match place {
+            1 => fit(text, room, theme.symbols.cut).into_owned(),
+            _ => text.clone(),
+        };
+        Cell::from(text).style(*style)
+    };
+    let header = places.iter().map(|place| titles[*place]);
+    let header = TableRow::new(header).style(theme.title);
+    let rows = rows
+        .iter()
+        .map(|row| TableRow::new(places.iter().map(|place| cell(row, *place))));
+    Table::new(rows, constraints.collect::<Vec<_>>())
         .header(header)
         .column_spacing(1)
         .render(area, &mut buffer);

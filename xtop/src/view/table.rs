@@ -34,8 +34,13 @@ pub fn draw(buffer: &mut Buffer, layout: &Layout, state: &State, theme: &Theme) 
         .iter()
         .any(|place| place.column == Column::Override);
     let offset = processes.offset(layout.rows());
-    let visible = processes.shown().enumerate().skip(offset);
-    for ((index, row), y) in visible.zip(layout.body.top()..layout.body.bottom()) {
+    let visible = processes.lines().skip(offset);
+    for ((line, row), y) in visible.zip(layout.body.top()..layout.body.bottom()) {
+        let index = line.position;
+        if line.group.is_some() {
+            draw_group(buffer, y, layout, processes.depth(index) + 1, row, theme);
+            continue;
+        }
         for place in &layout.columns {
             let shift = match place.column {
                 Column::Command => branch(buffer, y, *place, processes.depth(index), theme),
@@ -56,6 +61,30 @@ pub fn draw(buffer: &mut Buffer, layout: &Layout, state: &State, theme: &Theme) 
         if index == processes.cursor() {
             let line = Rect::new(layout.body.x, y, layout.body.width, 1);
             buffer.set_style(line, theme.selected);
+        }
+    }
+}
+
+/// Draws a class group below its process: what is its own.
+fn draw_group(buffer: &mut Buffer, y: u16, layout: &Layout, depth: u16, row: &Row, theme: &Theme) {
+    for place in &layout.columns {
+        match place.column {
+            Column::Command => {
+                let shift = branch(buffer, y, *place, depth, theme);
+                let style = class_style(row.process.class, theme);
+                put_cell(buffer, y, place.shifted(shift), &row.command, style, theme);
+            }
+            Column::Class
+            | Column::Gate
+            | Column::Busy
+            | Column::InFlight
+            | Column::BurstP50
+            | Column::BurstP99
+            | Column::BurstMax
+            | Column::WaitP99
+            | Column::Device
+            | Column::Why => draw_cell(buffer, y, *place, row, theme),
+            _ => {}
         }
     }
 }

@@ -92,6 +92,18 @@ fn own_work_beyond_the_target_is_its_own() {
 }
 
 #[test]
+fn nothing_takes_longer_alone_than_beside_others() {
+    let grown = Facts {
+        own: Own::of(bursts([MS(26); 100])),
+        ..facts()
+    };
+    let account = account(&grown);
+    let alone = account.own_time.expect("known").0 / account.slow;
+    assert!(alone < 21_000_000, "{alone}");
+    assert!(share(&account, BlameCause::OwnWork) > 0.95, "{account:?}");
+}
+
+#[test]
 fn who_is_slow_alone_has_more_work_than_before() {
     let alone = Facts {
         alone: true,

@@ -56,8 +56,6 @@ fn check(facts: &Facts, _: &[Bypass<'_>]) -> Option<Details> {
             "the device's driver takes turns between queues, whatever the classes of their processes"
                 .to_owned(),
         ),
-        fix: "stop processes that are not needed, or give them fewer streams (GPU_MAX_HW_QUEUES=2 for \
-              HIP's own number of queues)"
-            .to_owned(),
+        fix: "stop processes that are not needed, or give them fewer streams".to_owned(),
     })
 }

@@ -16,6 +16,7 @@ mod predictions;
 mod real;
 mod refusals;
 mod schema;
+mod slow;
 
 use std::time::Duration;
 

@@ -158,6 +158,7 @@ const TESTS: &[(&str, &str, &str)] = &[
 /// Every file that has such tests.
 const SOURCES: &[&str] = &[
     include_str!("agent.rs"),
+    include_str!("slow.rs"),
     include_str!("bindings.rs"),
     include_str!("bypasses.rs"),
     include_str!("calls.rs"),

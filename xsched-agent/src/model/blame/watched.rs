@@ -283,7 +283,11 @@ impl Watched {
             .is_some_and(|last| last.launches != look.launches);
         match (&mut self.burst, place) {
             _ if agent.blind => self.burst = None,
-            (None, Where::Between) if active => self.burst = Some((now, now)),
+            (None, Where::Between) if active => {
+                // It has begun since the last look, on the mean half way.
+                let began = now.since(Nanos(agent.over.0 / 2));
+                self.burst = Some((began, began));
+            }
             (Some((_, last)), Where::Within(1.0)) if active => {
                 if launched {
                     *last = now;

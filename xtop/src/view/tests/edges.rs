@@ -99,3 +99,37 @@ fn a_frame_of_a_thousand_processes_is_quick() {
         );
     }
 }
+
+/// A class group stands below its process, and the cursor passes over it.
+#[test]
+fn groups_stand_below_their_processes() {
+    let mut service = service_process();
+    service.groups = serde_json::from_value(serde_json::json!([{
+        "class": "low", "wish": "low", "origin": "hint", "device": null,
+        "gate": {"state": "closed", "cap": null, "reason": "a higher class is active", "waiting": 1},
+        "commands": 7, "burst": null, "gate_wait": null,
+        "guards": {"trickle": 0, "stall": 0, "lease": 0}, "in_flight": 2, "kernel_ns": null,
+        "busy_ratio": 0.25
+    }]))
+    .expect("a group");
+    let mut last = process(7, "batch");
+    last.launches_per_s = 1.0;
+    let mut state = showing(120, 24, snapshot(vec![service, last]));
+    let text = screen(&state);
+    let lines: Vec<&str> = text.lines().collect();
+    let line = |what: &str| {
+        lines
+            .iter()
+            .position(|line| line.contains(what))
+            .expect("a line")
+    };
+    let group = line("group low by hint");
+    assert_eq!(line("4242 "), group - 1, "{text}");
+    assert!(
+        lines[group].contains("closed") && lines[group].contains("25%"),
+        "{text}"
+    );
+    press(&mut state, "j");
+    let selected = state.state.processes.selected().map(|row| row.process.pid);
+    assert_eq!(selected, Some(7));
+}
