@@ -1,6 +1,7 @@
 //! What a running agent says of slow bursts and of a device's queues.
 
 use xsched_common::api::{DeviceRow, HardwareRow, ProcessRow};
+use xsched_diagnose::AgentView;
 
 use super::agent::{row, seen, view, with_view};
 use super::*;
