@@ -228,6 +228,12 @@ impl Observer {
         self.callers.get(pid, address)
     }
 
+    /// What begins at an address of a process, by its file's symbols; none
+    /// where these do not say.
+    pub fn symbol(&mut self, pid: u32, address: u64) -> Option<String> {
+        self.symbols.name(pid, address, &mut self.read_timeout)
+    }
+
     /// Probe hits, and what was lost of them.
     ///
     /// # Errors

@@ -381,7 +381,10 @@ fn a_recording_knows_what_it_lost() {
         summary.lost_by_reason[Reason::RecordFull.name()],
         summary.lost
     );
-    assert_eq!(summary.kernels, 1, "symbols tell what an address stands for");
+    assert_eq!(
+        summary.kernels, 1,
+        "symbols tell what an address stands for"
+    );
     let ends = summary.recorded - summary.launches;
     assert!(summary.launches.abs_diff(ends) <= 1, "{summary:?}");
 }
