@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::OwnedFd;
 
+use xsched_common::handshake::Part;
 use xsched_common::units::Nanos;
 use xsched_host::process::ProcessId;
 use xsched_host::readers::Tenant;
@@ -52,6 +53,8 @@ pub(super) enum NoPlace {
     Process(ProcessId),
     #[error("processes of user {0} join too often")]
     Pace(u32),
+    #[error("threads of process {process} join as user {uid}, as whom it has not joined itself")]
+    NoProcess { process: ProcessId, uid: u32 },
 }
 
 /// Counts what each user takes.
@@ -87,11 +90,22 @@ impl Admission {
     ) -> Result<(), NoPlace> {
         let is_ours = |tenant: &Tenant| tenant.uid == 0 || tenant.uid == self.agent_uid;
         let (mut all, mut of_users, mut of_tenant, mut of_process) = (0, 0, 0, 0);
+        // The class of threads is a matter of their process, and of the user
+        // who it was when it joined.
+        let mut is_known = joiner.part == Part::Process;
         for other in clients {
             all += 1;
             of_users += usize::from(!is_ours(&other.tenant));
             of_tenant += usize::from(other.tenant == joiner.tenant);
             of_process += usize::from(other.process == joiner.process);
+            is_known |= (other.process, other.uid, other.part)
+                == (joiner.process, joiner.uid, Part::Process);
+        }
+        if !is_known {
+            return Err(NoPlace::NoProcess {
+                process: joiner.process,
+                uid: joiner.uid,
+            });
         }
         if all >= MAX_CLIENTS {
             return Err(NoPlace::Agent);
@@ -177,6 +191,8 @@ fn oldest_of_the_most(pending: impl Iterator<Item = (ClientId, u32)>) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use xsched_common::handshake::{Origin, Wish};
+    use xsched_common::units::Class;
 
     fn joiner(uid: u32, pid: u32) -> Joiner {
         Joiner {
@@ -184,7 +200,7 @@ mod tests {
             uid,
             tenant: std::sync::Arc::new(Tenant::known_by(uid)),
             abi: xsched_common::ABI,
-            part: xsched_common::handshake::Part::Process,
+            part: Part::Process,
         }
     }
 
@@ -216,6 +232,30 @@ mod tests {
         subordinate.tenant = full[0].tenant.clone();
         let place = admission.place(&subordinate, full.iter());
         assert_eq!(place, Err(NoPlace::User(100_000)));
+    }
+
+    #[test]
+    fn threads_join_with_their_process_and_as_its_user() {
+        let admission = Admission::new(0);
+        let group = |uid, pid| Joiner {
+            part: Part::Group(Wish {
+                class: Class::Low,
+                origin: Origin::Hint,
+            }),
+            ..joiner(uid, pid)
+        };
+        let refused = |uid, pid| {
+            let process = ProcessId { pid, start_time: 1 };
+            Err(NoPlace::NoProcess { process, uid })
+        };
+        let place = |joiner: &Joiner, others: &[Joiner]| admission.place(joiner, others.iter());
+        let joined = [joiner(1000, 7), joiner(1001, 8)];
+        assert_eq!(place(&group(1000, 7), &joined), Ok(()));
+        assert_eq!(place(&group(1000, 8), &joined), refused(1000, 8));
+        assert_eq!(place(&group(0, 7), &joined), refused(0, 7), "nobody's");
+        let threads = [group(1000, 9)];
+        assert_eq!(place(&group(1000, 9), &threads), refused(1000, 9));
+        assert_eq!(place(&joiner(0, 7), &joined), Ok(()));
     }
 
     #[test]

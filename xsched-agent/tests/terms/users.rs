@@ -5,6 +5,8 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::Ordering::SeqCst;
 
 use serde_json::Value;
+use xsched_common::handshake::{Hello, Origin, Part, Wish};
+use xsched_common::run_dir::RunDir;
 use xsched_common::units::Class;
 use xsched_testkit::{Agent, FakeClient, agent_command, copy_program, wait_for};
 
@@ -267,6 +269,56 @@ fn what_a_rule_gives_root_is_not_inherited_by_other_users() {
     configured.wait_for_class(theirs.pid(), Class::Realtime);
 }
 
+const WANTS_REALTIME: Part = Part::Group(Wish {
+    class: Class::Realtime,
+    origin: Origin::Hint,
+});
+
+/// This process, as that user.
+fn join_as_nobody(configured: &Configured, part: Part) -> std::io::Result<FakeClient> {
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(configured.agent.dir.path(), open).expect("opens the directory");
+    let run_dir = configured.agent.run_dir.clone();
+    let as_nobody = std::thread::spawn(move || {
+        // SAFETY: no preconditions; changes this thread alone.
+        let rc = unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
+        assert_eq!(rc, 0);
+        join(&run_dir, part)
+    });
+    as_nobody.join().expect("no panic")
+}
+
+fn join(run_dir: &RunDir, part: Part) -> std::io::Result<FakeClient> {
+    let hello = Hello::new(std::process::id()).of(part);
+    let client = FakeClient::try_join_with(run_dir, hello)?;
+    client.ring()?;
+    Ok(client)
+}
+
+/// Threads and streams belong to a process that has joined, as the user who
+/// joined: their pages outlive whatever program it executes later.
+#[test]
+fn nobody_joins_with_threads_of_a_process_that_is_not_joined_or_another_user_s() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("LEFT OUT: only root can act as another user");
+        return;
+    }
+    let configured = Configured::start(ROOTS);
+    let run_dir = configured.agent.run_dir.clone();
+    let said = |client: std::io::Result<FakeClient>| client.err().map(|e| e.to_string());
+    let busy = Some("the agent says Busy".to_owned());
+    assert_eq!(said(join_as_nobody(&configured, WANTS_REALTIME)), busy);
+    assert_eq!(said(join(&run_dir, WANTS_REALTIME)), busy, "root's neither");
+    let process = join(&run_dir, Part::Process).expect("joins");
+    assert_eq!(said(join_as_nobody(&configured, WANTS_REALTIME)), busy);
+    let threads = join(&run_dir, WANTS_REALTIME).expect("joins");
+    configured.wait_for_class(std::process::id(), Class::High);
+    wait_for("both have what the process has", || {
+        let has = |client: &FakeClient| client.control().class.load(SeqCst) == Class::High as u32;
+        has(&process) && has(&threads)
+    });
+}
+
 /// As one that connects and then executes a program with the set-user-ID bit:
 /// its number, start time and pidfd stay what they are.
 #[test]
@@ -276,16 +328,9 @@ fn a_process_that_connected_as_another_user_is_not_evaluated_as_it_runs() {
         return;
     }
     let configured = Configured::start(ROOTS);
-    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(configured.agent.dir.path(), open).expect("opens the directory");
-    let run_dir = configured.agent.run_dir.clone();
-    let as_nobody = std::thread::spawn(move || {
-        // SAFETY: no preconditions; changes this thread alone.
-        let rc = unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
-        assert_eq!(rc, 0);
-        FakeClient::try_join(&run_dir).expect("joins")
-    });
-    let client = as_nobody.join().expect("joins");
+    let client = join_as_nobody(&configured, Part::Process).expect("joins");
+    // The threads for which it asked while it was that user are that user's.
+    let threads = join_as_nobody(&configured, WANTS_REALTIME).expect("joins");
     let me = std::process::id();
     let mut last = Value::Null;
     wait_for("it is joined and judged", || {
@@ -300,8 +345,10 @@ fn a_process_that_connected_as_another_user_is_not_evaluated_as_it_runs() {
         said.contains("as another than the one that connected"),
         "{said}"
     );
-    assert_eq!(client.control().class.load(SeqCst), Class::Normal as u32);
-    drop(client);
+    for client in [&client, &threads] {
+        assert_eq!(client.control().class.load(SeqCst), Class::Normal as u32);
+    }
+    drop((client, threads));
     // One that connects as it runs has it.
     let client = FakeClient::try_join(&configured.agent.run_dir).expect("joins");
     configured.wait_for_class(me, Class::High);

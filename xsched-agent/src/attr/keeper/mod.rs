@@ -222,10 +222,7 @@ impl Keeper {
         match message {
             Message::Roster(RosterEvent::Joined(client)) => {
                 self.clients.insert(client.id, client.process);
-                match client.part {
-                    Part::Process => self.joined(client.process, client.uid),
-                    Part::Group(_) => self.group_joined(client.process),
-                }
+                self.joined(client.process, client.uid, client.part);
             }
             Message::Roster(RosterEvent::Left(id)) => {
                 if let Some(process) = self.clients.remove(&id)
@@ -244,10 +241,15 @@ impl Keeper {
         }
     }
 
-    fn joined(&mut self, process: ProcessId, uid: u32) {
-        // exec makes another program of a process: evaluate it anew.
-        self.evaluated.remove(&process);
-        self.know(process, Vec::new(), Because::Counts);
+    /// `part` of a process has joined, as user `uid`.
+    fn joined(&mut self, process: ProcessId, uid: u32, part: Part) {
+        // exec makes another program of a process: evaluate it anew. Threads
+        // make no other program of one that is joined.
+        let known = self.known.get(&process);
+        if part == Part::Process || known.is_none_or(|known| known.clients == 0) {
+            self.evaluated.remove(&process);
+            self.know(process, Vec::new(), Because::Counts);
+        }
         if let Some(known) = self.known.get_mut(&process) {
             known.connected = Some(match known.connected {
                 Some(other) if other != uid => Tenant::NOBODY,
@@ -263,19 +265,6 @@ impl Keeper {
                 "process {process}: class {} ({})",
                 standing.attr.class, standing.from
             );
-            self.outbox.updates.push(known.standing.update(process));
-        }
-    }
-
-    /// A part of a process that is known, as a rule, has joined: it is no other
-    /// program for that.
-    fn group_joined(&mut self, process: ProcessId) {
-        if !self.known.contains_key(&process) {
-            self.know(process, Vec::new(), Because::Counts);
-            self.update_one(process);
-        }
-        if let Some(known) = self.known.get_mut(&process) {
-            known.clients += 1;
             self.outbox.updates.push(known.standing.update(process));
         }
     }

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, channel};
 
 use tempfile::TempDir;
 use xsched_common::api::{ChangeWay, Settled};
+use xsched_common::handshake::{Origin, Wish};
 use xsched_common::run_dir::RunDir;
 use xsched_common::units::Class;
 use xsched_policy::Settings;
@@ -14,7 +15,7 @@ use super::*;
 use crate::attr::given::Right;
 use crate::attr::{AttrHandle, AttrKeeper, Inbox, Ordered, Refused};
 use crate::control::{Control, Passthrough, Scheduling, Setup};
-use crate::rules::{Conditions, Rule, SchedAttrPatch};
+use crate::rules::{Account, Conditions, Rule, SchedAttrPatch};
 
 /// A child that does nothing; killed at the end.
 struct Idle(std::process::Child);
@@ -220,12 +221,66 @@ fn only_an_ancestry_that_is_news_is_kept() {
     keeper.know(child.id(), Vec::new(), Because::Counts);
     assert!(keeper.unsaved, "it inherits");
     keeper.save();
-    keeper.joined(child.id(), 0);
+    keeper.joined(child.id(), 0, Part::Process);
     assert!(!keeper.unsaved, "known already");
     let remembered = keeper.known[&child.id()].ancestry.clone();
     keeper.known.clear();
     keeper.know(child.id(), remembered, Because::Counts);
     assert!(!keeper.unsaved, "remembered from the file");
+}
+
+fn of_root() -> Rule {
+    Rule {
+        name: "root's".into(),
+        line: 1,
+        conditions: Conditions {
+            user: vec![Account {
+                name: "root".into(),
+                id: Some(0),
+            }],
+            ..Conditions::default()
+        },
+        attr: SchedAttrPatch {
+            class: Some(Class::High),
+            ..SchedAttrPatch::default()
+        },
+        may_ask: SchedAttrPatch::default(),
+        passthrough: None,
+        time_slices: None,
+        threads: None,
+    }
+}
+
+/// As one whose process has executed a program with the set-user-ID bit since.
+#[test]
+fn threads_are_of_the_user_who_joined_with_them() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("LEFT OUT: the rule is about root's");
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let control = control(&dir);
+    let class = |keeper: &Keeper| keeper.known[&me()].standing.attr.class;
+    let threads = Part::Group(Wish {
+        class: Class::Realtime,
+        origin: Origin::Hint,
+    });
+    for first in [Part::Process, threads] {
+        let mut keeper = still(&dir, &control, vec![of_root()]);
+        keeper.know(me(), Vec::new(), Because::Seen);
+        keeper.update_one(me());
+        assert_eq!(class(&keeper), Class::High, "only seen: it is root's");
+        keeper.joined(me(), 4242, first);
+        assert_eq!(class(&keeper), Class::Normal, "{first:?}");
+        keeper.joined(me(), 4242, threads);
+        assert_eq!(class(&keeper), Class::Normal, "{first:?}");
+    }
+    let mut keeper = still(&dir, &control, vec![of_root()]);
+    keeper.joined(me(), 0, Part::Process);
+    keeper.joined(me(), 0, threads);
+    assert_eq!(class(&keeper), Class::High);
+    keeper.joined(me(), 4242, threads);
+    assert_eq!(class(&keeper), Class::Normal, "of two users: nobody's");
 }
 
 fn given_low(right: Right) -> Given {
@@ -254,7 +309,7 @@ fn ancestries_of_processes_that_were_only_seen_or_lowered_are_not_kept() {
     keeper.handle(Message::Seen(vec![child.id()]));
     assert!(keeper.known.contains_key(&child.id()));
     assert_eq!(kept(&mut keeper), 0, "only seen");
-    keeper.joined(child.id(), 0);
+    keeper.joined(child.id(), 0, Part::Process);
     assert_eq!(kept(&mut keeper), 1);
     keeper
         .given
