@@ -39,9 +39,10 @@ pub enum Workload {
 /// Whose work is in the control group at `path`: of several the outermost,
 /// which is the one that this machine's cluster has made.
 pub fn workload(path: &str) -> Option<Workload> {
-    pod(path)
-        .map(Workload::Pod)
-        .or_else(|| job(path).map(Workload::Job))
+    // A job's names begin the path: what looks like a pod is below them.
+    job(path)
+        .map(Workload::Job)
+        .or_else(|| pod(path).map(Workload::Pod))
 }
 
 /// By the names that kubelet gives: `kubepods/burstable/podUID/ID` with the
@@ -227,6 +228,16 @@ mod tests {
         }
         let odd = job_at("/slurm/uid_0/job_1/step_x");
         assert_eq!(odd.step, None);
+    }
+
+    /// A job's user may be handed the groups below it.
+    #[test]
+    fn no_job_becomes_a_pod() {
+        let made = format!("kubepods/pod{UID}/{ID}");
+        let job = job_at(&format!("/slurm/uid_5/job_9/step_1/{made}"));
+        assert_eq!(job.id, 9);
+        let scope = "/system.slice/slurmstepd.scope/job_7/step_0/user";
+        assert_eq!(job_at(&format!("{scope}/{made}")).id, 7);
     }
 
     fn part() -> impl Strategy<Value = String> {
