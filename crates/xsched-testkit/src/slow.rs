@@ -195,7 +195,15 @@ fn loss_per_s(text: &str, blame: &BlameRow, asked: u64) -> f64 {
         let mut fields = line.split_ascii_whitespace();
         Some((number(fields.next())?, number(fields.next())?))
     };
-    let requests: Vec<(u64, u64)> = text.lines().filter_map(request).collect();
+    // A request that was due before the one before had ended waited for that:
+    // no burst of its own.
+    let mut ended = 0;
+    let requests = text.lines().filter_map(request).map(|(at, took)| {
+        let (begun, end) = (at.max(ended), at + took);
+        ended = end;
+        (begun, end.saturating_sub(begun))
+    });
+    let requests: Vec<(u64, u64)> = requests.collect();
     let limit = blame.limit_ns.unwrap_or(TARGET);
     let base = blame.own_ns.unwrap_or(limit).min(limit);
     let from = asked.saturating_sub(blame.over_ns.0);
