@@ -222,6 +222,16 @@ impl Observer {
         self.maps.drain_kernel_names(each);
     }
 
+    /// Reads something of a process that may hold up whoever reads it: none if it
+    /// does.
+    pub fn read_of<T: Send + 'static>(
+        &mut self,
+        pid: u32,
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        self.read_timeout.read(pid, read).ok()
+    }
+
     /// Where an address of a process lies.
     pub fn caller(&mut self, pid: u32, address: u64) -> Caller {
         self.callers.learn(pid, [address], &mut self.read_timeout);

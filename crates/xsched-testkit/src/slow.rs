@@ -283,7 +283,8 @@ impl Planted {
             // Shorter than a lease.
             std::thread::sleep(Duration::from_millis(200));
             kill_process(pid, Signal::CONT).expect("SIGCONT");
-            std::thread::sleep(Duration::from_millis(120));
+            // Not in step with the service: it is stopped in bursts and between.
+            std::thread::sleep(Duration::from_millis(131));
         }
         std::thread::sleep(end.saturating_duration_since(Instant::now()));
         if self.stops_agent {

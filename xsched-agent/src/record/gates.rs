@@ -12,6 +12,7 @@ use xsched_common::gate::{GateMode, GateWord};
 use xsched_common::page::DeviceStatus;
 use xsched_common::units::{Class, Nanos};
 use xsched_host::pages::{self, ClientPages};
+use xsched_observe::Observer;
 
 use super::writer::{Category, TraceWriter, Track, Value};
 
@@ -92,14 +93,16 @@ fn class_of(pages: &ClientPages) -> &'static str {
 }
 
 impl Gates {
-    /// Looks for clients of these processes, each with its line.
-    pub fn find(&mut self, processes: impl Iterator<Item = (u32, Track)>) {
+    /// Looks for clients of these processes, each with its line. A process can
+    /// hold up whoever reads its memory map, which the observer survives.
+    pub fn find(&mut self, processes: impl Iterator<Item = (u32, Track)>, observer: &mut Observer) {
         for (pid, track) in processes {
             if self.clients.len() >= MOST {
                 return;
             }
             // Not joined, gone, or not to be read: it has no such lines.
-            let found = pages::of_process(pid).unwrap_or_default();
+            let found = observer.read_of(pid, move || pages::of_process(pid));
+            let found = found.and_then(Result::ok).unwrap_or_default();
             for (place, pages) in found.into_iter().enumerate() {
                 let key = (pid, pages.client_id);
                 if self.clients.contains_key(&key) {

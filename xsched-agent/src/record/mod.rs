@@ -33,6 +33,10 @@ const BATCH: usize = 65_536;
 /// Time between two looks for new images and for losses.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// Time between two looks for processes and groups that have joined an agent:
+/// their memory maps are read for it.
+const SEEK: Duration = Duration::from_millis(700);
+
 /// Time between two looks at an empty ring.
 const NAP: Duration = Duration::from_millis(5);
 
@@ -109,6 +113,8 @@ pub struct Recorder<W: Write> {
     drops: Drops,
     started: Instant,
     looked: Instant,
+    /// When clients of an agent were last looked for.
+    sought: Instant,
 }
 
 impl<W: Write> Recorder<W> {
@@ -143,6 +149,7 @@ impl<W: Write> Recorder<W> {
             drops,
             started: now,
             looked: now,
+            sought: now,
         })
     }
 
@@ -155,7 +162,10 @@ impl<W: Write> Recorder<W> {
             self.looked = Instant::now();
             self.observer.refresh();
             self.note_losses()?;
-            self.gates.find(self.scene.processes());
+        }
+        if self.sought.elapsed() >= SEEK {
+            self.sought = Instant::now();
+            self.gates.find(self.scene.processes(), &mut self.observer);
         }
         self.gates.look(clock::monotonic(), &mut self.writer)?;
         if self.drain()? < BATCH {
