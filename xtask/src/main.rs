@@ -10,6 +10,7 @@ mod debian;
 mod demo;
 mod dialogue;
 mod dist;
+mod fleet;
 mod gpu_bench;
 mod kernels;
 mod left_out;
@@ -46,7 +47,7 @@ enum Task {
     Bench(bench::Args),
     /// Measure on a real NVIDIA GPU, with unmodified PyTorch
     GpuBench(gpu_bench::Args),
-    /// Build the Debian package
+    /// Build the packages (deb, rpm, tarball) and their sums
     Dist(dist::Args),
     /// Draw xtop's screens on a real run into docs/
     Screenshot(screenshot::Args),

@@ -59,6 +59,11 @@ const TESTS: &[Need] = &[
         what: "programs of another C library under the shim",
     },
     Need {
+        package: "rpm",
+        file: "/usr/bin/rpmbuild",
+        what: "builds and installs the RPM package",
+    },
+    Need {
         package: "python3",
         file: "/usr/bin/python3",
         what: "runs the example of docs/PROTOCOL.md, and ctypes for diagnose",

@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 
 use crate::build;
 use crate::left_out::Reader;
-use crate::{build_ebpf, kernels, provision};
+use crate::{build_ebpf, fleet, kernels, provision};
 
 /// Options of `test`.
 #[derive(clap::Args)]
@@ -29,6 +29,17 @@ pub struct Args {
     kernels: bool,
     #[command(flatten)]
     which: kernels::Args,
+    /// Instead: what takes a cluster's own software, Slurm of Debian's packages
+    /// and Helm's library (root); nothing is installed
+    #[arg(long, conflicts_with_all = ["no_bpf", "strict", "lints", "cargo_args", "kernels"])]
+    fleet: bool,
+    #[command(flatten)]
+    parts: fleet::Args,
+    /// Print the figures as JSON: {"figures": {NAME: VALUE}, "missed"}, or {"kernels":
+    /// [{"version", "source", "accel", "checks": [{"name", "ok", "detail"}], "ok",
+    /// "why"}], "failed"}
+    #[arg(long)]
+    json: bool,
     /// Passed on to `cargo test`, which then runs the tests one after the other
     #[arg(last = true)]
     cargo_args: Vec<String>,
@@ -48,8 +59,15 @@ impl Args {
 /// compare it with the one that is checked in.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.kernels {
-        return kernels::run(&args.which);
+        return kernels::run(&args.which, args.json);
     }
+    if args.fleet {
+        return fleet::run(&args.parts, args.json);
+    }
+    ensure!(
+        !args.json,
+        "--json goes with --kernels or --fleet: the tests here print as cargo test does"
+    );
     provision::ensure()?;
     eprintln!("== building");
     build::all_targets()?;

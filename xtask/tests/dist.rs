@@ -5,14 +5,23 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-fn dist(out: &Path) -> std::path::PathBuf {
+/// The package of Debian's form.
+fn dist(out: &Path, more: &[&str]) -> PathBuf {
+    let made = dist_all(out, more);
+    let is_deb = |file: &&PathBuf| file.extension().is_some_and(|ending| ending == "deb");
+    made.iter().find(is_deb).expect("a package").clone()
+}
+
+/// Everything that was made.
+fn dist_all(out: &Path, more: &[&str]) -> Vec<PathBuf> {
     let out = Command::new(env!("CARGO_BIN_EXE_xtask"))
         .args(["dist", "--compression", "none", "--profile", "dev", "--out"])
         .arg(out)
+        .args(more)
         .output()
         .expect("runs");
     assert!(
@@ -20,7 +29,8 @@ fn dist(out: &Path) -> std::path::PathBuf {
         "{}",
         String::from_utf8_lossy(&out.stderr)
     );
-    String::from_utf8(out.stdout).expect("UTF-8").trim().into()
+    let said = String::from_utf8(out.stdout).expect("UTF-8");
+    said.lines().map(PathBuf::from).collect()
 }
 
 fn succeed(command: &mut Command) -> String {
@@ -43,13 +53,29 @@ impl Drop for Running {
 #[test]
 fn the_package_is_whole_installs_works_and_goes() {
     let dir = tempfile::tempdir().expect("a directory");
-    let package = dist(dir.path());
+    let made = dist_all(dir.path(), &[]);
+    let package = of_ending(&made, "deb").to_owned();
     contents(&package);
     let again = tempfile::tempdir().expect("a directory");
-    assert!(
-        fs::read(&package).expect("a package") == fs::read(dist(again.path())).expect("a package"),
-        "the same binaries give the same package"
+    let second = dist_all(again.path(), &[]);
+    assert_eq!(made.len(), 4, "deb, rpm, tarball and sums: {made:?}");
+    for (one, other) in made.iter().zip(&second) {
+        let same = fs::read(one).expect("made") == fs::read(other).expect("made");
+        assert!(
+            same,
+            "the same binaries give the same bytes: {}",
+            one.display()
+        );
+    }
+    let sums = again.path().join("SHA256SUMS");
+    succeed(
+        Command::new("sha256sum")
+            .arg("--check")
+            .arg(sums)
+            .current_dir(again.path()),
     );
+    same_files(&second);
+    wheel(&second, again.path());
 
     let root = dir.path().join("root");
     let dpkg = |arguments: &[&str], package: Option<&Path>| {
@@ -71,6 +97,17 @@ fn the_package_is_whole_installs_works_and_goes() {
     fs::write(root.join("var/lib/dpkg/status"), "").expect("a file");
     dpkg(&["--install"], Some(&package));
     use_it(&root, dir.path());
+    let newer = dist(again.path(), &["--formats", "deb", "--revision", "2"]);
+    let config = root.join("etc/xsched/xsched.toml");
+    fs::write(&config, "[defaults]\nclass = \"low\"\n").expect("a user's");
+    dpkg(&["--force-confold", "--install"], Some(&newer));
+    let installed = dpkg(&["--status", "xsched"], None);
+    assert!(installed.contains("Version: 0.1.0-2\n"), "{installed}");
+    let kept = fs::read_to_string(&config).expect("a file");
+    assert!(
+        kept.contains("class = \"low\""),
+        "an upgrade keeps what a user wrote"
+    );
     let files = dpkg(&["--listfiles", "xsched"], None);
     dpkg(&["--remove", "xsched"], None);
     assert!(
@@ -86,6 +123,125 @@ fn the_package_is_whole_installs_works_and_goes() {
     assert!(!root.join("etc/xsched").exists() && !root.join("usr/lib/xsched").exists());
 }
 
+fn of_ending<'m>(made: &'m [PathBuf], ending: &str) -> &'m Path {
+    let is_it = |file: &&PathBuf| file.extension().is_some_and(|found| found == ending);
+    made.iter().find(is_it).expect("made")
+}
+
+/// All three hold the same files, and RPM installs, upgrades and removes them.
+fn same_files(made: &[PathBuf]) {
+    let sorted = |text: String, cut: usize| -> Vec<String> {
+        let mut names: Vec<String> = text
+            .lines()
+            .filter(|name| !name.ends_with('/') && !name.is_empty())
+            .map(|name| name[cut..].to_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    let tar = sorted(
+        succeed(
+            Command::new("tar")
+                .arg("--list")
+                .arg("--file")
+                .arg(of_ending(made, "tar")),
+        ),
+        1,
+    );
+    let deb = succeed(
+        Command::new("sh")
+            .args(["-c", "dpkg-deb --fsys-tarfile \"$0\" | tar --list"])
+            .arg(of_ending(made, "deb")),
+    );
+    assert_eq!(sorted(deb, 1), tar);
+    let rpm = of_ending(made, "rpm");
+    let root = tempfile::tempdir().expect("a directory");
+    let in_root = |arguments: &[&str], package: Option<&Path>| {
+        let mut command = Command::new("rpm");
+        command.arg("--root").arg(root.path()).args(arguments);
+        if arguments[0] != "--query" {
+            // Scripts run only where systemd does, and the system of the test is
+            // not RPM's.
+            command.args(["--nodeps", "--noscripts"]);
+        }
+        succeed(command.args(package))
+    };
+    if !rustix::process::geteuid().is_root() {
+        println!("LEFT OUT: only root installs an RPM package into a folder");
+        return;
+    }
+    in_root(&["--install"], Some(rpm));
+    let listed = in_root(&["--query", "--list", "xsched"], None);
+    for file in &tar {
+        assert!(
+            listed.contains(file.as_str()),
+            "{file} is not in the RPM package"
+        );
+        assert!(root.path().join(&file[1..]).exists(), "{file}");
+    }
+    let scripts = in_root(&["--query", "--scripts", "xsched"], None);
+    assert!(
+        scripts.contains("systemctl try-restart xsched-agent.service"),
+        "{scripts}"
+    );
+    let out = tempfile::tempdir().expect("a directory");
+    let newer = dist_all(out.path(), &["--formats", "rpm", "--revision", "2"]);
+    in_root(&["--upgrade"], Some(of_ending(&newer, "rpm")));
+    assert_eq!(
+        in_root(&["--query", "xsched"], None).trim(),
+        "xsched-0.1.0-2.x86_64"
+    );
+    in_root(&["--erase", "xsched"], None);
+    for file in &tar {
+        assert!(
+            !root.path().join(&file[1..]).exists(),
+            "{file} is left behind"
+        );
+    }
+}
+
+/// The Python package, in an environment with nothing else.
+fn wheel(made: &[PathBuf], dir: &Path) {
+    let tar = of_ending(made, "tar");
+    let file = "usr/share/xsched/python/xsched-0.1.0-py3-none-any.whl";
+    succeed(
+        Command::new("tar")
+            .arg("--extract")
+            .arg("--file")
+            .arg(tar)
+            .arg("--directory")
+            .arg(dir)
+            .arg(format!("./{file}")),
+    );
+    let environment = dir.join("python");
+    let venv = Command::new("python3")
+        .args(["-m", "venv"])
+        .arg(&environment)
+        .output();
+    if !venv.is_ok_and(|out| out.status.success()) {
+        println!("LEFT OUT: python3 has no venv here (apt-get install python3-venv)");
+        return;
+    }
+    let python = environment.join("bin/python");
+    succeed(
+        Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "--no-index"])
+            .arg(dir.join(file)),
+    );
+    let used = succeed(
+        Command::new(&python)
+            .args([
+                "-c",
+                "import xsched; print(xsched.__name__, xsched.__file__)",
+            ])
+            .current_dir("/"),
+    );
+    assert!(
+        used.starts_with("xsched ") && used.contains("site-packages"),
+        "{used}"
+    );
+}
+
 fn contents(package: &Path) {
     let list = succeed(Command::new("dpkg-deb").arg("--contents").arg(package));
     let files: BTreeMap<&str, &str> = list
@@ -95,6 +251,15 @@ fn contents(package: &Path) {
     for (file, mode) in [
         ("./usr/bin/xsched-agent", "-rwxr-xr-x root/root"),
         ("./usr/bin/xtop", "-rwxr-xr-x root/root"),
+        ("./usr/bin/xsched-pods", "-rwxr-xr-x root/root"),
+        (
+            "./usr/share/xsched/deploy/slurm/prolog.sh",
+            "-rwxr-xr-x root/root",
+        ),
+        (
+            "./usr/share/xsched/deploy/kubernetes/xsched/templates/daemonset.yaml",
+            "-rw-r--r-- root/root",
+        ),
         ("./usr/lib/xsched/libxsched_shim.so", "-rw-r--r-- root/root"),
         (
             "./usr/lib/xsched/libxsched_shim_cuda.so",

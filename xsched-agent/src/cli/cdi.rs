@@ -13,8 +13,8 @@ use super::{run_dir, shim_path};
 /// What a container sees: the same path whatever the host's is.
 const INSIDE: &str = "/usr/lib/xsched";
 
-/// Its device `all` sets LD_PRELOAD and mounts the shim's folder and the agent's; `hip` and `cuda`
-/// preload one shim. Containers ask for it by `--device xsched.io/shim=all` (Podman) or the annotation
+/// Its device `all` sets LD_PRELOAD and mounts the shim's folder and the agent's; a
+/// device for each platform preloads that one's shim. Containers ask for it by `--device xsched.io/shim=all` (Podman) or the annotation
 /// `cdi.k8s.io/xsched: xsched.io/shim=all` (containerd with enable_cdi, CRI-O).
 /// An LD_PRELOAD of the image's own is replaced: such an image names the shim itself.
 #[derive(clap::Args)]

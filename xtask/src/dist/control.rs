@@ -22,23 +22,66 @@ pub fn architecture() -> anyhow::Result<&'static str> {
     }
 }
 
-/// Writes `DEBIAN/` for the files in `tree`.
-pub fn write(tree: &Path) -> anyhow::Result<()> {
+/// What all packages say of the files in a tree.
+pub struct Packed {
+    /// The time that files carry, s since 1970.
+    pub epoch: String,
+    /// A build of one's own of this version.
+    pub revision: Option<u32>,
+    /// The newest version of glibc's symbols that a program or library names.
+    pub glibc: (u32, u32),
+}
+
+impl Packed {
+    /// Looks the files up.
+    pub fn of(tree: &Path, epoch: String, revision: Option<u32>) -> anyhow::Result<Packed> {
+        let glibc = newest_glibc(tree, &files_of(tree)?)?;
+        Ok(Packed {
+            epoch,
+            revision,
+            glibc,
+        })
+    }
+
+    /// As Debian has it.
+    pub fn version(&self) -> String {
+        match self.revision {
+            Some(revision) => format!("{VERSION}-{revision}"),
+            None => VERSION.to_owned(),
+        }
+    }
+
+    /// As RPM has it.
+    pub fn release(&self) -> u32 {
+        self.revision.unwrap_or(1)
+    }
+}
+
+/// The files in a tree, sorted, without what dpkg is told.
+pub fn files_of(tree: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     collect(tree, tree, &mut files)?;
+    files.retain(|file| !file.starts_with("DEBIAN"));
     files.sort();
+    Ok(files)
+}
+
+/// Writes `DEBIAN/` for the files in `tree`.
+pub fn write(tree: &Path, packed: &Packed) -> anyhow::Result<()> {
+    let files = files_of(tree)?;
     let size = files
         .iter()
         .map(|file| Ok(fs::metadata(tree.join(file))?.len().div_ceil(1024)))
         .sum::<std::io::Result<u64>>()?;
-    let (major, minor) = newest_glibc(tree, &files)?;
+    let (major, minor) = packed.glibc;
+    let version = packed.version();
     let debian = tree.join("DEBIAN");
     write_file(
         &debian.join("control"),
         &format!(
             "\
 Package: xsched
-Version: {VERSION}
+Version: {version}
 Architecture: {}
 Maintainer: {MAINTAINER}
 Installed-Size: {size}

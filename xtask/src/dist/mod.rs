@@ -1,19 +1,23 @@
-//! `cargo xtask dist`: the Debian package.
+//! `cargo xtask dist`: packages for Debian and for RPM's systems, a tarball, and
+//! their sums.
 //!
-//! A staged tree and dpkg-deb, which every Debian has: no packaging tool to
-//! install, and what is in the package is what `stage` says. The same
+//! A staged tree, dpkg-deb, which every Debian has, and rpmbuild: what is in the
+//! packages is what `stage` says. The same
 //! binaries give the same package, byte by byte.
 
+mod archive;
 mod control;
+mod rpm;
 mod stage;
 mod verify;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 
 use crate::build::{self, Profile, root};
+use control::Packed;
 
 /// Options of `dist`.
 #[derive(clap::Args)]
@@ -21,6 +25,18 @@ pub struct Args {
     /// Where the package goes [default: target/dist]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// What to make
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "deb,rpm,tar",
+        value_name = "FORMAT,..."
+    )]
+    formats: Vec<Format>,
+    /// A revision after the version, for builds of your own: 0.1.0-2
+    #[arg(long, value_name = "N")]
+    revision: Option<u32>,
     /// How the files are packed; none is for tests, in seconds
     #[arg(long, value_enum, default_value_t = Compression::Xz)]
     compression: Compression,
@@ -31,6 +47,17 @@ pub struct Args {
     /// What to pack: a package for others is of release
     #[arg(long, value_enum, default_value = "release")]
     profile: Profile,
+}
+
+/// What is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// Debian and Ubuntu
+    Deb,
+    /// Fedora, RHEL, SUSE
+    Rpm,
+    /// To be unpacked at /
+    Tar,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -49,7 +76,7 @@ impl Compression {
     }
 }
 
-/// Builds, packs, and prints where the package is.
+/// Builds, packs, and prints where the packages are.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(
         std::path::Path::new("/usr/bin/dpkg-deb").exists(),
@@ -64,27 +91,51 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let tree = tempfile::tempdir_in(&out)?;
     let epoch = epoch();
     stage::tree(&built, &epoch, tree.path())?;
-    control::write(tree.path())?;
-    let package = out.join(format!(
-        "xsched_{}_{}.deb",
-        control::VERSION,
-        control::architecture()?
-    ));
-    build::run(
-        Command::new("dpkg-deb")
-            .args(["--root-owner-group", args.compression.option(), "--build"])
-            .arg(tree.path())
-            .arg(&package)
-            .env("SOURCE_DATE_EPOCH", epoch)
-            .stdout(std::process::Stdio::null()),
-    )?;
+    let packed = Packed::of(tree.path(), epoch, args.revision)?;
+    let mut made = Vec::new();
+    for format in &args.formats {
+        made.push(match format {
+            Format::Deb => deb(tree.path(), &packed, args.compression, &out)?,
+            Format::Rpm => rpm::pack(tree.path(), &packed, args.compression, &out)?,
+            Format::Tar => archive::pack(tree.path(), &packed, args.compression, &out)?,
+        });
+    }
     drop(tree);
-    println!("{}", package.display());
+    made.push(archive::sums(&made, &out)?);
+    for file in &made {
+        println!("{}", file.display());
+    }
     if args.verify {
+        let is_deb = |file: &&PathBuf| file.extension().is_some_and(|ending| ending == "deb");
+        let package = made
+            .iter()
+            .find(is_deb)
+            .context("--verify takes --formats deb")?;
         eprintln!("== installing, using and removing it in a minimal root");
-        verify::run(&package, &built, &target)?;
+        verify::run(package, &built, &target)?;
     }
     Ok(())
+}
+
+fn deb(
+    tree: &Path,
+    packed: &Packed,
+    compression: Compression,
+    out: &Path,
+) -> anyhow::Result<PathBuf> {
+    control::write(tree, packed)?;
+    let (version, architecture) = (packed.version(), control::architecture()?);
+    let package = out.join(format!("xsched_{version}_{architecture}.deb"));
+    build::run(
+        Command::new("dpkg-deb")
+            .args(["--root-owner-group", compression.option(), "--build"])
+            .arg(tree)
+            .arg(&package)
+            .env("SOURCE_DATE_EPOCH", &packed.epoch)
+            .stdout(std::process::Stdio::null()),
+    )?;
+    std::fs::remove_dir_all(tree.join("DEBIAN"))?;
+    Ok(package)
 }
 
 /// The time that files in the package carry, s since 1970: that of the last

@@ -16,7 +16,7 @@ use crate::build::{self, Built, root};
 pub fn tree(built: &Built, epoch: &str, tree: &Path) -> anyhow::Result<()> {
     // tempfile's own are for their owner only.
     fs::set_permissions(tree, fs::Permissions::from_mode(0o755))?;
-    for name in ["xsched-agent", "xtop"] {
+    for name in ["xsched-agent", "xsched-pods", "xtop"] {
         stripped(&built.file(name), &tree.join("usr/bin").join(name), 0o755)?;
     }
     let libraries = tree.join("usr/lib/xsched");
@@ -52,6 +52,7 @@ pub fn tree(built: &Built, epoch: &str, tree: &Path) -> anyhow::Result<()> {
         &tree.join("usr/include"),
     )?;
     wheel(&share.join("python"))?;
+    deployment(&share.join("deploy"))?;
     let doc = tree.join("usr/share/doc/xsched");
     for file in entries(&root().join("docs"))? {
         if file.extension().is_some_and(|e| e == "md") {
@@ -75,6 +76,29 @@ fn wheel(dir: &Path) -> anyhow::Result<()> {
     build::run(python.stdout(std::process::Stdio::null()))?;
     for file in entries(dir)? {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644))?;
+    }
+    Ok(())
+}
+
+/// Charts, manifests and scripts for clusters.
+fn deployment(to: &Path) -> anyhow::Result<()> {
+    let deploy = root().join("deploy");
+    let mut folders = vec![deploy.clone()];
+    while let Some(folder) = folders.pop() {
+        let inside = to.join(folder.strip_prefix(&deploy)?);
+        for file in entries(&folder)? {
+            copy(&file, &inside)?;
+            if file.extension().is_some_and(|ending| ending == "sh") {
+                let script = inside.join(file.file_name().context("a file")?);
+                fs::set_permissions(script, fs::Permissions::from_mode(0o755))?;
+            }
+        }
+        for entry in fs::read_dir(&folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            }
+        }
     }
     Ok(())
 }

@@ -46,10 +46,6 @@ pub struct Args {
         conflicts_with = "only"
     )]
     image: Vec<PathBuf>,
-    /// Print {"kernels": [{"version", "source", "accel", "checks": [{"name",
-    /// "ok", "detail"}], "ok", "why"}], "failed"} instead of text
-    #[arg(long, requires = "kernels")]
-    json: bool,
 }
 
 /// What runs in the guest.
@@ -62,7 +58,7 @@ const PACKAGES: [&str; 5] = [
 ];
 
 /// Runs them all; exit code 1 if one is not as it should be.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub fn run(args: &Args, json: bool) -> anyhow::Result<ExitCode> {
     provision::ensure_kernels()?;
     note("building");
     let built = build::packages(Profile::Release, &PACKAGES)?;
@@ -87,7 +83,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         });
     }
     let report = Report::of(kernels);
-    match args.json {
+    match json {
         true => println!("{}", serde_json::to_string(&report)?),
         false => print!("{}", report.text()),
     }

@@ -45,7 +45,7 @@ pub fn control_groups_seen() -> Result<(), String> {
 /// Why not, for people; paths then stay as they are.
 pub fn enter_machine_groups() -> Result<(), String> {
     let namespace = |of: &str| fs::read_link(format!("/proc/{of}/ns/cgroup")).unwrap_or_default();
-    if namespace("self").as_os_str() == MACHINE_CGROUPS {
+    if namespace("thread-self").as_os_str() == MACHINE_CGROUPS {
         return Ok(());
     }
     if namespace("1").as_os_str() != MACHINE_CGROUPS {
@@ -158,6 +158,25 @@ mod tests {
         assert_eq!(at(other, memory), Some("/sys/fs/cgroup/memory".into()));
         let part = "34 25 0:29 /docker/x /sys/fs/cgroup rw - cgroup2 cgroup rw";
         assert_eq!(at(part, Hierarchy::Unified), None);
+    }
+
+    #[test]
+    fn a_container_s_namespace_is_left() {
+        let namespace = || fs::read_link("/proc/thread-self/ns/cgroup").unwrap_or_default();
+        if !rustix::process::geteuid().is_root() || namespace().as_os_str() != MACHINE_CGROUPS {
+            eprintln!("LEFT OUT: only root on the machine itself makes and leaves namespaces");
+            return;
+        }
+        // Of one thread: the others of the test stay where they are.
+        let entered = std::thread::spawn(move || {
+            // SAFETY: it changes what this thread alone sees of control groups.
+            let made = unsafe { libc::unshare(libc::CLONE_NEWCGROUP) };
+            assert_eq!(made, 0, "root may");
+            assert_ne!(namespace().as_os_str(), MACHINE_CGROUPS);
+            enter_machine_groups().map(|()| namespace())
+        });
+        let entered = entered.join().expect("ends");
+        assert_eq!(entered, Ok(PathBuf::from(MACHINE_CGROUPS)));
     }
 
     proptest! {

@@ -1,0 +1,342 @@
+//! Two jobs of different quality of service on one simulated device: the higher one keeps its P99, and the metrics say
+//! whose the device's time was.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use serde_json::Value;
+use xsched_common::api::ProcessRow;
+use xsched_common::units::Class;
+
+use super::Figures;
+use super::slurm::{self, Cluster, NODES};
+use crate::build::{Built, root};
+use crate::child::Guarded;
+use crate::progress::note;
+use crate::{agent, stats};
+
+const REPETITIONS: usize = 3;
+/// Of one measurement of the service.
+const MEASURE: Duration = Duration::from_secs(4);
+/// The batch runs from before the service until after it.
+const BATCH: Duration = Duration::from_secs(8);
+const REQUEST_KERNELS: u64 = 20;
+const KERNEL_US: u64 = 500;
+const PERIOD_MS: u64 = 30;
+const BATCH_KERNEL_US: u64 = 300;
+
+/// Classes by QOS, as deploy/slurm/xsched.toml has them.
+const CONFIG: &str = r#"
+[[rule]]
+name = "QOS high"
+match = { slurm_qos = "high" }
+class = "high"
+[[rule]]
+name = "QOS low"
+match = { slurm_qos = "low" }
+class = "low"
+"#;
+
+/// A folder that the jobs' user can reach, an agent, and a cluster.
+struct Stage {
+    dir: tempfile::TempDir,
+    metrics: SocketAddr,
+    cluster: Cluster,
+    _agent: Guarded,
+}
+
+/// What a service told of itself.
+struct Service {
+    job: u32,
+    p99_ns: f64,
+    /// Kernels that it has launched, all of which have run.
+    launches: u64,
+}
+
+pub fn run(built: &Built, figures: &mut Figures) -> anyhow::Result<()> {
+    let mut stage = Stage::new(built)?;
+    let (mut ratios, mut errors, mut job_errors) = (Vec::new(), Vec::new(), Vec::new());
+    let mut right = f64::INFINITY;
+    for repetition in 1..=REPETITIONS {
+        note(&format!(
+            "{repetition} of {REPETITIONS}: a job of QOS high alone, then beside one of QOS low"
+        ));
+        let alone = stage.service()?;
+        let batch = stage.start_batch()?;
+        let classes = stage.classes(batch)?;
+        let beside = stage.service()?;
+        right = right.min(f64::from(classes));
+        let output = stage.output(batch);
+        stage.cluster.wait(batch, BATCH * 3)?;
+        let kernels = number(&output, "kernels")?;
+        ratios.push(beside.p99_ns / alone.p99_ns);
+        let used = [
+            (beside.job, (beside.launches * KERNEL_US) as f64 / 1e6),
+            (batch, kernels * BATCH_KERNEL_US as f64 / 1e6),
+        ];
+        let page = stage.scrape()?;
+        let charged: Vec<f64> = used
+            .iter()
+            .map(|(job, _)| charged(&page, *job))
+            .collect::<anyhow::Result<_>>()?;
+        let true_sum: f64 = used.iter().map(|(_, seconds)| seconds).sum();
+        let sum: f64 = charged.iter().sum();
+        errors.push((sum / true_sum - 1.0).abs() * 100.0);
+        let worst = used
+            .iter()
+            .zip(&charged)
+            .map(|((_, used), charged)| (charged / used - 1.0).abs() * 100.0);
+        job_errors.push(worst.fold(0.0, f64::max));
+    }
+    figures.set("slurm_high_p99", stats::median(&ratios));
+    figures.set("slurm_attribution_err_pct", stats::median(&errors));
+    figures.set("slurm_job_attribution_err_pct", stats::median(&job_errors));
+    figures.set("slurm_classes_right", right);
+    Ok(())
+}
+
+impl Stage {
+    fn new(built: &Built) -> anyhow::Result<Stage> {
+        let dir = tempfile::Builder::new().prefix("xsched-fleet-").tempdir()?;
+        let open = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
+        open(dir.path(), 0o755)?;
+        for (name, mode) in [
+            ("bin", 0o755),
+            ("device", 0o777),
+            ("out", 0o777),
+            ("run", 0o755),
+            ("slurm", 0o755),
+            ("scripts", 0o755),
+        ] {
+            let path = dir.path().join(name);
+            fs::create_dir(&path)?;
+            open(&path, mode)?;
+        }
+        for name in [
+            "hipsim-service",
+            "hipsim-batch",
+            "libxsched_shim.so",
+            "libxsched_shim_cuda.so",
+        ] {
+            fs::copy(built.file(name), dir.path().join("bin").join(name))?;
+        }
+        hipsim::install::install(&built.file("libhipsim.so"), &dir.path().join("hip"))?;
+        let run_dir = dir.path().join("run");
+        write_scripts(
+            &dir.path().join("scripts"),
+            &run_dir,
+            &dir.path().join("bin"),
+        )?;
+        let config = dir.path().join("xsched.toml");
+        fs::write(&config, CONFIG)?;
+        let metrics = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let log = fs::File::create(dir.path().join("agent.log"))?;
+        let mut command = Command::new(built.file("xsched-agent"));
+        command
+            .arg("--no-bpf")
+            .arg(format!("--metrics={metrics}"))
+            .arg("--config")
+            .arg(config)
+            .env("XSCHED_RUN_DIR", &run_dir)
+            .stderr(log);
+        let guarded = Guarded::start(&mut command, "the agent")?;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !agent::serves(&run_dir) {
+            ensure!(
+                Instant::now() < deadline,
+                "the agent does not serve {}",
+                run_dir.display()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let cluster = Cluster::start(&dir.path().join("slurm"), &dir.path().join("scripts"))?;
+        Ok(Stage {
+            dir,
+            metrics,
+            cluster,
+            _agent: guarded,
+        })
+    }
+
+    fn output(&self, job: u32) -> PathBuf {
+        self.dir.path().join("out").join(job.to_string())
+    }
+
+    /// A job that replaces itself by this program. What the machine needs of a job is in the script; the shim comes
+    /// from the task prolog.
+    fn submit(&self, options: &[&str], program: &str, arguments: &str) -> anyhow::Result<u32> {
+        let script = self
+            .dir
+            .path()
+            .join("scripts")
+            .join(format!("{program}.sh"));
+        let dir = self.dir.path().display();
+        let text = format!(
+            "#!/bin/sh\nexport HIPSIM_DEVICE={dir}/device/device XSCHED_RUN_DIR={dir}/run \
+             LD_LIBRARY_PATH={dir}/hip\nexec {dir}/bin/{program} {arguments}\n"
+        );
+        fs::write(&script, text)?;
+        let output = self.dir.path().join("out/%j");
+        self.cluster.submit(options, &script, &output)
+    }
+
+    /// A job of QOS high that serves requests.
+    fn service(&mut self) -> anyhow::Result<Service> {
+        let arguments = format!(
+            "--json --kernels {REQUEST_KERNELS} --kernel-time {KERNEL_US}us --period {PERIOD_MS}ms \
+             --warmup 0ms --duration {}ms",
+            MEASURE.as_millis()
+        );
+        let options = ["--qos=high", "--nodelist", NODES[0]];
+        let job = self.submit(&options, "hipsim-service", &arguments)?;
+        self.cluster.wait(job, MEASURE * 6)?;
+        let output = self.output(job);
+        Ok(Service {
+            job,
+            p99_ns: number(&output, "p99_ns")?,
+            launches: number(&output, "launches")? as u64,
+        })
+    }
+
+    /// A job of QOS low that never waits.
+    fn start_batch(&self) -> anyhow::Result<u32> {
+        let arguments = format!(
+            "--kernel-time {BATCH_KERNEL_US}us --duration {}s",
+            BATCH.as_secs()
+        );
+        self.submit(
+            &["--qos=low", "--nodelist", NODES[1]],
+            "hipsim-batch",
+            &arguments,
+        )
+    }
+
+    /// How much of a job's row is as its QOS says: the class, the QOS, the account.
+    fn classes(&self, job: u32) -> anyhow::Result<u8> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let run_dir = self.dir.path().join("run");
+        loop {
+            let snapshot = agent::snapshot(&run_dir)?;
+            let is_it = |row: &&ProcessRow| row.job.as_ref().is_some_and(|of| of.id == job);
+            if let Some(row) = snapshot.processes.iter().find(is_it)
+                && row.class == Class::Low
+                && let Some(of) = &row.job
+            {
+                let right = [
+                    row.class == Class::Low,
+                    of.qos.as_deref() == Some("low"),
+                    of.account.as_deref() == Some("ml"),
+                ];
+                return Ok(right.into_iter().map(u8::from).sum());
+            }
+            if Instant::now() > deadline {
+                let log = fs::read_to_string(self.output(job)).unwrap_or_default();
+                bail!(
+                    "job {job} has no row of class low: {:?}; it said {log:?}",
+                    snapshot.processes
+                );
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn scrape(&self) -> anyhow::Result<String> {
+        // What was counted last is in the next look of the model's.
+        std::thread::sleep(Duration::from_millis(1200));
+        let mut stream = TcpStream::connect(self.metrics)?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")?;
+        let mut page = String::new();
+        stream.read_to_string(&mut page)?;
+        Ok(page)
+    }
+}
+
+/// The shipped scripts, told where this agent is.
+fn write_scripts(to: &Path, run_dir: &Path, shims: &Path) -> anyhow::Result<()> {
+    let environment = slurm::environment()?;
+    for name in ["prolog.sh", "epilog.sh", "task-prolog.sh"] {
+        let shipped = root().join("deploy/slurm").join(name);
+        let text = fs::read_to_string(&shipped)
+            .with_context(|| format!("cannot read {}", shipped.display()))?;
+        let told = format!(
+            "#!/bin/sh\n{environment}\nexport XSCHED_RUN_DIR={} XSCHED_SHIMS={}\n{text}",
+            run_dir.display(),
+            shims.display()
+        );
+        let file = to.join(name);
+        fs::write(&file, told)?;
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(())
+}
+
+/// A number of a program's JSON.
+fn number(output: &Path, key: &str) -> anyhow::Result<f64> {
+    let text = fs::read_to_string(output)?;
+    let line = text.lines().find(|line| line.starts_with('{'));
+    let report: Value = line
+        .and_then(|line| serde_json::from_str(line).ok())
+        .with_context(|| format!("the job printed {text:?}"))?;
+    report[key]
+        .as_f64()
+        .with_context(|| format!("no {key} in {report}"))
+}
+
+/// Device time of a job, s.
+fn charged(page: &str, job: u32) -> anyhow::Result<f64> {
+    let series = "xsched_workload_device_busy_seconds_total{";
+    let label = format!("job_id=\"{job}\"");
+    let mut lines = page.lines();
+    let line = lines.find(|line| line.starts_with(series) && line.contains(&label));
+    let line = line.with_context(|| format!("job {job} has no series of device time"))?;
+    let value = line.rsplit(' ').next().unwrap_or_default();
+    value.parse().with_context(|| line.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A comment is its user's text: it may look like a name, a line, or a command.
+    #[test]
+    fn the_prolog_takes_words_of_a_comment_and_nothing_else() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let squeue = dir.path().join("squeue");
+        let line = "high|ml|gpu|xsched:low xsched:weight=50 xsched:$(id) xsched:a;b * qos=evil|x|y";
+        fs::write(
+            &squeue,
+            format!("#!/bin/sh\necho '{line}'\necho 'qos=second'\n"),
+        )
+        .expect("written");
+        fs::set_permissions(&squeue, fs::Permissions::from_mode(0o755)).expect("chmod");
+        let script = |name: &str| {
+            let out = Command::new("sh")
+                .arg(root().join("deploy/slurm").join(name))
+                .env("PATH", format!("{}:/usr/bin:/bin", dir.path().display()))
+                .env("XSCHED_RUN_DIR", dir.path())
+                .env("SLURM_JOB_ID", "7")
+                .output()
+                .expect("sh");
+            assert!(out.status.success(), "{out:?}");
+        };
+        script("prolog.sh");
+        let record = dir.path().join("slurm/7");
+        let text = fs::read_to_string(&record).expect("a record");
+        assert_eq!(
+            text,
+            "qos=high\naccount=ml\npartition=gpu\nasks=low weight=50\n"
+        );
+        script("epilog.sh");
+        assert!(!record.exists());
+        // Without an answer of the controller there is no record, and the job starts.
+        fs::write(&squeue, "#!/bin/sh\nexit 1\n").expect("written");
+        script("prolog.sh");
+        assert!(!record.exists());
+    }
+}
