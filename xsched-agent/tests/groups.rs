@@ -10,7 +10,7 @@ use xsched_common::gate::GateMode;
 use xsched_common::handshake::{Hello, Origin, Part, Wish};
 use xsched_common::units::Class;
 use xsched_testkit::machine::{Machine, Program};
-use xsched_testkit::{Agent, FakeClient, agent_command, built};
+use xsched_testkit::{Agent, FakeClient, agent_command, built, wait_for};
 
 /// A machine whose agent goes by `config`.
 fn machine(config: &str) -> Machine {
@@ -309,6 +309,45 @@ fn a_client_gets_no_class_by_asking_for_it() {
     process.become_active();
     low.wait_for_mode("closed", |mode| mode == GateMode::Closed);
     assert_ne!(high.mode(), GateMode::Closed, "an equal");
+}
+
+/// As whoever sets a process aside expects: by hand outranks rules.
+#[test]
+fn what_is_set_by_hand_holds_for_threads_that_a_rule_raises() {
+    let machine = machine(
+        "[[rule]]\nname = \"servers\"\nmatch = { user = \"root\" }\n\
+         [[rule.thread]]\nmatch = { thread = \"serve*\" }\nclass = \"high\"\n",
+    );
+    let run_dir = &machine.agent.run_dir;
+    let process = FakeClient::join(run_dir);
+    let wish = Wish {
+        class: Class::High,
+        origin: Origin::Rule,
+    };
+    let hello = Hello::new(std::process::id()).of(Part::Group(wish));
+    let threads = FakeClient::try_join_with(run_dir, hello).expect("joins");
+    threads.ring().expect("rings");
+    let pid = std::process::id().to_string();
+    let has = |what: &str, own: Class, theirs: Class| {
+        wait_for(what, || {
+            let class = |client: &FakeClient| client.control().class.load(SeqCst);
+            (class(&process), class(&threads)) == (own as u32, theirs as u32)
+        });
+    };
+    let cli = |arguments: &[&str]| {
+        let out = machine.agent.cli(arguments);
+        assert!(out.status.success(), "{out:?}");
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    has("the rule raises its threads", Class::Normal, Class::High);
+    cli(&["set", "--pid", &pid, "--class", "low"]);
+    has("it is low, all of it", Class::Low, Class::Low);
+    let why = cli(&["explain", "--pid", &pid]);
+    assert!(why.contains("none above low"), "{why}");
+    cli(&["set", "--pid", &pid, "--class", "high"]);
+    has("it is high, and so are they", Class::High, Class::High);
+    cli(&["unset", "--pid", &pid]);
+    has("the rule counts again", Class::Normal, Class::High);
 }
 
 /// A block of docs/HINTS.md.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use xsched_common::api::{ChangeWay, ExplainStep, Explanation, Override as OverrideKind, Settled};
+use xsched_common::units::Class;
 use xsched_host::process::ProcessId;
 use xsched_policy::SliceChoice;
 
@@ -292,10 +293,18 @@ impl Explained {
             Some((source, threads)) => (format!("threads: {}", source.label()), threads.as_ref()),
             None => ("threads".to_owned(), &*self.config.threads),
         };
+        let highest = resolve(links, self.uid, self.config.defaults).highest;
+        let is_above = |highest: &Class| threads.highest().is_some_and(|class| class > *highest);
+        let because = match highest.filter(is_above) {
+            Some(highest) => {
+                format!("{threads}; none above {highest}, as was set by hand, run or lowered")
+            }
+            None => threads.to_string(),
+        };
         ExplainStep {
             source,
             applied: !threads.rules.is_empty(),
-            because: threads.to_string(),
+            because,
         }
     }
 

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use xsched_common::api::ChangeWay;
-use xsched_common::units::Nanos;
+use xsched_common::units::{Class, Nanos};
 use xsched_host::process::ProcessId;
 use xsched_policy::{SchedAttr, SliceChoice};
 
@@ -98,6 +98,10 @@ pub struct Resolved {
     pub time_slices: Option<SliceChoice>,
     /// The same.
     pub threads: Option<Arc<ThreadClasses>>,
+    /// The highest class that any of its threads and streams may have, where
+    /// somebody has said so: what was given by hand outranks rules about
+    /// threads that are no nearer, and what was lowered caps them all.
+    pub highest: Option<Class>,
     /// The line of the rule that gives the weight and a share of its own, if one
     /// does.
     pub weight_rule: Option<usize>,
@@ -224,6 +228,10 @@ pub fn resolve(ancestry: &[Link<'_>], uid: Option<u32>, defaults: SchedAttr) -> 
         passthrough: passthrough(ancestry).map(|(_, passthrough)| passthrough.clone()),
         time_slices: time_slices(ancestry).map(|(_, choice)| choice),
         threads: threads(ancestry).map(|(_, threads)| threads.clone()),
+        highest: match (by_hand(ancestry), lowered.class) {
+            (Some(given), Some(lowered)) => Some(given.min(lowered)),
+            (given, lowered) => given.or(lowered),
+        },
         weight_rule,
     }
 }
@@ -242,6 +250,18 @@ pub fn time_slices<'a>(ancestry: &'a [Link<'a>]) -> Option<(Source<'a>, SliceCho
 /// Which threads of a process have classes of their own, and by which rule.
 pub fn threads<'a>(ancestry: &'a [Link<'a>]) -> Option<(Source<'a>, &'a Arc<ThreadClasses>)> {
     nearest(ancestry, |rule| rule.threads.as_ref())
+}
+
+/// The class of a process, if it was given by hand and no rule about threads is
+/// nearer.
+fn by_hand(ancestry: &[Link<'_>]) -> Option<Class> {
+    let source = sources(ancestry).find(|source| source.attr.class.is_some())?;
+    let rule = threads(ancestry).map(|(rule, _)| rule.generation);
+    let outranks = rule.is_none_or(|rule| source.generation <= rule);
+    match source.kind {
+        SourceKind::Given(..) if outranks => source.attr.class,
+        SourceKind::Given(..) | SourceKind::Rule(_) => None,
+    }
 }
 
 /// What the nearest rule that says anything about it says.

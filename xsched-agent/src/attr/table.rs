@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use xsched_common::units::Class;
 use xsched_host::process::ProcessId;
 use xsched_policy::{Override, SchedAttr, SliceChoice};
 
@@ -28,6 +29,8 @@ pub struct Standing {
     pub time_slices: SliceChoice,
     /// Which of its threads have classes of their own.
     pub threads: Arc<ThreadClasses>,
+    /// None of them has a higher one.
+    pub highest: Option<Class>,
 }
 
 impl Standing {
@@ -41,6 +44,7 @@ impl Standing {
             weight_rule,
             time_slices: _,
             threads,
+            highest,
         } = self;
         AttrUpdate {
             process,
@@ -49,6 +53,7 @@ impl Standing {
             passthrough: passthrough.clone(),
             weight_rule: *weight_rule,
             threads: threads.clone(),
+            highest: *highest,
         }
     }
 }

@@ -40,6 +40,7 @@ use std::thread::JoinHandle;
 use xsched_common::handshake::Part;
 use xsched_common::page::StatusPage;
 use xsched_common::run_dir::RunDir;
+use xsched_common::units::Class;
 
 pub use claim::ControlError;
 pub use clients::{ClientShared, DeviceKey};
@@ -101,6 +102,8 @@ pub struct AttrUpdate {
     pub weight_rule: Option<usize>,
     /// Which of its threads and streams have classes of their own.
     pub threads: Arc<ThreadClasses>,
+    /// None of them gets a higher one.
+    pub highest: Option<Class>,
 }
 
 impl AttrUpdate {
@@ -110,7 +113,8 @@ impl AttrUpdate {
             return (self.attr, self.hold);
         };
         let own = self.attr.class;
-        let class = self.threads.granted(own, wish);
+        let granted = self.threads.granted(own, wish);
+        let class = self.highest.map_or(granted, |highest| granted.min(highest));
         let attr = SchedAttr {
             class,
             // The process's target is not that of what it has put aside.

@@ -140,6 +140,7 @@ impl Stage {
             weight_rule: None,
             time_slices: choice,
             threads: Arc::default(),
+            highest: None,
         };
         self.attr.put(id(pid), standing);
     }

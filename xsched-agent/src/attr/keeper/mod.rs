@@ -323,6 +323,7 @@ impl Keeper {
             weight_rule: None,
             time_slices: self.config.time_slices,
             threads: self.config.threads.clone(),
+            highest: None,
         }
     }
 
@@ -387,6 +388,7 @@ impl Keeper {
             threads: resolved
                 .threads
                 .unwrap_or_else(|| self.config.threads.clone()),
+            highest: resolved.highest,
         };
         if known.standing == standing {
             return;

@@ -266,3 +266,35 @@ fn a_workload_lowers_itself_and_its_user_more() {
     assert_eq!(both.attr.class, Class::Low);
     assert_eq!(both.from, "lowered by its user, rule \"web\"");
 }
+
+#[test]
+fn what_is_given_by_hand_caps_what_rules_give_threads() {
+    use Class::{High, Low, Normal};
+    let with_threads = |attr| {
+        let mut evaluated = rule("r", attr);
+        if let Evaluated::Rule(rule) = &mut evaluated {
+            rule.threads = Some(Arc::default());
+        }
+        evaluated
+    };
+    let (silent, high) = (
+        with_threads(SchedAttrPatch::default()),
+        with_threads(class(High)),
+    );
+    let none = Evaluated::NoRule;
+    let (set, run) = (given(Some(Low), None, None), given(None, Some(Low), None));
+    let lowered = given(None, None, Some(Normal));
+    let highest = |links: &[(Option<&Given>, &Evaluated)]| of(links).highest;
+    assert_eq!(highest(&[(None, &high)]), None, "a rule's class caps none");
+    assert_eq!(highest(&[(Some(&set), &high)]), Some(Low));
+    assert_eq!(highest(&[(Some(&run), &silent)]), Some(Low));
+    assert_eq!(highest(&[(Some(&lowered), &high)]), Some(Normal));
+    let both = given(Some(High), None, Some(Low));
+    assert_eq!(highest(&[(Some(&both), &none)]), Some(Low));
+    let inherited = [(None, &none), (Some(&set), &high)];
+    assert_eq!(highest(&inherited), Some(Low), "it is no farther");
+    let nearer = [(None, &silent), (Some(&set), &none)];
+    assert_eq!(highest(&nearer), None, "the rule is the process's own");
+    let lowered_above = [(None, &silent), (Some(&lowered), &none)];
+    assert_eq!(highest(&lowered_above), Some(Normal));
+}
