@@ -20,6 +20,8 @@ const LONGEST_KERNEL: Nanos = Nanos::from_millis(250);
 /// An account of some time, in sums, so that accounts add up.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Account {
+    /// Whose.
+    pub pid: u32,
     /// The time.
     pub over: Nanos,
     /// Bursts.
@@ -164,6 +166,7 @@ pub fn account(facts: &Facts) -> Account {
         Some(Nanos(own.0.saturating_mul(SLOW_PERCENT) / 100))
     });
     let empty = Account {
+        pid: facts.pid,
         over: facts.over,
         bursts: facts.bursts.total(),
         limit,
@@ -329,6 +332,7 @@ fn share_out(loss: f64, mut claims: Vec<Claim>) -> Vec<Part> {
 impl Account {
     /// Adds what another time was like.
     pub fn add(&mut self, more: &Account) {
+        self.pid = more.pid;
         self.over = self.over + more.over;
         self.bursts += more.bursts;
         self.own_time = match (self.slow, more.slow) {

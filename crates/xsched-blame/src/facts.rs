@@ -9,6 +9,8 @@ use super::Own;
 /// known is zero or empty: it can then not be blamed.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
+    /// The service, some of whose threads may be among the others.
+    pub pid: u32,
     /// The time.
     pub over: Nanos,
     /// Its bursts by length.
@@ -27,7 +29,8 @@ pub struct Facts {
     /// Time within its bursts that its host code took between launches beyond
     /// what it takes alone.
     pub host_gaps: Nanos,
-    /// Work of lower classes that its bursts found on the device.
+    /// Work of lower classes that its bursts found on the device, that of its
+    /// own threads in a class group below it as well.
     pub in_flight: Vec<InFlight>,
     /// The agent's own delays, while lower classes had work.
     pub agent: HeldUp,

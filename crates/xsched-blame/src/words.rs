@@ -36,7 +36,7 @@ impl Account {
             unexplained_ns: self.loss.since(explained),
             summary: String::new(),
         };
-        row.summary = sentence(&row);
+        row.summary = sentence(&row, self.pid);
         row
     }
 }
@@ -62,7 +62,7 @@ fn shown(part: &Part, seconds: f64) -> BlamePart {
     }
 }
 
-fn sentence(row: &BlameRow) -> String {
+fn sentence(row: &BlameRow, own_pid: u32) -> String {
     let Some(slow) = row.slow_mean_ns else {
         return match row.limit_ns {
             Some(limit) => format!("no burst took longer than {limit}"),
@@ -79,7 +79,10 @@ fn sentence(row: &BlameRow) -> String {
         .iter()
         .filter(|part| percent(part.time_ns) >= 100.0 * WORTH_A_WORD)
         .take(NAMED)
-        .map(|part| format!("{} {:.0}%", cause(part, row.own_ns), percent(part.time_ns)))
+        .map(|part| {
+            let cause = cause(part, row.own_ns, own_pid);
+            format!("{cause} {:.0}%", percent(part.time_ns))
+        })
         .collect();
     let rest = percent(row.unexplained_ns);
     if causes.is_empty() || rest >= 100.0 * WORTH_A_WORD {
@@ -88,17 +91,21 @@ fn sentence(row: &BlameRow) -> String {
     format!("{takes}: {}", causes.join(", "))
 }
 
-fn cause(part: &BlamePart, own: Option<Nanos>) -> String {
+fn cause(part: &BlamePart, own: Option<Nanos>, own_pid: u32) -> String {
     let pid = part.pid.unwrap_or_default();
+    let whose = match pid == own_pid {
+        true => "other threads of its own".to_owned(),
+        false => format!("pid {pid}"),
+    };
     match part.cause {
         BlameCause::OwnWork => "its own work".to_owned(),
         BlameCause::GateWait => "waits at its gate".to_owned(),
         BlameCause::InFlight => format!(
-            "pid {pid} had {:.1} kernels of {} in flight",
+            "{whose} had {:.1} kernels of {} in flight",
             part.in_flight.unwrap_or_default(),
             part.kernel_ns.unwrap_or_default()
         ),
-        BlameCause::Peer => format!("pid {pid}, which is not of a lower class,"),
+        BlameCause::Peer => format!("{whose}, not of a lower class,"),
         BlameCause::PastGate => {
             // Without a time alone its own work may be as long.
             let may = match own.is_none() && part.known == BlameSource::Remainder {
@@ -132,6 +139,7 @@ mod tests {
             kernel: Nanos::from_micros(322),
         };
         Account {
+            pid: 5,
             over: Nanos::from_secs(5),
             bursts: 60,
             limit: Some(Nanos::from_millis(14)),
@@ -158,6 +166,19 @@ mod tests {
         assert_eq!(row.parts[0].cause, BlameCause::PastGate);
         assert_eq!(row.unexplained_ns, Nanos::from_millis(11));
         assert_eq!(row.parts[2].launches_per_s, None);
+    }
+
+    #[test]
+    fn threads_of_its_own_are_called_so() {
+        let own = Account {
+            pid: 7,
+            ..account()
+        };
+        let text = own.row().summary;
+        assert!(
+            text.contains("other threads of its own had 3.5 kernels"),
+            "{text}"
+        );
     }
 
     #[test]

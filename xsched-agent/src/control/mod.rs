@@ -40,7 +40,6 @@ use std::thread::JoinHandle;
 use xsched_common::handshake::Part;
 use xsched_common::page::StatusPage;
 use xsched_common::run_dir::RunDir;
-use xsched_common::units::Class;
 
 pub use claim::ControlError;
 pub use clients::{ClientShared, DeviceKey};
@@ -103,7 +102,7 @@ pub struct AttrUpdate {
     /// Which of its threads and streams have classes of their own.
     pub threads: Arc<ThreadClasses>,
     /// None of them gets a higher one.
-    pub highest: Option<Class>,
+    pub highest: Option<xsched_common::units::Class>,
 }
 
 impl AttrUpdate {
@@ -172,6 +171,21 @@ pub struct Control {
     socket: Option<PathBuf>,
     /// The last to go: until then no other agent makes sockets here.
     _claim: Claim,
+}
+
+/// What has joined, with nothing behind it, and its page as its process would
+/// have it.
+#[cfg(test)]
+pub(crate) fn stand_in(
+    id: u64,
+    process: ProcessId,
+    part: Part,
+    class: xsched_common::units::Class,
+) -> (Arc<ClientShared>, &'static StatusPage) {
+    let settled = newcomers::Newcomer::settled_part(ClientId(id), process, part);
+    let (client, page) = settled.expect("memfds");
+    client.shared.set_attr(SchedAttr::of_class(class));
+    (client.shared, page)
 }
 
 /// A way to give the control thread orders.

@@ -154,6 +154,16 @@ impl Newcomer {
     /// it.
     #[cfg(any(test, feature = "fuzzing"))]
     pub fn settled(id: ClientId, process: ProcessId) -> io::Result<(Client, &'static StatusPage)> {
+        Newcomer::settled_part(id, process, Part::Process)
+    }
+
+    /// The same of a part of it.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub fn settled_part(
+        id: ClientId,
+        process: ProcessId,
+        part: Part,
+    ) -> io::Result<(Client, &'static StatusPage)> {
         let nothing = || std::fs::File::open("/dev/null").map(OwnedFd::from);
         let mut newcomer = Newcomer {
             joiner: Joiner {
@@ -161,7 +171,7 @@ impl Newcomer {
                 uid: 0,
                 tenant: Arc::new(Tenant::known_by(0)),
                 abi: xsched_common::ABI,
-                part: Part::Process,
+                part,
             },
             handout: Handout::new(1, id)?,
             connection: nothing()?,

@@ -307,7 +307,7 @@ impl Model {
         for process in self.processes.values_mut() {
             process.tick(now);
         }
-        self.blames.tick(now, &blame::Scene::new(&self.processes));
+        self.blames.tick(now, &self.processes, &self.clients);
         let launches = |process: &&Process| {
             let change = process.window.change();
             process.client.is_none() && change.is_some_and(|c| c.of(|t| t.launches) > 0)

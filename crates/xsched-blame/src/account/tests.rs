@@ -191,6 +191,7 @@ fn any_facts() -> impl Strategy<Value = Facts> {
             let (in_flight, peers, past, unscheduled_busy) = others;
             let pids = 1..;
             Facts {
+                pid: 1,
                 over,
                 bursts: bursts(now.into_iter().map(Nanos)),
                 target,

@@ -15,9 +15,9 @@ use xsched_common::units::Nanos;
 use xsched_host::process::ProcessId;
 use xsched_policy::ClientId;
 
-use super::TICK;
-pub(super) use scene::Scene;
-use scene::Service;
+use super::process::Process;
+use super::{Clients, TICK};
+use scene::{Commands, Scene, Service};
 pub use store::BlameStore;
 use watched::Seen;
 pub use watcher::{Watch, Watcher};
@@ -50,6 +50,7 @@ const UNDISTURBED: f64 = 0.1;
 #[derive(Default)]
 pub struct Blames {
     services: HashMap<ProcessId, Remembered>,
+    commands: Commands,
     watch: Watch,
     store: BlameStore,
 }
@@ -81,7 +82,8 @@ impl Blames {
     }
 
     /// Accounts for the time since the last tick.
-    pub fn tick(&mut self, now: Nanos, scene: &Scene<'_>) {
+    pub fn tick(&mut self, now: Nanos, processes: &HashMap<ProcessId, Process>, clients: &Clients) {
+        let scene = &Scene::new(processes, clients, &mut self.commands);
         let mut services = scene.services();
         services.truncate(REMEMBERED);
         // One that is not joined for a moment is remembered.
@@ -170,6 +172,7 @@ impl Remembered {
             .filter(|other| other.lower && other.looks > 0);
         let peers = seen.others.iter().filter(|other| !other.lower);
         Some(Facts {
+            pid: service.process.id.pid,
             over,
             target: service.client.attr().slo_p99,
             own,
