@@ -5,7 +5,8 @@
 //! the symbol table; at run time LD_LIBRARY_PATH chooses the simulator or a real runtime.
 //!
 //! The C programs are placed beside the Rust ones: `target/<profile>/hipsim-async`, `hipsim-batch`,
-//! `hipsim-nullstream`, `hipsim-threads`, `hipsim-versioned` and its `libversioned.so`; and for CUDA `cudasim-batch`, `cudasim-nullstream`,
+//! `hipsim-nullstream`, `hipsim-threads`, `hipsim-versioned` and its `libversioned.so`, hipsim-replay's
+//! `libhipsim_caller.so`; and for CUDA `cudasim-batch`, `cudasim-nullstream`,
 //! `cudasim-deepbound` and its `libdeepbound.so`.
 
 use std::fmt::Write as _;
@@ -17,12 +18,13 @@ const TABLES: [&str; 2] = [
     "../../xsched-common/data/hip-symbol-versions.tsv",
     "../data/extra-symbol-versions.tsv",
 ];
-const SOURCES: [&str; 13] = [
+const SOURCES: [&str; 14] = [
     "c/common.h",
     "c/cuda.h",
     "c/kernels.ptx",
     "c/async.c",
     "c/batch.c",
+    "c/caller.c",
     "c/deepbound.c",
     "c/libdeepbound.c",
     "c/nullstream.c",
@@ -50,7 +52,11 @@ fn main() {
     let import = out.join("import");
     import_library(&root, &import);
     driver_library(&root, &import);
-    for (program, library) in [("hipsim-service", "amdhip64"), ("cudasim-service", "cuda")] {
+    for (program, library) in [
+        ("hipsim-service", "amdhip64"),
+        ("hipsim-replay", "amdhip64"),
+        ("cudasim-service", "cuda"),
+    ] {
         println!("cargo::rustc-link-arg-bin={program}=-L{}", import.display());
         println!("cargo::rustc-link-arg-bin={program}=-l{library}");
     }
@@ -73,7 +79,16 @@ fn main() {
         library.clone().into_os_string(),
     ];
     compile(&root, shared.into_iter().chain(sources).chain(hip.clone()));
-    let mut placed = vec![library.clone()];
+    // Without a SONAME: copies of it are opened under many names.
+    let caller = out.join("libhipsim_caller.so");
+    let sources = [
+        from_here("caller.c"),
+        "-o".into(),
+        caller.clone().into_os_string(),
+    ];
+    let plain = ["-shared".into(), "-fPIC".into()];
+    compile(&root, plain.into_iter().chain(sources).chain(hip.clone()));
+    let mut placed = vec![library.clone(), caller];
     for program in ["async", "batch", "nullstream", "threads", "versioned"] {
         let target = out.join(format!("hipsim-{program}"));
         let sources = [

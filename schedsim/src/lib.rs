@@ -15,6 +15,7 @@
 
 pub mod device;
 pub mod program;
+pub mod replay;
 pub mod scenario;
 pub mod shim;
 pub mod stats;

@@ -13,8 +13,10 @@ pub enum Op {
     Sync,
     /// Wait until at most this many launched kernels are incomplete.
     Ahead(u64),
-    /// Do something else until then.
+    /// Do something else until then; a timer ends it.
     Until(Nanos),
+    /// Work on the processor until then.
+    Compute(Nanos),
     /// A request that arrived then has been served.
     Served {
         /// When it came.

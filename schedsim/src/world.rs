@@ -330,6 +330,10 @@ impl World {
                     let time = time.max(self.now + Nanos(1)) + late;
                     return self.push(time, Event::Step(number));
                 }
+                Op::Compute(time) => {
+                    let time = time.max(self.now + Nanos(1));
+                    return self.push(time, Event::Step(number));
+                }
                 Op::Served { arrived } => {
                     client.served.push((arrived, self.now.since(arrived)));
                 }

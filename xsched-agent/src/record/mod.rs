@@ -6,7 +6,6 @@
 //! streams need no tricks.
 
 mod gates;
-pub mod perfetto;
 mod scene;
 mod threads;
 mod writer;
@@ -26,6 +25,7 @@ use scene::Scene;
 use writer::{Category, TraceWriter, Track, Value};
 
 pub use scene::GATE_WAIT;
+pub use xsched_workload::perfetto;
 
 /// Records that are handled between two looks at anything else.
 const BATCH: usize = 65_536;
