@@ -151,7 +151,11 @@ mod tests {
         let [alone] = played(&[actor(&resnet18, Class::Normal, Under::Native)])
             .try_into()
             .expect("one");
-        assert!((190..=210).contains(&alone.took.len()), "{}", alone.took.len());
+        assert!(
+            (190..=210).contains(&alone.took.len()),
+            "{}",
+            alone.took.len()
+        );
         let p50 = quantile(&alone.took, 0.5).0 as f64 / 1e6;
         assert!((2.5..3.0).contains(&p50), "2.75 ms on the GPU: {p50}");
         assert_eq!(alone.kernels / alone.took.len() as u64, 110);

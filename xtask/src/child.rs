@@ -7,8 +7,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// What a child prints until it ends, and the most memory it had, bytes.
-pub fn output_and_peak(mut child: Child) -> anyhow::Result<(String, u64)> {
+/// What became of a child.
+pub struct Ended {
+    /// What it printed.
+    pub text: String,
+    /// The most memory that it had, bytes.
+    pub peak: u64,
+    /// Its processor time.
+    pub cpu: Duration,
+}
+
+/// Waits for a child's end.
+pub fn ended(mut child: Child) -> anyhow::Result<Ended> {
     let mut text = String::new();
     if let Some(mut out) = child.stdout.take() {
         out.read_to_string(&mut text)?;
@@ -26,8 +36,16 @@ pub fn output_and_peak(mut child: Child) -> anyhow::Result<(String, u64)> {
         }
         usage
     };
-    // Linux counts in KiB (getrusage(2)).
-    Ok((text, u64::try_from(usage.ru_maxrss)? << 10))
+    let time = |time: libc::timeval| {
+        Duration::from_secs(time.tv_sec.unsigned_abs())
+            + Duration::from_micros(time.tv_usec.unsigned_abs())
+    };
+    Ok(Ended {
+        text,
+        // Linux counts in KiB (getrusage(2)).
+        peak: u64::try_from(usage.ru_maxrss)? << 10,
+        cpu: time(usage.ru_utime) + time(usage.ru_stime),
+    })
 }
 
 /// A child that is killed when it goes out of scope.

@@ -212,12 +212,24 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused_with_its_reason() {
         for (steps, why) in [
-            (r#"{"steps": [{"launch": {"ns": 1, "caller": 1}}]}"#, "caller"),
-            (r#"{"repeat": "back_to_back", "steps": [{"wait": {}}]}"#, "launches something"),
-            (r#"{"repeat": "back_to_back", "steps": [{"arrive": 3}]}"#, "no times"),
+            (
+                r#"{"steps": [{"launch": {"ns": 1, "caller": 1}}]}"#,
+                "caller",
+            ),
+            (
+                r#"{"repeat": "back_to_back", "steps": [{"wait": {}}]}"#,
+                "launches something",
+            ),
+            (
+                r#"{"repeat": "back_to_back", "steps": [{"arrive": 3}]}"#,
+                "no times",
+            ),
             (r#"{"steps": [{"arrive": 3}, {"arrive": 2}]}"#, "order"),
             (r#"{"steps": [{"launch": {"ns": 99999999999999}}]}"#, "hour"),
-            (r#"{"steps": [{"wait": {"stream": 1, "ahead": 2}}]}"#, "or leaves"),
+            (
+                r#"{"steps": [{"wait": {"stream": 1, "ahead": 2}}]}"#,
+                "or leaves",
+            ),
             (r#"{"steps": [{"fly": {}}]}"#, "docs/REPLAY.md"),
             ("", "1 to 64 threads"),
         ] {

@@ -23,6 +23,7 @@ mod set;
 mod shim_path;
 mod shims;
 mod table;
+mod what_if;
 
 use std::process::ExitCode;
 
@@ -45,6 +46,7 @@ Examples:
   xsched-agent ps                                     who uses the GPU, and how
   sudo xsched-agent diagnose 4242                     why is this process not scheduled?
   sudo xsched-agent record -o trace.pftrace --duration 10
+  xsched-agent what-if trace.pftrace --config new.toml
   sudo xsched-agent set 4242 --class low              (unset takes it back)
   sudo xsched-agent explain 4242                      which rule, and why
   xsched-agent explain --slow 4242                    where slow bursts' time went
@@ -141,6 +143,8 @@ enum Command {
     Diagnose(diagnose::Options),
     /// Record every call into a trace for ui.perfetto.dev
     Record(record::Options),
+    /// Predict what a recording's programs would see under a configuration
+    WhatIf(what_if::Options),
     /// Show what happened lately: joins, ends, changes, refusals, drops
     Events(events::Options),
     /// Pass the API socket on over stdin and stdout, for ssh
@@ -176,6 +180,7 @@ pub fn main() -> ExitCode {
         Some(Command::Config(options)) => config::run(&options, &cli.daemon),
         Some(Command::Diagnose(options)) => diagnose::run(&options),
         Some(Command::Record(options)) => record::run(&options),
+        Some(Command::WhatIf(options)) => what_if::run(&options),
         Some(Command::Events(options)) => events::run(&options),
         Some(Command::Proxy(options)) => proxy::run(&options),
         Some(Command::Completions(options)) => manual::completions(&options),

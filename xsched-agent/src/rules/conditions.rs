@@ -69,6 +69,16 @@ impl Conditions {
         self.parts().iter().all(|(given, _)| !given)
     }
 
+    /// Whether they ask for more than executable and arguments.
+    pub fn needs_more_than_a_command_line(&self) -> bool {
+        let by_account = !self.user.is_empty() || !self.group.is_empty();
+        let by_place = !self.cgroup.is_empty()
+            || !self.unit.is_empty()
+            || !self.user_unit.is_empty()
+            || !self.container.is_empty();
+        by_account || by_place || !self.env.is_empty()
+    }
+
     /// Whether anybody can start a process that meets them: programs choose
     /// their arguments and environment, a user's own mount namespace can show
     /// any path as executable, users name the units of their own service

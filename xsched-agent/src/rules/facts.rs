@@ -64,6 +64,22 @@ impl Facts {
         }
     }
 
+    /// One that was recorded: its command line is all that is known, and the
+    /// program that it names is taken for the executable.
+    pub fn recorded(command: Vec<OsString>) -> Facts {
+        let unknown = || Unknown::Unreadable("a recording does not know it".to_owned());
+        let exe = command.first().map(PathBuf::from).ok_or_else(unknown);
+        Facts {
+            pid: 0,
+            reach: Reach::Memory,
+            exe: OnceCell::from(exe),
+            credentials: OnceCell::from(Err(unknown())),
+            placement: OnceCell::from(Err(unknown())),
+            arguments: OnceCell::from(Ok(command)),
+            environ: OnceCell::from(Err(unknown())),
+        }
+    }
+
     /// The executable, without the mark of deletion: an update replaces files
     /// of running programs.
     pub fn exe(&self) -> Result<&Path, Unknown> {

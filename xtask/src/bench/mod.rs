@@ -3,6 +3,7 @@
 //! Every benchmark builds in release, measures what it compares in turns, and
 //! prints medians. Exit code 1 when a bound is missed.
 
+mod all;
 mod blame;
 pub mod faults;
 mod gate;
@@ -12,9 +13,11 @@ pub mod sched;
 mod workbench;
 mod xtop;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{anyhow, bail, ensure};
+use clap::ValueEnum as _;
 
 use crate::build::{self, Profile};
 use crate::platform::Platform;
@@ -32,6 +35,10 @@ pub struct Args {
     /// Of sched: the virtual-time model alone, in half a minute
     #[arg(long)]
     model_only: bool,
+    /// Of gate, and of sched with --model-only: in seconds, of a debug build,
+    /// against bounds with room, as CI does
+    #[arg(long)]
+    check: bool,
     /// Of sched: the control plane alone, in two minutes
     #[arg(long, conflicts_with = "model_only")]
     control_only: bool,
@@ -42,13 +49,20 @@ pub struct Args {
     /// observe: price, drain, steady, daemon, diagnosis
     #[arg(long)]
     part: Option<String>,
-    /// Of gate: on AMD's own runtime, over the simulated HSA library
-    #[arg(long, value_enum)]
-    runtime: Option<Version>,
+    /// Of gate: on AMD's own runtime (real-6.4, real-7.2), over the simulated
+    /// HSA library. Of all: a HIP runtime of this machine and its GPU, as
+    /// /opt/rocm/lib/libamdhip64.so
+    #[arg(long, value_name = "RUNTIME")]
+    runtime: Option<String>,
+    #[command(flatten)]
+    all: all::Args,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Name {
+    /// The study that xsched began with, experiment by experiment: all that
+    /// follows of --quick, --out, --compare, --runtime
+    All,
     /// Whether planted causes of slow bursts are named; root, about three
     /// minutes, not in release: what is measured is the account
     Blame,
@@ -66,10 +80,19 @@ enum Name {
 
 /// Measures and reports.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let metrics = match (args.name, args.runtime) {
-        (Name::Gate, Some(version)) => gate::real::measure(&build_release()?, version)?,
-        (_, Some(_)) => bail!("--runtime is for `bench gate`"),
-        (Name::Sched, None) if args.model_only => sched::modelled::measure(),
+    let runtime = args.runtime.as_deref();
+    let metrics = match (args.name, runtime) {
+        (Name::All, runtime) => return all::run(&args.all, args.json, runtime.map(Path::new)),
+        (Name::Gate, Some(version)) => {
+            let version =
+                Version::from_str(version, false).map_err(|e| anyhow!("--runtime: {e}"))?;
+            gate::real::measure(&build_release()?, version)?
+        }
+        (_, Some(_)) => bail!("--runtime is for `bench gate` and `bench all`"),
+        (Name::Gate, None) if args.check => gate::check(&build::all(Profile::Dev)?)?,
+        (Name::Sched, None) if args.check && args.model_only => sched::check(),
+        _ if args.check => bail!("--check is for `bench gate` and `bench sched --model-only`"),
+        (Name::Sched, None) if args.model_only => sched::modelled::measure(sched::modelled::TIME),
         (Name::Sched, None) if args.control_only => sched::control::measure(&build_release()?)?,
         (name, None) => with_parts(name, args.part.as_deref(), args.platform)?,
     };
@@ -98,6 +121,7 @@ fn with_parts(
         "this benchmark has no parts: leave --part out"
     );
     match name {
+        Name::All => bail!("`bench all` has no parts"),
         Name::Blame => {
             build::all(Profile::Dev)?;
             Ok(blame::measure())

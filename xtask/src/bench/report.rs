@@ -62,6 +62,25 @@ impl Metric {
         }
     }
 
+    /// With a bound that is so much further away; one that says yes or no, or
+    /// nothing at all, stays.
+    pub fn with_room(self, room: f64) -> Metric {
+        let at_most = self.ok == (self.value <= self.bound);
+        match self.unit {
+            "" | "count" => self,
+            _ if at_most => Metric {
+                bound: self.bound * room,
+                ok: self.value <= self.bound * room,
+                ..self
+            },
+            _ => Metric {
+                bound: self.bound / room,
+                ok: self.value >= self.bound / room,
+                ..self
+            },
+        }
+    }
+
     /// Adds what it is compared with.
     pub fn beside(mut self, baseline: f64) -> Metric {
         self.baseline = Some(baseline);
@@ -109,6 +128,11 @@ impl Report {
             device: "simulated (hipsim)".to_owned(),
             metrics,
         }
+    }
+
+    /// The figures.
+    pub fn metrics(&self) -> &[Metric] {
+        &self.metrics
     }
 
     /// Whether every bound holds.
@@ -192,4 +216,19 @@ fn read(file: &str) -> String {
         .unwrap_or_default()
         .trim()
         .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_on_the_far_side_of_a_bound() {
+        let most = Metric::at_most("a", "x", 1.05, 1.0).with_room(1.10);
+        assert!(most.ok && (most.bound - 1.1).abs() < 1e-9);
+        let least = Metric::at_least("b", "%", 90.0, 97.0).with_room(1.10);
+        assert!(least.ok && least.bound < 90.0);
+        assert!(!Metric::at_least("c", "%", 80.0, 97.0).with_room(1.10).ok);
+        assert!(!Metric::at_least("d", "", 0.0, 1.0).with_room(1.10).ok);
+    }
 }

@@ -10,7 +10,7 @@ mod cells;
 mod clock;
 mod metrics;
 mod mps;
-mod page;
+pub mod page;
 mod parts;
 mod plot;
 mod raw;
@@ -20,7 +20,6 @@ mod tenants;
 mod tests;
 mod threads;
 
-use std::cell::Cell as Counter;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -33,6 +32,7 @@ use clap::ValueEnum as _;
 use crate::bench::report::{self, Report};
 use crate::build::{self, Built, Profile};
 use crate::platform::Platform;
+use crate::progress::Steps;
 use cells::Workers;
 use clock::Clock;
 use raw::Raw;
@@ -80,31 +80,7 @@ pub struct Plan {
     repetitions: u32,
     /// When nothing new is begun.
     until: Instant,
-    progress: Progress,
-}
-
-/// How far the run is, for people who wait.
-pub struct Progress {
-    began: Instant,
-    done: Counter<u32>,
-    steps: u32,
-}
-
-impl Progress {
-    /// Says what begins.
-    fn step(&self, what: &str) {
-        let done = self.done.get();
-        self.done.set(done + 1);
-        let passed = self.began.elapsed().as_secs_f64();
-        let left = match done {
-            0 => "?".to_owned(),
-            _ => format!(
-                "{:.0} s",
-                passed / f64::from(done) * f64::from(self.steps.saturating_sub(done))
-            ),
-        };
-        eprintln!("[{passed:>4.0} s, about {left} left] {what}");
-    }
+    progress: Steps,
 }
 
 /// A run ends itself before whoever lends the machine does.
@@ -242,11 +218,7 @@ fn measure(dir: &Path, args: &Args) -> anyhow::Result<Raw> {
         cell_s,
         repetitions,
         until: began + LONGEST,
-        progress: Progress {
-            began,
-            done: Counter::new(0),
-            steps,
-        },
+        progress: Steps::new(steps),
     };
     let mut raw = facts(dir, args)?;
     raw.cell_s = cell_s;

@@ -94,14 +94,18 @@ pub fn text(raw: &Raw, results: &str) -> Result<String, std::fmt::Error> {
     Ok(wrapped(&out))
 }
 
-/// With the lines of documents; tables stay as they are.
-fn wrapped(text: &str) -> String {
+/// With the lines of documents; tables and code stay as they are.
+pub fn wrapped(text: &str) -> String {
     const COLUMNS: usize = 120;
     let mut out = String::new();
     for line in text.lines() {
         let mut column = 0;
         for word in line.split_inclusive(' ') {
-            if column > 0 && column + word.trim_end().len() > COLUMNS && !line.starts_with('|') {
+            if column > 0
+                && column + word.trim_end().len() > COLUMNS
+                && !line.starts_with('|')
+                && !line.starts_with("    ")
+            {
                 out.truncate(out.trim_end().len());
                 out += if line.starts_with("- ") { "\n  " } else { "\n" };
                 column = if line.starts_with("- ") { 2 } else { 0 };

@@ -57,6 +57,34 @@ pub fn measure(built: &Built, platform: Platform) -> anyhow::Result<Vec<Metric>>
     Ok(metrics)
 }
 
+/// Alternating pairs of a check.
+const CHECK_PAIRS: usize = 3;
+
+/// In seconds, of a debug build (in which the shim is optimised): whether a
+/// change has spoilt something. Ratios with room, since anything may run beside.
+pub fn check(built: &Built) -> anyhow::Result<Vec<Metric>> {
+    let bench = Bench(Workbench::new(built)?);
+    bench.compile()?;
+    let _agent = bench.0.start_agent(&["--no-bpf"])?;
+    let (mut through, mut straight) = (Vec::new(), Vec::new());
+    for _ in 0..CHECK_PAIRS {
+        let text = bench.output("added", "null", Shim::With, &[])?;
+        let mut words = text.split_whitespace();
+        through.push(number("added", words.next().unwrap_or_default())?);
+        straight.push(number("added", words.next().unwrap_or_default())?);
+    }
+    // 18 to 36 ns beside 6 to 9 (docs/BENCHMARKS.md): a lock or a system call
+    // would take several times as long.
+    let ratio = median(&through) / median(&straight);
+    Ok(vec![
+        Metric::at_most("gate_open_ratio", "x", ratio, 10.0).beside(1.0),
+        bench.open_allocations()?,
+        bench.open_syscalls()?,
+        bench.round_trip()?.with_room(1.25),
+        page_bytes(),
+    ])
+}
+
 /// The shim's own cache of callers, warm, without the launch around it.
 fn caller_lookup() -> anyhow::Result<Metric> {
     let mut runs = Vec::new();
@@ -266,6 +294,16 @@ impl Bench<'_> {
     /// The first launch of a program with 500 libraries: finding the runtime
     /// among them, and joining.
     fn attach(&self) -> anyhow::Result<Metric> {
+        let (native, shimmed) = self.first_launches(OBJECTS, PAIRS)?;
+        let added = median(&shimmed) - median(&native);
+        Ok(Metric::at_most("attach_500_objects_ms", "ms", added, 10.0)
+            .spread(spread(&shimmed))
+            .beside(median(&native)))
+    }
+
+    /// First launches of a program with so many libraries, without and with
+    /// the shim, ms.
+    fn first_launches(&self, objects: usize, pairs: usize) -> anyhow::Result<(Vec<f64>, Vec<f64>)> {
         let libraries = self.0.dir.join("libraries");
         std::fs::create_dir_all(&libraries)?;
         let source = libraries.join("empty.c");
@@ -279,21 +317,32 @@ impl Bench<'_> {
             first.as_ref(),
         ])?;
         let mut paths = vec![first.display().to_string()];
-        for i in 1..OBJECTS {
+        for i in 1..objects {
             let copy = libraries.join(format!("lib{i}.so"));
             std::fs::copy(&first, &copy)?;
             paths.push(copy.display().to_string());
         }
         let (mut native, mut shimmed) = (Vec::new(), Vec::new());
-        for _ in 0..PAIRS {
+        for _ in 0..pairs {
             native.extend(self.numbers("first_launch", "hip", Shim::Without, &paths)?);
             shimmed.extend(self.numbers("first_launch", "hip", Shim::With, &paths)?);
         }
-        let added = median(&shimmed) - median(&native);
-        Ok(Metric::at_most("attach_500_objects_ms", "ms", added, 10.0)
-            .spread(spread(&shimmed))
-            .beside(median(&native)))
+        Ok((native, shimmed))
     }
+}
+
+/// What the shim adds to the first launch of a program, by the number of its
+/// libraries, ms.
+pub fn attach_growth(built: &Built, objects: &[usize]) -> anyhow::Result<Vec<(f64, f64)>> {
+    let bench = Bench(Workbench::new(built)?);
+    bench.compile()?;
+    let _agent = bench.0.start_agent(&["--no-bpf"])?;
+    let point = |&objects: &usize| {
+        let pairs = if objects > 1_000 { 1 } else { 3 };
+        let (native, shimmed) = bench.first_launches(objects, pairs)?;
+        Ok((objects as f64, median(&shimmed) - median(&native)))
+    };
+    objects.iter().map(point).collect()
 }
 
 fn number(name: &str, word: &str) -> anyhow::Result<f64> {

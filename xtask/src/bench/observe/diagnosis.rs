@@ -80,7 +80,9 @@ fn diagnose(bench: &Workbench<'_>, pid: u32) -> anyhow::Result<(f64, f64)> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
     let child = command.spawn().context("cannot start xsched-agent")?;
-    let (output, peak) = crate::child::output_and_peak(child)?;
+    let crate::child::Ended {
+        text: output, peak, ..
+    } = crate::child::ended(child)?;
     let took = started.elapsed().as_secs_f64() - OBSERVED;
     let report: serde_json::Value =
         serde_json::from_str(&output).with_context(|| format!("diagnose printed {output:?}"))?;

@@ -7,7 +7,7 @@
 mod daemon;
 mod diagnosis;
 mod drain;
-mod launcher;
+pub mod launcher;
 mod price;
 
 use anyhow::ensure;

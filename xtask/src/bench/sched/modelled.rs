@@ -14,7 +14,9 @@ use super::by_kernel;
 use crate::bench::report::Metric;
 
 /// Virtual time of each run: about 600 requests.
-const TIME: Nanos = Nanos::from_secs(60);
+pub const TIME: Nanos = Nanos::from_secs(60);
+/// For a check in seconds.
+pub const SHORT: Nanos = Nanos::from_secs(8);
 const SEED: u64 = 1;
 
 /// Kernel times of the low program.
@@ -31,19 +33,22 @@ pub const SYNCS: Beside = Beside {
     ..SERVICE
 };
 
-/// All of them.
-pub fn measure() -> Vec<Metric> {
+/// All of them, each run for so long.
+pub fn measure(time: Nanos) -> Vec<Metric> {
     let mut metrics = Vec::new();
     let mut leftovers = Vec::new();
     for (name, kernel, bound) in KERNELS {
-        let runs = Runs::of(Beside {
-            low: Nanos::from_micros(kernel),
-            ..SERVICE
-        });
+        let runs = Runs::of(
+            Beside {
+                low: Nanos::from_micros(kernel),
+                ..SERVICE
+            },
+            time,
+        );
         leftovers.push((kernel, runs.scheduled.leftover * 100.0));
         metrics.push(runs.metric(name, bound));
     }
-    let syncs = Runs::of(SYNCS);
+    let syncs = Runs::of(SYNCS, time);
     metrics.push(syncs.metric("syncs50_p99", 1.10));
     let native = syncs.ratio(&syncs.native);
     metrics.push(
@@ -62,22 +67,22 @@ pub fn measure() -> Vec<Metric> {
     metrics.push(
         Metric::at_least("low_leftover_pct", "%", least, 97.0).detail(by_kernel(&leftovers, "%")),
     );
-    let alone = KERNELS.map(|(_, t, _)| (t, low_alone(SEED, TIME, Nanos::from_micros(t)) * 100.0));
+    let alone = KERNELS.map(|(_, t, _)| (t, low_alone(SEED, time, Nanos::from_micros(t)) * 100.0));
     let least = alone.iter().map(|(_, kept)| *kept).fold(100.0, f64::min);
     metrics
         .push(Metric::at_least("low_alone_pct", "%", least, 99.0).detail(by_kernel(&alone, "%")));
     let over = KERNELS.map(|(_, t, _)| {
-        let over = preempt_over_kt(SEED, TIME, Nanos::from_micros(t));
+        let over = preempt_over_kt(SEED, time, Nanos::from_micros(t));
         (t, over.0 as f64 / 1e3)
     });
     let most = over.iter().map(|(_, over)| *over).fold(0.0, f64::max);
     metrics.push(
         Metric::at_most("preempt_over_kt_us", "us", most, 100.0).detail(by_kernel(&over, "us")),
     );
-    metrics.extend(asynchronous());
-    metrics.extend(sharing());
-    metrics.extend(tenants());
-    metrics.extend(threads());
+    metrics.extend(asynchronous(time));
+    metrics.extend(sharing(time));
+    metrics.extend(tenants(time));
+    metrics.extend(threads(time));
     metrics
 }
 
@@ -90,12 +95,12 @@ struct Runs {
 }
 
 impl Runs {
-    fn of(scenario: Beside) -> Runs {
+    fn of(scenario: Beside, time: Nanos) -> Runs {
         Runs {
-            alone: scenario.alone(SEED, TIME),
-            native: scenario.native(SEED, TIME),
-            scheduled: scenario.scheduled(SEED, TIME, DeviceSettings::default()),
-            no_linger: scenario.scheduled(SEED, TIME, no_linger()),
+            alone: scenario.alone(SEED, time),
+            native: scenario.native(SEED, time),
+            scheduled: scenario.scheduled(SEED, time, DeviceSettings::default()),
+            no_linger: scenario.scheduled(SEED, time, no_linger()),
         }
     }
 
@@ -119,7 +124,7 @@ impl Runs {
 }
 
 /// Services that never wait in a call.
-fn asynchronous() -> Vec<Metric> {
+fn asynchronous(time: Nanos) -> Vec<Metric> {
     let ways = [
         ("async_callback_low_pct", Tells::Function),
         ("async_query_low_pct", Tells::Query),
@@ -128,7 +133,7 @@ fn asynchronous() -> Vec<Metric> {
     ];
     let mut metrics = Vec::new();
     for (name, tells) in ways {
-        let [alone, ours] = SERVICE.told(SEED, TIME, tells);
+        let [alone, ours] = SERVICE.told(SEED, time, tells);
         let ratio = ours.p99.0 as f64 / alone.p99.0 as f64;
         let detail = format!(
             "P99 of a request alone {}, ours {} ({ratio:.3}x)",
@@ -142,21 +147,21 @@ fn asynchronous() -> Vec<Metric> {
     metrics
 }
 
-fn sharing() -> Vec<Metric> {
+fn sharing(time: Nanos) -> Vec<Metric> {
     let us = Nanos::from_micros;
     let runs = [
-        ("75/25", shares(SEED, TIME, &[(300, us(60)), (100, us(60))])),
+        ("75/25", shares(SEED, time, &[(300, us(60)), (100, us(60))])),
         (
             "75/25 of 5 ms and 60 us",
-            shares(SEED, TIME, &[(300, us(5_000)), (100, us(60))]),
+            shares(SEED, time, &[(300, us(5_000)), (100, us(60))]),
         ),
         (
             "75/25 of 60 us and 5 ms",
-            shares(SEED, TIME, &[(300, us(60)), (100, us(5_000))]),
+            shares(SEED, time, &[(300, us(60)), (100, us(5_000))]),
         ),
         (
             "60/30/10 of 300, 60 and 1000 us",
-            shares(SEED, TIME, &[(60, us(300)), (30, us(60)), (10, us(1_000))]),
+            shares(SEED, time, &[(60, us(300)), (30, us(60)), (10, us(1_000))]),
         ),
     ];
     let worst = runs.iter().map(|(_, run)| run.error).fold(0.0, f64::max);
@@ -193,14 +198,14 @@ pub const SERVER: Beside = Beside {
 };
 
 /// Class groups of one process.
-fn threads() -> Vec<Metric> {
+fn threads(time: Nanos) -> Vec<Metric> {
     let mut metrics = Vec::new();
     for (name, threads) in [("threads8_p50", 8), ("threads30_p50", 30)] {
         let [native, ours] = Favoured {
             threads,
             ..FAVOURED
         }
-        .run(SEED, TIME);
+        .run(SEED, time);
         let detail = format!("P99 native {:.2}x, ours {:.2}x", native.p99, ours.p99);
         metrics.push(
             Metric::at_most(name, "x", ours.p50, 1.10)
@@ -212,9 +217,9 @@ fn threads() -> Vec<Metric> {
             metrics.push(Metric::at_least("threads30_work_pct", "%", kept, 97.0));
         }
     }
-    let runs = Runs::of(SERVER);
+    let runs = Runs::of(SERVER, time);
     metrics.push(runs.metric("trainer_server_p99", 1.10));
-    let ([realtime, high, normal], kept) = four_groups(SEED, TIME, SERVER);
+    let ([realtime, high, normal], kept) = four_groups(SEED, time, SERVER);
     let in_order = realtime <= normal && high <= normal && kept >= 0.9;
     metrics.push(
         Metric::at_least("four_groups_order_ok", "", f64::from(u8::from(in_order)), 1.0).detail(
@@ -227,8 +232,8 @@ fn threads() -> Vec<Metric> {
     metrics
 }
 
-fn tenants() -> Vec<Metric> {
-    let tenants = three_tenants(SEED, TIME);
+fn tenants(time: Nanos) -> Vec<Metric> {
+    let tenants = three_tenants(SEED, time);
     let in_order = tenants.realtime <= tenants.normal && tenants.low >= 0.97;
     let [alone, native, ours, no_linger] = [
         Cast::Alone,
@@ -236,7 +241,7 @@ fn tenants() -> Vec<Metric> {
         Cast::Scheduled(DeviceSettings::default()),
         Cast::Scheduled(no_linger()),
     ]
-    .map(|cast| video(SEED, TIME, cast));
+    .map(|cast| video(SEED, time, cast));
     let ratio = |p99: Nanos| p99.0 as f64 / alone.p99.0 as f64;
     vec![
         Metric::at_least(

@@ -129,9 +129,8 @@ impl Kernel {
     /// Loads it, and opens a library for each caller.
     pub fn load(callers: &[String]) -> Result<Kernel, String> {
         let image = match std::env::var_os("HIPSIM_CODE") {
-            Some(file) => {
-                fs::read(&file).map_err(|error| format!("HIPSIM_CODE: {}: {error}", file.display()))?
-            }
+            Some(file) => fs::read(&file)
+                .map_err(|error| format!("HIPSIM_CODE: {}: {error}", file.display()))?,
             None => MODULE.to_bytes_with_nul().to_vec(),
         };
         // The runtime may read it as long as the module is loaded: for ever.

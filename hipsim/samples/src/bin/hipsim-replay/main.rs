@@ -81,7 +81,8 @@ fn run(options: &Options) -> Result<String, String> {
                 scope.spawn(move || {
                     thread::rename(&thread.name);
                     together.wait();
-                    let playing = Playing::new(thread, kernel, streams, options.seed + number as u64);
+                    let playing =
+                        Playing::new(thread, kernel, streams, options.seed + number as u64);
                     playing.run(Instant::now(), options.warmup, options.duration)
                 })
             })

@@ -59,9 +59,7 @@ impl<'a> Playing<'a> {
         streams: &'a [Stream],
         seed: u64,
     ) -> Playing<'a> {
-        let waits_for_some = |step: &xsched_workload::Step| {
-            matches!(step, xsched_workload::Step::Wait(wait) if wait.ahead > 0)
-        };
+        let waits_for_some = |step: &xsched_workload::Step| matches!(step, xsched_workload::Step::Wait(wait) if wait.ahead > 0);
         Playing {
             player: Player::new(thread),
             kernel,
@@ -196,7 +194,11 @@ pub fn rename(name: &str) {
     if name.is_empty() {
         return;
     }
-    let short: String = name.chars().filter(|c| c.is_ascii_graphic()).take(15).collect();
+    let short: String = name
+        .chars()
+        .filter(|c| c.is_ascii_graphic())
+        .take(15)
+        .collect();
     if let Ok(name) = CString::new(short) {
         let _ = rustix::thread::set_name(&name);
     }

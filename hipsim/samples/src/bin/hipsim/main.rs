@@ -102,8 +102,8 @@ fn make(
     name: Option<String>,
     origin: Option<String>,
 ) -> Result<(), String> {
-    let bytes =
-        fs::read(recording).map_err(|error| format!("cannot read {}: {error}", recording.display()))?;
+    let bytes = fs::read(recording)
+        .map_err(|error| format!("cannot read {}: {error}", recording.display()))?;
     let file = recording.file_name().unwrap_or_default().to_string_lossy();
     let name = name.unwrap_or_else(|| file.clone().into_owned());
     let origin = origin.unwrap_or_else(|| format!("hipsim trace import of {file}"));
@@ -154,7 +154,10 @@ fn replay(options: &Replay) -> Result<(), String> {
             .arg(&options.file)
             .args(["--program", &program.name, "--duration", &options.duration])
             .stdout(Stdio::piped());
-        if let Some(runtime) = simulator.as_ref().map_or(options.runtime.as_ref(), |s| Some(&s.0)) {
+        if let Some(runtime) = simulator
+            .as_ref()
+            .map_or(options.runtime.as_ref(), |s| Some(&s.0))
+        {
             command.env("LD_LIBRARY_PATH", runtime);
         }
         let child = command
@@ -169,7 +172,9 @@ fn replay(options: &Replay) -> Result<(), String> {
 }
 
 fn finish(child: Child) -> Result<(), String> {
-    let out = child.wait_with_output().map_err(|error| error.to_string())?;
+    let out = child
+        .wait_with_output()
+        .map_err(|error| error.to_string())?;
     print!("{}", String::from_utf8_lossy(&out.stdout));
     match out.status.success() {
         true => Ok(()),

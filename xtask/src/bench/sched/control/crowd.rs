@@ -15,30 +15,60 @@ const SETTLE: Duration = Duration::from_secs(7);
 /// How long the idle agent is watched.
 const IDLE: Duration = Duration::from_secs(10);
 
-pub fn measure(bench: &Workbench<'_>) -> anyhow::Result<Vec<Metric>> {
+/// What so many joined processes cost the agent.
+#[derive(Clone, Copy, Debug)]
+pub struct Costs {
+    /// One round that decides something, us.
+    pub round_us: f64,
+    /// The agent's processor time while they are idle, in percent of a core.
+    pub idle_pct: f64,
+    /// Its memory for all of them.
+    pub kib: f64,
+}
+
+/// Joins so many, and watches them idle for so long.
+pub fn costs(
+    bench: &Workbench<'_>,
+    clients: usize,
+    settle: Duration,
+    idle: Duration,
+) -> anyhow::Result<Costs> {
     let agent = bench.start_agent(&["--no-bpf"])?;
     // What the agent needs for itself, the first clients included.
     drop(doorbell::times(bench, 20)?);
     std::thread::sleep(Duration::from_secs(1));
     let before = resident_kib(agent.pid())?;
-    let mut crowd = scripted(bench, &["crowd", &CLIENTS.to_string()])?;
+    let mut crowd = scripted(bench, &["crowd", &clients.to_string()])?;
     crowd.line()?;
-    std::thread::sleep(SETTLE);
-    let grown = resident_kib(agent.pid())? - before;
+    std::thread::sleep(settle);
+    let kib = resident_kib(agent.pid())? - before;
 
     let (start, from) = (Instant::now(), cpu_seconds(agent.pid())?);
-    std::thread::sleep(IDLE);
-    let idle = (cpu_seconds(agent.pid())? - from) / start.elapsed().as_secs_f64();
+    std::thread::sleep(idle);
+    let idle_pct = (cpu_seconds(agent.pid())? - from) / start.elapsed().as_secs_f64() * 100.0;
 
     // Rings fill the window with rounds that decide something.
     doorbell::times(bench, 1_000)?;
     let control = agent::snapshot(&bench.run_dir())?.agent.control;
     let round = control.round_p50_ns.context("no rounds")?.0 as f64;
     crowd.ask("leave")?;
+    Ok(Costs {
+        round_us: round / 1_000.0,
+        idle_pct,
+        kib,
+    })
+}
+
+pub fn measure(bench: &Workbench<'_>) -> anyhow::Result<Vec<Metric>> {
+    let Costs {
+        round_us,
+        idle_pct,
+        kib,
+    } = costs(bench, CLIENTS, SETTLE, IDLE)?;
     Ok(vec![
-        Metric::at_most("clients1000_loop_us", "us", round / 1_000.0, 120.0),
-        Metric::at_most("clients1000_idle_cpu_pct", "%", idle * 100.0, 1.0),
-        Metric::at_most("client_kib", "KiB", grown / CLIENTS as f64, 64.0),
+        Metric::at_most("clients1000_loop_us", "us", round_us, 120.0),
+        Metric::at_most("clients1000_idle_cpu_pct", "%", idle_pct, 1.0),
+        Metric::at_most("client_kib", "KiB", kib / CLIENTS as f64, 64.0),
     ])
 }
 
@@ -50,7 +80,7 @@ fn resident_kib(pid: u32) -> anyhow::Result<f64> {
 }
 
 /// Time on a processor, by the scheduler's own count: ticks are too coarse.
-fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
+pub fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
     let mut total = 0.0;
     for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
         let stat = std::fs::read_to_string(task?.path().join("schedstat"))?;

@@ -1,6 +1,6 @@
 //! The control plane: doorbells, many clients, an agent that is gone.
 
-mod crowd;
+pub mod crowd;
 pub mod doorbell;
 mod failopen;
 pub mod scripted;

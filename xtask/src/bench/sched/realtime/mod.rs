@@ -5,7 +5,7 @@
 mod asynchronous;
 mod beside;
 mod sharing;
-mod stage;
+pub mod stage;
 mod tenants;
 mod threads;
 

@@ -42,6 +42,8 @@ pub enum Sharing {
     NoMinimum,
     /// By weight.
     Weights,
+    /// Threads that are named train-... are low.
+    Trainers,
 }
 
 impl Sharing {
@@ -51,6 +53,10 @@ impl Sharing {
             Sharing::NoLinger => "[sharing]\nlinger = \"0us\"\n",
             Sharing::NoMinimum => "[sharing]\nmin_share_percent = 0\n",
             Sharing::Weights => "[sharing]\nmode = \"share\"\n",
+            Sharing::Trainers => {
+                "[[rule]]\nname = \"trainers\"\nmatch = { exe = \"hipsim-replay\" }\n\n\
+                 [[rule.thread]]\nmatch = { thread = \"train-*\" }\nclass = \"low\"\n"
+            }
         }
     }
 }
@@ -143,7 +149,8 @@ impl<'b> Stage<'b> {
         Ok(())
     }
 
-    fn program(&self, name: &str, under: Under<'_>) -> Command {
+    /// A sample program, to be started.
+    pub fn program(&self, name: &str, under: Under<'_>) -> Command {
         let file = self.bench.built.file(name);
         let mut command = match under {
             Under::Native => self.bench.command(&file, "hip", Shim::Without),
