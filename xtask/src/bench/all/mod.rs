@@ -53,8 +53,8 @@ pub struct Args {
     /// growth
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
-    /// Of all: how the parts are built
-    #[arg(long, value_enum, default_value_t = Profile::Release, hide = true)]
+    /// Of all: how the parts are built; costs of the agent grow in dev
+    #[arg(long, value_enum, default_value_t = Profile::Release)]
     profile: Profile,
 }
 
@@ -152,6 +152,11 @@ fn measured(args: &Args, runtime: Option<&Path>) -> anyhow::Result<Raw> {
             None => "simulated (hipsim)".to_owned(),
         },
         date: today()?,
+        build: match args.profile {
+            Profile::Dev => "a debug build: what runs in programs is optimised, the agent is not",
+            Profile::Release => "a release build",
+        }
+        .to_owned(),
         cell_s: plan.cell.as_secs_f64(),
         repetitions: plan.repetitions,
         ..Raw::default()

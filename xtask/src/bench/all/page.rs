@@ -55,7 +55,7 @@ fn block(
     let mut out = String::new();
     writeln!(
         out,
-        "{}, {}; Linux {}; commit {}; device: {}. {} repetitions of {:.1} s of each variant in turns, {:.0} minutes. Figures: \
+        "{}, {}; Linux {}; commit {}; device: {}; {}. {} repetitions of {:.1} s of each variant in turns, {:.0} minutes. Figures: \
          [results/{results}](results/{results}). Missed ones first; ratios are to the same program alone.\n\n\
          | figure | value | natively | spread | bound | |\n|---|---|---|---|---|---|",
         raw.date,
@@ -63,6 +63,7 @@ fn block(
         raw.kernel,
         raw.commit,
         raw.device,
+        raw.build,
         raw.repetitions,
         raw.cell_s,
         raw.took_s / 60.0,

@@ -14,6 +14,8 @@ pub struct Raw {
     /// The device, and whether it is simulated.
     pub device: String,
     pub date: String,
+    /// How the parts were built.
+    pub build: String,
     /// Time measured in each cell, s.
     pub cell_s: f64,
     pub took_s: f64,

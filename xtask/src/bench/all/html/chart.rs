@@ -23,7 +23,7 @@ pub fn colour(variant: Variant) -> RGBColor {
 }
 
 const SIZE: (u32, u32) = (460, 280);
-const FONT: (&str, u32) = ("sans-serif", 12);
+const FONT: (&str, u32) = ("sans-serif", 15);
 
 /// Requests of a variant, ms.
 pub type Latencies<'a> = (Variant, &'a [f64]);
@@ -56,8 +56,8 @@ where
     let mut chart = ChartBuilder::on(root)
         .margin(8)
         .margin_right(16)
-        .x_label_area_size(36)
-        .y_label_area_size(52)
+        .x_label_area_size(44)
+        .y_label_area_size(60)
         .build_cartesian_2d(x, y)
         .map_err(|e| anyhow!("{e}"))?;
     chart
@@ -144,8 +144,8 @@ pub fn bars(all: &[Latencies<'_>]) -> anyhow::Result<String> {
         let mut chart = ChartBuilder::on(root)
             .margin(8)
             .margin_right(16)
-            .x_label_area_size(36)
-            .y_label_area_size(52)
+            .x_label_area_size(44)
+            .y_label_area_size(60)
             .build_cartesian_2d(x, y)?;
         chart
             .configure_mesh()
@@ -167,7 +167,7 @@ pub fn bars(all: &[Latencies<'_>]) -> anyhow::Result<String> {
                 let corners = [(left, 0.0), (left + wide * 0.92, height)];
                 chart.draw_series([Rectangle::new(corners, colour(*variant).filled())])?;
                 let text = format!("{height:.*}", if height < 10.0 { 2 } else { 1 });
-                let style = ("sans-serif", 9).into_text_style(root);
+                let style = ("sans-serif", 12).into_text_style(root);
                 let above = (left, height + highest * 0.05);
                 chart.draw_series([Text::new(text, above, style)])?;
             }

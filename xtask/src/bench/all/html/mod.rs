@@ -85,7 +85,7 @@ fn head(out: &mut String, raw: &Raw, report: &Report) -> anyhow::Result<()> {
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\n\
          <title>xsched: the study reproduced</title><style>{STYLE}</style>\n\
          <h1>xsched: the study reproduced</h1>\n\
-         <p>{}; Linux {}; commit {}; {}. Device: <b>{}</b>. {} repetitions of {:.1} s of each variant, in turns; {:.0} minutes in all. \
+         <p>{}; Linux {}; commit {}; {}. Device: <b>{}</b>; {}. {} repetitions of {:.1} s of each variant, in turns; {:.0} minutes in all. \
          <b>{verdict}.</b></p>\n\
          <p>What motivated xsched was a study of an unmodified shim on MI308X whose best result did not carry over to real models. Each of \
          its experiments is here: alone, as the runtime treats the programs, and under xsched.</p>\n<p>Colours:",
@@ -94,6 +94,7 @@ fn head(out: &mut String, raw: &Raw, report: &Report) -> anyhow::Result<()> {
         escaped(&raw.commit),
         raw.date,
         escaped(&raw.device),
+        escaped(&raw.build),
         raw.repetitions,
         raw.cell_s,
         raw.took_s / 60.0,
@@ -191,38 +192,54 @@ fn experiment(out: &mut String, raw: &Raw, cast: &Cast) -> anyhow::Result<()> {
         "<table><tr><th>program</th><th>class</th><th></th><th>P50 ms</th><th>P90</th><th>P99</th><th>max</th><th>requests</th>\
          <th>device, %</th></tr>"
     )?;
-    for role in &cast.roles {
+    for role in cast.roles.iter().filter(|role| role.part != Part::Batch) {
         let name = role.program.name.as_str();
         let class = match role.class {
             Some(class) => class.to_string(),
             None => "by thread".to_owned(),
         };
         for variant in Variant::ALL {
-            let rate = median(&raw.rates(cast.key, variant, &[name])) * 100.0;
-            if raw.played(cast.key, variant, name).next().is_none() {
+            let ms = raw.pooled_ms(cast.key, variant, name);
+            if ms.is_empty() {
                 continue;
             }
+            let way = variant.name();
             write!(
                 out,
-                "<tr><td>{name}</td><td>{class}</td><td class=\"l\">{}</td>",
-                variant.name()
+                "<tr><td>{name}</td><td>{class}</td><td class=\"l\">{way}</td>"
             )?;
-            let ms = raw.pooled_ms(cast.key, variant, name);
-            if role.part == Part::Batch || ms.is_empty() {
-                write!(out, "<td></td><td></td><td></td><td></td><td></td>")?;
-            } else {
-                for q in [0.5, 0.9, 0.99, 1.0] {
-                    write!(out, "<td>{:.2}</td>", quantile(&ms, q))?;
-                }
-                write!(out, "<td>{}</td>", ms.len())?;
+            for q in [0.5, 0.9, 0.99, 1.0] {
+                write!(out, "<td>{:.2}</td>", quantile(&ms, q))?;
             }
-            writeln!(out, "<td>{rate:.1}</td></tr>")?;
+            let rate = median(&raw.rates(cast.key, variant, &[name])) * 100.0;
+            writeln!(out, "<td>{}</td><td>{rate:.1}</td></tr>", ms.len())?;
         }
     }
+    batches(out, raw, cast)?;
     writeln!(out, "</table>")?;
     let watched = cast.roles.iter().find(|role| role.part == Part::Watched);
     if let Some(role) = watched {
         pictures(out, raw, cast.key, &role.program.name)?;
+    }
+    Ok(())
+}
+
+/// All of an experiment together.
+fn batches(out: &mut String, raw: &Raw, cast: &Cast) -> anyhow::Result<()> {
+    let roles = cast.roles.iter().filter(|role| role.part == Part::Batch);
+    let names: Vec<&str> = roles.map(|role| role.program.name.as_str()).collect();
+    let called = match names[..] {
+        [] => return Ok(()),
+        [one] => one.to_owned(),
+        _ => format!("{} batches", names.len()),
+    };
+    for variant in [Variant::Native, Variant::Ours] {
+        let rate = median(&raw.rates(cast.key, variant, &names)) * 100.0;
+        writeln!(
+            out,
+            "<tr><td>{called}</td><td>low</td><td class=\"l\">{}</td><td></td><td></td><td></td><td></td><td></td><td>{rate:.1}</td></tr>",
+            variant.name()
+        )?;
     }
     Ok(())
 }
