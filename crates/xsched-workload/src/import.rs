@@ -299,3 +299,111 @@ impl<'c> Builder<'c> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn us(us: u64) -> Nanos {
+        Nanos::from_micros(us)
+    }
+
+    fn launch(at: u64, at_gate: u64) -> Call {
+        Call {
+            from: us(at),
+            at_gate: us(at_gate),
+            doing: Doing::Launch {
+                stream: "stream 0x7f00".to_owned(),
+                caller: "libtorch_hip.so".to_owned(),
+            },
+        }
+    }
+
+    fn wait(from: u64, to: u64) -> Call {
+        Call {
+            from: us(from),
+            at_gate: Nanos::ZERO,
+            doing: Doing::Wait {
+                stream: Some("stream 0x7f00".to_owned()),
+                to: us(to),
+            },
+        }
+    }
+
+    fn wait_for_event(from: u64, to: u64) -> Call {
+        Call {
+            doing: Doing::WaitForEvent { to: us(to) },
+            ..wait(from, to)
+        }
+    }
+
+    fn steps(calls: &[Call]) -> (Vec<Step>, u64, Vec<String>) {
+        let mut callers = Vec::new();
+        let mut builder = Builder::new(Nanos::ZERO, &mut callers, Some("serve"));
+        calls.iter().for_each(|call| builder.take(call));
+        let (steps, untimed) = builder.finish();
+        (steps, untimed, callers)
+    }
+
+    #[test]
+    fn requests_gaps_streams_and_callers_are_kept_and_gates_are_not() {
+        let (steps, untimed, callers) = steps(&[
+            launch(100, 0),
+            // It stood at the gate for 5 ms, and the host worked for 8 us.
+            launch(5_110, 5_000),
+            wait(5_115, 5_325),
+            launch(9_000, 0),
+        ]);
+        assert_eq!(
+            (untimed, callers.as_slice()),
+            (1, &["libtorch_hip.so".to_owned()][..])
+        );
+        let launches: Vec<Launch> = steps
+            .iter()
+            .filter_map(|step| match step {
+                Step::Launch(launch) => Some(*launch),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(steps[0], Step::Arrive(100_000));
+        assert_eq!(launches[1].after_ns, 8_000, "less what the call takes");
+        assert_eq!((launches[0].stream, launches[0].caller), (1, Some(0)));
+        // The second was launched late: what is left for it is 210 us.
+        assert_eq!(launches[0].ns, 210_000);
+        assert_eq!(
+            steps[3],
+            Step::Wait(Wait {
+                stream: Some(1),
+                ahead: 0,
+                after_ns: 3_000
+            })
+        );
+        assert_eq!(steps[4], Step::Arrive(9_000_000), "it was idle");
+        assert_eq!(launches[2].ns, 210_000, "as the others");
+    }
+
+    #[test]
+    fn batches_that_wait_for_events_keep_their_rate() {
+        // Four at a time, 100 us each, the device always behind.
+        let mut calls = vec![launch(0, 0), launch(1, 0), launch(2, 0), launch(3, 0)];
+        for group in 1..100 {
+            let at = group * 400;
+            calls.push(wait_for_event(at - 390, at));
+            calls.extend((0..4).map(|n| launch(at + n, 0)));
+        }
+        let (steps, _, _) = steps(&calls);
+        let total: u64 = steps
+            .iter()
+            .map(|step| match step {
+                Step::Launch(launch) => launch.ns,
+                _ => 0,
+            })
+            .sum();
+        let mean = total as f64 / 400.0 / 1e3;
+        assert!((95.0..106.0).contains(&mean), "{mean}");
+        let ahead = steps
+            .iter()
+            .filter(|step| matches!(step, Step::Wait(wait) if wait.ahead == 4));
+        assert!(ahead.count() > 90);
+    }
+}
