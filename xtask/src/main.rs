@@ -5,6 +5,7 @@ mod bench;
 mod build;
 mod build_ebpf;
 mod child;
+mod columns;
 mod conformance;
 mod debian;
 mod demo;

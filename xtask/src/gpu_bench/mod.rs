@@ -10,7 +10,7 @@ mod cells;
 mod clock;
 mod metrics;
 mod mps;
-pub mod page;
+mod page;
 mod parts;
 mod plot;
 mod raw;

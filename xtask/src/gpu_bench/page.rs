@@ -7,6 +7,7 @@ use super::raw::{Batch, Config, Load, Raw};
 use super::{metrics, plot, report};
 use crate::bench::report::Metric;
 use crate::build;
+use crate::columns::wrapped;
 
 const ROWS: [(Config, Option<Batch>, &str); 10] = [
     (Config::Alone, None, "alone"),
@@ -92,30 +93,6 @@ pub fn text(raw: &Raw, results: &str) -> Result<String, std::fmt::Error> {
     figures(&mut out, raw)?;
     rest(&mut out, raw)?;
     Ok(wrapped(&out))
-}
-
-/// With the lines of documents; tables and code stay as they are.
-pub fn wrapped(text: &str) -> String {
-    const COLUMNS: usize = 120;
-    let mut out = String::new();
-    for line in text.lines() {
-        let mut column = 0;
-        for word in line.split_inclusive(' ') {
-            if column > 0
-                && column + word.trim_end().len() > COLUMNS
-                && !line.starts_with('|')
-                && !line.starts_with("    ")
-            {
-                out.truncate(out.trim_end().len());
-                out += if line.starts_with("- ") { "\n  " } else { "\n" };
-                column = if line.starts_with("- ") { 2 } else { 0 };
-            }
-            out += word;
-            column += word.len();
-        }
-        out.push('\n');
-    }
-    out
 }
 
 fn table(out: &mut String, raw: &Raw) -> std::fmt::Result {

@@ -138,7 +138,7 @@ fn block(
         writeln!(out, "- {limit}")?;
     }
     writeln!(out, "\n**With an AMD GPU.** {RECIPE}")?;
-    Ok(crate::gpu_bench::page::wrapped(&out))
+    Ok(crate::columns::wrapped(&out))
 }
 
 #[cfg(test)]
