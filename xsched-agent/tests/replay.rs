@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use xsched_testkit::machine::Program;
 use xsched_testkit::{agent_command, built, no_bpf};
-use xsched_workload::{BERT, RESNETS, Step, Thread, Workload};
+use xsched_workload::{BERT, LIBTORCH, RESNETS, Step, Thread, Workload};
 
 /// A device and a runtime of our own.
 struct Machine(tempfile::TempDir);
@@ -247,4 +247,55 @@ fn another_policy_is_tried_in_virtual_time() {
     }
     std::fs::write(&workload, "{}").expect("written");
     assert_eq!(what_if(&workload, &[]).status.code(), Some(2));
+}
+
+/// As XSched's, as far as a diagnosis looks at it: its name, and that launches
+/// go through it.
+const OLD_SHIM: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+int hipModuleLaunchKernel(void *f, unsigned a, unsigned b, unsigned c, unsigned d, unsigned e, unsigned g, unsigned m,
+                          void *stream, void **parameters, void **extra) {
+    static int (*real)(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void *, void **, void **);
+    if (!real) real = dlsym(RTLD_NEXT, "hipModuleLaunchKernel");
+    return real(f, a, b, c, d, e, g, m, stream, parameters, extra);
+}
+"#;
+
+/// The study saw no effect on LibTorch, and nobody knew why.
+#[test]
+fn why_an_old_shim_has_no_effect_on_libtorch_is_named() {
+    if no_bpf() {
+        return;
+    }
+    let machine = Machine::new();
+    std::fs::write(machine.file("workload.json"), LIBTORCH).expect("written");
+    let (source, shim) = (machine.file("shim.c"), machine.file("libshimhip.so"));
+    std::fs::write(&source, OLD_SHIM).expect("written");
+    let mut cc = Command::new("cc");
+    cc.args(["-shared", "-fPIC", "-o"]).args([&shim, &source]);
+    assert!(cc.status().expect("cc").success());
+    let program = machine
+        .program("hipsim-replay", &["--duration", "20s"])
+        .arg(machine.file("workload.json"))
+        .env("LD_PRELOAD", &shim)
+        .stdout(std::process::Stdio::null())
+        .spawn();
+    let program = Program(program.expect("starts"));
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let out = agent_command()
+        .args(["diagnose", "--json", "--duration", "2", "--pid"])
+        .arg(program.pid().to_string())
+        .output()
+        .expect("runs");
+    let report: Value = serde_json::from_slice(&out.stdout).expect("JSON");
+    let findings = report["findings"].as_array().expect("findings");
+    let found = findings
+        .iter()
+        .find(|finding| finding["code"] == "default-stream");
+    let found = found.unwrap_or_else(|| panic!("{report}"));
+    assert_eq!(found["severity"], "error", "{found}");
+    let text = found.to_string();
+    assert!(text.contains("unscheduled"), "{text}");
+    assert!(text.contains("libMIOpen.so.1"), "by whom: {text}");
 }

@@ -23,6 +23,9 @@ pub const IDLE: Nanos = Nanos::from_millis(1);
 /// part of the gap before the next.
 pub const CALL: Nanos = Nanos::from_micros(2);
 
+/// What the probe at a call's return takes.
+const PROBE: Nanos = Nanos::from_micros(1);
+
 /// A wait that returned sooner did not wait.
 const AT_ONCE: Nanos = Nanos::from_micros(20);
 
@@ -142,8 +145,10 @@ struct Builder<'c> {
     own: Option<&'c str>,
     streams: HashMap<String, u64>,
     steps: Vec<Step>,
-    /// When the call before returned; none before the first.
+    /// When the call before returned, or was entered; none before the first.
     mark: Option<Nanos>,
+    /// What of the time since then is no gap.
+    call: Nanos,
     /// Whether everything that was launched is complete.
     drained: bool,
     launched: u64,
@@ -166,6 +171,7 @@ impl<'c> Builder<'c> {
             streams: HashMap::new(),
             steps: Vec::new(),
             mark: None,
+            call: CALL,
             drained: true,
             launched: 0,
             at_last_wait: 0,
@@ -185,11 +191,12 @@ impl<'c> Builder<'c> {
             self.steps.push(Step::Arrive(call.from.since(self.start).0));
         }
         let after_ns = match (idle, gap) {
-            (false, Some(gap)) => gap.since(CALL).0,
+            (false, Some(gap)) => gap.since(self.call).0,
             _ => 0,
         };
+        self.call = CALL;
         match &call.doing {
-            Doing::Launch { stream, caller } => {
+            Doing::Launch { stream, caller, to } => {
                 let stream = self.stream(stream);
                 let caller = self.caller(caller);
                 self.period.push((self.steps.len(), call.from));
@@ -202,7 +209,8 @@ impl<'c> Builder<'c> {
                 }));
                 self.launched += 1;
                 self.drained = false;
-                self.mark = Some(call.from);
+                self.mark = Some(to.unwrap_or(call.from));
+                self.call = to.map_or(CALL, |_| PROBE);
             }
             Doing::Wait { stream, to } => {
                 let stream = stream.as_ref().map(|stream| self.stream(stream));
@@ -315,6 +323,7 @@ mod tests {
             doing: Doing::Launch {
                 stream: "stream 0x7f00".to_owned(),
                 caller: "libtorch_hip.so".to_owned(),
+                to: None,
             },
         }
     }

@@ -71,12 +71,14 @@ impl Conditions {
 
     /// Whether they ask for more than executable and arguments.
     pub fn needs_more_than_a_command_line(&self) -> bool {
-        let by_account = !self.user.is_empty() || !self.group.is_empty();
-        let by_place = !self.cgroup.is_empty()
-            || !self.unit.is_empty()
-            || !self.user_unit.is_empty()
-            || !self.container.is_empty();
-        by_account || by_place || !self.env.is_empty()
+        let of_command_line = Conditions {
+            exe: self.exe.clone(),
+            arg: self.arg.clone(),
+            command_line: self.command_line.clone(),
+            ..Conditions::default()
+        };
+        let given = |conditions: &Conditions| conditions.parts().map(|(given, _)| given);
+        given(self) != given(&of_command_line)
     }
 
     /// Whether anybody can start a process that meets them: programs choose

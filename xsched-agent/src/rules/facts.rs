@@ -77,6 +77,9 @@ impl Facts {
             placement: OnceCell::from(Err(unknown())),
             arguments: OnceCell::from(Ok(command)),
             environ: OnceCell::from(Err(unknown())),
+            workloads: Workloads::default(),
+            workload: OnceCell::from(Err(unknown())),
+            job: OnceCell::from(None),
         }
     }
 

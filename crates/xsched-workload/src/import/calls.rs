@@ -35,6 +35,8 @@ pub enum Doing {
         stream: String,
         /// The calling library.
         caller: String,
+        /// When it returned, if that was recorded.
+        to: Option<Nanos>,
     },
     /// It waits for a stream, or for everything.
     Wait {
@@ -130,6 +132,8 @@ impl Calls {
                                 doing,
                             };
                             calls.threads.entry(thread).or_default().push(call);
+                        } else if works(&begun) {
+                            calls.returned(thread, begun.at, event.at);
                         }
                     }
                 }
@@ -158,6 +162,19 @@ impl Calls {
             calls.sort_by_key(|call| call.from);
         }
         Ok(calls)
+    }
+
+    /// A launch of a thread, entered then, has returned.
+    fn returned(&mut self, thread: (u32, u32), entered: Nanos, at: Nanos) {
+        let calls = self.threads.get_mut(&thread);
+        let launch = calls.and_then(|calls| calls.iter_mut().rfind(|call| call.from == entered));
+        if let Some(Call {
+            doing: Doing::Launch { to, .. },
+            ..
+        }) = launch
+        {
+            *to = Some(at);
+        }
     }
 
     fn introduce(&mut self, track: &TrackDescriptor) {
@@ -229,20 +246,31 @@ fn seen(event: &TrackEvent, at: Nanos, names: &Texts, keys: &Texts, values: &Tex
 }
 
 fn launch(event: &Seen, stream: &str) -> Option<Doing> {
-    let (_, entry) = entry_point(&event.name)?;
-    let works = matches!(
-        entry.class,
-        EntryClass::Launch | EntryClass::Memcpy | EntryClass::Memset
-    );
-    works.then(|| Doing::Launch {
+    works(event).then(|| Doing::Launch {
         stream: stream.to_owned(),
         caller: event.text("caller").unwrap_or_default().to_owned(),
+        to: None,
+    })
+}
+
+/// Whether it enqueues work. An event has the kernel's name where that is
+/// known, and then the function's beside it.
+fn works(event: &Seen) -> bool {
+    let function = event.text("function").unwrap_or(&event.name);
+    entry_point(function).is_some_and(|(_, entry)| {
+        matches!(
+            entry.class,
+            EntryClass::Launch | EntryClass::Memcpy | EntryClass::Memset
+        ) && !entry.drains()
     })
 }
 
 fn wait(begun: &Seen, to: Nanos) -> Option<Doing> {
     // Of one that went on when the recording ended nobody knows the end.
     if begun.details.contains_key("unfinished") {
+        return None;
+    }
+    if begun.text("function").is_some() {
         return None;
     }
     let (_, entry) = entry_point(&begun.name)?;
