@@ -40,7 +40,7 @@ pub fn set_class(run_dir: &Path, pid: u32, class: Class) -> anyhow::Result<()> {
 pub fn scripted(bench: &Workbench<'_>, arguments: &[&str]) -> anyhow::Result<Dialogue> {
     let mut command = Command::new(std::env::current_exe()?);
     command
-        .arg("scripted")
+        .arg("scripted-program")
         .args(arguments)
         .env("XSCHED_RUN_DIR", bench.run_dir());
     Dialogue::start(&mut command, "a scripted")
