@@ -53,7 +53,11 @@ pub struct Args {
     /// growth
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
-    /// Of all: how the parts are built; costs of the agent grow in dev
+    /// Of all: repetitions of each variant [default: 7, or 5 with --quick]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    repetitions: Option<u32>,
+    /// Of all: how the parts are built; in dev a decision of the agent takes
+    /// ten times as long, and every request has two
     #[arg(long, value_enum, default_value_t = Profile::Release)]
     profile: Profile,
 }
@@ -141,7 +145,11 @@ fn measured(args: &Args, runtime: Option<&Path>) -> anyhow::Result<Raw> {
     eprintln!("building ...");
     let built = build::packages(args.profile, &PACKAGES)?;
     fs::create_dir_all(&args.out)?;
-    let plan = if args.quick { &QUICK } else { &FULL };
+    let standard = if args.quick { &QUICK } else { &FULL };
+    let plan = &Plan {
+        repetitions: args.repetitions.unwrap_or(standard.repetitions),
+        ..*standard
+    };
     let began = Instant::now();
     let mut raw = Raw {
         machine: report::machine(),
