@@ -154,7 +154,7 @@ impl Calls {
                         calls.threads.entry((pid, tid)).or_default().push(call);
                     }
                 }
-                EventType::Unspecified => {}
+                EventType::Counter | EventType::Unspecified => {}
             }
         }
         // Waits come when they end.

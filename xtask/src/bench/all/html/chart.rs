@@ -13,6 +13,13 @@ use crate::stats::quantile;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
+/// With these axes.
+type Chart<'a, 'b, X, Y> = ChartContext<
+    'a,
+    SVGBackend<'b>,
+    Cartesian2d<<X as AsRangedCoord>::CoordDescType, <Y as AsRangedCoord>::CoordDescType>,
+>;
+
 /// Colours that the colour-blind tell apart (Okabe and Ito, 2008).
 pub fn colour(variant: Variant) -> RGBColor {
     match variant {
@@ -46,7 +53,7 @@ fn chart<'a, 'b, X, Y>(
     root: &'a Area<'b>,
     (x, x_name): (X, &str),
     (y, y_name): (Y, &str),
-) -> anyhow::Result<ChartContext<'a, SVGBackend<'b>, Cartesian2d<X::CoordDescType, Y::CoordDescType>>>
+) -> anyhow::Result<Chart<'a, 'b, X, Y>>
 where
     X: AsRangedCoord<Value = f64>,
     Y: AsRangedCoord<Value = f64>,

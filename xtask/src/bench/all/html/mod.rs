@@ -100,7 +100,8 @@ fn head(out: &mut String, raw: &Raw, report: &Report) -> anyhow::Result<()> {
         raw.took_s / 60.0,
     )?;
     for variant in Variant::ALL {
-        let RGB(r, g, b) = rgb(variant);
+        let colour = chart::colour(variant);
+        let (r, g, b) = (colour.0, colour.1, colour.2);
         write!(
             out,
             "<span class=\"key\" style=\"background:rgb({r},{g},{b})\"></span>{}",
@@ -109,13 +110,6 @@ fn head(out: &mut String, raw: &Raw, report: &Report) -> anyhow::Result<()> {
     }
     writeln!(out, "</p>")?;
     Ok(())
-}
-
-struct RGB(u8, u8, u8);
-
-fn rgb(variant: Variant) -> RGB {
-    let colour = chart::colour(variant);
-    RGB(colour.0, colour.1, colour.2)
 }
 
 /// Missed ones first.
