@@ -19,7 +19,7 @@ use xsched_common::handshake::{Hello, Part};
 #[cfg(any(test, feature = "fuzzing"))]
 use xsched_common::page::StatusPage;
 use xsched_common::page::{ControlPage, Edges};
-use xsched_common::units::Nanos;
+use xsched_common::units::{Class, Nanos};
 use xsched_host::process::ProcessId;
 use xsched_host::readers::Tenant;
 use xsched_policy::ClientId;
@@ -74,6 +74,9 @@ pub(super) struct Handout {
 impl Handout {
     pub fn new(epoch: u64, id: ClientId) -> io::Result<Handout> {
         let control = SharedPage::control(ControlPage::new(epoch, id.0))?;
+        // Until its attributes are known: a thread that asks for another class at
+        // once must not find it here.
+        control.class.store(Class::default() as u32, Relaxed);
         for device in &control.devices {
             // The first launch tells which devices the client uses.
             device.wanted_edges.store(Edges::ACTIVE.0, Relaxed);

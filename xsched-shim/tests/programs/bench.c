@@ -34,7 +34,7 @@ static int less(const void *a, const void *b) {
 static void *in_a_group(void *data) {
     static const dim3 one = { 1, 1, 1 };
     xsched_thread_class(XSCHED_LOW);
-    for (int i = 0; i < 3; i++) hipLaunchKernel(NULL, one, one, NULL, 0, data);
+    for (int i = 0; i < 64; i++) hipLaunchKernel(NULL, one, one, NULL, 0, data);
     return NULL;
 }
 

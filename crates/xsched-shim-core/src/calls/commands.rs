@@ -14,7 +14,7 @@ use super::streams::{self, Stream};
 use super::{Runtime, SUCCESS, devices, of_trampoline};
 use crate::callers::{self, Caller, Treatment};
 use crate::gate::{self, Command};
-use crate::groups;
+use crate::groups::{self, Group};
 use crate::inflight::StreamOrdering;
 use crate::page::Session;
 use crate::process::{Process, process, session};
@@ -95,17 +95,34 @@ unsafe fn gated<R: Runtime>(
     let mut route = Route::Gated;
     if copies_little(export, registers) {
         watched_pass_by::<R>(process, session, stream);
-    } else if let session = groups::of_command(process, session, stream.handle)
-        && let Some((device, slot)) = streams::place::<R>(process, session.group, stream)
-    {
-        let command = Command {
-            device,
-            stream: slot,
-            symbol: export.symbol,
-        };
-        route = gate::admit(process, session, command, EventFences::<R>::new);
+    } else if groups::in_use(process) {
+        let session = groups::of_command(process, session, stream.handle);
+        route = admitted::<R>(process, session, session.group, export, stream);
+    } else {
+        // Said as a constant: most programs never ask for a group.
+        route = admitted::<R>(process, session, Group::PROCESS, export, stream);
     }
     count(session, caller, export, route, stream.class);
+}
+
+/// Asks the gate; how the command went on.
+#[inline(always)]
+fn admitted<R: Runtime>(
+    process: &'static Process,
+    session: &'static Session,
+    group: Group,
+    export: &'static EntryPoint,
+    stream: Stream,
+) -> Route {
+    let Some((device, slot)) = streams::place::<R>(process, group, stream) else {
+        return Route::Gated;
+    };
+    let command = Command {
+        device,
+        stream: slot,
+        symbol: export.symbol,
+    };
+    gate::admit(process, session, command, EventFences::<R>::new)
 }
 
 /// A call on a stream that is no command, of a program that is timed

@@ -145,6 +145,13 @@ impl Groups {
     }
 }
 
+/// Whether anybody in the process has asked for a group, or a rule speaks of its
+/// threads.
+#[inline(always)]
+pub fn in_use(process: &Process) -> bool {
+    process.groups.generation.load(Relaxed) != 0
+}
+
 /// The session in which the calling thread's commands on a stream are gated.
 #[inline(always)]
 pub fn of_command(

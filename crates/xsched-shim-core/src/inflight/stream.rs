@@ -35,7 +35,10 @@ impl StreamKey {
     /// The same stream as a group uses it: each counts for itself.
     #[inline(always)]
     pub const fn of(self, group: Group) -> StreamKey {
-        StreamKey(self.0 & STREAM | (group.0 as u64) << 48)
+        match group {
+            Group::PROCESS => self,
+            group => StreamKey(self.0 & STREAM | (group.0 as u64) << 48),
+        }
     }
 
     /// A device's default stream.
