@@ -21,6 +21,14 @@ impl Code {
     pub const NOT_SUPPORTED: Code = Code(801);
 }
 
+impl simdevice::api::Refusal for Code {
+    type Code = i32;
+
+    fn code(result: Result) -> i32 {
+        result.map_or_else(|code| code.0, |()| 0)
+    }
+}
+
 /// A code of hipsim's as a result.
 pub fn of(code: i32) -> Result {
     match code {

@@ -2,10 +2,12 @@
 //! through (hipsim's own HIP, or HSA below a real HIP runtime).
 //!
 //! Data flows one way: `device` (the file shared with other processes) over `model` (its pure, clock-free arithmetic). What all
-//! faces know beside it: the [`options`], processors ([`target`]), and kernels that compute ([`known`]).
+//! faces know beside it: the [`options`], processors ([`target`]), kernels that compute ([`known`]), and how a function of a
+//! C interface is made ([`api!`]).
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
+pub mod api;
 pub mod code;
 pub mod device;
 pub mod jitter;

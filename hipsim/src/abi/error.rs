@@ -81,6 +81,14 @@ pub fn code(result: Result) -> i32 {
     remember(Memory::of(major_version()), result)
 }
 
+impl simdevice::api::Refusal for HipError {
+    type Code = i32;
+
+    fn code(result: Result) -> i32 {
+        code(result)
+    }
+}
+
 fn remember(memory: Memory, result: Result) -> i32 {
     let code = result.map_or_else(|error| error as i32, |()| SUCCESS);
     LAST_RESULT.set(code);

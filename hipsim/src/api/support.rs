@@ -20,30 +20,16 @@ pub unsafe extern "C" fn nothing_to_do() -> i32 {
     code(runtime::get().map(|_| ()))
 }
 
-/// Runs a body and gives its code. The program's `errno` stays: the locks inside leave EAGAIN there now and then, which
-/// would make programs that print it differ from run to run.
+/// Runs a body and gives its code, see [`simdevice::api::run`].
 pub fn run(body: impl FnOnce() -> Result) -> i32 {
-    // SAFETY: always valid for the calling thread, which does not change in between.
-    let errno = unsafe { libc::__errno_location() };
-    // SAFETY: as above.
-    let before = unsafe { *errno };
-    let code = code(body());
-    // SAFETY: as above.
-    unsafe { *errno = before };
-    code
+    simdevice::api::run(body)
 }
 
-/// Defines exported functions: each runs its body, in which `?` returns an error, and returns the code of its result.
+/// [`simdevice::api!`] for this interface.
 macro_rules! api {
-    ($($(#[$meta:meta])* fn $name:ident($($argument:ident: $type:ty),*) $body:block)+) => {$(
-        $(#[$meta])*
-        #[allow(unused_unsafe, reason = "not every body needs the program's word")]
-        pub unsafe extern "C" fn $name($($argument: $type),*) -> i32 {
-            // SAFETY: as the API demands of the program: pointers are null or valid for what it reads and writes there,
-            // and lists are as long as it says.
-            $crate::api::support::run(|| unsafe { $body })
-        }
-    )+};
+    ($($functions:tt)+) => {
+        simdevice::api! { $crate::abi::error::HipError; $($functions)+ }
+    };
 }
 
 pub(in crate::api) use api;

@@ -3,6 +3,8 @@
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use simdevice::api::Refusal;
+
 use crate::abi::status::{Result, Status};
 
 /// Set in a child forked after its parent used the library. As with the real one, such a child has no device.
@@ -26,32 +28,28 @@ pub fn watch_forks() {
     });
 }
 
-/// Runs a body and gives its status. The program's `errno` stays, as the locks inside change it now and then.
+/// Runs a body and gives its status, see [`simdevice::api::run`].
 pub fn run(body: impl FnOnce() -> Result) -> Status {
-    if forked() {
-        return Status::NOT_INITIALIZED;
-    }
-    // SAFETY: always valid for the calling thread, which does not change in between.
-    let errno = unsafe { libc::__errno_location() };
-    // SAFETY: as above.
-    let before = unsafe { *errno };
-    let status = body().err().unwrap_or(Status::SUCCESS);
-    // SAFETY: as above.
-    unsafe { *errno = before };
-    status
+    simdevice::api::run(body)
 }
 
-/// Defines functions of the C interface: each runs its body, in which `?` returns an error, and returns its status.
+impl Refusal for Status {
+    type Code = Self;
+
+    fn at_all() -> Option<Self> {
+        forked().then_some(Self::NOT_INITIALIZED)
+    }
+
+    fn code(result: Result) -> Self {
+        result.err().unwrap_or(Self::SUCCESS)
+    }
+}
+
+/// [`simdevice::api!`] for this interface.
 macro_rules! api {
-    ($($(#[$meta:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) $body:block)+) => {$(
-        $(#[$meta])*
-        #[allow(unused_unsafe, reason = "not every body needs the program's word")]
-        pub unsafe extern "C" fn $name($($argument: $type),*) -> $crate::abi::status::Status {
-            // SAFETY: as the API demands of the program: pointers are null or valid for what it reads and writes there,
-            // and lists are as long as it says.
-            $crate::abi::call::run(|| unsafe { $body })
-        }
-    )+};
+    ($($functions:tt)+) => {
+        simdevice::api! { $crate::abi::status::Status; $($functions)+ }
+    };
 }
 
 pub(crate) use api;
