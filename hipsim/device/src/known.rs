@@ -219,6 +219,21 @@ impl KnownCall {
         self.kernel != Known::Spin
     }
 
+    /// The memory it uses: where, and how many bytes.
+    pub fn memory(&self) -> [(usize, usize); 3] {
+        let [a, b, c, d] = self.arguments.map(|word| word as usize);
+        let words = |at: usize, count: usize| (at, count.saturating_mul(4));
+        const NONE: (usize, usize) = (0, 0);
+        match self.kernel {
+            Known::VectorAdd => [words(a, d), words(b, d), words(c, d)],
+            Known::Saxpy => [words(b, d), words(c, d), NONE],
+            Known::Fill => [words(a, c), NONE, NONE],
+            Known::Reduce => [words(a, c), words(b, 1), NONE],
+            Known::Counter => [(a, 8), NONE, NONE],
+            Known::Spin => [NONE; 3],
+        }
+    }
+
     fn pointer<T>(&self, index: usize) -> *mut T {
         self.arguments[index] as usize as *mut T
     }
@@ -357,5 +372,7 @@ mod tests {
         // SAFETY: `x` and `y` hold two floats.
         unsafe { pointed.run() };
         assert_eq!(y, [10.5, 21.0]);
+        let used = [(xp as usize, 8), (yp as usize, 8), (0, 0)];
+        assert_eq!(pointed.memory(), used);
     }
 }

@@ -271,6 +271,22 @@ pub struct LinkInfo {
 
 const _: () = assert!(size_of::<LinkInfo>() == 28);
 
+/// `hsa_amd_event_t` with a memory fault.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct SystemEvent {
+    /// `hsa_amd_event_type_t`.
+    pub kind: u32,
+    /// Whose kernel it was.
+    pub agent: AgentHandle,
+    /// What it used.
+    pub address: u64,
+    /// A set of `hsa_amd_memory_fault_reason_t`.
+    pub reasons: u32,
+}
+
+/// Called for an event (`hsa_amd_system_event_callback_t`).
+pub type SystemEventCallback = unsafe extern "C" fn(*const SystemEvent, *mut c_void) -> Status;
 /// Called for each element of a list.
 pub type AgentCallback = unsafe extern "C" fn(AgentHandle, *mut c_void) -> Status;
 /// Called for each pool.

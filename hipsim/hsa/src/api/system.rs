@@ -9,7 +9,8 @@ use super::executables;
 use super::gpu_info::{self, FREQUENCY};
 use crate::abi::call::{self, api, put};
 use crate::abi::status::{Result, Status};
-use crate::machine::MACHINE;
+use crate::abi::types::SystemEventCallback;
+use crate::machine::{MACHINE, system_events};
 use crate::memory;
 
 /// Version of the interface: 1.15 is 6.4's, 1.18 is 7.2's.
@@ -96,9 +97,10 @@ api! {
         Ok(())
     }
 
-    /// `hsa_amd_register_system_event_handler`: nothing here faults or fails.
-    fn register_event_handler(handler: *const c_void, _data: *mut c_void) {
-        if handler.is_null() { Err(Status::INVALID_ARGUMENT) } else { Ok(()) }
+    /// `hsa_amd_register_system_event_handler`: of memory faults.
+    fn register_event_handler(handler: Option<SystemEventCallback>, data: *mut c_void) {
+        system_events::handle(handler.ok_or(Status::INVALID_ARGUMENT)?, data as usize);
+        Ok(())
     }
 
     /// `hsa_amd_enable_logging`.

@@ -11,6 +11,7 @@ pub mod packets;
 pub mod queue;
 pub mod signal;
 mod state;
+pub mod system_events;
 mod threads;
 mod values;
 
@@ -73,7 +74,8 @@ impl Machine {
 
     /// Makes the library's threads look that have something to do; not the one that asks.
     pub fn notify(&self, mut state: MutexGuard<'_, State>, asking: Driver) {
-        let (work, handlers) = (state.needs_driver(), state.handlers.any());
+        let handlers = state.handlers.any() || !state.faults.is_empty();
+        let work = state.needs_driver();
         drop(state);
         if work && asking != Driver::Engine {
             self.engine.notify();
@@ -135,6 +137,11 @@ impl Machine {
                     // The others may sleep without a deadline because this item was being executed.
                     self.notify(state, driver);
                     self.announce_progress();
+                    state = self.lock();
+                }
+                Outcome::Fault(at) => {
+                    state.fault(taken, at);
+                    self.notify(state, driver);
                     state = self.lock();
                 }
                 Outcome::Retry => {

@@ -6,6 +6,7 @@ use super::blits::Blit;
 use super::queue::Queue;
 use super::signal::Signal;
 use crate::abi::types::Condition;
+use crate::memory::reach;
 
 /// Whether an effect has happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub enum Outcome {
     Done,
     /// Its condition does not hold yet.
     Retry,
+    /// It would use this address, which has no memory: it never ends.
+    Fault(usize),
 }
 
 /// What a packet does to memory.
@@ -37,6 +40,10 @@ impl Effect {
         unsafe {
             match self {
                 Self::Known(call) => {
+                    let mut used = call.memory().into_iter();
+                    if let Some(at) = used.find_map(|(at, bytes)| reach::missing(at, bytes)) {
+                        return Outcome::Fault(at);
+                    }
                     call.run();
                     Outcome::Done
                 }

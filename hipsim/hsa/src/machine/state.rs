@@ -8,6 +8,7 @@ use super::gpu::Gpu;
 use super::handlers::Handlers;
 use super::packet::{Effect, Outcome};
 use super::signal::{Place, Signal};
+use super::system_events::Fault;
 use crate::abi::status::{Result, Status};
 use crate::memory::places;
 
@@ -21,6 +22,8 @@ pub struct State {
     pub handlers: Handlers,
     /// Signals that packets complete and that the program may look at without a call.
     pub watched: Vec<Signal>,
+    /// Faults that the program is to be told of.
+    pub faults: Vec<Fault>,
     /// Work taken out.
     executing: usize,
 }
@@ -64,6 +67,7 @@ impl State {
             copies: Copies::new(),
             handlers: Handlers::new(),
             watched: Vec::new(),
+            faults: Vec::new(),
             executing: 0,
         }
     }
@@ -119,6 +123,14 @@ impl State {
                 }
             }
             Taken::Copy { line, copy } => self.copies.complete(line, &copy, now),
+        }
+    }
+
+    /// The work taken used an address without memory. It stays where it is, and its queue with it, as waves of a real kernel do.
+    pub fn fault(&mut self, taken: Taken, at: usize) {
+        self.executing -= 1;
+        if let Taken::Effect { gpu, .. } = taken {
+            self.faults.push(Fault { gpu, at });
         }
     }
 

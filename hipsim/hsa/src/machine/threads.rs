@@ -1,5 +1,5 @@
 //! The library's own threads, each started at the first work for it: one for effects that nobody waits for, one that calls
-//! the program's signal handlers, as the real library has.
+//! the program's handlers of signals and events, as the real library has.
 
 use std::ffi::c_void;
 use std::sync::Once;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use simdevice::device::clock;
 use simdevice::threads::{self, Main, futex_wait, futex_wake, precise_timers};
 
-use super::{Driver, MACHINE};
+use super::{Driver, MACHINE, system_events};
 
 /// One of them.
 pub struct Thread {
@@ -79,6 +79,12 @@ pub extern "C" fn events(_: *mut c_void) -> *mut c_void {
     loop {
         let seen = own.word.load(Ordering::SeqCst);
         let (mut state, now) = MACHINE.drive(Driver::Events);
+        let faults = std::mem::take(&mut state.faults);
+        if !faults.is_empty() {
+            drop(state);
+            faults.into_iter().for_each(system_events::tell);
+            continue;
+        }
         let ready = state.handlers.take_ready();
         if !ready.is_empty() {
             drop(state);

@@ -4,6 +4,7 @@
 //! Locks are taken in this order, each at most once: `api::vmem`'s tables, [`reservations`], [`table`], the machine's.
 
 pub mod pool;
+pub mod reach;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

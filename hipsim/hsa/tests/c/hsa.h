@@ -61,6 +61,13 @@ typedef struct {
     bool registered;
 } pointer_info_t;
 
+typedef struct {
+    uint32_t type;
+    hsa_agent_t agent;
+    uint64_t address;
+    uint32_t reasons;
+} fault_event_t;
+
 enum { VENDOR = 0, INVALID = 1, DISPATCH = 2, BARRIER_AND = 3, BARRIER_OR = 5, BARRIER_BIT = 1 << 8 };
 enum { EQ, NE, LT, GTE };
 
@@ -118,6 +125,7 @@ hsa_status_t hsa_executable_freeze(hsa_executable_t, const char *);
 hsa_status_t hsa_executable_get_symbol_by_name(hsa_executable_t, const char *, const hsa_agent_t *,
                                                hsa_executable_symbol_t *);
 hsa_status_t hsa_executable_symbol_get_info(hsa_executable_symbol_t, int, void *);
+hsa_status_t hsa_amd_register_system_event_handler(hsa_status_t (*)(const fault_event_t *, void *), void *);
 hsa_status_t hsa_ext_image_create(hsa_agent_t, const void *, const void *, int, void *);
 hsa_status_t hsa_region_get_info(uint64_t, int, void *);
 

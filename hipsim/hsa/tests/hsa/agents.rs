@@ -41,6 +41,24 @@ fn devices_are_counted_selected_and_named() {
 }
 
 #[test]
+fn an_architecture_that_is_not_simulated_is_one_line() {
+    let bench = Bench::new();
+    let program = bench.compile("agents");
+    let mut command = bench.command(&program);
+    let ran = command.env("HIPSIM_ARCHITECTURE", "sm_90").output();
+    let ran = ran.expect("starts");
+    let said = String::from_utf8_lossy(&ran.stderr);
+    let about = said
+        .lines()
+        .filter(|line| line.contains("HIPSIM_ARCHITECTURE"));
+    let about: Vec<&str> = about.collect();
+    assert_eq!(about.len(), 1, "{said}");
+    assert!(about[0].contains("sm_90"), "{said}");
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(said.contains("gfx942"), "the default holds: {said}");
+}
+
+#[test]
 fn a_function_that_no_runtime_calls_says_so() {
     let bench = Bench::new();
     let program = bench.compile("agents");

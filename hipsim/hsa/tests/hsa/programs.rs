@@ -1,5 +1,7 @@
 //! Programs that check themselves.
 
+use std::os::unix::process::ExitStatusExt as _;
+
 use crate::support::{Bench, output};
 
 #[test]
@@ -31,6 +33,27 @@ fn threads_that_ask_and_map_do_not_lock_each_other() {
     let bench = Bench::new();
     let program = bench.compile("locks");
     assert_eq!(bench.run(&program, &[]), "done\n");
+}
+
+#[test]
+fn a_memory_fault_is_told_or_ends_the_program() {
+    let bench = Bench::new();
+    let kernels = bench.kernels();
+    let program = bench.compile("faults");
+    assert_eq!(
+        bench.run(&program, &[kernels.as_ref(), "handler".as_ref()]),
+        "done\n"
+    );
+    for who in ["nobody", "refusing"] {
+        let mut command = bench.direct(&program);
+        let out = command.arg(&kernels).arg(who).output().expect("starts");
+        assert_eq!(out.status.signal(), Some(libc::SIGABRT), "{who}: {out:?}");
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(
+            said.contains("Memory access fault by GPU node-1"),
+            "{who}: {said}"
+        );
+    }
 }
 
 #[test]

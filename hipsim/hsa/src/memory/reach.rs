@@ -1,0 +1,57 @@
+//! Addresses at which a device finds no memory.
+
+use super::{Kind, containing};
+
+const PAGE: usize = 4096;
+/// Pages that the kernel is asked about at once.
+const AT_ONCE: usize = 4096;
+
+/// The first address of these that has no memory behind it.
+pub fn missing(start: usize, bytes: usize) -> Option<usize> {
+    if bytes == 0 {
+        return None;
+    }
+    let Some(end) = start.checked_add(bytes) else {
+        return Some(start);
+    };
+    if containing(start).is_some_and(|entry| entry.kind == Kind::Reserved) {
+        return Some(start);
+    }
+    let (mut at, last) = (start / PAGE * PAGE, end.div_ceil(PAGE) * PAGE);
+    while at < last {
+        let pages = ((last - at) / PAGE).min(AT_ONCE);
+        if !is_mapped(at, pages) {
+            let mut single = (0..pages).map(|page| at + page * PAGE);
+            return single.find(|at| !is_mapped(*at, 1)).map(|at| at.max(start));
+        }
+        at += pages * PAGE;
+    }
+    None
+}
+
+/// Whether the process maps all of these pages (mincore(2): ENOMEM else).
+fn is_mapped(at: usize, pages: usize) -> bool {
+    let mut resident = [0_u8; AT_ONCE];
+    // SAFETY: nothing is read or written there; there is a byte for each page.
+    unsafe { libc::mincore(at as *mut _, pages * PAGE, resident.as_mut_ptr()) == 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::pages;
+
+    #[test]
+    fn a_page_that_is_gone_is_found() {
+        let start = pages(8 * PAGE).expect("pages");
+        assert_eq!(missing(start + 16, 8 * PAGE - 16), None);
+        // SAFETY: a page of our own that nobody uses.
+        unsafe { libc::munmap((start + 5 * PAGE) as *mut _, PAGE) };
+        assert_eq!(missing(start + 16, 8 * PAGE - 16), Some(start + 5 * PAGE));
+        assert_eq!(missing(start, 5 * PAGE), None);
+        assert_eq!(missing(start + 5 * PAGE + 8, 8), Some(start + 5 * PAGE + 8));
+        assert_eq!(missing(0, 0), None);
+        assert_eq!(missing(0, 1), Some(0));
+        assert_eq!(missing(usize::MAX - 3, 8), Some(usize::MAX - 3));
+    }
+}
