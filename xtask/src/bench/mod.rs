@@ -49,9 +49,9 @@ pub struct Args {
     /// observe: price, drain, steady, daemon, diagnosis
     #[arg(long)]
     part: Option<String>,
-    /// Of gate: on AMD's own runtime (real-6.4, real-7.2), over the simulated
-    /// HSA library. Of all: a HIP runtime of this machine and its GPU, as
-    /// /opt/rocm/lib/libamdhip64.so
+    /// Of gate, and of observe's part price: on AMD's own runtime (real-6.4,
+    /// real-7.2), over the simulated HSA library. Of all: a HIP runtime of this
+    /// machine and its GPU, as /opt/rocm/lib/libamdhip64.so
     #[arg(long, value_name = "RUNTIME")]
     runtime: Option<String>,
     #[command(flatten)]
@@ -81,14 +81,21 @@ enum Name {
 /// Measures and reports.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let runtime = args.runtime.as_deref();
+    let real = |version| Version::from_str(version, false).map_err(|e| anyhow!("--runtime: {e}"));
     let metrics = match (args.name, runtime) {
         (Name::All, runtime) => return all::run(&args.all, args.json, runtime.map(Path::new)),
         (Name::Gate, Some(version)) => {
-            let version =
-                Version::from_str(version, false).map_err(|e| anyhow!("--runtime: {e}"))?;
-            gate::real::measure(&build_release()?, version)?
+            let parts = ["xsched-agent", "xsched-shim", "hipsim", "hsasim"];
+            gate::real::measure(&build_released(&parts)?, real(version)?)?
         }
-        (_, Some(_)) => bail!("--runtime is for `bench gate` and `bench all`"),
+        (Name::Observe, Some(version)) => {
+            ensure!(
+                args.part.as_deref() == Some("price"),
+                "on a real runtime `bench observe` has --part price alone"
+            );
+            observe::measure_real(&build_released(&["hsasim"])?, real(version)?)?
+        }
+        (_, Some(_)) => bail!("--runtime is for `bench all`, `bench gate` and `bench observe`"),
         (Name::Gate, None) if args.check => gate::check(&build::all(Profile::Dev)?)?,
         (Name::Sched, None) if args.check && args.model_only => sched::check(),
         _ if args.check => bail!("--check is for `bench gate` and `bench sched --model-only`"),
@@ -106,8 +113,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn build_release() -> anyhow::Result<build::Built> {
+    build_released(&[])
+}
+
+/// These packages; all if none is named.
+fn build_released(packages: &[&str]) -> anyhow::Result<build::Built> {
     eprintln!("building in release ...");
-    build::all(Profile::Release)
+    build::packages(Profile::Release, packages)
 }
 
 fn with_parts(

@@ -32,13 +32,25 @@ pub struct Args {
     profile: Profile,
 }
 
+/// What the scenario starts on a real runtime.
+const ON_REAL: [&str; 5] = [
+    "xsched-agent",
+    "xsched-shim",
+    "hsasim",
+    "hipsim",
+    "hipsim-samples",
+];
+
 /// Builds, plays the scenario, prints the report.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(version) = args.runtime {
         real_runtime::provide(version)?;
     }
     note("building (some minutes the first time)");
-    let built = build::all(args.profile)?;
+    let built = match args.runtime {
+        Some(_) => build::packages(args.profile, &ON_REAL)?,
+        None => build::all(args.profile)?,
+    };
     let report = scenario::play(
         &built,
         match args.runtime {

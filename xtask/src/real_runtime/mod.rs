@@ -10,7 +10,7 @@ pub mod on;
 mod unpack;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 
@@ -101,6 +101,11 @@ impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "real-{}", self.release().number)
     }
+}
+
+/// A version's runtime as programs find it once this process has gone there ([`enter`]).
+pub fn machines(version: Version) -> PathBuf {
+    Path::new("/").join(LIBRARIES).join(version.soname())
 }
 
 /// Where libraries are in Debian's packages for this machine.

@@ -18,6 +18,7 @@ use super::report::Metric;
 use super::workbench::Workbench;
 use crate::build::{self, Built};
 use crate::provision;
+use crate::real_runtime::{self, Above, Version};
 
 /// What is measured together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -48,6 +49,30 @@ impl Part {
 
 /// Measures one part, or all of them in the order in which they are listed.
 pub fn measure(built: &Built, only: Option<Part>) -> anyhow::Result<Vec<Metric>> {
+    prepare()?;
+    let bench = Workbench::new(built)?;
+    launcher::compile(&bench)?;
+    let mut metrics = Vec::new();
+    for part in Part::value_variants() {
+        if only.is_none_or(|only| only == *part) {
+            metrics.extend(part.measure(&bench)?);
+        }
+    }
+    Ok(metrics)
+}
+
+/// The price of a call of AMD's own runtime. This process goes to where it is.
+pub fn measure_real(built: &Built, version: Version) -> anyhow::Result<Vec<Metric>> {
+    prepare()?;
+    let bench = Workbench::new(built)?;
+    launcher::compile(&bench)?;
+    let work = bench.dir.join("real");
+    let hsa = built.file("libhsasim.so");
+    real_runtime::enter(version, &hsa, &work, Above::default())?;
+    price::of_machines(&bench, real_runtime::machines(version))
+}
+
+fn prepare() -> anyhow::Result<()> {
     ensure!(
         provision::is_root()?,
         "observing needs root: run it as root (sudo)"
@@ -63,15 +88,7 @@ pub fn measure(built: &Built, only: Option<Part>) -> anyhow::Result<Vec<Metric>>
         "observing",
     ]))?;
     raise_locked_memory();
-    let bench = Workbench::new(built)?;
-    launcher::compile(&bench)?;
-    let mut metrics = Vec::new();
-    for part in Part::value_variants() {
-        if only.is_none_or(|only| only == *part) {
-            metrics.extend(part.measure(&bench)?);
-        }
-    }
-    Ok(metrics)
+    Ok(())
 }
 
 /// Lifts the limit of locked memory, which bounds BPF maps before Linux 5.11

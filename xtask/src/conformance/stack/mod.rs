@@ -30,8 +30,6 @@ use crate::real_runtime::{self, Above, Version};
 const ARCHITECTURE: &str = "gfx90a";
 /// Least time for one run: libraries compile kernels.
 const LONGEST: Duration = Duration::from_secs(300);
-/// Where the runtime is for programs.
-const MACHINE: &str = "/usr/lib/x86_64-linux-gnu";
 
 /// What the tier is asked for.
 pub struct Asked<'a> {
@@ -102,7 +100,7 @@ pub fn run(asked: &Asked<'_>) -> anyhow::Result<ExitCode> {
         Some(other) => other.canonicalize()?,
         None => built.file("libxsched_shim.so"),
     };
-    let runtime = Path::new(MACHINE).join(asked.version.soname());
+    let runtime = real_runtime::machines(asked.version);
     let watch = Watch::start(&[runtime, shim.clone()]);
     if let Err(error) = &watch {
         eprintln!("LEFT OUT: what eBPF counts: {error:#}");
