@@ -1,12 +1,15 @@
 //! AMD's own runtimes, where they were provided, seen from outside: observer, recording and diagnosis of a program in a mount
 //! namespace of its own, as a container's are.
 
-use std::path::{Path, PathBuf};
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use simdevice::code::{self, Kernel};
+use xsched_testkit::{Agent, built, wait_for};
 
 const XTASK: &str = env!("CARGO_BIN_EXE_xtask");
 
@@ -25,11 +28,6 @@ fn provided() -> Vec<&'static str> {
         println!("LEFT OUT: {} of 2 runtimes", missing.len());
     }
     here.into_iter().map(|(name, _)| name).collect()
-}
-
-/// A program or library of this build.
-fn built(name: &str) -> PathBuf {
-    Path::new(XTASK).with_file_name(name)
 }
 
 /// The batch program on a runtime, which launches without end.
@@ -161,30 +159,157 @@ fn a_diagnosis_reads_a_real_runtimes_program() {
     }
 }
 
+/// A profiler's wrappers in the real dispatch table, before the shim's and behind them: all see each launch, which the gate
+/// counts once, and the device runs once.
 #[test]
-fn without_a_network_one_line_says_so_and_nothing_is_unpacked() {
+fn profilers_in_a_real_runtimes_table_stay_in_the_chain() {
     if !is_root() {
         return;
     }
-    let target = tempfile::tempdir().expect("a folder");
+    let dir = tempfile::tempdir().expect("a folder");
+    let (profiler, code, counts) = (
+        dir.path().join("profiler"),
+        dir.path().join("code"),
+        dir.path().join("counts"),
+    );
+    let kernels = [Kernel {
+        name: "k",
+        arguments: &[],
+    }];
+    std::fs::write(&code, code::bundle(&["gfx942"], &kernels)).expect("written");
+    let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../xsched-shim/tests/programs");
+    let mut cc = Command::new("cc");
+    cc.arg("-I").arg(&programs).arg(programs.join("profiler.c"));
+    let compiled = cc.arg("-o").arg(&profiler).status().expect("cc starts");
+    assert!(compiled.success());
+    for runtime in provided() {
+        let soname = match runtime {
+            "real-6.4" => "libamdhip64.so.6",
+            _ => "libamdhip64.so.7",
+        };
+        for (when, expected) in [
+            ("before", "0 5 0\n"),
+            ("after", "0 0 5\n"),
+            ("both", "0 5 5\n"),
+        ] {
+            let agent = Agent::start();
+            let _ = std::fs::remove_file(&counts);
+            let preload = format!("LD_PRELOAD={}", built("libxsched_shim.so").display());
+            let mut command = Command::new(XTASK);
+            command
+                .args(["on", runtime, "--", "env", &preload])
+                .arg(&profiler)
+                .arg(Path::new("/usr/lib/x86_64-linux-gnu").join(soname))
+                .arg(when)
+                .arg(&code)
+                .env("XSCHED_STRICT", "1")
+                .env("XSCHED_RUN_DIR", &agent.run_dir.0)
+                .env("HIPSIM_DEVICE", dir.path().join("device"))
+                .env("HIPSIM_COUNTS", &counts)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped());
+            let mut child = command.spawn().expect("starts");
+            let mut said = String::new();
+            let out = child.stdout.take().expect("piped");
+            BufReader::new(out).read_line(&mut said).expect("a line");
+            // The agent looks twice a second.
+            let launches = || agent.row(child.id())["launches"].as_u64();
+            wait_for("its launches are counted", || launches() >= Some(5));
+            let launches = launches();
+            drop(child.stdin.take());
+            assert!(child.wait().expect("ends").success(), "{runtime} {when}");
+            assert_eq!(said, expected, "{runtime} {when}");
+            assert_eq!(launches, Some(5), "{runtime} {when}");
+            let counted = std::fs::read(&counts).expect("counts");
+            let kernels = u64::from_ne_bytes(counted[..8].try_into().expect("8 bytes"));
+            assert_eq!(kernels, 5, "{runtime} {when}");
+        }
+    }
+}
+
+/// What `xtask` says without a network, with another target folder; none where that cannot be tried.
+fn without_a_network(target: &Path, arguments: &[&str]) -> Option<std::process::Output> {
     let out = Command::new("unshare")
-        .args(["--net", XTASK, "provision", "real-runtime"])
-        .args(["--runtime", "real-7.2"])
-        .env("CARGO_TARGET_DIR", target.path())
+        .args(["--net", XTASK])
+        .args(arguments)
+        .env("CARGO_TARGET_DIR", target)
+        .env("XTASK_BUILT", "1")
         .output()
         .expect("unshare starts");
     let said = String::from_utf8_lossy(&out.stderr);
     if said.contains("unshare:") || said.contains("apt has no Debian source") {
         println!("LEFT OUT: no network namespace, or not on Debian: {said}");
+        return None;
+    }
+    Some(out)
+}
+
+#[test]
+fn without_a_network_one_line_says_so_and_nothing_is_unpacked() {
+    if !is_root() {
         return;
     }
-    assert!(!out.status.success(), "{said}");
-    let errors: Vec<&str> = said
+    let provision = ["provision", "real-runtime", "--runtime", "real-7.2"];
+    let stack = ["conformance", "--tier", "stack", "--runtime", "real-7.2"];
+    for arguments in [&provision[..], &stack] {
+        let target = tempfile::tempdir().expect("a folder");
+        let Some(out) = without_a_network(target.path(), arguments) else {
+            return;
+        };
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(!out.status.success(), "{said}");
+        let errors: Vec<&str> = said
+            .lines()
+            .filter(|line| line.starts_with("xtask:"))
+            .collect();
+        assert_eq!(errors.len(), 1, "{said}");
+        assert!(errors[0].contains("without a network"), "{said}");
+        let unpacked = target.path().join("real-runtime/real-7.2.4");
+        assert!(!unpacked.exists(), "{}", unpacked.display());
+    }
+}
+
+/// The runtime is here, its libraries are not to be had.
+#[test]
+fn a_library_that_is_not_to_be_had_is_left_out_by_name() {
+    if !is_root() || !provided().contains(&"real-7.2") {
+        return;
+    }
+    let target = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| target.path().join(name);
+    std::fs::create_dir(at("real-runtime")).expect("a folder");
+    let own = Path::new(XTASK).parent().expect("the build's folder");
+    let cache = own.with_file_name("real-runtime").join("real-7.2.4");
+    symlink(cache, at("real-runtime/real-7.2.4")).expect("a link");
+    symlink(
+        own,
+        at(own
+            .file_name()
+            .and_then(|name| name.to_str())
+            .expect("text")),
+    )
+    .expect("a link");
+    let stack = ["conformance", "--tier", "stack", "--runtime", "real-7.2"];
+    let only = ["--case", "rocfft", "--json"];
+    let Some(out) = without_a_network(target.path(), &[&stack[..], &only].concat()) else {
+        return;
+    };
+    let said = String::from_utf8_lossy(&out.stderr);
+    let report: Value =
+        serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{e}: {said}"));
+    assert_eq!(report["failed"], 0, "{report}");
+    let library = &report["libraries"][0];
+    assert_eq!(
+        (&library["name"], &library["ok"]),
+        (&"rocFFT".into(), &false.into())
+    );
+    let why = library["why"].as_str().expect("a reason");
+    assert!(why.contains("without a network"), "{why}");
+    let mut left_out = said
         .lines()
-        .filter(|line| line.starts_with("xtask:"))
-        .collect();
-    assert_eq!(errors.len(), 1, "{said}");
-    assert!(errors[0].contains("without a network"), "{said}");
-    let unpacked = target.path().join("real-runtime/real-7.2.4");
-    assert!(!unpacked.exists(), "{}", unpacked.display());
+        .filter(|line| line.starts_with("LEFT OUT: rocFFT"));
+    assert!(left_out.next().is_some(), "{said}");
+    let libraries = at("real-runtime/libraries-real-7.2.4/usr/lib/x86_64-linux-gnu");
+    let mut unpacked = std::fs::read_dir(libraries).expect("the folder");
+    assert!(unpacked.next().is_none());
 }

@@ -1,6 +1,7 @@
 /* Wraps hipModuleLaunchKernel in the runtime's dispatch table as a profiler
- * does: before the shim comes, after it, or both. Arguments: the runtime, and
- * "before", "after" or "both"; prints launches and how many each wrapper saw. */
+ * does: before the shim comes, after it, or both. Arguments: the runtime,
+ * "before", "after" or "both", and perhaps a file with a kernel k; prints
+ * launches and how many each wrapper saw, and ends with its input. */
 #define _GNU_SOURCE
 #include "hip.h"
 #include <dlfcn.h>
@@ -63,9 +64,14 @@ int main(int argc, char **argv) {
         table->rows[ROW] = second;
     }
     void *module, *k;
-    int failed = load(&module, "hipsim") | get(&k, module, "k");
+    static char code[1 << 20] = "hipsim";
+    FILE *file = argc > 3 ? fopen(argv[3], "r") : NULL;
+    if (file && !fread(code, 1, sizeof code, file)) return 4;
+    int failed = load(&module, code) | get(&k, module, "k");
     for (int i = 0; i < 5; i++) failed |= launch(k, 1, 1, 1, 1, 1, 1, 0, NULL, NULL, NULL);
     failed |= sync();
     printf("%d %d %d\n", failed, seen[0], seen[1]);
+    fflush(stdout);
+    while (getchar() != EOF) {}
     return 0;
 }
