@@ -35,7 +35,7 @@ pub use first::first_gate;
 pub use kernels::Strangers;
 pub use knobs::{Cap, Knobs, cap_for};
 pub use latency::LatencyWindow;
-pub use memory::{DeviceMemory, Sharing};
+pub use memory::{Concurrency, DeviceMemory, Sharing};
 pub use settings::{DeviceSettings, Linger, Settings};
 pub use slices::{
     Activity, Bounded, LENGTHS, LONG, SHARED, SHORT, Slice, SliceChoice, SliceUser, slices,
@@ -48,6 +48,7 @@ use xsched_common::gate::GateMode;
 use xsched_common::page::Edges;
 use xsched_common::units::Nanos;
 
+use share::Turns;
 use silence::Assumption;
 
 /// A client of the agent, numbered within the agent's epoch.
@@ -249,10 +250,8 @@ pub fn decide(
     } else {
         strict::decide(&knobs, now, &members, out, &mut again);
         let decisions = &mut out[first..];
-        if matches!(settings.mode, SharingMode::Share | SharingMode::Slo) {
-            share::decide(
-                settings, &knobs, memory, now, &members, decisions, &mut again,
-            );
+        if let Some(turns) = Turns::of(settings, memory.concurrency, knobs) {
+            share::decide(&turns, memory, now, &members, decisions, &mut again);
         }
         min_share::decide(settings, memory, now, &members, decisions, &mut again);
         silence::watch(&memory.clients, clients, decisions);

@@ -26,8 +26,23 @@ pub struct DeviceMemory {
     pub(super) groups: Groups,
     /// Whether others are at work whom the agent does not schedule.
     pub(super) strangers: Strangers,
+    pub(super) concurrency: Concurrency,
     /// A buffer, kept to spare the allocation.
     spare: Vec<Remembered>,
+}
+
+/// What a device does with work of several processes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Concurrency {
+    /// It may run side by side.
+    #[default]
+    Together,
+    /// The driver turns from one process to the next. Clients under a cap run
+    /// dry long before a turn of the driver's ends, so they make it turn more
+    /// often than without a cap: on an H200 two batches, each with 0.3 ms in
+    /// flight, made 77% of what they make natively. So they have turns of the
+    /// gate, as in mode `share`.
+    InTurns,
 }
 
 /// What is remembered of a client.
@@ -89,6 +104,8 @@ pub struct Sharing {
     pub settings: DeviceSettings,
     /// Cap and linger, which mode `slo` adapts.
     pub knobs: Knobs,
+    /// What the device does with work of several processes.
+    pub concurrency: Concurrency,
 }
 
 impl Sharing {
@@ -99,8 +116,9 @@ impl Sharing {
             Cap::Time(budget) => ("budget_ns", budget.0),
             Cap::Commands(cap) => ("cap", u64::from(cap)),
         };
-        let turns = matches!(mode, SharingMode::Share | SharingMode::Slo);
         let gated = mode != SharingMode::Off;
+        let turns = matches!(mode, SharingMode::Share | SharingMode::Slo)
+            || gated && self.concurrency == Concurrency::InTurns;
         [
             (gated, cap),
             (gated, ("linger_min_ns", self.knobs.linger_min.0)),
@@ -116,7 +134,10 @@ impl Sharing {
                     u64::from(self.settings.min_share_permille),
                 ),
             ),
-            (turns, ("slice_ns", self.settings.slice.0)),
+            (
+                turns,
+                ("slice_ns", self.settings.slice_of(self.concurrency).0),
+            ),
             (gated, ("active_limit_ns", self.settings.active_limit.0)),
         ]
         .into_iter()
@@ -130,12 +151,18 @@ impl DeviceMemory {
         Sharing {
             settings: *settings,
             knobs: self.knobs,
+            concurrency: self.concurrency,
         }
     }
 
     /// What is known of those whom the agent does not schedule, from now on.
     pub fn set_strangers(&mut self, strangers: Strangers) {
         self.strangers = strangers;
+    }
+
+    /// What the device does with work of several processes, from now on.
+    pub fn set_concurrency(&mut self, concurrency: Concurrency) {
+        self.concurrency = concurrency;
     }
 
     /// The kernel times of clients while they were alone, as far as they are

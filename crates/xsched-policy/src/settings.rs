@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use xsched_common::api::SharingMode;
 use xsched_common::units::{Nanos, PciAddress};
 
+use super::Concurrency;
+
 /// How all devices are shared. A value: a reload makes a new one, and the
 /// control thread takes it over between two rounds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,11 +44,23 @@ pub struct DeviceSettings {
     /// Device time that a class gets although a higher one wants all of it,
     /// in thousandths; 0 for none but the shim's trickle.
     pub min_share_permille: u16,
-    /// Modes `share` and `slo`: device time of one turn.
-    pub slice: Nanos,
+    /// Device time of one turn among equals; `None` goes by the device.
+    pub slice: Option<Nanos>,
     /// How long a process may say that it has work without any sign of
     /// progress before it no longer holds back others.
     pub active_limit: Nanos,
+}
+
+impl DeviceSettings {
+    /// Device time of one turn among equals.
+    pub fn slice_of(&self, concurrency: Concurrency) -> Nanos {
+        self.slice.unwrap_or(match concurrency {
+            Concurrency::Together => Nanos::from_millis(5),
+            // What is in flight at the end of a turn runs on beside the next
+            // one's, by the driver's turns.
+            Concurrency::InTurns => Nanos::from_millis(20),
+        })
+    }
 }
 
 impl Default for DeviceSettings {
@@ -58,7 +72,7 @@ impl Default for DeviceSettings {
             fixed_cap: 4,
             fence_batch: 0,
             min_share_permille: 10,
-            slice: Nanos::from_millis(5),
+            slice: None,
             active_limit: Nanos::from_secs(1),
         }
     }

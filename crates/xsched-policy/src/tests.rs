@@ -63,6 +63,46 @@ fn equals_do_not_gate_each_other() {
     );
 }
 
+/// Where the driver turns from process to process, two that are capped have
+/// turns of the gate instead; nothing changes where nobody is capped.
+#[test]
+fn capped_equals_take_turns_where_the_driver_does() {
+    let idle = Presence::Idle { since: Nanos::ZERO };
+    let mut clients = [
+        client(1, Class::High, idle),
+        client(2, Class::Low, Presence::Active),
+        client(3, Class::Low, Presence::Active),
+    ];
+    let mut memory = DeviceMemory::default();
+    let mut at = |now, clients: &[ClientState], concurrency| {
+        memory.set_concurrency(concurrency);
+        let mut out = Vec::new();
+        let settings = DeviceSettings::default();
+        let again = super::decide(&settings, &mut memory, now, clients, &mut out);
+        let modes: Vec<_> = out.iter().map(|decision| decision.mode).collect();
+        (modes, again)
+    };
+    let (capped, closed) = (GateMode::Capped(6), GateMode::Closed);
+    let (modes, _) = at(NOW, &clients, Concurrency::Together);
+    assert_eq!(modes[1..], [capped, capped]);
+    let (modes, again) = at(NOW, &clients, Concurrency::InTurns);
+    assert_eq!(modes[1..], [capped, closed]);
+    let slice = DeviceSettings::default().slice_of(Concurrency::InTurns);
+    assert_eq!(again, Some(NOW + slice));
+    for client in &mut clients[1..2] {
+        client.busy = slice;
+        client.progress += 1;
+    }
+    let (modes, _) = at(NOW + slice, &clients, Concurrency::InTurns);
+    assert_eq!(modes[1..], [closed, capped]);
+    // When whoever has the turn drains, it passes on at once.
+    clients[2].presence = Presence::Idle { since: NOW + slice };
+    let (modes, _) = at(NOW + slice, &clients, Concurrency::InTurns);
+    assert_eq!(modes[1], capped);
+    let (modes, _) = at(NOW + slice, &clients[1..], Concurrency::InTurns);
+    assert_eq!(modes, [GateMode::Open; 2], "nobody is capped");
+}
+
 #[test]
 fn an_active_higher_class_closes_lower_ones() {
     let (out, again) = decide(

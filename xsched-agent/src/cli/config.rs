@@ -305,16 +305,21 @@ fn sharing_shown(sharing: &EffectiveSharing) -> String {
         0 => "# fence_batch: the shim chooses\n".to_owned(),
         batch => format!("fence_batch = {batch}\n"),
     };
+    let slice = match sharing.slice_ns {
+        None => {
+            "# slice: 20ms where the driver turns from process to process, 5ms elsewhere".to_owned()
+        }
+        Some(slice) => format!("slice = {}", time(slice)),
+    };
     format!(
         "mode = \"{}\"\nbudget = {}\nlinger_min = {}\nlinger_max = {}\ncap = {}\n{fence_batch}\
-         min_share_percent = {:?}\nslice = {}\nactive_limit = {}\n",
+         min_share_percent = {:?}\n{slice}\nactive_limit = {}\n",
         sharing.mode,
         time(sharing.budget_ns),
         time(sharing.linger_min_ns),
         time(sharing.linger_max_ns),
         sharing.cap,
         sharing.min_share_ratio * 100.0,
-        time(sharing.slice_ns),
         time(sharing.active_limit_ns),
     )
 }

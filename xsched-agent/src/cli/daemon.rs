@@ -18,7 +18,7 @@ use xsched_agent::config::{
     self, AgentOverrides, AgentSettings, MetricsAt, Observe, OverheadBudget,
 };
 use xsched_agent::control::{
-    Charge, Control, NameList, Passthrough, Pulse, Scheduling, Setup, Stats,
+    Charge, Control, ControlHandle, NameList, Passthrough, Pulse, Scheduling, Setup, Stats,
 };
 use xsched_agent::events::EventLog;
 use xsched_agent::export::metrics::{MetricsServer, Sources};
@@ -256,7 +256,13 @@ fn serve(options: &Options, log: &Log) -> anyhow::Result<()> {
     };
     let (publish, snapshots) = watch::channel(Arc::new(Snapshot::default()));
     let mut modelled = snapshots.clone();
-    let slices = time_slices(slice_table, snapshots.clone(), &attr, &events)?;
+    let slices = time_slices(
+        slice_table,
+        snapshots.clone(),
+        &attr,
+        &events,
+        control.handle(),
+    )?;
     let (observations, observed) = model::observations();
     let modeller = {
         // The first snapshot must not wait for the first sweep of /proc.
@@ -363,6 +369,7 @@ fn time_slices(
     snapshots: watch::Receiver<Arc<Snapshot>>,
     attr: &AttrHandle,
     events: &EventLog,
+    control: ControlHandle,
 ) -> std::io::Result<Option<Slices>> {
     let driver = match xsched_host::platform::slice_driver() {
         Ok(driver) => driver,
@@ -380,6 +387,7 @@ fn time_slices(
         attr: attr.table().clone(),
         table,
         events: events.clone(),
+        take_turns: Box::new(move |devices| control.take_turns(devices)),
     };
     Slices::start(driver, parts).map(Some)
 }

@@ -99,8 +99,8 @@ pub struct EffectiveSharing {
     pub fence_batch: u32,
     /// For a class although a higher one wants everything.
     pub min_share_ratio: f64,
-    /// Modes `share` and `slo`: one turn.
-    pub slice_ns: u64,
+    /// One turn among equals; null goes by the device (POLICIES.md).
+    pub slice_ns: Option<u64>,
     /// How long a process without progress may hold back others.
     pub active_limit_ns: u64,
 }
@@ -262,7 +262,7 @@ fn effective_sharing(settings: &DeviceSettings) -> EffectiveSharing {
         cap: fixed_cap,
         fence_batch,
         min_share_ratio: f64::from(min_share_permille) / 1000.0,
-        slice_ns: slice.0,
+        slice_ns: slice.map(|slice| slice.0),
         active_limit_ns: active_limit.0,
     }
 }

@@ -117,7 +117,7 @@ pub struct Sharing {
     /// Device time that a class gets although a higher one wants all of it, 0 to 50 percent. Default: 1.
     #[schemars(with = "f64", range(min = 0.0, max = 50.0))]
     pub min_share_percent: Option<Spanned<f64>>,
-    /// Modes share and slo: device time of one turn. Default: "5ms".
+    /// Device time of one turn among equals. Default: "20ms" where the driver turns from process to process, else "5ms".
     #[schemars(with = "Time")]
     pub slice: Option<Spanned<Time>>,
     /// How long a process that shows no progress may hold back others. Default: "1s".

@@ -14,8 +14,8 @@ use xsched_common::page::{ControlPage, DeviceControl, DeviceStatus};
 use xsched_common::units::{DeviceIndex, Nanos};
 use xsched_host::clock::monotonic;
 use xsched_policy::{
-    ClientId, ClientState, Decision, DeviceMemory, DeviceSettings, Presence, Sharing, SloVerdict,
-    Strangers,
+    ClientId, ClientState, Concurrency, Decision, DeviceMemory, DeviceSettings, Presence, Sharing,
+    SloVerdict, Strangers,
 };
 
 use super::RosterEvent;
@@ -108,6 +108,11 @@ impl Device {
     /// What is known of those whom the agent does not schedule.
     pub fn set_strangers(&mut self, strangers: Strangers) {
         self.memory.set_strangers(strangers);
+    }
+
+    /// What the device does with work of several processes.
+    pub fn set_concurrency(&mut self, concurrency: Concurrency) {
+        self.memory.set_concurrency(concurrency);
     }
 
     /// Decides about all that count, and writes what is new.

@@ -17,14 +17,14 @@ use xsched_common::handshake::Part;
 use xsched_common::units::Nanos;
 use xsched_host::clock::monotonic;
 use xsched_host::process::ProcessId;
-use xsched_policy::{ClientId, Owner, Settings, Strangers};
+use xsched_policy::{ClientId, Owner, Strangers};
 
 use super::admission::{Admission, PendingConnections};
 use super::aside::Aside;
 use super::clients::Client;
 use super::device;
 use super::doorbells::Muted;
-use super::gates::{DecisionPass, News};
+use super::gates::{DecisionPass, News, Rules};
 use super::journal::Journal;
 use super::lockout::{DoorFile, Lockout};
 use super::newcomers::{Candidates, Newcomers};
@@ -57,7 +57,7 @@ pub(super) struct Parts {
     pub handle: ControlHandle,
     pub orders: Receiver<Command>,
     pub roster: Box<dyn Fn(RosterEvent) + Send>,
-    pub settings: Settings,
+    pub rules: Rules,
     pub passthrough: Passthrough,
     pub scheduling: Scheduling,
     pub stats: Arc<Stats>,
@@ -148,7 +148,7 @@ impl EventLoop {
             };
             let deadline = pass.run(
                 std::mem::replace(&mut self.news, News::NONE),
-                &self.parts.settings,
+                &self.parts.rules,
                 &mut self.clients,
                 &*self.parts.roster,
                 monotonic,
@@ -334,7 +334,8 @@ impl EventLoop {
                     self.apply(&updates);
                     then();
                 }
-                Command::Configure(settings) => self.parts.settings = settings,
+                Command::Configure(settings) => self.parts.rules.settings = settings,
+                Command::TakeTurns(devices) => self.parts.rules.in_turns = devices,
                 Command::Passthrough(passthrough) => {
                     let common = |client: &&Client| client.passthrough.is_none();
                     for client in self.clients.values().filter(common) {

@@ -8,10 +8,10 @@ use xsched_common::handshake::{Hello, HelloResult};
 use xsched_common::page::StatusPage;
 use xsched_common::units::{Class, Nanos};
 use xsched_host::process::ProcessId;
-use xsched_policy::{ClientId, SchedAttr, Settings};
+use xsched_policy::{ClientId, SchedAttr};
 
 use super::clients::{Client, ClientShared};
-use super::gates::{DecisionPass, News};
+use super::gates::{DecisionPass, News, Rules};
 use super::join;
 use super::newcomers::Newcomer;
 
@@ -34,7 +34,7 @@ pub struct Scribblers {
     /// As their processes have them.
     pages: Vec<&'static StatusPage>,
     pass: DecisionPass,
-    settings: Settings,
+    rules: Rules,
     now: Nanos,
     /// When the last pass wanted to decide again, with news of all.
     due: Option<Nanos>,
@@ -58,7 +58,7 @@ impl Default for Scribblers {
             clients,
             pages,
             pass: DecisionPass::default(),
-            settings: Settings::default(),
+            rules: Rules::default(),
             now: Nanos::from_secs(1),
             due: None,
         }
@@ -94,7 +94,7 @@ impl Scribblers {
         };
         self.due = self
             .pass
-            .run(news, &self.settings, &mut self.clients, &nobody, || now);
+            .run(news, &self.rules, &mut self.clients, &nobody, || now);
         assert!(self.due.is_none_or(|due| due > now));
         for client in self.clients.values() {
             for device in &client.shared.control.devices {

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use xsched_common::units::Nanos;
-use xsched_policy::{ClientId, Settings, Strangers};
+use xsched_common::units::{Nanos, PciAddress};
+use xsched_policy::{ClientId, Concurrency, Settings, Strangers};
 
 use super::RosterEvent;
 use super::clients::{Client, DeviceKey};
@@ -38,6 +38,23 @@ impl News {
     }
 }
 
+/// How devices are shared.
+#[derive(Debug, Default)]
+pub(super) struct Rules {
+    pub settings: Settings,
+    /// Where the driver turns from one process to the next.
+    pub in_turns: BTreeSet<PciAddress>,
+}
+
+impl Rules {
+    fn concurrency(&self, device: DeviceKey) -> Concurrency {
+        match device.pci() {
+            Some(pci) if self.in_turns.contains(&pci) => Concurrency::InTurns,
+            _ => Concurrency::Together,
+        }
+    }
+}
+
 /// What the passes know of the devices.
 #[derive(Default)]
 pub(super) struct DecisionPass {
@@ -60,7 +77,7 @@ impl DecisionPass {
     pub fn run(
         &mut self,
         mut news: News,
-        settings: &Settings,
+        rules: &Rules,
         clients: &mut BTreeMap<ClientId, Client>,
         roster: &dyn Fn(RosterEvent),
         clock: impl Fn() -> Nanos,
@@ -75,8 +92,9 @@ impl DecisionPass {
             }
             for key in &self.due {
                 if let Some(device) = self.devices.get_mut(key) {
-                    let settings = settings.of(key.pci());
+                    let settings = rules.settings.of(key.pci());
                     device.set_strangers(self.strangers);
+                    device.set_concurrency(rules.concurrency(*key));
                     device.decide(settings, clients, now, &mut self.written);
                     device.tell(*key, settings, roster);
                 }
@@ -219,10 +237,10 @@ mod tests {
         fn run(&mut self, news: News) -> Option<Nanos> {
             self.now = self.now + Nanos::from_millis(1);
             let now = self.now;
-            let settings = Settings::default();
+            let rules = Rules::default();
             let nobody = |_| ();
             self.pass
-                .run(news, &settings, &mut self.clients, &nobody, || now)
+                .run(news, &rules, &mut self.clients, &nobody, || now)
         }
 
         fn hear(&mut self, id: ClientId) -> Option<Nanos> {
@@ -268,8 +286,8 @@ mod tests {
         let high = world.status(HIGH);
         high.set_active();
         // The model is told of new numbers right after the decision.
-        let mut settings = Settings::default();
-        settings.default.fence_batch = 7;
+        let mut rules = Rules::default();
+        rules.settings.default.fence_batch = 7;
         let meanwhile = |event| {
             if matches!(event, RosterEvent::Shared(..)) {
                 high.set_idle();
@@ -279,7 +297,7 @@ mod tests {
         let news = News::Of([HIGH].into());
         let due = world
             .pass
-            .run(news, &settings, &mut world.clients, &meanwhile, || now);
+            .run(news, &rules, &mut world.clients, &meanwhile, || now);
         assert_eq!(world.mode(LOW), GateMode::Closed);
         assert_eq!(world.edges(HIGH), Edges::NONE, "it lingers");
         assert!(due.is_some(), "the linger ends");

@@ -30,6 +30,7 @@ mod token;
 mod waiting;
 mod watchdog;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
@@ -40,6 +41,7 @@ use std::thread::JoinHandle;
 use xsched_common::handshake::Part;
 use xsched_common::page::StatusPage;
 use xsched_common::run_dir::RunDir;
+use xsched_common::units::PciAddress;
 
 pub use claim::ControlError;
 pub use clients::{ClientShared, DeviceKey};
@@ -73,6 +75,8 @@ pub(crate) enum Command {
     },
     /// Shares devices by these settings from the next pass on.
     Configure(Settings),
+    /// On these devices, and no others, processes take turns.
+    TakeTurns(BTreeSet<PciAddress>),
     /// Tells every client of these libraries that has none of its own.
     Passthrough(Passthrough),
     /// Whoever has said hello is identified, or cannot be, and whose it is.
@@ -221,6 +225,14 @@ impl ControlHandle {
         self.ring();
     }
 
+    /// Says on which devices the driver turns from one process to the next; on
+    /// all others their work may run side by side.
+    pub fn take_turns(&self, devices: BTreeSet<PciAddress>) {
+        // As above: nobody to tell.
+        let _ = self.commands.send(Command::TakeTurns(devices));
+        self.ring();
+    }
+
     fn identified(&self, id: ClientId, tenant: Tenant, found: Result<Identified, Unidentified>) {
         // As above.
         let _ = self.commands.send(Command::Identified(id, tenant, found));
@@ -296,7 +308,10 @@ impl Control {
             handle: handle.clone(),
             orders,
             roster,
-            settings,
+            rules: gates::Rules {
+                settings,
+                in_turns: BTreeSet::new(),
+            },
             passthrough,
             scheduling,
             stats: stats.clone(),

@@ -178,7 +178,8 @@ fn row(device: ManagedDevice) -> HardwareRow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use xsched_host::platform::{DeviceProcess, KernelDevice, PciAddress, Readings};
+    use xsched_common::units::PciAddress;
+    use xsched_host::platform::{DeviceProcess, KernelDevice, Readings};
 
     #[test]
     fn memory_of_a_process_is_that_of_all_its_devices() {
@@ -191,6 +192,7 @@ mod tests {
                     bus: 1,
                     device,
                     function: 0,
+                    reserved: 0,
                 }),
                 memory: None,
                 now: Readings::default(),
@@ -208,6 +210,7 @@ mod tests {
             bus: 3,
             device: 0,
             function: 0,
+            reserved: 0,
         };
         let used = ProcessUse {
             memory: Some(1 << 30),

@@ -14,7 +14,7 @@ mod tests;
 mod watched;
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -23,8 +23,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use xsched_common::api::{EventKind, Snapshot};
+use xsched_common::units::PciAddress;
 use xsched_host::clock;
-use xsched_host::platform::PciAddress;
 use xsched_host::platform::slices::{Group, SliceDriver};
 use xsched_host::process::ProcessId;
 use xsched_policy::{Activity, Override, Slice, SliceChoice, SliceUser, slices};
@@ -71,6 +71,9 @@ pub struct Parts {
     pub table: SliceTable,
     /// Where changes are noted.
     pub events: EventLog,
+    /// Told on which devices the driver turns from one process to the next,
+    /// whenever that changes.
+    pub take_turns: Box<dyn Fn(BTreeSet<PciAddress>) + Send>,
 }
 
 /// The thread at work.
@@ -122,6 +125,8 @@ struct Keeper {
     parts: Parts,
     watched: HashMap<ProcessId, Watched>,
     told: Journal,
+    /// As last told.
+    in_turns: BTreeSet<PciAddress>,
     is_stopped: Arc<AtomicBool>,
 }
 
@@ -133,6 +138,7 @@ impl Keeper {
             parts,
             watched: HashMap::new(),
             told: Journal::new(TOLD),
+            in_turns: BTreeSet::new(),
             is_stopped: Arc::default(),
         }
     }
@@ -169,6 +175,11 @@ impl Keeper {
         }
         self.watched.retain(|id, _| there.contains(id));
         self.look(now);
+        let in_turns = self.in_turns();
+        if in_turns != self.in_turns {
+            (self.parts.take_turns)(in_turns.clone());
+            self.in_turns = in_turns;
+        }
         for (id, group, slice) in self.decided() {
             if self.is_stopped.load(Relaxed) {
                 return;
@@ -219,6 +230,19 @@ impl Keeper {
         for (id, watched) in &mut self.watched {
             watched.keep_own(|client| owners.get(&client) == Some(id));
         }
+    }
+
+    /// Devices that turn between groups of several processes. The clients of a
+    /// server that shares a device (MPS) have none: theirs is the server's.
+    fn in_turns(&self) -> BTreeSet<PciAddress> {
+        let mut once = BTreeSet::new();
+        let mut several = BTreeSet::new();
+        for device in self.watched.values().flat_map(Watched::devices) {
+            if !once.insert(device) {
+                several.insert(device);
+            }
+        }
+        several
     }
 
     /// What each group that is the agent's to set should have.

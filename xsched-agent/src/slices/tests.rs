@@ -67,6 +67,7 @@ fn on(device: u8) -> PciAddress {
         bus: 0,
         device,
         function: 0,
+        reserved: 0,
     }
 }
 
@@ -76,6 +77,7 @@ struct Stage {
     attr: Arc<AttrTable>,
     table: SliceTable,
     keeper: Keeper,
+    turns: Arc<Mutex<Vec<BTreeSet<PciAddress>>>>,
     now: Instant,
 }
 
@@ -85,12 +87,16 @@ impl Stage {
         let picture = Arc::new(Mutex::new(Arc::new(Snapshot::default())));
         let (attr, table) = (Arc::new(AttrTable::default()), SliceTable::default());
         let (events, _kept) = EventLog::new();
-        let shown = picture.clone();
+        let (shown, turns) = (picture.clone(), Arc::<Mutex<Vec<_>>>::default());
         let parts = Parts {
             pictures: Box::new(move || shown.lock().expect("whole").clone()),
             attr: attr.clone(),
             table: table.clone(),
             events,
+            take_turns: {
+                let turns = turns.clone();
+                Box::new(move |devices| turns.lock().expect("whole").push(devices))
+            },
         };
         let keeper = Keeper::new(fake.clone(), parts);
         Stage {
@@ -99,6 +105,7 @@ impl Stage {
             attr,
             table,
             keeper,
+            turns,
             now: Instant::now(),
         }
     }
@@ -207,6 +214,23 @@ fn slices_follow_classes_and_are_given_back() {
     stage.keeper.give_back(Instant::now() + GIVING_BACK);
     assert_eq!(stage.slices(10), [DEFAULT, COPYING]);
     assert_eq!(stage.table.slicing().failures, 0);
+}
+
+#[test]
+fn devices_of_several_processes_are_told_once() {
+    let mut stage = Stage::new();
+    stage.start(10, Class::Low, &[6, 7], DEFAULT);
+    stage.tick();
+    stage.start(20, Class::High, &[7], DEFAULT);
+    stage.tick();
+    stage.tick();
+    let mut picture = stage.picture.lock().expect("whole");
+    let rows = &mut Arc::make_mut(&mut picture).processes;
+    rows.retain(|row| row.pid != 20);
+    drop(picture);
+    stage.tick();
+    let told = stage.turns.lock().expect("whole").clone();
+    assert_eq!(told, [BTreeSet::from([on(7)]), BTreeSet::new()]);
 }
 
 #[test]

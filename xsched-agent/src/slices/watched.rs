@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use xsched_common::api::{SliceSetter, TimeSliceRow};
 use xsched_common::units::Nanos;
-use xsched_host::platform::PciAddress;
+use xsched_common::units::PciAddress;
 use xsched_host::platform::slices::{Group, GroupId, Scan, SliceDriver, SliceError};
 use xsched_host::process::ProcessId;
 use xsched_host::readers::apart::{GivenUp, Places};

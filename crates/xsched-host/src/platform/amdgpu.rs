@@ -63,6 +63,7 @@ fn node(folder: &Path) -> Option<Node> {
         bus: (place >> 8) as u8,
         device: (place >> 3) as u8 & 31,
         function: place as u8 & 7,
+        reserved: 0,
     };
     let queues = property("num_cp_queues").and_then(|n| u32::try_from(n).ok());
     Some(Node {

@@ -12,9 +12,10 @@ mod rocm_smi;
 pub mod slices;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+
+use xsched_common::units::PciAddress;
 
 use nvidia::nvml;
 use slices::{NoSlices, SliceDriver};
@@ -113,31 +114,6 @@ pub struct ProcessUse {
     pub evicted_ns: Option<u64>,
     /// Hardware queues.
     pub queues: Option<u64>,
-}
-
-/// A place on the PCI bus; shown as the kernel names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PciAddress {
-    /// Segment group.
-    pub domain: u32,
-    /// Bus in it.
-    pub bus: u8,
-    /// Device on the bus.
-    pub device: u8,
-    /// Function of the device.
-    pub function: u8,
-}
-
-impl fmt::Display for PciAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let PciAddress {
-            domain,
-            bus,
-            device,
-            function,
-        } = self;
-        write!(f, "{domain:04x}:{bus:02x}:{device:02x}.{function:x}")
-    }
 }
 
 /// Why a management library tells nothing.

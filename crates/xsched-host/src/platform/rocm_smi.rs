@@ -129,5 +129,6 @@ fn address(bdfid: u64) -> PciAddress {
         bus: (bdfid >> 8) as u8,
         device: (bdfid >> 3) as u8 & 31,
         function: bdfid as u8 & 7,
+        reserved: 0,
     }
 }

@@ -28,7 +28,10 @@ pub(super) fn convert(
         time
     };
     let budget = within(&own.budget, otherwise.budget, Nanos::from_micros(10));
-    let slice = within(&own.slice, otherwise.slice, Nanos::from_micros(100));
+    let slice = match &own.slice {
+        None => otherwise.slice,
+        given => Some(within(given, Nanos::ZERO, Nanos::from_micros(100))),
+    };
     let (shortest, longest) = otherwise.linger.limits();
     let min = within(&own.linger_min, shortest, Nanos::ZERO);
     let max = within(&own.linger_max, longest, Nanos::ZERO);

@@ -214,6 +214,7 @@ fn address(session: &dyn Control, client: u32, subdevice: u32) -> Option<PciAddr
         bus: place as u8,
         device: (place >> 16) as u8,
         function: 0,
+        reserved: 0,
     })
 }
 

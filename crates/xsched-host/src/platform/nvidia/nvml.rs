@@ -197,6 +197,7 @@ fn initialised(library: &Library) -> Result<Management, Silent> {
                 bus: at.bus as u8,
                 device: at.device as u8,
                 function: 0,
+                reserved: 0,
             }),
             memory: (sized == 0).then_some(bytes.total),
             now: readings(of, (sized == 0).then_some(bytes.used)),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::rm::{Command, OK};
 use super::*;
-use crate::platform::PciAddress;
+use xsched_common::units::PciAddress;
 
 const INVALID_CLIENT: u32 = 0x23;
 const INVALID_OBJECT: u32 = 0x33;
@@ -128,6 +128,7 @@ fn on(device: u8) -> PciAddress {
         bus: 0,
         device,
         function: 0,
+        reserved: 0,
     }
 }
 
