@@ -189,6 +189,13 @@ impl Args {
         })
     }
 
+    /// What cannot be done together, beyond what clap knows.
+    pub fn contradiction(&self) -> Option<&'static str> {
+        let of_one = self.once || self.batch || self.record.is_some();
+        (of_one && self.host.len() > 1)
+            .then_some("--once, --batch and --record are of one machine: give one --host")
+    }
+
     /// Reads the user's own keys and colours.
     pub fn config(&self) -> Result<Config, config::Error> {
         config::load(self.config.as_deref())
@@ -293,6 +300,16 @@ mod tests {
         ] {
             assert!(Args::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn several_hosts_are_only_shown() {
+        let of = |line: &str| {
+            let args = Args::try_parse_from(line.split(' ')).expect("parses");
+            args.contradiction().is_some()
+        };
+        assert!(of("xtop --host a,b --once") && of("xtop --host a,b --record c"));
+        assert!(!of("xtop --host a,b") && !of("xtop --host a --batch"));
     }
 
     #[test]

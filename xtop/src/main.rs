@@ -16,6 +16,10 @@ fn main() -> ExitCode {
         Ok(true) => return ExitCode::SUCCESS,
         Err(error) => return usage(&error),
     }
+    if let Some(contradiction) = args.contradiction() {
+        eprintln!("xtop: {contradiction}");
+        return ExitCode::from(2);
+    }
     if let Err(error) = xsched_common::run_dir::check() {
         return usage(&error);
     }

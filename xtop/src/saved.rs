@@ -2,7 +2,8 @@
 //! the configuration, which is the user's to write.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -77,10 +78,16 @@ impl Saved {
         let Some(path) = path() else { return Ok(()) };
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
+            // With sudo -E it is another user's, who may have put anything there.
+            if fs::metadata(folder)?.uid() != rustix::process::geteuid().as_raw() {
+                return Err(io::Error::other("the folder is another user's"));
+            }
         }
         let text = toml::to_string(self).map_err(io::Error::other)?;
         let draft = path.with_extension(format!("{}.new", std::process::id()));
-        fs::write(&draft, text)?;
+        // Of a process that had this id and was killed.
+        let _ = fs::remove_file(&draft);
+        fs::File::create_new(&draft)?.write_all(text.as_bytes())?;
         fs::rename(&draft, &path)
     }
 
