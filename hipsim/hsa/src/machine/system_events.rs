@@ -39,8 +39,11 @@ pub fn tell(fault: Fault) {
         address: fault.at as u64,
         reasons: NOT_PRESENT,
     };
-    let handlers = HANDLERS.lock().unwrap_or_else(PoisonError::into_inner);
-    let handlers = handlers.clone();
+    // Not locked while they run: one may add another.
+    let handlers = HANDLERS
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
     let mut is_handled = false;
     for (callback, data) in handlers {
         // SAFETY: the program gave the function and its argument for this.

@@ -11,13 +11,14 @@ pub fn missing(start: usize, bytes: usize) -> Option<usize> {
     if bytes == 0 {
         return None;
     }
-    let Some(end) = start.checked_add(bytes) else {
+    let end = start.checked_add(bytes);
+    let Some(last) = end.and_then(|end| end.checked_next_multiple_of(PAGE)) else {
         return Some(start);
     };
     if containing(start).is_some_and(|entry| entry.kind == Kind::Reserved) {
         return Some(start);
     }
-    let (mut at, last) = (start / PAGE * PAGE, end.div_ceil(PAGE) * PAGE);
+    let mut at = start / PAGE * PAGE;
     while at < last {
         let pages = ((last - at) / PAGE).min(AT_ONCE);
         if !is_mapped(at, pages) {
@@ -52,6 +53,9 @@ mod tests {
         assert_eq!(missing(start + 5 * PAGE + 8, 8), Some(start + 5 * PAGE + 8));
         assert_eq!(missing(0, 0), None);
         assert_eq!(missing(0, 1), Some(0));
-        assert_eq!(missing(usize::MAX - 3, 8), Some(usize::MAX - 3));
+        for last in [usize::MAX - 3, usize::MAX - 7] {
+            assert_eq!(missing(last, 8), Some(last));
+        }
+        assert_eq!(missing(usize::MAX - 100, 8), Some(usize::MAX - 100));
     }
 }
