@@ -317,6 +317,12 @@ fn exit_frees_who_waits() {
 }
 
 #[test]
+fn a_fork_s_child_names_itself_whoever_held_the_linker_s_lock() {
+    let dir = tempfile::tempdir().expect("a directory");
+    assert_eq!(stdout_of(&mut accident("child", dir.path())), "0\n");
+}
+
+#[test]
 fn a_full_queue_is_not_waited_for() {
     let agent = Agent::start();
     let device = Simulated::install();

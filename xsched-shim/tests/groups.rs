@@ -135,8 +135,11 @@ fn a_fork_s_child_is_in_no_group_of_its_parent() {
     let mut scripted = ScriptedProgram::start(agent.dir());
     scripted.run("launch 1 0");
     scripted.run("class 1");
-    scripted.run("launch 1 0");
-    assert_eq!(agent.joined(), 2);
+    eventually("the group joins", || {
+        scripted.run("launch 1 0");
+        agent.joined() == 2
+    });
+    let before = agent.client(0).status().launch_totals().total();
     scripted.run("fork 3");
     let parts: Vec<Part> = (2..4).map(|n| agent.client(n).hello.part).collect();
     assert_eq!(
@@ -144,6 +147,76 @@ fn a_fork_s_child_is_in_no_group_of_its_parent() {
         [Part::Process, wish(Class::Normal)],
         "its hint is its own"
     );
-    assert_eq!(agent.client(0).status().launch_totals().total(), 2);
+    assert_eq!(agent.client(0).status().launch_totals().total(), before);
+    scripted.quit();
+}
+
+#[test]
+fn a_group_that_is_what_its_process_is_has_no_gate_of_its_own() {
+    let agent = Agent::start();
+    let mut scripted = ScriptedProgram::start(agent.dir());
+    scripted.run("launch 1 0");
+    let process = agent.client(0);
+    for (at, class) in [(1, Class::Normal), (2, Class::High)] {
+        scripted.run(&format!("class {at}"));
+        scripted.run("launch 1 0");
+        let group = agent.client(at);
+        assert_eq!(group.hello.part, wish(class));
+        group.set(0, GateMode::Closed);
+        assert!(scripted.run("launch 1 0") >= 14 * MS);
+        group.set_class(Class::Low);
+        assert!(scripted.run("launch 1 0") < 10 * MS, "refused");
+    }
+    // Two of one class have the first one's.
+    agent.client(1).set_class(Class::High);
+    agent.client(2).set_class(Class::High);
+    agent.client(2).set(0, GateMode::Open);
+    process.set(0, GateMode::Open);
+    assert!(scripted.run("launch 1 0") >= 14 * MS);
+    scripted.quit();
+}
+
+#[test]
+fn what_a_higher_group_waits_for_passes_as_far_as_that_one_may() {
+    let agent = Agent::start();
+    let mut scripted = ScriptedProgram::start(agent.dir());
+    scripted.run("launch 1 0");
+    let process = agent.client(0);
+    process.set_class(Class::High);
+    scripted.run("kernel_us 3000");
+    scripted.run("create 1");
+    scripted.run("streamclass 1 1");
+    scripted.run("launch 1 1");
+    scripted.run("sync");
+    let group = agent.client(1);
+    let mut behind = |mode| {
+        process.set(0, mode);
+        group.set(0, GateMode::Closed);
+        let took = scripted.run("behind 1 8");
+        group.set(0, GateMode::Open);
+        process.set(0, GateMode::Open);
+        scripted.run("sync");
+        took
+    };
+    let (free, held) = (behind(GateMode::Open), behind(GateMode::Closed));
+    assert!(
+        free * 2 < held,
+        "{free:?}, and {held:?} where both are closed"
+    );
+    scripted.quit();
+}
+
+#[test]
+fn a_destroyed_stream_has_no_class() {
+    let agent = Agent::start();
+    let mut scripted = ScriptedProgram::start(agent.dir());
+    scripted.run("launch 1 0");
+    for round in 0..200 {
+        let stream = 1 + round % 2;
+        scripted.run(&format!("create {stream}"));
+        // An error would be that there is no room.
+        scripted.run(&format!("streamclass {stream} 2"));
+        scripted.run(&format!("destroy {stream}"));
+    }
     scripted.quit();
 }

@@ -18,6 +18,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -364,6 +365,35 @@ static int exit_beside_a_waiter(void) {
     return 0;
 }
 
+static int hold_linker_lock(struct dl_phdr_info *image, size_t size, void *data) {
+    (void)image, (void)size, (void)data;
+    usleep(100000);
+    return 1;
+}
+static void *walk_objects(void *data) {
+    for (;;) dl_iterate_phdr(hold_linker_lock, data);
+    return NULL;
+}
+
+/* A fork's child names itself while a thread that it lacks held the dynamic linker's lock. */
+static int name_a_child(void) {
+    pthread_t walker;
+    pthread_create(&walker, NULL, walk_objects, NULL);
+    usleep(50000);
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(5);
+        prctl(PR_SET_NAME, "child");
+        pthread_setname_np(pthread_self(), "worker");
+        _exit(0);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    printf("%d\n", status);
+    fflush(stdout);
+    _exit(0);
+}
+
 int main(int argc, char **argv) {
     const char *what = argc > 1 ? argv[1] : "";
     if (!strcmp(what, "memory")) return without_memory();
@@ -379,6 +409,7 @@ int main(int argc, char **argv) {
     if (!strcmp(what, "queries")) return end_in_queries(atoi(argv[2]));
     if (!strcmp(what, "joining")) return jump_out_of_joining();
     if (!strcmp(what, "exit")) return exit_beside_a_waiter();
+    if (!strcmp(what, "child")) return name_a_child();
     if (!strcmp(what, "launch")) return printf("%d\n", launch(5)), 0;
     return 2;
 }

@@ -75,6 +75,11 @@ int main(int argc, char **argv) {
             struct job job = { a, 0 };
             pthread_create(&id, NULL, launch_thread, &job);
             pthread_join(id, NULL);
+        } else if (!strcmp(word, "behind")) { /* b launches on stream a in another thread, for which this one waits */
+            pthread_t id;
+            struct job job = { b, a };
+            pthread_create(&id, NULL, launch_thread, &job);
+            do hipStreamSynchronize(streams[a]), usleep(100); while (pthread_tryjoin_np(id, NULL));
         } else if (!strcmp(word, "copy")) error = hipMemcpyAsync(line, line, a, 3, streams[b]);
         else if (!strcmp(word, "read")) { int from = 1, to; error = hipMemcpy(&to, &from, sizeof to, 2); }
         else if (!strcmp(word, "sync")) error = hipDeviceSynchronize();
@@ -91,7 +96,7 @@ int main(int argc, char **argv) {
         else if (!strcmp(word, "graph")) error = hipGraphLaunch(NULL, streams[a]);
         else if (!strcmp(word, "device")) error = hipSetDevice(a);
         else if (!strcmp(word, "class")) xsched_thread_class(a);
-        else if (!strcmp(word, "streamclass")) xsched_stream_class(streams[a], b);
+        else if (!strcmp(word, "streamclass")) error = xsched_hint()(2, (uint64_t)streams[a], b) < -1;
         else if (!strcmp(word, "kernel_us")) fake_set_kernel_ns(a * 1000ll);
         else if (!strcmp(word, "failnext")) fake_next_error = a;
         else if (!strcmp(word, "lasterror")) error = hipGetLastError();

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use xsched_common::gate::{GateMode, GateWord};
-use xsched_common::handshake::{HELLO_LEN, Hello, HelloResult, Reply};
+use xsched_common::handshake::{HELLO_LEN, Hello, HelloResult, Part, Reply};
 use xsched_common::page::{ControlPage, DeviceStatus, Edges, StatusPage};
 use xsched_common::run_dir::RunDir;
+use xsched_common::units::Class;
 
 /// How the agent answers a hello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,6 +189,11 @@ impl Client {
         &self.status().devices[index]
     }
 
+    /// Gives it a class.
+    pub fn set_class(&self, class: Class) {
+        self.page().class.store(class as u32, Relaxed);
+    }
+
     /// Sets a device's gate and wakes who waits there.
     pub fn set(&self, device: usize, mode: GateMode) {
         let word = &self.page().devices[device].word;
@@ -298,6 +304,10 @@ fn serve(socket: OwnedFd, id: u64, manner: Manner) -> Option<Client> {
     let mut first = ControlPage::new(1, id);
     if manner == Manner::BeforeGroups {
         first.header.abi.minor = xsched_common::GROUPS_SINCE - 1;
+    }
+    if let Part::Group(wish) = hello.part {
+        // Every wish is granted.
+        first.class.store(wish.class as u32, Relaxed);
     }
     let (control_fd, control) = page(first);
     let (status_fd, status) = page(StatusPage::new());

@@ -122,6 +122,7 @@ fn plain<R: Runtime>(process: &Process, export: &EntryPoint, frame: &Frame, real
     if effect == Effect::StreamDestroy {
         let _unseen = sys::Unseen::new();
         process.captures.end(first);
+        process.groups.forget_stream(first);
         let stream = Stream::new(first, DefaultStream::Legacy);
         for slot in streams::slots::<R>(process, stream) {
             fence::abandon::<R>(process, slot);

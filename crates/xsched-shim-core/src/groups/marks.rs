@@ -17,6 +17,9 @@ const IN_USE: Nanos = Nanos::from_secs(10);
 pub struct Marks {
     /// Requests that have begun and not ended.
     open: AtomicU32,
+    /// Since when there are any. One that lasts longer than marks are in use is
+    /// of a thread that has ended.
+    open_since: AtomicU64,
     /// When one last began or ended; zero for never.
     last: AtomicU64,
 }
@@ -26,13 +29,19 @@ impl Marks {
     pub const fn new() -> Marks {
         Marks {
             open: AtomicU32::new(0),
+            open_since: AtomicU64::new(0),
             last: AtomicU64::new(0),
         }
     }
 
     /// A request begins.
     pub fn begin(&self, now: Nanos) {
-        self.open.fetch_add(1, Relaxed);
+        if !self.any_open(now) {
+            self.open.store(0, Relaxed);
+        }
+        if self.open.fetch_add(1, Relaxed) == 0 {
+            self.open_since.store(now.0, Relaxed);
+        }
         self.last.store(now.0, Relaxed);
     }
 
@@ -52,7 +61,12 @@ impl Marks {
 
     /// Whether a gap that ends now is one within a request, as far as known.
     pub fn is_within(&self, now: Nanos) -> bool {
-        !self.in_use(now) || self.open.load(Relaxed) != 0
+        !self.in_use(now) || self.any_open(now)
+    }
+
+    fn any_open(&self, now: Nanos) -> bool {
+        let since = Nanos(self.open_since.load(Relaxed));
+        self.open.load(Relaxed) != 0 && now.since(since) < IN_USE
     }
 }
 
@@ -72,5 +86,13 @@ mod tests {
         marks.end(at(5));
         assert!(!marks.is_within(at(6)), "one end too many");
         assert!(!marks.in_use(at(20_000)) && marks.is_within(at(20_000)));
+        // A thread ends amid a request; others go on.
+        for s in 20..40 {
+            marks.begin(at(s * 1_000));
+            if s > 20 {
+                marks.end(at(s * 1_000 + 500));
+            }
+        }
+        assert!(!marks.is_within(at(39_600)));
     }
 }

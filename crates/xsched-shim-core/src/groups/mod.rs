@@ -16,7 +16,7 @@ mod names;
 mod streams;
 
 pub use marks::Marks;
-pub use names::{real_prctl, renamed, set_name};
+pub use names::{look_up, real_prctl, renamed, set_name};
 
 use std::sync::atomic::{
     AtomicPtr, AtomicU32, AtomicU64,
@@ -54,6 +54,24 @@ const OTHERS: usize = MAX_GROUPS - 1;
 /// jumped out of the call in which it waited.
 const AWAITED: Nanos = Nanos::from_secs(1);
 
+/// Threads of higher groups that wait for a group's work in a call.
+struct Awaited {
+    count: AtomicU32,
+    /// The group of the last that began, and when.
+    by: AtomicU32,
+    since: AtomicU64,
+}
+
+impl Awaited {
+    const fn new() -> Awaited {
+        Awaited {
+            count: AtomicU32::new(0),
+            by: AtomicU32::new(0),
+            since: AtomicU64::new(0),
+        }
+    }
+}
+
 /// All groups of the process.
 pub struct Groups {
     /// Counts what may change the group of a thread; zero while nobody has asked
@@ -65,9 +83,7 @@ pub struct Groups {
     wishes: [AtomicU32; OTHERS],
     sessions: [AtomicPtr<Session>; OTHERS],
     next_attempts: [AtomicU64; OTHERS],
-    /// By group: threads of higher ones that wait for its work in a call, and
-    /// when the last of them began.
-    awaited: [(AtomicU32, AtomicU64); MAX_GROUPS],
+    awaited: [Awaited; MAX_GROUPS],
     streams: streams::StreamClasses,
 }
 
@@ -80,7 +96,7 @@ impl Groups {
             wishes: [const { AtomicU32::new(0) }; OTHERS],
             sessions: [const { AtomicPtr::new(std::ptr::null_mut()) }; OTHERS],
             next_attempts: [const { AtomicU64::new(0) }; OTHERS],
-            awaited: [const { (AtomicU32::new(0), AtomicU64::new(0)) }; MAX_GROUPS],
+            awaited: [const { Awaited::new() }; MAX_GROUPS],
             streams: streams::StreamClasses::new(),
         }
     }
@@ -99,6 +115,23 @@ impl Groups {
         let session = self.sessions.get(at)?.load(Acquire);
         // SAFETY: null or a session, and sessions are never freed.
         unsafe { session.as_ref() }
+    }
+
+    /// Who has a group's class already, which the agent may have made another
+    /// than the group wishes: work of one class has one gate.
+    #[inline(always)]
+    fn with_its_class(
+        &self,
+        base: &'static Session,
+        session: &'static Session,
+    ) -> &'static Session {
+        let class = session.class();
+        if class == base.class() {
+            return base;
+        }
+        let before = (1..session.group.0).filter_map(|group| self.joined(Group(group)));
+        let mut alike = before.filter(|other| other.class() == class);
+        alike.next().unwrap_or(session)
     }
 
     /// The group for a wish; the process itself where there is no room.
@@ -138,10 +171,12 @@ impl Groups {
         self.streams.forget(handle);
     }
 
-    /// Whether a thread of a higher group waits for work of this one.
-    pub fn is_awaited(&self, group: Group, now: Nanos) -> bool {
-        let (count, since) = &self.awaited[group.index()];
-        count.load(Relaxed) != 0 && now.since(Nanos(since.load(Relaxed))) < AWAITED
+    /// The higher group of which a thread waits for work of this one.
+    pub fn awaited_by(&self, group: Group, now: Nanos) -> Option<Group> {
+        let awaited = &self.awaited[group.index()];
+        let is_recent = now.since(Nanos(awaited.since.load(Relaxed))) < AWAITED;
+        (awaited.count.load(Relaxed) != 0 && is_recent)
+            .then(|| Group(awaited.by.load(Relaxed) as u8))
     }
 }
 
@@ -186,7 +221,7 @@ fn of_some(
     match group {
         Group::PROCESS => base,
         group => match process.groups.joined(group) {
-            Some(session) => session,
+            Some(session) => process.groups.with_its_class(base, session),
             None => join(process, base, group),
         },
     }
@@ -228,6 +263,9 @@ pub fn siblings<'a>(
 #[cold]
 fn of_stream(process: &Process, base: &Session, handle: u64) -> Option<Group> {
     let class = process.groups.streams.class_of(handle)?;
+    if base.control().threads.hints() == HintPolicy::Off {
+        return None;
+    }
     let wish = Wish {
         class,
         origin: Origin::Hint,
@@ -255,10 +293,11 @@ fn of_thread(process: &Process, base: &Session, thread: &Thread) -> Group {
 /// beyond it only where hints may raise.
 fn wished(by_rule: Option<Class>, hint: Option<Class>, hints: HintPolicy) -> Option<Wish> {
     let wish = |class, origin| Some(Wish { class, origin });
+    let is_below = |rule, hint| hint < rule && hints != HintPolicy::Off;
     match (by_rule, hint) {
         (None, None) => None,
         (Some(class), None) => wish(class, Origin::Rule),
-        (Some(rule), Some(hint)) if hint >= rule && hints != HintPolicy::Within => {
+        (Some(rule), Some(hint)) if !is_below(rule, hint) && hints != HintPolicy::Within => {
             wish(rule, Origin::Rule)
         }
         (_, Some(hint)) => wish(hint, Origin::Hint),
@@ -290,7 +329,7 @@ fn join(process: &'static Process, base: &'static Session, group: Group) -> &'st
     };
     let due = next.load(Relaxed);
     let now = sys::now_coarse();
-    let later = (now + process::RETRY).0;
+    let later = (now + lifecycle::retry_of_groups()).0;
     if now.0 < due || next.compare_exchange(due, later, Relaxed, Relaxed).is_err() {
         return base;
     }
@@ -367,9 +406,10 @@ impl<'a> Awaiting<'a> {
             let group = session.group;
             if group != own.group && session.class() < own.class() && holds(group) {
                 marked[group.index()] = true;
-                let (count, since) = &groups.awaited[group.index()];
-                since.store(sys::now().0, Relaxed);
-                count.fetch_add(1, Relaxed);
+                let awaited = &groups.awaited[group.index()];
+                awaited.by.store(u32::from(own.group.0), Relaxed);
+                awaited.since.store(sys::now().0, Relaxed);
+                awaited.count.fetch_add(1, Relaxed);
                 session.wake_waiters();
             }
         }
@@ -380,8 +420,10 @@ impl<'a> Awaiting<'a> {
 impl Drop for Awaiting<'_> {
     fn drop(&mut self) {
         let marked = self.groups.awaited.iter().zip(self.marked);
-        for ((count, _), _) in marked.filter(|(_, marked)| *marked) {
-            let _ = count.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
+        for (awaited, _) in marked.filter(|(_, marked)| *marked) {
+            let _ = awaited
+                .count
+                .fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
         }
     }
 }
@@ -394,7 +436,11 @@ fn of_known(process: &Process, base: &'static Session, thread: &Thread) -> &'sta
         true => Group(membership as u8),
         false => of_thread(process, base, thread),
     };
-    session_of(process, base, group)
+    let session = session_of(process, base, group);
+    match session.group {
+        Group::PROCESS => base,
+        _ => process.groups.with_its_class(base, session),
+    }
 }
 
 #[cfg(test)]
@@ -439,6 +485,12 @@ mod tests {
         let high = Some(wish(High, Origin::Hint));
         assert_eq!(of(Some(Normal), Some(High), HintPolicy::Within), high);
         assert_eq!(of(None, Some(High), lower), high, "the agent decides");
+        assert_eq!(of(Some(Normal), Some(Low), HintPolicy::Off), rule);
+        assert_eq!(
+            of(None, Some(Low), HintPolicy::Off),
+            low,
+            "the agent says no"
+        );
     }
 
     #[test]
@@ -454,10 +506,11 @@ mod tests {
     #[test]
     fn a_mark_that_nobody_takes_back_ends() {
         let groups = Groups::new();
-        let (count, since) = &groups.awaited[1];
-        count.store(1, Relaxed);
-        since.store(Nanos::from_secs(5).0, Relaxed);
-        let at = |s| groups.is_awaited(Group(1), Nanos::from_secs(s));
-        assert!(at(5) && !at(6));
+        let awaited = &groups.awaited[1];
+        awaited.count.store(1, Relaxed);
+        awaited.by.store(2, Relaxed);
+        awaited.since.store(Nanos::from_secs(5).0, Relaxed);
+        let at = |s| groups.awaited_by(Group(1), Nanos::from_secs(s));
+        assert_eq!((at(5), at(6)), (Some(Group(2)), None));
     }
 }

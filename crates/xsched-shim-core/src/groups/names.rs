@@ -71,10 +71,34 @@ macro_rules! export_hints {
     };
 }
 
+/// Looks both functions up, so that nobody does later: a fork's child may call
+/// them while the dynamic linker's lock is held by a thread that it lacks.
+pub fn look_up() {
+    PRCTL.address();
+    SET_NAME.address();
+}
+
 /// The C library's function, for the exported one only.
 #[doc(hidden)]
 pub extern "C-unwind" fn real_prctl() -> usize {
-    PRCTL.address()
+    let unknown = prctl_by_number as *const () as usize;
+    PRCTL.found().unwrap_or(unknown)
+}
+
+/// `prctl` before our constructor has run: through a function that we do not hide.
+#[unsafe(naked)]
+unsafe extern "C" fn prctl_by_number() {
+    std::arch::naked_asm!(
+        "mov r9, r8",
+        "mov r8, rcx",
+        "mov rcx, rdx",
+        "mov rdx, rsi",
+        "mov rsi, rdi",
+        "mov edi, {number}",
+        "jmp qword ptr [rip + {syscall}@GOTPCREL]",
+        number = const libc::SYS_prctl,
+        syscall = sym libc::syscall,
+    )
 }
 
 /// `pthread_setname_np`.

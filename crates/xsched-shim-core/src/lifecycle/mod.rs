@@ -89,6 +89,7 @@ pub fn start<P: Platform>() {
     sys::know_main_thread();
     log::know_standard_error();
     fork::install(P::code());
+    groups::look_up();
     if Options::get().power == Power::Off {
         disable();
     }
@@ -214,6 +215,11 @@ fn enter(process: &Process, session: &'static Session) {
     ));
 }
 
+/// From one attempt of a group to the next; longer while the agent says nothing.
+pub fn retry_of_groups() -> Nanos {
+    RETRY.times(1 << SILENCES.load(Relaxed).min(MOST_SILENCES))
+}
+
 /// Joins with a group of a process that has joined as `base`.
 #[cold]
 pub fn join_group(base: &Session, group: Group, wish: Wish) -> Option<Session> {
@@ -223,6 +229,7 @@ pub fn join_group(base: &Session, group: Group, wish: Wish) -> Option<Session> {
     }
     match connect::connect(group, Part::Group(wish)) {
         Ok(session) => {
+            SILENCES.store(0, Relaxed);
             session.status().introduce_as(base.status());
             log::verbose(format_args!(
                 "joined the agent with a group of class {} as client {}",
@@ -233,6 +240,9 @@ pub fn join_group(base: &Session, group: Group, wish: Wish) -> Option<Session> {
         }
         Err(why) => {
             log::verbose(format_args!("a group has no class of its own: {why}"));
+            if matches!(why, JoinError::Silent) {
+                SILENCES.fetch_add(1, Relaxed);
+            }
             None
         }
     }

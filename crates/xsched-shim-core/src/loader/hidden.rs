@@ -37,6 +37,14 @@ impl Hidden {
         }
     }
 
+    /// Its address, if it was ever looked up and found.
+    pub fn found(&self) -> Option<usize> {
+        match self.address.load(Relaxed) {
+            0 => None,
+            known => Some(known),
+        }
+    }
+
     /// Its address, if somebody behind us in load order has it.
     pub fn known_address(&self) -> Option<usize> {
         match self.address() {

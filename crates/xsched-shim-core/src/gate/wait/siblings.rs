@@ -5,10 +5,10 @@
 //! threads at the gate can notice that the higher group's work is complete, that
 //! it stands still, or that it asks for what this one has launched.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use xsched_common::gate::{
-    Decision, Evidence, GateWord, Guard, Limits, Sibling, Waiter, sibling_stalls_at,
+    Decision, Evidence, GateMode, GateWord, Guard, Limits, Sibling, Waiter, sibling_stalls_at,
 };
 use xsched_common::page::MAX_GROUPS;
 use xsched_common::units::Nanos;
@@ -16,6 +16,7 @@ use xsched_common::units::Nanos;
 use super::{Fencing, Parts};
 use crate::groups;
 use crate::inflight::StreamSlot;
+use crate::process;
 
 /// How often the first in line looks at the work of other groups. What they wait
 /// for in the runtime they learn of themselves.
@@ -52,7 +53,7 @@ pub fn judge(
 ) -> Option<Judged> {
     let device = parts.command.device;
     let mut until = None;
-    if parts.process.groups.is_awaited(parts.session.group, now) {
+    if waiter_may_go(parts, now) {
         return Some(Judged::Ends(Decision::Go));
     }
     for sibling in groups::siblings(parts.process, parts.session) {
@@ -87,6 +88,29 @@ pub fn judge(
         until = Some(next.min(until.unwrap_or(Nanos::MAX)));
     }
     until.map(Judged::Until)
+}
+
+/// Whether a thread of a higher group waits for this one's work and would itself
+/// be let through: what it waits for is as good as its own.
+fn waiter_may_go(parts: &Parts<'_>, now: Nanos) -> bool {
+    let device = parts.command.device;
+    let own = parts.session.group;
+    let Some(by) = parts.process.groups.awaited_by(own, now) else {
+        return false;
+    };
+    let Some(base) = process::session() else {
+        return true;
+    };
+    let session = groups::session_of(parts.process, base, by);
+    let control = session.control().devices.get(usize::from(device.0));
+    let mode = control.map(|control| GateWord(control.word.load(Acquire)).mode());
+    match mode {
+        None | Some(GateMode::Open | GateMode::Watched) => true,
+        Some(GateMode::Capped(cap)) => {
+            parts.process.streams.in_flight_of(own, device) < u64::from(cap)
+        }
+        Some(GateMode::Closed) => false,
+    }
 }
 
 /// Fences have told of work of other groups.
