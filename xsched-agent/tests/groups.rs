@@ -111,15 +111,36 @@ fn a_hint_puts_threads_below_the_others_of_their_process() {
     assert!(p50(&hinted) < 0.5 * p50(&native), "{hinted}, {native}");
 }
 
-/// With hints off the group is there and has the process's class.
+/// No shim asks for long then, and one that does gets what its process has.
 #[test]
 fn a_hint_does_nothing_where_hints_are_off() {
     let machine = machine("[defaults]\nhints = \"off\"\n");
     let program = threads(
         &machine,
-        &["--threads", "4", "--duration", "3s", "--by", "hint"],
+        &["--threads", "4", "--duration", "20s", "--by", "hint"],
     );
-    let row = group(&machine, &program);
+    // Until it is told, a shim may have asked: its group is left alone then.
+    let launches = |row: &Value| row["launches"].as_u64().unwrap_or(0);
+    let commands = |row: &Value| row["groups"][0]["commands"].as_u64().unwrap_or(0);
+    let row = machine.row("it is at work", program.pid(), |row| launches(row) > 1000);
+    let later = machine.row("it goes on", program.pid(), |later| {
+        launches(later) > launches(&row) + 1000
+    });
+    assert_eq!(commands(&later), commands(&row), "{later}");
+    drop(program);
+    let run_dir = &machine.agent.run_dir;
+    let _process = FakeClient::join(run_dir);
+    let wish = Wish {
+        class: Class::Low,
+        origin: Origin::Hint,
+    };
+    let hello = Hello::new(std::process::id()).of(Part::Group(wish));
+    let threads = FakeClient::try_join_with(run_dir, hello).expect("joins");
+    threads.ring().expect("rings");
+    threads.introduce();
+    threads.become_active();
+    let shown = |row: &Value| row["groups"].as_array().is_some_and(|all| all.len() == 1);
+    let row = machine.row("it has a group", std::process::id(), shown);
     let group = &row["groups"][0];
     assert_eq!(
         (&group["class"], &group["wish"]),
@@ -127,7 +148,6 @@ fn a_hint_does_nothing_where_hints_are_off() {
     );
     let listed = String::from_utf8_lossy(&machine.agent.cli(&["ps"]).stdout).into_owned();
     assert!(listed.contains("wants low"), "{listed}");
-    drop(program);
 }
 
 /// What is set on the process moves its groups along, and a group ends with it.

@@ -28,7 +28,11 @@ impl ThreadClasses {
             Origin::Rule if ruled.clone().any(|class| class == wish.class) => wish.class,
             Origin::Rule => own,
             Origin::Hint => match self.hints {
-                HintPolicy::Off => own,
+                // A shim asks so only for a thread of which no rule speaks, or
+                // one that gives more than is asked for.
+                HintPolicy::Off => ruled
+                    .filter(|rule| *rule > wish.class)
+                    .fold(own, Class::min),
                 HintPolicy::Lower => wish.class.min(own),
                 HintPolicy::Within => {
                     let most = ruled.chain(self.hints_up_to).fold(own, Class::max);
@@ -95,6 +99,14 @@ mod tests {
             ..ThreadClasses::default()
         };
         assert_eq!(off.granted(Normal, hint(Low)), Normal);
+        // There are shims that ask by hint although hints are off.
+        let ruled = |class| ThreadClasses {
+            rules: vec![("serve".parse().expect("a pattern"), class)],
+            ..off.clone()
+        };
+        assert_eq!(ruled(Normal).granted(High, hint(Low)), Normal, "the rule's");
+        assert_eq!(ruled(Low).granted(High, hint(Low)), High, "of no rule");
+        assert_eq!(ruled(Realtime).granted(High, hint(Low)), High);
         let within = ThreadClasses {
             hints: HintPolicy::Within,
             hints_up_to: Some(High),
