@@ -387,7 +387,7 @@ fn time_slices(
         attr: attr.table().clone(),
         table,
         events: events.clone(),
-        take_turns: Box::new(move |devices| control.take_turns(devices)),
+        take_turns: Box::new(move |processes| control.take_turns(processes)),
     };
     Slices::start(driver, parts).map(Some)
 }

@@ -13,6 +13,7 @@ use xsched_common::gate::{GateMode, GateWord};
 use xsched_common::page::{ControlPage, DeviceControl, DeviceStatus};
 use xsched_common::units::{DeviceIndex, Nanos};
 use xsched_host::clock::monotonic;
+use xsched_host::process::ProcessId;
 use xsched_policy::{
     ClientId, ClientState, Concurrency, Decision, DeviceMemory, DeviceSettings, Presence, Sharing,
     SloVerdict, Strangers,
@@ -37,6 +38,10 @@ pub(super) struct Device {
     /// When to decide again even if nobody rings.
     due: Option<Nanos>,
     memory: DeviceMemory,
+    /// One of those that count to whose work the driver turns by itself, and
+    /// what that means for all.
+    turn: Option<ProcessId>,
+    concurrency: Concurrency,
     /// What the model knows of it.
     told: Option<Sharing>,
     verdicts: BTreeMap<ClientId, SloVerdict>,
@@ -62,6 +67,8 @@ impl Device {
     pub fn clear(&mut self) {
         self.states.clear();
         self.indices.clear();
+        self.turn = None;
+        self.concurrency = Concurrency::Together;
     }
 
     /// One that counts; its id is above those of the others. A client counts
@@ -72,6 +79,16 @@ impl Device {
         }
         self.states.push(state);
         self.indices.push(index);
+    }
+
+    /// To the work of a process that counts the driver turns by itself. One
+    /// such process beside others is not enough: those share the turn of a
+    /// server's (MPS), or have none.
+    pub fn note_turn(&mut self, process: ProcessId) {
+        match self.turn {
+            Some(other) if other != process => self.concurrency = Concurrency::InTurns,
+            _ => self.turn = Some(process),
+        }
     }
 
     /// Whether nobody counts on it.
@@ -110,11 +127,6 @@ impl Device {
         self.memory.set_strangers(strangers);
     }
 
-    /// What the device does with work of several processes.
-    pub fn set_concurrency(&mut self, concurrency: Concurrency) {
-        self.memory.set_concurrency(concurrency);
-    }
-
     /// Decides about all that count, and writes what is new.
     pub fn decide(
         &mut self,
@@ -124,6 +136,7 @@ impl Device {
         news: &mut Written,
     ) {
         self.decisions.clear();
+        self.memory.set_concurrency(self.concurrency);
         self.due = xsched_policy::decide(
             settings,
             &mut self.memory,
@@ -337,7 +350,6 @@ mod tests {
         use crate::control::newcomers::Newcomer;
         use std::sync::Arc;
         use std::sync::atomic::AtomicU32;
-        use xsched_host::process::ProcessId;
         const CROWD: u32 = 100;
         let process = ProcessId {
             pid: 1,

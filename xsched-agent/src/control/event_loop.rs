@@ -335,7 +335,7 @@ impl EventLoop {
                     then();
                 }
                 Command::Configure(settings) => self.parts.rules.settings = settings,
-                Command::TakeTurns(devices) => self.parts.rules.in_turns = devices,
+                Command::TakeTurns(processes) => self.parts.rules.in_turns = processes,
                 Command::Passthrough(passthrough) => {
                     let common = |client: &&Client| client.passthrough.is_none();
                     for client in self.clients.values().filter(common) {

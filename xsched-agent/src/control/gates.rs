@@ -1,9 +1,10 @@
 //! From pages to policy and back: one pass of decisions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use xsched_common::units::{Nanos, PciAddress};
-use xsched_policy::{ClientId, Concurrency, Settings, Strangers};
+use xsched_host::process::ProcessId;
+use xsched_policy::{ClientId, Settings, Strangers};
 
 use super::RosterEvent;
 use super::clients::{Client, DeviceKey};
@@ -42,16 +43,14 @@ impl News {
 #[derive(Debug, Default)]
 pub(super) struct Rules {
     pub settings: Settings,
-    /// Where the driver turns from one process to the next.
-    pub in_turns: BTreeSet<PciAddress>,
+    /// Processes to whose work the driver turns by itself, and where.
+    pub in_turns: HashSet<(ProcessId, PciAddress)>,
 }
 
 impl Rules {
-    fn concurrency(&self, device: DeviceKey) -> Concurrency {
-        match device.pci() {
-            Some(pci) if self.in_turns.contains(&pci) => Concurrency::InTurns,
-            _ => Concurrency::Together,
-        }
+    fn turns_to(&self, process: ProcessId, device: DeviceKey) -> bool {
+        let pci = device.pci();
+        pci.is_some_and(|pci| self.in_turns.contains(&(process, pci)))
     }
 }
 
@@ -88,13 +87,12 @@ impl DecisionPass {
             self.written.asked.clear();
             match &news {
                 News::Of(ids) if self.look_at(ids, clients, now) => {}
-                _ => self.look_at_all(clients, now),
+                _ => self.look_at_all(rules, clients, now),
             }
             for key in &self.due {
                 if let Some(device) = self.devices.get_mut(key) {
                     let settings = rules.settings.of(key.pci());
                     device.set_strangers(self.strangers);
-                    device.set_concurrency(rules.concurrency(*key));
                     device.decide(settings, clients, now, &mut self.written);
                     device.tell(*key, settings, roster);
                 }
@@ -124,7 +122,7 @@ impl DecisionPass {
     }
 
     /// Looks at everybody, and learns who counts where.
-    fn look_at_all(&mut self, clients: &mut BTreeMap<ClientId, Client>, now: Nanos) {
+    fn look_at_all(&mut self, rules: &Rules, clients: &mut BTreeMap<ClientId, Client>, now: Nanos) {
         for device in self.devices.values_mut() {
             device.clear();
         }
@@ -133,6 +131,10 @@ impl DecisionPass {
             for (key, index) in client.counts_on() {
                 let device = self.devices.entry(key).or_default();
                 device.push(index, client.state(index));
+                let process = client.shared.process;
+                if rules.turns_to(process, key) {
+                    device.note_turn(process);
+                }
             }
         }
         self.devices.retain(|_, device| !device.is_empty());
@@ -263,6 +265,47 @@ mod tests {
         world.now = linger_ends;
         world.run(News::OfAll);
         assert_eq!(world.mode(LOW), GateMode::Capped(4));
+    }
+
+    /// A server's clients (MPS) run side by side, whoever else has a context
+    /// there; the parts of a device are devices of their own.
+    #[test]
+    fn two_that_the_driver_turns_to_are_in_turns_where_both_have_joined() {
+        let pci = PciAddress {
+            bus: 6,
+            ..PciAddress::default()
+        };
+        let mut world = World::new(&[Class::Low, Class::Low, Class::High]);
+        for page in world.pages.values() {
+            page.devices[0].set_pci(pci);
+        }
+        for id in [ClientId(1), ClientId(2)] {
+            world.status(id).set_active();
+        }
+        let process = |pid| ProcessId { pid, start_time: 1 };
+        let elsewhere = PciAddress { bus: 7, ..pci };
+        let mut closed = |in_turns: &[(u32, PciAddress)]| {
+            let in_turns = in_turns.iter().map(|(pid, on)| (process(*pid), *on));
+            let rules = Rules {
+                in_turns: in_turns.collect(),
+                ..Rules::default()
+            };
+            world.now = world.now + Nanos::from_millis(1);
+            let now = world.now;
+            let pass = &mut world.pass;
+            pass.run(News::OfAll, &rules, &mut world.clients, &|_| (), || now);
+            let modes = [ClientId(1), ClientId(2)].map(|id| world.mode(id));
+            modes
+                .iter()
+                .filter(|mode| **mode == GateMode::Closed)
+                .count()
+        };
+        assert_eq!(closed(&[]), 0);
+        assert_eq!(closed(&[(1, pci), (2, pci)]), 1, "they take turns");
+        assert_eq!(closed(&[(1, pci)]), 0, "beside a server's client");
+        assert_eq!(closed(&[(1, pci), (4, pci)]), 0, "one has not joined");
+        assert_eq!(closed(&[(1, pci), (2, elsewhere)]), 0);
+        assert_eq!(closed(&[(1, pci), (3, pci)]), 1, "turns of the driver's");
     }
 
     /// The page of one that has not rung is not looked at.

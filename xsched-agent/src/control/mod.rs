@@ -30,7 +30,7 @@ mod token;
 mod waiting;
 mod watchdog;
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
@@ -75,8 +75,9 @@ pub(crate) enum Command {
     },
     /// Shares devices by these settings from the next pass on.
     Configure(Settings),
-    /// On these devices, and no others, processes take turns.
-    TakeTurns(BTreeSet<PciAddress>),
+    /// To the work of these processes there, and no others, the driver turns by
+    /// itself.
+    TakeTurns(HashSet<(ProcessId, PciAddress)>),
     /// Tells every client of these libraries that has none of its own.
     Passthrough(Passthrough),
     /// Whoever has said hello is identified, or cannot be, and whose it is.
@@ -225,11 +226,12 @@ impl ControlHandle {
         self.ring();
     }
 
-    /// Says on which devices the driver turns from one process to the next; on
-    /// all others their work may run side by side.
-    pub fn take_turns(&self, devices: BTreeSet<PciAddress>) {
+    /// Says to whose work on which devices the driver turns by itself. Where two
+    /// of these have joined they take turns; work of all others may run side by
+    /// side.
+    pub fn take_turns(&self, processes: HashSet<(ProcessId, PciAddress)>) {
         // As above: nobody to tell.
-        let _ = self.commands.send(Command::TakeTurns(devices));
+        let _ = self.commands.send(Command::TakeTurns(processes));
         self.ring();
     }
 
@@ -310,7 +312,7 @@ impl Control {
             roster,
             rules: gates::Rules {
                 settings,
-                in_turns: BTreeSet::new(),
+                in_turns: HashSet::new(),
             },
             passthrough,
             scheduling,

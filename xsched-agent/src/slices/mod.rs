@@ -14,7 +14,7 @@ mod tests;
 mod watched;
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -22,19 +22,20 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use xsched_common::api::{EventKind, Snapshot};
+use xsched_common::api::{EventKind, ProcessRow, SharingMode, Snapshot};
 use xsched_common::units::PciAddress;
 use xsched_host::clock;
 use xsched_host::platform::slices::{Group, SliceDriver};
 use xsched_host::process::ProcessId;
-use xsched_policy::{Activity, Override, Slice, SliceChoice, SliceUser, slices};
+use xsched_host::readers::Tenant;
+use xsched_policy::{Activity, Bounded, Override, Slice, SliceChoice, SliceUser, slices};
 
 pub use table::SliceTable;
 
 use crate::attr::AttrTable;
 use crate::control::{Journal, Rate};
 use crate::events::{Event, EventLog};
-use watched::{Outcome, Watched};
+use watched::{Gated, Outcome, Watched};
 
 /// Time between two decisions.
 const TICK: Duration = Duration::from_millis(500);
@@ -42,9 +43,12 @@ const TICK: Duration = Duration::from_millis(500);
 /// What the looks of one tick may take: a look at one process takes 10 ms.
 const LOOKS: Duration = Duration::from_millis(100);
 
-/// And those at one user's processes: with handles of its own choice a process
-/// can make each look at it long.
-const LOOKS_OF_USER: Duration = Duration::from_millis(40);
+/// And those at one user's processes, and the setting of their slices: with
+/// handles of its own choice a process can make a look at it as long.
+const OF_USER: Duration = Duration::from_millis(40);
+
+/// Launches past a gate beyond this part of all are not bounded by it.
+const MOST_PAST_GATE: f64 = 0.01;
 
 /// What giving the slices back may take at the end.
 const GIVING_BACK: Duration = Duration::from_secs(1);
@@ -61,6 +65,9 @@ const TOLD: Rate = Rate {
 /// Where the newest picture of all processes is.
 pub type Pictures = Box<dyn Fn() -> Arc<Snapshot> + Send>;
 
+/// Processes at work with groups of their own, and where.
+pub type InTurns = HashSet<(ProcessId, PciAddress)>;
+
 /// What the thread works with.
 pub struct Parts {
     /// Which processes there are.
@@ -71,9 +78,9 @@ pub struct Parts {
     pub table: SliceTable,
     /// Where changes are noted.
     pub events: EventLog,
-    /// Told on which devices the driver turns from one process to the next,
-    /// whenever that changes.
-    pub take_turns: Box<dyn Fn(BTreeSet<PciAddress>) + Send>,
+    /// Told to whose work on which devices the driver turns by itself, whenever
+    /// that changes.
+    pub take_turns: Box<dyn Fn(InTurns) + Send>,
 }
 
 /// The thread at work.
@@ -126,7 +133,10 @@ struct Keeper {
     watched: HashMap<ProcessId, Watched>,
     told: Journal,
     /// As last told.
-    in_turns: BTreeSet<PciAddress>,
+    in_turns: InTurns,
+    /// Looks so far, and the last one at each user's processes.
+    looks: u64,
+    looked: HashMap<Tenant, u64>,
     is_stopped: Arc<AtomicBool>,
 }
 
@@ -138,7 +148,9 @@ impl Keeper {
             parts,
             watched: HashMap::new(),
             told: Journal::new(TOLD),
-            in_turns: BTreeSet::new(),
+            in_turns: InTurns::new(),
+            looks: 0,
+            looked: HashMap::new(),
             is_stopped: Arc::default(),
         }
     }
@@ -163,15 +175,17 @@ impl Keeper {
             let is_its = row.platform == Some(self.driver.platform());
             let watched = match self.watched.entry(id) {
                 Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(place) if is_its => place.insert(Watched::new(row.uid, now)),
+                Entry::Vacant(place) if is_its => {
+                    let tenant = Tenant::of_user(row.uid, row.pid);
+                    place.insert(Watched::new(row.uid, whole(tenant), now))
+                }
                 Entry::Vacant(_) => continue,
             };
-            let kernels = row.kernel_ns.filter(|_| row.gate.is_some());
             let activity = match row.launches_per_s > 0.0 {
                 true => Activity::AtWork,
                 false => Activity::Idle,
             };
-            watched.note(activity, kernels, now);
+            watched.note(activity, gated(row, &picture), now);
         }
         self.watched.retain(|id, _| there.contains(id));
         self.look(now);
@@ -180,17 +194,28 @@ impl Keeper {
             (self.parts.take_turns)(in_turns.clone());
             self.in_turns = in_turns;
         }
+        let mut of_users: HashMap<Tenant, Duration> = HashMap::new();
         for (id, group, slice) in self.decided() {
             if self.is_stopped.load(Relaxed) {
                 return;
             }
-            self.bring(id, group, slice, now);
+            let Some(tenant) = self.watched.get(&id).map(|watched| watched.tenant.clone()) else {
+                continue;
+            };
+            // The rest in the next tick.
+            let of_user = of_users.entry(tenant).or_default();
+            if *of_user < OF_USER {
+                let begins = Instant::now();
+                self.bring(id, group, slice, now);
+                *of_user += begins.elapsed();
+            }
         }
         self.told.untold(clock::monotonic());
         self.parts.table.publish(&self.watched);
     }
 
-    /// Looks at those whose turn it is, the longest due first; who does not
+    /// Looks at those that are due: the users in turn, whose processes were not
+    /// looked at for longest first, and of each the longest due. Who does not
     /// fit into this tick has its turn in the next.
     fn look(&mut self, now: Instant) {
         let mut due: Vec<(Instant, ProcessId)> = self
@@ -200,21 +225,39 @@ impl Keeper {
             .filter(|(at, _)| *at <= now)
             .collect();
         due.sort_by_key(|(at, id)| (*at, id.start_time, id.pid));
-        let began = Instant::now();
-        let mut of_users: HashMap<u32, Duration> = HashMap::new();
+        let there: HashSet<&Tenant> = self.watched.values().map(|one| &one.tenant).collect();
+        self.looked.retain(|tenant, _| there.contains(tenant));
+        let mut users: Vec<User> = Vec::new();
+        let mut places: HashMap<&Tenant, usize> = HashMap::new();
         for (_, id) in due {
+            let Some(tenant) = self.watched.get(&id).map(|watched| &watched.tenant) else {
+                continue;
+            };
+            let at = *places.entry(tenant).or_insert(users.len());
+            if at == users.len() {
+                users.push(User {
+                    last: self.looked.get(tenant).copied(),
+                    due: VecDeque::new(),
+                    spent: Duration::ZERO,
+                });
+            }
+            users[at].due.push_back(id);
+        }
+        drop(places);
+        let began = Instant::now();
+        while let Some((user, id)) = next_look(&mut users) {
             if began.elapsed() >= LOOKS || self.is_stopped.load(Relaxed) {
                 break;
             }
             let Some(watched) = self.watched.get_mut(&id) else {
                 continue;
             };
-            let of_user = of_users.entry(watched.uid).or_default();
-            if *of_user < LOOKS_OF_USER {
-                let begins = Instant::now();
-                watched.look(&self.driver, id, now);
-                *of_user += begins.elapsed();
-            }
+            let begins = Instant::now();
+            watched.look(&self.driver, id, now);
+            user.spent += begins.elapsed();
+            self.looks += 1;
+            user.last = Some(self.looks);
+            self.looked.insert(watched.tenant.clone(), self.looks);
         }
         // Children share their parent's session until they run another
         // program: it is the eldest's.
@@ -232,17 +275,15 @@ impl Keeper {
         }
     }
 
-    /// Devices that turn between groups of several processes. The clients of a
-    /// server that shares a device (MPS) have none: theirs is the server's.
-    fn in_turns(&self) -> BTreeSet<PciAddress> {
-        let mut once = BTreeSet::new();
-        let mut several = BTreeSet::new();
-        for device in self.watched.values().flat_map(Watched::devices) {
-            if !once.insert(device) {
-                several.insert(device);
-            }
-        }
-        several
+    /// Those with groups of their own that have launched of late. The clients of
+    /// a server that shares a device (MPS) have none: theirs are the server's,
+    /// which launches nothing that is seen.
+    fn in_turns(&self) -> InTurns {
+        self.watched
+            .iter()
+            .filter(|(_, watched)| watched.activity == Activity::AtWork)
+            .flat_map(|(id, watched)| watched.devices().into_iter().map(|device| (*id, device)))
+            .collect()
     }
 
     /// What each group that is the agent's to set should have.
@@ -260,7 +301,7 @@ impl Keeper {
                     class: standing.attr.class,
                     hold: Override::in_force(standing.hold, now).map(|hold| hold.kind),
                     activity: watched.activity,
-                    bounded: watched.bounded,
+                    bounded: Bounded::ByNothing,
                     choice: standing.time_slices,
                 },
                 // Its rules were not evaluated yet.
@@ -268,12 +309,14 @@ impl Keeper {
                     class: xsched_common::units::Class::default(),
                     hold: None,
                     activity: watched.activity,
-                    bounded: watched.bounded,
+                    bounded: Bounded::ByNothing,
                     choice: SliceChoice::Leave,
                 },
             };
             for device in watched.devices() {
-                devices.entry(device).or_default().push((*id, user));
+                let bounded = watched.bounded(device);
+                let on_it = devices.entry(device).or_default();
+                on_it.push((*id, SliceUser { bounded, ..user }));
             }
         }
         let mut decided = Vec::new();
@@ -332,4 +375,54 @@ impl Keeper {
             }
         }
     }
+}
+
+/// One user, and which of his processes are due.
+struct User {
+    /// The last look at one of them.
+    last: Option<u64>,
+    due: VecDeque<ProcessId>,
+    /// What the looks of this tick have taken.
+    spent: Duration,
+}
+
+/// Whose turn it is: of those with time left, whoever's last look is longest ago.
+fn next_look(users: &mut [User]) -> Option<(&mut User, ProcessId)> {
+    let user = users
+        .iter_mut()
+        .filter(|user| user.spent < OF_USER && !user.due.is_empty())
+        .min_by_key(|user| user.last)?;
+    let id = user.due.pop_front()?;
+    Some((user, id))
+}
+
+/// A user in all of his control groups; root's are told apart by theirs.
+fn whole(tenant: Tenant) -> Tenant {
+    match tenant.uid {
+        0 | Tenant::NOBODY => tenant,
+        uid => Tenant::known_by(uid),
+    }
+}
+
+/// Where the gates of all parts of a process bound its work, and its longest
+/// kernels there. Of whatever is on another device, goes past the gate or has
+/// kernels of which nothing is known, that cannot be said.
+fn gated(row: &ProcessRow, picture: &Snapshot) -> Option<Gated> {
+    let device = row.device.as_ref()?;
+    let shared = picture.devices.iter().find(|one| one.address == *device)?;
+    let past = row.bypass_ratio.unwrap_or(0.0);
+    if row.gate.is_none() || shared.mode == SharingMode::Off || past > MOST_PAST_GATE {
+        return None;
+    }
+    let mut kernels = row.kernel_ns?;
+    for group in row.groups.iter().filter(|group| group.commands > 0) {
+        if group.gate.is_none() || group.device.as_ref() != Some(device) {
+            return None;
+        }
+        kernels = kernels.max(group.kernel_ns?);
+    }
+    Some(Gated {
+        device: device.clone(),
+        kernels,
+    })
 }

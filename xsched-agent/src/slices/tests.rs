@@ -11,6 +11,9 @@ use xsched_policy::{LONG, OverrideKind, SHORT, SchedAttr};
 use super::*;
 use crate::attr::Standing;
 
+mod gates;
+mod looks;
+
 const DEFAULT: Nanos = Nanos::from_micros(2048);
 const COPYING: Nanos = Nanos::from_micros(1024);
 
@@ -21,6 +24,9 @@ struct Fake {
     sets: Mutex<Vec<(u32, Nanos)>>,
     looks: Mutex<u32>,
     refuses: Mutex<bool>,
+    /// What a look at these takes, and whom was looked at.
+    long: Mutex<HashMap<u32, Duration>>,
+    looked_at: Mutex<Vec<u32>>,
 }
 
 impl SliceDriver for Fake {
@@ -38,6 +44,9 @@ impl SliceDriver for Fake {
 
     fn look(&self, process: ProcessId, scan: &mut Scan) -> Result<Vec<Group>, SliceError> {
         *self.looks.lock().expect("whole") += 1;
+        self.looked_at.lock().expect("whole").push(process.pid);
+        let takes = self.long.lock().expect("whole").get(&process.pid).copied();
+        std::thread::sleep(takes.unwrap_or_default());
         scan.is_complete = true;
         let groups = self.groups.lock().expect("whole");
         let gone = SliceError::Gone(process.pid);
@@ -77,7 +86,7 @@ struct Stage {
     attr: Arc<AttrTable>,
     table: SliceTable,
     keeper: Keeper,
-    turns: Arc<Mutex<Vec<BTreeSet<PciAddress>>>>,
+    turns: Arc<Mutex<Vec<InTurns>>>,
     now: Instant,
 }
 
@@ -95,7 +104,7 @@ impl Stage {
             events,
             take_turns: {
                 let turns = turns.clone();
-                Box::new(move |devices| turns.lock().expect("whole").push(devices))
+                Box::new(move |processes| turns.lock().expect("whole").push(processes))
             },
         };
         let keeper = Keeper::new(fake.clone(), parts);
@@ -217,20 +226,37 @@ fn slices_follow_classes_and_are_given_back() {
 }
 
 #[test]
-fn devices_of_several_processes_are_told_once() {
+fn processes_at_work_with_groups_are_told_once() {
     let mut stage = Stage::new();
     stage.start(10, Class::Low, &[6, 7], DEFAULT);
     stage.tick();
     stage.start(20, Class::High, &[7], DEFAULT);
+    // As clients of a server that shares a device (MPS).
+    stage.start(30, Class::Low, &[], DEFAULT);
     stage.tick();
     stage.tick();
-    let mut picture = stage.picture.lock().expect("whole");
-    let rows = &mut Arc::make_mut(&mut picture).processes;
-    rows.retain(|row| row.pid != 20);
-    drop(picture);
+    let rows = |stage: &Stage, change: fn(&mut Vec<ProcessRow>)| {
+        let mut picture = stage.picture.lock().expect("whole");
+        change(&mut Arc::make_mut(&mut picture).processes);
+    };
+    rows(&stage, |rows| rows[1].launches_per_s = 0.0);
+    for _ in 0..22 {
+        stage.tick();
+    }
+    rows(&stage, |rows| rows.clear());
     stage.tick();
     let told = stage.turns.lock().expect("whole").clone();
-    assert_eq!(told, [BTreeSet::from([on(7)]), BTreeSet::new()]);
+    let own = [(id(10), on(6)), (id(10), on(7))];
+    let both = own.into_iter().chain([(id(20), on(7))]);
+    assert_eq!(
+        told,
+        [
+            InTurns::from(own),
+            both.collect(),
+            InTurns::from(own),
+            InTurns::new()
+        ]
+    );
 }
 
 #[test]
@@ -328,33 +354,6 @@ fn a_process_that_begins_to_launch_is_looked_at_at_once() {
     launches(&stage, 5.0);
     stage.tick();
     assert_eq!(stage.slices(20)[0], SHORT);
-}
-
-#[test]
-fn a_gate_that_bounds_short_kernels_is_enough() {
-    let mut stage = Stage::new();
-    stage.start(10, Class::High, &[6], DEFAULT);
-    stage.start(20, Class::Low, &[6], DEFAULT);
-    let kernels = |stage: &Stage, micros| {
-        let mut picture = stage.picture.lock().expect("whole");
-        let row = &mut Arc::make_mut(&mut picture).processes[1];
-        row.kernel_ns = Some(Nanos::from_micros(micros));
-        row.gate = serde_json::from_value(serde_json::json!({
-            "state": "capped", "cap": 4, "reason": "", "waiting": 0
-        }))
-        .expect("a gate");
-    };
-    for (micros, slice) in [
-        (60, DEFAULT),
-        (400, DEFAULT),
-        (600, SHORT),
-        (400, SHORT),
-        (60, DEFAULT),
-    ] {
-        kernels(&stage, micros);
-        stage.tick();
-        assert_eq!(stage.slices(20)[0], slice, "{micros} us");
-    }
 }
 
 #[test]

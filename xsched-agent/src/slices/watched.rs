@@ -9,6 +9,7 @@ use xsched_common::units::Nanos;
 use xsched_common::units::PciAddress;
 use xsched_host::platform::slices::{Group, GroupId, Scan, SliceDriver, SliceError};
 use xsched_host::process::ProcessId;
+use xsched_host::readers::Tenant;
 use xsched_host::readers::apart::{GivenUp, Places};
 use xsched_policy::{Activity, Bounded, LENGTHS, Slice};
 
@@ -47,10 +48,12 @@ fn unanswered(why: &GivenUp) -> String {
 /// A process and its groups.
 pub(super) struct Watched {
     pub uid: u32,
+    /// With whose other processes it shares what is spent on them.
+    pub tenant: Tenant,
     /// As its launches show.
     pub activity: Activity,
-    /// By its gate, or by nothing.
-    pub bounded: Bounded,
+    /// On which device its gate bounds its work, if on any.
+    gated: Option<String>,
     /// Why each device's slice is what it should be.
     pub reasons: BTreeMap<PciAddress, Slice>,
     groups: Vec<Group>,
@@ -66,6 +69,14 @@ pub(super) struct Watched {
     pub failure: Option<String>,
 }
 
+/// Where a process's gates bound its work, as far as that is known.
+pub(super) struct Gated {
+    /// The device's name in the picture.
+    pub device: String,
+    /// Its longest kernel time T there.
+    pub kernels: Nanos,
+}
+
 /// What came of an order.
 pub(super) enum Outcome {
     /// It is as it should be, or it is not tried again yet.
@@ -77,11 +88,12 @@ pub(super) enum Outcome {
 }
 
 impl Watched {
-    pub fn new(uid: u32, now: Instant) -> Watched {
+    pub fn new(uid: u32, tenant: Tenant, now: Instant) -> Watched {
         Watched {
             uid,
+            tenant,
             activity: Activity::Idle,
-            bounded: Bounded::ByNothing,
+            gated: None,
             reasons: BTreeMap::new(),
             groups: Vec::new(),
             scan: Scan::default(),
@@ -94,15 +106,17 @@ impl Watched {
         }
     }
 
-    /// Takes note of what its launches show, and of its kernel time T if it
-    /// has a gate. Who begins to launch has a context by now.
-    pub fn note(&mut self, activity: Activity, gated_kernels: Option<Nanos>, now: Instant) {
-        self.bounded = match gated_kernels {
-            Some(time) if time <= SHORT_KERNELS => Bounded::ByGate,
-            // In between it stays as it was: T jitters.
-            Some(time) if time <= LONG_KERNELS => self.bounded,
-            _ => Bounded::ByNothing,
-        };
+    /// Takes note of what its launches show, and of where its gates hold. Who
+    /// begins to launch has a context by now.
+    pub fn note(&mut self, activity: Activity, gated: Option<Gated>, now: Instant) {
+        let before = self.gated.take();
+        self.gated = gated
+            .filter(|gated| match before == Some(gated.device.clone()) {
+                // In between it stays as it was: T jitters.
+                true => gated.kernels <= LONG_KERNELS,
+                false => gated.kernels <= SHORT_KERNELS,
+            })
+            .map(|gated| gated.device);
         let begins = (self.activity, activity) == (Activity::Idle, Activity::AtWork);
         if begins && self.groups.is_empty() {
             self.next_look = now;
@@ -117,6 +131,20 @@ impl Watched {
             true => Activity::AtWork,
             false => activity,
         };
+    }
+
+    /// What bounds its work on a device.
+    pub fn bounded(&self, device: PciAddress) -> Bounded {
+        let address = device.to_string();
+        // A part of a device has its address, and more.
+        let is_it = |name: &String| {
+            let more = name.strip_prefix(&address);
+            more.is_some_and(|more| more.is_empty() || more.starts_with('/'))
+        };
+        match self.gated.as_ref().is_some_and(is_it) {
+            true => Bounded::ByGate,
+            false => Bounded::ByNothing,
+        }
     }
 
     /// Looks again.

@@ -19,8 +19,9 @@ pub trait SliceDriver: Send + Sync {
     fn default_slice(&self) -> Nanos;
 
     /// Finds the groups in which a process's work is scheduled. `scan` is
-    /// what was found before and where the search goes on; a look takes some
-    /// ten milliseconds at most, and nothing of the process is held after it.
+    /// what was found before and where the search goes on. A look takes some
+    /// ten milliseconds, a few times that at most whatever the process does,
+    /// and nothing of the process is held after it.
     ///
     /// # Errors
     /// It is gone, or may not be looked at.

@@ -6,11 +6,13 @@
 //! asking for the class of the next few thousand finds all there are: 4 us
 //! each on an H200.
 
+use std::cell::Cell;
+
 use xsched_common::units::Nanos;
 
 use super::super::PciAddress;
 use super::super::slices::{Group, GroupId, Scan, SliceError};
-use super::rm::{Command, Control, OK};
+use super::rm::{CALL_FAILED, Command, Control, OK};
 
 /// `RS_CLIENT_HANDLE_BASE`, and the numbers above it that are sessions'.
 const CLIENTS: u32 = 0xc1d0_0000;
@@ -26,11 +28,19 @@ const OBJECTS: u32 = 0x5c00_0000;
 /// and then makes a context on its next device.
 const OBJECT_GAP: u32 = 1024;
 
-/// The most that are asked for in one look, in all sessions.
-const MOST_OBJECTS: u32 = 8192;
+/// The most questions of one look, in all sessions and about whatever: a process
+/// can fill its sessions with objects of its choice.
+const MOST_QUESTIONS: u32 = 8192;
 
 /// Groups that are kept: a process has four per device.
 const MOST_GROUPS: usize = 256;
+
+/// Devices of a session that are asked about.
+const MOST_DEVICES: usize = 64;
+
+/// Of the questions, those that are kept for what was found: three about a
+/// device, two about a group.
+const ABOUT_FOUND: u32 = 3 * MOST_DEVICES as u32 + 2 * MOST_GROUPS as u32;
 
 /// `KEPLER_CHANNEL_GROUP_A`.
 const CHANNEL_GROUP: u32 = 0xa06c;
@@ -41,6 +51,22 @@ const SUBDEVICE: u32 = 0x2080;
 /// The indices of `NV0000_CTRL_CMD_CLIENT_GET_HANDLE_INFO`.
 const PARENT: u32 = 1;
 const CLASS: u32 = 2;
+
+/// A session that answers so many more questions.
+struct Metered<'a> {
+    session: &'a dyn Control,
+    left: &'a Cell<u32>,
+}
+
+impl Control for Metered<'_> {
+    fn control(&self, client: u32, object: u32, command: Command, parameters: &mut [u32]) -> u32 {
+        let Some(left) = self.left.get().checked_sub(1) else {
+            return CALL_FAILED;
+        };
+        self.left.set(left);
+        self.session.control(client, object, command, parameters)
+    }
+}
 
 /// See [`super::super::slices::SliceDriver::look`]. `newest` makes a
 /// session, younger than the process's: the search begins there.
@@ -59,8 +85,15 @@ pub fn look(
             ..Scan::default()
         };
     }
+    let left = Cell::new(MOST_QUESTIONS);
+    let metered = sessions.iter().map(|session| Metered {
+        session: *session,
+        left: &left,
+    });
+    let metered: Vec<Metered<'_>> = metered.collect();
+    let sessions: Vec<&dyn Control> = metered.iter().map(|one| one as &dyn Control).collect();
     let mut known: Vec<(&dyn Control, u32)> = Vec::new();
-    for session in sessions {
+    for session in &sessions {
         let is_its = |client: &u32| class(*session, *client, *client).is_some();
         known.extend(
             scan.clients
@@ -86,9 +119,8 @@ pub fn look(
     scan.clients = known.iter().map(|(_, client)| *client).collect();
     scan.is_complete = known.len() == sessions.len() || scan.left == 0;
     let mut groups = Vec::new();
-    let mut questions = MOST_OBJECTS;
     for (session, client) in known {
-        groups.extend(of_client(pid, session, client, &mut questions));
+        groups.extend(of_client(pid, session, client, &left));
     }
     groups.truncate(MOST_GROUPS);
     Ok(groups)
@@ -136,23 +168,25 @@ fn search<'a>(
     found
 }
 
-fn of_client(pid: u32, session: &dyn Control, client: u32, questions: &mut u32) -> Vec<Group> {
+fn of_client(pid: u32, session: &dyn Control, client: u32, left: &Cell<u32>) -> Vec<Group> {
     let (mut groups, mut subdevices) = (Vec::new(), Vec::new());
     let mut gap = 0;
-    for object in OBJECTS..OBJECTS + *questions {
-        *questions -= 1;
+    for object in OBJECTS.. {
+        if left.get() <= ABOUT_FOUND {
+            break;
+        }
         match class(session, client, object) {
             None => gap += 1,
             Some(class) => {
                 gap = 0;
                 match class {
                     CHANNEL_GROUP => groups.push(object),
-                    SUBDEVICE => subdevices.push(object),
+                    SUBDEVICE if subdevices.len() < MOST_DEVICES => subdevices.push(object),
                     _ => {}
                 }
             }
         }
-        if gap > OBJECT_GAP || groups.len() > MOST_GROUPS {
+        if gap > OBJECT_GAP || groups.len() >= MOST_GROUPS {
             break;
         }
     }

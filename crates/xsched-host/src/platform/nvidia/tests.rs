@@ -180,6 +180,32 @@ fn a_session_from_long_ago_is_found_by_several_looks_of_bounded_length() {
     }
 }
 
+/// Each device costs three questions more, each group two.
+#[test]
+fn no_process_makes_a_look_long() {
+    let filled = |client: u32, class: u32| {
+        let table = Table::of_process(client);
+        for handle in 0x200..0x3000 {
+            table.add(0x5c00_0000 + handle, class, 0x5c00_000b, 2048, 7);
+        }
+        table
+    };
+    for class in [0x2080, 0xa06c, 0x80] {
+        let tables = [0x30, 0x31, 0x32, 0x33].map(|n| filled(0xc1d0_0000 + n, class));
+        let sessions = tables.each_ref().map(|table| table as &dyn Control);
+        let mut scan = Scan::default();
+        for _ in 0..3 {
+            let asked = || tables.iter().map(|table| table.asked.get()).sum::<u64>();
+            let before = asked();
+            let groups = groups::look(PID, &sessions, newest, &mut scan).expect("answers");
+            let asked = asked() - before;
+            assert!(asked <= 8192, "{asked} questions about {class:#x}");
+            let own = groups.iter().filter(|group| group.id.object == 0x5c00_001b);
+            assert!(own.count() >= 1, "what comes first is found");
+        }
+    }
+}
+
 #[test]
 fn a_search_without_a_result_ends() {
     let (stranger, mut scan) = (Table::of(1), Scan::default());
