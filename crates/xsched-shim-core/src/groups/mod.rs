@@ -10,11 +10,14 @@
 //! the generation in which that was; whatever may change it counts the
 //! generation up.
 
+mod awaiting;
 pub mod hints;
 mod marks;
 mod names;
 mod streams;
 
+use awaiting::Awaited;
+pub use awaiting::Awaiting;
 pub use marks::Marks;
 pub use names::{look_up, real_prctl, renamed, set_name};
 
@@ -25,7 +28,7 @@ use std::sync::atomic::{
 
 use xsched_common::handshake::{Origin, Wish};
 use xsched_common::page::{HintPolicy, MAX_GROUPS};
-use xsched_common::units::{Class, Nanos};
+use xsched_common::units::Class;
 
 use crate::page::Session;
 use crate::process::{self, Process};
@@ -49,28 +52,6 @@ impl Group {
 
 /// Groups beside the process itself.
 const OTHERS: usize = MAX_GROUPS - 1;
-
-/// How long a group counts as waited for by a higher one: a thread may have
-/// jumped out of the call in which it waited.
-const AWAITED: Nanos = Nanos::from_secs(1);
-
-/// Threads of higher groups that wait for a group's work in a call.
-struct Awaited {
-    count: AtomicU32,
-    /// The group of the last that began, and when.
-    by: AtomicU32,
-    since: AtomicU64,
-}
-
-impl Awaited {
-    const fn new() -> Awaited {
-        Awaited {
-            count: AtomicU32::new(0),
-            by: AtomicU32::new(0),
-            since: AtomicU64::new(0),
-        }
-    }
-}
 
 /// All groups of the process.
 pub struct Groups {
@@ -169,14 +150,6 @@ impl Groups {
     /// The handle is no stream's any more, or a new one's.
     pub fn forget_stream(&self, handle: u64) {
         self.streams.forget(handle);
-    }
-
-    /// The higher group of which a thread waits for work of this one.
-    pub fn awaited_by(&self, group: Group, now: Nanos) -> Option<Group> {
-        let awaited = &self.awaited[group.index()];
-        let is_recent = now.since(Nanos(awaited.since.load(Relaxed))) < AWAITED;
-        (awaited.count.load(Relaxed) != 0 && is_recent)
-            .then(|| Group(awaited.by.load(Relaxed) as u8))
     }
 }
 
@@ -379,55 +352,6 @@ fn look(process: &Process, base: &Session, now: u64) {
     }
 }
 
-/// Marks lower groups whose work the calling thread waits for in a call, until
-/// dropped: the dependency rule. What is in a stream runs in any case; what a
-/// thread of theirs has yet to launch behind it must not be held back for the
-/// one that waits.
-pub struct Awaiting<'a> {
-    groups: &'a Groups,
-    marked: [bool; MAX_GROUPS],
-}
-
-impl<'a> Awaiting<'a> {
-    /// `holds` tells of a group whether the thread waits for work of it. Nothing
-    /// is marked while no group is in use.
-    pub fn begin(
-        process: &'a Process,
-        base: &'static Session,
-        holds: impl Fn(Group) -> bool,
-    ) -> Option<Awaiting<'a>> {
-        let groups = &process.groups;
-        if groups.generation.load(Relaxed) == 0 {
-            return None;
-        }
-        let mut marked = [false; MAX_GROUPS];
-        let own = thread::with(|thread| of_known(process, base, thread));
-        for session in sessions(process, base) {
-            let group = session.group;
-            if group != own.group && session.class() < own.class() && holds(group) {
-                marked[group.index()] = true;
-                let awaited = &groups.awaited[group.index()];
-                awaited.by.store(u32::from(own.group.0), Relaxed);
-                awaited.since.store(sys::now().0, Relaxed);
-                awaited.count.fetch_add(1, Relaxed);
-                session.wake_waiters();
-            }
-        }
-        Some(Awaiting { groups, marked })
-    }
-}
-
-impl Drop for Awaiting<'_> {
-    fn drop(&mut self) {
-        let marked = self.groups.awaited.iter().zip(self.marked);
-        for (awaited, _) in marked.filter(|(_, marked)| *marked) {
-            let _ = awaited
-                .count
-                .fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
-        }
-    }
-}
-
 /// The session that the thread was last found in; it joins nowhere.
 fn of_known(process: &Process, base: &'static Session, thread: &Thread) -> &'static Session {
     let membership = thread.membership.get();
@@ -501,16 +425,5 @@ mod tests {
         groups.generation.store(u32::MAX, Relaxed);
         groups.turn_over();
         assert_eq!(groups.generation.load(Relaxed), 1);
-    }
-
-    #[test]
-    fn a_mark_that_nobody_takes_back_ends() {
-        let groups = Groups::new();
-        let awaited = &groups.awaited[1];
-        awaited.count.store(1, Relaxed);
-        awaited.by.store(2, Relaxed);
-        awaited.since.store(Nanos::from_secs(5).0, Relaxed);
-        let at = |s| groups.awaited_by(Group(1), Nanos::from_secs(s));
-        assert_eq!((at(5), at(6)), (Some(Group(2)), None));
     }
 }

@@ -10,6 +10,16 @@ use crate::abi::status::Status;
 #[repr(transparent)]
 pub struct AgentHandle(pub u64);
 
+impl AgentHandle {
+    /// The first GPU's; the others' follow.
+    pub const FIRST_GPU: u64 = 0x20;
+
+    /// That of a GPU, by its number in this process.
+    pub const fn of_gpu(number: usize) -> AgentHandle {
+        AgentHandle(Self::FIRST_GPU + number as u64)
+    }
+}
+
 /// `hsa_amd_memory_pool_t`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]

@@ -13,22 +13,15 @@ use crate::memory::pool::Pool;
 
 /// The CPU.
 pub const CPU: AgentHandle = AgentHandle(0x10);
-/// The first GPU; the others follow.
-const FIRST_GPU: u64 = 0x20;
 /// The instruction set of the first GPU; all have the same.
 const FIRST_ISA: Handle = 0x40;
-
-/// The agent of a GPU.
-pub fn of_gpu(number: usize) -> AgentHandle {
-    AgentHandle(FIRST_GPU + number as u64)
-}
 
 /// The GPU that an agent is, by its number in this process.
 ///
 /// # Errors
 /// `INVALID_AGENT` for the CPU and for what is no agent.
 pub fn gpu(agent: AgentHandle) -> Result<usize> {
-    let number = agent.0.wrapping_sub(FIRST_GPU) as usize;
+    let number = agent.0.wrapping_sub(AgentHandle::FIRST_GPU) as usize;
     (number < places().len().min(MAX_DEVICES))
         .then_some(number)
         .ok_or(Status::INVALID_AGENT)
@@ -36,12 +29,12 @@ pub fn gpu(agent: AgentHandle) -> Result<usize> {
 
 /// The agent whose memory a pool is.
 pub fn owner(pool: Pool) -> AgentHandle {
-    pool.gpu().map_or(CPU, of_gpu)
+    pool.gpu().map_or(CPU, AgentHandle::of_gpu)
 }
 
 /// All agents, the CPU first.
 pub fn all() -> impl Iterator<Item = AgentHandle> {
-    std::iter::once(CPU).chain((0..places().len()).map(of_gpu))
+    std::iter::once(CPU).chain((0..places().len()).map(AgentHandle::of_gpu))
 }
 
 api! {

@@ -5,7 +5,6 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::abi::status::Status;
 use crate::abi::types::{AgentHandle, SystemEvent, SystemEventCallback};
-use crate::api::agents;
 
 /// `HSA_AMD_GPU_MEMORY_FAULT_EVENT`.
 const MEMORY_FAULT: u32 = 0;
@@ -32,7 +31,7 @@ pub fn handle(callback: SystemEventCallback, data: usize) {
 
 /// Tells of a fault. As with the real library, a process of which no handler takes care of it ends.
 pub fn tell(fault: Fault) {
-    let agent: AgentHandle = agents::of_gpu(fault.gpu);
+    let agent = AgentHandle::of_gpu(fault.gpu);
     let event = SystemEvent {
         kind: MEMORY_FAULT,
         agent,
