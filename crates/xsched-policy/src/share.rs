@@ -60,7 +60,7 @@ impl Turns {
         let cap = match (settings.mode, concurrency, knobs.cap) {
             // A tenth of a turn, which the driver's turns make up for. Two
             // batches on an H200 together made 85 to 90% of one with 0.3 ms in
-            // flight, whatever the turn, 95% with 2 ms, 97% with 10 ms.
+            // flight, whatever the turn, 90 to 96% with 2 ms.
             (SharingMode::Share, Concurrency::InTurns, Cap::Time(budget)) => {
                 Cap::Time(budget.max(Nanos(slice.0 / 10)))
             }
