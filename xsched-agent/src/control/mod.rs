@@ -41,7 +41,7 @@ use std::thread::JoinHandle;
 use xsched_common::handshake::Part;
 use xsched_common::page::StatusPage;
 use xsched_common::run_dir::RunDir;
-use xsched_common::units::PciAddress;
+use xsched_common::units::{Class, PciAddress};
 
 pub use claim::ControlError;
 pub use clients::{ClientShared, DeviceKey};
@@ -107,7 +107,7 @@ pub struct AttrUpdate {
     /// Which of its threads and streams have classes of their own.
     pub threads: Arc<ThreadClasses>,
     /// None of them gets a higher one.
-    pub highest: Option<xsched_common::units::Class>,
+    pub highest: Option<Class>,
 }
 
 impl AttrUpdate {
@@ -185,7 +185,7 @@ pub(crate) fn stand_in(
     id: u64,
     process: ProcessId,
     part: Part,
-    class: xsched_common::units::Class,
+    class: Class,
 ) -> (Arc<ClientShared>, &'static StatusPage) {
     let settled = newcomers::Newcomer::settled_part(ClientId(id), process, part);
     let (client, page) = settled.expect("memfds");

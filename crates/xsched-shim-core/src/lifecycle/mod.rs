@@ -144,10 +144,8 @@ pub fn join<P: Platform>(process: &Process) {
             if matches!(why, JoinError::Silent) {
                 // Each attempt costs its launch 50 ms: a stopped agent must
                 // not cost the program a twentieth of its time.
-                let silences = SILENCES.fetch_add(1, Relaxed).min(MOST_SILENCES);
-                process
-                    .next_attempt
-                    .store((sys::now_coarse() + RETRY.times(1 << silences)).0, Relaxed);
+                let next = sys::now_coarse() + retry_after(SILENCES.fetch_add(1, Relaxed));
+                process.next_attempt.store(next.0, Relaxed);
             }
             give_up();
         }
@@ -215,9 +213,14 @@ fn enter(process: &Process, session: &'static Session) {
     ));
 }
 
+/// From one attempt to the next after so many at which the agent said nothing.
+fn retry_after(silences: u32) -> Nanos {
+    RETRY.times(1 << silences.min(MOST_SILENCES))
+}
+
 /// From one attempt of a group to the next; longer while the agent says nothing.
 pub fn retry_of_groups() -> Nanos {
-    RETRY.times(1 << SILENCES.load(Relaxed).min(MOST_SILENCES))
+    retry_after(SILENCES.load(Relaxed))
 }
 
 /// Joins with a group of a process that has joined as `base`.
