@@ -14,12 +14,14 @@
 
 mod attr;
 mod first;
+mod handover;
 mod kernels;
 mod knobs;
 mod latency;
 mod liveness;
 mod memory;
 mod min_share;
+mod own_clock;
 mod settings;
 mod share;
 mod silence;
@@ -259,7 +261,12 @@ pub fn decide(
             let cared_for = decision.edges != Edges::NONE;
             let end = match member.assumption {
                 Assumption::Until(end) => Some(end),
-                _ => client.silence.ends_at(member.state),
+                // Behind a closed gate nothing ends.
+                _ if decision.mode == GateMode::Closed => None,
+                _ => {
+                    let end = client.silence.ends_at(member.state);
+                    end.map(|end| client.clock.reaches(end))
+                }
             };
             if let Some(end) = end.filter(|_| cared_for) {
                 again.at(end);
@@ -269,6 +276,9 @@ pub fn decide(
     for (remembered, decision) in memory.clients.iter_mut().zip(&out[first..]) {
         if remembered.mode == GateMode::Closed && decision.mode != GateMode::Closed {
             remembered.ahead = 0;
+        }
+        if remembered.mode != GateMode::Closed {
+            remembered.closed_at = now;
         }
         remembered.mode = decision.mode;
     }

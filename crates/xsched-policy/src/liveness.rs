@@ -1,10 +1,10 @@
 //! Who counts, in which rank, and whether what it says of its work is
 //! believed.
 
-use xsched_common::gate::GateMode;
 use xsched_common::units::{Class, Nanos};
 
 use super::memory::Remembered;
+use super::own_clock::OwnTime;
 use super::silence::{self, Assumption};
 use super::{ClientState, DeviceSettings, Override, OverrideKind, Presence};
 
@@ -41,7 +41,7 @@ const MOST_LIMITS: u64 = 10;
 /// (a program that launches and does not wait), or that lies, would hold
 /// lower classes for ever: without any progress on its page for the limit,
 /// or for 8 of its own kernels if they are longer, it counts as idle. Time
-/// behind a closed gate is no lack of progress.
+/// behind a closed gate does not count ([`super::own_clock`]).
 pub(super) fn evaluate<'a>(
     settings: &DeviceSettings,
     now: Nanos,
@@ -49,10 +49,11 @@ pub(super) fn evaluate<'a>(
     remembered: &mut Remembered,
 ) -> Member<'a> {
     let claims = state.presence == Presence::Active;
-    let moved = state.progress != remembered.progress || remembered.progress_at == Nanos::ZERO;
-    if !claims || moved || remembered.mode == GateMode::Closed {
+    let moved = state.progress != remembered.progress;
+    let own_time = remembered.clock.advance(now, remembered.mode);
+    if !claims || moved || remembered.progress_at == OwnTime::default() {
         remembered.progress = state.progress;
-        remembered.progress_at = now;
+        remembered.progress_at = own_time;
     }
     let assumption = silence::evaluate(now, state, remembered);
     let limit = state.kernel_time.map_or(Nanos::ZERO, |t| t.times(8)).clamp(
@@ -61,7 +62,7 @@ pub(super) fn evaluate<'a>(
     );
     // A foretold end is the client's own word, too.
     let is_idle = matches!(assumption, Assumption::Idle(_));
-    let stuck = claims && !is_idle && now.since(remembered.progress_at) >= limit;
+    let stuck = claims && !is_idle && own_time.since(remembered.progress_at) >= limit;
     let rank = match Override::in_force(state.hold, now).map(|hold| hold.kind) {
         Some(OverrideKind::Suspended) => None,
         Some(OverrideKind::Boosted) => Some(RANKS - 1),

@@ -4,12 +4,14 @@ use xsched_common::api::SharingMode;
 use xsched_common::gate::GateMode;
 use xsched_common::units::Nanos;
 
+use super::handover::Drain;
 use super::kernels::{Kernels, Strangers};
 use super::liveness::RANKS;
-use super::share::Groups;
+use super::own_clock::{OwnClock, OwnTime};
+use super::share::{Groups, Turns};
 use super::silence::Silence;
 use super::slo::{SloMemory, SloVerdict};
-use super::{Cap, ClientId, ClientState, DeviceSettings, Knobs};
+use super::{Cap, ClientId, ClientState, DeviceSettings, Knobs, Owner};
 
 /// Owned by whoever calls [`super::decide`]; starts empty.
 #[derive(Clone, Debug, Default)]
@@ -23,10 +25,11 @@ pub struct DeviceMemory {
     pub(super) ranks: [RankMemory; RANKS],
     pub(super) slo: SloMemory,
     pub(super) knobs: Knobs,
-    pub(super) groups: Groups,
     /// Whether others are at work whom the agent does not schedule.
     pub(super) strangers: Strangers,
     pub(super) concurrency: Concurrency,
+    /// Who has left since the last decision.
+    pub(super) left: Vec<Remembered>,
     /// A buffer, kept to spare the allocation.
     spare: Vec<Remembered>,
 }
@@ -49,48 +52,47 @@ pub enum Concurrency {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Remembered {
     pub id: ClientId,
-    /// What its gate was told last.
+    /// What its gate was told last, and since when it is closed if it is.
     pub mode: GateMode,
+    pub closed_at: Nanos,
     /// Whether it counted as having work.
     pub active: bool,
     /// Device time charged to it, in total and by the last decision.
     pub charged: Nanos,
     pub charged_last: Nanos,
+    /// What it was spared because clients of other ranks drained meanwhile.
+    pub spared: Nanos,
     /// Virtual time: charged time over weight, among the clients of its owner
-    /// ([`super::share`]).
+    /// in its rank ([`super::share`]).
     pub pass: u128,
-    /// Its owner's; the same for all of an owner.
-    pub owners: Line,
+    /// Among whom that is: another rank's or owner's is another time.
+    pub line: Option<(usize, Owner)>,
     /// What it last said of its busy time.
     pub busy: Nanos,
     /// Time charged while its gate let it launch, for which its page has not
     /// shown busy time yet, ns; below zero what it used beyond that.
     pub ahead: i64,
-    /// What its progress was, and since when.
+    /// What its progress was, and since when by its own clock.
     pub progress: u64,
-    pub progress_at: Nanos,
+    pub progress_at: OwnTime,
+    pub clock: OwnClock,
     pub silence: Silence,
     pub kernels: Kernels,
 }
 
-/// Where an owner stands in a rank.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Line {
-    /// Its virtual time among owners.
-    pub pass: u128,
-    /// How far its own clients have come.
-    pub vtime: u128,
-}
-
 /// What is remembered of a rank.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct RankMemory {
     /// Whose turn it is.
     pub holder: Option<ClientId>,
     /// Charged to the holder in this turn.
     pub used: Nanos,
+    /// What the turn waits for to end before it begins.
+    pub drain: Option<Drain>,
     /// The least pass among those with work, as far as it has come.
     pub vtime: u128,
+    /// The owners in it, and those who left in debt.
+    pub groups: Groups,
     /// Device time that the rank has a claim to, ns ([`super::min_share`]).
     pub owed: i64,
     /// Since when it gets it.
@@ -112,13 +114,14 @@ impl Sharing {
     /// The numbers behind the mode by name, as users see them.
     pub fn numbers(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let DeviceSettings { mode, .. } = self.settings;
-        let cap = match self.knobs.cap {
+        let turns = Turns::of(&self.settings, self.concurrency, self.knobs);
+        // Of whoever may have the most in flight.
+        let cap = turns.map_or(self.knobs.cap, |turns| turns.unrivalled.cap);
+        let cap = match cap {
             Cap::Time(budget) => ("budget_ns", budget.0),
             Cap::Commands(cap) => ("cap", u64::from(cap)),
         };
         let gated = mode != SharingMode::Off;
-        let turns = matches!(mode, SharingMode::Share | SharingMode::Slo)
-            || gated && self.concurrency == Concurrency::InTurns;
         [
             (gated, cap),
             (gated, ("linger_min_ns", self.knobs.linger_min.0)),
@@ -135,7 +138,7 @@ impl Sharing {
                 ),
             ),
             (
-                turns,
+                gated && turns.is_some(),
                 ("slice_ns", self.settings.slice_of(self.concurrency).0),
             ),
             (gated, ("active_limit_ns", self.settings.active_limit.0)),
@@ -197,6 +200,7 @@ impl DeviceMemory {
     /// their number.
     pub(super) fn meet(&mut self, clients: &[ClientState]) {
         debug_assert!(clients.is_sorted_by(|a, b| a.id < b.id));
+        self.left.clear();
         let same = self.clients.len() == clients.len()
             && self.clients.iter().zip(clients).all(|(m, c)| m.id == c.id);
         if same {
@@ -205,11 +209,14 @@ impl DeviceMemory {
         self.spare.clear();
         let mut known = self.clients.iter().peekable();
         for client in clients {
-            while known.next_if(|m| m.id < client.id).is_some() {}
+            while let Some(left) = known.next_if(|m| m.id < client.id) {
+                self.left.push(*left);
+            }
             let remembered = known.next_if(|m| m.id == client.id).copied();
             self.spare
                 .push(remembered.unwrap_or_else(|| Remembered::new(client)));
         }
+        self.left.extend(known.copied());
         std::mem::swap(&mut self.clients, &mut self.spare);
     }
 }
@@ -219,15 +226,18 @@ impl Remembered {
         Remembered {
             id: client.id,
             mode: GateMode::Open,
+            closed_at: Nanos::ZERO,
             active: false,
             charged: Nanos::ZERO,
             charged_last: Nanos::ZERO,
+            spared: Nanos::ZERO,
             pass: 0,
-            owners: Line::default(),
+            line: None,
             busy: client.busy,
             ahead: 0,
             progress: client.progress,
-            progress_at: Nanos::ZERO,
+            progress_at: OwnTime::default(),
+            clock: OwnClock::default(),
             silence: Silence::new(),
             kernels: Kernels::default(),
         }

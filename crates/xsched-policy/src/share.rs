@@ -21,9 +21,10 @@ use xsched_common::page::Edges;
 use xsched_common::units::{Nanos, Weight};
 
 use super::liveness::{Member, RANKS};
-use super::memory::{Line, RankMemory, Remembered};
+use super::memory::{RankMemory, Remembered};
 use super::{
-    Again, Cap, ClientId, Concurrency, Decision, DeviceMemory, DeviceSettings, Knobs, Owner, Reason,
+    Again, Cap, ClientId, Concurrency, Decision, DeviceMemory, DeviceSettings, Knobs, Owner,
+    Reason, handover,
 };
 
 /// Which ranks share by turns.
@@ -46,6 +47,9 @@ pub(super) struct Turns {
     pub below: Knobs,
     /// Of who is not: only the next one's turn waits for what it has in flight.
     pub unrivalled: Knobs,
+    /// The longest that a turn waits until the last one's owner has drained;
+    /// zero where it does not wait.
+    pub drain: Nanos,
 }
 
 impl Turns {
@@ -71,6 +75,10 @@ impl Turns {
             slice,
             below: knobs,
             unrivalled: Knobs { cap, ..knobs },
+            drain: match concurrency {
+                Concurrency::InTurns => Nanos(slice.0 / 4),
+                Concurrency::Together => Nanos::ZERO,
+            },
         })
     }
 }
@@ -83,22 +91,28 @@ fn stride(charge: Nanos, weight: Weight) -> u128 {
     u128::from(charge.0) * SCALE / u128::from(weight.get())
 }
 
-/// The clients of one owner in one rank.
+/// One owner in one rank.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Group {
     owner: Owner,
-    /// Of the heaviest at work.
-    weight: Weight,
     /// The owner's among owners.
     pass: u128,
     /// How far its own clients have come.
     vtime: u128,
+    /// How many they are, and the weight of the heaviest at work.
+    clients: u32,
+    weight: Weight,
     /// The least pass of its clients with work, and whose.
     least: Option<(u128, ClientId)>,
 }
 
-/// Buffers, kept to spare the allocations; in ascending order of owners.
+/// The owners of a rank in ascending order: those with clients in it, and those
+/// who left with more than their share behind them. Without their debt who
+/// leaves after its turn and comes back would be the next one each time.
 pub(super) type Groups = Vec<Group>;
+
+/// Most owners in debt that are remembered.
+const DEBTORS: usize = 64;
 
 fn at(groups: &Groups, owner: Owner) -> Option<usize> {
     groups
@@ -126,16 +140,25 @@ pub(super) fn decide(
         }
     }
     for rank in 0..RANKS {
+        let of_rank = move |member: &Member<'_>| member.rank == Some(rank);
+        let state = &mut memory.ranks[rank];
+        gather(rank, &mut state.groups, &mut memory.clients, members);
+        advance(
+            slice,
+            rank,
+            state,
+            &mut memory.clients,
+            &memory.left,
+            members,
+        );
         // Alone in its rank a client has nobody to share with.
         if present[rank] < 2 || (turns.among == Among::Capped && open[rank]) {
-            memory.ranks[rank].holder = None;
+            (state.holder, state.drain) = (None, None);
             continue;
         }
-        let of_rank = move |member: &Member<'_>| member.rank == Some(rank);
-        let (state, groups) = (&mut memory.ranks[rank], &mut memory.groups);
-        gather(groups, &memory.clients, members, of_rank);
-        advance(slice, state, groups, &mut memory.clients, members, of_rank);
-        let holder = choose(slice, state, groups, &memory.clients, members);
+        let last = state.holder;
+        let holder = choose(slice, state, &memory.clients, members);
+        let drain = handover::waits_for(turns.drain, state, last, now, members);
         let contended = active[rank] > 1;
         let knobs = match open[rank] {
             true => &turns.unrivalled,
@@ -155,41 +178,48 @@ pub(super) fn decide(
                 continue;
             }
             given = true;
-            (decision.mode, decision.reason) = match holder {
-                Some(id) if id != member.state.id => (GateMode::Closed, Reason::WaitsFor(id)),
-                _ => (
+            let waits_for = match (drain, holder) {
+                (Some((last, _)), Some(id)) if id == member.state.id => Some(last),
+                (_, holder) => holder.filter(|id| *id != member.state.id),
+            };
+            (decision.mode, decision.reason) = match waits_for {
+                Some(id) => (GateMode::Closed, Reason::WaitsFor(id)),
+                None => (
                     GateMode::Capped(knobs.cap_of(member.kernel_time)),
                     Reason::Turn,
                 ),
             };
         }
-        if given && contended {
-            again.at(now + slice.since(memory.ranks[rank].used));
+        match drain {
+            Some((_, look)) if given => again.at(look),
+            None if given && contended => again.at(now + slice.since(memory.ranks[rank].used)),
+            _ => {}
         }
     }
 }
 
-/// Who is in the rank, by owner, as the last decision left them.
-fn gather(
-    groups: &mut Groups,
-    clients: &[Remembered],
-    members: &[Member<'_>],
-    of_rank: impl Fn(&Member<'_>) -> bool,
-) {
-    groups.clear();
-    for (client, member) in clients.iter().zip(members) {
-        if !of_rank(member) {
+/// Who is in the rank, by owner.
+fn gather(rank: usize, groups: &mut Groups, clients: &mut [Remembered], members: &[Member<'_>]) {
+    for group in groups.iter_mut() {
+        (group.clients, group.least) = (0, None);
+    }
+    for (client, member) in clients.iter_mut().zip(members) {
+        if member.rank != Some(rank) {
             continue;
         }
         let owner = member.state.owner;
+        if client.line.replace((rank, owner)) != Some((rank, owner)) {
+            client.pass = 0;
+        }
         let index = match groups.binary_search_by_key(&owner, |group| group.owner) {
             Ok(index) => index,
             Err(index) => {
                 let group = Group {
                     owner,
-                    weight: Weight::MIN,
                     pass: 0,
                     vtime: 0,
+                    clients: 0,
+                    weight: Weight::MIN,
                     least: None,
                 };
                 groups.insert(index, group);
@@ -197,9 +227,10 @@ fn gather(
             }
         };
         let group = &mut groups[index];
-        // All that were there have the same; one that has come has none.
-        group.pass = group.pass.max(client.owners.pass);
-        group.vtime = group.vtime.max(client.owners.vtime);
+        if group.clients == 0 {
+            group.weight = Weight::MIN;
+        }
+        group.clients += 1;
         if member.active() || client.charged_last > Nanos::ZERO {
             group.weight = group.weight.max(member.state.attr.weight);
         }
@@ -209,19 +240,32 @@ fn gather(
 /// Moves passes by what was charged, and lets in who came back.
 fn advance(
     slice: Nanos,
+    index: usize,
     rank: &mut RankMemory,
-    groups: &mut Groups,
     clients: &mut [Remembered],
+    left: &[Remembered],
     members: &[Member<'_>],
-    of_rank: impl Fn(&Member<'_>) -> bool,
 ) {
+    let of_rank = |member: &Member<'_>| member.rank == Some(index);
+    let groups = &mut rank.groups;
+    for client in left {
+        let owner = client
+            .line
+            .filter(|(of, _)| *of == index)
+            .map(|(_, owner)| owner);
+        if let Some(group) = owner.and_then(|owner| at(groups, owner)) {
+            let group = &mut groups[group];
+            group.pass += stride(client.charged_last, group.weight);
+        }
+    }
     for (client, member) in clients.iter_mut().zip(members) {
         let Some(index) = at(groups, member.state.owner).filter(|_| of_rank(member)) else {
             continue;
         };
         let (group, weight) = (&mut groups[index], member.state.attr.weight);
-        client.pass += stride(client.charged_last, weight);
-        group.pass += stride(client.charged_last, group.weight);
+        let charge = client.charged_last + client.spared;
+        client.pass += stride(charge, weight);
+        group.pass += stride(charge, group.weight);
         if rank.holder == Some(client.id) {
             rank.used = rank.used + client.charged_last;
         }
@@ -243,10 +287,15 @@ fn advance(
         }
     }
     rank.vtime = rank.vtime.max(least.unwrap_or(0));
-    for (client, member) in clients.iter_mut().zip(members) {
-        if let Some(index) = at(groups, member.state.owner).filter(|_| of_rank(member)) {
-            let Group { pass, vtime, .. } = groups[index];
-            client.owners = Line { pass, vtime };
+    let vtime = rank.vtime;
+    groups.retain(|group| group.clients > 0 || group.pass > vtime);
+    while groups.iter().filter(|group| group.clients == 0).count() > DEBTORS {
+        let debts = groups
+            .iter()
+            .enumerate()
+            .filter(|(_, group)| group.clients == 0);
+        if let Some((least, _)) = debts.min_by_key(|(_, group)| group.pass) {
+            groups.remove(least);
         }
     }
 }
@@ -255,10 +304,10 @@ fn advance(
 fn choose(
     slice: Nanos,
     rank: &mut RankMemory,
-    groups: &Groups,
     clients: &[Remembered],
     members: &[Member<'_>],
 ) -> Option<ClientId> {
+    let groups = &rank.groups;
     let with_work = groups
         .iter()
         .filter_map(|group| Some((group, group.least?)));
@@ -297,3 +346,6 @@ fn choose(
     rank.holder = next;
     next
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ use xsched_common::page::Edges;
 use xsched_common::units::Nanos;
 
 use super::memory::Remembered;
+use super::own_clock::OwnTime;
 use super::{ClientState, Decision, Presence};
 
 /// A client of which nothing is told for so long is watched. Programs that
@@ -28,11 +29,13 @@ const NEVER_IDLE: Nanos = Nanos::from_secs(1);
 /// What is remembered of a client about that.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Silence {
-    /// What has been told, and when that was seen to change.
+    /// What has been told, and when that was seen to change. Times are by the
+    /// client's own clock: at a closed gate there is nothing to tell.
     told: Option<u64>,
-    told_at: Nanos,
-    /// When its gate was last seen closed: there is nothing to tell then.
-    closed_at: Nanos,
+    told_at: OwnTime,
+    /// Since when it is active, by its page and by its own clock.
+    active_since: Nanos,
+    active_at: OwnTime,
     timeout: Nanos,
     watched: bool,
     /// Bursts when it was last seen idle by its own word.
@@ -54,8 +57,9 @@ impl Silence {
     pub fn new() -> Silence {
         Silence {
             told: None,
-            told_at: Nanos::ZERO,
-            closed_at: Nanos::ZERO,
+            told_at: OwnTime::default(),
+            active_since: Nanos::ZERO,
+            active_at: OwnTime::default(),
             timeout: SILENCE_TIMEOUT,
             watched: false,
             bursts: 0,
@@ -67,12 +71,12 @@ impl Silence {
         self.watched
     }
 
-    /// When it will be watched, if it does not become idle by its own word.
-    pub fn ends_at(&self, state: &ClientState) -> Option<Nanos> {
+    /// When it will be watched by its own clock, if it does not become idle by
+    /// its own word.
+    pub fn ends_at(&self, state: &ClientState) -> Option<OwnTime> {
         let counts = !self.watched && state.told.is_some() && state.presence == Presence::Active;
-        let since = state.active_since.max(self.closed_at);
-        let silent = self.told_at.max(since) + self.timeout;
-        counts.then(|| silent.min(since + NEVER_IDLE))
+        let silent = self.told_at.max(self.active_at).after(self.timeout);
+        counts.then(|| silent.min(self.active_at.after(NEVER_IDLE)))
     }
 }
 
@@ -84,6 +88,7 @@ fn margin(lasts: Nanos) -> Nanos {
 /// Judges one client by what its page says now.
 pub(super) fn evaluate(now: Nanos, state: &ClientState, remembered: &mut Remembered) -> Assumption {
     let closed = remembered.mode == GateMode::Closed;
+    let own_time = remembered.clock.now();
     let silence = &mut remembered.silence;
     if state.presence != Presence::Active {
         if !silence.watched && silence.bursts != state.bursts {
@@ -94,13 +99,13 @@ pub(super) fn evaluate(now: Nanos, state: &ClientState, remembered: &mut Remembe
         silence.told = state.told;
         return Assumption::AsSaid;
     }
+    if silence.active_since != state.active_since {
+        (silence.active_since, silence.active_at) = (state.active_since, own_time);
+    }
     if silence.told != state.told {
-        (silence.told, silence.told_at) = (state.told, now);
+        (silence.told, silence.told_at) = (state.told, own_time);
     }
-    if closed {
-        silence.closed_at = now;
-    }
-    if silence.ends_at(state).is_some_and(|end| end <= now) {
+    if silence.ends_at(state).is_some_and(|end| end <= own_time) {
         silence.watched = true;
         silence.timeout = Nanos(silence.timeout.0 / 2).max(LEAST_SILENCE_TIMEOUT);
     }
@@ -148,6 +153,12 @@ mod tests {
         }
     }
 
+    /// As [`super::super::liveness::evaluate`] does.
+    fn evaluate(now: Nanos, state: &ClientState, client: &mut Remembered) -> Assumption {
+        client.clock.advance(now, client.mode);
+        super::evaluate(now, state, client)
+    }
+
     const START: Nanos = Nanos::from_secs(1);
 
     fn at(ms: u64) -> Nanos {
@@ -183,6 +194,25 @@ mod tests {
         assert_eq!(evaluate(at(240), &state, &mut client), Assumption::AsSaid);
         evaluate(at(291), &state, &mut client);
         assert!(client.silence.watched, "sooner than the first time");
+    }
+
+    /// Others have the device every second 5 ms.
+    #[test]
+    fn turns_of_the_gate_do_not_begin_the_silence_anew() {
+        let state = state(START, 0, 30);
+        let mut client = Remembered::new(&state);
+        let watched = (0..1_000).find(|ms| {
+            client.mode = match ms / 5 % 2 {
+                0 => GateMode::Capped(2),
+                _ => GateMode::Closed,
+            };
+            evaluate(at(*ms), &state, &mut client);
+            client.silence.watched
+        });
+        assert!(
+            watched.is_some_and(|ms| (150..=250).contains(&ms)),
+            "{watched:?}"
+        );
     }
 
     /// Some stream's work is never asked about, while others' is.
@@ -222,7 +252,7 @@ mod tests {
             assert_eq!(evaluate(at(ms), &held, &mut client), Assumption::AsSaid);
             // Or the control thread would not sleep until its gate opens.
             let again = client.silence.ends_at(&held);
-            assert!(again.is_some_and(|again| again > at(ms)));
+            assert!(again.is_some_and(|again| client.clock.reaches(again) > at(ms)));
         }
     }
 }

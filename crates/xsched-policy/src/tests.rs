@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use xsched_common::gate::GateMode;
 use xsched_common::page::Edges;
-use xsched_common::units::{Class, Nanos, Weight};
+use xsched_common::units::{Class, Nanos};
 
 use super::*;
 
@@ -296,54 +296,4 @@ proptest! {
             prop_assert!(again > NOW && again < NOW.times(2) + DeviceSettings::default().linger.limits().1);
         }
     }
-}
-
-/// Device time of each after a minute of turns in which all have work.
-fn shares(clients: &[ClientState]) -> Vec<f64> {
-    let settings = DeviceSettings {
-        mode: SharingMode::Share,
-        ..DeviceSettings::default()
-    };
-    let (mut memory, mut now, mut out) = (DeviceMemory::default(), NOW, Vec::new());
-    let end = NOW + Nanos::from_secs(60);
-    while now < end {
-        out.clear();
-        let again = super::decide(&settings, &mut memory, now, clients, &mut out);
-        now = again.expect("turns end");
-    }
-    let charged = |client: &ClientState| memory.charged(client.id).expect("known").0 as f64;
-    let all: f64 = clients.iter().map(charged).sum();
-    clients.iter().map(|client| charged(client) / all).collect()
-}
-
-#[test]
-fn who_starts_more_processes_has_no_more_time() {
-    let of = |id, owner, weight| {
-        let mut client = client(id, Class::Normal, Presence::Active);
-        client.owner = Owner::of(owner, None);
-        client.attr.weight = Weight::new(weight).expect("a weight");
-        client
-    };
-    let near = |share: f64, wanted: f64| (share - wanted).abs() < 0.02;
-    // Ten of one user beside one of another.
-    let crowd: Vec<_> = (1..=10).map(|id| of(id, 1000, 100)).collect();
-    let clients = [crowd.as_slice(), &[of(11, 1001, 100)]].concat();
-    let found = shares(&clients);
-    assert!(near(found[10], 0.5), "{found:?}");
-    assert!(
-        found[..10].iter().all(|share| near(*share, 0.05)),
-        "{found:?}"
-    );
-    // Weights hold within a user, and between users that of the heaviest.
-    let clients = [of(1, 1000, 100), of(2, 1000, 300), of(3, 1001, 100)];
-    let found = shares(&clients);
-    assert!(near(found[2], 0.25), "{found:?}");
-    assert!(
-        near(found[0], 0.75 / 4.0) && near(found[1], 0.75 * 3.0 / 4.0),
-        "{found:?}"
-    );
-    // One user's processes share as they always did.
-    let clients = [of(1, 0, 100), of(2, 0, 200), of(3, 0, 100)];
-    let found = shares(&clients);
-    assert!(near(found[0], 0.25) && near(found[1], 0.5), "{found:?}");
 }

@@ -6,13 +6,17 @@
 //! flight runs on for a while beside the next one's work; of that the
 //! client's page tells, and the two are charged half of the time each, as
 //! the device serves them. A client that keeps silent about it saves at most
-//! half of its cap (K T) per turn.
+//! half of its cap (K T) per turn, and one that says for longer than it can be that
+//! it drains is not believed. One that says that it drains takes half of
+//! the time from whoever has the device: where that is somebody of another rank,
+//! who would not pay for it, the spared half counts for his turns all the same.
 
 use xsched_common::gate::GateMode;
 use xsched_common::units::Nanos;
 
-use super::DeviceMemory;
-use super::liveness::Member;
+use super::liveness::{Member, RANKS};
+use super::memory::Remembered;
+use super::{DeviceMemory, handover};
 
 /// Longest time that is charged at once: after that somebody stopped the
 /// agent or the machine.
@@ -28,6 +32,9 @@ pub(super) fn charge(memory: &mut DeviceMemory, now: Nanos, members: &[Member<'_
     };
     memory.charged_for = dt;
     let (mut open, mut draining) = (0, 0);
+    // Suspended clients are a rank of their own.
+    let rank_of = |member: &Member<'_>| member.rank.unwrap_or(RANKS);
+    let mut draining_in = [0; RANKS + 1];
     for (client, member) in memory.clients.iter_mut().zip(members) {
         // Backwards is no time at all.
         let said = member.state.busy.since(client.busy).min(LONGEST);
@@ -36,17 +43,19 @@ pub(super) fn charge(memory: &mut DeviceMemory, now: Nanos, members: &[Member<'_
         let ns = |time: Nanos| i64::try_from(time.0).unwrap_or(i64::MAX);
         client.ahead = client.ahead.saturating_sub(ns(said));
         if client.mode == GateMode::Closed {
-            if member.state.in_flight > 0 {
+            if now < client.closed_at + handover::longest_drain(member) {
                 // Its kernels still run; what they took is told at their end.
                 client.charged_last = Nanos(dt.0 / 2);
                 client.ahead = client.ahead.saturating_add(ns(dt));
                 draining += client.charged_last.0;
+                draining_in[rank_of(member)] += client.charged_last.0;
                 continue;
             }
             let beyond = Nanos(client.ahead.min(0).unsigned_abs()).min(dt);
             client.ahead = client.ahead.max(0);
             client.charged_last = Nanos(beyond.0 / 2);
             draining += client.charged_last.0;
+            draining_in[rank_of(member)] += client.charged_last.0;
         } else {
             if client.active {
                 open += 1;
@@ -55,6 +64,9 @@ pub(super) fn charge(memory: &mut DeviceMemory, now: Nanos, members: &[Member<'_
             client.ahead = client.ahead.clamp(0, ns(LONGEST));
         }
     }
+    // Who has left had the device until now.
+    let had_it = |left: &Remembered| left.active && left.mode != GateMode::Closed;
+    open += memory.left.iter().filter(|left| had_it(left)).count() as u64;
     // Without anybody beside it, a drain has the device to itself; and all
     // of them together cannot have used more than there was.
     let (factor, most) = match open {
@@ -63,14 +75,26 @@ pub(super) fn charge(memory: &mut DeviceMemory, now: Nanos, members: &[Member<'_
     };
     let claimed = draining * factor;
     let granted = claimed.min(most);
-    for client in &mut memory.clients {
+    let part_of_granted = |time: u64| {
+        let part = u128::from(time) * u128::from(factor * granted);
+        (part / u128::from(claimed.max(1))) as u64
+    };
+    for (client, member) in memory.clients.iter_mut().zip(members) {
+        client.spared = Nanos::ZERO;
         if client.mode == GateMode::Closed {
-            let part = u128::from(client.charged_last.0) * u128::from(factor * granted);
-            client.charged_last = Nanos((part / u128::from(claimed.max(1))) as u64);
+            client.charged_last = Nanos(part_of_granted(client.charged_last.0));
         } else if client.active {
             client.charged_last = Nanos((dt.0 - granted) / open);
+            let own = part_of_granted(draining_in[rank_of(member)]);
+            client.spared = Nanos(granted.saturating_sub(own) / open);
         }
         client.charged = client.charged + client.charged_last;
+    }
+    for left in &mut memory.left {
+        left.charged_last = match had_it(left) {
+            true => Nanos((dt.0 - granted) / open),
+            false => Nanos::ZERO,
+        };
     }
     for (client, member) in memory.clients.iter_mut().zip(members) {
         client.active = member.active();

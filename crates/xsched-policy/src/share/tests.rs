@@ -1,0 +1,237 @@
+//! Turns over minutes: who has the device for how long.
+
+use xsched_common::api::SharingMode;
+use xsched_common::gate::GateMode;
+use xsched_common::units::{Class, Nanos, Weight};
+
+use crate::{
+    ClientId, ClientState, Concurrency, Decision, DeviceMemory, DeviceSettings, Owner, Presence,
+    Reason, SchedAttr,
+};
+
+const NOW: Nanos = Nanos::from_secs(1);
+
+fn of(id: u64, owner: u32, weight: u16) -> ClientState {
+    ClientState {
+        presence: Presence::Active,
+        kernel_time: Some(Nanos::from_micros(60)),
+        owner: Owner::of(owner, None),
+        attr: SchedAttr {
+            weight: Weight::new(weight).expect("a weight"),
+            ..SchedAttr::of_class(Class::Normal)
+        },
+        ..ClientState::new(ClientId(id), SchedAttr::of_class(Class::Normal))
+    }
+}
+
+/// A device in mode `share`, from decision to decision.
+struct Device {
+    memory: DeviceMemory,
+    now: Nanos,
+}
+
+impl Device {
+    fn new(concurrency: Concurrency) -> Device {
+        let mut memory = DeviceMemory::default();
+        memory.set_concurrency(concurrency);
+        Device { memory, now: NOW }
+    }
+
+    /// How long each had a gate that is not closed, in seconds, by its place at
+    /// the end. Whoever has one makes progress; `step` changes the clients after
+    /// each decision.
+    fn run(
+        &mut self,
+        mut clients: Vec<ClientState>,
+        length: Nanos,
+        mut step: impl FnMut(&mut Vec<ClientState>, &[Decision]),
+    ) -> Vec<f64> {
+        let settings = DeviceSettings {
+            mode: SharingMode::Share,
+            ..DeviceSettings::default()
+        };
+        let end = self.now + length;
+        let mut held = std::collections::HashMap::new();
+        let mut out = Vec::new();
+        while self.now < end {
+            out.clear();
+            let memory = &mut self.memory;
+            let again = crate::decide(&settings, memory, self.now, &clients, &mut out);
+            let next = again.unwrap_or(end).min(self.now + Nanos::from_millis(5));
+            for (client, decision) in clients.iter_mut().zip(&out) {
+                let has = decision.mode != GateMode::Closed;
+                if has && client.presence == Presence::Active {
+                    client.progress += 1;
+                    *held.entry(client.id).or_insert(0.0) += next.since(self.now).0 as f64 / 1e9;
+                }
+            }
+            step(&mut clients, &out);
+            self.now = next;
+        }
+        clients
+            .iter()
+            .map(|client| held.get(&client.id).copied().unwrap_or(0.0))
+            .collect()
+    }
+}
+
+/// Device time of each after a minute of turns in which all have work.
+fn shares(clients: &[ClientState]) -> Vec<f64> {
+    let mut device = Device::new(Concurrency::Together);
+    let held = device.run(clients.to_vec(), Nanos::from_secs(60), |_, _| ());
+    let all: f64 = held.iter().sum();
+    held.iter().map(|time| time / all).collect()
+}
+
+#[test]
+fn who_starts_more_processes_has_no_more_time() {
+    let near = |share: f64, wanted: f64| (share - wanted).abs() < 0.02;
+    // Ten of one user beside one of another.
+    let crowd: Vec<_> = (1..=10).map(|id| of(id, 1000, 100)).collect();
+    let clients = [crowd.as_slice(), &[of(11, 1001, 100)]].concat();
+    let found = shares(&clients);
+    assert!(near(found[10], 0.5), "{found:?}");
+    assert!(
+        found[..10].iter().all(|share| near(*share, 0.05)),
+        "{found:?}"
+    );
+    // Weights hold within a user, and between users that of the heaviest.
+    let clients = [of(1, 1000, 100), of(2, 1000, 300), of(3, 1001, 100)];
+    let found = shares(&clients);
+    assert!(near(found[2], 0.25), "{found:?}");
+    assert!(
+        near(found[0], 0.75 / 4.0) && near(found[1], 0.75 * 3.0 / 4.0),
+        "{found:?}"
+    );
+    // One user's processes share as they always did.
+    let clients = [of(1, 0, 100), of(2, 0, 200), of(3, 0, 100)];
+    let found = shares(&clients);
+    assert!(near(found[0], 0.25) && near(found[1], 0.5), "{found:?}");
+}
+
+/// The passes of one rank say nothing in another, where nobody may have worked
+/// for as long.
+#[test]
+fn a_change_of_class_starves_nobody() {
+    let second = Nanos::from_secs(1);
+    let mut device = Device::new(Concurrency::Together);
+    let low = |id, owner| {
+        let mut client = of(id, owner, 100);
+        client.attr.class = Class::Low;
+        client
+    };
+    device.run(
+        vec![low(1, 1000), low(2, 1001)],
+        second.times(600),
+        |_, _| (),
+    );
+    // One of them joins a rank where two took turns for a moment.
+    let clients = vec![of(1, 1000, 100), of(3, 1002, 100), of(4, 1003, 100)];
+    let held = device.run(clients.clone(), second, |_, _| ());
+    assert!((held[0] - 1.0 / 3.0).abs() < 0.03, "{held:?}");
+    // And back, beside the one who stayed and one who is new there.
+    let clients = vec![low(1, 1000), low(2, 1001), low(5, 1000)];
+    let held = device.run(clients, second, |_, _| ());
+    assert!((held[1] - 0.5).abs() < 0.03, "{held:?}");
+}
+
+/// Whoever leaves after its turn and comes back still has had it.
+#[test]
+fn leaving_forgives_no_debt() {
+    let mut device = Device::new(Concurrency::Together);
+    let mut clients: Vec<_> = (2..=10).map(|id| of(id, 1000 + id as u32, 100)).collect();
+    let nomad = of(1, 1001, 100);
+    let mut turns = 0.0;
+    let mut away = false;
+    let length = Nanos::from_secs(20);
+    clients.insert(0, nomad);
+    device.run(clients, length, |clients, decisions| {
+        let had = clients[0].id == nomad.id && decisions[0].mode != GateMode::Closed;
+        turns += f64::from(u8::from(had));
+        if away {
+            clients.insert(0, nomad);
+        } else if had {
+            clients.remove(0);
+        }
+        away = !away && had;
+    });
+    let part = turns * 0.005 / 20.0;
+    assert!(part < 0.12, "{part} of the device instead of a tenth");
+}
+
+/// One of a lower rank that says that it drains for as long as its friend has
+/// the turn takes nothing off the friend's time.
+#[test]
+fn a_drain_of_another_rank_spares_nobody_his_turn() {
+    let mut device = Device::new(Concurrency::Together);
+    let mut liar = of(3, 1000, 100);
+    liar.attr.class = Class::Low;
+    let clients = vec![of(1, 1000, 100), of(2, 1001, 100), liar];
+    let held = device.run(clients, Nanos::from_secs(20), |clients, decisions| {
+        let of_friend = decisions[0].mode != GateMode::Closed;
+        clients[2].in_flight = u32::from(of_friend);
+    });
+    assert!((held[0] / held[1] - 1.0).abs() < 0.05, "{held:?}");
+}
+
+/// It launches once, never asks, and sleeps: turns do not excuse that.
+#[test]
+fn who_makes_no_progress_has_no_turns_for_ever() {
+    let mut device = Device::new(Concurrency::Together);
+    let mut idle_turns = 0;
+    let length = Nanos::from_secs(20);
+    device.run(
+        vec![of(1, 1000, 100), of(2, 1001, 100)],
+        length,
+        |clients, decisions| {
+            clients[1].progress = 7;
+            idle_turns += u32::from(decisions[0].mode == GateMode::Closed);
+        },
+    );
+    // A second of its own, in turns of 5 ms, before the limit.
+    assert!((150..=250).contains(&idle_turns), "{idle_turns}");
+}
+
+/// Two that run at once would have the driver turn between them: the next one
+/// begins when the last one has drained, or is late with that.
+#[test]
+fn a_turn_begins_when_the_last_one_has_drained() {
+    let mut device = Device::new(Concurrency::InTurns);
+    let clients = vec![of(1, 1000, 100), of(2, 1001, 100)];
+    let mut both_closed = [0, 0];
+    let mut says_so = true;
+    let mut last = None;
+    let mut look = |clients: &mut Vec<ClientState>, decisions: &[Decision], says_so: bool| {
+        let open = decisions.iter().position(|d| d.mode != GateMode::Closed);
+        match open {
+            Some(open) => {
+                clients[open].in_flight = 30;
+                if last.is_some_and(|last| last != open) {
+                    assert!(!says_so || clients[1 - open].in_flight == 0);
+                }
+                last = Some(open);
+            }
+            None => {
+                both_closed[usize::from(says_so)] += 1;
+                let of_last = last.expect("somebody had a turn");
+                let reasons = [ClientId(2), ClientId(1)].map(Reason::WaitsFor);
+                assert_eq!([decisions[0].reason, decisions[1].reason], reasons);
+                if says_so {
+                    clients[of_last].in_flight = 0;
+                }
+            }
+        }
+    };
+    let second = Nanos::from_secs(1);
+    let held = device.run(clients.clone(), second, |clients, decisions| {
+        look(clients, decisions, says_so);
+    });
+    assert!(held.iter().sum::<f64>() > 0.9, "{held:?}");
+    // Who never says so is waited for, and pays for it.
+    says_so = false;
+    let held = device.run(clients, second, |clients, decisions| {
+        look(clients, decisions, says_so);
+    });
+    assert!(held.iter().sum::<f64>() > 0.75, "{held:?}");
+    assert!(both_closed.iter().all(|&n| n > 30), "{both_closed:?}");
+}
