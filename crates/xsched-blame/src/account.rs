@@ -184,7 +184,7 @@ pub fn account(facts: &Facts) -> Account {
     let mut parts = share_out(slow.loss - own.time.0 as f64, claims);
     parts.push(own);
     parts.retain(|part| part.time > Nanos::ZERO);
-    merge_own(&mut parts);
+    let parts = merge(parts, slow.loss);
     Account {
         slow: slow.count,
         slow_time: Nanos(slow.time as u64),
@@ -195,17 +195,27 @@ pub fn account(facts: &Facts) -> Account {
     }
 }
 
-/// Own work that was known and what was added to it lately are one.
-fn merge_own(parts: &mut Vec<Part>) {
-    let is_own = |part: &Part| part.cause == BlameCause::OwnWork;
-    let own: Vec<Part> = parts.extract_if(.., |part| is_own(part)).collect();
-    if let Some(first) = own.first() {
-        parts.push(Part {
-            time: own.iter().fold(Nanos::ZERO, |sum, part| sum + part.time),
-            at_most: own.iter().fold(Nanos::ZERO, |sum, part| sum + part.at_most),
-            ..*first
-        });
+/// One part for each cause and process: own work that was known and what was
+/// added to it lately, groups of one process. No part can be more than the loss.
+fn merge(parts: Vec<Part>, loss: f64) -> Vec<Part> {
+    let loss = Nanos(loss.ceil() as u64);
+    let mut merged: Vec<Part> = Vec::new();
+    for part in parts {
+        let same = |known: &&mut Part| (known.cause, known.pid) == (part.cause, part.pid);
+        match merged.iter_mut().find(same) {
+            None => merged.push(part),
+            Some(known) => {
+                known.time = known.time + part.time;
+                known.at_most = known.at_most + part.at_most;
+                known.in_flight += part.in_flight;
+                known.kernel = known.kernel.max(part.kernel);
+            }
+        }
     }
+    for part in &mut merged {
+        part.at_most = part.at_most.min(loss);
+    }
+    merged
 }
 
 /// What it loses even alone: nobody else took that.
@@ -226,7 +236,8 @@ fn measured(facts: &Facts, slow: &Slow, base: Nanos) -> Vec<Claim> {
     ]
     .into_iter()
     .map(|(cause, time)| {
-        let time = time.0 as f64;
+        // Threads wait at the same time, and while nobody's burst is longer for it.
+        let time = (time.0 as f64).min(slow.excess);
         Claim::measured(cause, None, time * slow.part(), time)
     })
     .collect();

@@ -40,7 +40,7 @@ pub use latency::LatencyWindow;
 pub use memory::{Concurrency, DeviceMemory, Sharing};
 pub use settings::{DeviceSettings, Linger, Settings};
 pub use slices::{
-    Activity, Bounded, LENGTHS, LONG, SHARED, SHORT, Slice, SliceChoice, SliceUser, slices,
+    Activity, Bounded, LENGTHS, LONG, Parts, SHARED, SHORT, Slice, SliceChoice, SliceUser, slices,
 };
 pub use slo::SloVerdict;
 pub use strict::linger_for;

@@ -35,8 +35,10 @@ pub const LENGTHS: [Nanos; 3] = [SHORT, SHARED, LONG];
 /// A process that has work on one device now and then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SliceUser {
-    /// Its class.
+    /// The highest class of its parts.
     pub class: Class,
+    /// Whether parts of it have lower ones.
+    pub parts: Parts,
     /// A boost or suspension in force.
     pub hold: Option<OverrideKind>,
     /// Whether it has launched anything of late.
@@ -45,6 +47,15 @@ pub struct SliceUser {
     pub bounded: Bounded,
     /// Whether its slice is to be set at all.
     pub choice: SliceChoice,
+}
+
+/// Whether all of a process's work has one class: a slice is the process's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parts {
+    /// One.
+    Alike,
+    /// Threads or streams of it that have launched are in a lower one.
+    Mixed,
 }
 
 /// What bounds what a process has on the device when a higher class arrives.
@@ -89,6 +100,8 @@ pub enum Slice {
     /// The driver's own: nobody has a lower class, or another process at work
     /// has the same one, whose turn must not wait for a long slice.
     Equal,
+    /// The driver's own: lower parts of it would have the long slice, too.
+    Mixed,
     /// The driver's own: its gate bounds it already.
     Gated,
     /// The driver's own: normal work is what drivers make theirs for.
@@ -106,7 +119,12 @@ impl Slice {
     /// Its length; `None` for the driver's own.
     pub const fn length(self) -> Option<Nanos> {
         match self {
-            Slice::Left | Slice::Alone | Slice::Equal | Slice::Gated | Slice::Normal => None,
+            Slice::Left
+            | Slice::Alone
+            | Slice::Equal
+            | Slice::Mixed
+            | Slice::Gated
+            | Slice::Normal => None,
             Slice::Below => Some(SHORT),
             Slice::BelowWithOthers => Some(SHARED),
             Slice::Above => Some(LONG),
@@ -121,6 +139,7 @@ impl fmt::Display for Slice {
             Slice::Left => "the configuration leaves its slice alone",
             Slice::Alone => "nobody else uses this device",
             Slice::Equal => "no lower class is on this device, or others of its own are at work",
+            Slice::Mixed => "parts of it have a lower class",
             Slice::Gated => "its gate bounds its short kernels",
             Slice::Normal => "normal work keeps the driver's slice",
             Slice::Below => "a higher class is on this device",
@@ -164,7 +183,12 @@ fn slice(at: usize, all: &[SliceUser]) -> Slice {
             Bounded::ByNothing => Slice::Below,
         },
         Rank::Normal => Slice::Normal,
-        Rank::High | Rank::Realtime | Rank::Boosted if !above && below && !equal => Slice::Above,
+        Rank::High | Rank::Realtime | Rank::Boosted if !above && below && !equal => {
+            match all[at].parts {
+                Parts::Alike => Slice::Above,
+                Parts::Mixed => Slice::Mixed,
+            }
+        }
         Rank::Low | Rank::High | Rank::Realtime | Rank::Boosted => Slice::Equal,
     }
 }
@@ -200,6 +224,7 @@ mod tests {
     fn of(class: Class) -> SliceUser {
         SliceUser {
             class,
+            parts: Parts::Alike,
             hold: None,
             activity: Activity::AtWork,
             bounded: Bounded::ByNothing,
@@ -266,6 +291,16 @@ mod tests {
         assert_eq!(spare, [Slice::Above, Slice::Equal, Slice::Below]);
         let beneath = decided(&[High, Realtime, Low]);
         assert_eq!(beneath, [Slice::Equal, Slice::Above, Slice::Below]);
+    }
+
+    #[test]
+    fn a_long_slice_is_for_no_trainer_in_a_server() {
+        let mixed = SliceUser {
+            parts: Parts::Mixed,
+            ..of(Class::High)
+        };
+        let decided = slices(&[mixed, of(Class::Low)]);
+        assert_eq!(decided, [Slice::Mixed, Slice::Below]);
     }
 
     #[test]

@@ -22,8 +22,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use xsched_common::api::{EventKind, ProcessRow, SharingMode, Snapshot};
-use xsched_common::units::PciAddress;
+use xsched_common::api::{EventKind, GateRow, GateState, ProcessRow, SharingMode, Snapshot};
+use xsched_common::units::{Class, PciAddress};
 use xsched_host::clock;
 use xsched_host::platform::slices::{Group, SliceDriver};
 use xsched_host::process::ProcessId;
@@ -181,6 +181,7 @@ impl Keeper {
                 }
                 Entry::Vacant(_) => continue,
             };
+            watched.classes = classes(row);
             let activity = match row.launches_per_s > 0.0 {
                 true => Activity::AtWork,
                 false => Activity::Idle,
@@ -297,16 +298,25 @@ impl Keeper {
                 unknown.insert(*id);
             }
             let user = match standing {
-                Some(standing) => SliceUser {
-                    class: standing.attr.class,
-                    hold: Override::in_force(standing.hold, now).map(|hold| hold.kind),
-                    activity: watched.activity,
-                    bounded: Bounded::ByNothing,
-                    choice: standing.time_slices,
-                },
+                Some(standing) => {
+                    let own = standing.attr.class;
+                    let (lowest, highest) = watched.classes.unwrap_or((own, own));
+                    SliceUser {
+                        class: highest.max(own),
+                        parts: match lowest.min(own) == highest.max(own) {
+                            true => xsched_policy::Parts::Alike,
+                            false => xsched_policy::Parts::Mixed,
+                        },
+                        hold: Override::in_force(standing.hold, now).map(|hold| hold.kind),
+                        activity: watched.activity,
+                        bounded: Bounded::ByNothing,
+                        choice: standing.time_slices,
+                    }
+                }
                 // Its rules were not evaluated yet.
                 None => SliceUser {
-                    class: xsched_common::units::Class::default(),
+                    class: Class::default(),
+                    parts: xsched_policy::Parts::Alike,
                     hold: None,
                     activity: watched.activity,
                     bounded: Bounded::ByNothing,
@@ -404,6 +414,13 @@ fn whole(tenant: Tenant) -> Tenant {
     }
 }
 
+/// The lowest and the highest class of the class groups that have launched.
+fn classes(row: &ProcessRow) -> Option<(Class, Class)> {
+    let at_work = row.groups.iter().filter(|group| group.commands > 0);
+    let classes = at_work.map(|group| group.class);
+    Some((classes.clone().min()?, classes.max()?))
+}
+
 /// Where the gates of all parts of a process bound its work, and its longest
 /// kernels there. Of whatever is on another device, goes past the gate or has
 /// kernels of which nothing is known, that cannot be said.
@@ -411,12 +428,17 @@ fn gated(row: &ProcessRow, picture: &Snapshot) -> Option<Gated> {
     let device = row.device.as_ref()?;
     let shared = picture.devices.iter().find(|one| one.address == *device)?;
     let past = row.bypass_ratio.unwrap_or(0.0);
-    if row.gate.is_none() || shared.mode == SharingMode::Off || past > MOST_PAST_GATE {
+    // An open gate bounds nothing: nobody above has joined, or has a gate here.
+    let holds = |gate: &Option<GateRow>| {
+        let gate = gate.as_ref();
+        gate.is_some_and(|gate| gate.state != GateState::Open)
+    };
+    if !holds(&row.gate) || shared.mode == SharingMode::Off || past > MOST_PAST_GATE {
         return None;
     }
     let mut kernels = row.kernel_ns?;
     for group in row.groups.iter().filter(|group| group.commands > 0) {
-        if group.gate.is_none() || group.device.as_ref() != Some(device) {
+        if !holds(&group.gate) || group.device.as_ref() != Some(device) {
             return None;
         }
         kernels = kernels.max(group.kernel_ns?);

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use xsched_common::api::{SliceSetter, TimeSliceRow};
-use xsched_common::units::Nanos;
-use xsched_common::units::PciAddress;
+use xsched_common::units::{Class, Nanos, PciAddress};
 use xsched_host::platform::slices::{Group, GroupId, Scan, SliceDriver, SliceError};
 use xsched_host::process::ProcessId;
 use xsched_host::readers::Tenant;
@@ -52,6 +51,8 @@ pub(super) struct Watched {
     pub tenant: Tenant,
     /// As its launches show.
     pub activity: Activity,
+    /// The lowest and the highest class of its class groups at work.
+    pub classes: Option<(Class, Class)>,
     /// On which device its gate bounds its work, if on any.
     gated: Option<String>,
     /// Why each device's slice is what it should be.
@@ -93,6 +94,7 @@ impl Watched {
             uid,
             tenant,
             activity: Activity::Idle,
+            classes: None,
             gated: None,
             reasons: BTreeMap::new(),
             groups: Vec::new(),
@@ -149,7 +151,8 @@ impl Watched {
 
     /// Looks again.
     pub fn look(&mut self, driver: &Arc<dyn SliceDriver>, id: ProcessId, now: Instant) {
-        let mut scan = std::mem::take(&mut self.scan);
+        // A copy: of a look that is given up nothing comes back.
+        let mut scan = self.scan.clone();
         let asked = driver.clone();
         // The process's descriptors may be files that it serves itself.
         let looked = CALLS.read(id.pid, move || {

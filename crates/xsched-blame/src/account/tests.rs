@@ -272,3 +272,41 @@ proptest! {
         prop_assert!(of(&after) >= of(&before) - 1e-6);
     }
 }
+
+/// A process with a class group has gates of its own for that, and one part.
+#[test]
+fn two_parts_of_a_process_are_one() {
+    let of = |commands| InFlight {
+        pid: 9,
+        commands,
+        cap: 4,
+        kernel: MS(1),
+    };
+    let account = account(&Facts {
+        in_flight: vec![of(2.0), of(2.0)],
+        ..facts()
+    });
+    let mut parts = account.parts.iter();
+    let part = parts.find(|part| part.pid == Some(9)).expect("a part");
+    assert!((part.in_flight - 4.0).abs() < 0.1, "{part:?}");
+    assert!(parts.all(|part| part.pid != Some(9)));
+}
+
+/// Eight threads at the gate for 6 ms each have not cost a burst 48 ms.
+#[test]
+fn threads_that_wait_at_once_do_not_add_up() {
+    let account = account(&Facts {
+        gate_wait: MS(25 * 6 * 8),
+        in_flight: vec![InFlight {
+            pid: 9,
+            commands: 4.0,
+            cap: 4,
+            kernel: MS(1),
+        }],
+        ..facts()
+    });
+    let in_flight = share(&account, BlameCause::InFlight);
+    assert!(in_flight > 0.2, "{in_flight} of {:?}", account.parts);
+    let loss = account.loss;
+    assert!(account.parts.iter().all(|part| part.at_most <= loss));
+}

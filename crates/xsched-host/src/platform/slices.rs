@@ -21,7 +21,8 @@ pub trait SliceDriver: Send + Sync {
     /// Finds the groups in which a process's work is scheduled. `scan` is
     /// what was found before and where the search goes on. A look takes some
     /// ten milliseconds, a few times that at most whatever the process does,
-    /// and nothing of the process is held after it.
+    /// and nothing of the process is held after it; while a call stands in the
+    /// driver, copies of the process's descriptors are.
     ///
     /// # Errors
     /// It is gone, or may not be looked at.

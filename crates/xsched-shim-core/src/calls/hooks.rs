@@ -8,7 +8,7 @@ use xsched_common::platform::{
     ArgumentAt, Completion, DefaultStream, Direction, Effect, EntryPoint, Register, Scope,
     StreamKind,
 };
-use xsched_common::units::DeviceIndex;
+use xsched_common::units::{DeviceIndex, StreamClass};
 
 use super::commands::is_captured;
 use super::fence::EventFences;
@@ -122,8 +122,11 @@ fn plain<R: Runtime>(process: &Process, export: &EntryPoint, frame: &Frame, real
     if effect == Effect::StreamDestroy {
         let _unseen = sys::Unseen::new();
         process.captures.end(first);
-        process.groups.forget_stream(first);
         let stream = Stream::new(first, DefaultStream::Legacy);
+        // The default one cannot be destroyed, and keeps its class.
+        if stream.class == StreamClass::Created {
+            process.groups.forget_stream(first);
+        }
         for slot in streams::slots::<R>(process, stream) {
             fence::abandon::<R>(process, slot);
         }
@@ -324,7 +327,11 @@ fn drain_stream<R: Runtime>(call: &Call<'_>, stream: Stream) -> u64 {
     for slot in streams::slots::<R>(call.process, stream) {
         call.process.streams.add_contents(slot, &mut past);
     }
-    let result = awaiting(call, &past, || call.invoke());
+    let result = awaiting(
+        call,
+        |group| is_of(call.process, &past, group),
+        || call.invoke(),
+    );
     if ended(result) {
         let _unseen = sys::Unseen::new();
         told(call.process, call.session, &past);
@@ -359,7 +366,13 @@ fn drain(
             *number = slot.launched();
         }
     }
-    let result = call.invoke();
+    let holds = |group| {
+        let mut slots = before.iter().zip(call.process.streams.slots());
+        slots.any(|(number, slot)| {
+            *number != 0 && slot.info().group == group && !slot.has_completed(*number)
+        })
+    };
+    let result = awaiting(call, holds, || call.invoke());
     if ended(result) {
         let _unseen = sys::Unseen::new();
         let mut news = News::default();
@@ -381,21 +394,23 @@ fn ended(result: u64) -> bool {
     status(result) == SUCCESS || DEAD_CONTEXT.contains(&status(result))
 }
 
-/// Makes a call that waits for all of `past`: lower groups whose work that is
-/// run meanwhile.
-fn awaiting(call: &Call<'_>, past: &Past, invoke: impl FnOnce() -> u64) -> u64 {
-    let streams = &call.process.streams;
+/// Makes a call that waits for work of the groups that `holds` names: the lower
+/// ones of them run meanwhile.
+fn awaiting(call: &Call<'_>, holds: impl Fn(Group) -> bool, invoke: impl FnOnce() -> u64) -> u64 {
     let _awaiting = match call.export.completion {
-        Completion::Return(..) => groups::Awaiting::begin(call.process, call.session, |group| {
-            let mut parts = past.parts();
-            parts.any(|(slot, sequence)| {
-                let slot = streams.slot(slot);
-                slot.is_some_and(|slot| slot.info().group == group && !slot.has_completed(sequence))
-            })
-        }),
+        Completion::Return(..) => groups::Awaiting::begin(call.process, call.session, holds),
         _ => None,
     };
     invoke()
+}
+
+/// Whether work of a group comes before a point.
+fn is_of(process: &Process, past: &Past, group: Group) -> bool {
+    let mut parts = past.parts();
+    parts.any(|(slot, sequence)| {
+        let slot = process.streams.slot(slot);
+        slot.is_some_and(|slot| slot.info().group == group && !slot.has_completed(sequence))
+    })
 }
 
 /// What stands before some events is complete, if the call succeeds.
@@ -406,7 +421,11 @@ fn event_sync(call: &Call<'_>, events: &[Register]) -> u64 {
     for (slot, sequence) in events.iter().filter_map(past).flat_map(Past::into_parts) {
         all.add(slot, sequence);
     }
-    let result = awaiting(call, &all, || call.invoke());
+    let result = awaiting(
+        call,
+        |group| is_of(call.process, &all, group),
+        || call.invoke(),
+    );
     if ended(result) {
         let _unseen = sys::Unseen::new();
         told(call.process, call.session, &all);

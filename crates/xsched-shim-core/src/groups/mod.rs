@@ -23,7 +23,7 @@ pub use names::{look_up, real_prctl, renamed, set_name};
 
 use std::sync::atomic::{
     AtomicPtr, AtomicU32, AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
 use xsched_common::handshake::{Origin, Wish};
@@ -133,6 +133,8 @@ impl Groups {
 
     /// Takes a group's session from it: the process has left the agent.
     pub fn leave(&self) -> impl Iterator<Item = &'static Session> {
+        // The next agent counts its rules from the beginning again.
+        self.seen.store(0, Relaxed);
         self.turn_over_if_used();
         self.sessions.iter().filter_map(|slot| {
             let session = slot.swap(std::ptr::null_mut(), Release);
@@ -269,6 +271,7 @@ fn wished(by_rule: Option<Class>, hint: Option<Class>, hints: HintPolicy) -> Opt
     let is_below = |rule, hint| hint < rule && hints != HintPolicy::Off;
     match (by_rule, hint) {
         (None, None) => None,
+        (None, Some(_)) if hints == HintPolicy::Off => None,
         (Some(class), None) => wish(class, Origin::Rule),
         (Some(rule), Some(hint)) if !is_below(rule, hint) && hints != HintPolicy::Within => {
             wish(rule, Origin::Rule)
@@ -311,12 +314,20 @@ fn join(process: &'static Process, base: &'static Session, group: Group) -> &'st
     };
     let session: &'static Session = Box::leak(Box::new(session));
     process::remember(group, Some(session));
-    slot.store(std::ptr::from_ref(session).cast_mut(), Release);
+    let own = std::ptr::from_ref(session).cast_mut();
+    let none = std::ptr::null_mut();
+    // A thread that was stopped for long in its attempt may find another's.
+    if slot.compare_exchange(none, own, AcqRel, Acquire).is_err() {
+        session.connection.close();
+        process::remember(group, groups.joined(group));
+        return groups.joined(group).unwrap_or(base);
+    }
     // The process may have left meanwhile.
     let is_current = process::session().is_some_and(|now| std::ptr::eq(now, base));
     if !is_current {
-        slot.store(std::ptr::null_mut(), Release);
-        process::remember(group, None);
+        if slot.compare_exchange(own, none, AcqRel, Relaxed).is_ok() {
+            process::remember(group, None);
+        }
         session.connection.close();
         return base;
     }
@@ -410,11 +421,8 @@ mod tests {
         assert_eq!(of(Some(Normal), Some(High), HintPolicy::Within), high);
         assert_eq!(of(None, Some(High), lower), high, "the agent decides");
         assert_eq!(of(Some(Normal), Some(Low), HintPolicy::Off), rule);
-        assert_eq!(
-            of(None, Some(Low), HintPolicy::Off),
-            low,
-            "the agent says no"
-        );
+        // The agent would fold it with rules that name other threads.
+        assert_eq!(of(None, Some(Low), HintPolicy::Off), None);
     }
 
     #[test]

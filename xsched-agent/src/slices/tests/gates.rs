@@ -61,12 +61,33 @@ fn a_gate_bounds_only_what_it_holds() {
         }))
         .expect("a group")
     };
-    let cases: [Case<'_>; 7] = [
+    let open = || {
+        serde_json::from_value(serde_json::json!({
+            "state": "open", "cap": null, "reason": "", "waiting": 0
+        }))
+        .expect("a gate")
+    };
+    let cases: [Case<'_>; 9] = [
         ("it does", SharingMode::Slo, Box::new(|_| ()), DEFAULT),
         (
             "all gates are open",
             SharingMode::Off,
             Box::new(|_| ()),
+            SHORT,
+        ),
+        (
+            "nobody above has a gate",
+            SharingMode::Slo,
+            Box::new(|row| row.gate = open()),
+            SHORT,
+        ),
+        (
+            "a group's gate is open",
+            SharingMode::Slo,
+            Box::new(|row| {
+                row.groups = vec![group(6, Some(60))];
+                row.groups[0].gate = open();
+            }),
             SHORT,
         ),
         (

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 use xsched_common::gate::{Decision, GateView, Guard, Limits, Turn, Waiter, decide};
 
-use super::{Fencing, Parts, gate_word, has_left, pass_by, reap, view};
+use super::{Fencing, Parts, gate_word, has_left, pass_by, reap, siblings, view};
 use crate::sys;
 use crate::thread::Thread;
 use crate::wait_queue::fewer;
@@ -33,7 +33,14 @@ pub(super) fn wait(parts: &Parts<'_>, fencing: &impl Fencing, thread: &Thread) -
             cap_doublings: seen.cap_doublings.saturating_add(1),
             ..seen
         };
-        match decide(&Limits::DEFAULT, &doubled, &waiter) {
+        let decision = match decide(&Limits::DEFAULT, &doubled, &waiter) {
+            Decision::Wait { until } => siblings::judge(parts, fencing, &waiter, word, now)
+                .map_or(Decision::Wait { until }, |judged| {
+                    judged.earlier_than(until)
+                }),
+            other => other,
+        };
+        match decision {
             Decision::Go => return 1,
             Decision::Pass(guard) => {
                 pass_by(parts, guard, word, Turn::First, now);
