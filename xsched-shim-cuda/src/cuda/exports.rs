@@ -82,9 +82,18 @@ mod trampolines {
             static ADDRESSES: [unsafe extern "C-unwind" fn(); COUNT] = [$($symbol),*];
             const _: () = {
                 // Both lists come from one table.
-                $(assert!(EXPORTS[$index].symbol.len() == stringify!($symbol).len());)*
+                $(assert!(is_same(EXPORTS[$index].symbol, stringify!($symbol)));)*
             };
         };
+    }
+
+    const fn is_same(one: &str, other: &str) -> bool {
+        let (one, other) = (one.as_bytes(), other.as_bytes());
+        let mut at = 0;
+        while at < one.len() && at < other.len() && one[at] == other[at] {
+            at += 1;
+        }
+        at == one.len() && at == other.len()
     }
 
     include!(concat!(env!("OUT_DIR"), "/exports.rs"));

@@ -18,12 +18,17 @@ use crate::build;
 use crate::left_out::Reader;
 
 /// Suites that compute, and ask for no time.
-const COMPUTING: [&str; 5] = [
+const COMPUTING: [&str; 10] = [
+    "diagnosis",
+    "dist",
+    "elf_files",
     "memory",
     "picture",
     "protocols",
     "scenarios",
+    "watch",
     "xsched_common",
+    "xsched_host",
 ];
 
 /// A test binary.

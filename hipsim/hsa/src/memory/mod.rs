@@ -78,6 +78,14 @@ pub fn containing(at: usize) -> Option<Allocation> {
     memory.or_else(|| within(&reservations()))
 }
 
+/// The first address behind `at` at which an entry begins.
+pub fn next_begin(at: usize) -> Option<usize> {
+    let next = |table: &Table| table.range(at.saturating_add(1)..).next().map(|(start, _)| *start);
+    let memory = next(&table());
+    let reserved = next(&reservations());
+    memory.into_iter().chain(reserved).min()
+}
+
 /// Bytes of each GPU's memory without an address of its own (`api::vmem`).
 static UNADDRESSED: [AtomicU64; places::MAX_DEVICES] =
     [const { AtomicU64::new(0) }; places::MAX_DEVICES];

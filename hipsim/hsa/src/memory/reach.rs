@@ -1,6 +1,6 @@
 //! Addresses at which a device finds no memory.
 
-use super::{Kind, containing};
+use super::{Kind, containing, next_begin};
 
 const PAGE: usize = 4096;
 /// Pages that the kernel is asked about at once.
@@ -15,8 +15,8 @@ pub fn missing(start: usize, bytes: usize) -> Option<usize> {
     let Some(last) = end.and_then(|end| end.checked_next_multiple_of(PAGE)) else {
         return Some(start);
     };
-    if containing(start).is_some_and(|entry| entry.kind == Kind::Reserved) {
-        return Some(start);
+    if let Some(reserved) = reserved(start, start.saturating_add(bytes)) {
+        return Some(reserved);
     }
     let mut at = start / PAGE * PAGE;
     while at < last {
@@ -26,6 +26,20 @@ pub fn missing(start: usize, bytes: usize) -> Option<usize> {
             return single.find(|at| !is_mapped(*at, 1)).map(|at| at.max(start));
         }
         at += pages * PAGE;
+    }
+    None
+}
+
+/// The first of these addresses that is reserved without memory: the process
+/// maps such pages.
+fn reserved(start: usize, end: usize) -> Option<usize> {
+    let mut at = start;
+    while at < end {
+        at = match containing(at) {
+            Some(entry) if entry.kind == Kind::Reserved => return Some(at),
+            Some(entry) => entry.start.saturating_add(entry.size),
+            None => next_begin(at).unwrap_or(end),
+        };
     }
     None
 }
@@ -40,7 +54,30 @@ fn is_mapped(at: usize, pages: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::pages;
+    use crate::memory::pool::Pool;
+    use crate::memory::{Allocation, pages, reservations, table};
+
+    #[test]
+    fn a_range_that_runs_into_reserved_addresses_is_found() {
+        let start = pages(4 * PAGE).expect("pages");
+        let entry = |start, kind| Allocation {
+            start,
+            size: 2 * PAGE,
+            kind,
+            pool: Pool::of_gpu(0),
+            piece: None,
+            users: 0,
+        };
+        let middle = start + 2 * PAGE;
+        table().insert(start, entry(start, Kind::Pool));
+        reservations().insert(middle, entry(middle, Kind::Reserved));
+        assert_eq!(missing(start, 2 * PAGE), None);
+        assert_eq!(missing(start, 2 * PAGE + 1), Some(middle));
+        table().remove(&start);
+        assert_eq!(missing(start, 3 * PAGE), Some(middle));
+        reservations().remove(&middle);
+        assert_eq!(missing(start, 4 * PAGE), None);
+    }
 
     #[test]
     fn a_page_that_is_gone_is_found() {
