@@ -111,6 +111,10 @@ pub(super) struct Group {
 /// leaves after its turn and comes back would be the next one each time.
 pub(super) type Groups = Vec<Group>;
 
+/// A turn that has less left than this ends so late: who shares it with a drain
+/// is charged half of the time, and its end would be looked for ever more often.
+const LEAST_TIME_LEFT: Nanos = Nanos::from_micros(20);
+
 /// Most owners in debt that are remembered.
 const DEBTORS: usize = 64;
 
@@ -192,7 +196,9 @@ pub(super) fn decide(
         }
         match drain {
             Some((_, look)) if given => again.at(look),
-            None if given && contended => again.at(now + slice.since(memory.ranks[rank].used)),
+            None if given && contended => {
+                again.at(now + slice.since(memory.ranks[rank].used).max(LEAST_TIME_LEFT));
+            }
             _ => {}
         }
     }

@@ -80,7 +80,12 @@ pub fn containing(at: usize) -> Option<Allocation> {
 
 /// The first address behind `at` at which an entry begins.
 pub fn next_begin(at: usize) -> Option<usize> {
-    let next = |table: &Table| table.range(at.saturating_add(1)..).next().map(|(start, _)| *start);
+    let next = |table: &Table| {
+        table
+            .range(at.saturating_add(1)..)
+            .next()
+            .map(|(start, _)| *start)
+    };
     let memory = next(&table());
     let reserved = next(&reservations());
     memory.into_iter().chain(reserved).min()
