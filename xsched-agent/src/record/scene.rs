@@ -2,6 +2,7 @@
 //! long.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -40,8 +41,11 @@ struct Call {
     route: &'static str,
 }
 
-/// Who knows what is at an address of a process.
+/// Who knows what a process was started with, and what is at its addresses. A
+/// process can hold up whoever reads its memory map, which they survive.
 pub trait Places {
+    /// Its program and arguments; none where they cannot be read.
+    fn arguments(&mut self, pid: u32) -> Vec<OsString>;
     /// The library that it belongs to.
     fn caller(&mut self, pid: u32, address: u64) -> Caller;
     /// What begins there.
@@ -49,6 +53,11 @@ pub trait Places {
 }
 
 impl Places for Observer {
+    fn arguments(&mut self, pid: u32) -> Vec<OsString> {
+        let read = self.read_of(pid, move || process::arguments(pid));
+        read.and_then(Result::ok).unwrap_or_default()
+    }
+
     fn caller(&mut self, pid: u32, address: u64) -> Caller {
         Observer::caller(self, pid, address)
     }
@@ -142,6 +151,7 @@ impl Scene {
                     entry.platform,
                     self.returns,
                     writer,
+                    places,
                 )?);
                 let early = self.early.extract_if(|(pid, _), _| *pid == record.tgid);
                 let early = early.map(|((_, handle), name)| (handle, Some(name)));
@@ -185,12 +195,13 @@ impl KnownProcess {
         platform: Platform,
         returns: Returns,
         writer: &mut TraceWriter<W>,
+        places: &mut impl Places,
     ) -> io::Result<KnownProcess> {
         let name = process::stat(pid).map_or_else(
             |_| "(gone too soon to be asked)".to_owned(),
             |stat| stat.comm,
         );
-        let arguments = process::arguments(pid).unwrap_or_default();
+        let arguments = places.arguments(pid);
         let arguments = arguments
             .iter()
             .take(64)
@@ -444,3 +455,6 @@ fn stream_name(record: &CallRecord, class: StreamClass) -> String {
         StreamClass::Created => format!("stream {:#x}", record.stream),
     }
 }
+
+#[cfg(test)]
+mod tests;
