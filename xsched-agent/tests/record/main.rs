@@ -4,6 +4,7 @@
 //! fail, unless XSCHED_TEST_NO_BPF=1 leaves them out.
 
 mod lines;
+mod official;
 mod picture;
 
 use std::collections::BTreeSet;

@@ -1,13 +1,16 @@
-//! `cargo xtask test --fleet`: what takes a cluster's own software. Slurm with its database from Debian's packages,
-//! Helm's library and Kubernetes's schemas from Python's; nothing is installed.
+//! `cargo xtask test --fleet`: what takes others' own software. Slurm with its database from Debian's packages,
+//! Helm's library, Kubernetes's schemas and Perfetto's definitions from Python's; nothing is installed.
 
 mod experiment;
 mod manifests;
+mod python;
 mod scale;
 mod slurm;
 mod suites;
+mod traces;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::ensure;
@@ -30,6 +33,10 @@ pub struct Args {
         value_name = "PART,..."
     )]
     parts: Vec<Part>,
+    /// Programs of this folder instead of new ones of the dev profile: a release build's, for figures as users have
+    /// them (parts slurm and scale)
+    #[arg(long, requires = "fleet", value_name = "FOLDER")]
+    programs: Option<PathBuf>,
 }
 
 /// What is tested.
@@ -43,6 +50,8 @@ enum Part {
     Slurm,
     /// 1,000 nodes and one Prometheus
     Scale,
+    /// A recording, read by Perfetto's own definitions
+    Traces,
 }
 
 /// Figures by name.
@@ -78,7 +87,7 @@ enum Bound {
 }
 
 /// What has to hold, of the parts that ran.
-const BOUNDS: [(Part, &str, Bound); 12] = [
+const BOUNDS: [(Part, &str, Bound); 13] = [
     (Part::Suites, "pod_class_ms", Bound::Most(500.0)),
     (Part::Suites, "watch_disconnects", Bound::Least(20.0)),
     (Part::Suites, "watch_gone", Bound::Least(1.0)),
@@ -97,6 +106,7 @@ const BOUNDS: [(Part, &str, Bound); 12] = [
     (Part::Scale, "scale_nodes_up", Bound::Least(1000.0)),
     // Of the interval of 15 s, with all of it on two cores.
     (Part::Scale, "scale_scrape_ms_max", Bound::Most(1000.0)),
+    (Part::Traces, "trace_events", Bound::Least(1000.0)),
 ];
 
 /// Runs the parts and prints their figures.
@@ -104,8 +114,15 @@ pub fn run(args: &Args, json: bool) -> anyhow::Result<ExitCode> {
     let wanted = |part: Part| args.parts.is_empty() || args.parts.contains(&part);
     let mut figures = Figures::default();
     provision::ensure()?;
-    note("building");
-    let built = build::all(build::Profile::Dev)?;
+    let built = match &args.programs {
+        Some(dir) => build::Built {
+            dir: dir.canonicalize()?,
+        },
+        None => {
+            note("building");
+            build::all(build::Profile::Dev)?
+        }
+    };
     if wanted(Part::Suites) {
         suites::run(&mut figures)?;
     }
@@ -121,6 +138,9 @@ pub fn run(args: &Args, json: bool) -> anyhow::Result<ExitCode> {
     }
     if wanted(Part::Scale) {
         scale::run(&built, &mut figures)?;
+    }
+    if wanted(Part::Traces) {
+        traces::run(&mut figures)?;
     }
     let mut missed = Vec::new();
     for (part, name, bound) in BOUNDS {
