@@ -17,6 +17,7 @@ mod notes;
 mod observation;
 pub(crate) mod page_reader;
 mod process;
+mod roster;
 mod rows;
 mod sums;
 mod targets;
@@ -26,15 +27,13 @@ mod workloads;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use xsched_common::api::{
-    API_VERSION, AgentInfo, BlameRow, BpfState, DropCount, Drops, EventKind, HistoryPoint,
-    ProcessRow, Sampling, SloRow, Snapshot,
+    API_VERSION, AgentInfo, BlameRow, BpfState, DropCount, Drops, HistoryPoint, ProcessRow,
+    Sampling, SloRow, Snapshot,
 };
 use xsched_common::handshake::Part;
 use xsched_common::page::HistogramCounts;
-use xsched_common::platform::Platform;
 use xsched_common::units::{Class, Nanos};
 use xsched_host::process::ProcessId;
 use xsched_host::users::Users;
@@ -48,7 +47,7 @@ pub use sums::{BOUNDS_NS, ClassSums, SharedSums, Sums, TimeHistogram};
 pub use workloads::{WorkloadKey, WorkloadSums, WorkloadTable};
 
 use crate::attr::{AttrHandle, Standing};
-use crate::control::{ClientShared, DeviceKey, Journal, Rate, RosterEvent, Stats};
+use crate::control::{ClientShared, DeviceKey, Journal, Stats};
 use crate::events::{EventLog, Events};
 use crate::slices::SliceTable;
 use blame::Blames;
@@ -57,6 +56,7 @@ use hardware::Hardware;
 use health::Health;
 use notes::DropsNoted;
 use process::Process;
+use roster::{COMINGS, groups_of, joined};
 
 /// The time that rates and latencies cover.
 pub const WINDOW: Nanos = Nanos::from_secs(5);
@@ -71,6 +71,8 @@ type Clients = BTreeMap<ClientId, Arc<ClientShared>>;
 pub struct Model {
     started: Nanos,
     clients: Clients,
+    /// Those that have left since the last tick.
+    left: Vec<Arc<ClientShared>>,
     sharing: BTreeMap<DeviceKey, Sharing>,
     targets: HashMap<ClientId, SloVerdict>,
     attr: AttrHandle,
@@ -95,36 +97,6 @@ pub struct Model {
     slices: SliceTable,
 }
 
-/// The clients of each process: the newest for each platform. A process of
-/// several platforms joins once for each.
-fn joined(clients: &Clients) -> HashMap<ProcessId, Vec<Arc<ClientShared>>> {
-    let platform = |client: &ClientShared| Platform::from_raw(client.status.platform.load(Relaxed));
-    let mut joined: HashMap<ProcessId, Vec<Arc<ClientShared>>> = HashMap::new();
-    // In the order of their coming.
-    for client in clients.values().filter(|c| c.part == Part::Process) {
-        let of_process = joined.entry(client.process).or_default();
-        of_process.retain(|other| platform(other) != platform(client));
-        of_process.push(Arc::clone(client));
-    }
-    joined
-}
-
-/// The groups of each process.
-fn groups_of(clients: &Clients) -> HashMap<ProcessId, Vec<Arc<ClientShared>>> {
-    let mut groups: HashMap<ProcessId, Vec<Arc<ClientShared>>> = HashMap::new();
-    for client in clients.values().filter(|c| c.part != Part::Process) {
-        let of_process = groups.entry(client.process).or_default();
-        of_process.push(Arc::clone(client));
-    }
-    groups
-}
-
-/// Events about one user's comings and goings, of the 256 that are kept.
-const COMINGS: Rate = Rate {
-    interval: Nanos::from_secs(5),
-    burst: 64,
-};
-
 impl Model {
     /// An empty model of an agent that starts now.
     pub fn new(now: Nanos, attr: AttrHandle) -> Model {
@@ -132,6 +104,7 @@ impl Model {
         Model {
             started: now,
             clients: BTreeMap::new(),
+            left: Vec::new(),
             sharing: BTreeMap::new(),
             targets: HashMap::new(),
             attr,
@@ -192,42 +165,6 @@ impl Model {
         self.history.clone()
     }
 
-    /// Takes note of what control reports.
-    pub fn roster(&mut self, event: RosterEvent) {
-        match event {
-            RosterEvent::Joined(client) => {
-                let text = match client.part {
-                    Part::Process => "has joined",
-                    Part::Group(_) => "has joined with threads of a class of their own",
-                };
-                self.note_coming(EventKind::Joined, &client, text);
-                self.clients.insert(client.id, client);
-            }
-            RosterEvent::Left(id) => {
-                self.targets.remove(&id);
-                if let Some(client) = self.clients.remove(&id)
-                    && client.part == Part::Process
-                {
-                    let text = if client.process.is_alive() {
-                        "has left and runs unscheduled"
-                    } else {
-                        "has exited"
-                    };
-                    self.note_coming(EventKind::Left, &client, text);
-                }
-            }
-            RosterEvent::Shared(device, sharing) => {
-                self.sharing.insert(device, sharing);
-            }
-            RosterEvent::Target(id, verdict) => self.note_target(id, verdict),
-        }
-    }
-
-    /// The processes that have joined.
-    pub fn joined(&self) -> HashSet<ProcessId> {
-        self.clients.values().map(|client| client.process).collect()
-    }
-
     /// Says what cannot be seen just now, until the next tick.
     pub fn limit(&mut self, limit: String) {
         self.limits.push(limit);
@@ -255,7 +192,9 @@ impl Model {
         };
 
         let joined = joined(&self.clients);
-        let groups = groups_of(&self.clients);
+        let left = std::mem::take(&mut self.left);
+        // What a group did last is read as long as its page is there.
+        let groups = groups_of(self.clients.values().chain(&left));
         let mut launches: HashMap<ProcessId, Vec<&LaunchCount>> = HashMap::new();
         for count in &observation.launches {
             launches.entry(count.process).or_default().push(count);
@@ -277,16 +216,23 @@ impl Model {
             .chain(launches.keys().copied())
             .chain(users)
             .collect();
-        for id in seen {
-            let known = self.attr.workloads();
-            let process = self.processes.entry(id);
-            process.or_insert_with(|| Process::new(id, known));
-        }
         // Of those who have joined, the control thread tells when they exit.
-        self.processes
-            .retain(|id, _| joined.contains_key(id) || id.is_alive());
+        let is_there = |id: &ProcessId| joined.contains_key(id) || id.is_alive();
+        for id in seen {
+            if is_there(&id) {
+                self.know(id);
+            }
+        }
+        // What they did since the last tick is summed up before they are forgotten.
+        let known = self.processes.keys().copied();
+        let ended: HashSet<ProcessId> = known.filter(|id| !is_there(id)).collect();
+        for client in left.iter().filter(|client| client.part == Part::Process) {
+            if let Some(process) = self.processes.get_mut(&client.process) {
+                process.take_last(client);
+            }
+        }
         let table = self.attr.table();
-        let unknown = |id: &&ProcessId| !table.knows(**id);
+        let unknown = |id: &&ProcessId| !ended.contains(id) && !table.knows(**id);
         let unknown: Vec<ProcessId> = self.processes.keys().filter(unknown).copied().collect();
         if !unknown.is_empty() {
             self.attr.seen(unknown);
@@ -295,7 +241,9 @@ impl Model {
         for (id, process) in &mut self.processes {
             // The page first: from then on, what came through the shim is
             // the page's to count.
-            process.take_pages(joined.get(id).map_or(&[][..], Vec::as_slice));
+            if !ended.contains(id) {
+                process.take_pages(joined.get(id).map_or(&[][..], Vec::as_slice));
+            }
             let groups = groups.get(id).map_or(&[][..], Vec::as_slice);
             process.groups.take_pages(groups, now);
             process.take_counts(launches.get(id).into_iter().flatten().copied());
@@ -303,10 +251,12 @@ impl Model {
             process.bypass = observation.bypass.get(id).copied().unwrap_or_default();
             process.apis = apis.remove(id).unwrap_or_default();
         }
-        self.inquire(now);
         for process in self.processes.values_mut() {
             process.tick(now);
         }
+        self.add_up(now);
+        self.processes.retain(|id, _| !ended.contains(id));
+        self.inquire(now);
         self.blames.tick(now, &self.processes, &self.clients);
         let launches = |process: &&Process| {
             let change = process.window.change();
@@ -317,7 +267,7 @@ impl Model {
         self.note_drops(now);
         self.note_untold(now);
         self.events.collect();
-        self.add_up(now);
+        self.sums.lock().events = self.events.counts();
     }
 
     /// Has the memory read of those whose turn it is.

@@ -16,7 +16,7 @@ use super::details::{Details, shown};
 use super::gates::GateWindow;
 use super::groups::Groups;
 use super::observation::{ApiCount, Bypass, LaunchCount};
-use super::page_reader::{PageLaunches, PageReader};
+use super::page_reader::{PageChange, PageLaunches, PageReader};
 use super::window::{Totals, Window};
 use super::workloads::Belonging;
 use crate::control::ClientShared;
@@ -192,18 +192,33 @@ impl Process {
                 self.readers.len() - 1
             });
             let reader = &mut self.readers[at].1;
-            if reader.is_current(&client.status) {
-                continue;
+            if !reader.is_current(&client.status) {
+                let change = reader.read(&client.status);
+                self.take_change(client, change);
             }
-            let mut change = reader.read(&client.status);
-            if id(&self.client) != Some(client.id) {
-                // Each client numbers the devices for itself.
-                change.busy_ns = [0; MAX_DEVICES];
-            }
-            Arc::make_mut(&mut self.totals).add_page(&change);
-            for (name, launches) in change.callers {
-                caller_row(&mut self.callers, name).page.add(launches);
-            }
+        }
+    }
+
+    /// Takes in what the page of a client that has left said last.
+    pub fn take_last(&mut self, client: &Arc<ClientShared>) {
+        let known = self.readers.iter().position(|(id, _)| *id == client.id);
+        let mut reader = match known {
+            Some(at) => self.readers.swap_remove(at).1,
+            None => PageReader::default(),
+        };
+        let change = reader.read(&client.status);
+        self.client.get_or_insert_with(|| Arc::clone(client));
+        self.take_change(client, change);
+    }
+
+    fn take_change(&mut self, client: &ClientShared, mut change: PageChange) {
+        if self.client.as_ref().map(|shown| shown.id) != Some(client.id) {
+            // Each client numbers the devices for itself.
+            change.busy_ns = [0; MAX_DEVICES];
+        }
+        Arc::make_mut(&mut self.totals).add_page(&change);
+        for (name, launches) in change.callers {
+            caller_row(&mut self.callers, name).page.add(launches);
         }
     }
 

@@ -179,7 +179,6 @@ impl Model {
             self.add_to_workload(process, &mut sums.workloads, now);
         }
         sums.workloads.forget(now);
-        sums.events = self.events.counts();
     }
 
     fn add_to_workload(&self, process: &Process, table: &mut WorkloadTable, now: Nanos) {

@@ -17,14 +17,18 @@ use xsched_testkit::{Agent, DEADLINE, wait_for};
 
 use crate::fixture;
 
-fn page(snapshot: Snapshot, processes: usize, format: Format) -> String {
-    let scrape = Scrape {
+fn scrape(snapshot: Snapshot, processes: usize) -> Scrape {
+    Scrape {
         sums: sums(&snapshot),
         snapshot: Arc::new(snapshot),
         control: ControlTimes::default(),
         processes,
         workloads: 1_000,
-    };
+    }
+}
+
+fn page(snapshot: Snapshot, processes: usize, format: Format) -> String {
+    let scrape = scrape(snapshot, processes);
     scrape.render(format).expect("to memory")
 }
 
@@ -184,9 +188,15 @@ fn a_thousand_pods_have_series_and_a_bounded_page() {
         ..row.clone()
     });
     snapshot.processes = pods.chain(jobs).collect();
+    let scrape = scrape(snapshot, 20);
+    let snapshot = scrape.snapshot.clone();
     let began = Instant::now();
-    let page = page(snapshot, 20, Format::Text);
+    // Which a scrape takes a copy of.
+    let sums = scrape.sums.clone();
+    let page = Scrape { sums, ..scrape }.render(Format::Text);
     let took = began.elapsed();
+    let page = page.expect("to memory");
+    drop(snapshot);
     eprintln!("figure: scrape_bytes {}", page.len());
     eprintln!("figure: scrape_ms {:.1}", took.as_secs_f64() * 1e3);
     assert!(page.len() <= 2 << 20, "{}", page.len());
@@ -362,6 +372,31 @@ fn a_real_program_is_counted() {
         "GET /metrics HTTP/1.1\r\nAccept: application/openmetrics-text; version=1.0.0",
     );
     assert!(open.ends_with("# EOF\n") && open.contains("openmetrics-text"));
+}
+
+/// What it did since the last look is read when it leaves; one may come and go
+/// between two looks.
+#[test]
+fn a_process_that_has_ended_is_counted_whole() {
+    let (agent, address) = agent();
+    let machine = Machine::with(agent);
+    let mut all = 0;
+    for kernels in [100, 700, 1_900, 3_300] {
+        let options = ["--kernel-time", "200us", "--kernels", &kernels.to_string()];
+        let mut batch = machine.run("low", "hipsim-batch", &options);
+        assert!(batch.0.wait().expect("it ends").success());
+        all += kernels;
+    }
+    let scrape = || request(address, "GET /metrics HTTP/1.1");
+    let launches = r#"xsched_launches_total{class="low",route="gated"}"#;
+    wait_for("all launches are counted", || {
+        value(&scrape(), launches) == Some(f64::from(all))
+    });
+    let busy = value(
+        &scrape(),
+        r#"xsched_device_busy_seconds_total{class="low"}"#,
+    );
+    assert!(busy > Some(0.95 * 200e-6 * f64::from(all)), "{busy:?}");
 }
 
 #[test]
