@@ -1,5 +1,6 @@
 //! Writing metric families.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use prometheus_client::encoding::{
@@ -51,7 +52,7 @@ pub(super) struct Labels<'a>(pub &'a [Label<'a>]);
 impl EncodeLabelSet for Labels<'_> {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
         for (name, value) in self.0 {
-            (*name, escaped(value)).encode(encoder.encode_label())?;
+            (*name, &*escaped(value)).encode(encoder.encode_label())?;
         }
         Ok(())
     }
@@ -59,8 +60,12 @@ impl EncodeLabelSet for Labels<'_> {
 
 /// The library writes label values as they are. Names of commands are their
 /// users' to choose; one with a quote would end the value and forge series.
-fn escaped(value: &str) -> String {
-    let mut out = String::with_capacity(value.len());
+fn escaped(value: &str) -> Cow<'_, str> {
+    let is_special = |byte| matches!(byte, b'\\' | b'"' | b'\n');
+    if !value.bytes().any(is_special) {
+        return Cow::Borrowed(value);
+    }
+    let mut out = String::with_capacity(value.len() + 8);
     for c in value.chars() {
         match c {
             '\\' => out.push_str("\\\\"),
@@ -69,7 +74,7 @@ fn escaped(value: &str) -> String {
             c => out.push(c),
         }
     }
-    out
+    Cow::Owned(out)
 }
 
 /// Where families are written to. A family without series is left out.
