@@ -85,6 +85,8 @@ pub enum Action {
     Scroll(i16),
     /// Move in a menu.
     MenuStep(isize),
+    /// In a menu: this column.
+    Choose(Column),
     /// Leave a popup without effect.
     Cancel,
     /// Leave a popup and do it.

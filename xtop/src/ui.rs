@@ -10,7 +10,7 @@ use crate::input::{KeyContext, Keymap, mouse};
 use crate::layout::Layout;
 use crate::state::{Effect, Msg, Size, State};
 use crate::theme::Theme;
-use crate::view::{self, footer};
+use crate::view::{self, footer, popup};
 
 /// What a user has before them.
 #[derive(Debug)]
@@ -51,6 +51,11 @@ impl Ui {
                 let click = event.kind == MouseEventKind::Down(MouseButton::Left);
                 if click && event.row == layout.footer.y {
                     let action = footer::action_at(event.column, &self.state, &self.keys);
+                    return action.map(Msg::Act);
+                }
+                if click && self.state.mode.is_popup() {
+                    let at = (event.column, event.row).into();
+                    let action = popup::action_at(at, &self.state, &self.keys, &self.theme);
                     return action.map(Msg::Act);
                 }
                 mouse::action(event, &self.state, &layout).map(Msg::Act)

@@ -4,8 +4,10 @@
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
@@ -26,10 +28,14 @@ const STARTS: usize = 9;
 /// How long it idles.
 const IDLE: Duration = Duration::from_secs(20);
 
-/// From when on its memory is watched, and for how long: snapshots come ten
-/// times a second, so that its history fills up before.
-const WARM_UP: Duration = Duration::from_secs(40);
-const WATCHED: Duration = Duration::from_secs(40);
+/// Snapshots after which its memory is watched, and until which: its history of
+/// so many processes is full after some 260 (`MAX_SAMPLES` there), and growth
+/// until then is what it is for.
+const WARM_UP: u64 = 300;
+const WATCHED: u64 = 700;
+
+/// Within which these are to have come, ten a second.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Measures all four.
 pub fn measure() -> anyhow::Result<Vec<Metric>> {
@@ -38,15 +44,15 @@ pub fn measure() -> anyhow::Result<Vec<Metric>> {
     cargo.args(["build", "--release", "--quiet", "--package", "xtop"]);
     cargo.args(["--bin", "xtop", "--example", "frame"]);
     build::run(&mut cargo)?;
-    let release = build::root().join("target/release");
+    let release = build::target().join("release");
     let frame = frame(&release)?;
     let folder = tempfile::tempdir().context("no folder")?;
     let xtop = release.join("xtop");
-    let few = serve(&folder.path().join("few.sock"), 6)?;
-    let many = serve(&folder.path().join("many.sock"), MANY)?;
+    let few = Agent::serve(folder.path().join("few.sock"), 6)?;
+    let many = Agent::serve(folder.path().join("many.sock"), MANY)?;
     note("starting xtop, and leaving it alone ...");
-    let starts: Vec<f64> = (0..STARTS).map(|_| start(&xtop, &few)).collect();
-    let idle = idle(&xtop, &few)?;
+    let starts: Vec<f64> = (0..STARTS).map(|_| start(&xtop, &few.socket)).collect();
+    let idle = idle(&xtop, &few.socket)?;
     note("watching its memory ...");
     let growth = growth(&xtop, &many)?;
     Ok(vec![
@@ -72,34 +78,54 @@ fn frame(release: &Path) -> anyhow::Result<f64> {
 }
 
 /// An agent that says the same again and again, at the pace that is asked for.
-fn serve(socket: &Path, processes: usize) -> anyhow::Result<std::path::PathBuf> {
-    let text = std::fs::read_to_string(build::root().join("xtop/tests/data/snapshot.json"))?;
-    let template: Snapshot = serde_json::from_str(&text)?;
-    let mut snapshot = template.clone();
-    let kinds = template.processes.iter().cycle().take(processes);
-    snapshot.processes = kinds
-        .zip(0..)
-        .map(|(process, n)| {
-            let mut process = process.clone();
-            process.pid = 10_000 + n;
-            process
-        })
-        .collect();
-    let listener = UnixListener::bind(socket)?;
-    // The threads end with this program.
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let snapshot = snapshot.clone();
-            std::thread::spawn(move || {
-                // A client that leaves ends it.
-                let _ = answer(stream, snapshot);
-            });
-        }
-    });
-    Ok(socket.to_owned())
+struct Agent {
+    socket: PathBuf,
+    /// Snapshots sent.
+    sent: Arc<AtomicU64>,
 }
 
-fn answer(stream: UnixStream, mut snapshot: Snapshot) -> anyhow::Result<()> {
+impl Agent {
+    fn serve(socket: PathBuf, processes: usize) -> anyhow::Result<Agent> {
+        let text = std::fs::read_to_string(build::root().join("xtop/tests/data/snapshot.json"))?;
+        let template: Snapshot = serde_json::from_str(&text)?;
+        let mut snapshot = template.clone();
+        let kinds = template.processes.iter().cycle().take(processes);
+        snapshot.processes = kinds
+            .zip(0..)
+            .map(|(process, n)| {
+                let mut process = process.clone();
+                process.pid = 10_000 + n;
+                process
+            })
+            .collect();
+        let listener = UnixListener::bind(&socket)?;
+        let sent = Arc::new(AtomicU64::new(0));
+        let counter = sent.clone();
+        // The threads end with this program.
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (snapshot, counter) = (snapshot.clone(), counter.clone());
+                std::thread::spawn(move || {
+                    // A client that leaves ends it.
+                    let _ = answer(stream, snapshot, &counter);
+                });
+            }
+        });
+        Ok(Agent { socket, sent })
+    }
+
+    /// Returns when so many snapshots have been sent.
+    fn wait_for(&self, snapshots: u64) -> anyhow::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.sent.load(Relaxed) < snapshots {
+            ensure!(Instant::now() < deadline, "xtop takes too few snapshots");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+}
+
+fn answer(stream: UnixStream, mut snapshot: Snapshot, sent: &AtomicU64) -> anyhow::Result<()> {
     let mut lines = BufReader::new(stream.try_clone()?).lines();
     let request: Request = serde_json::from_str(&lines.next().context("nothing asked")??)?;
     let Request::Watch { interval_ms } = request else {
@@ -112,6 +138,7 @@ fn answer(stream: UnixStream, mut snapshot: Snapshot) -> anyhow::Result<()> {
         let mut line = serde_json::to_vec(&response)?;
         line.push(b'\n');
         stream.write_all(&line)?;
+        sent.fetch_add(1, Relaxed);
         std::thread::sleep(Duration::from_millis(interval_ms));
     }
 }
@@ -150,13 +177,14 @@ fn idle(xtop: &Path, socket: &Path) -> anyhow::Result<f64> {
     Ok(share * 100.0)
 }
 
-/// How much its memory grows, MiB.
-fn growth(xtop: &Path, socket: &Path) -> anyhow::Result<f64> {
-    let mut pty = open(xtop, socket, "0.1");
-    std::thread::sleep(WARM_UP);
+/// How much its memory grows once its history is full, MiB.
+fn growth(xtop: &Path, agent: &Agent) -> anyhow::Result<f64> {
+    let mut pty = open(xtop, &agent.socket, "0.1");
+    agent.wait_for(WARM_UP)?;
     let before = resident(pty.id())?;
-    std::thread::sleep(WATCHED);
+    agent.wait_for(WATCHED)?;
     let after = resident(pty.id())?;
+    note(&format!("it takes {before:.1} MiB, and then {after:.1}"));
     pty.press("q");
     pty.wait();
     Ok((after - before).max(0.0))

@@ -8,8 +8,9 @@ use crate::state::{Mode, State};
 
 /// What the mouse asks for, on a screen that is laid out so.
 pub fn action(mouse: MouseEvent, state: &State, layout: &Layout) -> Option<Action> {
+    // Clicks on boxes are theirs (`view::popup`).
     match (&state.mode, mouse.kind) {
-        (Mode::Browse, _) => {}
+        (Mode::Browse | Mode::Filter(_), _) => {}
         (Mode::Sort(_) | Mode::Columns(_), MouseEventKind::ScrollDown) => {
             return Some(Action::MenuStep(1));
         }
@@ -27,7 +28,11 @@ pub fn action(mouse: MouseEvent, state: &State, layout: &Layout) -> Option<Actio
         _ => return None,
     }
     let click = mouse.kind == MouseEventKind::Down(MouseButton::Left);
-    if click && let Some(screen) = layout.tab_at(mouse.column, mouse.row) {
+    let browses = state.mode == Mode::Browse;
+    if browses
+        && click
+        && let Some(screen) = layout.tab_at(mouse.column, mouse.row)
+    {
         return Some(Action::Show(screen));
     }
     let on_charts = layout.charts.contains((mouse.column, mouse.row).into());
@@ -45,7 +50,9 @@ pub fn action(mouse: MouseEvent, state: &State, layout: &Layout) -> Option<Actio
                 let row = layout.row_at(mouse.column, mouse.row)?;
                 let line = state.processes.offset(layout.rows()) + row;
                 let place = state.processes.at_line(line)?;
-                Some(match place == state.processes.cursor() {
+                // Whoever types a filter chooses among what it leaves.
+                let again = place == state.processes.cursor() && browses;
+                Some(match again {
                     true => Action::Open,
                     false => Action::Select(place),
                 })

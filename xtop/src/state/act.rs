@@ -121,6 +121,17 @@ impl State {
                     *column = neighbour(*column, n);
                 }
             }
+            Action::Choose(chosen) => match &mut self.mode {
+                Mode::Sort(column) => {
+                    *column = chosen;
+                    return self.accept();
+                }
+                Mode::Columns(column) => {
+                    *column = chosen;
+                    self.processes.toggle(chosen);
+                }
+                _ => {}
+            },
             Action::Cancel => self.cancel(),
             Action::Accept => return self.accept(),
         }

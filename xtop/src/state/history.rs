@@ -218,12 +218,20 @@ impl History {
         Some(-(newest.saturating_sub(*at) as f64) / 1e9)
     }
 
-    /// Processes that used a device in the time remembered, by class and pid.
-    pub fn users(&self, address: &str) -> Vec<(Identity, &Series)> {
+    /// Processes that used a device and were there in the last `n` snapshots,
+    /// by class and pid.
+    pub fn users(&self, address: &str, n: usize) -> Vec<(Identity, &Series)> {
+        let first = self.first(n);
         let mut users: Vec<_> = self
             .processes
             .iter()
             .filter(|(_, series)| series.device.as_deref() == Some(address))
+            .filter(|(_, series)| {
+                series
+                    .samples
+                    .back()
+                    .is_some_and(|(tick, _)| *tick >= first)
+            })
             .map(|(identity, series)| (*identity, series))
             .collect();
         users.sort_by_key(|(identity, series)| {
@@ -289,15 +297,21 @@ impl History {
     }
 
     fn last<T: Copy>(&self, samples: Option<&VecDeque<(u64, T)>>, n: usize) -> Vec<Option<T>> {
-        let n = n.min(self.len());
-        let first = self.now + 1 - n as u64;
-        let mut line = vec![None; n];
-        for &(tick, sample) in samples.into_iter().flatten() {
-            if let Some(place) = tick.checked_sub(first) {
-                line[place as usize] = Some(sample);
-            }
+        let first = self.first(n);
+        let mut line = vec![None; n.min(self.len())];
+        let Some(samples) = samples else {
+            return line;
+        };
+        let shown = samples.partition_point(|(tick, _)| *tick < first);
+        for &(tick, sample) in samples.range(shown..) {
+            line[(tick - first) as usize] = Some(sample);
         }
         line
+    }
+
+    /// The tick of the first of the last `n` snapshots.
+    fn first(&self, n: usize) -> u64 {
+        self.now + 1 - n.min(self.len()) as u64
     }
 }
 
@@ -322,9 +336,17 @@ fn sample(row: &Row) -> Sample {
     }
 }
 
+/// A queue goes round all of its memory: that is why it gets no more than
+/// `length` needs, where growing alone doubles.
 fn push_bounded<T>(queue: &mut VecDeque<T>, value: T, length: usize) {
     while queue.len() >= length {
         queue.pop_front();
+    }
+    if queue.capacity() > 2 * length {
+        queue.shrink_to(length);
+    }
+    if queue.len() == queue.capacity() {
+        queue.reserve_exact((length - queue.len()).min(queue.len().max(4)));
     }
     queue.push_back(value);
 }
@@ -358,6 +380,34 @@ mod tests {
             history.push(second * 1_000_000_000, &[], &[]);
         }
         assert_eq!((history.len(), history.processes.len()), (LENGTH, 0));
+    }
+
+    /// With the memory of a thousand processes, that of their history.
+    #[test]
+    fn samples_take_no_more_memory_than_they_may() {
+        let mut history = History::default();
+        let mut rows: Vec<Row> = (0..MAX_SAMPLES as u32 / 300)
+            .map(|pid| row(pid, "x"))
+            .collect();
+        let room = |history: &History| -> usize {
+            let series = history.processes.values();
+            series.map(|series| series.samples.capacity()).sum()
+        };
+        for second in 0..400 {
+            history.push(second * 1_000_000_000, &rows, &[]);
+        }
+        assert!(room(&history) <= MAX_SAMPLES, "{}", room(&history));
+        // Fewer have more, and give it back when they are many again.
+        rows.truncate(10);
+        for second in 400..LENGTH as u64 {
+            history.push(second * 1_000_000_000, &rows, &[]);
+        }
+        assert_eq!(history.processes.len(), rows.len());
+        assert!(room(&history) <= rows.len() * LENGTH, "{}", room(&history));
+        rows.extend((10..2_000).map(|pid| row(pid, "x")));
+        history.push(0, &rows, &[]);
+        let of_first = history.processes[&rows[0].identity()].samples.capacity();
+        assert!(of_first <= 2 * GONE as usize, "{of_first}");
     }
 
     #[test]

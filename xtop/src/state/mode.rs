@@ -23,6 +23,13 @@ pub enum Mode {
     Agent(u16),
 }
 
+impl Mode {
+    /// Whether there is a box over the screen.
+    pub fn is_popup(&self) -> bool {
+        !matches!(self, Mode::Browse | Mode::Filter(_))
+    }
+}
+
 /// The filter while it is typed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FilterLine {

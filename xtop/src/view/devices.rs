@@ -8,9 +8,10 @@ use xsched_common::units::{Class, Nanos};
 
 use super::chart;
 use super::detail::{LABEL, labelled};
+use super::page::PageLine;
 use super::table::class_style;
 use crate::format;
-use crate::state::{Answer, Row, State};
+use crate::state::{Answer, History, Identity, Row, Series, State};
 use crate::text::{clean, fit, width, wrap_items};
 use crate::theme::Theme;
 
@@ -21,24 +22,28 @@ const NAMES: usize = 7 + 1 + 14 + 1 + 8 + 1;
 const CLASSES: [Class; 4] = [Class::Realtime, Class::High, Class::Normal, Class::Low];
 
 /// The lines of the screen.
-pub fn lines(state: &State, area: Rect, theme: &Theme) -> Vec<Line<'static>> {
+pub fn lines<'a>(state: &'a State, area: Rect, theme: &'a Theme) -> Vec<PageLine<'a>> {
     let columns: usize = area.width.into();
     let devices = match &state.seen {
         Some(seen) if !seen.devices.is_empty() => &seen.devices,
         Some(_) => {
             let text = "no joined process uses a device: start one with `xsched-agent run`";
-            return vec![Line::styled(text, theme.text)];
+            return vec![Line::styled(text, theme.text).into()];
         }
-        None => return vec![Line::styled("nothing heard from the agent yet", theme.text)],
+        None => {
+            let text = "nothing heard from the agent yet";
+            return vec![Line::styled(text, theme.text).into()];
+        }
     };
-    let mut lines = Vec::new();
+    let mut lines: Vec<PageLine<'a>> = Vec::new();
     for device in devices {
         if !lines.is_empty() {
-            lines.push(Line::default());
+            lines.push(Line::default().into());
         }
-        lines.extend(heading(device, columns, theme));
-        lines.extend(classes(state, device, columns, theme));
-        lines.push(Line::default());
+        let written = heading(device, columns, theme).into_iter();
+        let written = written.chain(classes(state, device, columns, theme));
+        lines.extend(written.map(PageLine::from));
+        lines.push(Line::default().into());
         lines.extend(timeline(state, device, columns, theme));
     }
     lines
@@ -209,12 +214,12 @@ fn class_row(device: &DeviceRow, class: Class, processes: &[&&Row]) -> Option<Of
     })
 }
 
-fn timeline(
-    state: &State,
+fn timeline<'a>(
+    state: &'a State,
     device: &DeviceRow,
     columns: usize,
-    theme: &Theme,
-) -> Vec<Line<'static>> {
+    theme: &'a Theme,
+) -> Vec<PageLine<'a>> {
     let symbols = &theme.symbols;
     let room = columns.saturating_sub(NAMES);
     let history = &state.history;
@@ -234,32 +239,41 @@ fn timeline(
     title.extend(legend(symbols.open, "open", theme.good));
     title.extend(legend(symbols.capped, "capped", theme.warn));
     title.extend(legend(symbols.closed, "closed", theme.bad));
-    let mut lines = vec![Line::from(title)];
+    let users = history.users(&clean(&device.address), room - before);
+    let gates = users.into_iter().map(|(identity, series)| {
+        PageLine::later(move || gates(history, identity, series, (before, room), theme))
+    });
+    std::iter::once(Line::from(title))
+        .chain(strips)
+        .map(PageLine::from)
+        .chain(gates)
+        .collect()
+}
 
-    lines.extend(strips);
-    for (identity, series) in history.users(&clean(&device.address)) {
-        // The agent remembers no gates.
-        let mut samples = vec![None; before];
-        samples.extend(history.process(identity, room - before));
-        if samples.iter().all(Option::is_none) {
-            // It left before the time that is shown.
-            continue;
-        }
-        let gates: Vec<_> = samples.iter().map(|s| s.map(|s| s.gate)).collect();
-        let command = fit(&series.command, 14, symbols.cut);
-        let padding = " ".repeat(14 - width(&command));
-        let mut line = vec![
-            Span::styled(format!("{:>7} ", identity.pid), theme.text),
-            Span::styled(format!("{command}{padding} "), theme.text),
-            Span::styled(
-                format!("{:<8} ", series.class.name()),
-                class_style(series.class, theme),
-            ),
-        ];
-        line.extend(chart::gates(&gates, theme));
-        lines.push(Line::from(line));
-    }
-    lines
+/// A process and its gate over time: in `room` columns, of which the agent
+/// remembers nothing for the first `before`.
+fn gates(
+    history: &History,
+    identity: Identity,
+    series: &Series,
+    (before, room): (usize, usize),
+    theme: &Theme,
+) -> Line<'static> {
+    let samples = history.process(identity, room - before);
+    let own = samples.iter().map(|sample| sample.map(|s| s.gate));
+    let gates: Vec<_> = std::iter::repeat_n(None, before).chain(own).collect();
+    let command = fit(&series.command, 14, theme.symbols.cut);
+    let padding = " ".repeat(14 - width(&command));
+    let mut line = vec![
+        Span::styled(format!("{:>7} ", identity.pid), theme.text),
+        Span::styled(format!("{command}{padding} "), theme.text),
+        Span::styled(
+            format!("{:<8} ", series.class.name()),
+            class_style(series.class, theme),
+        ),
+    ];
+    line.extend(chart::gates(&gates, theme));
+    Line::from(line)
 }
 
 /// The device over time: how busy it was and the highest class with work; and

@@ -4,6 +4,7 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use xsched_common::api::Severity;
 
+use super::page::PageLine;
 use crate::state::{EventKind, Happening, State};
 use crate::text::{clean, fit};
 use crate::theme::Theme;
@@ -12,25 +13,18 @@ use crate::theme::Theme;
 const NAMES: usize = 10 + 9 + 9;
 
 /// The lines of the screen.
-pub fn lines(state: &State, area: Rect, theme: &Theme) -> Vec<Line<'static>> {
+pub fn lines<'a>(state: &'a State, area: Rect, theme: &'a Theme) -> Vec<PageLine<'a>> {
     if state.events.is_empty() {
         let text = "nothing happened yet";
-        return vec![Line::styled(text, theme.text)];
+        return vec![Line::styled(text, theme.text).into()];
     }
     let columns: usize = area.width.into();
     let title = format!("{:<10}{:<9}{:>7}  {}", "UTC", "WHAT", "PID", "");
-    let mut lines = vec![Line::styled(title, theme.title)];
-    // Of a thousand events, only those on screen are written out.
-    let total = state.events.newest_first().len() + 1;
-    let room = usize::from(area.height);
-    let first = usize::from(state.scroll).min(total.saturating_sub(room));
-    let visible = first..first + room;
-    let events = (1..).zip(state.events.newest_first());
-    lines.extend(events.map(|(index, event)| match visible.contains(&index) {
-        true => line(event, columns, theme),
-        false => Line::default(),
-    }));
-    lines
+    let events = state.events.newest_first();
+    let events = events.map(|event| PageLine::later(move || line(event, columns, theme)));
+    std::iter::once(Line::styled(title, theme.title).into())
+        .chain(events)
+        .collect()
 }
 
 fn line(event: &Happening, columns: usize, theme: &Theme) -> Line<'static> {

@@ -15,8 +15,9 @@ mod hardware;
 mod header;
 mod heat;
 mod overview;
+mod page;
 mod plot;
-mod popup;
+pub mod popup;
 mod process;
 mod question;
 mod table;
@@ -26,6 +27,8 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
+
+use page::PageLine;
 
 use crate::action::Screen;
 use crate::input::Keymap;
@@ -58,8 +61,8 @@ pub fn draw(frame: &mut Frame<'_>, state: &State, keys: &Keymap, theme: &Theme) 
                 table::draw_why(buffer, layout.why, state, theme);
             }
             screen => {
-                let lines = page(screen, layout.main, state, theme);
-                draw_page(buffer, layout.main, &lines, state.scroll, theme);
+                let lines = lines(screen, layout.main, state, theme);
+                page::draw(buffer, layout.main, &lines, state.scroll, theme);
             }
         }
         footer::draw_prompt(buffer, layout.prompt, state, theme);
@@ -83,7 +86,7 @@ pub fn extent(state: &State, keys: &Keymap) -> Extent {
             layout.detail.height.saturating_sub(1),
         ),
         (Mode::Browse, screen, _) => (
-            page(screen, layout.main, state, &theme).len(),
+            lines(screen, layout.main, state, &theme).len(),
             layout.main.height,
         ),
         _ => (
@@ -101,28 +104,14 @@ pub fn extent(state: &State, keys: &Keymap) -> Extent {
 }
 
 /// The lines of a screen that is read.
-fn page(screen: Screen, area: Rect, state: &State, theme: &Theme) -> Vec<Line<'static>> {
+fn lines<'a>(screen: Screen, area: Rect, state: &'a State, theme: &'a Theme) -> Vec<PageLine<'a>> {
+    let written = |lines: Vec<Line<'static>>| lines.into_iter().map(PageLine::from).collect();
     match screen {
         Screen::Processes => Vec::new(),
-        Screen::Process => process::lines(state, area, theme),
+        Screen::Process => written(process::lines(state, area, theme)),
         Screen::Devices => devices::lines(state, area, theme),
-        Screen::Hardware => hardware::lines(state, area, theme),
+        Screen::Hardware => written(hardware::lines(state, area, theme)),
         Screen::Events => events::lines(state, area, theme),
-    }
-}
-
-/// Draws `lines` from `first` on, and how many are left.
-fn draw_page(buffer: &mut Buffer, area: Rect, lines: &[Line<'static>], first: u16, theme: &Theme) {
-    let room = usize::from(area.height);
-    let first = usize::from(first).min(lines.len().saturating_sub(room));
-    for (line, y) in lines[first..].iter().zip(0..area.height) {
-        put(buffer, area, y, line);
-    }
-    let hidden = lines.len().saturating_sub(first + room);
-    if hidden > 0 && area.height > 0 {
-        let text = format!(" {hidden} more: j ");
-        let x = area.right().saturating_sub(text.len() as u16);
-        buffer.set_string(x, area.bottom() - 1, text, theme.key);
     }
 }
 

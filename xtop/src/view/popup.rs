@@ -1,12 +1,15 @@
 //! Boxes over the table: menus, confirmation, help, the agent's limits.
 
+use std::ops::Range;
+
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Widget};
 
 use super::detail::wrapped;
 use super::{put, question};
+use crate::action::Action;
 use crate::column::Column;
 use crate::format;
 use crate::input::{Key, Keymap};
@@ -14,40 +17,186 @@ use crate::state::{Mode, State};
 use crate::text::wrap;
 use crate::theme::Theme;
 
-/// Draws the popup of the mode, if it has one.
-pub fn draw(buffer: &mut Buffer, area: Rect, state: &State, keys: &Keymap, theme: &Theme) {
-    match &state.mode {
-        Mode::Browse | Mode::Filter(_) => {}
-        Mode::Sort(column) => menu(buffer, area, "sort by", *column, |_| "", theme),
-        Mode::Columns(column) => {
-            let mark = |column: Column| match state.processes.is_wanted(column) {
-                true => "[x] ",
-                false => "[ ] ",
-            };
-            menu(buffer, area, "columns", *column, mark, theme);
-        }
-        Mode::Ask(question) => question::draw(buffer, area, question, theme),
-        Mode::Help(first) => {
-            text(
-                buffer,
-                area,
-                "help",
-                &lines(state, keys, area.width, theme),
-                *first,
-                theme,
-            );
-        }
-        Mode::Agent(first) => {
-            text(
-                buffer,
-                area,
-                "agent",
-                &lines(state, keys, area.width, theme),
-                *first,
-                theme,
-            );
+/// How far a click on how many lines are left goes.
+const FURTHER: i16 = 10;
+
+/// A box over the screen.
+pub(super) struct Popup {
+    pub title: &'static str,
+    /// Columns inside.
+    pub width: u16,
+    pub lines: Vec<PopupLine>,
+    pub kind: Kind,
+}
+
+/// How lines beyond the box are reached.
+pub(super) enum Kind {
+    /// A menu with its cursor on this line: the box follows it.
+    Menu(usize),
+    /// A text, from this line on.
+    Text(usize),
+    /// Whatever fits.
+    Question,
+}
+
+/// A line of a box.
+pub(super) struct PopupLine {
+    line: Line<'static>,
+    /// What a click on these columns does.
+    clicks: Vec<(Range<u16>, Action)>,
+}
+
+impl From<Line<'static>> for PopupLine {
+    fn from(line: Line<'static>) -> PopupLine {
+        PopupLine {
+            line,
+            clicks: Vec::new(),
         }
     }
+}
+
+impl PopupLine {
+    /// A click anywhere on it does `action`.
+    pub fn doing(line: Line<'static>, action: Action) -> PopupLine {
+        PopupLine {
+            line,
+            clicks: vec![(0..u16::MAX, action)],
+        }
+    }
+
+    /// Of parts, some of which do something when they are clicked on.
+    pub fn of_parts(parts: Vec<(Span<'static>, Option<Action>)>) -> PopupLine {
+        let mut line = PopupLine::from(Line::default());
+        for (span, action) in parts {
+            let begin = line.line.width() as u16;
+            line.line.spans.push(span);
+            let columns = begin..line.line.width() as u16;
+            line.clicks.extend(action.map(|action| (columns, action)));
+        }
+        line
+    }
+}
+
+/// Where a box is.
+struct Place {
+    frame: Rect,
+    inner: Rect,
+    /// The first line shown, and how many are left below.
+    first: usize,
+    hidden: usize,
+}
+
+impl Popup {
+    /// That of the mode, if it has one.
+    fn of(state: &State, keys: &Keymap, columns: u16, theme: &Theme) -> Option<Popup> {
+        match &state.mode {
+            Mode::Browse | Mode::Filter(_) => None,
+            Mode::Sort(column) => Some(menu("sort by", *column, |_| "", theme)),
+            Mode::Columns(column) => {
+                let mark = |column: Column| match state.processes.is_wanted(column) {
+                    true => "[x] ",
+                    false => "[ ] ",
+                };
+                Some(menu("columns", *column, mark, theme))
+            }
+            Mode::Ask(question) => Some(question::popup(question, columns, theme)),
+            Mode::Help(first) | Mode::Agent(first) => {
+                let lines = lines(state, keys, columns, theme);
+                Some(Popup {
+                    title: match state.mode {
+                        Mode::Help(_) => "help",
+                        _ => "agent",
+                    },
+                    width: lines.iter().map(Line::width).max().unwrap_or(0) as u16,
+                    lines: lines.into_iter().map(PopupLine::from).collect(),
+                    kind: Kind::Text((*first).into()),
+                })
+            }
+        }
+    }
+
+    /// In the middle of `area`, above its last line.
+    fn place(&self, area: Rect) -> Place {
+        let width = (self.width + 4).min(area.width);
+        let height = (self.lines.len() as u16 + 2).min(area.height.saturating_sub(1));
+        let frame = Rect::new(
+            area.x + (area.width - width) / 2,
+            area.y + (area.height.saturating_sub(1) - height) / 2,
+            width,
+            height,
+        );
+        let inner = Rect::new(
+            frame.x + 2,
+            frame.y + 1,
+            width.saturating_sub(4),
+            height.saturating_sub(2),
+        );
+        let room = usize::from(inner.height);
+        let first = match self.kind {
+            Kind::Menu(cursor) => (cursor + 1).saturating_sub(room),
+            Kind::Text(first) => first.min(self.lines.len().saturating_sub(room)),
+            Kind::Question => 0,
+        };
+        Place {
+            frame,
+            inner,
+            first,
+            hidden: self.lines.len().saturating_sub(first + room),
+        }
+    }
+}
+
+/// Draws the popup of the mode, if it has one.
+pub fn draw(buffer: &mut Buffer, area: Rect, state: &State, keys: &Keymap, theme: &Theme) {
+    let Some(popup) = Popup::of(state, keys, area.width, theme) else {
+        return;
+    };
+    let place = popup.place(area);
+    Clear.render(place.frame, buffer);
+    buffer.set_style(place.frame, theme.text);
+    Block::bordered()
+        .border_set(theme.symbols.border)
+        .border_style(theme.border)
+        .title(Span::styled(format!(" {} ", popup.title), theme.strong))
+        .render(place.frame, buffer);
+    let inner = place.inner;
+    let shown = popup.lines.iter().enumerate().skip(place.first);
+    for ((at, line), y) in shown.zip(0..inner.height) {
+        put(buffer, inner, y, &line.line);
+        if matches!(popup.kind, Kind::Menu(cursor) if cursor == at) {
+            let line = Rect::new(inner.x, inner.y + y, inner.width, 1);
+            buffer.set_style(line, theme.selected);
+        }
+    }
+    if place.hidden > 0 && matches!(popup.kind, Kind::Text(_)) {
+        let text = format!(" {} more: j ", place.hidden);
+        let x = inner.right().saturating_sub(text.len() as u16);
+        buffer.set_string(x, inner.bottom(), text, theme.key);
+    }
+}
+
+/// What a click at `at` does while there is a popup: beside it, it leaves; none
+/// where it does nothing, or there is no popup.
+pub fn action_at(at: Position, state: &State, keys: &Keymap, theme: &Theme) -> Option<Action> {
+    let area = Rect::new(0, 0, state.size.width, state.size.height);
+    let popup = Popup::of(state, keys, area.width, theme)?;
+    let place = popup.place(area);
+    if !place.frame.contains(at) {
+        return Some(Action::Cancel);
+    }
+    if place.hidden > 0 && at.y == place.inner.bottom() {
+        return Some(Action::Scroll(FURTHER));
+    }
+    if !place.inner.contains(at) {
+        return None;
+    }
+    let line = popup
+        .lines
+        .get(place.first + usize::from(at.y - place.inner.y))?;
+    let column = at.x - place.inner.x;
+    let mut clicks = line.clicks.iter();
+    let (_, action) = clicks.find(|(columns, _)| columns.contains(&column))?;
+    Some(*action)
 }
 
 /// The lines of the text that is shown, if it is one.
@@ -60,88 +209,23 @@ pub fn lines(state: &State, keys: &Keymap, columns: u16, theme: &Theme) -> Vec<L
     }
 }
 
-/// Clears a box of this inner size in the middle of `area`; returns its
-/// inside.
-pub(super) fn open(
-    buffer: &mut Buffer,
-    area: Rect,
-    title: &str,
-    size: (u16, u16),
-    theme: &Theme,
-) -> Rect {
-    let width = (size.0 + 4).min(area.width);
-    let height = (size.1 + 2).min(area.height.saturating_sub(1));
-    let frame = Rect::new(
-        area.x + (area.width - width) / 2,
-        area.y + (area.height - 1 - height) / 2,
-        width,
-        height,
-    );
-    Clear.render(frame, buffer);
-    buffer.set_style(frame, theme.text);
-    let block = Block::bordered()
-        .border_set(theme.symbols.border)
-        .border_style(theme.border)
-        .title(Span::styled(format!(" {title} "), theme.strong));
-    let inner = block.inner(frame);
-    block.render(frame, buffer);
-    Rect::new(
-        inner.x + 1,
-        inner.y,
-        inner.width.saturating_sub(2),
-        inner.height,
-    )
-}
-
 fn menu(
-    buffer: &mut Buffer,
-    area: Rect,
-    title: &str,
-    column: Column,
+    title: &'static str,
+    cursor: Column,
     mark: impl Fn(Column) -> &'static str,
     theme: &Theme,
-) {
-    let all = Column::ALL;
-    let inner = open(buffer, area, title, (56, all.len() as u16), theme);
-    let place = all.iter().position(|&c| c == column).unwrap_or(0);
-    let first = (place + 1).saturating_sub(inner.height.into());
-    for (column_here, y) in all[first..].iter().zip(0..inner.height) {
-        let text = format!(
-            "{}{:<9} {}",
-            mark(*column_here),
-            column_here.name(),
-            column_here.meaning()
-        );
-        put(buffer, inner, y, &Line::styled(text, theme.text));
-        if *column_here == column {
-            buffer.set_style(
-                Rect::new(inner.x, inner.y + y, inner.width, 1),
-                theme.selected,
-            );
-        }
-    }
-}
-
-fn text(
-    buffer: &mut Buffer,
-    area: Rect,
-    title: &str,
-    lines: &[Line<'static>],
-    first: u16,
-    theme: &Theme,
-) {
-    let width = lines.iter().map(Line::width).max().unwrap_or(0) as u16;
-    let inner = open(buffer, area, title, (width, lines.len() as u16), theme);
-    let room = usize::from(inner.height);
-    let first = usize::from(first).min(lines.len().saturating_sub(room));
-    for (line, y) in lines[first..].iter().zip(0..inner.height) {
-        put(buffer, inner, y, line);
-    }
-    let hidden = lines.len().saturating_sub(first + room);
-    if hidden > 0 {
-        let text = format!(" {hidden} more: j ");
-        let x = inner.right().saturating_sub(text.len() as u16);
-        buffer.set_string(x, inner.bottom(), text, theme.key);
+) -> Popup {
+    let line = |column: Column| {
+        let (name, meaning) = (column.name(), column.meaning());
+        let text = format!("{}{name:<9} {meaning}", mark(column));
+        PopupLine::doing(Line::styled(text, theme.text), Action::Choose(column))
+    };
+    let at = Column::ALL.iter().position(|&column| column == cursor);
+    Popup {
+        title,
+        width: 56,
+        lines: Column::ALL.into_iter().map(line).collect(),
+        kind: Kind::Menu(at.unwrap_or(0)),
     }
 }
 

@@ -1,16 +1,14 @@
 //! The confirmation of a change: what, of which process or device, and what it
 //! will do.
 
-use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use xsched_common::api::{Override, SharingMode};
 use xsched_common::units::Class;
 
-use super::popup::open;
-use super::put;
+use super::popup::{Kind, Popup, PopupLine};
 use super::table::class_style;
+use crate::action::Action;
 use crate::format;
 use crate::state::{AttrQuestion, Entry, NothingToDo, Question, SignalName};
 use crate::text::{clean, fit, width};
@@ -19,16 +17,19 @@ use crate::theme::Theme;
 /// Columns of the box, where the screen is wide enough.
 const WIDTH: u16 = 54;
 
-/// Draws the question.
-pub fn draw(buffer: &mut Buffer, area: Rect, question: &Question, theme: &Theme) {
-    let columns = usize::from(WIDTH.min(area.width.saturating_sub(4)));
+/// The question's box on a screen of so many columns.
+pub fn popup(question: &Question, columns: u16, theme: &Theme) -> Popup {
+    let columns = usize::from(WIDTH.min(columns.saturating_sub(4)));
     let cut = theme.symbols.cut;
     let (title, subject) = heading(question);
     let subject = clean(&subject);
-    let mut lines = vec![Line::styled(
-        fit(&subject, columns, cut).into_owned(),
-        theme.text,
-    )];
+    let subject = Line::styled(fit(&subject, columns, cut).into_owned(), theme.text);
+    let mut lines = vec![match question {
+        Question::Sharing { devices, .. } if devices.len() > 1 => {
+            PopupLine::doing(subject, Action::OtherDevice(1))
+        }
+        _ => subject.into(),
+    }];
     lines.extend(match question {
         Question::Process { attr, .. } => attr_lines(attr, theme),
         Question::Sharing {
@@ -38,15 +39,21 @@ pub fn draw(buffer: &mut Buffer, area: Rect, question: &Question, theme: &Theme)
         } => sharing_lines(devices, *device, *chosen, theme),
     });
     if let (Some(_), Err(NothingToDo::Unusable(error))) = (question.entry(), question.request()) {
-        lines.push(Line::styled(error, theme.bad));
+        lines.push(Line::styled(error, theme.bad).into());
     } else {
-        lines.push(Line::default());
+        lines.push(Line::default().into());
     }
-    let ask = "Enter does it, Esc leaves it as it is";
-    lines.push(Line::styled(ask, theme.key));
-    let inner = open(buffer, area, title, (WIDTH, lines.len() as u16), theme);
-    for (line, y) in lines.iter().zip(0..) {
-        put(buffer, inner, y, line);
+    let part = |text: &'static str| Span::styled(text, theme.key);
+    lines.push(PopupLine::of_parts(vec![
+        (part("Enter does it"), Some(Action::Accept)),
+        (part(", "), None),
+        (part("Esc leaves it as it is"), Some(Action::Cancel)),
+    ]));
+    Popup {
+        title,
+        width: WIDTH,
+        lines,
+        kind: Kind::Question,
     }
 }
 
@@ -85,21 +92,23 @@ fn heading(question: &Question) -> (&'static str, String) {
     }
 }
 
-fn attr_lines(attr: &AttrQuestion, theme: &Theme) -> Vec<Line<'static>> {
-    let plain = |text: &str| Line::styled(text.to_owned(), theme.dim);
+fn attr_lines(attr: &AttrQuestion, theme: &Theme) -> Vec<PopupLine> {
+    let plain = |text: &str| Line::styled(text.to_owned(), theme.dim).into();
+    let blank = || Line::default().into();
     match attr {
         AttrQuestion::Class { current, chosen } => {
             let from = Span::styled(current.name(), class_style(*current, theme));
             let to = class_style(*chosen, theme).patch(theme.selected);
             let mut choices = Vec::new();
-            for (class, n) in Class::ALL.into_iter().rev().zip(1..) {
-                choices.push(Span::styled(format!("{n} "), theme.key));
-                choices.push(Span::styled(format!("{class}  "), theme.dim));
+            for (n, class) in Class::ALL.into_iter().rev().enumerate() {
+                let pick = Some(Action::Pick(n));
+                choices.push((Span::styled(format!("{} ", n + 1), theme.key), pick));
+                choices.push((Span::styled(format!("{class}  "), theme.dim), pick));
             }
             vec![
-                Line::from(vec![from, arrow(theme), Span::styled(chosen.name(), to)]),
-                Line::default(),
-                Line::from(choices),
+                Line::from(vec![from, arrow(theme), Span::styled(chosen.name(), to)]).into(),
+                blank(),
+                PopupLine::of_parts(choices),
             ]
         }
         AttrQuestion::Unset => vec![
@@ -110,7 +119,7 @@ fn attr_lines(attr: &AttrQuestion, theme: &Theme) -> Vec<Line<'static>> {
             let from = current.map_or(format::UNKNOWN.into(), |weight| weight.to_string());
             vec![
                 typed(&from, entry, theme),
-                Line::default(),
+                blank(),
                 plain("1 to 10000; of two busy processes of one class, with"),
                 plain("300 and 100, the first gets three quarters"),
             ]
@@ -119,36 +128,37 @@ fn attr_lines(attr: &AttrQuestion, theme: &Theme) -> Vec<Line<'static>> {
             let from = current.map_or("none".into(), |target| target.to_string());
             vec![
                 typed(&from, entry, theme),
-                Line::default(),
+                blank(),
                 plain("the P99 of its bursts to reach: 500us, 5ms, 1s; off"),
                 plain("removes it. Devices shared by slo adapt to it"),
             ]
         }
         AttrQuestion::Boost(entry) => vec![
             typed("for", entry, theme),
-            Line::default(),
+            blank(),
             plain("above all classes until then; others wait for it"),
         ],
         AttrQuestion::Suspend(entry) => vec![
             typed("for", entry, theme),
-            Line::default(),
+            blank(),
             plain("its gates close until then; a trickle still passes,"),
             plain("so that nothing hangs"),
         ],
         AttrQuestion::Signal(chosen) => SignalName::ALL
             .into_iter()
-            .zip(1..)
-            .map(|(signal, n)| {
+            .enumerate()
+            .map(|(n, signal)| {
                 let (mark, style) = match signal == *chosen {
                     true => (theme.symbols.here, theme.strong.patch(theme.selected)),
                     false => (" ", theme.text),
                 };
-                Line::from(vec![
+                let line = Line::from(vec![
                     Span::styled(format!("{mark} "), theme.accent),
-                    Span::styled(format!("{n} "), theme.key),
+                    Span::styled(format!("{} ", n + 1), theme.key),
                     Span::styled(format!("{:<8}", signal.name()), style),
                     Span::styled(format!("  {}", signal.meaning()), theme.dim),
-                ])
+                ]);
+                PopupLine::doing(line, Action::Pick(n))
             })
             .collect(),
         AttrQuestion::Resume(hold) => {
@@ -157,7 +167,7 @@ fn attr_lines(attr: &AttrQuestion, theme: &Theme) -> Vec<Line<'static>> {
                 Override::Boosted => format!("ends its boost, of which {left} were left"),
                 Override::Suspended => format!("ends its suspension, of which {left} were left"),
             };
-            vec![Line::styled(text, theme.text)]
+            vec![Line::styled(text, theme.text).into()]
         }
     }
 }
@@ -167,10 +177,10 @@ fn sharing_lines(
     device: Option<usize>,
     chosen: SharingMode,
     theme: &Theme,
-) -> Vec<Line<'static>> {
+) -> Vec<PopupLine> {
     let current = device.and_then(|index| devices.get(index)).map(|d| d.1);
-    let mut lines = vec![Line::default()];
-    for (mode, n) in SharingMode::ALL.into_iter().zip(1..) {
+    let mut lines = vec![Line::default().into()];
+    for (n, mode) in SharingMode::ALL.into_iter().enumerate() {
         let meaning = match mode {
             SharingMode::Priority => "strict classes",
             SharingMode::Share => "by weight within a class",
@@ -187,17 +197,16 @@ fn sharing_lines(
             true => "  (now)",
             false => "",
         };
-        lines.push(Line::from(vec![
+        let line = Line::from(vec![
             Span::styled(format!("{mark} "), theme.accent),
-            Span::styled(format!("{n} "), theme.key),
+            Span::styled(format!("{} ", n + 1), theme.key),
             Span::styled(format!("{mode:<8}"), style),
             Span::styled(format!("  {meaning}{now}"), theme.dim),
-        ]));
+        ]);
+        lines.push(PopupLine::doing(line, Action::Pick(n)));
     }
-    lines.push(Line::styled(
-        "until the configuration is read again",
-        theme.dim,
-    ));
+    let until = "until the configuration is read again";
+    lines.push(Line::styled(until, theme.dim).into());
     lines
 }
 
@@ -206,19 +215,24 @@ fn arrow(theme: &Theme) -> Span<'static> {
 }
 
 /// What is now, and what is being typed.
-fn typed(from: &str, entry: &Entry, theme: &Theme) -> Line<'static> {
+fn typed(from: &str, entry: &Entry, theme: &Theme) -> PopupLine {
     let text = clean(&entry.text).into_owned();
     let room = " ".repeat(16_usize.saturating_sub(width(&text)));
     let field: Style = theme.strong.patch(theme.selected);
-    Line::from(vec![
-        Span::styled(from.to_owned(), theme.text),
-        match from {
-            "for" => Span::raw(" "),
-            _ => arrow(theme),
-        },
-        Span::styled(text, field),
-        Span::styled(theme.symbols.cursor, theme.key),
-        Span::raw(room),
-        Span::styled("Up, Down: steps", theme.dim),
+    let between = match from {
+        "for" => Span::raw(" "),
+        _ => arrow(theme),
+    };
+    let dim = |text: &'static str| Span::styled(text, theme.dim);
+    PopupLine::of_parts(vec![
+        (Span::styled(from.to_owned(), theme.text), None),
+        (between, None),
+        (Span::styled(text, field), None),
+        (Span::styled(theme.symbols.cursor, theme.key), None),
+        (Span::raw(room), None),
+        (dim("Up"), Some(Action::Adjust(1))),
+        (dim(", "), None),
+        (dim("Down"), Some(Action::Adjust(-1))),
+        (dim(": steps"), None),
     ])
 }

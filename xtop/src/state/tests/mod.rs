@@ -13,6 +13,7 @@ use crate::layout::Layout;
 use crate::ui::Ui;
 
 mod changes;
+mod mouse;
 mod queries;
 
 const SIZE: Size = Size {
