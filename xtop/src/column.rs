@@ -9,6 +9,8 @@ pub enum Column {
     User,
     /// Container or systemd unit.
     Unit,
+    /// Pod or Slurm job.
+    Workload,
     /// Command with arguments.
     Command,
     /// Scheduling class.
@@ -72,10 +74,11 @@ impl Direction {
 
 impl Column {
     /// All columns in the order of the screen.
-    pub const ALL: [Column; 23] = [
+    pub const ALL: [Column; 24] = [
         Column::Pid,
         Column::User,
         Column::Unit,
+        Column::Workload,
         Column::Command,
         Column::Class,
         Column::Weight,
@@ -104,6 +107,7 @@ impl Column {
             Column::Pid => "pid",
             Column::User => "user",
             Column::Unit => "unit",
+            Column::Workload => "workload",
             Column::Command => "command",
             Column::Class => "class",
             Column::Weight => "weight",
@@ -133,6 +137,7 @@ impl Column {
             Column::Pid => "PID",
             Column::User => "USER",
             Column::Unit => "UNIT",
+            Column::Workload => "WORKLOAD",
             Column::Command => "COMMAND",
             Column::Class => "CLASS",
             Column::Weight => "WEIGHT",
@@ -162,6 +167,7 @@ impl Column {
             Column::Pid => "process id",
             Column::User => "user",
             Column::Unit => "container or systemd unit",
+            Column::Workload => "pod, or Slurm job and step",
             Column::Command => "command and arguments",
             Column::Class => "scheduling class",
             Column::Weight => "share within the class, 100 by default",
@@ -214,6 +220,7 @@ impl Column {
             | Column::Slice => true,
             Column::User
             | Column::Unit
+            | Column::Workload
             | Column::Command
             | Column::Class
             | Column::Gate
@@ -232,6 +239,7 @@ impl Column {
             Column::Pid
             | Column::User
             | Column::Unit
+            | Column::Workload
             | Column::Command
             | Column::Platform
             | Column::Device => Direction::Ascending,

@@ -204,7 +204,7 @@ enum Part {
 const COMMAND: u16 = 12;
 
 /// Widths in the order in which columns are given up, last first.
-const WIDTHS: [(Part, u16); 24] = [
+const WIDTHS: [(Part, u16); 25] = [
     (Part::Column(Column::Pid), 7),
     (Part::Column(Column::Command), COMMAND),
     (Part::Column(Column::Class), 8),
@@ -214,6 +214,7 @@ const WIDTHS: [(Part, u16); 24] = [
     (Part::Column(Column::Busy), 6),
     (Part::Column(Column::Bypass), 7),
     (Part::Column(Column::Device), 12),
+    (Part::Column(Column::Workload), 20),
     (Part::Column(Column::Slo), 10),
     (Part::Column(Column::Override), 11),
     (Part::Column(Column::BurstP50), 8),
@@ -336,14 +337,14 @@ mod tests {
         assert_eq!(names(60, Column::Launches), narrow);
         let sorted = ["pid", "command", "class", "gate", "launches", "device"];
         assert_eq!(names(66, Column::Device), sorted);
-        assert_eq!(names(290, Column::Launches).len(), Column::ALL.len());
+        assert_eq!(names(311, Column::Launches).len(), Column::ALL.len());
         let wide = names(200, Column::Launches);
         assert!(wide.contains(&"why") && !wide.contains(&"hold"), "{wide:?}");
     }
 
     #[test]
     fn columns_fill_the_width_without_overlap() {
-        for width in 0..300 {
+        for width in 0..330 {
             let (places, trend) = fill(width, &WIDTHS, 30);
             let mut spans: Vec<_> = places.iter().map(|p| (p.x, p.width)).collect();
             spans.extend(trend);

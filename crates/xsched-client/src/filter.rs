@@ -5,25 +5,37 @@
 //! `column:>n` `>=` `<` `<=` `!column:...` `column:-`
 
 use std::borrow::Cow;
+use std::str::FromStr;
 
 use regex::{Regex, RegexBuilder};
 
 /// The most memory that a regular expression may take, bytes.
 const MAX_REGEX: usize = 1 << 20;
 
-/// Which columns there are.
-pub trait Columns {
-    /// One of them.
-    type Column: Copy;
+/// A column of a list.
+pub trait Column: Copy + 'static {
+    /// What the list is of.
+    type Row: ?Sized;
 
-    /// The column of this name.
-    fn named(&self, name: &str) -> Option<Self::Column>;
+    /// All of them.
+    fn all() -> impl Iterator<Item = Self>;
 
-    /// All names, for people.
-    fn names(&self) -> String;
+    /// Whether words without a column are looked for in this one.
+    fn has_words(self) -> bool;
+
+    /// Its name in filters.
+    fn name(self) -> Cow<'static, str>;
+
+    /// The column of this name, in whatever case.
+    fn named(name: &str) -> Option<Self> {
+        Self::all().find(|column| column.name().eq_ignore_ascii_case(name))
+    }
 
     /// Whether what it says is compared as a number.
-    fn is_numeric(&self, column: Self::Column) -> bool;
+    fn is_numeric(self) -> bool;
+
+    /// What it says of `row`.
+    fn value(self, row: &Self::Row) -> impl Value;
 }
 
 /// What a column says of a row.
@@ -118,40 +130,37 @@ impl<C> Default for Filter<C> {
     }
 }
 
-impl<C: Copy> Filter<C> {
+impl<C: Column> FromStr for Filter<C> {
+    type Err = FilterError;
+
     /// Of words between blanks.
-    ///
-    /// # Errors
-    /// See [`FilterError`].
-    pub fn parse<'w>(
-        words: impl IntoIterator<Item = &'w str>,
-        columns: &impl Columns<Column = C>,
-    ) -> Result<Filter<C>, FilterError> {
-        let terms = words.into_iter().map(|word| term(word, columns));
+    fn from_str(text: &str) -> Result<Filter<C>, FilterError> {
+        let terms = text.split_whitespace().map(term);
         terms.collect::<Result<_, _>>().map(Filter)
     }
+}
 
+impl<C: Column> Filter<C> {
     /// Whether every row passes.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether a row passes, of which `value` tells what a column says; words
-    /// are looked for in the columns `anywhere`.
-    pub fn admits<V: Value>(&self, anywhere: &[C], value: impl Fn(C) -> V) -> bool {
+    /// Whether `row` passes.
+    pub fn admits(&self, row: &C::Row) -> bool {
         self.0.iter().all(|term| {
             let met = match term.column {
-                Some(column) => term.test.admits(&value(column)),
-                None => anywhere
-                    .iter()
-                    .any(|&column| term.test.admits(&value(column))),
+                Some(column) => term.test.admits(&column.value(row)),
+                None => C::all()
+                    .filter(|column| column.has_words())
+                    .any(|column| term.test.admits(&column.value(row))),
             };
             met == (term.sense == Sense::Must)
         })
     }
 }
 
-fn term<C: Copy>(word: &str, columns: &impl Columns<Column = C>) -> Result<Term<C>, FilterError> {
+fn term<C: Column>(word: &str) -> Result<Term<C>, FilterError> {
     let (sense, word) = match word.strip_prefix('!') {
         Some(rest) => (Sense::MustNot, rest),
         None => (Sense::Must, word),
@@ -159,9 +168,9 @@ fn term<C: Copy>(word: &str, columns: &impl Columns<Column = C>) -> Result<Term<
     // A regular expression may hold colons.
     let (column, value) = match word.split_once(':') {
         Some((name, value)) if !word.starts_with('/') => {
-            let column = columns.named(name).ok_or_else(|| FilterError::NoColumn {
+            let column = C::named(name).ok_or_else(|| FilterError::NoColumn {
                 name: name.to_owned(),
-                names: columns.names(),
+                names: C::all().map(C::name).collect::<Vec<_>>().join(", "),
             })?;
             (Some(column), value)
         }
@@ -170,7 +179,7 @@ fn term<C: Copy>(word: &str, columns: &impl Columns<Column = C>) -> Result<Term<
     let test = match (value, column) {
         ("-", Some(_)) => Test::Unknown,
         _ if value.starts_with('/') => Test::Matches(parse_regex(value)?),
-        (_, Some(column)) if columns.is_numeric(column) => parse_comparison(value)?,
+        (_, Some(column)) if column.is_numeric() => parse_comparison(value)?,
         _ => Test::Contains(value.to_lowercase()),
     };
     Ok(Term {

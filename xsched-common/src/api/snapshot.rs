@@ -271,6 +271,12 @@ pub struct ProcessRow {
 }
 
 impl ProcessRow {
+    /// The pod or Slurm job that it belongs to, as people call it.
+    pub fn workload(&self) -> Option<String> {
+        let pod = self.pod.as_ref().map(ToString::to_string);
+        pod.or_else(|| self.job.as_ref().map(ToString::to_string))
+    }
+
     /// The time slice on the device that it uses most.
     pub fn time_slice(&self) -> Option<&TimeSliceRow> {
         let on_its = |row: &&TimeSliceRow| Some(&row.device) == self.device.as_ref();

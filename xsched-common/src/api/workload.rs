@@ -1,5 +1,7 @@
 //! Whose work a process is in a cluster's terms.
 
+use core::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// A Kubernetes pod, by its control group; names as far as they are known.
@@ -38,4 +40,25 @@ pub struct JobRow {
     /// The account that it is charged to; null while unknown.
     #[serde(default)]
     pub account: Option<String>,
+}
+
+impl fmt::Display for PodRow {
+    /// `namespace/name`, as far as these are known, else `pod UID`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.namespace, &self.name) {
+            (Some(namespace), Some(name)) => write!(f, "{namespace}/{name}"),
+            (None, Some(name)) => f.write_str(name),
+            (_, None) => write!(f, "pod {}", self.uid),
+        }
+    }
+}
+
+impl fmt::Display for JobRow {
+    /// `job 42.batch`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.step {
+            Some(step) => write!(f, "job {}.{step}", self.id),
+            None => write!(f, "job {}", self.id),
+        }
+    }
 }

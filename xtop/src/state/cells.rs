@@ -42,6 +42,7 @@ impl Column {
             Column::Slo => row.process.slo.is_none(),
             Column::Busy => row.process.busy_ratio.is_none(),
             Column::Slice => row.process.time_slices.is_empty(),
+            Column::Workload => row.workload.is_none(),
             Column::Weight => row.weight().is_none_or(|w| w == Weight::default()),
             _ => false,
         }
@@ -54,6 +55,7 @@ impl Column {
             Column::Pid => Value::Id(process.pid),
             Column::User => Value::Text(Cow::Borrowed(&row.user)),
             Column::Unit => known(row.unit.as_deref(), |unit| Value::Text(unit.into())),
+            Column::Workload => known(row.workload.as_deref(), |name| Value::Text(name.into())),
             Column::Command => Value::Text(Cow::Borrowed(&row.command)),
             Column::Class => Value::Ranked(process.class.name().into(), process.class as u32),
             Column::Weight => known(row.weight(), |weight| Value::Count(weight.get().into())),

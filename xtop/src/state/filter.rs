@@ -1,7 +1,6 @@
 //! What the table leaves out; README.md documents the words.
 
 use std::borrow::Cow;
-use std::str::FromStr;
 
 use xsched_client::filter;
 pub use xsched_client::filter::FilterError;
@@ -10,28 +9,33 @@ use super::cells::Value;
 use super::row::Row;
 use crate::column::Column;
 
-/// Where words are looked for.
-const ANYWHERE: [Column; 4] = [Column::Command, Column::Pid, Column::User, Column::Class];
-
 /// Terms that a row must all meet.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Filter(filter::Filter<Column>);
+pub type Filter = filter::Filter<Column>;
 
-struct Columns;
+impl filter::Column for Column {
+    type Row = Row;
 
-impl filter::Columns for Columns {
-    type Column = Column;
-
-    fn named(&self, name: &str) -> Option<Column> {
-        Column::from_name(name)
+    fn all() -> impl Iterator<Item = Column> {
+        Column::ALL.into_iter()
     }
 
-    fn names(&self) -> String {
-        Column::names()
+    fn has_words(self) -> bool {
+        matches!(
+            self,
+            Column::Command | Column::Pid | Column::User | Column::Class | Column::Workload
+        )
     }
 
-    fn is_numeric(&self, column: Column) -> bool {
-        column.is_numeric()
+    fn name(self) -> Cow<'static, str> {
+        Column::name(self).into()
+    }
+
+    fn is_numeric(self) -> bool {
+        Column::is_numeric(self)
+    }
+
+    fn value(self, row: &Row) -> impl filter::Value {
+        Column::value(self, row)
     }
 }
 
@@ -46,26 +50,6 @@ impl filter::Value for Value<'_> {
 
     fn is_unknown(&self) -> bool {
         *self == Value::Unknown
-    }
-}
-
-impl FromStr for Filter {
-    type Err = FilterError;
-
-    fn from_str(text: &str) -> Result<Filter, FilterError> {
-        filter::Filter::parse(text.split_whitespace(), &Columns).map(Filter)
-    }
-}
-
-impl Filter {
-    /// Whether every row passes.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Whether `row` passes.
-    pub fn admits(&self, row: &Row) -> bool {
-        self.0.admits(&ANYWHERE, |column| column.value(row))
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Row {
     pub user: String,
     /// Its container or systemd unit.
     pub unit: Option<String>,
+    /// Its pod or Slurm job.
+    pub workload: Option<String>,
     /// Command and arguments.
     pub command: String,
     /// Its device.
@@ -41,6 +43,7 @@ impl Row {
         Row {
             user: user(&process),
             unit: process.cgroup.as_deref().and_then(unit),
+            workload: process.workload().map(|name| clean(&name).into_owned()),
             command: command_line(&process),
             device: process.device.as_deref().map(|d| clean(d).into_owned()),
             verdict: Verdict::of(&process),

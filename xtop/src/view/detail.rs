@@ -125,14 +125,37 @@ fn facts(row: &Row, columns: usize, theme: &Theme) -> Vec<Line<'static>> {
     let weight = fit(&weight, room, theme.symbols.cut).into_owned();
     let device = row.device.as_deref().unwrap_or(format::UNKNOWN);
     let device = format!("{device}  shim {shim}  user {}", row.user);
-    vec![
+    let mut lines = vec![
         labelled(
             "class",
             vec![class, Span::styled(weight, theme.text)],
             theme,
         ),
         labelled("device", vec![Span::styled(device, theme.text)], theme),
-    ]
+    ];
+    if let Some(workload) = workload(process) {
+        lines.extend(paragraph("workload", &workload, columns, theme.text, theme));
+    }
+    lines
+}
+
+/// Whose work it is in a cluster's terms.
+fn workload(process: &ProcessRow) -> Option<String> {
+    let name = process.workload()?;
+    let of_job = process.job.iter().flat_map(|job| {
+        [
+            ("partition", &job.partition),
+            ("qos", &job.qos),
+            ("account", &job.account),
+        ]
+    });
+    let of_pod = process.pod.iter().map(|pod| ("container", &pod.container));
+    let known = |(what, value): (&str, &Option<String>)| {
+        let value = value.as_deref()?;
+        Some(format!(", {what} {value}"))
+    };
+    let more: String = of_pod.chain(of_job).filter_map(known).collect();
+    Some(clean(&(name + &more)).into_owned())
 }
 
 fn hold(process: &ProcessRow, theme: &Theme) -> Option<Line<'static>> {

@@ -169,7 +169,9 @@ fn style(column: Column, value: &Value<'_>, row: &Row, theme: &Theme) -> Style {
             Some(SliceSetter::Class) => theme.text,
             _ => theme.dim,
         },
-        (Column::User | Column::Unit | Column::Platform | Column::Device, _) => theme.dim,
+        (Column::User | Column::Unit | Column::Workload | Column::Platform | Column::Device, _) => {
+            theme.dim
+        }
         _ => theme.text,
     }
 }

@@ -9,6 +9,7 @@ use xsched_common::units::Nanos;
 use super::super::table::{Cell, Tone};
 
 /// A column, and what it shows.
+#[derive(Debug)]
 pub struct Column {
     /// Right-aligned where it starts with `>`.
     pub heading: &'static str,
@@ -17,52 +18,67 @@ pub struct Column {
     pub rank: u8,
     /// Of a process.
     pub cell: fn(&ProcessRow) -> Cell,
+    /// Without being asked for: where it has something to say of some process.
+    shown: Option<fn(&ProcessRow) -> bool>,
 }
 
-/// Those that a picture has something for, from left to right.
-pub fn of(snapshot: &Snapshot) -> Vec<Column> {
+/// All, from left to right.
+pub static ALL: [Column; 20] = [
+    column(">PID", 0, |p| p.pid.to_string().into()),
+    column("USER", 3, |p| {
+        p.user.clone().unwrap_or_else(|| p.uid.to_string()).into()
+    }),
+    column("WORKLOAD", 3, |p| known(p.workload())).where_some(|p| p.workload().is_some()),
+    column("COMMAND", 0, |p| p.command.clone().into()),
+    column("ARGUMENTS", 9, |p| p.arguments.clone().into()).where_some(|_| false),
+    column("PLATFORM", 6, |p| known(p.platform.map(Platform::name))),
+    column("CLASS", 0, |p| class(p).into()),
+    column(">WEIGHT", 8, |p| p.weight.to_string().into()),
+    column("TERMS FROM", 7, |p| match p.terms_from.as_str() {
+        "" => known(None::<String>),
+        from => from.to_owned().into(),
+    }),
+    column(">TARGET", 2, target),
+    column("SHIM", 4, shim),
+    column("GATE", 2, |p| gate(p.gate.as_ref())),
+    column(">SLICE", 5, |p| {
+        known(p.time_slice().map(|slice| slice.slice_ns.to_string()))
+    })
+    .where_some(|p| !p.time_slices.is_empty()),
+    column(">LAUNCH/S", 1, |p| {
+        format!("{:.0}", p.launches_per_s).into()
+    }),
+    column(">BUSY", 2, |p| percent(p.busy_ratio).into()),
+    column(">BURST P50", 3, |p| burst(p, |l| l.p50_ns)),
+    column(">P99", 1, |p| burst(p, |l| l.p99_ns)),
+    column(">BYPASS", 1, bypass),
+    column(">DEFAULT", 9, |p| percent(p.default_stream_ratio).into()),
+    column("WHY", 1, why),
+];
+
+/// Those that a picture has something for.
+pub fn of(snapshot: &Snapshot) -> Vec<&'static Column> {
     let any = |has: fn(&ProcessRow) -> bool| snapshot.processes.iter().any(has);
-    let mut columns = vec![
-        column(">PID", 0, |p| p.pid.to_string().into()),
-        column("USER", 3, |p| {
-            p.user.clone().unwrap_or_else(|| p.uid.to_string()).into()
-        }),
-        column("COMMAND", 0, |p| p.command.clone().into()),
-        column("PLATFORM", 6, |p| known(p.platform.map(Platform::name))),
-        column("CLASS", 0, |p| class(p).into()),
-        column(">WEIGHT", 8, |p| p.weight.to_string().into()),
-        column("TERMS FROM", 7, |p| match p.terms_from.as_str() {
-            "" => known(None::<String>),
-            from => from.to_owned().into(),
-        }),
-        column(">TARGET", 2, target),
-        column("SHIM", 4, shim),
-        column("GATE", 2, |p| gate(p.gate.as_ref())),
-    ];
-    if any(|p| !p.time_slices.is_empty()) {
-        columns.push(column(">SLICE", 5, |p| {
-            known(p.time_slice().map(|slice| slice.slice_ns.to_string()))
-        }));
-    }
-    columns.extend([
-        column(">LAUNCH/S", 1, |p| {
-            format!("{:.0}", p.launches_per_s).into()
-        }),
-        column(">BUSY", 2, |p| percent(p.busy_ratio).into()),
-        column(">BURST P50", 3, |p| burst(p, |l| l.p50_ns)),
-        column(">P99", 1, |p| burst(p, |l| l.p99_ns)),
-        column(">BYPASS", 1, bypass),
-        column(">DEFAULT", 9, |p| percent(p.default_stream_ratio).into()),
-        column("WHY", 1, why),
-    ]);
-    columns
+    ALL.iter()
+        .filter(|column| column.shown.is_none_or(any))
+        .collect()
 }
 
-fn column(heading: &'static str, rank: u8, cell: fn(&ProcessRow) -> Cell) -> Column {
+const fn column(heading: &'static str, rank: u8, cell: fn(&ProcessRow) -> Cell) -> Column {
     Column {
         heading,
         rank,
         cell,
+        shown: None,
+    }
+}
+
+impl Column {
+    const fn where_some(self, has: fn(&ProcessRow) -> bool) -> Column {
+        Column {
+            shown: Some(has),
+            ..self
+        }
     }
 }
 

@@ -2,24 +2,13 @@
 
 use std::borrow::Cow;
 
-use xsched_client::filter::{self, FilterError, Value, number_of};
+use xsched_client::filter::{self, Value, number_of};
 use xsched_common::api::ProcessRow;
 
-use super::columns::Column;
+use super::columns::{self, Column};
 
 /// Terms that a process must all meet.
-pub struct Filter(filter::Filter<Place>);
-
-/// Where a term looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    /// In the column with this number.
-    Column(usize),
-    /// In what is not shown.
-    Arguments,
-}
-
-struct Columns<'c>(&'c [Column]);
+pub type Filter = filter::Filter<&'static Column>;
 
 /// What xtop calls columns of `ps` whose headings say more.
 const ALIASES: [(&str, &str); 4] = [
@@ -29,40 +18,36 @@ const ALIASES: [(&str, &str); 4] = [
     ("terms", "terms-from"),
 ];
 
-/// `burst-p50` is `BURST P50`.
-fn plain(heading: &str) -> String {
-    let heading = heading.trim_start_matches('>').to_lowercase();
-    heading.replace([' ', '/'], "-")
-}
+impl filter::Column for &'static Column {
+    type Row = ProcessRow;
 
-impl Columns<'_> {
-    fn place(&self, name: &str) -> Option<Place> {
-        let mut columns = self.0.iter();
-        let at = columns.position(|column| plain(column.heading) == name)?;
-        Some(Place::Column(at))
+    fn all() -> impl Iterator<Item = &'static Column> {
+        columns::ALL.iter()
     }
-}
 
-impl filter::Columns for Columns<'_> {
-    type Column = Place;
+    fn has_words(self) -> bool {
+        ["pid", "command", "arguments", "user", "class", "workload"].contains(&&*self.name())
+    }
 
-    fn named(&self, name: &str) -> Option<Place> {
+    /// `burst-p50` is `BURST P50`.
+    fn name(self) -> Cow<'static, str> {
+        let heading = self.heading.trim_start_matches('>').to_lowercase();
+        heading.replace([' ', '/'], "-").into()
+    }
+
+    fn named(name: &str) -> Option<&'static Column> {
         let name = name.to_lowercase();
         let alias = ALIASES.iter().find(|(alias, _)| *alias == name);
-        self.place(&name)
-            .or_else(|| self.place(alias.map(|(_, name)| *name)?))
+        let name = alias.map_or(name.as_str(), |(_, name)| name);
+        columns::ALL.iter().find(|column| column.name() == name)
     }
 
-    fn names(&self) -> String {
-        let names: Vec<String> = self.0.iter().map(|column| plain(column.heading)).collect();
-        names.join(", ")
+    fn is_numeric(self) -> bool {
+        self.heading.starts_with('>')
     }
 
-    fn is_numeric(&self, place: Place) -> bool {
-        match place {
-            Place::Column(at) => self.0[at].heading.starts_with('>'),
-            Place::Arguments => false,
-        }
+    fn value(self, process: &ProcessRow) -> impl Value {
+        Shown((self.cell)(process).text)
     }
 }
 
@@ -83,38 +68,10 @@ impl Value for Shown {
     }
 }
 
-impl Filter {
-    /// Of the words of a command line.
-    ///
-    /// # Errors
-    /// See [`FilterError`].
-    pub fn parse(words: &[String], columns: &[Column]) -> Result<Filter, FilterError> {
-        let words = words.iter().flat_map(|word| word.split_whitespace());
-        filter::Filter::parse(words, &Columns(columns)).map(Filter)
-    }
-
-    /// Whether a process is to be shown.
-    pub fn shows(&self, process: &ProcessRow, columns: &[Column]) -> bool {
-        let named = |name| Columns(columns).place(name);
-        let anywhere = ["pid", "command", "user", "class"].into_iter();
-        let anywhere: Vec<Place> = anywhere
-            .filter_map(named)
-            .chain([Place::Arguments])
-            .collect();
-        self.0.admits(&anywhere, |place| {
-            Shown(match place {
-                Place::Column(at) => (columns[at].cell)(process).text,
-                Place::Arguments => process.arguments.clone(),
-            })
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::columns;
     use super::*;
-    use xsched_common::api::Snapshot;
+    use xsched_common::api::JobRow;
 
     fn row(pid: u32, command: &str, class: &str) -> ProcessRow {
         let json = serde_json::json!({
@@ -129,25 +86,29 @@ mod tests {
 
     #[test]
     fn words_and_columns_select() {
-        let columns = columns::of(&Snapshot::default());
-        let rows = [row(7, "serve", "high"), row(8, "train", "low")];
-        let shown = |words: &[&str]| {
-            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-            let filter = Filter::parse(&words, &columns).expect("a filter");
-            let rows = rows.iter().filter(|row| filter.shows(row, &columns));
+        let mut rows = [row(7, "serve", "high"), row(8, "train", "low")];
+        rows[1].job = Some(JobRow {
+            id: 42,
+            step: Some("batch".into()),
+            ..JobRow::default()
+        });
+        let shown = |words: &str| {
+            let filter: Filter = words.parse().expect("a filter");
+            let rows = rows.iter().filter(|row| filter.admits(row));
             rows.map(|row| row.pid).collect::<Vec<_>>()
         };
-        assert_eq!(shown(&[]), [7, 8]);
-        assert_eq!(shown(&["SERVE"]), [7]);
-        assert_eq!(shown(&["!serve", "ada"]), [8]);
-        assert_eq!(shown(&["class:high"]), [7]);
-        assert_eq!(shown(&["!class:high", "p99:-"]), [8]);
+        assert_eq!(shown(""), [7, 8]);
+        assert_eq!(shown("SERVE"), [7]);
+        assert_eq!(shown("!serve ada"), [8]);
+        assert_eq!(shown("class:high"), [7]);
+        assert_eq!(shown("!class:high p99:-"), [8]);
+        assert_eq!(shown("42.batch"), [8]);
+        assert_eq!(shown("workload:-"), [7]);
         // What xtop understands.
-        assert_eq!(shown(&["command:/^TR/"]), [8]);
-        assert_eq!(shown(&["launches:>750"]), [8]);
-        assert_eq!(shown(&["pid:7", "launch-s:<=0.7k"]), [7]);
-        let error = Filter::parse(&["nonsense:1".into()], &columns).err();
-        let error = error.expect("no column").to_string();
-        assert!(error.contains("burst-p50"), "{error}");
+        assert_eq!(shown("command:/^TR/"), [8]);
+        assert_eq!(shown("launches:>750"), [8]);
+        assert_eq!(shown("pid:7 launch-s:<=0.7k"), [7]);
+        let error = "nonsense:1".parse::<Filter>().expect_err("no column");
+        assert!(error.to_string().contains("burst-p50"), "{error}");
     }
 }

@@ -23,6 +23,8 @@ use filter::Filter;
 #[derive(clap::Args)]
 #[command(after_help = "\
 USER        its user
+WORKLOAD    its pod, NAMESPACE/NAME, or its Slurm job and step. The column is there
+            where some have one
 PLATFORM    whose runtime it uses; - while unknown
 CLASS       with a boost or suspension in force and its remaining time. A line
             below a process, called threads, is of threads and streams of it
@@ -43,25 +45,30 @@ BYPASS      share of launches that never reach the shim, and so run unscheduled
 WHY         why it misses its target, or why its gate is as it is
 
 In a terminal, columns that do not fit are left out, and WHY is cut; NO_COLOR and
-COLUMNS are heeded.
+COLUMNS are heeded. Those of --columns all stay.
 
 Examples:
   xsched-agent ps
   xsched-agent ps python !class:low       the words of xtop's filter
   xsched-agent ps 'p99:>14ms'
+  xsched-agent ps --columns pid,workload,arguments,class,why
   xsched-agent ps --watch                 every 2 s; --watch=500ms
   xsched-agent ps --json | jq '.processes[].blame'")]
 pub struct Options {
     /// Only matching processes: words are searched in pid, command, arguments,
-    /// user and class; also /REGEX/, COLUMN:TEXT, COLUMN:/REGEX/, p99:>=5ms,
+    /// user, class, pod and job; also /REGEX/, COLUMN:TEXT, COLUMN:/REGEX/, p99:>=5ms,
     /// bypass:<1%, gate:- (unknown); ! before a term turns it round
     #[arg(value_name = "FILTER")]
     filter: Vec<String>,
+    /// Show these columns, in this order: what the headings say, as burst-p50;
+    /// also arguments
+    #[arg(long, value_name = "COLUMN,...", value_delimiter = ',', value_parser = column)]
+    columns: Vec<&'static Column>,
     /// Look again and again, every so often
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "2s", value_parser = seconds)]
     watch: Option<Duration>,
     /// Print the agent's snapshot: raw numbers, times in ns
-    #[arg(long, conflicts_with_all = ["filter", "watch"])]
+    #[arg(long, conflicts_with_all = ["filter", "columns", "watch"])]
     json: bool,
     /// Print pids alone, for completion scripts
     #[arg(long, hide = true)]
@@ -95,6 +102,14 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn column(name: &str) -> Result<&'static Column, String> {
+    use xsched_client::filter::Column as _;
+    <&Column>::named(name).ok_or_else(|| {
+        let names: Vec<_> = <&Column>::all().map(|column| column.name()).collect();
+        format!("no such column: use {}", names.join(", "))
+    })
+}
+
 /// What is printed to.
 struct Screen {
     is_terminal: bool,
@@ -126,17 +141,20 @@ impl Screen {
 }
 
 fn text(snapshot: &Snapshot, options: &Options, screen: &Screen) -> anyhow::Result<String> {
-    let columns = columns::of(snapshot);
-    let filter = Filter::parse(&options.filter, &columns)?;
+    let filter: Filter = options.filter.join(" ").parse()?;
     let processes: Vec<&ProcessRow> = snapshot
         .processes
         .iter()
-        .filter(|process| filter.shows(process, &columns))
+        .filter(|process| filter.admits(process))
         .collect();
     let table = match processes.is_empty() {
         true if snapshot.processes.is_empty() => format!("no process uses {TITLES}\n"),
         true => "no process is like that\n".to_owned(),
-        false => fitted(columns, &processes, screen),
+        false if options.columns.is_empty() => {
+            let columns = as_fit(columns::of(snapshot), &processes, screen);
+            drawn(&columns, &processes, screen)
+        }
+        false => drawn(&options.columns, &processes, screen),
     };
     Ok(table + &notes(snapshot))
 }
@@ -145,28 +163,16 @@ fn text(snapshot: &Snapshot, options: &Options, screen: &Screen) -> anyhow::Resu
 const LAST: usize = 12;
 
 /// As many columns as there is room for.
-fn fitted(mut columns: Vec<Column>, processes: &[&ProcessRow], screen: &Screen) -> String {
+fn as_fit(
+    mut columns: Vec<&'static Column>,
+    processes: &[&ProcessRow],
+    screen: &Screen,
+) -> Vec<&'static Column> {
     loop {
-        let headings: Vec<&str> = columns.iter().map(|column| column.heading).collect();
-        let mut rows: Vec<Vec<Cell>> = Vec::new();
-        for process in processes {
-            rows.push(columns.iter().map(|c| (c.cell)(process)).collect());
-            let group = |group| {
-                columns
-                    .iter()
-                    .map(|c| columns::of_group(c, group))
-                    .collect()
-            };
-            rows.extend(process.groups.iter().map(group));
-        }
+        let (headings, rows) = cells(&columns, processes);
         let widths = table::widths(&headings, &rows);
-        let least = widths
-            .iter()
-            .rev()
-            .skip(1)
-            .map(|width| width + 2)
-            .sum::<usize>()
-            + LAST;
+        let before_last = widths.iter().rev().skip(1);
+        let least = before_last.map(|width| width + 2).sum::<usize>() + LAST;
         let last = columns.len().saturating_sub(1);
         let optional = columns
             .iter()
@@ -174,9 +180,29 @@ fn fitted(mut columns: Vec<Column>, processes: &[&ProcessRow], screen: &Screen) 
             .filter(|(at, column)| column.rank > 0 && *at < last);
         match optional.max_by_key(|(_, column)| column.rank) {
             Some((at, _)) if least > screen.width => drop(columns.remove(at)),
-            _ => return table::render_within(&headings, &rows, screen.width, screen.colours),
+            _ => return columns,
         }
     }
+}
+
+fn drawn(columns: &[&Column], processes: &[&ProcessRow], screen: &Screen) -> String {
+    let (headings, rows) = cells(columns, processes);
+    table::render_within(&headings, &rows, screen.width, screen.colours)
+}
+
+/// The headings, and a line for each process and each of its groups.
+fn cells(columns: &[&Column], processes: &[&ProcessRow]) -> (Vec<&'static str>, Vec<Vec<Cell>>) {
+    let headings = columns.iter().map(|column| column.heading).collect();
+    let mut rows: Vec<Vec<Cell>> = Vec::new();
+    for process in processes {
+        rows.push(columns.iter().map(|c| (c.cell)(process)).collect());
+        let group = |group| {
+            let cells = columns.iter().map(|c| columns::of_group(c, group));
+            cells.collect()
+        };
+        rows.extend(process.groups.iter().map(group));
+    }
+    (headings, rows)
 }
 
 /// What else users should know.
@@ -334,7 +360,8 @@ mod tests {
                 width,
                 colours: Colours::Plain,
             };
-            fitted(columns::of(&Snapshot::default()), &[&row], &screen)
+            let columns = as_fit(columns::of(&Snapshot::default()), &[&row], &screen);
+            drawn(&columns, &[&row], &screen)
         };
         let wide = table(usize::MAX);
         assert!(
@@ -357,6 +384,54 @@ mod tests {
             "{tiny}"
         );
         assert!(tiny.starts_with("PID  COMMAND"), "{tiny}");
+    }
+
+    /// Clusters' processes are asked for by pod and job.
+    #[test]
+    fn pods_and_jobs_have_a_column_where_there_are_any() {
+        let row = |pid: u32, more: serde_json::Value| {
+            let mut row = serde_json::json!({
+                "pid": pid, "start_time": 1, "uid": 0, "user": "ada", "command": "serve", "arguments": "",
+                "class": "low", "shim": "absent", "device": null, "gate": null, "launches": 1,
+                "launches_per_s": 1.0, "bypass_ratio": 1.0, "default_stream_ratio": 0.0, "burst": null,
+                "gate_wait": null, "guards": null, "in_flight": 0, "kernel_ns": null, "callers": []
+            });
+            let fields = row.as_object_mut().expect("an object");
+            fields.extend(more.as_object().expect("an object").clone());
+            serde_json::from_value::<ProcessRow>(row).expect("a row")
+        };
+        let screen = Screen {
+            is_terminal: true,
+            width: 100,
+            colours: Colours::Plain,
+        };
+        let text = |processes: &[ProcessRow], options: &[&str]| {
+            #[derive(clap::Parser)]
+            struct Cli {
+                #[command(flatten)]
+                options: Options,
+            }
+            let arguments = ["ps"].iter().chain(options);
+            let Cli { options } = clap::Parser::try_parse_from(arguments).expect("options");
+            let snapshot = Snapshot {
+                processes: processes.into(),
+                ..Snapshot::default()
+            };
+            text(&snapshot, &options, &screen).expect("text")
+        };
+        let alone = row(7, serde_json::json!({}));
+        assert!(!text(std::slice::from_ref(&alone), &[]).contains("WORKLOAD"));
+        let pod =
+            serde_json::json!({"pod": {"uid": "u-1", "namespace": "team-a", "name": "infer-0"}});
+        let job = serde_json::json!({"job": {"id": 42, "step": "batch", "qos": "high"}});
+        let unknown = serde_json::json!({"pod": {"uid": "u-2"}});
+        let all = [alone, row(8, pod), row(9, job), row(10, unknown)];
+        let shown = text(&all, &[]);
+        for name in ["WORKLOAD", "team-a/infer-0", "job 42.batch", "pod u-2"] {
+            assert!(shown.contains(name), "{name}: {shown}");
+        }
+        let chosen = text(&all, &["--columns", "workload,pid", "workload:team-a/"]);
+        assert_eq!(chosen, "WORKLOAD        PID\nteam-a/infer-0    8\n");
     }
 
     #[test]

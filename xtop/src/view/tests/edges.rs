@@ -1,6 +1,10 @@
 //! Odd names, odd terminals, many processes.
 
+use xsched_common::api::{JobRow, PodRow};
+
 use super::*;
+use crate::layout::Layout;
+use crate::view::page::PageLine;
 
 #[test]
 fn wide_and_hostile_names() {
@@ -100,6 +104,27 @@ fn a_frame_of_a_thousand_processes_is_quick() {
     }
 }
 
+/// Lines that nobody sees are not written: a frame takes as long as the screen
+/// is high, however many processes there are.
+#[test]
+fn of_a_thousand_processes_only_those_on_screen_are_written() {
+    let theme = Theme::new(Palette::Dark, Charset::Unicode);
+    for (keys, each) in [("2", 0), ("3", 600), ("4", 1_000), ("5", 0)] {
+        let mut state = showing(200, 60, many(1_000));
+        press(&mut state, keys);
+        let Ui { state, .. } = &state;
+        let area = Layout::of(state.size, state).main;
+        let lines = view::lines(state.screen, area, state, &theme);
+        assert!(lines.len() >= each, "{keys}: {}", lines.len());
+        let is_written = |line: &&PageLine<'_>| match line {
+            PageLine::Written(line) => line.width() > 0,
+            PageLine::Later(_) => false,
+        };
+        let written = lines.iter().filter(is_written).count();
+        assert!(written <= 2 * 60, "{keys}: {written}");
+    }
+}
+
 /// A class group stands below its process, and the cursor passes over it.
 #[test]
 fn groups_stand_below_their_processes() {
@@ -132,4 +157,39 @@ fn groups_stand_below_their_processes() {
     press(&mut state, "j");
     let selected = state.state.processes.selected().map(|row| row.process.pid);
     assert_eq!(selected, Some(7));
+}
+
+/// Whose work a process is in a cluster.
+#[test]
+fn pods_and_jobs_have_a_column_and_a_line() {
+    let mut snapshot = typical();
+    snapshot.processes[0].pod = Some(PodRow {
+        uid: "0d6d-uid".into(),
+        namespace: Some("team-a".into()),
+        name: Some("infer-0\x1b[2J".into()),
+        container: Some("0123456789ab".into()),
+    });
+    snapshot.processes[1].job = Some(JobRow {
+        id: 42,
+        step: Some("batch".into()),
+        qos: Some("high".into()),
+        ..JobRow::default()
+    });
+    let text = screen(&showing(140, 30, snapshot.clone()));
+    for shown in ["WORKLOAD", "team-a/infer-0^[[2J", "job 42.batch"] {
+        assert!(text.contains(shown), "{shown}: {text}");
+    }
+    for (filter, shown) in [
+        ("42.batch", "job 42.batch, qos high"),
+        ("workload:team-a/", "container 0123456789ab"),
+    ] {
+        let mut state = showing(140, 30, snapshot.clone());
+        press(&mut state, &format!("/{filter}\np"));
+        let text = screen(&state);
+        assert!(
+            text.contains("1 of 3 processes") && text.contains(shown),
+            "{text}"
+        );
+    }
+    assert!(!screen(&showing(140, 30, typical())).contains("WORKLOAD"));
 }
