@@ -368,6 +368,12 @@ fn what_is_set_by_hand_holds_for_threads_that_a_rule_raises() {
     has("it is high, and so are they", Class::High, Class::High);
     cli(&["unset", "--pid", &pid]);
     has("the rule counts again", Class::Normal, Class::High);
+    // Its own class stays, but not what its threads may have: their shim asks anew.
+    let generation = || process.control().threads.generation();
+    let before = generation();
+    cli(&["set", "--pid", &pid, "--class", "normal"]);
+    has("nor are its threads above", Class::Normal, Class::Normal);
+    assert_ne!(generation(), before);
 }
 
 /// A block of docs/HINTS.md.

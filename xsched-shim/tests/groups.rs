@@ -10,6 +10,7 @@ use support::eventually;
 use support::scripted::ScriptedProgram;
 use xsched_common::gate::GateMode;
 use xsched_common::handshake::{Origin, Part, Wish};
+use xsched_common::page::{Ceilings, HintPolicy};
 use xsched_common::units::Class;
 
 const MS: Duration = Duration::from_millis(1);
@@ -203,6 +204,89 @@ fn what_a_higher_group_waits_for_passes_as_far_as_that_one_may() {
         free * 2 < held,
         "{free:?}, and {held:?} where both are closed"
     );
+    scripted.quit();
+}
+
+/// Four wishes of a program whose agent refuses three of them: the fourth, which is
+/// a rule's, has a place all the same, and nobody joins twice.
+#[test]
+fn refused_wishes_make_room_for_others() {
+    let agent = Agent::start();
+    let mut scripted = ScriptedProgram::start(agent.dir());
+    scripted.run("launch 1 0");
+    let process = agent.client(0);
+    let refused = [Class::Normal, Class::High, Class::Realtime];
+    for (at, class) in (1..).zip(refused) {
+        scripted.run(&format!("class {}", class as u32));
+        scripted.run("launch 1 0");
+        let group = agent.client(at);
+        assert_eq!(group.hello.part, wish(class));
+        group.set_class(Class::Low);
+    }
+    std::thread::sleep(1100 * MS);
+    let rules = [("*".parse().expect("a pattern"), Class::High)];
+    let ceilings = Ceilings::default();
+    process
+        .page()
+        .threads
+        .write(&rules, HintPolicy::Within, ceilings);
+    scripted.run("class -1");
+    eventually("the rule's group joins", || {
+        scripted.run("launch 20 0");
+        agent.joined() == 5
+    });
+    let group = agent.client(4);
+    let by_rule = Wish {
+        class: Class::High,
+        origin: Origin::Rule,
+    };
+    assert_eq!(group.hello.part, Part::Group(by_rule));
+    assert!((1..4).any(|at| agent.client(at).hung_up()), "one made room");
+    group.set(0, GateMode::Closed);
+    assert!(scripted.run("launch 1 0") >= 14 * MS, "a gate of its own");
+    group.set(0, GateMode::Open);
+    let end = std::time::Instant::now() + 3000 * MS;
+    let mut joined = 0;
+    while std::time::Instant::now() < end {
+        for class in ["1", "2", "3", "-1"] {
+            scripted.run(&format!("class {class}"));
+            scripted.run("launch 20 0");
+            for at in (1..agent.joined()).filter(|at| *at != 4) {
+                agent.client(at).set_class(Class::Low);
+            }
+        }
+        joined = agent.joined();
+    }
+    // The rules have changed since the first three: one more try of each at most.
+    assert!(joined <= 8, "{joined} sessions");
+    scripted.quit();
+}
+
+/// A thread that asks how it stands and launches nothing takes no place.
+#[test]
+fn a_hint_without_work_takes_no_place() {
+    let agent = Agent::start();
+    let mut scripted = ScriptedProgram::start(agent.dir());
+    scripted.run("launch 1 0");
+    let process = agent.client(0);
+    for class in ["1", "2", "3"] {
+        scripted.run(&format!("asks {class}"));
+    }
+    let rules = [("*".parse().expect("a pattern"), Class::High)];
+    let ceilings = Ceilings::default();
+    process
+        .page()
+        .threads
+        .write(&rules, HintPolicy::Within, ceilings);
+    eventually("the rule's group joins", || {
+        scripted.run("launch 20 0");
+        agent.joined() == 2
+    });
+    let by_rule = Wish {
+        class: Class::High,
+        origin: Origin::Rule,
+    };
+    assert_eq!(agent.client(1).hello.part, Part::Group(by_rule));
     scripted.quit();
 }
 

@@ -14,6 +14,7 @@ use std::sync::mpsc::Receiver;
 use rustix::event::{Timespec, epoll};
 use tracing::{info, warn};
 use xsched_common::handshake::Part;
+use xsched_common::page::Ceilings;
 use xsched_common::units::Nanos;
 use xsched_host::clock::monotonic;
 use xsched_host::process::ProcessId;
@@ -362,8 +363,17 @@ impl EventLoop {
             client.shared.set_attr(attr);
             client.shared.set_hold(hold);
             if client.shared.part == Part::Process {
-                let ThreadClasses { rules, hints, .. } = &*update.threads;
-                client.shared.control.threads.write(rules, *hints);
+                let ThreadClasses {
+                    rules,
+                    hints,
+                    hints_up_to,
+                } = &*update.threads;
+                let ceilings = Ceilings {
+                    of_hints: *hints_up_to,
+                    of_all: update.highest,
+                };
+                let control = &client.shared.control;
+                control.threads.write(rules, *hints, ceilings);
             }
             client.owner = Owner::of(client.joiner.payer(), update.weight_rule);
             if client.passthrough != update.passthrough {

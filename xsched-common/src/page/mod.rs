@@ -26,7 +26,8 @@ pub use passthrough::{PASSTHROUGH_LEN, PassthroughError, PassthroughList};
 pub use scope::{GateScope, ListMeaning, Listed, MAX_SCOPE_APIS, TooManyApis, api_hash};
 pub use status::{DeviceStatus, LaunchTotals, Pace, Route, StatusPage};
 pub use thread_rules::{
-    BadThreadPattern, HintPolicy, MAX_THREAD_RULES, THREAD_PATTERN_LEN, ThreadPattern, ThreadRules,
+    BadThreadPattern, Ceilings, HintPolicy, MAX_THREAD_RULES, THREAD_PATTERN_LEN, ThreadPattern,
+    ThreadRules,
 };
 
 use crate::Abi;

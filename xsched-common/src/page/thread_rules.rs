@@ -24,14 +24,24 @@ pub struct ThreadRules {
     generation: AtomicU32,
     /// A [`HintPolicy`].
     hints: AtomicU32,
-    /// Zero.
-    reserved: [AtomicU32; 2],
+    /// [`Ceilings`], as classes plus one: no shim reads them, but what the agent
+    /// grants changes with them, and so does the generation.
+    ceilings: [AtomicU32; 2],
     /// [`THREAD_PATTERN_LEN`] bytes of pattern and, behind them, the class plus
     /// one; zero behind the last.
     rules: [[AtomicU64; 2]; MAX_THREAD_RULES],
 }
 
 const _: () = assert!(size_of::<ThreadRules>() == 256);
+
+/// Up to where the agent grants what threads want.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ceilings {
+    /// The highest class that a hint gives.
+    pub of_hints: Option<Class>,
+    /// The highest class that any thread gets.
+    pub of_all: Option<Class>,
+}
 
 /// What hints of a program may do; the agent sees to it, whatever a shim does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -173,7 +183,7 @@ impl ThreadRules {
         ThreadRules {
             generation: AtomicU32::new(0),
             hints: AtomicU32::new(0),
-            reserved: [const { AtomicU32::new(0) }; 2],
+            ceilings: [const { AtomicU32::new(0) }; 2],
             rules: [const { [const { AtomicU64::new(0) }; 2] }; MAX_THREAD_RULES],
         }
     }
@@ -181,10 +191,15 @@ impl ThreadRules {
     /// Replaces the rules, those beyond the page's room left out, and what
     /// hints may do. Only the agent calls this, from one thread; a reader that
     /// meets it finds the generation changed afterwards.
-    pub fn write(&self, rules: &[(ThreadPattern, Class)], hints: HintPolicy) {
+    pub fn write(&self, rules: &[(ThreadPattern, Class)], hints: HintPolicy, ceilings: Ceilings) {
         let packed = rules.iter().map(|(pattern, class)| pattern.pack(*class));
         let packed = packed.chain(core::iter::repeat([0; 2]));
         let mut changed = self.hints.swap(hints as u32, Relaxed) != hints as u32;
+        let Ceilings { of_hints, of_all } = ceilings;
+        for (to, from) in self.ceilings.iter().zip([of_hints, of_all]) {
+            let raw = from.map_or(0, |class| class as u32 + 1);
+            changed |= to.swap(raw, Relaxed) != raw;
+        }
         for (to, from) in self.rules.iter().zip(packed) {
             for (to, from) in to.iter().zip(from) {
                 changed |= to.swap(from, Relaxed) != from;
@@ -259,17 +274,23 @@ mod tests {
             (pattern("serve"), Class::Realtime),
             (pattern("*"), Class::Low),
         ];
-        rules.write(&all, HintPolicy::Within);
+        rules.write(&all, HintPolicy::Within, Ceilings::default());
         assert_eq!((rules.generation(), rules.hints()), (1, HintPolicy::Within));
-        rules.write(&all, HintPolicy::Within);
+        rules.write(&all, HintPolicy::Within, Ceilings::default());
         assert_eq!(rules.generation(), 1, "nothing is new");
+        let ceilings = Ceilings {
+            of_all: Some(Class::Normal),
+            ..Ceilings::default()
+        };
+        rules.write(&all, HintPolicy::Within, ceilings);
+        assert_eq!(rules.generation(), 2, "others are granted");
         assert_eq!(rules.class_of(b"serve"), Some(Class::Realtime));
         assert_eq!(rules.class_of(b"server"), Some(Class::Low));
         let many: Vec<_> = core::iter::repeat_n((pattern("x"), Class::High), 99).collect();
-        rules.write(&many, HintPolicy::Off);
+        rules.write(&many, HintPolicy::Off, Ceilings::default());
         assert_eq!(rules.class_of(b"y"), None);
-        rules.write(&[], HintPolicy::Off);
-        assert!(rules.is_empty() && rules.generation() == 3);
+        rules.write(&[], HintPolicy::Off, Ceilings::default());
+        assert!(rules.is_empty() && rules.generation() == 4);
     }
 
     proptest! {

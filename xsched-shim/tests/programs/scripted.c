@@ -37,6 +37,12 @@ static void *launch_thread(void *job) {
     return NULL;
 }
 
+static void *ask_thread(void *class) {
+    xsched_thread_class(*(int *)class);
+    xsched_get_status();
+    return NULL;
+}
+
 static volatile int alarms;
 static void on_alarm(int signal) { (void)signal; alarms++; }
 
@@ -96,7 +102,11 @@ int main(int argc, char **argv) {
         else if (!strcmp(word, "graph")) error = hipGraphLaunch(NULL, streams[a]);
         else if (!strcmp(word, "device")) error = hipSetDevice(a);
         else if (!strcmp(word, "class")) xsched_thread_class(a);
-        else if (!strcmp(word, "streamclass")) error = xsched_hint()(2, (uint64_t)streams[a], b) < -1;
+        else if (!strcmp(word, "asks")) { /* a thread asks for class a, and how it stands, and ends */
+            pthread_t id;
+            pthread_create(&id, NULL, ask_thread, &a);
+            pthread_join(id, NULL);
+        } else if (!strcmp(word, "streamclass")) error = xsched_hint()(2, (uint64_t)streams[a], b) < -1;
         else if (!strcmp(word, "kernel_us")) fake_set_kernel_ns(a * 1000ll);
         else if (!strcmp(word, "failnext")) fake_next_error = a;
         else if (!strcmp(word, "lasterror")) error = hipGetLastError();

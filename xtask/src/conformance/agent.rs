@@ -22,7 +22,7 @@ use rustix::net::{
 use rustix::thread::futex;
 use xsched_common::gate::{GateMode, GateWord};
 use xsched_common::handshake::{HELLO_LEN, Hello, HelloResult, Part, REPLY_FDS, Reply};
-use xsched_common::page::{ControlPage, Edges, HintPolicy, StatusPage};
+use xsched_common::page::{Ceilings, ControlPage, Edges, HintPolicy, StatusPage};
 use xsched_common::run_dir::RunDir;
 use xsched_common::units::Class;
 
@@ -219,7 +219,9 @@ impl Client {
         if part == Part::Process {
             let names = [("worker*", Class::Low), ("other*", Class::High)];
             let rules = names.map(|(name, class)| (name.parse().expect("a pattern"), class));
-            control.threads.write(&rules, HintPolicy::Within);
+            control
+                .threads
+                .write(&rules, HintPolicy::Within, Ceilings::default());
         }
         Ok(Client {
             id,

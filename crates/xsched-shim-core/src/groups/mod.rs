@@ -14,6 +14,7 @@ mod awaiting;
 pub mod hints;
 mod marks;
 mod names;
+mod places;
 mod streams;
 
 use awaiting::Awaited;
@@ -21,15 +22,17 @@ pub use awaiting::Awaiting;
 pub use marks::Marks;
 pub use names::{look_up, real_prctl, renamed, set_name};
 
+use places::{Found, Places, Search};
 use std::sync::atomic::{
-    AtomicPtr, AtomicU32, AtomicU64,
-    Ordering::{AcqRel, Acquire, Relaxed, Release},
+    AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
 };
 
 use xsched_common::handshake::{Origin, Wish};
-use xsched_common::page::{HintPolicy, MAX_GROUPS};
-use xsched_common::units::Class;
+use xsched_common::page::{HintPolicy, MAX_DEVICES, MAX_GROUPS};
+use xsched_common::units::{Class, DeviceIndex, Nanos};
 
+use crate::inflight::DeviceWork;
 use crate::page::Session;
 use crate::process::{self, Process};
 use crate::thread::{self, Thread};
@@ -50,8 +53,8 @@ impl Group {
     }
 }
 
-/// Groups beside the process itself.
-const OTHERS: usize = MAX_GROUPS - 1;
+/// How often what changes with time is looked at.
+const TEND_EVERY: Nanos = Nanos::from_secs(1);
 
 /// All groups of the process.
 pub struct Groups {
@@ -60,10 +63,9 @@ pub struct Groups {
     generation: AtomicU32,
     /// The agent's rules and the process's class, when they were last looked at.
     seen: AtomicU64,
-    /// By group but the first: the wish that it is for, zero while free.
-    wishes: [AtomicU32; OTHERS],
-    sessions: [AtomicPtr<Session>; OTHERS],
-    next_attempts: [AtomicU64; OTHERS],
+    /// When to look at what changes with time.
+    tend_at: AtomicU64,
+    places: Places,
     awaited: [Awaited; MAX_GROUPS],
     streams: streams::StreamClasses,
 }
@@ -74,9 +76,8 @@ impl Groups {
         Groups {
             generation: AtomicU32::new(0),
             seen: AtomicU64::new(0),
-            wishes: [const { AtomicU32::new(0) }; OTHERS],
-            sessions: [const { AtomicPtr::new(std::ptr::null_mut()) }; OTHERS],
-            next_attempts: [const { AtomicU64::new(0) }; OTHERS],
+            tend_at: AtomicU64::new(0),
+            places: Places::new(),
             awaited: [const { Awaited::new() }; MAX_GROUPS],
             streams: streams::StreamClasses::new(),
         }
@@ -91,11 +92,9 @@ impl Groups {
     }
 
     /// A group's session, while it has joined.
+    #[inline(always)]
     fn joined(&self, group: Group) -> Option<&'static Session> {
-        let at = usize::from(group.0).checked_sub(1)?;
-        let session = self.sessions.get(at)?.load(Acquire);
-        // SAFETY: null or a session, and sessions are never freed.
-        unsafe { session.as_ref() }
+        self.places.joined(group)
     }
 
     /// Who has a group's class already, which the agent may have made another
@@ -116,19 +115,15 @@ impl Groups {
     }
 
     /// The group for a wish; the process itself where there is no room.
-    fn of(&self, wish: Wish) -> Group {
-        let raw = wish.to_raw();
-        // In this order two threads cannot take two places for one wish.
-        for (slot, group) in self.wishes.iter().zip(1..) {
-            let taken = slot.compare_exchange(0, raw, Relaxed, Relaxed);
-            if taken.is_ok() || taken == Err(raw) {
-                return Group(group);
+    fn of(&self, search: &Search) -> Group {
+        match self.places.find(search) {
+            Found::Group(group) => group,
+            Found::Taken(group) => {
+                self.turn_over();
+                group
             }
+            Found::None => Group::PROCESS,
         }
-        let class = |raw| Wish::from_raw(raw).map(|wish| wish.class);
-        let mut wishes = self.wishes.iter().zip(1..);
-        let alike = wishes.find(|(slot, _)| class(slot.load(Relaxed)) == Some(wish.class));
-        alike.map_or(Group::PROCESS, |(_, group)| Group(group))
     }
 
     /// Takes a group's session from it: the process has left the agent.
@@ -136,11 +131,7 @@ impl Groups {
         // The next agent counts its rules from the beginning again.
         self.seen.store(0, Relaxed);
         self.turn_over_if_used();
-        self.sessions.iter().filter_map(|slot| {
-            let session = slot.swap(std::ptr::null_mut(), Release);
-            // SAFETY: as in `joined`.
-            unsafe { session.as_ref() }
-        })
+        self.places.leave()
     }
 
     fn turn_over_if_used(&self) {
@@ -216,7 +207,7 @@ pub fn sessions(
     process: &Process,
     base: &'static Session,
 ) -> impl Iterator<Item = &'static Session> {
-    let others = (1..=OTHERS as u8).filter_map(|group| process.groups.joined(Group(group)));
+    let others = (1..MAX_GROUPS as u8).filter_map(|group| process.groups.joined(Group(group)));
     std::iter::once(base).chain(others)
 }
 
@@ -253,15 +244,19 @@ fn of_stream(process: &Process, base: &Session, handle: u64) -> Option<Group> {
 fn of_thread(process: &Process, base: &Session, thread: &Thread) -> Group {
     // Before the looking: what changes meanwhile is looked at again.
     let generation = process.groups.generation.load(Acquire);
-    let rules = &base.control().threads;
-    let by_rule = (!rules.is_empty()).then(|| names::of_this_thread(|name| rules.class_of(name)));
-    let hint = Class::from_raw(thread.hint.get().wrapping_sub(1) as u8);
-    let wish = wished(by_rule.flatten(), hint, rules.hints());
-    let group = group_of(process, base, wish);
+    let group = group_of(process, base, wish_of(base, thread));
     thread
         .membership
         .set(u64::from(generation) << 8 | u64::from(group.0));
     group
+}
+
+/// What is wished for the calling thread.
+fn wish_of(base: &Session, thread: &Thread) -> Option<Wish> {
+    let rules = &base.control().threads;
+    let by_rule = (!rules.is_empty()).then(|| names::of_this_thread(|name| rules.class_of(name)));
+    let hint = Class::from_raw(thread.hint.get().wrapping_sub(1) as u8);
+    wished(by_rule.flatten(), hint, rules.hints())
 }
 
 /// What a rule says and what the program says: a hint goes below a rule, and
@@ -281,54 +276,48 @@ fn wished(by_rule: Option<Class>, hint: Option<Class>, hints: HintPolicy) -> Opt
 }
 
 /// Who wants what the process is needs no group.
-fn group_of(process: &Process, base: &Session, wish: Option<Wish>) -> Group {
+fn needs_group(base: &Session, wish: Wish) -> bool {
     let speaks_of_groups = base.control().header.abi.minor >= xsched_common::GROUPS_SINCE;
-    let wish = wish.filter(|wish| speaks_of_groups && base.class() != Some(wish.class));
-    wish.map_or(Group::PROCESS, |wish| process.groups.of(wish))
+    speaks_of_groups && base.class() != Some(wish.class)
+}
+
+fn group_of(process: &Process, base: &Session, wish: Option<Wish>) -> Group {
+    let wish = wish.filter(|wish| needs_group(base, *wish));
+    wish.map_or(Group::PROCESS, |wish| {
+        process.groups.of(&Search {
+            wish,
+            own: base.class(),
+            hints: base.control().threads.hints(),
+            now: sys::now_coarse(),
+        })
+    })
 }
 
 /// Joins for a group that has not joined; meanwhile its threads are in none.
 #[cold]
 #[inline(never)]
 fn join(process: &'static Process, base: &'static Session, group: Group) -> &'static Session {
-    let at = usize::from(group.0).wrapping_sub(1);
-    let groups = &process.groups;
-    let (Some(slot), Some(wish), Some(next)) = (
-        groups.sessions.get(at),
-        groups
-            .wishes
-            .get(at)
-            .and_then(|raw| Wish::from_raw(raw.load(Relaxed))),
-        groups.next_attempts.get(at),
-    ) else {
+    let places = &process.groups.places;
+    let now = sys::now_coarse();
+    let later = now + lifecycle::retry_of_groups();
+    let Some(attempt) = places.attempt(group, now, later) else {
         return base;
     };
-    let due = next.load(Relaxed);
-    let now = sys::now_coarse();
-    let later = (now + lifecycle::retry_of_groups()).0;
-    if now.0 < due || next.compare_exchange(due, later, Relaxed, Relaxed).is_err() {
-        return base;
-    }
-    let Some(session) = lifecycle::join_group(base, group, wish) else {
+    let Some(session) = lifecycle::join_group(base, group, attempt.wish) else {
         return base;
     };
     let session: &'static Session = Box::leak(Box::new(session));
     process::remember(group, Some(session));
-    let own = std::ptr::from_ref(session).cast_mut();
-    let none = std::ptr::null_mut();
     // A thread that was stopped for long in its attempt may find another's.
-    if slot.compare_exchange(none, own, AcqRel, Acquire).is_err() {
-        session.connection.close();
-        process::remember(group, groups.joined(group));
-        return groups.joined(group).unwrap_or(base);
+    if !attempt.succeeded(session) {
+        process::leave_group(session);
+        process::remember(group, places.joined(group));
+        return base;
     }
     // The process may have left meanwhile.
     let is_current = process::session().is_some_and(|now| std::ptr::eq(now, base));
-    if !is_current {
-        if slot.compare_exchange(own, none, AcqRel, Relaxed).is_ok() {
-            process::remember(group, None);
-        }
-        session.connection.close();
+    if !is_current && places.withdraw(session) {
+        process::leave_group(session);
         return base;
     }
     session
@@ -350,12 +339,51 @@ pub fn refresh(process: &Process, base: &Session) {
     if process.groups.seen.load(Relaxed) != now {
         look(process, base, now);
     }
+    if in_use(process) {
+        tend(process);
+    }
+}
+
+/// Looks at what changes with time: places that come free.
+fn tend(process: &Process) {
+    let groups = &process.groups;
+    let now = sys::now_coarse();
+    let due = groups.tend_at.load(Relaxed);
+    let later = (now + TEND_EVERY).0;
+    if now.0 < due
+        || groups
+            .tend_at
+            .compare_exchange(due, later, Relaxed, Relaxed)
+            .is_err()
+    {
+        return;
+    }
+    let ended = groups
+        .places
+        .end_unused(now, |session| last_used(process, session, now));
+    if groups.places.take_sought() || ended {
+        groups.turn_over();
+    }
+}
+
+/// When a group last had work.
+fn last_used(process: &Process, session: &Session, now: Nanos) -> Nanos {
+    let devices = (0..MAX_DEVICES as u8).map(DeviceIndex);
+    let of_each = devices.zip(&session.status().devices);
+    let used = of_each.filter_map(|(device, status)| match status.activity().active {
+        true => Some(now),
+        false => process
+            .work(session.group, device)
+            .map(DeviceWork::last_used),
+    });
+    used.max().unwrap_or(Nanos::ZERO)
 }
 
 #[cold]
 fn look(process: &Process, base: &Session, now: u64) {
     let groups = &process.groups;
     let first = groups.seen.swap(now, Relaxed) >> 32 == 0;
+    groups.places.forget_answers();
     if !(first && base.control().threads.is_empty()) {
         groups.turn_over();
     } else {
@@ -367,10 +395,14 @@ fn look(process: &Process, base: &Session, now: u64) {
 fn of_known(process: &Process, base: &'static Session, thread: &Thread) -> &'static Session {
     let membership = thread.membership.get();
     let is_current = membership >> 8 == u64::from(process.groups.generation.load(Relaxed));
+    // It takes no place: that is for who has work.
     let group = match is_current {
-        true => Group(membership as u8),
-        false => of_thread(process, base, thread),
+        true => Some(Group(membership as u8)),
+        false => wish_of(base, thread)
+            .filter(|wish| needs_group(base, *wish))
+            .and_then(|wish| process.groups.places.known(wish)),
     };
+    let group = group.unwrap_or(Group::PROCESS);
     let session = session_of(process, base, group);
     match session.group {
         Group::PROCESS => base,
@@ -384,26 +416,6 @@ mod tests {
 
     fn wish(class: Class, origin: Origin) -> Wish {
         Wish { class, origin }
-    }
-
-    #[test]
-    fn a_wish_has_one_group_and_a_fourth_shares() {
-        let groups = Groups::new();
-        let (low, high) = (
-            wish(Class::Low, Origin::Hint),
-            wish(Class::High, Origin::Hint),
-        );
-        assert_eq!(groups.of(low), Group(1));
-        assert_eq!(groups.of(high), Group(2));
-        assert_eq!(groups.of(low), Group(1));
-        assert_eq!(groups.of(wish(Class::Low, Origin::Rule)), Group(3));
-        assert_eq!(
-            groups.of(wish(Class::High, Origin::Rule)),
-            Group(2),
-            "alike"
-        );
-        let other = wish(Class::Realtime, Origin::Hint);
-        assert_eq!(groups.of(other), Group::PROCESS, "no room");
     }
 
     #[test]

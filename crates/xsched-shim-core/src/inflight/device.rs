@@ -62,6 +62,12 @@ impl DeviceWork {
         Nanos(self.last_completion.load(Relaxed))
     }
 
+    /// When the device last began or ceased to work, zero for never.
+    pub fn last_used(&self) -> Nanos {
+        let began = self.burst_start.load(Relaxed);
+        Nanos(began.max(self.idle_since.load(Relaxed)))
+    }
+
     /// The measured kernel time T, zero while unknown.
     pub fn kernel_time(&self) -> Nanos {
         Nanos(self.kernel_ns.load(Relaxed))

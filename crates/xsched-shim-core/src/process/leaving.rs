@@ -96,6 +96,17 @@ fn leave(session: &'static Session) {
     callers::invalidate();
 }
 
+/// Ends a group's session, which nobody finds any more.
+pub fn leave_group(session: &'static Session) {
+    let _unseen = sys::Unseen::new();
+    wake(process(), session);
+    if let Some(place) = SESSIONS.get(session.group.index()) {
+        let ended = std::ptr::from_ref(session).cast_mut();
+        let _ = place.compare_exchange(ended, std::ptr::null_mut(), Relaxed, Relaxed);
+    }
+    session.connection.close();
+}
+
 /// Wakes whoever waits anywhere, because the process has left the agent.
 fn wake(process: &Process, session: &Session) {
     // Whoever has made its bed before this is called, and whoever does after it

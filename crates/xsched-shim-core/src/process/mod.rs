@@ -9,7 +9,7 @@
 
 mod leaving;
 
-pub use leaving::{RETRY, State, detach, disable, remember, remembered};
+pub use leaving::{RETRY, State, detach, disable, leave_group, remember, remembered};
 
 use std::sync::atomic::{
     AtomicPtr, AtomicU32, AtomicU64,
