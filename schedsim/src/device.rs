@@ -2,7 +2,7 @@
 //! among the processes that have work, one ring each.
 
 use simdevice::model::rings::{Announce, Host, Rings, Sharing, Work};
-use simdevice::model::share::{MAX_PROCESSES, Snapshot};
+use simdevice::model::share::{Level, MAX_PROCESSES, Snapshot};
 use xsched_common::units::Nanos;
 
 /// A device that processes are added to.
@@ -52,7 +52,7 @@ impl Device {
         for (process, rings) in self.processes.iter_mut().enumerate() {
             let work = rings.announced_work();
             let mut done = Finished(0);
-            rings.advance(self.clock.service, &mut done);
+            rings.advance(self.clock.service[Level::Normal as usize], &mut done);
             self.finished[process] += done.0;
             self.served[process] += work - rings.announced_work();
         }
@@ -70,8 +70,8 @@ impl Device {
             &mut done,
         );
         // Starts it, if it is the first: the next end is that of what runs.
-        self.processes[process].advance(self.clock.service, &mut done);
-        self.clock.active |= 1 << process;
+        self.processes[process].advance(self.clock.service[Level::Normal as usize], &mut done);
+        self.clock = self.clock.with(process, Level::Normal);
     }
 
     /// When the next kernel ends, if none comes before.
@@ -81,10 +81,9 @@ impl Device {
             .iter()
             .filter_map(|process| process.earliest_finish())
             .map(|service| {
-                Nanos(
-                    self.clock
-                        .time_at(service, |process| rings[process].announced_end()),
-                )
+                Nanos(self.clock.time_at(Level::Normal, service, |process| {
+                    rings[process].announced_end()
+                }))
             })
             .min()
     }

@@ -9,7 +9,7 @@ use super::ipc;
 use super::layout::SNAPSHOTS;
 pub use super::time::now;
 use crate::model::fifo;
-use crate::model::share::{MAX_PROCESSES, Snapshot};
+use crate::model::share::{Level, MAX_PROCESSES, Snapshot};
 use crate::options::Discipline;
 
 /// How often a process that waits looks for dead neighbours, in ns. Their kernels stop counting this soon.
@@ -24,6 +24,9 @@ pub struct Clock {
     device: DeviceFile,
     slot: usize,
     discipline: Discipline,
+    /// Its queues' priority, and what its own clock is ahead of that level's.
+    level: Level,
+    ahead: u64,
     /// The service clock never goes back for us, even when a stalled neighbour announces work late.
     last: u64,
     /// Real time of the last question.
@@ -47,6 +50,8 @@ impl Clock {
             device,
             slot,
             discipline,
+            level: Level::default(),
+            ahead: 0,
             last: 0,
             last_now: now(),
             last_reap: 0,
@@ -110,10 +115,8 @@ impl Clock {
         self.last_now = self.last_now.max(now);
         let service = match self.discipline {
             Discipline::Amd => {
-                self.snapshot()
-                    .1
-                    .advance(now, |slot| self.end(slot))
-                    .service
+                let snapshot = self.snapshot().1.advance(now, |slot| self.end(slot));
+                self.own(&snapshot)
             }
             Discipline::Fifo => now.saturating_add(self.device.shared().skipped.load(Acquire)),
         };
@@ -128,14 +131,40 @@ impl Clock {
         match self.discipline {
             Discipline::Amd => {
                 let snapshot = self.snapshot().1;
-                match service < snapshot.service {
-                    true => self
-                        .history
-                        .time_at(service, (snapshot.at, snapshot.service)),
-                    false => snapshot.time_at(service, |slot| self.end(slot)),
+                let known = self.own(&snapshot);
+                if service < known {
+                    return self.history.time_at(service, (snapshot.at, known));
                 }
+                let service = service.wrapping_sub(self.ahead);
+                snapshot.time_at(self.level, service, |slot| self.end(slot))
             }
             Discipline::Fifo => service.saturating_sub(self.device.shared().skipped.load(Acquire)),
+        }
+    }
+
+    /// This process's clock by a snapshot: it goes on where it was when its level changes.
+    fn own(&self, snapshot: &Snapshot) -> u64 {
+        snapshot.service[self.level as usize].wrapping_add(self.ahead)
+    }
+
+    /// Gives this process's work another priority, from `now` on. What was announced is announced anew by the next
+    /// [`Self::announce`]. Under `fifo` there are none.
+    pub fn set_level(&mut self, now: u64, level: Level) {
+        if level == self.level || self.discipline == Discipline::Fifo {
+            return;
+        }
+        let own = self.service(now);
+        loop {
+            let (word, snapshot) = self.snapshot();
+            let snapshot = snapshot.advance(now, |slot| self.end(slot));
+            let left = snapshot.without(self.slot);
+            if snapshot.has(self.slot) && !self.publish(word, left) {
+                continue;
+            }
+            self.device.slot(self.slot).end.store(0, SeqCst);
+            self.level = level;
+            self.ahead = own.wrapping_sub(left.service[level as usize]);
+            return;
         }
     }
 
@@ -145,21 +174,21 @@ impl Clock {
             self.device.slot(self.slot).end.store(work, Relaxed);
             return;
         }
-        if self.snapshot().1.active & (1 << self.slot) == 0 {
+        if !self.snapshot().1.has(self.slot) {
             self.keep_slot();
         }
+        // By the clock of its level.
+        let [last, end] = [self.last, end].map(|own| own.wrapping_sub(self.ahead));
         loop {
             let own = self.device.slot(self.slot);
-            let bit = 1 << self.slot;
             let (word, snapshot) = self.snapshot();
-            if snapshot.active & bit != 0 && own.end.load(Relaxed) > self.last {
+            if snapshot.has(self.slot) && own.end.load(Relaxed) > last {
                 own.end.store(end, SeqCst);
             } else if work > 0 {
                 // Join the active set before the end is visible: until then we count as drained, which errs by the ns
                 // between two stores. The other way round would count the whole idle time as busy.
-                let mut joined = snapshot.advance(now, |slot| self.end(slot));
-                joined.active |= bit;
-                if !self.publish(word, joined) {
+                let joined = snapshot.advance(now, |slot| self.end(slot));
+                if !self.publish(word, joined.with(self.slot, self.level)) {
                     continue;
                 }
                 own.end.store(end, SeqCst);
@@ -167,7 +196,7 @@ impl Clock {
                 return;
             }
             // Somebody may have seen us drained and taken us out while we extended the end.
-            if self.snapshot().1.active & bit != 0 || end <= self.last {
+            if self.snapshot().1.has(self.slot) || end <= last {
                 return;
             }
         }
@@ -193,7 +222,7 @@ impl Clock {
     /// Whether a process besides this one may be using the device.
     pub fn contended(&self) -> bool {
         match self.discipline {
-            Discipline::Amd => self.snapshot().1.active & !(1 << self.slot) != 0,
+            Discipline::Amd => self.snapshot().1.anybody() & !(1 << self.slot) != 0,
             Discipline::Fifo => true,
         }
     }
@@ -232,14 +261,12 @@ impl Clock {
             }
             Discipline::Amd => loop {
                 let (word, snapshot) = self.snapshot();
-                let bit = 1 << slot;
-                if snapshot.active & bit == 0 {
+                if !snapshot.has(slot) {
                     dead.end.store(0, SeqCst);
                     break;
                 }
-                let mut left = snapshot.advance(now, |slot| self.end(slot));
-                left.active &= !bit;
-                if self.publish(word, left) {
+                let left = snapshot.advance(now, |slot| self.end(slot));
+                if self.publish(word, left.without(slot)) {
                     dead.end.store(0, SeqCst);
                     break;
                 }
@@ -264,11 +291,7 @@ impl Clock {
             let word = current.load(SeqCst);
             let (slot, index) = ((word >> 16) as u16 as usize, word as u16 as usize);
             let shared = &self.device.slot(slot).snapshots[index % SNAPSHOTS];
-            let snapshot = Snapshot {
-                at: shared.at.load(SeqCst),
-                service: shared.service.load(SeqCst),
-                active: shared.active.load(SeqCst),
-            };
+            let snapshot = shared.load();
             if current.load(SeqCst) == word {
                 return (word, self.plausible(snapshot));
             }
@@ -296,9 +319,7 @@ impl Clock {
             0
         };
         let own = &self.device.slot(self.slot).snapshots[index];
-        own.at.store(snapshot.at, SeqCst);
-        own.service.store(snapshot.service, SeqCst);
-        own.active.store(snapshot.active, SeqCst);
+        own.store(&snapshot);
         let generation = (word >> 32).wrapping_add(1);
         let next = generation << 32 | (self.slot as u64) << 16 | index as u64;
         self.device

@@ -1,11 +1,12 @@
 //! Layout of the device file. Everything is an atomic: other processes write it at any time.
 
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use crate::model::share::MAX_PROCESSES;
+use crate::model::share::{LEVELS, MAX_PROCESSES, Snapshot};
 
 /// First word of a device file.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"HIPSIM\0\x02");
+pub const MAGIC: u64 = u64::from_le_bytes(*b"HIPSIM\0\x03");
 /// Snapshots each process can publish; two would do, the others make overwriting a just-read one rarer.
 pub const SNAPSHOTS: usize = 4;
 
@@ -14,10 +15,31 @@ pub const SNAPSHOTS: usize = 4;
 pub struct SharedSnapshot {
     /// Real time in ns, see [`super::time`].
     pub at: AtomicU64,
-    /// Service clock, ns.
-    pub service: AtomicU64,
-    /// Active slots.
-    pub active: AtomicU64,
+    /// Service clocks by level, ns.
+    pub service: [AtomicU64; LEVELS],
+    /// Active slots by level.
+    pub active: [AtomicU64; LEVELS],
+}
+
+impl SharedSnapshot {
+    /// What it says. Whole only if it was not written meanwhile.
+    pub fn load(&self) -> Snapshot {
+        let all = |of: &[AtomicU64; LEVELS]| of.each_ref().map(|one| one.load(SeqCst));
+        Snapshot {
+            at: self.at.load(SeqCst),
+            service: all(&self.service),
+            active: all(&self.active),
+        }
+    }
+
+    /// Writes it; its owner only.
+    pub fn store(&self, snapshot: &Snapshot) {
+        self.at.store(snapshot.at, SeqCst);
+        for level in 0..LEVELS {
+            self.service[level].store(snapshot.service[level], SeqCst);
+            self.active[level].store(snapshot.active[level], SeqCst);
+        }
+    }
 }
 
 /// One attached process. Written by its owner, and by whoever reaps it once its lock is free.
@@ -25,7 +47,7 @@ pub struct SharedSnapshot {
 pub struct Slot {
     /// Random word of the owner; zero when free.
     pub owner: AtomicU64,
-    /// `amd`: service at which its announced work ends. `fifo`: its unfinished reservations in ns.
+    /// `amd`: service at which its announced work ends, by the clock of its level. `fifo`: its unfinished reservations in ns.
     pub end: AtomicU64,
     /// Its snapshots. Only the owner writes them, and never the one the header names.
     pub snapshots: [SharedSnapshot; SNAPSHOTS],
@@ -54,5 +76,5 @@ pub struct Device {
     pub slots: [Slot; MAX_PROCESSES],
 }
 
-const _: () = assert!(size_of::<Slot>() == 128);
-const _: () = assert!(size_of::<Device>() == 128 + 128 * MAX_PROCESSES);
+const _: () = assert!(size_of::<Slot>() == 256);
+const _: () = assert!(size_of::<Device>() == 128 + 256 * MAX_PROCESSES);

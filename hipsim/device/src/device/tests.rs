@@ -6,6 +6,7 @@ use super::clock::{Clock, REAP_INTERVAL, now};
 use super::file::{DeviceError, DeviceFile, owner_word};
 use super::layout::Device;
 use super::watch::Watch;
+use crate::model::share::Level;
 use crate::options::Discipline;
 
 const MS: u64 = 1_000_000;
@@ -47,6 +48,41 @@ fn shares_follow_the_announcements() {
     let service = second.service(later);
     second.announce(later, service + 10 * MS, 10 * MS);
     assert_eq!(second.time_at(service + 10 * MS), later + 10 * MS);
+}
+
+/// The level of a process changes amid its work and its neighbour's.
+#[test]
+fn a_higher_level_goes_first_and_may_change() {
+    let dir = device();
+    let path = dir.path().join("device");
+    let mut first = Clock::attach(&path, Discipline::Amd).unwrap();
+    let mut second = Clock::attach(&path, Discipline::Amd).unwrap();
+    let start = now();
+    let (ours, theirs) = (first.service(start), second.service(start));
+    first.announce(start, ours + 100 * MS, 100 * MS);
+    second.set_level(start, Level::High);
+    second.announce(start, theirs + 30 * MS, 30 * MS);
+    assert_eq!(second.time_at(theirs + 30 * MS), start + 30 * MS);
+    assert_eq!(first.time_at(ours + 100 * MS), start + 130 * MS);
+    // After 10 ms it is like the other: both have half of the rest.
+    let then = start + 10 * MS;
+    assert_eq!(second.service(then), theirs + 10 * MS);
+    second.set_level(then, Level::Normal);
+    second.announce(then, theirs + 30 * MS, 20 * MS);
+    assert_eq!(second.time_at(theirs + 30 * MS), start + 50 * MS);
+    assert_eq!(first.time_at(ours + 20 * MS), start + 50 * MS);
+    assert_eq!(first.time_at(ours + 100 * MS), start + 130 * MS);
+    // And then below it.
+    let then = start + 20 * MS;
+    second.set_level(then, Level::Low);
+    second.announce(then, theirs + 30 * MS, 15 * MS);
+    assert_eq!(first.time_at(ours + 100 * MS), start + 115 * MS);
+    assert_eq!(second.time_at(theirs + 30 * MS), start + 130 * MS);
+    assert_eq!(
+        second.service(start + 60 * MS),
+        theirs + 15 * MS,
+        "it stands still"
+    );
 }
 
 /// A kernel that ended long ago, before a neighbour came: its end is asked for only now.
@@ -167,8 +203,9 @@ fn garbage_in_the_file_does_no_harm() {
             slot.end.store(garbage, SeqCst);
             for snapshot in &slot.snapshots {
                 snapshot.at.store(garbage, SeqCst);
-                snapshot.service.store(garbage, SeqCst);
-                snapshot.active.store(garbage, SeqCst);
+                for level in snapshot.service.iter().chain(&snapshot.active) {
+                    level.store(garbage, SeqCst);
+                }
             }
         }
         let now = now();

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Acquire;
 
 use super::layout::{Device, MAGIC, SNAPSHOTS};
 use super::time::now;
-use crate::model::share::{MAX_PROCESSES, Snapshot};
+use crate::model::share::MAX_PROCESSES;
 
 /// A device file that is only read. Processes that died in the middle of work count until a neighbour takes them off.
 pub struct Watch {
@@ -64,13 +64,9 @@ impl Watch {
         let word = shared.current.load(Acquire);
         let (slot, index) = ((word >> 16) as u16 as usize, word as u16 as usize);
         let latest = &shared.slots[slot % MAX_PROCESSES].snapshots[index % SNAPSHOTS];
-        let snapshot = Snapshot {
-            at: latest.at.load(Acquire),
-            service: latest.service.load(Acquire),
-            active: latest.active.load(Acquire),
-        };
+        let snapshot = latest.load();
         let end = |slot: usize| shared.slots[slot % MAX_PROCESSES].end.load(Acquire);
-        snapshot.advance(now(), end).active != 0
+        snapshot.advance(now(), end).anybody() != 0
     }
 
     /// Memory that its processes have, bytes.

@@ -144,6 +144,14 @@ impl<P> Rings<P> {
         self.announced_work
     }
 
+    /// The highest priority among rings with announced work; normal if there is none.
+    #[must_use]
+    pub fn highest_priority(&self) -> u8 {
+        let at_work = self.rings.iter().filter(|ring| ring.announced > 0);
+        let highest = at_work.map(|ring| ring.priority).max();
+        highest.unwrap_or(NORMAL_PRIORITY)
+    }
+
     /// Items in a ring.
     #[must_use]
     pub fn len(&self, ring: usize) -> usize {

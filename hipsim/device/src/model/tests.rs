@@ -2,7 +2,7 @@
 
 use super::fifo;
 use super::rings::{Announce, Host, Rings, Sharing, Work};
-use super::share::Snapshot;
+use super::share::{Level, Snapshot};
 
 const US: u64 = 1_000;
 
@@ -30,24 +30,30 @@ impl Host<u32> for Log {
 
 fn snapshot(active: u64) -> Snapshot {
     Snapshot {
-        at: 0,
-        service: 0,
-        active,
+        active: [0, active, 0],
+        ..Snapshot::default()
     }
+}
+
+fn service(clock: &Snapshot) -> u64 {
+    clock.service[Level::Normal as usize]
 }
 
 #[test]
 fn alone_runs_at_full_speed() {
     let ends = [100 * US];
     let clock = snapshot(1).advance(40 * US, |slot| ends[slot]);
-    assert_eq!(clock.service, 40 * US);
-    assert_eq!(snapshot(1).time_at(100 * US, |slot| ends[slot]), 100 * US);
+    assert_eq!(service(&clock), 40 * US);
+    assert_eq!(
+        snapshot(1).time_at(Level::Normal, 100 * US, |slot| ends[slot]),
+        100 * US
+    );
 }
 
 #[test]
 fn two_saturating_processes_get_half_each() {
     let clock = snapshot(0b11).advance(1_000 * US, |_| u64::MAX);
-    assert_eq!(clock.service, 500 * US);
+    assert_eq!(service(&clock), 500 * US);
 }
 
 #[test]
@@ -55,15 +61,15 @@ fn a_drained_process_gives_its_share_back_at_that_moment() {
     // Slot 0 has 10 us, slot 1 has 50 us: both run at half speed until 20 us, then slot 1 alone for its other 40 us.
     let ends = [10 * US, 50 * US];
     let end = |slot: usize| ends[slot];
-    assert_eq!(snapshot(0b11).time_at(10 * US, end), 20 * US);
-    assert_eq!(snapshot(0b11).time_at(50 * US, end), 60 * US);
+    assert_eq!(snapshot(0b11).time_at(Level::Normal, 10 * US, end), 20 * US);
+    assert_eq!(snapshot(0b11).time_at(Level::Normal, 50 * US, end), 60 * US);
     let late = snapshot(0b11).advance(60 * US, end);
     assert_eq!(
-        late.service,
+        service(&late),
         50 * US,
         "a late observer computes the same clock"
     );
-    assert_eq!(late.active, 0);
+    assert_eq!(late.anybody(), 0);
 }
 
 #[test]
@@ -72,7 +78,50 @@ fn splitting_an_interval_loses_nothing() {
     for now in (0..=3_000_001).step_by(7) {
         clock = clock.advance(now, |_| u64::MAX);
     }
-    assert_eq!(clock.advance(3_000_001, |_| u64::MAX).service, 1_000_000);
+    let clock = clock.advance(3_000_001, |_| u64::MAX);
+    assert_eq!(service(&clock), 1_000_000);
+}
+
+/// Slot 0 is low, slots 1 and 2 are high, with 30, 10 and 20 us of work.
+#[test]
+fn lower_levels_stand_still_while_a_higher_one_has_work() {
+    let ends = [30 * US, 10 * US, 20 * US];
+    let end = |slot: usize| ends[slot];
+    let start = Snapshot::default()
+        .with(0, Level::Low)
+        .with(1, Level::High)
+        .with(2, Level::High);
+    assert_eq!(
+        start.time_at(Level::High, 10 * US, end),
+        20 * US,
+        "half speed each"
+    );
+    assert_eq!(start.time_at(Level::High, 20 * US, end), 30 * US, "alone");
+    assert_eq!(
+        start.time_at(Level::Low, 30 * US, end),
+        60 * US,
+        "behind them"
+    );
+    assert_eq!(
+        start.time_at(Level::Normal, 5 * US, end),
+        35 * US,
+        "before it"
+    );
+    let amid = start.advance(25 * US, end);
+    assert_eq!(amid.service[Level::Low as usize], 0);
+    assert_eq!(amid.service[Level::High as usize], 15 * US);
+    assert_eq!(
+        amid.advance(45 * US, end).service[Level::Low as usize],
+        15 * US
+    );
+    let over = start.advance(100 * US, end);
+    assert_eq!((over.anybody(), over.at), (0, 100 * US));
+    // In many steps it is the same.
+    let mut steps = start;
+    for now in (0..=100 * US).step_by(777) {
+        steps = steps.advance(now, end);
+    }
+    assert_eq!(steps.advance(100 * US, end), over);
 }
 
 #[test]

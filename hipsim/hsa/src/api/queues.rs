@@ -83,8 +83,9 @@ api! {
         let mut state = MACHINE.lock();
         let gpu = state.gpu(queue.gpu)?;
         // Until now what runs has had its former priority.
-        gpu.advance(clock::now());
-        gpu.set_priority(queue.ring, priority as u8);
+        let now = clock::now();
+        gpu.advance(now);
+        gpu.set_priority(queue.ring, priority as u8, now);
         MACHINE.notify(state, Driver::Program);
         Ok(())
     }

@@ -3,6 +3,7 @@
 use simdevice::device::clock::{self, Clock};
 use simdevice::jitter::Jitter;
 use simdevice::model::rings::{Announce, Host, NORMAL_PRIORITY, RINGS, Rings, Sharing, Work};
+use simdevice::model::share::Level;
 use simdevice::options::{self, Discipline};
 use simdevice::places;
 
@@ -23,8 +24,8 @@ pub struct Gpu {
     free: Vec<usize>,
     used: usize,
     jitter: Jitter,
-    /// What was announced last: end and work.
-    announced: (u64, u64),
+    /// What was announced last: end, work and the priority it has.
+    announced: (u64, u64, Level),
 }
 
 /// What a packet asks of the GPU.
@@ -91,7 +92,7 @@ impl Gpu {
             free: Vec::new(),
             used: 0,
             jitter: Jitter::default(),
-            announced: (0, 0),
+            announced: (0, 0, Level::default()),
         })
     }
 
@@ -108,9 +109,11 @@ impl Gpu {
         }
     }
 
-    /// Among the kernels at the heads of rings those of the highest priority run.
-    pub fn set_priority(&mut self, ring: usize, priority: u8) {
+    /// Among the kernels at the heads of rings those of the highest priority run; and among processes those that have the
+    /// highest priority at work. The GPU has been brought to the present.
+    pub fn set_priority(&mut self, ring: usize, priority: u8, now: u64) {
         self.rings.set_priority(ring, priority);
+        self.announce(now);
     }
 
     /// The queue of this ring is gone. What is left in it still runs.
@@ -134,12 +137,17 @@ impl Gpu {
     fn announce(&mut self, now: u64) {
         let announced = match self.clock.discipline() {
             Discipline::Amd if self.rings.announced_work() == 0 => return,
-            Discipline::Amd => (self.rings.announced_end(), 1),
-            Discipline::Fifo => (0, self.rings.announced_work()),
+            Discipline::Amd => {
+                let level = Level::from_raw(self.rings.highest_priority());
+                (self.rings.announced_end(), 1, level)
+            }
+            Discipline::Fifo => (0, self.rings.announced_work(), Level::default()),
         };
         if self.announced != announced {
             self.announced = announced;
-            self.clock.announce(now, announced.0, announced.1);
+            let (end, work, level) = announced;
+            self.clock.set_level(now, level);
+            self.clock.announce(now, end, work);
         }
     }
 

@@ -1,5 +1,6 @@
 /* Kernels of 20 ms (or of as many ns as the fourth argument says) one after another until the file named third exists; how
- * long each took, in us. The fifth argument says how their end is noticed: by waiting, by looking, or by a handler. */
+ * long each took, in us. The fifth argument says how their end is noticed: by waiting, by looking, or by a handler. The
+ * sixth is the queue's priority. */
 #define _GNU_SOURCE
 #include "hsa.h"
 
@@ -28,6 +29,7 @@ int main(int count, char **arguments) {
     uint64_t ns = count > 4 ? strtoull(arguments[4], NULL, 10) : 20000000;
     const char *way = count > 5 ? arguments[5] : "wait";
     hsa_queue_t *queue = queue_of(64);
+    if (count > 6) OK(hsa_amd_queue_set_priority(queue, atoi(arguments[6])));
     int left = atoi(arguments[2]);
     puts("ready");
     fflush(stdout);

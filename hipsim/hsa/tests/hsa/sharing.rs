@@ -70,6 +70,35 @@ fn both_faces_contend_on_one_device() {
     assert!(neighbour.child.wait().expect("ends").success());
 }
 
+/// `hsa_amd_queue_set_priority` counts between processes: 0 is low, 2 is high.
+#[test]
+fn a_queue_s_priority_goes_before_another_process_s() {
+    let bench = Bench::new();
+    let kernels = bench.kernels();
+    let program = bench.compile("spin");
+    let stop = bench.path("stop");
+    let start = |count: &str, ns: &str, priority: &str| {
+        let mut command = bench.command(&program);
+        command.arg(&kernels).arg(count).arg(&stop);
+        let mut running = Running::start(command.args([ns, "wait", priority]));
+        assert_eq!(running.line(), "ready");
+        running
+    };
+    let neighbour = start("-1", "20000000", "1");
+    let beside = |ns, priority| start("5", ns, priority).times(5)[2];
+    let high = beside("20000000", "2");
+    assert!(
+        (20_000..=24_000).contains(&high),
+        "above: {high} us for 20,000"
+    );
+    let equal = beside("20000000", "1");
+    assert!((30_000..=44_000).contains(&equal), "alike: {equal} us");
+    // It has the gaps between the neighbour's kernels only.
+    let low = beside("1000000", "0");
+    assert!(low > 15_000, "below: {low} us for 1,000");
+    drop(neighbour);
+}
+
 #[test]
 fn killed_processes_leave_the_device_usable() {
     let bench = Bench::new();
