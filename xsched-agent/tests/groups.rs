@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use xsched_common::gate::GateMode;
 use xsched_common::handshake::{Hello, Origin, Part, Wish};
+use xsched_common::page::QueuePriority;
 use xsched_common::units::Class;
 use xsched_testkit::machine::{Machine, Program};
 use xsched_testkit::{Agent, FakeClient, agent_command, built, wait_for};
@@ -374,6 +375,46 @@ fn what_is_set_by_hand_holds_for_threads_that_a_rule_raises() {
     cli(&["set", "--pid", &pid, "--class", "normal"]);
     has("nor are its threads above", Class::Normal, Class::Normal);
     assert_ne!(generation(), before);
+}
+
+/// Off unless the file says otherwise.
+#[test]
+fn hardware_queues_get_the_priority_of_their_class() {
+    let priority = |client: &FakeClient| {
+        let raw = client.control().queue_priority.load(SeqCst);
+        QueuePriority::from_raw(raw)
+    };
+    let pid = std::process::id().to_string();
+    let file = "[platform.amd]\nqueue_priority = \"by-class\"\n";
+    for (config, expected) in [
+        ("", [QueuePriority::Leave; 2]),
+        (file, [QueuePriority::Low, QueuePriority::High]),
+    ] {
+        let machine = machine(config);
+        let process = FakeClient::join(&machine.agent.run_dir);
+        for (class, expected) in ["low", "realtime"].iter().zip(expected) {
+            let set = ["set", "--pid", &pid, "--class", class];
+            assert!(machine.agent.cli(&set).status.success());
+            let raw = |class: &str| class.parse::<Class>().expect("a class") as u32;
+            wait_for("its class", || {
+                process.control().class.load(SeqCst) == raw(class)
+            });
+            wait_for("its queues' priority", || priority(&process) == expected);
+        }
+    }
+    let file = file.replace("by-class", "always");
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("xsched.toml");
+    std::fs::write(&path, file).expect("writes");
+    let mut check = agent_command();
+    check.args(["config", "check"]).arg(&path);
+    let out = check.output().expect("runs");
+    let said = [out.stdout, out.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(
+        !out.status.success() && said.contains("queue_priority"),
+        "{said}"
+    );
 }
 
 /// A block of docs/HINTS.md.

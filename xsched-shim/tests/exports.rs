@@ -11,11 +11,14 @@ use xsched_common::elf_note::{NOTE_SECTION, ShimNote};
 use xsched_common::platform::{Action, ENTRY_POINTS, EntryPoint, Platform, symbol_node};
 
 /// What the shim exports beside HIP's names.
-const LOADER: [&str; 7] = [
+const LOADER: [&str; 10] = [
     "__gmon_start__",
     "dlclose",
     "dlsym",
     "dlvsym",
+    "hsa_amd_queue_set_priority",
+    "hsa_queue_create",
+    "hsa_queue_destroy",
     "prctl",
     "pthread_setname_np",
     "xsched_hint_v1",

@@ -6,6 +6,7 @@ mod gate;
 mod groups;
 mod imports;
 mod lifecycle;
+mod queues;
 mod sanitizers;
 mod strict;
 mod support;

@@ -33,6 +33,7 @@ pub mod gate;
 pub mod groups;
 pub mod inflight;
 pub mod interpose;
+pub mod levers;
 pub mod lifecycle;
 pub mod loader;
 pub mod log;

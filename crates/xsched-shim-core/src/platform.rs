@@ -2,6 +2,7 @@
 
 use crate::loader::Object;
 use crate::page::Session;
+use xsched_common::page::QueuePriority;
 
 /// A platform. Nothing is ever made of it: its functions are chosen at compile
 /// time.
@@ -34,6 +35,11 @@ pub trait Platform: 'static {
 
     /// Something was unmapped: it may have been the runtime.
     fn unmapped();
+
+    /// Gives the runtime's hardware queues a priority. Called where the process
+    /// joins, leaves or gets another class, in a thread of the program's that is
+    /// about to launch; does nothing where the runtime has no such thing.
+    fn set_queue_priority(_: QueuePriority) {}
 }
 
 /// The exported functions that look-ups are bound to, with their names.

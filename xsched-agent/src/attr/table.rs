@@ -9,6 +9,7 @@ use xsched_common::units::Class;
 use xsched_host::process::ProcessId;
 use xsched_policy::{Override, SchedAttr, SliceChoice};
 
+use crate::config::QueueChoice;
 use crate::control::{AttrUpdate, Passthrough};
 use crate::rules::ThreadClasses;
 
@@ -27,6 +28,8 @@ pub struct Standing {
     pub weight_rule: Option<usize>,
     /// Whether its time slices are set.
     pub time_slices: SliceChoice,
+    /// Whether its hardware queues have the priority of its class.
+    pub queue_priority: QueueChoice,
     /// Which of its threads have classes of their own.
     pub threads: Arc<ThreadClasses>,
     /// None of them has a higher one.
@@ -43,6 +46,7 @@ impl Standing {
             passthrough,
             weight_rule,
             time_slices: _,
+            queue_priority,
             threads,
             highest,
         } = self;
@@ -52,6 +56,7 @@ impl Standing {
             hold: *hold,
             passthrough: passthrough.clone(),
             weight_rule: *weight_rule,
+            queue_priority: queue_priority.priority(attr.class),
             threads: threads.clone(),
             highest: *highest,
         }

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use serde_json::json;
 use xsched_agent::config::{
     self, ConfigError, Effective, EffectiveAttr, EffectivePassthrough, EffectiveSharing,
-    EffectiveThreads, MetricsAt, Problem, Severity, TIME_SLICES_IN,
+    EffectiveThreads, MetricsAt, Problem, QUEUE_PRIORITY_IN, Severity, TIME_SLICES_IN,
 };
 use xsched_client::{Error, blocking as client};
 
@@ -195,6 +195,7 @@ fn shown(effective: &Effective) -> String {
         devices,
         passthrough,
         time_slices,
+        queue_priority,
         hints,
         rules,
     } = effective;
@@ -234,6 +235,7 @@ fn shown(effective: &Effective) -> String {
         text += &format!("{key} = {names:?}\n");
     }
     text += &format!("\n[{TIME_SLICES_IN}]\ntime_slices = \"{time_slices}\"\n");
+    text += &format!("\n[{QUEUE_PRIORITY_IN}]\nqueue_priority = \"{queue_priority}\"\n");
     for rule in rules {
         text += &format!(
             "\n[[rule]]   # line {}\nname = {:?}\nmatch = {{ {} }}\n{}",

@@ -117,6 +117,7 @@ fn convert(
         sharing,
         passthrough,
         time_slices: platform.time_slices(),
+        queue_priority: platform.queue_priority(),
         threads: Arc::new(ThreadClasses {
             hints,
             ..ThreadClasses::default()

@@ -11,7 +11,7 @@ use xsched_common::units::Class;
 use xsched_observe::Returns;
 use xsched_policy::DeviceSettings;
 
-use super::platform::Switch;
+use super::platform::{QueueChoice, Switch};
 
 use super::{Config, Observe};
 use crate::control::{NameList, Passthrough};
@@ -54,6 +54,9 @@ pub struct Effective {
     /// Whether time slices follow the classes; on from agents that do not say.
     #[serde(default)]
     pub time_slices: Switch,
+    /// Whether hardware queues have priorities by class; off from agents that do not say.
+    #[serde(default)]
+    pub queue_priority: QueueChoice,
     /// What hints of programs may do where no rule says so.
     #[serde(default)]
     pub hints: HintPolicy,
@@ -197,6 +200,7 @@ impl Config {
             sharing,
             passthrough,
             time_slices,
+            queue_priority,
             threads,
             rules,
         } = self;
@@ -224,6 +228,7 @@ impl Config {
                 .collect(),
             passthrough: EffectivePassthrough::of(passthrough),
             time_slices: (*time_slices).into(),
+            queue_priority: *queue_priority,
             hints: threads.hints,
             rules: rules
                 .iter()

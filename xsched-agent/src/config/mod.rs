@@ -25,7 +25,7 @@ pub use effective::{
     Effective, EffectiveAttr, EffectivePassthrough, EffectiveSharing, EffectiveThreads,
 };
 pub use places::{CONFIG_ENV, SYSTEM_FILE, for_agent};
-pub use platform::TIME_SLICES_IN;
+pub use platform::{QUEUE_PRIORITY_IN, QueueChoice, TIME_SLICES_IN};
 pub use problems::{Problem, Severity};
 pub use schema::schema;
 pub use values::Time;
@@ -56,6 +56,8 @@ pub struct Config {
     pub passthrough: Passthrough,
     /// Whether time slices follow the classes.
     pub time_slices: SliceChoice,
+    /// Whether hardware queues have priorities by class.
+    pub queue_priority: QueueChoice,
     /// Classes of threads, where no rule says anything of them.
     pub threads: Arc<ThreadClasses>,
     /// In the order of the file.

@@ -374,6 +374,8 @@ impl EventLoop {
                 };
                 let control = &client.shared.control;
                 control.threads.write(rules, *hints, ceilings);
+                let queues = update.queue_priority as u32;
+                control.queue_priority.store(queues, Relaxed);
             }
             client.owner = Owner::of(client.joiner.payer(), update.weight_rule);
             if client.passthrough != update.passthrough {

@@ -39,7 +39,7 @@ use std::sync::{Arc, atomic::AtomicBool};
 use std::thread::JoinHandle;
 
 use xsched_common::handshake::Part;
-use xsched_common::page::StatusPage;
+use xsched_common::page::{QueuePriority, StatusPage};
 use xsched_common::run_dir::RunDir;
 use xsched_common::units::{Class, PciAddress};
 
@@ -104,6 +104,8 @@ pub struct AttrUpdate {
     /// The line of the rule that gives the weight, if one does: whoever it
     /// matches of a user shares that weight.
     pub weight_rule: Option<usize>,
+    /// What its hardware queues get, where its runtime has such a thing.
+    pub queue_priority: QueuePriority,
     /// Which of its threads and streams have classes of their own.
     pub threads: Arc<ThreadClasses>,
     /// None of them gets a higher one.

@@ -10,6 +10,7 @@ use xsched_policy::{LONG, OverrideKind, SHORT, SchedAttr};
 
 use super::*;
 use crate::attr::Standing;
+use crate::config::QueueChoice;
 
 mod gates;
 mod looks;
@@ -155,6 +156,7 @@ impl Stage {
             passthrough: None,
             weight_rule: None,
             time_slices: choice,
+            queue_priority: QueueChoice::Off,
             threads: Arc::default(),
             highest: None,
         };

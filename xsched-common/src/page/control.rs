@@ -2,6 +2,8 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
+use crate::units::Class;
+
 use super::{CONTROL_MAGIC, GateScope, MAX_DEVICES, PageHeader, PassthroughList, ThreadRules};
 
 /// Agent-written; mapped read-only by the client.
@@ -20,8 +22,12 @@ pub struct ControlPage {
     /// asks for the class that it has already; no gate is decided from it on the
     /// client's side.
     pub class: AtomicU32,
+    /// A [`QueuePriority`]: what the hardware queues of the client's process get.
+    /// In space that older agents leave zero and older shims do not read; the
+    /// process's own page counts, not its groups'.
+    pub queue_priority: AtomicU32,
     /// Zero.
-    pub reserved0: [u8; 12],
+    pub reserved0: [u8; 8],
     /// By [`crate::units::DeviceIndex`].
     pub devices: [DeviceControl; MAX_DEVICES],
     /// Libraries that the agent's configuration lets past the gate.
@@ -50,6 +56,43 @@ pub struct DeviceControl {
     pub fence_batch: AtomicU32,
     /// Zero.
     pub reserved: [u8; 52],
+}
+
+/// What priority a process's hardware queues get, where its runtime has such a
+/// thing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u32)]
+pub enum QueuePriority {
+    /// Whatever they have.
+    #[default]
+    Leave = 0,
+    /// Below others.
+    Low = 1,
+    /// The runtime's own.
+    Normal = 2,
+    /// Above others.
+    High = 3,
+}
+
+impl QueuePriority {
+    /// By class.
+    pub const fn of(class: Class) -> QueuePriority {
+        match class {
+            Class::Low => QueuePriority::Low,
+            Class::Normal => QueuePriority::Normal,
+            Class::High | Class::Realtime => QueuePriority::High,
+        }
+    }
+
+    /// Out of the page's word; what is none means [`QueuePriority::Leave`].
+    pub const fn from_raw(raw: u32) -> QueuePriority {
+        match raw {
+            1 => QueuePriority::Low,
+            2 => QueuePriority::Normal,
+            3 => QueuePriority::High,
+            _ => QueuePriority::Leave,
+        }
+    }
 }
 
 /// A set of activity changes that the agent wants to hear of.
@@ -101,7 +144,8 @@ impl ControlPage {
             client_id,
             heartbeat: AtomicU64::new(0),
             class: AtomicU32::new(0),
-            reserved0: [0; 12],
+            queue_priority: AtomicU32::new(QueuePriority::Leave as u32),
+            reserved0: [0; 8],
             devices: [const {
                 DeviceControl {
                     word: AtomicU32::new(crate::gate::GateWord::OPEN.0),

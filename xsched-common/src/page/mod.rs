@@ -19,7 +19,7 @@ mod thread_rules;
 pub use crate::buckets::{BUCKETS, bucket_bounds, bucket_of};
 pub use activity::{Activity, ActivityWord, Settled};
 pub use callers::{CALLER_NAME_LEN, CALLER_SLOTS, CallerSlot};
-pub use control::{ControlPage, DeviceControl, Edges};
+pub use control::{ControlPage, DeviceControl, Edges, QueuePriority};
 pub use hist::{Histogram, HistogramCounts};
 pub use label::{Label, LabelState};
 pub use passthrough::{PASSTHROUGH_LEN, PassthroughError, PassthroughList};

@@ -2,10 +2,12 @@
 
 mod dispatch;
 mod exports;
+mod queues;
 mod strict;
 
 use std::sync::atomic::AtomicUsize;
 
+use xsched_common::page::QueuePriority;
 use xsched_common::platform::{EntryPoint, Platform as Name, names};
 use xsched_shim_core::calls::{self, Runtime, Service, Services};
 use xsched_shim_core::loader::{self, Object};
@@ -57,10 +59,15 @@ impl Platform for Hip {
     }
 
     fn unmapped() {
+        queues::forget_unmapped();
         if calls::services::is_gone::<Hip>() {
             strict::forget();
             calls::services::forget::<Hip>();
         }
+    }
+
+    fn set_queue_priority(priority: QueuePriority) {
+        queues::set_priority(priority);
     }
 }
 

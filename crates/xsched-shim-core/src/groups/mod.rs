@@ -36,7 +36,7 @@ use crate::inflight::DeviceWork;
 use crate::page::Session;
 use crate::process::{self, Process};
 use crate::thread::{self, Thread};
-use crate::{lifecycle, sys};
+use crate::{levers, lifecycle, sys};
 
 /// The number of a group in the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -61,7 +61,8 @@ pub struct Groups {
     /// Counts what may change the group of a thread; zero while nobody has asked
     /// for any.
     generation: AtomicU32,
-    /// The agent's rules and the process's class, when they were last looked at.
+    /// The agent's rules, the process's class and the priority of its queues, when
+    /// they were last looked at.
     seen: AtomicU64,
     /// When to look at what changes with time.
     tend_at: AtomicU64,
@@ -330,12 +331,14 @@ pub fn after_fork() {
     }
 }
 
-/// Looks whether the agent's rules or the process's class have changed.
+/// Looks whether the agent's rules, the process's class or the priority of its
+/// queues have changed.
 #[inline(always)]
 pub fn refresh(process: &Process, base: &Session) {
     let control = base.control();
     let class = u64::from(control.class.load(Relaxed));
-    let now = u64::from(control.threads.generation()) << 32 | class << 8 | 1;
+    let priority = levers::asked(base) as u64;
+    let now = u64::from(control.threads.generation()) << 32 | priority << 16 | class << 8 | 1;
     if process.groups.seen.load(Relaxed) != now {
         look(process, base, now);
     }
@@ -382,12 +385,16 @@ fn last_used(process: &Process, session: &Session, now: Nanos) -> Nanos {
 #[cold]
 fn look(process: &Process, base: &Session, now: u64) {
     let groups = &process.groups;
-    let first = groups.seen.swap(now, Relaxed) >> 32 == 0;
+    let before = groups.seen.swap(now, Relaxed);
+    let first = before >> 32 == 0;
     groups.places.forget_answers();
     if !(first && base.control().threads.is_empty()) {
         groups.turn_over();
     } else {
         groups.turn_over_if_used();
+    }
+    if (before ^ now) & 0xff << 16 != 0 {
+        levers::follow(levers::asked(base));
     }
 }
 

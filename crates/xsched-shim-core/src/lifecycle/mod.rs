@@ -29,7 +29,7 @@ use crate::loader::host;
 use crate::options::{Options, Power, VARIABLES, Verbosity};
 use crate::page::{PageError, Session};
 use crate::process::{Process, RETRY, State, disable, remember};
-use crate::{Platform, callers, interpose, log, sys};
+use crate::{Platform, callers, interpose, levers, log, sys};
 
 /// Why the process is not joined.
 #[derive(Debug)]
@@ -90,6 +90,7 @@ pub fn start<P: Platform>() {
     log::know_standard_error();
     fork::install(P::code());
     groups::look_up();
+    levers::register::<P>();
     if Options::get().power == Power::Off {
         disable();
     }

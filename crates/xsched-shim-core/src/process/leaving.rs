@@ -3,13 +3,13 @@
 use std::sync::atomic::Ordering::{AcqRel, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicPtr, fence};
 
-use xsched_common::page::MAX_GROUPS;
+use xsched_common::page::{MAX_GROUPS, QueuePriority};
 use xsched_common::units::Nanos;
 
 use super::{Process, process, session};
 use crate::groups::Group;
 use crate::page::Session;
-use crate::{callers, log, sys};
+use crate::{callers, levers, log, sys};
 
 /// Where the process stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +80,7 @@ pub fn detach() {
         if let Some(session) = session() {
             leave(session);
         }
+        levers::follow(QueuePriority::Leave);
         log::verbose(format_args!("the agent is gone: running free"));
     }
 }

@@ -322,6 +322,7 @@ impl Keeper {
             passthrough: None,
             weight_rule: None,
             time_slices: self.config.time_slices,
+            queue_priority: self.config.queue_priority,
             threads: self.config.threads.clone(),
             highest: None,
         }
@@ -385,6 +386,7 @@ impl Keeper {
             passthrough: resolved.passthrough,
             weight_rule: resolved.weight_rule,
             time_slices: resolved.time_slices.unwrap_or(self.config.time_slices),
+            queue_priority: self.config.queue_priority,
             threads: resolved
                 .threads
                 .unwrap_or_else(|| self.config.threads.clone()),

@@ -1,0 +1,130 @@
+//! The priorities of hardware queues, as an agent asks for them.
+
+use crate::support;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use support::agent::{Agent, Client};
+use support::dialogue::Dialogue;
+use support::{bin, cc, shared_library, source};
+use xsched_common::page::QueuePriority;
+
+/// The program, compiled once.
+fn compiled() -> &'static Path {
+    static COMPILED: OnceLock<PathBuf> = OnceLock::new();
+    COMPILED.get_or_init(|| {
+        let hsa = bin().join("libhsa-runtime64.so.1");
+        let soname = "-Wl,-soname,libhsa-runtime64.so.1";
+        shared_library("fake_hsa", &hsa, &[soname.as_ref()]);
+        let (program, runtime) = (bin().join("queues"), bin().join("libamdhip64.so.5"));
+        cc(&[
+            source("queues.c").as_os_str(),
+            runtime.as_os_str(),
+            hsa.as_os_str(),
+            "-o".as_ref(),
+            program.as_os_str(),
+        ]);
+        program
+    })
+}
+
+/// A program with queues of the fake library.
+struct Program(Dialogue);
+
+impl Program {
+    fn start(agent: &Agent) -> Program {
+        let mut command = Command::new(compiled());
+        command
+            .env("LD_LIBRARY_PATH", bin())
+            .env("XSCHED_RUN_DIR", agent.dir())
+            .env("LD_PRELOAD", support::shim());
+        Program(Dialogue::begin(&mut command))
+    }
+
+    /// Says a line; each queue with its priority and how often that was set.
+    fn run(&mut self, line: &str) -> String {
+        self.0.say(line);
+        let answer = self.0.line();
+        let queues = answer.trim().strip_prefix("0");
+        queues
+            .unwrap_or_else(|| panic!("{line}: {answer}"))
+            .trim()
+            .to_owned()
+    }
+}
+
+fn ask(client: &Client, priority: QueuePriority) {
+    let word = &client.page().queue_priority;
+    word.store(priority as u32, std::sync::atomic::Ordering::Relaxed);
+}
+
+#[test]
+fn queues_follow_the_agent_and_what_the_program_chooses_stays() {
+    let agent = Agent::start();
+    let mut program = Program::start(&agent);
+    assert_eq!(program.run("create 0"), "0:1/0");
+    program.run("create 1");
+    assert_eq!(program.run("choose 1 2"), "0:1/0 1:2/1");
+    program.run("refused 7");
+    assert_eq!(program.run("launch 20"), "0:1/0 1:2/1", "off by default");
+    let process = agent.client(0);
+    ask(&process, QueuePriority::Low);
+    assert_eq!(program.run("launch 20"), "0:0/1 1:2/1");
+    assert_eq!(
+        program.run("create 2"),
+        "0:0/1 1:2/1 2:0/1",
+        "a later one, too"
+    );
+    assert_eq!(
+        program.run("choose 2 2"),
+        "0:0/1 1:2/1 2:2/2",
+        "it chooses that"
+    );
+    ask(&process, QueuePriority::High);
+    assert_eq!(program.run("launch 20"), "0:2/2 1:2/1 2:2/2");
+    assert_eq!(program.run("launch 200"), "0:2/2 1:2/1 2:2/2", "once each");
+    program.run("create 3");
+    program.run("destroy 3");
+    // Its child has none of them.
+    program.run("fork 40");
+    ask(&process, QueuePriority::Normal);
+    assert_eq!(program.run("launch 20"), "0:1/3 1:2/1 2:2/2 3:2/1");
+    ask(&process, QueuePriority::High);
+    program.run("launch 20");
+    agent.kill();
+    support::eventually("the usual ones without an agent", || {
+        std::thread::sleep(Duration::from_millis(20));
+        program.run("launch 20").starts_with("0:1/5 1:2/1 2:2/2")
+    });
+    program.0.say("quit");
+}
+
+/// The agent changes its mind between a queue's end and the next one, which may
+/// have the same address.
+#[test]
+fn no_destroyed_queue_is_touched() {
+    let agent = Agent::start();
+    let mut program = Program::start(&agent);
+    program.run("launch 1");
+    let process = agent.client(0);
+    for round in 0..50 {
+        let high = round % 2 == 0;
+        ask(
+            &process,
+            if high {
+                QueuePriority::High
+            } else {
+                QueuePriority::Low
+            },
+        );
+        program.run("create 0");
+        program.run("launch 20");
+        let destroyed = program.run("destroy 0");
+        let sets = program.run("launch 20");
+        assert_eq!(sets, destroyed, "round {round}");
+    }
+    program.0.say("quit");
+}
