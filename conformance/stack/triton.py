@@ -6,7 +6,17 @@ import time
 import types
 
 sys.path.pop(0)  # this folder has files of the libraries' names
-hip = ctypes.CDLL("libamdhip64.so.7")
+
+
+def runtime():
+    """The one that is there."""
+    try:
+        return ctypes.CDLL("libamdhip64.so.7")
+    except OSError:
+        return ctypes.CDLL("libamdhip64.so.6")
+
+
+hip = runtime()
 torch = types.ModuleType("torch")
 torch.version = types.SimpleNamespace(hip="7.2")
 torch.cuda = types.SimpleNamespace(

@@ -88,13 +88,18 @@ pub fn find_version(debian: &Debian, release: &Release) -> anyhow::Result<String
         .context("cannot start apt-cache")?;
     let text = String::from_utf8_lossy(&out.stdout);
     let found: Vec<&str> = text.lines().filter_map(version_of).collect();
+    choose(&found, release, &debian.unreachable)
+}
+
+/// The release among the versions that were found; `unreachable` are archives that did not answer.
+fn choose(found: &[&str], release: &Release, unreachable: &[String]) -> anyhow::Result<String> {
     if let Some(version) = found
         .iter()
         .find(|version| is_release(version, release.number))
     {
         return Ok((*version).to_owned());
     }
-    match (found.as_slice(), debian.unreachable.as_slice()) {
+    match (found, unreachable) {
         ([], [first, ..]) => bail!(
             "{} is not to be had without a network ({first})",
             release.package
@@ -311,6 +316,37 @@ mod tests {
         assert!(!is_release("7.2.40-1", "7.2.4"));
         assert!(!is_release("7.2.4~rc1-1", "7.2.4"));
         assert!(!is_release("7.2.5-1", "7.2.4"));
+    }
+
+    /// One line each, which says what to do.
+    #[test]
+    fn a_runtime_newer_than_the_list_is_named_with_the_next_step() {
+        let release = Release {
+            number: "7.2.4",
+            package: "libamdhip64-7",
+            suite: "experimental",
+            soname: "libamdhip64.so.7",
+        };
+        let refused = |found: &[&str], unreachable: &[String]| {
+            let refused = choose(found, &release, unreachable).expect_err("it is not there");
+            let line = format!("{refused:#}");
+            assert!(!line.contains('\n'), "{line}");
+            line
+        };
+        let newer = refused(&["7.3.0-1", "7.2.40-1"], &[]);
+        for part in [
+            "Debian has libamdhip64-7 7.3.0-1, 7.2.40-1 now",
+            "7.2.4 is what is known here",
+            "functions.tsv",
+            "then add it to xtask/src/real_runtime/mod.rs",
+        ] {
+            assert!(newer.contains(part), "{newer}");
+        }
+        let offline = refused(&[], &["deb.debian.org".to_owned()]);
+        assert!(offline.contains("without a network"), "{offline}");
+        assert!(refused(&[], &[]).contains("has no package libamdhip64-7"));
+        let found = choose(&["7.3.0-1", "7.2.4-1~exp2"], &release, &[]);
+        assert_eq!(found.expect("the release"), "7.2.4-1~exp2");
     }
 
     #[test]
