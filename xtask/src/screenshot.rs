@@ -70,7 +70,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Some(path) => path.clone(),
         None => stage.dir().join("recording.jsonl"),
     };
-    let agent = stage.start_agent()?;
+    let agent = stage.start_agent(&[])?;
     record(&stage, args.seconds, &recording)?;
     agent.stop()?;
 

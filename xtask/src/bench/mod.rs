@@ -7,6 +7,7 @@ mod all;
 mod blame;
 pub mod faults;
 mod gate;
+mod levers;
 mod observe;
 pub mod report;
 pub mod sched;
@@ -49,7 +50,7 @@ pub struct Args {
     /// observe: price, drain, steady, daemon, diagnosis
     #[arg(long)]
     part: Option<String>,
-    /// Of gate, and of observe's part price: on AMD's own runtime (real-6.4,
+    /// Of gate, levers, and of observe's part price: on AMD's own runtime (real-6.4,
     /// real-7.2), over the simulated HSA library. Of all: a HIP runtime of this
     /// machine and its GPU, as /opt/rocm/lib/libamdhip64.so
     #[arg(long, value_name = "RUNTIME")]
@@ -70,6 +71,10 @@ enum Name {
     Faults,
     /// What the shim costs while the gate is open
     Gate,
+    /// What priorities of AMD's hardware queues bring in the model, on AMD's own
+    /// runtime (--runtime; real-7.2 if left out); not in release: what is measured
+    /// is the model
+    Levers,
     /// What observing costs, beside bpftrace; root, about seven minutes
     Observe,
     /// What the policy brings: latencies, shares, and what control costs
@@ -95,7 +100,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             );
             observe::measure_real(&build_released(&["hsasim"])?, real(version)?)?
         }
-        (_, Some(_)) => bail!("--runtime is for `bench all`, `bench gate` and `bench observe`"),
+        (Name::Levers, version) => {
+            let version = real(version.unwrap_or("real-7.2"))?;
+            levers::measure(&build::all(Profile::Dev)?, version)?
+        }
+        (_, Some(_)) => {
+            bail!("--runtime is for `bench all`, `bench gate`, `bench levers` and `bench observe`")
+        }
         (Name::Gate, None) if args.check => gate::check(&build::all(Profile::Dev)?)?,
         (Name::Sched, None) if args.check && args.model_only => sched::check(),
         _ if args.check => bail!("--check is for `bench gate` and `bench sched --model-only`"),
@@ -146,6 +157,7 @@ fn with_parts(
             let part = part.map(parsed).transpose()?;
             observe::measure(&build_release()?, part)
         }
+        Name::Levers => bail!("`bench levers` has no parts"),
         Name::Gate => gate::measure(&build_release()?, platform),
         Name::Sched => sched::measure(&build_release()?),
         Name::Xtop => xtop::measure(),

@@ -7,7 +7,7 @@
 use stage::Ground;
 
 mod report;
-mod scenario;
+pub mod scenario;
 pub mod stage;
 
 use crate::build::{self, Profile};

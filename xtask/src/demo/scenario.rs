@@ -26,17 +26,20 @@ const PERIOD: Duration = Duration::from_millis(30);
 
 /// What one run of service and batch brought.
 #[derive(Default)]
-struct Run {
-    latency: Latency,
-    batch_per_s: f64,
-    busy: f64,
+pub struct Run {
+    /// Of the service's requests.
+    pub latency: Latency,
+    /// Kernels of the batch program.
+    pub batch_per_s: f64,
+    /// The part of the time that the service's kernels take.
+    pub busy: f64,
 }
 
 /// Plays everything and returns the figures.
 pub fn play(built: &Built, ground: Ground) -> anyhow::Result<Report> {
     let stage = Stage::on(built, "demo", ground)?;
     note("starting the agent");
-    let agent = stage.start_agent()?;
+    let agent = stage.start_agent(&[])?;
     let (mut alone, mut native, mut scheduled) = (Vec::new(), Vec::new(), Vec::new());
     let mut batch_alone = Vec::new();
     for repetition in 1..=REPETITIONS {
@@ -106,20 +109,25 @@ pub fn play(built: &Built, ground: Ground) -> anyhow::Result<Report> {
     })
 }
 
+/// Who runs beside the service.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Beside {
+pub enum Beside {
+    /// Nobody.
     Nobody,
+    /// The batch program, of class low where it has the shim.
     Batch,
 }
 
 impl Stage<'_> {
-    fn batch_alone(&self) -> anyhow::Result<f64> {
+    /// Kernels per second of the batch program without the shim and alone.
+    pub fn batch_alone(&self) -> anyhow::Result<f64> {
         let batch = self.batch(Shim::Without)?;
         std::thread::sleep(BATCH_ALONE);
         per_s(&batch.stop()?)
     }
 
-    fn service(&self, shim: Shim, beside: Beside) -> anyhow::Result<Run> {
+    /// Runs the service, of class high where it has the shim.
+    pub fn service(&self, shim: Shim, beside: Beside) -> anyhow::Result<Run> {
         let batch = match beside {
             Beside::Nobody => None,
             Beside::Batch => Some(self.batch(shim)?),

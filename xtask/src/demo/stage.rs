@@ -1,5 +1,6 @@
 //! A folder with a simulated device, an agent and programs of its own.
 
+use std::ffi::OsStr;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -122,11 +123,11 @@ impl<'b> Stage<'b> {
         self.built(&format!("{}-{name}", self.platform.samples()))
     }
 
-    /// Starts the agent and waits until it serves.
-    pub fn start_agent(&self) -> anyhow::Result<Guarded> {
+    /// Starts the agent with these options and waits until it serves.
+    pub fn start_agent(&self, options: &[&OsStr]) -> anyhow::Result<Guarded> {
         let log = std::fs::File::create(self.dir.join("agent.log"))?;
         let mut command = self.agent();
-        command.stderr(log);
+        command.args(options).stderr(log);
         let agent = Guarded::start(&mut command, "the agent")?;
         let socket = self.run_dir().join("api.sock");
         let deadline = Instant::now() + Duration::from_secs(10);

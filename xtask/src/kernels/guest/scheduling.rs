@@ -21,7 +21,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The agent runs, and says of a program without the shim what it can.
 pub fn agent_sees(stage: &Stage<'_>, expected: Expected) -> Outcome {
-    let agent = stage.start_agent()?;
+    let agent = stage.start_agent(&[])?;
     let program = stage.batch(Shim::Without)?;
     let bpf = until("the agent's first look", || {
         let snapshot = stage.snapshot()?;
@@ -55,7 +55,7 @@ pub fn agent_sees(stage: &Stage<'_>, expected: Expected) -> Outcome {
 
 /// A service beside batch work: nearer to alone than to native.
 pub fn gate(stage: &Stage<'_>, _: Expected) -> Outcome {
-    let agent = stage.start_agent()?;
+    let agent = stage.start_agent(&[])?;
     let alone = service(stage, Shim::Without)?;
     let batch = stage.batch(Shim::Without)?;
     let native = service(stage, Shim::Without)?;
@@ -87,7 +87,7 @@ pub fn gate(stage: &Stage<'_>, _: Expected) -> Outcome {
 /// A killed agent holds nobody.
 pub fn fail_open(stage: &Stage<'_>, _: Expected) -> Outcome {
     const AFTERWARDS: Duration = Duration::from_millis(1500);
-    let agent = stage.start_agent()?;
+    let agent = stage.start_agent(&[])?;
     let mut command = stage.sample(&stage.built("hipsim-nullstream"), Shim::With, "low");
     command.args(["--period", "1ms"]);
     let held = Guarded::start(&mut command, "the held program")?;
