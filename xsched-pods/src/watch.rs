@@ -19,7 +19,7 @@ use kube::{Api, Client};
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-use crate::list::List;
+use crate::list::{Change, List, Written};
 
 /// Events that come together are written together.
 const GATHER: Duration = Duration::from_millis(50);
@@ -30,14 +30,25 @@ const GATHER: Duration = Duration::from_millis(50);
 const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(30)];
 const CALM: Duration = Duration::from_secs(60);
 
+/// Pods in a page of a list: with labels without end one has up to 1.5 MB,
+/// etcd's own limit.
+const PAGE: u32 = 50;
+
+/// Until a file that could not be written is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// Watches for ever.
 ///
 /// # Errors
-/// The list cannot be written.
+/// The watch has ended, which it never does.
 pub async fn run(client: Client, node: &str, out: &Path) -> anyhow::Result<()> {
     let pods: Api<PartialObjectMeta<Pod>> = Api::all(client);
     let of_node = watcher::Config::default()
-        .fields(&format!("spec.nodeName={node}"))
+        // Those that have ended take no place: anybody may have thousands.
+        .fields(&format!(
+            "spec.nodeName={node},status.phase!=Succeeded,status.phase!=Failed"
+        ))
+        .page_size(PAGE)
         // The server ends each watch after this, s: a connection that died
         // without a word is noticed.
         .timeout(120);
@@ -50,14 +61,14 @@ pub async fn run(client: Client, node: &str, out: &Path) -> anyhow::Result<()> {
     let events = watcher(pods, of_node).backoff(ResetTimerBackoff::new(pause, CALM));
     let mut events = pin!(events);
     let mut list = List::default();
+    let mut file = File::new(out);
     let mut due = None;
     let mut failing = false;
     loop {
         let event = tokio::select! {
             event = events.try_next() => event,
             () = until(due) => {
-                due = None;
-                list.write(out)?;
+                due = file.write(&list).map(|pause| Instant::now() + pause);
                 continue;
             }
         };
@@ -76,23 +87,68 @@ pub async fn run(client: Client, node: &str, out: &Path) -> anyhow::Result<()> {
         if std::mem::take(&mut failing) {
             info!("the API server is watched again");
         }
-        match event {
+        let change = match event {
             Event::Init => {
                 list.begin();
-                continue;
+                Change::None
             }
             Event::InitApply(pod) => {
                 list.listed(pod.metadata);
-                continue;
+                Change::None
             }
             Event::InitDone => {
                 list.end();
                 info!("{} pods of node {node}", list.len());
+                Change::Some
             }
             Event::Apply(pod) => list.changed(pod.metadata),
             Event::Delete(pod) => list.gone(&pod.metadata),
+        };
+        if change == Change::Some {
+            due.get_or_insert_with(|| Instant::now() + GATHER);
         }
-        due.get_or_insert_with(|| Instant::now() + GATHER);
+    }
+}
+
+/// The file, and what was last said of it.
+struct File<'p> {
+    path: &'p Path,
+    fails: bool,
+    left_out: usize,
+}
+
+impl File<'_> {
+    fn new(path: &Path) -> File<'_> {
+        File {
+            path,
+            fails: false,
+            left_out: 0,
+        }
+    }
+
+    /// Writes the list; after which pause to try again where that fails.
+    fn write(&mut self, list: &List) -> Option<Duration> {
+        let path = self.path.display();
+        match list.write(self.path) {
+            Ok(Written { left_out, .. }) => {
+                if std::mem::take(&mut self.fails) {
+                    info!("{path} is written again");
+                }
+                if (left_out > 0) != (self.left_out > 0) {
+                    warn!(
+                        "{left_out} pods have no room in the list: their namespaces have too many"
+                    );
+                }
+                self.left_out = left_out;
+                None
+            }
+            Err(e) => {
+                if !std::mem::replace(&mut self.fails, true) {
+                    warn!("cannot write {path}, the agent has an old list: {e}");
+                }
+                Some(RETRY)
+            }
+        }
     }
 }
 

@@ -68,11 +68,14 @@ struct Listed {
 
 pub(super) type Pods = HashMap<String, Arc<Pod>>;
 
+/// What the list says, in its order: of one uid perhaps several pods.
+pub(super) type Listing = Vec<(String, Arc<Pod>)>;
+
 /// Reads the list.
 ///
 /// # Errors
 /// Why it is not believed, for people.
-pub(super) fn listed(path: &Path) -> Result<Pods, String> {
+pub(super) fn listed(path: &Path) -> Result<Listing, String> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| e.to_string())?;
     let stat = rustix::fs::fstat(&file).map_err(|e| e.to_string())?;
@@ -95,18 +98,17 @@ pub(super) fn listed(path: &Path) -> Result<Pods, String> {
     parse(&text)
 }
 
-fn parse(text: &[u8]) -> Result<Pods, String> {
+fn parse(text: &[u8]) -> Result<Listing, String> {
     let list: List =
         serde_json::from_slice(text).map_err(|e| format!("not a list of pods: {e}"))?;
-    if list.pods.len() > MAX_PODS {
-        return Err(format!("it has more than {MAX_PODS} pods"));
-    }
     let fits = |text: &String| text.len() <= MAX_TEXT && !text.chars().any(char::is_control);
     let whole = |pod: &Listed| {
         let texts = [&pod.uid, &pod.namespace, &pod.name];
         texts.into_iter().all(|text| fits(text) && !text.is_empty())
     };
-    let pods = list.pods.into_iter().filter(whole).map(|pod| {
+    // Further ones are left out, as they are by whoever writes the list.
+    let pods = list.pods.into_iter().filter(whole).take(MAX_PODS);
+    let pods = pods.map(|pod| {
         let asks = Asks::of_pod(&pod.annotations, &pod.labels);
         let labels = pod.labels.into_iter().take(MAX_LABELS);
         let known = Pod {
@@ -141,6 +143,47 @@ fn of_folder(name: &str) -> Option<(String, Arc<Pod>)> {
     is_whole.then(|| (uid.to_owned(), Arc::new(Pod::named(namespace, pod))))
 }
 
+/// What is believed of both: kubelet's folders, which root makes, say which
+/// pod a uid is, and the list says more of that very pod. A static pod's hash
+/// is an annotation, which whoever creates a pod may write: it counts only with
+/// the folder. Of several pods with one uid none is believed. Beside it what
+/// was not believed, for people.
+pub(super) fn believed(listed: &[(String, Arc<Pod>)], logged: &Pods) -> (Pods, Vec<String>) {
+    let mut claims: HashMap<&str, Vec<&Arc<Pod>>> = HashMap::new();
+    let mut doubts = Vec::new();
+    for (uid, pod) in listed {
+        let same =
+            |known: &Arc<Pod>| (&known.namespace, &known.name) == (&pod.namespace, &pod.name);
+        match logged.get(uid) {
+            Some(known) if !same(known) => doubts.push(format!(
+                "the list calls the pod {uid} {}/{}, and kubelet's folder of its logs {}/{}",
+                pod.namespace, pod.name, known.namespace, known.name
+            )),
+            // Its folder may come later.
+            None if is_hash(uid) => {}
+            _ => claims.entry(uid).or_default().push(pod),
+        }
+    }
+    let mut all = logged.clone();
+    for (uid, pods) in claims {
+        match *pods {
+            [pod] => {
+                all.insert(uid.to_owned(), Arc::clone(pod));
+            }
+            _ => doubts.push(format!(
+                "{} pods of the list have the uid {uid}",
+                pods.len()
+            )),
+        }
+    }
+    (all, doubts)
+}
+
+/// That of a static pod's file: MD5, where others have UUIDs.
+fn is_hash(uid: &str) -> bool {
+    uid.len() == 32 && uid.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,7 +201,8 @@ mod tests {
     #[test]
     fn a_list_is_read_without_what_is_no_pod() {
         let pods = parse(LIST.as_bytes()).expect("a list");
-        assert_eq!(pods.len(), 2);
+        let (pods, doubts) = believed(&pods, &Pods::new());
+        assert_eq!((pods.len(), doubts), (2, Vec::new()));
         let api = &pods["u1"];
         assert_eq!(
             (api.namespace.as_str(), api.name.as_str()),
@@ -167,6 +211,57 @@ mod tests {
         let labels = api.labels.as_ref().expect("known");
         assert_eq!(labels["app"], "api");
         assert_eq!(api.asks.class, Some(Class::High));
+    }
+
+    #[test]
+    fn too_many_pods_are_left_out_and_take_nothing_from_the_others() {
+        let pod = |n: usize| format!(r#"{{"uid":"u{n}","namespace":"n","name":"p"}}"#);
+        let pods: Vec<String> = (0..MAX_PODS + 5).map(pod).collect();
+        let list = format!(r#"{{"pods":[{}]}}"#, pods.join(","));
+        let pods = parse(list.as_bytes()).expect("a list");
+        assert_eq!((pods.len(), pods[0].0.as_str()), (MAX_PODS, "u0"));
+    }
+
+    #[test]
+    fn nobody_is_a_pod_that_kubelet_calls_otherwise() {
+        const HASH: &str = "0b2d1a54c3f6e7890b2d1a54c3f6e789";
+        let pod = |uid: &str, namespace: &str, name: &str, class: Class| {
+            let asks = Asks {
+                class: Some(class),
+                ..Asks::default()
+            };
+            let pod = Pod {
+                asks,
+                ..Pod::named(namespace, name)
+            };
+            (uid.to_owned(), Arc::new(pod))
+        };
+        let folder = |name: &str| of_folder(name).expect("a pod's");
+        let logged = Pods::from([folder(&format!("kube-system_proxy-n1_{HASH}"))]);
+        let forged = pod(HASH, "team", "mine", Class::High);
+        let true_one = pod(HASH, "kube-system", "proxy-n1", Class::Low);
+        // Both say the hash: the one that has the folder is it.
+        let (pods, doubts) = believed(&[forged.clone(), true_one.clone()], &logged);
+        assert_eq!(pods[HASH], true_one.1);
+        assert!(doubts[0].contains("team/mine"), "{doubts:?}");
+        let (pods, _) = believed(std::slice::from_ref(&forged), &logged);
+        assert_eq!(*pods[HASH], Pod::named("kube-system", "proxy-n1"));
+        // Without a folder nobody knows whose hash it is.
+        assert!(believed(&[forged], &Pods::new()).0.is_empty());
+        // A list with the same uid twice is wrong in one of them.
+        let twice = [
+            pod("u1", "web", "a", Class::Low),
+            pod("u1", "web", "b", Class::High),
+            pod("u2", "web", "c", Class::Low),
+        ];
+        let (pods, doubts) = believed(&twice, &Pods::new());
+        assert!(pods.len() == 1 && pods.contains_key("u2"));
+        assert!(doubts[0].contains("2 pods"), "{doubts:?}");
+        let named = Pods::from([folder("web_a_u1")]);
+        assert_eq!(
+            believed(&twice, &named).0["u1"].asks.class,
+            Some(Class::Low)
+        );
     }
 
     #[test]

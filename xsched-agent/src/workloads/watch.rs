@@ -3,7 +3,8 @@
 //! It looks, ten times a second, whether the files have changed, which is two
 //! calls of the kernel: a pod has its class within half a second of its first
 //! launch. inotify would save those, and is silent for a file on a volume that
-//! another container's mount brings in.
+//! another container's mount brings in. Whoever may create pods can have the
+//! files change without end: reading them has a pace.
 
 use std::collections::HashSet;
 use std::fs;
@@ -15,12 +16,28 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tracing::{info, warn};
+use xsched_common::units::Nanos;
+use xsched_host::clock::monotonic;
 
-use super::pods::{self, Pods};
+use super::pods::{self, Listing, Pods};
 use super::{Inner, Workloads};
+use crate::control::{Meter, Rate};
 
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// How often changed files are read, and their pods' processes evaluated
+/// anew.
+const READS: Rate = Rate {
+    interval: Nanos::from_secs(1),
+    burst: 4,
+};
+
+/// How often it is said that pods are not believed.
+const DOUBTS: Rate = Rate {
+    interval: Nanos::from_secs(60),
+    burst: 1,
+};
 
 /// The running thread; dropping it ends it.
 pub struct Watcher {
@@ -43,7 +60,7 @@ impl Watcher {
             .name("pods".into())
             .spawn(move || {
                 loop {
-                    if let Some(pods) = look.again(&workloads.inner) {
+                    if let Some(pods) = look.again(&workloads.inner, monotonic()) {
                         let uids = workloads.replace(pods);
                         if !uids.is_empty() {
                             changed(uids);
@@ -78,10 +95,12 @@ struct Look {
     logs: Option<Stamp>,
     /// Those of the file. They stay when it cannot be read: without the API
     /// server everything goes on as it was.
-    listed: Pods,
+    listed: Listing,
     logged: Pods,
     /// What was last said about the file.
     said: Option<String>,
+    reads: Meter,
+    doubts: Meter,
 }
 
 /// Tells whether a file is another or has changed.
@@ -99,10 +118,10 @@ fn stamp(path: &Path) -> Option<Stamp> {
 }
 
 impl Look {
-    /// All pods, if the files have changed.
-    fn again(&mut self, at: &Inner) -> Option<Pods> {
+    /// All pods, if the files have changed and may be read again.
+    fn again(&mut self, at: &Inner, now: Nanos) -> Option<Pods> {
         let (file, logs) = (stamp(&at.pods_file), stamp(&at.pod_logs));
-        if (file, logs) == (self.file, self.logs) {
+        if (file, logs) == (self.file, self.logs) || !self.reads.take(&READS, now) {
             return None;
         }
         if file != self.file && file.is_some() {
@@ -125,12 +144,13 @@ impl Look {
             self.logged = pods::logged(&at.pod_logs);
         }
         (self.file, self.logs) = (file, logs);
-        let mut all = self.logged.clone();
-        all.extend(
-            self.listed
-                .iter()
-                .map(|(uid, pod)| (uid.clone(), pod.clone())),
-        );
+        let (all, doubts) = pods::believed(&self.listed, &self.logged);
+        if let Some(first) = doubts.first()
+            && self.doubts.take(&DOUBTS, now)
+        {
+            let all = doubts.len();
+            warn!("{all} pods of the list are not believed, the first since {first}");
+        }
         Some(all)
     }
 }
@@ -145,6 +165,29 @@ mod tests {
         let fresh = file.with_extension("new");
         fs::write(&fresh, format!(r#"{{"pods":[{pods}]}}"#)).expect("written");
         fs::rename(&fresh, file).expect("renamed");
+    }
+
+    #[test]
+    fn files_that_change_without_end_are_read_once_a_second() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("pods.json");
+        let workloads = Workloads::at(&file, &dir.path().join("logs"), dir.path());
+        let mut look = Look::default();
+        let start = Nanos::from_secs(100);
+        let mut reads = 0;
+        for tenth in 0..100 {
+            write(
+                &file,
+                &format!(r#"{{"uid":"u","namespace":"n","name":"p{tenth}"}}"#),
+            );
+            let now = start + Nanos::from_millis(100 * tenth);
+            reads += u64::from(look.again(&workloads.inner, now).is_some());
+        }
+        let least = u64::from(READS.burst) + 9;
+        assert!((least..=least + 1).contains(&reads), "{reads} in 10 s");
+        // The last change is read, too.
+        let read = look.again(&workloads.inner, start + Nanos::from_secs(12));
+        assert_eq!(read.expect("read")["u"].name, "p99");
     }
 
     #[test]

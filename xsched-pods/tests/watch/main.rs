@@ -24,6 +24,11 @@ struct Watching {
 
 impl Watching {
     fn start(server: &Server) -> Watching {
+        Watching::start_with_file(server, "pods.json")
+    }
+
+    /// The list is there, in a folder of the test's own.
+    fn start_with_file(server: &Server, file: &str) -> Watching {
         let dir = tempfile::tempdir().expect("a folder");
         let kubeconfig = dir.path().join("kubeconfig");
         let config = json!({
@@ -33,7 +38,7 @@ impl Watching {
             "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "u" } }],
         });
         std::fs::write(&kubeconfig, config.to_string()).expect("writes");
-        let file = dir.path().join("pods.json");
+        let file = dir.path().join(file);
         let child = Command::new(env!("CARGO_BIN_EXE_xsched-pods"))
             .args(["--node", "n1", "--kubeconfig"])
             .arg(&kubeconfig)
@@ -95,12 +100,13 @@ fn pods_come_change_and_go() {
     let watching = Watching::start(&server);
     watching.agrees_with(&server, "the first list, in pages");
     assert!(server.log().iter().any(|line| line.contains("continue=")));
-    let query = "fieldSelector=spec.nodeName%3Dn1";
-    assert!(
-        server.log().iter().all(|line| line.contains(query)),
-        "{:?}",
-        server.log()
-    );
+    for query in [
+        "fieldSelector=spec.nodeName%3Dn1",
+        "status.phase%21%3DFailed",
+    ] {
+        let log = server.log();
+        assert!(log.iter().all(|line| line.contains(query)), "{log:?}");
+    }
     server.put("u1", "high");
     server.put("new", "normal");
     server.remove("u0");
@@ -196,6 +202,18 @@ fn a_server_that_is_away_takes_nothing_from_the_list() {
     server.refuse(false);
     server.put("u2", "low");
     watching.agrees_with(&server, "it is back");
+}
+
+#[test]
+fn a_list_that_cannot_be_written_is_tried_again() {
+    let server = Server::start();
+    server.put("u1", "low");
+    let mut watching = Watching::start_with_file(&server, "later/pods.json");
+    std::thread::sleep(Duration::from_millis(700));
+    let ended = watching.child.try_wait().expect("ours");
+    assert!(ended.is_none(), "{ended:?}");
+    std::fs::create_dir(watching.dir.path().join("later")).expect("made");
+    watching.agrees_with(&server, "the folder is there");
 }
 
 #[test]
