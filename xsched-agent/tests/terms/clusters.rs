@@ -84,11 +84,16 @@ fn pod(uid: &str, namespace: &str, name: &str) -> serde_json::Value {
 
 /// A process there; it runs as a user who is nobody.
 fn idle_in(group: &Path, env: &[(&str, &str)]) -> Idle {
+    idle_as(&format!("--reuid {USER}"), group, env)
+}
+
+/// A process there with these ids.
+fn idle_as(ids: &str, group: &Path, env: &[(&str, &str)]) -> Idle {
     let idle = Idle::spawn(
         Command::new("sh")
             .arg("-c")
             .arg(format!(
-                "echo $$ > \"$0/cgroup.procs\"; exec setpriv --reuid {USER} --regid {USER} \
+                "echo $$ > \"$0/cgroup.procs\"; exec setpriv {ids} --regid {USER} \
                  --clear-groups sleep 600"
             ))
             .arg(group)
@@ -242,7 +247,7 @@ fn a_job_has_what_the_prolog_says_and_lowers_itself() {
         explained["settled"]["class"], "normal",
         "its own word raises nothing"
     );
-    let because = step(&explained, "rule \"fast jobs\"")["because"].to_string();
+    let because = step_because(&explained);
     assert!(because.contains("has left no record of job 3"), "{because}");
     let explained = configured.explain(idle[3].pid());
     let because = step(&explained, "asked by its pod or job")["because"].to_string();
@@ -251,6 +256,43 @@ fn a_job_has_what_the_prolog_says_and_lowers_itself() {
         "{because}"
     );
     drop(idle);
+}
+
+/// Slurm hands a step's directory to its user, and the kernel lets that user
+/// move in whatever has one of his ids.
+#[test]
+fn only_the_user_s_own_processes_are_a_job_s_in_version_1() {
+    let Some(top) = freezer() else { return };
+    let cluster = Cluster::start();
+    let mut tree = tree(top);
+    let job = format!("slurm_xsched{}own/uid_{USER}/job_9", std::process::id());
+    tree.make(&job, 0);
+    let step = format!("{job}/step_0");
+    tree.make(&step, USER);
+    cluster.record(9, "qos=high\n");
+    let at = tree.top.join(step);
+    let own = idle_in(&at, &[]);
+    let others = [
+        ("another user's", "--reuid 65013"),
+        (
+            "one with a mixed id",
+            &format!("--ruid {USER} --euid 65013"),
+        ),
+    ];
+    let others = others.map(|(what, ids)| (what, idle_as(ids, &at, &[])));
+    let configured = &cluster.configured;
+    configured.wait_for_class(own.pid(), Class::High);
+    for (what, idle) in &others {
+        let explained = configured.explain(idle.pid());
+        assert_eq!(explained["settled"]["class"], "normal", "{what}");
+        let because = step_because(&explained);
+        assert!(because.contains("in no Slurm job"), "{what}: {because}");
+    }
+    drop((own, others));
+}
+
+fn step_because(explained: &serde_json::Value) -> String {
+    step(explained, "rule \"fast jobs\"")["because"].to_string()
 }
 
 /// From a pod's first launch to its class, with the list being written

@@ -32,8 +32,20 @@ pub fn container(path: &str) -> Option<&str> {
     None
 }
 
+/// Slice and id of a container whose name containerd and runc write as
+/// `SLICE:PREFIX:ID`: that is systemd's form, taken as a directory's name by who
+/// has no systemd.
+pub fn packed(name: &str) -> Option<(&str, &str)> {
+    let (rest, id) = name.rsplit_once(':')?;
+    let (slice, _) = rest.split_once(':')?;
+    is_id(id).then_some((slice, id))
+}
+
 /// The id or name of the container whose control group is called `name`.
 pub fn container_at<'n>(parent: &str, name: &'n str) -> Option<&'n str> {
+    if let Some((_, id)) = packed(name) {
+        return Some(id);
+    }
     // docker-ID.scope, cri-containerd-ID.scope, crio-ID.scope, libpod-ID.scope;
     // libpod-conmon and crio-conmon hold the monitor.
     let scope = name.strip_suffix(".scope").unwrap_or(name);
@@ -114,6 +126,8 @@ mod tests {
             format!("/kubepods/besteffort/pod7d1b/{ID}"),
             format!("/kubepods.slice/kubepods-pod1.slice/crio-{ID}.scope"),
             format!("/machine.slice/libpod-{ID}.scope/container"),
+            format!("/system.slice/kubepods-besteffort-pod1_2.slice:cri-containerd:{ID}"),
+            format!("/system.slice:docker:{ID}/inside"),
         ] {
             assert_eq!(container(&path), Some(ID), "{path}");
         }

@@ -113,7 +113,7 @@ impl Placement {
     /// # Errors
     /// The process cannot be examined.
     pub fn workload(&self, pid: u32) -> Result<Option<Workload>, ProcessError> {
-        if let Some(found) = workload(self.given()) {
+        if let Some(found) = self.holds(pid)? {
             return Ok(Some(found));
         }
         // Slurm on version 1 leaves systemd's tree alone.
@@ -129,11 +129,22 @@ impl Placement {
                     ..named.clone()
                 }))
             };
-            if let Some(found) = workload(Placement::looked_up(again)?.given()) {
+            if let Some(found) = Placement::looked_up(again)?.holds(pid)? {
                 return Ok(Some(found));
             }
         }
         Ok(None)
+    }
+
+    /// Whose work this group holds, if the process is part of that.
+    fn holds(&self, pid: u32) -> Result<Option<Workload>, ProcessError> {
+        let found = workload(self.given());
+        if let Some(Workload::Job(job)) = &found
+            && !job.holds(self.handed_to(), &process::credentials(pid)?)
+        {
+            return Ok(None);
+        }
+        Ok(found)
     }
 
     fn still_holds(&self, now: &str) -> bool {

@@ -4,7 +4,8 @@
 //! Kubelet and slurmd, which are root, make these directories; only the part
 //! of a path that is root's word is to be read here ([`super::Placement`]).
 
-use super::names;
+use super::{Delegate, names};
+use crate::process::Credentials;
 
 /// A pod's control group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,19 @@ pub struct JobPlace {
     pub user: Option<u32>,
 }
 
+impl JobPlace {
+    /// Whether a process that is there is the job's. In version 1 Slurm hands a
+    /// part of the group to the job's user (`handed_to`), who can move in what
+    /// has that user's real, effective or saved id, as a program with the
+    /// set-user-ID bit has.
+    pub(super) fn holds(&self, handed_to: Option<&Delegate>, process: &Credentials) -> bool {
+        match (self.user, handed_to) {
+            (Some(user), Some(_)) => process.user() == Some(user),
+            _ => true,
+        }
+    }
+}
+
 /// Whose work it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Workload {
@@ -47,17 +61,15 @@ pub fn workload(path: &str) -> Option<Workload> {
 
 /// By the names that kubelet gives: `kubepods/burstable/podUID/ID` with the
 /// driver cgroupfs, `kubepods.slice/kubepods-burstable.slice/
-/// kubepods-burstable-podU_I_D.slice/cri-containerd-ID.scope` with systemd;
-/// containerd without systemd below a kubelet with it writes the last two as
-/// one, `kubepods-podU_I_D.slice:cri-containerd:ID`.
+/// kubepods-burstable-podU_I_D.slice/cri-containerd-ID.scope` with systemd, the
+/// last two perhaps as one ([`names::packed`]).
 fn pod(path: &str) -> Option<PodPlace> {
     let mut parts = path.split('/').skip(1);
     let mut below = false;
     for part in parts.by_ref() {
-        let (slice, packed) = match part.split_once(".slice:") {
-            Some((slice, rest)) => (slice, rest.rsplit_once(':').map(|(_, id)| id)),
-            None => (part.strip_suffix(".slice").unwrap_or(part), None),
-        };
+        let packed = names::packed(part);
+        let slice = packed.map_or(part, |(slice, _)| slice);
+        let slice = slice.strip_suffix(".slice").unwrap_or(slice);
         let is_top = |name: &str| name == "kubepods" || name.ends_with("-kubepods");
         let uid = match slice.rsplit_once("-pod") {
             // A systemd slice names its parents: it needs none above it.
@@ -71,7 +83,7 @@ fn pod(path: &str) -> Option<PodPlace> {
         let Some(uid) = uid else { continue };
         let inner = parts.next().map(|name| (part, name));
         let container = packed
-            .map(|id| ("", id))
+            .map(|_| ("", part))
             .or(inner)
             .and_then(|(parent, name)| names::container_at(parent, name));
         return Some(PodPlace {
@@ -198,6 +210,29 @@ mod tests {
         let inner = UID.replace('7', "8");
         let nested = format!("/kubepods/pod{UID}/{ID}/kubepods/pod{inner}/{ID}");
         assert_eq!(pod_at(&nested).0, UID);
+    }
+
+    #[test]
+    fn what_a_user_moves_into_a_job_of_version_1_is_the_user_s_own_or_not_the_job_s() {
+        let of = |uid, is_mixed| Credentials {
+            uid,
+            is_mixed,
+            ..Credentials::default()
+        };
+        let job = job_at("/slurm/uid_1000/job_9");
+        let handed = Delegate::User(1000);
+        assert!(job.holds(Some(&handed), &of(1000, false)));
+        for (process, what) in [
+            (of(0, true), "a set-user-ID program"),
+            (of(1000, true), "one that root has lent its id"),
+            (of(0, false), "root's"),
+            (of(1001, false), "another user's"),
+        ] {
+            assert!(!job.holds(Some(&handed), &process), "{what}");
+            assert!(job.holds(None, &process), "root alone moved it in: {what}");
+        }
+        let second = job_at("/system.slice/slurmstepd.scope/job_9/step_0/user/task_0");
+        assert!(second.holds(Some(&handed), &of(0, false)), "version 2");
     }
 
     #[test]
