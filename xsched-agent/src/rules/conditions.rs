@@ -1,6 +1,7 @@
 //! What a rule asks of a process, and the answer with its reason.
 
 mod cluster;
+mod feigned;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -10,6 +11,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use xsched_host::cgroup::{self, Placement};
 
 pub use cluster::ClusterConditions;
+pub use feigned::Feigner;
 
 use super::facts::{Facts, Unknown};
 use super::pattern::Pattern;
@@ -79,37 +81,6 @@ impl Conditions {
         };
         let given = |conditions: &Conditions| conditions.parts().map(|(given, _)| given);
         given(self) != given(&of_command_line)
-    }
-
-    /// Whether anybody can start a process that meets them: programs choose
-    /// their arguments and environment, a user's own mount namespace can show
-    /// any path as executable, users name the units of their own service
-    /// managers, and each of them has login sessions and cron jobs.
-    pub fn can_be_feigned(&self) -> bool {
-        let by_root = self.user.is_empty()
-            && self.group.is_empty()
-            && self.container.is_empty()
-            && self.cluster.is_empty();
-        by_root && EVERYBODYS.iter().any(|path| self.holds_at(path))
-    }
-
-    /// Whether a user decides which of his processes meet them: by what a
-    /// program can say of itself, or by where he starts it.
-    pub fn is_chosen_by_users(&self) -> bool {
-        let by_word = !self.exe.is_empty()
-            || !self.arg.is_empty()
-            || !self.command_line.is_empty()
-            || !self.env.is_empty()
-            || !self.user_unit.is_empty()
-            || self.cluster.is_chosen_by_users();
-        by_word || self.can_be_feigned()
-    }
-
-    /// What is asked of the control group, for one that is root's word.
-    fn holds_at(&self, path: &str) -> bool {
-        let any = |patterns: &[Pattern], text: &str| first(patterns, OsStr::new(text)).is_some();
-        (self.cgroup.is_empty() || any(&self.cgroup, path))
-            && (self.unit.is_empty() || cgroup::units(path).any(|unit| any(&self.unit, unit)))
     }
 
     /// Each condition: whether it is given, and how a process is asked; first
@@ -399,18 +370,6 @@ fn quoted(text: &str) -> String {
 /// Why users and groups do not count.
 const MIXED: &str =
     "its real, effective and saved ids differ, as in a program with the set-user-ID bit";
-
-/// Where processes of any user can be: at the top where there is no systemd,
-/// in a login session, under their own service manager (its user's number is
-/// made up), and in the services that run users' jobs.
-const EVERYBODYS: [&str; 6] = [
-    "/",
-    "/user.slice/user-65533.slice/session-65533.scope",
-    "/user.slice/user-65533.slice/user@65533.service",
-    "/system.slice/cron.service",
-    "/system.slice/crond.service",
-    "/system.slice/atd.service",
-];
 
 /// Why the rest of a path is not looked at, if there is one.
 fn unheeded(place: &Placement) -> String {

@@ -15,7 +15,7 @@ use xsched_common::api::Attr;
 use xsched_common::units::{Class, Nanos, Weight};
 use xsched_policy::SliceChoice;
 
-pub use conditions::{Account, ClusterConditions, Conditions, MatchOutcome};
+pub use conditions::{Account, ClusterConditions, Conditions, Feigner, MatchOutcome};
 pub use facts::{Facts, Reach, Unknown};
 pub use pattern::{BadPattern, Pattern};
 

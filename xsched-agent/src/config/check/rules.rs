@@ -13,7 +13,9 @@ use super::{Completeness, group_id, passthrough};
 use crate::config::file;
 use crate::config::problems::{Problems, place};
 use crate::config::values::{self, OneOrMany, Time};
-use crate::rules::{Account, ClusterConditions, Conditions, Rule, SchedAttrPatch, ThreadClasses};
+use crate::rules::{
+    Account, ClusterConditions, Conditions, Feigner, Rule, SchedAttrPatch, ThreadClasses,
+};
 
 /// A target beyond this is none.
 const LONGEST_TARGET: Nanos = Nanos::from_secs(3600);
@@ -89,21 +91,31 @@ pub(super) fn convert(
         return None;
     }
     let passes = passthrough.as_ref().is_some_and(|list| !list.is_empty());
+    // Whoever creates a pod or submits a job may ask for as much.
+    let class = threads
+        .as_ref()
+        .and_then(|t| t.highest())
+        .max(may_ask.class);
     let raised = SchedAttrPatch {
-        class: attr.class.max(threads.as_ref().and_then(|t| t.highest())),
-        ..attr
+        class: attr.class.max(class),
+        weight: attr.weight.max(may_ask.weight),
+        slo_p99: attr.slo_p99.or(may_ask.slo_p99),
     };
     if let Some(gain) = gain(raised, passes, defaults)
-        && conditions.can_be_feigned()
+        && let Some(feigner) = conditions.feigned_by()
     {
-        problems.warning(
-            written.span(),
-            format!(
-                "any user can start a process that matches rule \"{}\" and so gets {gain}: add user, \
-                 group, or a unit, cgroup or container that only root starts processes in",
-                name.get_ref()
+        let name = name.get_ref();
+        let warning = match feigner {
+            Feigner::User => format!(
+                "any user can start a process that matches rule \"{name}\" and so gets {gain}: add \
+                 user, group, or a unit, cgroup or container that only root starts processes in"
             ),
-        );
+            Feigner::PodCreator => format!(
+                "whoever may create pods, in whatever namespace, can have them match rule \
+                 \"{name}\" and so gets {gain}: add namespace"
+            ),
+        };
+        problems.warning(written.span(), warning);
     }
     Some(Rule {
         name: name.get_ref().clone(),

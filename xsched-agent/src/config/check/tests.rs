@@ -364,6 +364,16 @@ fn what_may_not_be_meant_is_warned_of() {
         "{feigned:?}"
     );
     assert!(warnings(&rule("exe = \"serve\"", "class = \"low\"")).is_empty());
+    let asked = rule("exe = \"serve\"", "may_ask = { class = \"high\" }");
+    assert!(
+        warnings(&asked)[0].starts_with("any user"),
+        "by a pod's annotation"
+    );
+    let labelled = "label = { app = \"api\" }";
+    let pods = warnings(&rule(labelled, "class = \"high\""));
+    assert!(pods[0].starts_with("whoever may create pods"), "{pods:?}");
+    let placed = format!("namespace = \"web\", {labelled}");
+    assert!(warnings(&rule(&placed, "class = \"high\"")).is_empty());
     assert!(warnings(&rule("exe = \"serve\", user = 0", "class = \"high\"")).is_empty());
     let own = warnings(&rule("user_unit = \"serve.service\"", "class = \"high\""));
     assert!(

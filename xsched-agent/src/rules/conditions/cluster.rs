@@ -1,7 +1,7 @@
 //! What a rule asks of a process's pod or job.
 //!
-//! Names of pods, namespaces, partitions, qualities of service and accounts
-//! are the cluster's word, which administrators give. Labels are that of
+//! Namespaces, partitions, qualities of service and accounts are the cluster's
+//! word, which administrators give. Names and labels of pods are that of
 //! whoever may create pods there. What only a job's environment says does not
 //! meet any of these.
 
@@ -58,10 +58,15 @@ impl ClusterConditions {
             || !self.slurm_account.is_empty()
     }
 
-    /// Whether only what users write is asked for.
+    /// Whether something is asked for that users write.
     pub(super) fn is_chosen_by_users(&self) -> bool {
-        let by_users = !self.label.is_empty() || !self.pod.is_empty();
-        by_users && self.namespace.is_empty()
+        !self.label.is_empty() || !self.pod.is_empty()
+    }
+
+    /// Whether whoever may create pods somewhere, in whatever namespace,
+    /// decides all that is asked for.
+    pub(super) fn is_of_any_pod(&self) -> bool {
+        self.is_of_pods() && self.namespace.is_empty()
     }
 
     pub(super) fn check(&self, facts: &Facts) -> Check {

@@ -172,7 +172,7 @@ fn only_what_root_decides_cannot_be_feigned() {
         conditions!(user: vec![account("ann", Some(1000))], arg: patterns(&["x"])),
         conditions!(user_unit: patterns(&["x"]), group: vec![account("users", Some(100))]),
     ] {
-        assert!(!safe.can_be_feigned(), "{safe}");
+        assert!(safe.feigned_by().is_none(), "{safe}");
     }
     for anybodys in [
         conditions!(exe: patterns(&["x"]), arg: patterns(&["x"])),
@@ -184,7 +184,7 @@ fn only_what_root_decides_cannot_be_feigned() {
         cgroup("/user.slice/*"),
         cgroup("*"),
     ] {
-        assert!(anybodys.can_be_feigned(), "{anybodys}");
+        assert_eq!(anybodys.feigned_by(), Some(Feigner::User), "{anybodys}");
     }
 }
 
@@ -271,10 +271,39 @@ fn pods_match_by_what_the_cluster_says() {
     for nobody in [&none, &facts(), &in_job(None)] {
         assert!(!holds_of(namespace("*"), nobody));
     }
-    assert!(!namespace("web").can_be_feigned() && !namespace("web").is_chosen_by_users());
+    assert!(namespace("web").feigned_by().is_none() && !namespace("web").is_chosen_by_users());
     assert!(label("app", "api").is_chosen_by_users());
+    // A creator's choice beside the namespace gives no share for each choice.
+    let one_of = cluster!(
+        namespace: patterns(&["web"]),
+        label: BTreeMap::from([("app".to_owned(), patterns(&["api"]))])
+    );
+    assert!(one_of.is_chosen_by_users() && one_of.feigned_by().is_none());
     let shown = label("app", "api").to_string();
     assert_eq!(shown, "label = { \"app\" = \"api\" }");
+}
+
+#[test]
+fn whoever_creates_a_pod_chooses_all_but_its_namespace() {
+    let pod = || cluster!(pod: patterns(&["api-*"]));
+    let by_creator = Some(Feigner::PodCreator);
+    assert_eq!(pod().feigned_by(), by_creator);
+    // So are the user of its processes and the class of service.
+    for unit in ["kubepods.slice", "kubepods-burstable.slice"] {
+        let conditions = Conditions {
+            user: vec![account("serve", Some(1000))],
+            unit: patterns(&[unit]),
+            ..pod()
+        };
+        assert_eq!(conditions.feigned_by(), by_creator, "{unit}");
+    }
+    let elsewhere = Conditions {
+        unit: patterns(&["serve.service"]),
+        ..pod()
+    };
+    assert_eq!(elsewhere.feigned_by(), None, "no pod is there");
+    let qos = cluster!(slurm_qos: patterns(&["high"]));
+    assert!(qos.feigned_by().is_none() && !qos.is_chosen_by_users());
 }
 
 #[test]
