@@ -1,11 +1,12 @@
 //! Device time of pods and jobs, since they were first seen. It outlives
 //! their processes for a while: the last scrape has the whole of a short job.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use xsched_common::api::{JobRow, PodRow};
 use xsched_common::units::Nanos;
 use xsched_host::cgroup::{Placement, Workload};
+use xsched_host::users::Users;
 
 use super::Model;
 use super::process::Process;
@@ -46,8 +47,9 @@ pub struct WorkloadSums {
     pub pod: Option<PodRow>,
     /// The job.
     pub job: Option<JobRow>,
-    /// Whose job it is, by number.
-    pub uid: Option<u32>,
+    /// Whose job it is: the name, or the number of one who has none. What was
+    /// found first stays: a series ends when one of its labels changes.
+    pub user: Option<String>,
     /// All its launches.
     pub launches: u64,
     /// Of these, those that never reached the shim.
@@ -67,6 +69,35 @@ impl WorkloadSums {
         self.bypass = self.bypass.saturating_add(sums.bypass);
         self.busy = self.busy + sums.busy;
     }
+
+    /// Adds those of another one.
+    pub fn add_sums(&mut self, other: &WorkloadSums) {
+        self.launches = self.launches.saturating_add(other.launches);
+        self.bypass = self.bypass.saturating_add(other.bypass);
+        self.busy = self.busy + other.busy;
+    }
+
+    /// What is known of it now; what was known before and is not any more
+    /// stays.
+    fn learn(&mut self, pod: Option<PodRow>, job: Option<JobRow>) {
+        let is_known = |job: &JobRow| {
+            [&job.partition, &job.qos, &job.account]
+                .iter()
+                .any(|t| t.is_some())
+        };
+        if let Some(pod) = pod.filter(|pod| pod.name.is_some() || self.pod.is_none()) {
+            // Containers of a pod are several; the sums are all of theirs.
+            self.pod = Some(PodRow {
+                container: None,
+                ..pod
+            });
+        }
+        if !self.job.as_ref().is_some_and(is_known)
+            && let Some(job) = job
+        {
+            self.job = Some(JobRow { step: None, ..job });
+        }
+    }
 }
 
 /// All of them.
@@ -83,28 +114,53 @@ impl WorkloadTable {
         self.by_key.iter()
     }
 
-    /// The one of this process.
-    fn of(&mut self, of: &Belonging, now: Nanos, pods: &Workloads, uid: u32) -> &mut WorkloadSums {
+    /// The one of a process of this user's.
+    fn of(
+        &mut self,
+        of: &Belonging,
+        now: Nanos,
+        pods: &Workloads,
+        user: impl FnOnce(u32) -> String,
+        uid: u32,
+    ) -> &mut WorkloadSums {
         let key = WorkloadKey::of(&of.workload);
         if self.by_key.len() >= MOST && !self.by_key.contains_key(&key) {
             return &mut self.others;
         }
         let sums = self.by_key.entry(key).or_default();
         sums.alive = now;
-        (sums.pod, sums.job) = of.rows(pods);
-        // Containers of a pod are several; the sums are all of theirs.
-        if let Some(pod) = &mut sums.pod {
-            pod.container = None;
-        }
-        if let Some(job) = &mut sums.job {
-            job.step = None;
-            sums.uid.get_or_insert(uid);
+        let (pod, job) = of.rows(pods);
+        sums.learn(pod, job);
+        if let Workload::Job(place) = &of.workload {
+            sums.user
+                .get_or_insert_with(|| user(place.user.unwrap_or(uid)));
         }
         sums
     }
 
+    /// Those without processes for long. One that was made anew under the same
+    /// name takes over its sums: it has the same series, and a counter that went
+    /// down would be taken to have begun anew.
     fn forget(&mut self, now: Nanos) {
-        self.by_key.retain(|_, sums| now.since(sums.alive) < KEPT);
+        let gone = self
+            .by_key
+            .extract_if(.., |_, sums| now.since(sums.alive) >= KEPT);
+        let gone: Vec<WorkloadSums> = gone.map(|(_, sums)| sums).collect();
+        let name = |sums: &WorkloadSums| {
+            let pod = sums.pod.as_ref()?;
+            Some((pod.namespace.clone(), pod.name.clone()?))
+        };
+        let mut heirs: HashMap<_, &mut WorkloadSums> = match gone.is_empty() {
+            true => return,
+            false => self.by_key.values_mut(),
+        }
+        .filter_map(|sums| Some((name(sums)?, sums)))
+        .collect();
+        for sums in gone {
+            if let Some(heir) = name(&sums).and_then(|name| heirs.get_mut(&name)) {
+                heir.add_sums(&sums);
+            }
+        }
     }
 }
 
@@ -185,12 +241,19 @@ impl Model {
         let Some(belonging) = &process.belonging else {
             return;
         };
-        let sums = table.of(belonging, now, self.attr.workloads(), process.uid);
+        let user = |uid| user_of(&self.users, uid);
+        let sums = table.of(belonging, now, self.attr.workloads(), user, process.uid);
         let groups = process.groups.latest().map(|(_, new)| new);
         for new in process.window.latest().into_iter().chain(groups) {
             sums.add(&new);
         }
     }
+}
+
+fn user_of(users: &Users, uid: u32) -> String {
+    users
+        .name(uid)
+        .map_or_else(|| uid.to_string(), str::to_owned)
 }
 
 #[cfg(test)]
@@ -223,14 +286,18 @@ mod tests {
             ..Totals::default()
         };
         let at = Nanos::from_secs;
-        table.of(&job(1), at(1), &none, 1000).add(&new);
-        table.of(&job(1), at(2), &none, 0).add(&new);
+        let names = |name: &'static str| move |uid: u32| format!("{name}{uid}");
+        table
+            .of(&job(1), at(1), &none, names("ada"), 1000)
+            .add(&new);
+        table.of(&job(1), at(2), &none, names(""), 0).add(&new);
         table.forget(at(2) + KEPT - Nanos(1));
         let (key, sums) = table.iter().next().expect("kept");
         assert_eq!(*key, WorkloadKey::Job(1));
         assert_eq!(
-            (sums.launches, sums.busy, sums.uid),
-            (14, Nanos(200), Some(1000))
+            (sums.launches, sums.busy, sums.user.as_deref()),
+            (14, Nanos(200), Some("ada1000")),
+            "the name that was found first"
         );
         assert_eq!(sums.job.as_ref().expect("a job").step, None);
         table.forget(at(2) + KEPT);
@@ -242,9 +309,62 @@ mod tests {
         let mut table = WorkloadTable::default();
         let none = Workloads::default();
         for id in 0..MOST as u32 + 5 {
-            table.of(&job(id), Nanos(1), &none, 0).launches += 1;
+            let sums = table.of(&job(id), Nanos(1), &none, |uid| uid.to_string(), 0);
+            sums.launches += 1;
         }
         assert_eq!((table.iter().count(), table.others.launches), (MOST, 5));
+    }
+
+    #[test]
+    fn what_was_known_once_stays() {
+        let mut sums = WorkloadSums::default();
+        let job = |qos: Option<&str>| JobRow {
+            id: 7,
+            step: Some("0".to_owned()),
+            partition: None,
+            qos: qos.map(str::to_owned),
+            account: None,
+        };
+        for qos in [None, Some("high"), None, Some("low")] {
+            sums.learn(None, Some(job(qos)));
+        }
+        let known = sums.job.expect("a job");
+        assert_eq!((known.qos.as_deref(), known.step), (Some("high"), None));
+    }
+
+    /// As a StatefulSet makes them.
+    #[test]
+    fn a_pod_made_anew_goes_on_with_the_sums_of_the_one_before() {
+        let mut table = WorkloadTable::default();
+        let known = ["u1", "u2", "u3"].map(|uid| {
+            let name = if uid == "u3" { "db-1" } else { "db-0" };
+            (
+                uid.to_owned(),
+                crate::workloads::Pod {
+                    namespace: "web".to_owned(),
+                    name: name.to_owned(),
+                    ..crate::workloads::Pod::default()
+                },
+            )
+        });
+        let known = Workloads::known_to_test(known);
+        let at = Nanos::from_secs;
+        for (uid, time, launches) in [("u1", 1, 100), ("u3", 1, 50), ("u2", 250, 7)] {
+            let place = PodPlace {
+                uid: uid.to_owned(),
+                container: None,
+            };
+            let pod = belonging(Workload::Pod(place));
+            table
+                .of(&pod, at(time), &known, |uid| uid.to_string(), 0)
+                .launches += launches;
+        }
+        table.forget(at(302));
+        let left: Vec<_> = table
+            .iter()
+            .map(|(key, sums)| (key.clone(), sums.launches))
+            .collect();
+        assert_eq!(left, [(WorkloadKey::Pod("u2".to_owned()), 107)]);
     }
 
     #[test]

@@ -42,6 +42,7 @@ fn sums(snapshot: &Snapshot) -> Sums {
         let sums = WorkloadSums {
             pod: row.pod.clone(),
             job: row.job.clone(),
+            user: row.user.clone(),
             busy: Nanos(row.launches),
             launches: row.launches,
             ..WorkloadSums::default()
@@ -83,6 +84,15 @@ fn promtool(arguments: &[&str], input: &str) {
     }
 }
 
+/// Prometheus refuses a page on which a series occurs twice, or drops one.
+fn no_series_twice(page: &str) {
+    let mut seen = BTreeSet::new();
+    for line in page.lines().filter(|line| !line.starts_with('#')) {
+        let (series, _) = line.rsplit_once(' ').expect("a series and a value");
+        assert!(seen.insert(series), "twice: {series}");
+    }
+}
+
 /// The names of all series on a page of text.
 fn names(page: &str) -> BTreeSet<String> {
     page.lines()
@@ -104,6 +114,7 @@ fn mentioned(text: &str) -> BTreeSet<String> {
 fn promtool_has_nothing_against_a_full_page() {
     let page = full(Format::Text);
     promtool(&["check", "metrics"], &page);
+    no_series_twice(&page);
     assert!(
         page.contains(r#"command="evil\"} 1\n\\""#),
         "a command cannot forge a series:\n{page}"
@@ -216,6 +227,31 @@ fn a_thousand_pods_have_series_and_a_bounded_page() {
         "no numbers of processes"
     );
     promtool(&["check", "metrics"], &page);
+}
+
+#[test]
+fn a_pod_made_anew_has_the_series_of_the_one_before() {
+    let mut snapshot = fixture::snapshot();
+    let row = snapshot.processes[0].clone();
+    let of = |uid: &str, launches| ProcessRow {
+        pod: Some(PodRow {
+            uid: uid.to_owned(),
+            namespace: Some("web".to_owned()),
+            name: Some("db-0".to_owned()),
+            container: None,
+        }),
+        job: None,
+        launches,
+        ..row.clone()
+    };
+    let pods = [of("u1", 100), of("u2", 7)];
+    snapshot.processes.extend(pods);
+    let page = page(snapshot, 0, Format::Text);
+    no_series_twice(&page);
+    let launches = r#"xsched_workload_launches_total{namespace="web",pod="db-0"} 107"#;
+    assert!(page.contains(launches), "{page}");
+    let processes = r#"xsched_workload_processes{namespace="web",pod="db-0"} 2"#;
+    assert!(page.contains(processes), "{page}");
 }
 
 #[test]

@@ -2,9 +2,11 @@
 //!
 //! Those that have used most device time have series of their own, by name; of
 //! the rest, which changes, only their number is told. A pod's uid, a job's step and process numbers are no
-//! labels: they would make a new series for each restart.
+//! labels: they would make a new series for each restart. So a pod that was made
+//! anew under its old name shares the series of the one before.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 
 use xsched_common::api::{ProcessRow, SloState, Snapshot};
@@ -13,12 +15,11 @@ use super::Scrape;
 use super::families::{Families, In, Label};
 use crate::model::{WorkloadKey, WorkloadSums};
 
-/// A workload's series.
+/// The series of one workload, or of several that are called alike.
 struct Series<'a> {
-    sums: &'a WorkloadSums,
+    sums: WorkloadSums,
     /// Its job's number, or where its name is not known its pod's uid.
     id: String,
-    user: String,
     rows: Vec<&'a ProcessRow>,
 }
 
@@ -32,7 +33,7 @@ impl Series<'_> {
         }
         if let Some(job) = &self.sums.job {
             labels.push(("job_id", &self.id));
-            labels.push(("user", &self.user));
+            labels.push(("user", self.sums.user.as_deref().unwrap_or_default()));
             let known = [
                 ("partition", &job.partition),
                 ("qos", &job.qos),
@@ -126,28 +127,34 @@ pub(super) fn collect(scrape: &Scrape, to: &mut Families<'_>) -> fmt::Result {
 /// By device time used, and how many are left out.
 fn series(scrape: &Scrape) -> (Vec<Series<'_>>, usize) {
     let mut rows = by_workload(&scrape.snapshot);
-    let table = &scrape.sums.workloads;
-    let mut all: Vec<(&WorkloadKey, &WorkloadSums)> = table.iter().collect();
-    all.sort_by(|(a_key, a), (b_key, b)| b.busy.cmp(&a.busy).then(a_key.cmp(b_key)));
-    let (shown, rest) = all.split_at(scrape.workloads.min(all.len()));
-    let series = shown
-        .iter()
-        .map(|&(key, sums)| {
-            let rows = rows.remove(key).unwrap_or_default();
-            let user = rows.iter().find_map(|row| row.user.clone());
-            let uid = sums.uid.map(|uid| uid.to_string());
-            Series {
-                sums,
-                id: match key {
-                    WorkloadKey::Pod(uid) => uid.clone(),
-                    WorkloadKey::Job(id) => id.to_string(),
-                },
-                user: user.or(uid).unwrap_or_default(),
-                rows,
+    let mut by_labels: BTreeMap<Vec<(&str, String)>, Series<'_>> = BTreeMap::new();
+    for (key, sums) in scrape.sums.workloads.iter() {
+        let one = Series {
+            sums: sums.clone(),
+            id: match key {
+                WorkloadKey::Pod(uid) => uid.clone(),
+                WorkloadKey::Job(id) => id.to_string(),
+            },
+            rows: rows.remove(key).unwrap_or_default(),
+        };
+        let labels = one.labels().into_iter();
+        match by_labels.entry(labels.map(|(key, value)| (key, value.to_owned())).collect()) {
+            Entry::Vacant(new) => {
+                new.insert(one);
             }
-        })
-        .collect();
-    (series, rest.len())
+            Entry::Occupied(known) => {
+                let known = known.into_mut();
+                known.sums.add_sums(&one.sums);
+                known.rows.extend(one.rows);
+            }
+        }
+    }
+    // Stable: those with as much stay in the order of their labels.
+    let mut all: Vec<Series<'_>> = by_labels.into_values().collect();
+    all.sort_by(|a, b| b.sums.busy.cmp(&a.sums.busy));
+    let unlisted = all.len().saturating_sub(scrape.workloads);
+    all.truncate(scrape.workloads);
+    (all, unlisted)
 }
 
 fn by_workload(snapshot: &Snapshot) -> BTreeMap<WorkloadKey, Vec<&ProcessRow>> {
