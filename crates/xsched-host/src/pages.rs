@@ -1,22 +1,46 @@
 //! The pages that joined processes share with their agent, read from outside:
 //! for who looks on without being the agent.
 //!
-//! A page is found by the name of its memfd in the process's memory map, and
-//! believed to be one only on the device that holds all memfds: a file of a
-//! stranger's own file system may have any name, and hold up whoever opens it.
-//! It is copied, never mapped: whoever has it may still change its size.
+//! A page is found by the name of its memfd in the process's memory map, which
+//! anybody may choose. So the mapped file is named first (O_PATH), opened only
+//! if it is on the device that holds all memfds (a file of a stranger's own file
+//! system holds up whoever opens it), and believed only if root, or whoever
+//! looks, made it and it has the seals that an agent sets: its owner is whoever
+//! made it, and what is sealed has one size and no holes, so reading it never
+//! waits. It is copied, never mapped.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
-use rustix::fs::MemfdFlags;
+use rustix::fs::{CWD, MemfdFlags, Mode, SealFlags};
 use xsched_common::page::{CONTROL_MAGIC, ControlPage, PageHeader, STATUS_MAGIC, StatusPage};
 
+use crate::foreign;
 use crate::process::{self, Mapping, ProcessError};
 
-/// Pages that are looked at of one process: a group has two, and there are few.
-const MOST: usize = 16;
+/// Clients of one process: the agent takes eight.
+const MOST: usize = 8;
+
+/// Mappings that are looked at of one process: whoever has more of these names
+/// has made them up.
+const MOST_NAMED: usize = 64;
+
+/// What an agent seals both pages with, the status page once its client has
+/// mapped it.
+const SEALS: SealFlags = SealFlags::SHRINK
+    .union(SealFlags::GROW)
+    .union(SealFlags::SEAL)
+    .union(SealFlags::FUTURE_WRITE);
+
+/// What a process has of pages.
+#[derive(Default)]
+pub struct Found {
+    /// The process itself first, then its groups; none if it has not joined.
+    pub clients: Vec<ClientPages>,
+    /// Control pages that are no agent's, or that are too many.
+    pub left_out: usize,
+}
 
 /// The pages of one client.
 pub struct ClientPages {
@@ -46,59 +70,84 @@ fn name(mapping: &Mapping) -> Option<(Kind, u64)> {
     Some((kind, id.parse().ok()?))
 }
 
-/// The device of all memfds, as /proc/PID/maps has it.
-fn memfd_device() -> io::Result<(u32, u32)> {
+/// The device of all memfds.
+fn memfd_device() -> io::Result<u64> {
     let own = rustix::fs::memfd_create("xsched-look", MemfdFlags::CLOEXEC)?;
-    let device = File::from(own).metadata()?.dev();
-    Ok((rustix::fs::major(device), rustix::fs::minor(device)))
+    Ok(File::from(own).metadata()?.dev())
 }
 
-/// The clients that a process is: none if it has not joined, the process itself
-/// first, then its groups. Needs the right to look at the process.
+/// The file behind a mapping, if it is a page of an agent's.
+fn opened<T>(pid: u32, mapping: &Mapping, device: u64) -> io::Result<Option<File>> {
+    let range = &mapping.range;
+    let path = format!("/proc/{pid}/map_files/{:x}-{:x}", range.start, range.end);
+    let named = rustix::fs::openat(CWD, path, foreign::NAMED, Mode::empty())?;
+    // Another file may lie there by now.
+    if rustix::fs::fstat(&named)?.st_dev != device {
+        return Ok(None);
+    }
+    let file = foreign::reopen(named)?;
+    let stat = file.metadata()?;
+    let is_ours = [0, rustix::process::geteuid().as_raw()].contains(&stat.uid());
+    let is_sealed = rustix::fs::fcntl_get_seals(&file)?.contains(SEALS);
+    let is_page = is_ours && is_sealed && stat.len() == size_of::<T>() as u64;
+    Ok(is_page.then_some(file))
+}
+
+/// The clients that a process is. Needs the right to look at the process, and
+/// may wait for it.
 ///
 /// # Errors
 /// Its memory map cannot be read.
-pub fn of_process(pid: u32) -> Result<Vec<ClientPages>, ProcessError> {
+pub fn of_process(pid: u32) -> Result<Found, ProcessError> {
     let maps = process::maps(pid)?;
     let Ok(device) = memfd_device() else {
-        return Ok(Vec::new());
+        return Ok(Found::default());
     };
+    let shown = (rustix::fs::major(device), rustix::fs::minor(device));
     let pages: Vec<(Kind, u64, &Mapping)> = maps
         .iter()
-        .filter(|mapping| mapping.device == device && mapping.shared && mapping.offset == 0)
+        .filter(|mapping| mapping.device == shown && mapping.shared && mapping.offset == 0)
         .filter_map(|mapping| name(mapping).map(|(kind, id)| (kind, id, mapping)))
-        .take(MOST)
+        .take(MOST_NAMED)
         .collect();
-    let mut clients = Vec::new();
+    let mut found = Found::default();
     for (_, id, control) in pages.iter().filter(|(kind, ..)| *kind == Kind::Control) {
+        let control = match opened::<ControlPage>(pid, control, device) {
+            Ok(Some(control)) if found.clients.len() < MOST => control,
+            Ok(_) => {
+                found.left_out += 1;
+                continue;
+            }
+            // Unmapped meanwhile, or not to be seen by whoever looks.
+            Err(_) => continue,
+        };
+        // One without a status page that is sealed has not joined (yet).
         let status = pages
             .iter()
-            .find(|(kind, of, _)| *kind == Kind::Status && of == id);
-        let Some((.., status)) = status else { continue };
-        let open = |mapping: &Mapping| {
-            let range = &mapping.range;
-            File::open(format!(
-                "/proc/{pid}/map_files/{:x}-{:x}",
-                range.start, range.end
-            ))
-        };
-        if let (Ok(control), Ok(status)) = (open(control), open(status)) {
-            let mut client = ClientPages {
-                client_id: *id,
-                files: [control, status],
-                control: Box::new(ControlPage::new(0, 0)),
-                status: Box::new(StatusPage::new()),
-            };
-            if client.refresh().is_ok() {
-                clients.push(client);
-            }
+            .filter(|(kind, of, _)| *kind == Kind::Status && of == id)
+            .find_map(|(.., status)| opened::<StatusPage>(pid, status, device).ok().flatten());
+        if let Some(status) = status {
+            found
+                .clients
+                .extend(ClientPages::of(*id, [control, status]));
         }
     }
-    clients.sort_by_key(|client| client.client_id);
-    Ok(clients)
+    found.clients.sort_by_key(|client| client.client_id);
+    Ok(found)
 }
 
 impl ClientPages {
+    fn of(client_id: u64, files: [File; 2]) -> Option<ClientPages> {
+        let mut client = ClientPages {
+            client_id,
+            files,
+            control: Box::new(ControlPage::new(0, 0)),
+            status: Box::new(StatusPage::new()),
+        };
+        client.refresh().ok()?;
+        Some(client)
+    }
+
     /// Reads both pages anew.
     ///
     /// # Errors
@@ -148,9 +197,10 @@ mod tests {
     use xsched_common::gate::{GateMode, GateWord};
 
     /// Maps a memfd with this content here, for good.
-    fn map<T>(name: &str, page: &T) -> File {
+    fn map<T>(name: &str, page: &T, seals: SealFlags) -> File {
         use std::os::fd::AsFd as _;
-        let fd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC).expect("a memfd");
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let fd = rustix::fs::memfd_create(name, flags).expect("a memfd");
         let at = std::ptr::from_ref(page).cast::<u8>();
         // SAFETY: the page's own bytes.
         let bytes = unsafe { std::slice::from_raw_parts(at, size_of::<T>()) };
@@ -162,38 +212,68 @@ mod tests {
         // SAFETY: nothing is mapped where the kernel puts it.
         unsafe { rustix::mm::mmap(none, size_of::<T>(), read, flags, file.as_fd(), 0) }
             .expect("maps");
+        rustix::fs::fcntl_add_seals(&file, seals).expect("seals");
         file
     }
 
-    #[test]
-    fn pages_are_paired_by_name_and_strangers_are_left_alone() {
-        let control = |id| {
-            let page = ControlPage::new(1, id);
-            let closed = GateWord::new(GateMode::Closed, 0);
-            page.devices[0].word.store(closed.0, Relaxed);
-            page
-        };
+    /// Both pages of a client.
+    fn pages(id: u64, seals: SealFlags) -> [File; 2] {
+        let control = ControlPage::new(1, id);
+        let closed = GateWord::new(GateMode::Closed, 0);
+        control.devices[0].word.store(closed.0, Relaxed);
         let status = StatusPage::new();
         status.devices[0].in_flight.store(3, Relaxed);
-        let _group = (
-            map("xsched-status-9", &status),
-            map("xsched-control-9", &control(9)),
-        );
-        let _own = (
-            map("xsched-control-7", &control(7)),
-            map("xsched-status-7", &status),
-        );
-        let _alone = map("xsched-control-8", &control(8));
-        let _short = (
-            map("xsched-control-6", &1_u64),
-            map("xsched-status-6", &1_u64),
-        );
-        let mut clients = of_process(std::process::id()).expect("this process");
-        let ids: Vec<u64> = clients.iter().map(|client| client.client_id).collect();
+        [
+            map(&format!("xsched-status-{id}"), &status, SEALS),
+            map(&format!("xsched-control-{id}"), &control, seals),
+        ]
+    }
+
+    /// In one test: they are all of this process.
+    #[test]
+    fn only_an_agent_s_pages_are_believed() {
+        let _group = pages(9, SEALS);
+        let _own = pages(7, SEALS);
+        let _alone = map("xsched-control-8", &ControlPage::new(1, 8), SEALS);
+        let _short = map("xsched-control-6", &1_u64, SEALS);
+        let _writable = pages(5, SealFlags::SHRINK | SealFlags::GROW);
+        let mut left_out = 2;
+        let forged = pages(4, SEALS);
+        if rustix::process::geteuid().is_root() {
+            left_out += 1;
+            for file in &forged {
+                std::os::unix::fs::fchown(file, Some(1000), None).expect("root may");
+            }
+        } else {
+            eprintln!("LEFT OUT: only root can give a page away");
+        }
+        let mut found = of_process(std::process::id()).expect("this process");
+        let clients = &mut found.clients;
+        let ids = clients.iter().map(|client| client.client_id);
+        let ids: Vec<u64> = ids.filter(|id| *id != 4).collect();
         assert_eq!(ids, [7, 9]);
-        let word = GateWord(clients[0].control().devices[0].word.load(Relaxed));
+        assert_eq!(found.left_out, left_out);
+        let own = clients.iter_mut().find(|client| client.client_id == 7);
+        let own = own.expect("found");
+        let word = GateWord(own.control().devices[0].word.load(Relaxed));
         assert_eq!(word.mode(), GateMode::Closed);
-        assert_eq!(clients[0].status().devices[0].in_flight.load(Relaxed), 3);
-        clients[0].refresh().expect("still there");
+        assert_eq!(own.status().devices[0].in_flight.load(Relaxed), 3);
+        own.refresh().expect("still there");
+    }
+
+    /// What a mapping was a moment ago is not what lies there now.
+    #[test]
+    fn a_file_of_another_file_system_is_not_opened() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("LEFT OUT: only root may open what is mapped");
+            return;
+        }
+        let me = std::process::id();
+        let exe = std::fs::read_link("/proc/self/exe").expect("mine");
+        let maps = process::maps(me).expect("mine");
+        let mapping = maps.iter().find(|m| m.path == exe.to_string_lossy());
+        let device = memfd_device().expect("a memfd");
+        let opened = opened::<ControlPage>(me, mapping.expect("mapped"), device);
+        assert!(matches!(opened, Ok(None)));
     }
 }

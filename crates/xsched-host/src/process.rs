@@ -304,6 +304,11 @@ pub fn arguments(pid: u32) -> Result<Vec<OsString>, ProcessError> {
     Ok(nul_separated(&read(pid, "cmdline")?))
 }
 
+/// As [`arguments`], from so many bytes at most; the last may be cut.
+pub fn arguments_within(pid: u32, most: u64) -> Result<Vec<OsString>, ProcessError> {
+    Ok(nul_separated(&read_within(pid, "cmdline", most)?))
+}
+
 /// The environment the process was started with, as `NAME=value`. What it
 /// changed since (setenv) is not in it.
 pub fn environ(pid: u32) -> Result<Vec<OsString>, ProcessError> {
@@ -446,11 +451,15 @@ pub fn all_pids() -> io::Result<Vec<u32>> {
 }
 
 fn read(pid: u32, file: &'static str) -> Result<Vec<u8>, ProcessError> {
+    read_within(pid, file, MAX_PROC_FILE)
+}
+
+fn read_within(pid: u32, file: &'static str, most: u64) -> Result<Vec<u8>, ProcessError> {
     let error = |e| ProcessError::from_io(pid, file, e);
     let mut out = Vec::new();
     fs::File::open(format!("/proc/{pid}/{file}"))
         .map_err(error)?
-        .take(MAX_PROC_FILE)
+        .take(most)
         .read_to_end(&mut out)
         .map_err(error)?;
     Ok(out)

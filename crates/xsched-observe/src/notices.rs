@@ -7,9 +7,10 @@ use std::{io, thread};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use xsched_common::bpf::ProcessChange;
+use xsched_common::units::Nanos;
 
 use super::observer::Observer;
-use super::plan::Scope;
+use super::plan::{Purpose, Scope};
 
 /// Notices of new callers are handled at most this often, so that a program
 /// that calls from ever new addresses cannot keep the observer busy.
@@ -24,6 +25,9 @@ const UNMAPPED_AFTER: Duration = Duration::from_millis(10);
 /// Programs that have just begun wait for the next sweep if so many processes
 /// await their look: on a build machine thousands begin every second.
 const MAX_AWAITED: usize = 64;
+
+/// Programs that have begun between two looks of whoever records.
+const MAX_BEGUN: usize = 65_536;
 
 impl Observer {
     /// Waits until `timeout` is over, and meanwhile learns which libraries
@@ -66,7 +70,9 @@ impl Observer {
         self.maps.drain_lifecycle(|event| events.push(event));
         for event in events {
             match ProcessChange::from_raw(event.change) {
-                Some(ProcessChange::Exec) => self.program_begun(event.tgid),
+                Some(ProcessChange::Exec) => {
+                    self.program_begun(event.tgid, Nanos(event.time_ns));
+                }
                 Some(ProcessChange::FirstCall) => {
                     self.identify(event.tgid);
                 }
@@ -80,7 +86,10 @@ impl Observer {
         self.learn_callers();
     }
 
-    fn program_begun(&mut self, pid: u32) {
+    fn program_begun(&mut self, pid: u32, at: Nanos) {
+        if matches!(self.plan.purpose, Purpose::Record { .. }) && self.begun.len() < MAX_BEGUN {
+            self.begun.push((pid, at));
+        }
         if self.processes.contains_key(&pid) {
             self.restarted.insert(pid);
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use xsched_common::bpf::{CallKey, CallRecord, KernelName};
+use xsched_common::units::Nanos;
 use xsched_host::process::ProcessId;
 use xsched_host::text::printable;
 
@@ -55,6 +56,9 @@ pub struct Observer {
     pub(super) awaited: Vec<(u32, Instant)>,
     /// Counted processes that run another program since the last sample.
     pub(super) restarted: HashSet<u32>,
+    /// While calls are recorded: processes that run another program, and since
+    /// when.
+    pub(super) begun: Vec<(u32, Nanos)>,
 }
 
 impl Observer {
@@ -99,6 +103,7 @@ impl Observer {
             watched: Watched::everybody(),
             awaited: Vec::new(),
             restarted: HashSet::new(),
+            begun: Vec::new(),
         };
         if let Scope::Pid(_) = observer.plan.scope {
             // Whoever else maps an image is met by its probes as well.
@@ -220,6 +225,23 @@ impl Observer {
     /// only while calls are recorded, and returns are probed.
     pub fn drain_kernel_names(&mut self, each: impl FnMut(KernelName)) {
         self.maps.drain_kernel_names(each);
+    }
+
+    /// Processes that have begun another program since the last call, and when;
+    /// only while calls are recorded. What was known of their addresses is
+    /// forgotten.
+    pub fn take_begun(&mut self) -> Vec<(u32, Nanos)> {
+        self.take_notices();
+        let begun = mem::take(&mut self.begun);
+        for (pid, _) in &begun {
+            self.forget(*pid);
+        }
+        begun
+    }
+
+    /// Forgets what lies at addresses of a process: its number is another's.
+    pub fn forget(&mut self, pid: u32) {
+        self.callers.forget(pid);
     }
 
     /// Reads something of a process that may hold up whoever reads it: none if it

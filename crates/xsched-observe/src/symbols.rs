@@ -1,10 +1,11 @@
 //! Names of addresses in processes, out of the files that they map.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 
 use xsched_host::elf::Named;
+use xsched_host::foreign;
 use xsched_host::process::{self, Mapping};
 use xsched_host::text::printable;
 
@@ -13,8 +14,9 @@ use super::read_timeout::ReadTimeout;
 /// Files whose names are kept; then all are read anew.
 const MOST: usize = 64;
 
-/// A file, by device and inode as /proc/PID/maps has them.
-type FileKey = ((u32, u32), u64);
+/// A file, by its own device and inode: the mapping may be another's by the
+/// time its file is opened, and names of one file are used for all who map it.
+type FileKey = (u64, u64);
 
 /// Names of the files that were asked about.
 #[derive(Default)]
@@ -47,18 +49,19 @@ impl Symbols {
         if mapping.inode == 0 {
             return None;
         }
-        let key = (mapping.device, mapping.inode);
+        let behind = mapping.clone();
+        let open = move || {
+            let file = foreign::behind(pid, &behind).ok()?;
+            let stat = file.metadata().ok()?;
+            Some(((stat.dev(), stat.ino()), file))
+        };
+        // Who holds it up has no names.
+        let (key, file) = read_timeout.read(pid, open).ok()??;
         if let Some(known) = self.0.get(&key) {
             return Some(Arc::clone(known));
         }
-        let range = mapping.range.clone();
-        let read = move || {
-            let (from, to) = (range.start, range.end);
-            let file = File::open(format!("/proc/{pid}/map_files/{from:x}-{to:x}"));
-            file.map(|file| Named::read(&file))
-        };
-        // Who holds it up has no names.
-        let named = Arc::new(read_timeout.read(pid, read).ok()?.ok()?);
+        let read = move || Named::read(&file);
+        let named = Arc::new(read_timeout.read(pid, read).ok()?);
         if self.0.len() >= MOST {
             self.0.clear();
         }

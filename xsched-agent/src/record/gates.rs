@@ -4,7 +4,7 @@
 //! The pages are looked at, not told of: what comes and goes between two looks
 //! is not seen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -12,6 +12,7 @@ use xsched_common::gate::{GateMode, GateWord};
 use xsched_common::page::DeviceStatus;
 use xsched_common::units::{Class, Nanos};
 use xsched_host::pages::{self, ClientPages};
+use xsched_host::process::{ProcessError, ProcessId};
 use xsched_observe::Observer;
 
 use super::writer::{Category, TraceWriter, Track, Value};
@@ -23,6 +24,10 @@ const MOST: usize = 256;
 #[derive(Default)]
 pub struct Gates {
     clients: BTreeMap<(u32, u64), Client>,
+    /// Whether there were more.
+    are_too_many: bool,
+    /// Processes with pages that look like an agent's and are not.
+    with_others: BTreeSet<u32>,
 }
 
 struct Client {
@@ -93,33 +98,82 @@ fn class_of(pages: &ClientPages) -> &'static str {
 }
 
 impl Gates {
-    /// Looks for clients of these processes, each with its line. A process can
-    /// hold up whoever reads its memory map, which the observer survives.
-    pub fn find(&mut self, processes: impl Iterator<Item = (u32, Track)>, observer: &mut Observer) {
-        for (pid, track) in processes {
+    /// Looks for clients of these processes, each with its start and line. A
+    /// process can hold up whoever reads its memory map, which the observer
+    /// survives. Returns those that are gone, or another's by now.
+    pub fn find(
+        &mut self,
+        processes: impl Iterator<Item = (u32, Option<u64>, Track)>,
+        observer: &mut Observer,
+    ) -> Vec<u32> {
+        let mut ended = Vec::new();
+        for (pid, began, track) in processes {
+            let read = move || (ProcessId::of(pid), pages::of_process(pid));
+            // Who holds it up has no such lines.
+            let Some((now, found)) = observer.read_of(pid, read) else {
+                continue;
+            };
+            let is_gone = matches!(now, Err(ProcessError::Gone(_)));
+            if is_gone || began.is_some_and(|began| now.is_ok_and(|now| now.start_time != began)) {
+                ended.push(pid);
+                continue;
+            }
+            // Not joined, or not to be read.
+            let found = found.unwrap_or_default();
+            if found.left_out > 0 && self.with_others.len() < MOST {
+                self.with_others.insert(pid);
+            }
+            self.take(pid, track, found.clients);
+        }
+        ended
+    }
+
+    fn take(&mut self, pid: u32, track: Track, found: Vec<ClientPages>) {
+        for (place, pages) in found.into_iter().enumerate() {
+            let key = (pid, pages.client_id);
+            if self.clients.contains_key(&key) {
+                continue;
+            }
             if self.clients.len() >= MOST {
+                self.are_too_many = true;
                 return;
             }
-            // Not joined, gone, or not to be read: it has no such lines.
-            let found = observer.read_of(pid, move || pages::of_process(pid));
-            let found = found.and_then(Result::ok).unwrap_or_default();
-            for (place, pages) in found.into_iter().enumerate() {
-                let key = (pid, pages.client_id);
-                if self.clients.contains_key(&key) {
-                    continue;
-                }
-                let group = (place > 0).then(|| class_of(&pages));
-                let client = Client {
-                    pages,
-                    track,
-                    group,
-                    class: None,
-                    devices: BTreeMap::new(),
-                    is_gone: false,
-                };
-                self.clients.insert(key, client);
-            }
+            let group = (place > 0).then(|| class_of(&pages));
+            let client = Client {
+                pages,
+                track,
+                group,
+                class: None,
+                devices: BTreeMap::new(),
+                is_gone: false,
+            };
+            self.clients.insert(key, client);
         }
+    }
+
+    /// What is not in the trace, in words for the user.
+    pub fn limits(&self) -> Vec<String> {
+        let mut limits = Vec::new();
+        if self.are_too_many {
+            limits.push(format!(
+                "more than {MOST} clients of an agent: further ones have no lines of gates and classes"
+            ));
+        }
+        let pids: Vec<String> = self
+            .with_others
+            .iter()
+            .take(3)
+            .map(u32::to_string)
+            .collect();
+        if !pids.is_empty() {
+            limits.push(format!(
+                "{} processes have pages that look like an agent's, and that neither root nor you made, or more than \
+                 an agent gives (process {}): they have no lines of gates and classes",
+                self.with_others.len(),
+                pids.join(", ")
+            ));
+        }
+        limits
     }
 
     /// Looks once.
@@ -136,24 +190,43 @@ impl Gates {
         Ok(())
     }
 
+    /// The program of a process has ended, and what it was as a client.
+    ///
+    /// # Errors
+    /// The trace cannot be written.
+    pub fn ended<W: Write>(
+        &mut self,
+        pid: u32,
+        at: Nanos,
+        writer: &mut TraceWriter<W>,
+    ) -> io::Result<()> {
+        let of_process = (pid, 0)..=(pid, u64::MAX);
+        let gone = self.clients.extract_if(of_process, |_, _| true);
+        gone.map(|(_, client)| client)
+            .try_for_each(|client| client.end(at, writer))
+    }
+
     /// The recording has ended.
     ///
     /// # Errors
     /// The trace cannot be written.
-    pub fn end<W: Write>(&mut self, now: Nanos, writer: &mut TraceWriter<W>) -> io::Result<()> {
-        for client in self.clients.values() {
-            if let Some(class) = &client.class {
-                class.end(now, Category::Class, writer)?;
-            }
-            for device in client.devices.values() {
-                device.gate.end(now, Category::Gate, writer)?;
-            }
-        }
-        Ok(())
+    pub fn end<W: Write>(&self, now: Nanos, writer: &mut TraceWriter<W>) -> io::Result<()> {
+        let mut clients = self.clients.values();
+        clients.try_for_each(|client| client.end(now, writer))
     }
 }
 
 impl Client {
+    fn end<W: Write>(&self, now: Nanos, writer: &mut TraceWriter<W>) -> io::Result<()> {
+        if let Some(class) = &self.class {
+            class.end(now, Category::Class, writer)?;
+        }
+        for device in self.devices.values() {
+            device.gate.end(now, Category::Gate, writer)?;
+        }
+        Ok(())
+    }
+
     /// A line's name, with that of the group that it is of.
     fn named(&self, what: &str) -> String {
         match self.group {

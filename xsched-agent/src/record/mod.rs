@@ -6,11 +6,14 @@
 //! streams need no tricks.
 
 mod gates;
+mod names;
+mod process;
 mod scene;
 mod threads;
 mod writer;
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -165,7 +168,7 @@ impl<W: Write> Recorder<W> {
         }
         if self.sought.elapsed() >= SEEK {
             self.sought = Instant::now();
-            self.gates.find(self.scene.processes(), &mut self.observer);
+            self.seek()?;
         }
         self.gates.look(clock::monotonic(), &mut self.writer)?;
         if self.drain()? < BATCH {
@@ -181,19 +184,46 @@ impl<W: Write> Recorder<W> {
             .drain_records(BATCH, |record| records.push(record));
         self.summary.recorded += drained as u64;
         // Behind the calls: a kernel that one launches was looked up before it.
+        let mut names = Vec::new();
+        self.observer.drain_kernel_names(|name| names.push(name));
+        // And behind those: who looks one up has begun before.
+        for (pid, at) in self.observer.take_begun() {
+            self.ended(pid, at)?;
+        }
         let (scene, summary) = (&mut self.scene, &mut self.summary);
-        self.observer.drain_kernel_names(|kernel| {
+        for kernel in &names {
             let end = kernel.name.iter().position(|&byte| byte == 0);
             let name = &kernel.name[..end.unwrap_or(kernel.name.len())];
             let name = String::from_utf8_lossy(name);
             scene.name_kernel(kernel.tgid, kernel.handle, &name, summary);
-        });
+        }
         for record in &records {
-            let (writer, summary) = (&mut self.writer, &mut self.summary);
-            self.scene
-                .take(record, writer, summary, &mut self.observer)?;
+            let writer = &mut self.writer;
+            scene.take(record, writer, summary, &mut self.observer)?;
+        }
+        if drained < BATCH {
+            scene.settle(&mut self.writer)?;
         }
         Ok(drained)
+    }
+
+    /// Looks for clients of agents, and for processes that are gone.
+    fn seek(&mut self) -> io::Result<()> {
+        let ended = self.gates.find(self.scene.processes(), &mut self.observer);
+        let now = clock::monotonic();
+        for pid in ended {
+            self.observer.forget(pid);
+            self.ended(pid, now)?;
+        }
+        self.scene
+            .forget_early(|pid| !Path::new(&format!("/proc/{pid}")).exists());
+        Ok(())
+    }
+
+    /// The program of a process has ended.
+    fn ended(&mut self, pid: u32, at: Nanos) -> io::Result<()> {
+        self.scene.ended(pid, at);
+        self.gates.ended(pid, at, &mut self.writer)
     }
 
     /// Losses are in the trace where they happened, not only at its end.
@@ -248,6 +278,13 @@ impl<W: Write> Recorder<W> {
             .map(|reason| (reason.name(), drops.of(reason)))
             .collect();
         self.summary.limits = self.observer.limits().map(str::to_owned).collect();
+        self.summary.limits.extend(self.scene.limits());
+        self.summary.limits.extend(self.gates.limits());
+        if let Some(missing) = self.observer.lifecycle_missing() {
+            self.summary.limits.push(format!(
+                "programs that an exec began count as the one before: {missing}"
+            ));
+        }
         let details = [
             ("events", Value::Number(events)),
             ("recorded", Value::Number(self.summary.recorded)),
