@@ -247,6 +247,25 @@ fn another_policy_is_tried_in_virtual_time() {
     }
     std::fs::write(&workload, "{}").expect("written");
     assert_eq!(what_if(&workload, &[]).status.code(), Some(2));
+    // A file that would be played without end is played for an hour, or refused.
+    let arrives = |at: u64| {
+        format!(
+            r#"{{"format": 1, "name": "n", "origin": "by hand", "programs": [{{"name": "p",
+                "threads": [{{"steps": [{{"arrive": {at}}}, {{"launch": {{"ns": 1000}}}}]}}]}}]}}"#
+        )
+    };
+    std::fs::write(&workload, arrives(7_200_000_000_000)).expect("written");
+    let out = what_if(&workload, &["--json"]);
+    let report: Value = serde_json::from_slice(&out.stdout).expect("JSON");
+    assert_eq!(number(&report["time_ns"]), 3.6e12, "{report}");
+    assert!(
+        report["limits"].to_string().contains("--duration"),
+        "{report}"
+    );
+    std::fs::write(&workload, arrives(u64::MAX)).expect("written");
+    let refused = what_if(&workload, &[]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(error(&refused).contains("a day"), "{}", error(&refused));
 }
 
 /// As XSched's, as far as a diagnosis looks at it: its name, and that launches

@@ -13,8 +13,12 @@ pub const LARGEST_FILE: u64 = 128 << 20;
 /// Processes of a workload, threads of a process, streams of a process,
 /// libraries.
 const MOST: usize = 64;
+/// Launches of a thread in one pass: ten for each step of the largest file.
+const MOST_LAUNCHES: u64 = 10_000_000;
 /// A kernel, a gap or a period that is longer is a slip of the pen.
 const LONGEST_NS: u64 = 3_600_000_000_000;
+/// So is a request that comes later.
+const LATEST_NS: u64 = 24 * LONGEST_NS;
 /// Bytes of a name: those of a file's, less room for a folder's sake.
 const LONGEST_NAME: usize = 128;
 
@@ -29,6 +33,12 @@ pub enum Bad {
         /// What the kernel said.
         source: std::io::Error,
     },
+    /// It is larger than [`LARGEST_FILE`].
+    #[error(
+        "{0} is larger than {LARGEST_FILE} bytes: record one process, or for a shorter time",
+        LARGEST_FILE = LARGEST_FILE
+    )]
+    TooLarge(String),
     /// It is no JSON, or not of this form.
     #[error("not a workload (see docs/REPLAY.md): {0}")]
     Form(#[from] serde_json::Error),
@@ -37,25 +47,35 @@ pub enum Bad {
     Content(String),
 }
 
+/// Reads a file, a workload's or a recording.
+///
+/// # Errors
+/// It cannot be read, or is too large.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, Bad> {
+    let unreadable = |source| Bad::Unreadable {
+        path: path.display().to_string(),
+        source,
+    };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    let length = file
+        .take(LARGEST_FILE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    match length as u64 <= LARGEST_FILE {
+        true => Ok(bytes),
+        false => Err(Bad::TooLarge(path.display().to_string())),
+    }
+}
+
 impl Workload {
     /// Reads a file.
     ///
     /// # Errors
     /// [`Bad`].
     pub fn read(path: &Path) -> Result<Workload, Bad> {
-        let unreadable = |source| Bad::Unreadable {
-            path: path.display().to_string(),
-            source,
-        };
-        let mut text = String::new();
-        let file = File::open(path).map_err(unreadable)?;
-        let length = file
-            .take(LARGEST_FILE + 1)
-            .read_to_string(&mut text)
-            .map_err(unreadable)?;
-        if length as u64 > LARGEST_FILE {
-            return Err(Bad::Content(format!("larger than {LARGEST_FILE} bytes")));
-        }
+        let text = String::from_utf8(read_file(path)?);
+        let text = text.map_err(|_| Bad::Content("it is no text".to_owned()))?;
         Workload::parse(&text)
     }
 
@@ -154,8 +174,14 @@ impl Workload {
                 Step::Arrive(at) if at < last => {
                     return Err("requests come in the order of their times".to_owned());
                 }
+                Step::Arrive(at) if at > LATEST_NS => {
+                    return Err("a request that comes later than a day".to_owned());
+                }
                 Step::Arrive(at) => last = at,
             }
+        }
+        if thread.totals().launches > MOST_LAUNCHES {
+            return Err(format!("more than {MOST_LAUNCHES} launches in one pass"));
         }
         if streams.len() > MOST {
             return Err(format!("more than {MOST} streams"));
@@ -226,6 +252,11 @@ mod tests {
             ),
             (r#"{"steps": [{"arrive": 3}, {"arrive": 2}]}"#, "order"),
             (r#"{"steps": [{"launch": {"ns": 99999999999999}}]}"#, "hour"),
+            (r#"{"steps": [{"arrive": 18446744073709551615}]}"#, "a day"),
+            (
+                r#"{"steps": [{"launch": {"ns": 1, "count": 4294967295}}]}"#,
+                "launches in one pass",
+            ),
             (
                 r#"{"steps": [{"wait": {"stream": 1, "ahead": 2}}]}"#,
                 "or leaves",

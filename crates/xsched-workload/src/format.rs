@@ -169,7 +169,8 @@ impl Thread {
             match step {
                 Step::Launch(launch) => {
                     totals.launches += u64::from(launch.count);
-                    totals.device_ns += launch.ns.saturating_mul(u64::from(launch.count));
+                    let device_ns = launch.ns.saturating_mul(u64::from(launch.count));
+                    totals.device_ns = totals.device_ns.saturating_add(device_ns);
                 }
                 Step::Wait(_) => totals.waits += 1,
                 Step::Arrive(_) => totals.arrivals += 1,
@@ -185,7 +186,7 @@ impl Program {
         let mut sum = Totals::default();
         for totals in self.threads.iter().map(Thread::totals) {
             sum.launches += totals.launches;
-            sum.device_ns += totals.device_ns;
+            sum.device_ns = sum.device_ns.saturating_add(totals.device_ns);
             sum.waits += totals.waits;
             sum.arrivals += totals.arrivals;
         }

@@ -6,8 +6,12 @@
 
 mod calls;
 mod estimate;
+#[cfg(test)]
+mod fixture;
+mod packets;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use xsched_common::units::Nanos;
 
@@ -32,12 +36,24 @@ const AT_ONCE: Nanos = Nanos::from_micros(20);
 /// Libraries that keep their names; calls of further ones are the program's.
 const MOST_CALLERS: usize = 64;
 
+/// Bytes of such a name that are kept.
+const LONGEST_CALLER: usize = 100;
+
 /// No recording, or none that anything can be made of.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// It does not decode.
     #[error("no trace of Perfetto's: {0}")]
     Form(#[from] prost::DecodeError),
+    /// Its last packet is not whole.
+    #[error("the file ends in the middle of a packet: was it copied whole?")]
+    Cut,
+    /// It has more of something than any recording.
+    #[error("more than {0}: record one process, or for a shorter time")]
+    TooMuch(String),
+    /// What it says makes no workload.
+    #[error("no workload can be made of it: {0}")]
+    Content(String),
     /// Nothing in it launches.
     #[error(
         "no launch is in it: record a program while it works, with `xsched-agent record -o FILE PID`"
@@ -86,14 +102,16 @@ pub fn import(recording: &[u8], name: &str, origin: &str) -> Result<Workload, Im
     if programs.is_empty() {
         return Err(ImportError::Empty);
     }
-    Ok(Workload {
+    let workload = Workload {
         format: FORMAT,
         name: name.to_owned(),
         origin: origin.to_owned(),
         limits: limits(&programs, unknown),
         callers,
         programs: programs.into_iter().map(|(_, program)| program).collect(),
-    })
+    };
+    workload.check().map_err(ImportError::Content)?;
+    Ok(workload)
 }
 
 /// Processes of one name get their pids behind it.
@@ -143,7 +161,7 @@ struct Builder<'c> {
     start: Nanos,
     callers: &'c mut Vec<String>,
     own: Option<&'c str>,
-    streams: HashMap<String, u64>,
+    streams: HashMap<Arc<str>, u64>,
     steps: Vec<Step>,
     /// When the call before returned, or was entered; none before the first.
     mark: Option<Nanos>,
@@ -278,8 +296,8 @@ impl<'c> Builder<'c> {
         (self.steps, untimed.len() as u64)
     }
 
-    fn stream(&mut self, name: &str) -> u64 {
-        if matches!(name, "null stream" | "legacy stream") {
+    fn stream(&mut self, name: &Arc<str>) -> u64 {
+        if matches!(&**name, "null stream" | "legacy stream") {
             return 0;
         }
         if let Some(number) = self.streams.get(name) {
@@ -287,7 +305,7 @@ impl<'c> Builder<'c> {
         }
         // Further ones share one: replays have a bound, too.
         let number = (self.streams.len() as u64 + 1).min(8);
-        self.streams.insert(name.to_owned(), number);
+        self.streams.insert(Arc::clone(name), number);
         number
     }
 
@@ -296,11 +314,12 @@ impl<'c> Builder<'c> {
         {
             return None;
         }
+        let name = &name[..name.floor_char_boundary(LONGEST_CALLER)];
         let at = self.callers.iter().position(|known| known == name);
         match at {
             Some(at) => Some(at as u32),
             None if self.callers.len() < MOST_CALLERS => {
-                self.callers.push(name.chars().take(100).collect());
+                self.callers.push(name.to_owned());
                 Some(self.callers.len() as u32 - 1)
             }
             None => None,
@@ -321,8 +340,8 @@ mod tests {
             from: us(at),
             at_gate: us(at_gate),
             doing: Doing::Launch {
-                stream: "stream 0x7f00".to_owned(),
-                caller: "libtorch_hip.so".to_owned(),
+                stream: "stream 0x7f00".into(),
+                caller: "libtorch_hip.so".into(),
                 to: None,
             },
         }
@@ -333,7 +352,7 @@ mod tests {
             from: us(from),
             at_gate: Nanos::ZERO,
             doing: Doing::Wait {
-                stream: Some("stream 0x7f00".to_owned()),
+                stream: Some("stream 0x7f00".into()),
                 to: us(to),
             },
         }

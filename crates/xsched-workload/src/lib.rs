@@ -13,7 +13,7 @@ pub mod import;
 pub mod perfetto;
 mod player;
 
-pub use check::{Bad, LARGEST_FILE};
+pub use check::{Bad, LARGEST_FILE, read_file};
 pub use format::{
     Callers, FORMAT, Gaps, Launch, Program, Repeat, Step, Thread, Totals, Wait, Workload,
 };

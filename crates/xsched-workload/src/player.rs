@@ -103,15 +103,17 @@ impl<T: Borrow<Thread>> Player<T> {
                     self.launched = 0;
                 }
                 Step::Launch(launch) => {
-                    if now < self.mark + launch.after_ns {
-                        return Move::Compute(self.mark + launch.after_ns);
+                    let until = self.mark.saturating_add(launch.after_ns);
+                    if now < until {
+                        return Move::Compute(until);
                     }
                     self.launched += 1;
                     return Move::Launch(launch);
                 }
                 Step::Wait(wait) => {
-                    if now < self.mark + wait.after_ns {
-                        return Move::Compute(self.mark + wait.after_ns);
+                    let until = self.mark.saturating_add(wait.after_ns);
+                    if now < until {
+                        return Move::Compute(until);
                     }
                     self.at += 1;
                     return Move::Wait(wait);
@@ -146,11 +148,12 @@ impl<T: Borrow<Thread>> Player<T> {
             Repeat::BackToBack => {}
             Repeat::Every { period_ns, gaps } => {
                 let period = period_ns as f64;
-                self.next += match gaps {
+                let gap = match gaps {
                     Gaps::Fixed => period_ns,
                     Gaps::Jittered => (period * (0.5 + uniform())) as u64,
                     Gaps::Exponential => (-(1.0 - uniform()).ln() * period) as u64,
                 };
+                self.next = self.next.saturating_add(gap);
             }
         }
         self.at = 0;

@@ -1,7 +1,6 @@
 //! `what-if`: a recording or workload under another policy, in virtual time.
 
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -16,7 +15,7 @@ use xsched_agent::config::{self, Config};
 use xsched_agent::rules::{Facts, Match, first_match};
 use xsched_common::units::{Class, Nanos};
 use xsched_policy::SchedAttr;
-use xsched_workload::{LARGEST_FILE, Program, Repeat, Step, Thread, Workload, import};
+use xsched_workload::{Program, Repeat, Step, Thread, Workload, import, read_file};
 
 use super::attr::seconds;
 use super::{euid, print, print_json, say, table};
@@ -52,8 +51,8 @@ pub struct Options {
     /// Give a program a class whatever the configuration says
     #[arg(long, value_name = "PROGRAM=CLASS", value_parser = given)]
     class: Vec<(String, Class)>,
-    /// Virtual time to play [default: a recording's own; 30s of steps that
-    /// repeat]
+    /// Virtual time to play [default: a recording's own, at most 1h; 30s of
+    /// steps that repeat]
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     duration: Option<std::time::Duration>,
     /// Another run of chance
@@ -77,6 +76,8 @@ const MOST_THREADS: usize = 64;
 /// Of steps that repeat: what is not measured at first, and what is.
 const WARM_UP: Nanos = Nanos::from_secs(1);
 const REPEATED: Nanos = Nanos::from_secs(30);
+/// Of a recording, without --duration.
+const LONGEST: Nanos = Nanos::from_secs(3600);
 
 #[derive(Serialize)]
 struct Report {
@@ -140,13 +141,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
 
 /// A workload, or what becomes of a recording as one.
 fn read(path: &Path) -> anyhow::Result<Workload> {
-    let size = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
-    ensure!(
-        size.len() <= LARGEST_FILE,
-        "{} is larger than {LARGEST_FILE} bytes: record one process, or for a shorter time",
-        path.display()
-    );
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let bytes = read_file(path)?;
     match std::str::from_utf8(&bytes) {
         Ok(text) if text.trim_start().starts_with('{') => {
             Workload::parse(text).with_context(|| path.display().to_string())
@@ -180,6 +175,12 @@ fn predict(options: &Options, workload: &Workload, config: &Config) -> anyhow::R
     };
     let time = match options.duration {
         Some(time) => Nanos(time.as_nanos() as u64),
+        None if time > LONGEST => {
+            limits.push(format!(
+                "it is {time} long, of which {LONGEST} are played: --duration says otherwise"
+            ));
+            LONGEST
+        }
         None => time,
     };
     ensure!(time > Nanos::ZERO, "nothing in it takes time");

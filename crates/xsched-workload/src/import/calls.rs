@@ -1,16 +1,21 @@
 //! The calls of each thread, from Perfetto's packets.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use prost::Message as _;
 use xsched_common::platform::{Completion, EntryClass, Scope, entry_point};
 use xsched_common::units::Nanos;
 
 use super::ImportError;
-use crate::perfetto::{EventType, Trace, TrackDescriptor, TrackEvent};
+use super::packets::{Recording, Seen, Tracks};
+use crate::perfetto::{EventType, TrackDescriptor};
 
 /// A track of a track of a track: a recording has two.
 const DEEPEST: usize = 8;
+
+/// Threads that call: as many as a workload may have.
+const MOST_THREADS: usize = 64 * 64;
 
 /// What a wait waits for when that is no stream.
 const EVERYTHING: &str = "all that it waits for";
@@ -32,16 +37,16 @@ pub enum Doing {
     /// It enqueues work: a kernel, a graph, a copy, a memset.
     Launch {
         /// The stream's name in the recording.
-        stream: String,
+        stream: Arc<str>,
         /// The calling library.
-        caller: String,
+        caller: Arc<str>,
         /// When it returned, if that was recorded.
         to: Option<Nanos>,
     },
     /// It waits for a stream, or for everything.
     Wait {
         /// The stream's name in the recording.
-        stream: Option<String>,
+        stream: Option<Arc<str>>,
         /// When it returned.
         to: Nanos,
     },
@@ -69,89 +74,58 @@ pub struct Calls {
     /// Names of threads, by pid and tid.
     pub names: HashMap<(u32, u32), String>,
     /// In the order of their times, by pid and tid.
-    pub threads: BTreeMap<(u32, u32), Vec<Call>>,
+    pub threads: BTreeMap<ThreadKey, Vec<Call>>,
 }
 
-/// An event with its texts.
-struct Seen {
-    at: Nanos,
-    track: u64,
-    kind: EventType,
-    name: String,
-    details: HashMap<String, Detail>,
-}
-
-enum Detail {
-    Number(u64),
-    Text(String),
-}
-
-impl Seen {
-    fn text(&self, key: &str) -> Option<&str> {
-        match self.details.get(key)? {
-            Detail::Text(text) => Some(text),
-            Detail::Number(_) => None,
-        }
-    }
-
-    fn number(&self, key: &str) -> Option<u64> {
-        match self.details.get(key)? {
-            Detail::Number(number) => Some(*number),
-            Detail::Text(_) => None,
-        }
-    }
-}
+/// Process and thread.
+type ThreadKey = (u32, u32);
 
 impl Calls {
     /// Reads a recording. What is not known is left out.
     pub fn read(bytes: &[u8]) -> Result<Calls, ImportError> {
-        let trace = Trace::decode(bytes)?;
-        let (tracks, mut events) = packets(trace);
+        let Recording { tracks, mut events } = Recording::read(bytes)?;
         // Stable: what begins and ends at one time keeps its order.
         events.sort_by_key(|event| event.at);
         let mut calls = Calls::default();
         for track in tracks.values() {
             calls.introduce(track);
         }
+        let streams = streams(&tracks);
         let mut open: HashMap<u64, Vec<Seen>> = HashMap::new();
-        let mut at_gate: HashMap<(u32, u32), Nanos> = HashMap::new();
+        let mut at_gate: HashMap<ThreadKey, Nanos> = HashMap::new();
+        // Launches that may still return: where they are among their thread's.
+        let mut entered: HashMap<(ThreadKey, Nanos), usize> = HashMap::new();
         for event in events {
             match event.kind {
                 EventType::SliceBegin => open.entry(event.track).or_default().push(event),
                 EventType::SliceEnd => {
                     let begun = open.get_mut(&event.track).and_then(Vec::pop);
-                    if let (Some(begun), Some(thread)) = (begun, thread_of(&tracks, event.track)) {
-                        if begun.name == "gate wait" {
-                            *at_gate.entry(thread).or_default() = event.at.since(begun.at);
-                        } else if let Some(doing) = wait(&begun, event.at) {
-                            let at_gate = at_gate.remove(&thread).unwrap_or_default();
-                            let from = begun.at;
-                            let call = Call {
-                                from,
-                                at_gate,
-                                doing,
-                            };
-                            calls.threads.entry(thread).or_default().push(call);
-                        } else if works(&begun) {
-                            calls.returned(thread, begun.at, event.at);
-                        }
+                    let (Some(begun), Some(thread)) = (begun, thread_of(&tracks, event.track))
+                    else {
+                        continue;
+                    };
+                    if &*begun.name == "gate wait" {
+                        *at_gate.entry(thread).or_default() = event.at.since(begun.at);
+                    } else if let Some(doing) = wait(&begun, event.at) {
+                        let at_gate = at_gate.remove(&thread).unwrap_or_default();
+                        calls.push(thread, begun.at, at_gate, doing)?;
+                    } else if works(&begun)
+                        && let Some(at) = entered.remove(&(thread, begun.at))
+                    {
+                        calls.returned(thread, at, event.at);
                     }
                 }
                 EventType::Instant => {
                     let pid = process_of(&tracks, event.track);
-                    let tid = event.number("tid").and_then(|tid| u32::try_from(tid).ok());
+                    let tid = event.tid.and_then(|tid| u32::try_from(tid).ok());
                     if let (Some(pid), Some(tid)) = (pid, tid)
-                        && let Some(stream) = tracks.get(&event.track)
-                        && let Some(doing) = launch(&event, stream.name())
+                        && let Some(stream) = streams.get(&event.track)
+                        && let Some(doing) = launch(&event, stream)
                     {
-                        let at_gate = at_gate.remove(&(pid, tid)).unwrap_or_default();
-                        let from = event.at;
-                        let call = Call {
-                            from,
-                            at_gate,
-                            doing,
-                        };
-                        calls.threads.entry((pid, tid)).or_default().push(call);
+                        let thread = (pid, tid);
+                        let at_gate = at_gate.remove(&thread).unwrap_or_default();
+                        let at = calls.push(thread, event.at, at_gate, doing)?;
+                        entered.insert((thread, event.at), at);
                     }
                 }
                 EventType::Counter | EventType::Unspecified => {}
@@ -164,14 +138,39 @@ impl Calls {
         Ok(calls)
     }
 
-    /// A launch of a thread, entered then, has returned.
-    fn returned(&mut self, thread: (u32, u32), entered: Nanos, at: Nanos) {
-        let calls = self.threads.get_mut(&thread);
-        let launch = calls.and_then(|calls| calls.iter_mut().rfind(|call| call.from == entered));
+    /// Its place among the thread's, as they have come.
+    fn push(
+        &mut self,
+        thread: ThreadKey,
+        from: Nanos,
+        at_gate: Nanos,
+        doing: Doing,
+    ) -> Result<usize, ImportError> {
+        let are_full = self.threads.len() >= MOST_THREADS;
+        let calls = match self.threads.entry(thread) {
+            Entry::Vacant(_) if are_full => {
+                return Err(ImportError::TooMuch(format!("{MOST_THREADS} threads")));
+            }
+            entry => entry.or_default(),
+        };
+        calls.push(Call {
+            from,
+            at_gate,
+            doing,
+        });
+        Ok(calls.len() - 1)
+    }
+
+    /// The launch of a thread at this place has returned.
+    fn returned(&mut self, thread: ThreadKey, place: usize, at: Nanos) {
+        let call = self
+            .threads
+            .get_mut(&thread)
+            .and_then(|of| of.get_mut(place));
         if let Some(Call {
             doing: Doing::Launch { to, .. },
             ..
-        }) = launch
+        }) = call
         {
             *to = Some(at);
         }
@@ -196,59 +195,16 @@ impl Calls {
     }
 }
 
-type Tracks = HashMap<u64, TrackDescriptor>;
-
-fn packets(trace: Trace) -> (Tracks, Vec<Seen>) {
-    let mut tracks = Tracks::new();
-    let mut events = Vec::new();
-    let (mut names, mut keys, mut values) = (HashMap::new(), HashMap::new(), HashMap::new());
-    for packet in trace.packet {
-        if let Some(new) = packet.interned_data {
-            for (known, new) in [
-                (&mut names, new.event_names),
-                (&mut keys, new.debug_annotation_names),
-                (&mut values, new.debug_annotation_string_values),
-            ] {
-                known.extend(
-                    new.into_iter()
-                        .map(|text| (text.iid(), text.name().to_owned())),
-                );
-            }
-        }
-        if let Some(track) = packet.track_descriptor {
-            tracks.insert(track.uuid(), track);
-        }
-        if let (Some(event), Some(at)) = (packet.track_event, packet.timestamp) {
-            events.push(seen(&event, Nanos(at), &names, &keys, &values));
-        }
-    }
-    (tracks, events)
+/// Names of tracks, each once.
+fn streams(tracks: &Tracks) -> HashMap<u64, Arc<str>> {
+    let name = |(uuid, track): (&u64, &TrackDescriptor)| (*uuid, Arc::from(track.name()));
+    tracks.iter().map(name).collect()
 }
 
-type Texts = HashMap<u64, String>;
-
-fn seen(event: &TrackEvent, at: Nanos, names: &Texts, keys: &Texts, values: &Texts) -> Seen {
-    let details = event.debug_annotations.iter().filter_map(|detail| {
-        let key = keys.get(&detail.name_iid())?.clone();
-        let value = match (detail.string_value_iid, detail.uint_value) {
-            (Some(text), _) => Detail::Text(values.get(&text)?.clone()),
-            (None, number) => Detail::Number(number?),
-        };
-        Some((key, value))
-    });
-    Seen {
-        at,
-        track: event.track_uuid(),
-        kind: event.kind(),
-        name: names.get(&event.name_iid()).cloned().unwrap_or_default(),
-        details: details.collect(),
-    }
-}
-
-fn launch(event: &Seen, stream: &str) -> Option<Doing> {
+fn launch(event: &Seen, stream: &Arc<str>) -> Option<Doing> {
     works(event).then(|| Doing::Launch {
-        stream: stream.to_owned(),
-        caller: event.text("caller").unwrap_or_default().to_owned(),
+        stream: Arc::clone(stream),
+        caller: event.caller.clone().unwrap_or_default(),
         to: None,
     })
 }
@@ -256,7 +212,7 @@ fn launch(event: &Seen, stream: &str) -> Option<Doing> {
 /// Whether it enqueues work. An event has the kernel's name where that is
 /// known, and then the function's beside it.
 fn works(event: &Seen) -> bool {
-    let function = event.text("function").unwrap_or(&event.name);
+    let function = event.function.as_ref().unwrap_or(&event.name);
     entry_point(function).is_some_and(|(_, entry)| {
         matches!(
             entry.class,
@@ -267,10 +223,7 @@ fn works(event: &Seen) -> bool {
 
 fn wait(begun: &Seen, to: Nanos) -> Option<Doing> {
     // Of one that went on when the recording ended nobody knows the end.
-    if begun.details.contains_key("unfinished") {
-        return None;
-    }
-    if begun.text("function").is_some() {
+    if begun.is_unfinished || begun.function.is_some() {
         return None;
     }
     let (_, entry) = entry_point(&begun.name)?;
@@ -279,8 +232,11 @@ fn wait(begun: &Seen, to: Nanos) -> Option<Doing> {
             Some(Doing::WaitForEvent { to })
         }
         Completion::Return(..) => {
-            let stream = begun.text("stream").filter(|stream| *stream != EVERYTHING);
-            let stream = stream.map(str::to_owned);
+            let stream = begun
+                .stream
+                .as_ref()
+                .filter(|stream| &***stream != EVERYTHING);
+            let stream = stream.cloned();
             Some(Doing::Wait { stream, to })
         }
         _ => None,
@@ -303,4 +259,46 @@ fn thread_of(tracks: &Tracks, track: u64) -> Option<(u32, u32)> {
     let thread = tracks.get(&track)?.thread.as_ref()?;
     let (pid, tid) = (thread.pid(), thread.tid());
     Some((u32::try_from(pid).ok()?, u32::try_from(tid).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::Writer;
+    use super::*;
+
+    /// Launches of one thread, all without returns that are told.
+    fn launches(count: u64) -> Writer {
+        let mut writer = Writer::with_a_thread();
+        for at in 0..count {
+            writer.launch(at, 0);
+        }
+        writer
+    }
+
+    /// A backwards search for each return would take hours here.
+    #[test]
+    fn returns_find_their_launches_at_once() {
+        let mut writer = launches(100_000);
+        for at in 0..100_000 {
+            writer.returned(at, 200_000 + at);
+        }
+        let began = std::time::Instant::now();
+        let calls = Calls::read(&writer.bytes).expect("a recording");
+        assert!(began.elapsed() < std::time::Duration::from_secs(20));
+        let [of] = calls.threads.values().collect::<Vec<_>>()[..] else {
+            panic!("one thread");
+        };
+        let returned = |call: &&Call| matches!(call.doing, Doing::Launch { to: Some(_), .. });
+        assert_eq!(of.iter().filter(returned).count(), 100_000);
+    }
+
+    #[test]
+    fn threads_have_a_limit() {
+        let mut writer = Writer::with_a_thread();
+        for tid in 0..=MOST_THREADS as u64 {
+            writer.launch(1, tid);
+        }
+        let refused = Calls::read(&writer.bytes).expect_err("too many");
+        assert!(refused.to_string().contains("threads"), "{refused}");
+    }
 }

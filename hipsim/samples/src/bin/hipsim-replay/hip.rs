@@ -2,9 +2,10 @@
 
 use std::ffi::{CStr, OsString, c_char, c_int, c_uint, c_void};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use libloading::Library;
+use tempfile::TempDir;
 
 unsafe extern "C" {
     safe fn hipGetErrorName(error: c_int) -> *const c_char;
@@ -117,7 +118,8 @@ impl Event {
 pub struct Kernel {
     function: *mut c_void,
     callers: Vec<(LaunchThere, Library)>,
-    copies: PathBuf,
+    /// A folder that nobody else can write to, removed at the end.
+    copies: TempDir,
 }
 
 // SAFETY: a handle and functions of libraries that stay; any thread may call.
@@ -148,7 +150,9 @@ impl Kernel {
                 hipModuleGetFunction(&raw mut function, module, KERNEL.as_ptr()),
             )?;
         }
-        let copies = std::env::temp_dir().join(format!("hipsim-replay-{}", std::process::id()));
+        // Code is loaded from it.
+        let copies = tempfile::Builder::new().prefix("hipsim-replay-").tempdir();
+        let copies = copies.map_err(|error| format!("no folder for libraries: {error}"))?;
         let mut kernel = Kernel {
             function,
             callers: Vec::new(),
@@ -166,8 +170,7 @@ impl Kernel {
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
         let original = program.parent().unwrap_or(Path::new(".")).join(CALLER);
         let say = |error: std::io::Error| format!("{}: {error}", original.display());
-        fs::create_dir_all(&self.copies).map_err(say)?;
-        let copy = self.copies.join(name);
+        let copy = self.copies.path().join(name);
         fs::copy(&original, &copy).map_err(say)?;
         // SAFETY: a library of our own, which does nothing when it is opened.
         let library = unsafe { Library::new(OsString::from(copy)) };
@@ -204,11 +207,5 @@ impl Kernel {
             }
         };
         check("hipModuleLaunchKernel", code)
-    }
-}
-
-impl Drop for Kernel {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.copies);
     }
 }

@@ -1,10 +1,12 @@
 //! Workloads (docs/REPLAY.md): made of recordings, shown, and played.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 
 use clap::{Parser, Subcommand};
+use tempfile::TempDir;
 use xsched_workload::{Workload, import};
 
 /// Brings a program's pattern of launches to the simulated device.
@@ -102,13 +104,11 @@ fn make(
     name: Option<String>,
     origin: Option<String>,
 ) -> Result<(), String> {
-    let bytes = fs::read(recording)
-        .map_err(|error| format!("cannot read {}: {error}", recording.display()))?;
+    let bytes = xsched_workload::read_file(recording).map_err(|bad| bad.to_string())?;
     let file = recording.file_name().unwrap_or_default().to_string_lossy();
     let name = name.unwrap_or_else(|| file.clone().into_owned());
     let origin = origin.unwrap_or_else(|| format!("hipsim trace import of {file}"));
     let workload = import::import(&bytes, &name, &origin).map_err(|error| error.to_string())?;
-    workload.check()?;
     fs::write(output, workload.text())
         .map_err(|error| format!("cannot write {}: {error}", output.display()))?;
     print(&workload);
@@ -143,7 +143,9 @@ fn replay(options: &Replay) -> Result<(), String> {
     let workload = Workload::read(&options.file).map_err(|bad| bad.to_string())?;
     let here = std::env::current_exe().map_err(|error| error.to_string())?;
     let here = here.parent().unwrap_or(Path::new(".")).to_owned();
-    let simulator = Simulator::laid_out(options, &here)?;
+    let simulator = simulator(options, &here)?;
+    let runtime = simulator.as_ref().map(TempDir::path);
+    let runtime = runtime.or(options.runtime.as_deref());
     let mut children = Vec::new();
     for program in &workload.programs {
         if !options.program.is_empty() && !options.program.contains(&program.name) {
@@ -154,10 +156,7 @@ fn replay(options: &Replay) -> Result<(), String> {
             .arg(&options.file)
             .args(["--program", &program.name, "--duration", &options.duration])
             .stdout(Stdio::piped());
-        if let Some(runtime) = simulator
-            .as_ref()
-            .map_or(options.runtime.as_ref(), |s| Some(&s.0))
-        {
+        if let Some(runtime) = runtime {
             command.env("LD_LIBRARY_PATH", runtime);
         }
         let child = command
@@ -182,25 +181,20 @@ fn finish(child: Child) -> Result<(), String> {
     }
 }
 
-/// A folder with the simulator under the runtime's name, removed at the end.
-struct Simulator(PathBuf);
-
-impl Simulator {
-    fn laid_out(options: &Replay, here: &Path) -> Result<Option<Simulator>, String> {
-        if options.runtime.is_some() || std::env::var_os("LD_LIBRARY_PATH").is_some() {
-            return Ok(None);
-        }
-        let dir = std::env::temp_dir().join(format!("hipsim-{}", std::process::id()));
-        let library = here.join("libhipsim.so");
-        fs::create_dir_all(&dir)
-            .and_then(|()| fs::copy(&library, dir.join("libamdhip64.so.5")))
-            .map_err(|error| format!("cannot lay {} out: {error}", library.display()))?;
-        Ok(Some(Simulator(dir)))
+/// A folder with the simulator under the runtime's name, removed at the end:
+/// none where another runtime is to be used. Nobody else can write to it, since
+/// code is loaded from it.
+fn simulator(options: &Replay, here: &Path) -> Result<Option<TempDir>, String> {
+    if options.runtime.is_some() || std::env::var_os("LD_LIBRARY_PATH").is_some() {
+        return Ok(None);
     }
-}
-
-impl Drop for Simulator {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+    let library = here.join("libhipsim.so");
+    let lay_out = || -> io::Result<TempDir> {
+        let dir = tempfile::Builder::new().prefix("hipsim-").tempdir()?;
+        fs::copy(&library, dir.path().join("libamdhip64.so.5"))?;
+        Ok(dir)
+    };
+    let dir = lay_out();
+    dir.map(Some)
+        .map_err(|error| format!("cannot lay {} out: {error}", library.display()))
 }
