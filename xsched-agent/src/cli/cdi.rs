@@ -113,5 +113,41 @@ mod tests {
         assert_eq!(mounts[0]["hostPath"], "/var/lib/xsched");
         assert_eq!(mounts[0]["containerPath"], INSIDE);
         assert_eq!(mounts[1]["containerPath"], "/run/xsched");
+        for mount in mounts.as_array().expect("mounts") {
+            let options = mount["options"].as_array().expect("options");
+            assert!(options.contains(&json!("ro")), "{mount}");
+        }
+    }
+
+    /// Root in most containers is the machine's root: it could put sockets of its
+    /// own in place of the agent's.
+    #[test]
+    fn nobody_is_told_to_mount_the_agent_s_folder_writable() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let read = |path: &Path| std::fs::read_to_string(path).expect("readable");
+        let docs = std::fs::read_dir(root.join("docs")).expect("a folder");
+        let mut texts: Vec<PathBuf> = docs.map(|entry| entry.expect("readable").path()).collect();
+        texts.retain(|path| path.extension().is_some_and(|ext| ext == "md"));
+        texts.extend(["README.md", "deploy/kubernetes/README.md"].map(|file| root.join(file)));
+        let mut found = 0;
+        for path in &texts {
+            let text = read(path);
+            for (at, mount) in text.match_indices("/run/xsched:/run/xsched") {
+                found += 1;
+                let rest = &text[at + mount.len()..];
+                assert!(rest.starts_with(":ro"), "{}", path.display());
+            }
+        }
+        assert!(found > 0);
+        let policy = read(&root.join("deploy/kubernetes/mutating-policy.yaml"));
+        let mounts = policy.matches("mountPath:");
+        assert_eq!(mounts.count(), policy.matches("readOnly: true}").count());
+        // The agent's own pod is the only other one.
+        let plain = read(&root.join("deploy/kubernetes/manifests.yaml"));
+        assert_eq!(plain.matches("mountPath: /run/xsched }").count(), 1);
+        assert!(
+            !plain.contains("livenessProbe:"),
+            "whoever delays it would kill the agent"
+        );
     }
 }

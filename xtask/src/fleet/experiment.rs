@@ -338,40 +338,79 @@ fn charged(page: &str, job: u32) -> anyhow::Result<f64> {
 mod tests {
     use super::*;
 
+    /// What squeue answers with: its format's mark stands for MARK.
+    fn prolog(dir: &Path, answer: &str) -> Option<String> {
+        let squeue = dir.join("squeue");
+        fs::write(dir.join("answer"), answer).expect("written");
+        let stub = format!(
+            "#!/bin/sh\nfor last; do :; done\nlast=${{last#--format=}}\n\
+             exec sed \"s/MARK/${{last%%|*}}/\" '{}'\n",
+            dir.join("answer").display()
+        );
+        fs::write(&squeue, stub).expect("written");
+        fs::set_permissions(&squeue, fs::Permissions::from_mode(0o755)).expect("chmod");
+        script(dir, "prolog.sh");
+        fs::read_to_string(dir.join("slurm/7")).ok()
+    }
+
+    fn script(dir: &Path, name: &str) {
+        let out = Command::new("sh")
+            .arg(root().join("deploy/slurm").join(name))
+            .env("PATH", format!("{}:/usr/bin:/bin", dir.display()))
+            .env("XSCHED_RUN_DIR", dir)
+            .env("SLURM_JOB_ID", "7")
+            .output()
+            .expect("sh");
+        assert!(out.status.success(), "{out:?}");
+        assert_eq!(String::from_utf8_lossy(&out.stderr), "");
+    }
+
     /// A comment is its user's text: it may look like a name, a line, or a command.
     #[test]
     fn the_prolog_takes_words_of_a_comment_and_nothing_else() {
         let dir = tempfile::tempdir().expect("a folder");
-        let squeue = dir.path().join("squeue");
+        let dir = dir.path();
         let line = "high|ml|gpu|xsched:low xsched:weight=50 xsched:$(id) xsched:a;b * qos=evil|x|y";
-        fs::write(
-            &squeue,
-            format!("#!/bin/sh\necho '{line}'\necho 'qos=second'\n"),
-        )
-        .expect("written");
-        fs::set_permissions(&squeue, fs::Permissions::from_mode(0o755)).expect("chmod");
-        let script = |name: &str| {
-            let out = Command::new("sh")
-                .arg(root().join("deploy/slurm").join(name))
-                .env("PATH", format!("{}:/usr/bin:/bin", dir.path().display()))
-                .env("XSCHED_RUN_DIR", dir.path())
-                .env("SLURM_JOB_ID", "7")
-                .output()
-                .expect("sh");
-            assert!(out.status.success(), "{out:?}");
-        };
-        script("prolog.sh");
-        let record = dir.path().join("slurm/7");
-        let text = fs::read_to_string(&record).expect("a record");
+        let answer = format!("MARK|7|N/A|{line}\nqos=second\n|7|N/A|evil|evil|evil|\n");
         assert_eq!(
-            text,
+            prolog(dir, &answer).expect("a record"),
             "qos=high\naccount=ml\npartition=gpu\nasks=low weight=50\n"
         );
-        script("epilog.sh");
+        script(dir, "epilog.sh");
+        let record = dir.join("slurm/7");
         assert!(!record.exists());
-        // Without an answer of the controller there is no record, and the job starts.
-        fs::write(&squeue, "#!/bin/sh\nexit 1\n").expect("written");
-        script("prolog.sh");
+        // Without an answer of the controller there is no record, another job's
+        // of that number neither, and the job starts.
+        fs::write(&record, "qos=high\n").expect("written");
+        fs::write(dir.join("squeue"), "#!/bin/sh\nexit 1\n").expect("written");
+        script(dir, "prolog.sh");
         assert!(!record.exists());
+    }
+
+    /// The answer to one number may have several jobs.
+    #[test]
+    fn the_prolog_takes_its_own_job_of_several() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let dir = dir.path();
+        // A heterogeneous job's first component, and another's comment.
+        let answer = "MARK|6|N/A|high|ml|gpu|\n7|N/A|high|ml|gpu|\nMARK|7|N/A|low|ml|cpu|\n";
+        let record = prolog(dir, answer).expect("a record");
+        assert!(
+            record.starts_with("qos=low\naccount=ml\npartition=cpu\n"),
+            "{record}"
+        );
+        // An array's last task keeps the number; while others wait it is theirs.
+        let last = "MARK|6|1|high|ml|gpu|\nMARK|7|2||ml|gpu|\n";
+        let record = prolog(dir, last).expect("a record");
+        assert!(record.starts_with("qos=\naccount=ml\n"), "{record}");
+        for none in [
+            "MARK|7|[2-9]|high|ml|a,b|\n",
+            "MARK|7|2-9%2|high|ml|a,b|\n",
+            "MARK|6|N/A|high|ml|gpu|\n",
+            "MARK|7|N/A|high|ml|gpu|\nMARK|7|N/A|low|ml|gpu|\n",
+            "",
+        ] {
+            assert_eq!(prolog(dir, none), None, "{none}");
+        }
     }
 }
