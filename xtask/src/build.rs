@@ -1,5 +1,6 @@
 //! Building the workspace's own parts, and finding what was built.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -37,6 +38,18 @@ pub fn root() -> PathBuf {
         (false, Some(carried)) => carried.to_owned(),
         _ => built.to_owned(),
     }
+}
+
+/// A new folder among the temporary ones, which stays: everybody may look into
+/// it, since programs of other users do, and nobody else can have made it, since
+/// programs and libraries are run from it.
+pub fn scratch(what: &str) -> std::io::Result<PathBuf> {
+    let mode = std::fs::Permissions::from_mode(0o755);
+    let dir = tempfile::Builder::new()
+        .prefix(&format!("xsched-{what}-"))
+        .permissions(mode)
+        .tempdir()?;
+    Ok(dir.keep())
 }
 
 /// Cargo as it started us, or the one in PATH.

@@ -41,7 +41,7 @@ impl<'b> Workbench<'b> {
     }
 
     pub fn of(built: &'b Built, platform: Platform) -> anyhow::Result<Workbench<'b>> {
-        let dir = std::env::temp_dir().join(format!("xsched-bench-{}", std::process::id()));
+        let dir = build::scratch("bench")?;
         // The agent makes none there.
         std::fs::DirBuilder::new()
             .recursive(true)

@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 use simdevice::code::{self, Kernel};
 
-use crate::build::Built;
+use crate::build::{self, Built};
 use crate::child::Guarded;
 use crate::platform::Platform;
 use crate::real_runtime::{self, Version};
@@ -72,7 +72,7 @@ impl<'b> Stage<'b> {
 
     /// The same on this ground. To a real runtime this process goes itself, so it has one thread.
     pub fn on(built: &'b Built, play: &str, ground: Ground) -> anyhow::Result<Stage<'b>> {
-        let dir = std::env::temp_dir().join(format!("xsched-{play}-{}", std::process::id()));
+        let dir = build::scratch(play).context("cannot create a folder")?;
         let runtime = dir.join("runtime");
         std::fs::create_dir_all(&runtime)
             // The agent makes none there.

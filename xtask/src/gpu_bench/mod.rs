@@ -109,7 +109,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let dir = match &args.bundle {
         Some(dir) => dir,
         None => {
-            own = std::env::temp_dir().join(format!("xsched-gpu-bundle-{}", std::process::id()));
+            own = build::scratch("gpu-bundle")?;
             // A rehearsal's figures mean nothing.
             pack(
                 &own,

@@ -11,6 +11,7 @@ use xsched_common::api::{ProcessRow, Request, Snapshot};
 use xsched_common::units::Class;
 
 use crate::agent;
+use crate::build;
 use crate::child::Guarded;
 use crate::dialogue::Dialogue;
 
@@ -88,7 +89,7 @@ impl Drop for Stage {
 impl Stage {
     /// An empty one.
     pub fn new(tools: Tools) -> anyhow::Result<Stage> {
-        let dir = std::env::temp_dir().join(format!("xsched-gpu-bench-{}", std::process::id()));
+        let dir = build::scratch("gpu-bench")?;
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true).mode(0o755);
         builder.create(dir.join("run"))?;
