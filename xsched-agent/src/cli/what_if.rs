@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{anyhow, ensure};
 use schedsim::replay::{Actor, Predicted, play};
 use schedsim::stats::quantile;
 use schedsim::world::Under;
@@ -142,12 +142,13 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
 /// A workload, or what becomes of a recording as one.
 fn read(path: &Path) -> anyhow::Result<Workload> {
     let bytes = read_file(path)?;
+    let shown = path.display();
     match std::str::from_utf8(&bytes) {
         Ok(text) if text.trim_start().starts_with('{') => {
-            Workload::parse(text).with_context(|| path.display().to_string())
+            Workload::parse(text).map_err(|bad| anyhow!("{shown}: {bad}"))
         }
-        _ => import::import(&bytes, &path.display().to_string(), "xsched-agent record")
-            .with_context(|| path.display().to_string()),
+        _ => import::import(&bytes, &shown.to_string(), "xsched-agent record")
+            .map_err(|bad| anyhow!("{shown}: {bad}")),
     }
 }
 
