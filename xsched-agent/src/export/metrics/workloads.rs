@@ -151,7 +151,7 @@ fn series(scrape: &Scrape) -> (Vec<Series<'_>>, usize) {
     }
     // Stable: those with as much stay in the order of their labels.
     let mut all: Vec<Series<'_>> = by_labels.into_values().collect();
-    all.sort_by(|a, b| b.sums.busy.cmp(&a.sums.busy));
+    all.sort_by_key(|series| std::cmp::Reverse(series.sums.busy));
     let unlisted = all.len().saturating_sub(scrape.workloads);
     all.truncate(scrape.workloads);
     (all, unlisted)

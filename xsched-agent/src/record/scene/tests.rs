@@ -52,7 +52,7 @@ fn launch(at: u64) -> CallRecord {
         since_shim_ns: 0,
         tgid: 5,
         tid: 5,
-        api: api as u16,
+        api,
         moment: CallMoment::Entry as u8,
         route: CallRoute::Direct as u8,
         reserved: 0,
