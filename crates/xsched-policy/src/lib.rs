@@ -273,12 +273,13 @@ pub fn decide(
             }
         }
     }
-    for (remembered, decision) in memory.clients.iter_mut().zip(&out[first..]) {
+    let clients = memory.clients.iter_mut().zip(&members);
+    for ((remembered, member), decision) in clients.zip(&out[first..]) {
         if remembered.mode == GateMode::Closed && decision.mode != GateMode::Closed {
             remembered.ahead = 0;
         }
         if remembered.mode != GateMode::Closed {
-            remembered.closed_at = now;
+            remembered.drains_until = now + handover::longest_drain(member);
         }
         remembered.mode = decision.mode;
     }

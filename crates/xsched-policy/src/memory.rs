@@ -52,9 +52,10 @@ pub enum Concurrency {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Remembered {
     pub id: ClientId,
-    /// What its gate was told last, and since when it is closed if it is.
+    /// What its gate was told last, and until when what that left in flight may
+    /// run if it is closed.
     pub mode: GateMode,
-    pub closed_at: Nanos,
+    pub drains_until: Nanos,
     /// Whether it counted as having work.
     pub active: bool,
     /// Device time charged to it, in total and by the last decision.
@@ -226,7 +227,7 @@ impl Remembered {
         Remembered {
             id: client.id,
             mode: GateMode::Open,
-            closed_at: Nanos::ZERO,
+            drains_until: Nanos::ZERO,
             active: false,
             charged: Nanos::ZERO,
             charged_last: Nanos::ZERO,

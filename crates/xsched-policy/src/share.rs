@@ -62,11 +62,11 @@ impl Turns {
         };
         let slice = settings.slice_of(concurrency);
         let cap = match (settings.mode, concurrency, knobs.cap) {
-            // A tenth of a turn, which the driver's turns make up for. Two
-            // batches on an H200 together made 85 to 90% of one with 0.3 ms in
-            // flight, whatever the turn, 90 to 96% with 2 ms.
+            // A quarter of a turn, for which the next one waits. Two batches on
+            // an H200 together made 85 to 90% of one with 0.3 ms in flight,
+            // whatever the turn, 90 to 96% with 2 ms.
             (SharingMode::Share, Concurrency::InTurns, Cap::Time(budget)) => {
-                Cap::Time(budget.max(Nanos(slice.0 / 10)))
+                Cap::Time(budget.max(Nanos(slice.0 / 4)))
             }
             (.., cap) => cap,
         };
@@ -76,7 +76,7 @@ impl Turns {
             below: knobs,
             unrivalled: Knobs { cap, ..knobs },
             drain: match concurrency {
-                Concurrency::InTurns => Nanos(slice.0 / 4),
+                Concurrency::InTurns => Nanos(slice.0 / 2),
                 Concurrency::Together => Nanos::ZERO,
             },
         })

@@ -14,9 +14,9 @@
 use xsched_common::gate::GateMode;
 use xsched_common::units::Nanos;
 
+use super::DeviceMemory;
 use super::liveness::{Member, RANKS};
 use super::memory::Remembered;
-use super::{DeviceMemory, handover};
 
 /// Longest time that is charged at once: after that somebody stopped the
 /// agent or the machine.
@@ -43,7 +43,7 @@ pub(super) fn charge(memory: &mut DeviceMemory, now: Nanos, members: &[Member<'_
         let ns = |time: Nanos| i64::try_from(time.0).unwrap_or(i64::MAX);
         client.ahead = client.ahead.saturating_sub(ns(said));
         if client.mode == GateMode::Closed {
-            if now < client.closed_at + handover::longest_drain(member) {
+            if member.state.in_flight > 0 && now < client.drains_until {
                 // Its kernels still run; what they took is told at their end.
                 client.charged_last = Nanos(dt.0 / 2);
                 client.ahead = client.ahead.saturating_add(ns(dt));
