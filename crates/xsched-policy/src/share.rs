@@ -107,8 +107,8 @@ pub(super) struct Group {
 }
 
 /// The owners of a rank in ascending order: those with clients in it, and those
-/// who left with more than their share behind them. Without their debt who
-/// leaves after its turn and comes back would be the next one each time.
+/// who left less than a turn behind. Who comes back is behind by one turn: it
+/// would have had it for nothing each time.
 pub(super) type Groups = Vec<Group>;
 
 /// A turn that has less left than this ends so late: who shares it with a drain
@@ -294,7 +294,10 @@ fn advance(
     }
     rank.vtime = rank.vtime.max(least.unwrap_or(0));
     let vtime = rank.vtime;
-    groups.retain(|group| group.clients > 0 || group.pass > vtime);
+    groups.retain(|group| {
+        let behind = stride(slice, group.weight);
+        group.clients > 0 || group.pass.saturating_add(behind) > vtime
+    });
     while groups.iter().filter(|group| group.clients == 0).count() > DEBTORS {
         let debts = groups
             .iter()
@@ -327,18 +330,27 @@ fn choose(
         let index = clients.binary_search_by_key(&id, |client| client.id).ok()?;
         Some(members.get(index)?.state.attr.weight)
     };
-    // How far the one who is due is behind the one who has the turn, and how
-    // far it may be: a turn of its own.
+    // How far the one who is due was behind when the turn began: its owner goes
+    // ahead of everybody by having it.
     let stays = match (holder, next) {
         (Some((client, group)), Some((due, (pass, id)))) => {
-            let (behind, weight) = match due.owner == group.owner {
-                true => (client.pass.saturating_sub(pass), weight_of(id)),
-                false => (group.pass.saturating_sub(due.pass), Some(due.weight)),
+            let weight_of = |id| weight_of(id).unwrap_or(Weight::MIN);
+            let (ahead, own, weight) = match due.owner == group.owner {
+                true => (
+                    client.pass.saturating_sub(pass),
+                    weight_of(client.id),
+                    weight_of(id),
+                ),
+                false => (
+                    group.pass.saturating_sub(due.pass),
+                    group.weight,
+                    due.weight,
+                ),
             };
-            let weight = weight.unwrap_or(Weight::MIN);
-            // A turn lasts for its slice, unless somebody is behind by more:
-            // it came back and is owed that.
-            rank.used < slice && behind <= stride(slice, weight)
+            let behind = ahead.saturating_sub(stride(rank.used, own));
+            // A turn lasts for its slice, unless somebody came back and is owed
+            // one: that is a turn, give or take what has moved meanwhile.
+            rank.used < slice && behind <= stride(Nanos(slice.0 / 2), weight)
         }
         _ => false,
     };

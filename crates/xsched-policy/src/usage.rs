@@ -11,7 +11,7 @@
 //! the time from whoever has the device: where that is somebody of another rank,
 //! who would not pay for it, the spared half counts for his turns all the same.
 
-use xsched_common::gate::GateMode;
+use xsched_common::gate::{GateMode, Limits, ThreadKind, trickle_interval};
 use xsched_common::units::Nanos;
 
 use super::DeviceMemory;
@@ -21,6 +21,14 @@ use super::memory::Remembered;
 /// Longest time that is charged at once: after that somebody stopped the
 /// agent or the machine.
 const LONGEST: Nanos = Nanos::from_secs(1);
+
+/// Device time of the kernels that guards let through a closed gate meanwhile,
+/// for the main thread, whose turn comes most often.
+fn trickled(kernel_time: Nanos, meanwhile: Nanos) -> Nanos {
+    let every = trickle_interval(&Limits::DEFAULT, kernel_time, ThreadKind::Main);
+    let time = u128::from(meanwhile.0) * u128::from(kernel_time.0) / u128::from(every.0);
+    Nanos(u64::try_from(time).unwrap_or(u64::MAX)).min(meanwhile)
+}
 
 /// Charges the time since the last decision, by what gates and clients were
 /// then. The sum of all charges is the time in which anybody had work.
@@ -51,7 +59,14 @@ pub(super) fn charge(memory: &mut DeviceMemory, now: Nanos, members: &[Member<'_
                 draining_in[rank_of(member)] += client.charged_last.0;
                 continue;
             }
-            let beyond = Nanos(client.ahead.min(0).unsigned_abs()).min(dt);
+            // What it says of work that is over is believed once: of what guards
+            // let through a closed gate it is the wait that looks busy.
+            let most = match client.drains_until > since {
+                true => dt,
+                false => trickled(member.kernel_time.unwrap_or_default(), dt),
+            };
+            client.drains_until = client.drains_until.min(now);
+            let beyond = Nanos(client.ahead.min(0).unsigned_abs()).min(most);
             client.ahead = client.ahead.max(0);
             client.charged_last = Nanos(beyond.0 / 2);
             draining += client.charged_last.0;
