@@ -62,11 +62,12 @@ impl Turns {
         };
         let slice = settings.slice_of(concurrency);
         let cap = match (settings.mode, concurrency, knobs.cap) {
-            // A quarter of a turn, for which the next one waits. Two batches on
+            // A tenth of a turn, for which the next one waits; T leans to short
+            // kernels, so it takes two or three times as long. Two batches on
             // an H200 together made 85 to 90% of one with 0.3 ms in flight,
-            // whatever the turn, 90 to 96% with 2 ms.
+            // whatever the turn, 93 to 96% with 2 ms, and no more with 5.
             (SharingMode::Share, Concurrency::InTurns, Cap::Time(budget)) => {
-                Cap::Time(budget.max(Nanos(slice.0 / 4)))
+                Cap::Time(budget.max(Nanos(slice.0 / 10)))
             }
             (.., cap) => cap,
         };

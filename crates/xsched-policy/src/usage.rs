@@ -61,9 +61,9 @@ pub(super) fn charge(memory: &mut DeviceMemory, now: Nanos, members: &[Member<'_
             }
             // What it says of work that is over is believed once: of what guards
             // let through a closed gate it is the wait that looks busy.
-            let most = match client.drains_until > since {
-                true => dt,
-                false => trickled(member.kernel_time.unwrap_or_default(), dt),
+            let most = match client.drains_until.since(since).min(dt) {
+                left if left > Nanos::ZERO => left,
+                _ => trickled(member.kernel_time.unwrap_or_default(), dt),
             };
             client.drains_until = client.drains_until.min(now);
             let beyond = Nanos(client.ahead.min(0).unsigned_abs()).min(most);
