@@ -24,7 +24,7 @@ use super::liveness::{Member, RANKS};
 use super::memory::{RankMemory, Remembered};
 use super::{
     Again, Cap, ClientId, Concurrency, Decision, DeviceMemory, DeviceSettings, Knobs, Owner,
-    Reason, handover,
+    Presence, Reason, handover,
 };
 
 /// Which ranks share by turns.
@@ -43,9 +43,10 @@ pub(super) struct Turns {
     pub among: Among,
     /// Device time of one turn.
     pub slice: Nanos,
-    /// Of who is below somebody.
+    /// Of who is below somebody, or has the turn only while whoever is due has no
+    /// work for a moment.
     pub below: Knobs,
-    /// Of who is not: only the next one's turn waits for what it has in flight.
+    /// Of who is neither: only the next one's turn waits for what it has in flight.
     pub unrivalled: Knobs,
     /// The longest that a turn waits until the last one's owner has drained;
     /// zero where it does not wait.
@@ -165,7 +166,8 @@ pub(super) fn decide(
         let holder = choose(slice, state, &memory.clients, members);
         let drain = handover::waits_for(turns.drain, state, last, now, members);
         let contended = active[rank] > 1;
-        let knobs = match open[rank] {
+        let fills_in = fills_in(slice, state, now, &memory.clients, members);
+        let knobs = match open[rank] && !fills_in {
             true => &turns.unrivalled,
             false => &turns.below,
         };
@@ -364,6 +366,52 @@ fn choose(
     }
     rank.holder = next;
     next
+}
+
+/// Whether the turn belongs to somebody who was ahead of another when it began:
+/// one that has had work within the last turn, and will have it back at once. A
+/// batch that waits for its kernels after every few would else wait for as much
+/// of the others' each time.
+fn fills_in(
+    slice: Nanos,
+    rank: &RankMemory,
+    now: Nanos,
+    clients: &[Remembered],
+    members: &[Member<'_>],
+) -> bool {
+    let place = |id| clients.binary_search_by_key(&id, |client| client.id).ok();
+    let group_of = |client: &Remembered| {
+        let (_, owner) = client.line?;
+        Some(&rank.groups[at(&rank.groups, owner)?])
+    };
+    let Some((holder, member)) = rank
+        .holder
+        .and_then(place)
+        .and_then(|at| Some((&clients[at], members.get(at)?)))
+    else {
+        return false;
+    };
+    let Some(own) = group_of(holder) else {
+        return false;
+    };
+    let pauses = |presence| match presence {
+        Presence::Idle { since } => now.since(since) < slice,
+        Presence::Active | Presence::Never => false,
+    };
+    let mut others = clients.iter().zip(members);
+    others.any(|(client, other)| {
+        let in_rank = client.id != holder.id && other.rank == member.rank;
+        let Some(group) = group_of(client).filter(|_| in_rank && pauses(other.presence)) else {
+            return false;
+        };
+        match group.owner == own.owner {
+            true => {
+                let began = stride(rank.used, member.state.attr.weight);
+                client.pass < holder.pass.saturating_sub(began)
+            }
+            false => group.pass < own.pass.saturating_sub(stride(rank.used, own.weight)),
+        }
+    })
 }
 
 #[cfg(test)]

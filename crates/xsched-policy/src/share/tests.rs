@@ -262,3 +262,30 @@ fn who_comes_back_has_a_turn_at_once() {
     let held = device.run(clients, Nanos::from_millis(5), |_, _| ());
     assert!(held[&ClientId(3)] > 0.004, "{held:?}");
 }
+
+/// A batch waits for its kernels after every few: who fills in meanwhile has
+/// little in flight, for it would be waited for each time.
+#[test]
+fn who_fills_in_has_little_in_flight() {
+    for owners in [[1000, 1001], [1000, 1000]] {
+        let mut device = Device::new(Concurrency::InTurns);
+        let clients = vec![of(1, owners[0], 10), of(2, owners[1], 90)];
+        let (mut turns, mut fills, mut now) = (0, 0, NOW);
+        let length = Nanos::from_secs(2);
+        device.run(clients, length, |clients, decisions| {
+            now = now + Nanos::from_millis(5);
+            match (decisions[0].mode, clients[1].presence) {
+                (GateMode::Capped(cap), Presence::Idle { .. }) if cap < 10 => fills += 1,
+                (GateMode::Capped(cap), Presence::Idle { .. }) => turns += u32::from(cap > 30),
+                _ => {}
+            }
+            clients[1].presence = match clients[1].presence {
+                Presence::Active => Presence::Idle {
+                    since: clients[1].busy,
+                },
+                _ => Presence::Active,
+            };
+        });
+        assert!(fills > 100 && turns < fills / 4, "{fills} and {turns}");
+    }
+}
