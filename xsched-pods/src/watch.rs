@@ -134,10 +134,12 @@ impl File<'_> {
                 if std::mem::take(&mut self.fails) {
                     info!("{path} is written again");
                 }
-                if (left_out > 0) != (self.left_out > 0) {
-                    warn!(
+                match (self.left_out > 0, left_out > 0) {
+                    (false, true) => warn!(
                         "{left_out} pods have no room in the list: their namespaces have too many"
-                    );
+                    ),
+                    (true, false) => info!("all pods have room in the list again"),
+                    _ => {}
                 }
                 self.left_out = left_out;
                 None

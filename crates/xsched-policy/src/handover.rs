@@ -29,8 +29,8 @@ pub(super) struct Drain {
     until: Nanos,
 }
 
-/// Whom the turn that begins waits for, `most` long at most, and when to look
-/// again; `last` had the one before.
+/// Whom a turn waits for, `most` long at most, and when to look again; `last` had
+/// the one before it until now, with a gate that was not closed.
 pub(super) fn waits_for(
     most: Nanos,
     rank: &mut RankMemory,
@@ -42,7 +42,7 @@ pub(super) fn waits_for(
         let at = members.binary_search_by_key(&id, |member| member.state.id);
         at.ok().and_then(|at| members.get(at))
     };
-    if rank.holder != last && most > Nanos::ZERO {
+    if most > Nanos::ZERO {
         let begun = last.and_then(member_of).and_then(|last| {
             let longest = Some(longest_drain(last)).filter(|time| *time > Nanos::ZERO)?;
             Some(Drain {

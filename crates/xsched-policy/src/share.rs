@@ -163,8 +163,18 @@ pub(super) fn decide(
             continue;
         }
         let last = state.holder;
+        let had_it = last.filter(|id| {
+            let at = memory.clients.binary_search_by_key(id, |client| client.id);
+            at.is_ok_and(|at| memory.clients[at].mode != GateMode::Closed)
+        });
         let holder = choose(slice, state, &memory.clients, members);
-        let drain = handover::waits_for(turns.drain, state, last, now, members);
+        let drain = handover::waits_for(
+            turns.drain,
+            state,
+            had_it.filter(|_| holder != last),
+            now,
+            members,
+        );
         let contended = active[rank] > 1;
         let fills_in = fills_in(slice, state, now, &memory.clients, members);
         let knobs = match open[rank] && !fills_in {

@@ -8,14 +8,16 @@
 //! destroyed and where the process's class changes, never in a launch.
 //!
 //! A process may hold several copies of that library (wheels bring their own): what
-//! a caller reaches is the one in its own folder, else the next in load order, as
-//! without us.
+//! a caller reaches is the one that it is linked with, else the one in its own
+//! folder, else the next in load order. Without us the linker looks among what the
+//! program was started with first: a library preloaded behind us that stands before
+//! HSA's is left out for callers that are linked with HSA's.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
 
 use xsched_common::page::QueuePriority;
-use xsched_shim_core::loader::{self, Version};
+use xsched_shim_core::loader::{self, Object, Version};
 use xsched_shim_core::sys;
 
 /// Queues that can be noted; the runtime makes at most four of each priority and
@@ -188,25 +190,24 @@ fn folder(path: &[u8]) -> &[u8] {
     path.get(..end).unwrap_or_default()
 }
 
-/// The function of a name that `caller`, an address in an object, is to reach.
+/// The function of a name that `caller`, an address in an object, is to reach: of
+/// what it is linked with, else of its own folder, else the next in load order.
 fn behind_us(name: &[u8], caller: usize) -> Option<usize> {
-    let of_caller = loader::object_at(caller, |object| folder(object.path).to_vec());
-    let mut next = None;
-    loader::visit(|object| {
-        if loader::own_contains(object) {
-            return ControlFlow::Continue(());
-        }
-        match loader::lookup(object, name, Version::Default) {
-            Some(found) if of_caller.as_deref() == Some(folder(object.path)) => {
-                ControlFlow::Break(found)
+    let of = |wanted: &dyn Fn(&Object<'_>) -> bool| {
+        loader::visit(|object| {
+            let is_it = !loader::own_contains(object) && wanted(object);
+            let found = is_it.then(|| loader::lookup(object, name, Version::Default));
+            match found.flatten() {
+                Some(found) => ControlFlow::Break(found),
+                None => ControlFlow::Continue(()),
             }
-            found => {
-                next = next.or(found);
-                ControlFlow::Continue(())
-            }
-        }
-    })
-    .or(next)
+        })
+    };
+    let of_caller = loader::object_at(caller, |caller| {
+        let near = |object: &Object<'_>| folder(object.path) == folder(caller.path);
+        of(&|object| loader::is_linked_with(caller, object)).or_else(|| of(&near))
+    });
+    of_caller.flatten().or_else(|| of(&|_| true))
 }
 
 /// `hsa_queue_create`, and who called it.

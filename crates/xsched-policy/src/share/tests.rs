@@ -289,3 +289,22 @@ fn who_fills_in_has_little_in_flight() {
         assert!(fills > 100 && turns < fills / 4, "{fills} and {turns}");
     }
 }
+
+/// One that becomes the next one and goes idle before the last one has drained,
+/// again and again, had nothing that could be waited for.
+#[test]
+fn who_only_says_that_it_comes_holds_nobody_up() {
+    let mut device = Device::new(Concurrency::InTurns);
+    let clients = vec![of(1, 1000, 100), of(2, 1001, 100)];
+    let length = Nanos::from_secs(2);
+    let held = device.run(clients, length, |clients, decisions| {
+        let open = decisions[0].mode != GateMode::Closed;
+        clients[0].in_flight = if open { 30 } else { clients[0].in_flight / 2 };
+        clients[1].in_flight = 1_000;
+        clients[1].presence = match open {
+            true => Presence::Active,
+            false => Presence::Idle { since: NOW },
+        };
+    });
+    assert!(held[&ClientId(1)] > 1.2, "{held:?}");
+}

@@ -19,4 +19,4 @@ pub use chain::{has_dlsym, vdso};
 pub use hidden::Hidden;
 pub use imports::slots;
 pub use objects::{Object, Slot, basename, object_at, own_contains, visit};
-pub use symbols::{Version, lookup};
+pub use symbols::{Version, is_linked_with, lookup};

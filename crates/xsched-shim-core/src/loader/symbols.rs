@@ -2,7 +2,7 @@
 //! elf/dl-lookup.c; the GNU hash table as in binutils' bfd/elflink.c).
 //! Every pointer is checked to lie in the object's segments first.
 
-use super::Object;
+use super::objects::{Object, basename};
 
 /// Which definition of a name is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,18 @@ pub fn lookup(object: &Object<'_>, name: &[u8], version: Version<'_>) -> Option<
         Version::Node(_) => None,
     };
     tables.find(name, node)
+}
+
+/// Whether an object is linked with another (DT_NEEDED): that is where the linker
+/// finds what both the program and what it is linked with do not define.
+pub fn is_linked_with(object: &Object<'_>, other: &Object<'_>) -> bool {
+    const DT_NEEDED: i64 = 1;
+    let Some(tables) = Tables::of(object) else {
+        return false;
+    };
+    let name = basename(other.path);
+    let mut needed = object.dynamic().filter(|(tag, _)| *tag == DT_NEEDED);
+    !name.is_empty() && needed.any(|(_, offset)| tables.string_is(offset, name))
 }
 
 impl<'a, 'o> Tables<'a, 'o> {
