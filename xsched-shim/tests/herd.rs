@@ -62,8 +62,8 @@ impl Run {
         eventually("all wait", || self.waiting() == threads);
     }
 
-    fn trickled(&self) -> u64 {
-        self.client.status().guards[Guard::Trickle as usize].load(Relaxed)
+    fn passed_by(&self, guard: Guard) -> u64 {
+        self.client.status().guards[guard as usize].load(Relaxed)
     }
 
     fn said(&mut self) -> Herd {
@@ -92,7 +92,10 @@ fn at_a_closed_gate_each_gets_its_turn() {
     let bound = Duration::from_millis(100 * 20) * 3 / 2;
     let longest = herd.worst.max(herd.unfinished);
     assert!(longest < bound, "{longest:?}");
-    assert_eq!(run.trickled(), herd.launches);
+    // A machine that does not run the program for 20 ms looks like a stall.
+    let stalls = run.passed_by(Guard::Stall);
+    assert!(stalls <= 3, "{stalls}");
+    assert_eq!(run.passed_by(Guard::Trickle) + stalls, herd.launches);
     run.program.end();
 }
 
