@@ -15,7 +15,7 @@ static const char KERNELS[] =
     ".version 6.0\n.target sm_50\n.address_size 64\n"
     ".visible .entry counter(.param .u64 p, .param .u64 add)\n{\n" FIRST_THREAD_ONLY
     "ld.param.u64 %d0, [p]; ld.param.u64 %d1, [add];\n"
-    "ld.u64 %d2, [%d0]; add.u64 %d2, %d2, %d1; st.u64 [%d0], %d2;\nEND: ret;\n}\n"
+    "red.add.u64 [%d0], %d1;\nEND: ret;\n}\n"
     ".visible .entry fill(.param .u64 to, .param .u32 value, .param .u64 n)\n{\n" FIRST_THREAD_ONLY
     "ld.param.u64 %d0, [n]; ld.param.u64 %d1, [to]; ld.param.u32 %r2, [value];\n" LOOP
     "st.u32 [%d1], %r2; add.u64 %d1, %d1, 4;\n" AGAIN
