@@ -111,18 +111,15 @@ fn no_destroyed_queue_is_touched() {
     program.run("launch 1");
     let process = agent.client(0);
     for round in 0..50 {
-        let high = round % 2 == 0;
-        ask(
-            &process,
-            if high {
-                QueuePriority::High
-            } else {
-                QueuePriority::Low
-            },
-        );
+        let (before, after) = match round % 2 {
+            0 => (QueuePriority::High, QueuePriority::Low),
+            _ => (QueuePriority::Low, QueuePriority::High),
+        };
+        ask(&process, before);
         program.run("create 0");
         program.run("launch 20");
         let destroyed = program.run("destroy 0");
+        ask(&process, after);
         let sets = program.run("launch 20");
         assert_eq!(sets, destroyed, "round {round}");
     }
