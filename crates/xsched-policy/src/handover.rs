@@ -43,13 +43,13 @@ pub(super) fn waits_for(
         at.ok().and_then(|at| members.get(at))
     };
     if most > Nanos::ZERO {
-        let begun = last.and_then(member_of).and_then(|last| {
-            let longest = Some(longest_drain(last)).filter(|time| *time > Nanos::ZERO)?;
-            Some(Drain {
+        let last = last.and_then(member_of);
+        let begun = last
+            .filter(|last| last.state.in_flight > 0)
+            .map(|last| Drain {
                 of: last.state.id,
-                until: now + longest.min(most),
-            })
-        });
+                until: now + longest_drain(last).min(most),
+            });
         rank.drain = begun.or(rank.drain);
     }
     let waits = rank.drain.and_then(|Drain { of, until }| {

@@ -109,16 +109,22 @@ pub(super) struct Group {
 }
 
 /// The owners of a rank in ascending order: those with clients in it, and those
-/// who left less than a turn behind. Who comes back is behind by one turn: it
-/// would have had it for nothing each time.
+/// who left while they were less than a turn behind. A newcomer is owed a turn,
+/// so one that leaves after its turn must not come back as a newcomer.
 pub(super) type Groups = Vec<Group>;
 
-/// A turn that has less left than this ends so late: who shares it with a drain
-/// is charged half of the time, and its end would be looked for ever more often.
+/// The end of a turn is looked for this much later at the soonest. While another
+/// client drains, the turn is charged half of the time, so each look would come
+/// after half of the time before.
 const LEAST_TIME_LEFT: Nanos = Nanos::from_micros(20);
 
 /// Most owners in debt that are remembered.
 const DEBTORS: usize = 64;
+
+/// A client's place among the clients, and its member's among the members.
+fn place(clients: &[Remembered], id: ClientId) -> Option<usize> {
+    clients.binary_search_by_key(&id, |client| client.id).ok()
+}
 
 fn at(groups: &Groups, owner: Owner) -> Option<usize> {
     groups
@@ -164,8 +170,8 @@ pub(super) fn decide(
         }
         let last = state.holder;
         let had_it = last.filter(|id| {
-            let at = memory.clients.binary_search_by_key(id, |client| client.id);
-            at.is_ok_and(|at| memory.clients[at].mode != GateMode::Closed)
+            let at = place(&memory.clients, *id);
+            at.is_some_and(|at| memory.clients[at].mode != GateMode::Closed)
         });
         let holder = choose(slice, state, &memory.clients, members);
         let drain = handover::waits_for(
@@ -176,8 +182,8 @@ pub(super) fn decide(
             members,
         );
         let contended = active[rank] > 1;
-        let fills_in = fills_in(slice, state, now, &memory.clients, members);
-        let knobs = match open[rank] && !fills_in {
+        let fills_in = || fills_in(slice, state, now, &memory.clients, members);
+        let knobs = match open[rank] && !fills_in() {
             true => &turns.unrivalled,
             false => &turns.below,
         };
@@ -335,12 +341,12 @@ fn choose(
         .filter_map(|group| Some((group, group.least?)));
     let next = with_work.min_by_key(|(group, _)| group.pass);
     let holder = rank.holder.and_then(|id| {
-        let index = clients.binary_search_by_key(&id, |client| client.id).ok()?;
+        let index = place(clients, id)?;
         let member = members.get(index).filter(|member| member.active())?;
         Some((&clients[index], &groups[at(groups, member.state.owner)?]))
     });
     let weight_of = |id: ClientId| {
-        let index = clients.binary_search_by_key(&id, |client| client.id).ok()?;
+        let index = place(clients, id)?;
         Some(members.get(index)?.state.attr.weight)
     };
     // How far the one who is due was behind when the turn began: its owner goes
@@ -389,14 +395,13 @@ fn fills_in(
     clients: &[Remembered],
     members: &[Member<'_>],
 ) -> bool {
-    let place = |id| clients.binary_search_by_key(&id, |client| client.id).ok();
     let group_of = |client: &Remembered| {
         let (_, owner) = client.line?;
         Some(&rank.groups[at(&rank.groups, owner)?])
     };
     let Some((holder, member)) = rank
         .holder
-        .and_then(place)
+        .and_then(|id| place(clients, id))
         .and_then(|at| Some((&clients[at], members.get(at)?)))
     else {
         return false;
