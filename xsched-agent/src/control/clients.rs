@@ -31,6 +31,8 @@ pub struct ClientShared {
     pub process: ProcessId,
     /// Its user when it connected.
     pub uid: u32,
+    /// The user whose share of a device its time is.
+    pub payer: u32,
     /// Which part of the process it is.
     pub part: Part,
     /// Agent-written.
@@ -219,6 +221,17 @@ impl DeviceKey {
         }
     }
 
+    /// The same, told apart from those of the client's other devices: parts of a
+    /// device may share its address and say no more.
+    pub fn told_apart(index: DeviceIndex, page: &StatusPage) -> DeviceKey {
+        let key = DeviceKey::of(index, page);
+        let mut before = page.devices().take_while(|(other, _)| *other != index);
+        match before.any(|(other, _)| DeviceKey::of(other, page) == key) {
+            true => DeviceKey::Unnamed(index),
+            false => key,
+        }
+    }
+
     /// Its bus address, if known.
     pub fn pci(self) -> Option<PciAddress> {
         match self {
@@ -299,6 +312,7 @@ impl Client {
             id,
             process: joiner.process,
             uid: joiner.uid,
+            payer: joiner.payer(),
             part: joiner.part,
             control,
             status,
@@ -370,24 +384,15 @@ impl Client {
     /// that sees eight devices and works on one must not hold back others on
     /// the remaining seven.
     pub fn counts_on(&self) -> impl Iterator<Item = (DeviceKey, DeviceIndex)> {
-        let devices = || self.shared.status.devices();
-        let only_one = devices().count() == 1;
-        let never = move |device: DeviceIndex| {
+        let page = &self.shared.status;
+        let devices = page.devices().map(|(device, _)| device);
+        let only_one = page.devices().count() == 1;
+        let never = move |device: &DeviceIndex| {
             self.tracked[device.0 as usize].presence == Presence::Never && !only_one
         };
-        devices()
-            .filter(move |(device, _)| !never(*device))
-            .map(move |(device, _)| {
-                let of = |device| DeviceKey::of(device, &self.shared.status);
-                // Partitions of a device may share its address and say no
-                // more: the numbers tell them apart then.
-                let mut before = devices().take_while(|(other, _)| *other != device);
-                let key = match before.any(|(other, _)| of(other) == of(device)) {
-                    true => DeviceKey::Unnamed(device),
-                    false => of(device),
-                };
-                (key, device)
-            })
+        devices
+            .filter(move |device| !never(device))
+            .map(|device| (DeviceKey::told_apart(device, page), device))
     }
 
     /// What its page says of a device, by the last look at its activity.

@@ -57,7 +57,6 @@ pub(super) fn rows(
                 GateMode::Closed => row.closed += 1,
             }
             if let Some(busy) = change.as_ref().map(|change| busy_ratio(change, index)) {
-                // Processes that share the device at a time count twice.
                 row.busy_ratio = Some((row.busy_ratio.unwrap_or(0.0) + busy).min(1.0));
             }
         }

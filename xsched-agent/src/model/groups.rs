@@ -10,6 +10,7 @@ use xsched_common::handshake::{Origin, Part};
 use xsched_common::units::{Class, Nanos};
 use xsched_policy::ClientId;
 
+use super::device_times::Claim;
 use super::page_reader::PageReader;
 use super::window::{Totals, Window};
 use super::{Clients, WINDOW, rows};
@@ -24,11 +25,13 @@ struct Group {
     reader: PageReader,
     totals: Arc<Totals>,
     window: Window,
+    /// Device time that is not charged yet.
+    claims: Vec<Claim>,
 }
 
 impl Groups {
     /// Takes in the pages of those that have joined.
-    pub fn take_pages(&mut self, clients: &[Arc<ClientShared>], now: Nanos) {
+    pub fn take_pages(&mut self, clients: &[Arc<ClientShared>]) {
         self.0
             .retain(|id, _| clients.iter().any(|client| client.id == *id));
         for client in clients {
@@ -37,10 +40,26 @@ impl Groups {
                 reader: PageReader::default(),
                 totals: Arc::default(),
                 window: Window::default(),
+                claims: Vec::new(),
             });
             if !group.reader.is_current(&client.status) {
                 let change = group.reader.read(&client.status);
+                group.claims.extend(Claim::of(client, change.busy_ns));
                 Arc::make_mut(&mut group.totals).add_page(&change);
+            }
+        }
+    }
+
+    /// The device time that they claim in this tick.
+    pub fn claims(&mut self) -> impl Iterator<Item = &mut Claim> {
+        self.0.values_mut().flat_map(|group| &mut group.claims)
+    }
+
+    /// Closes a tick, in which device time has been shared out.
+    pub fn tick(&mut self, now: Nanos) {
+        for group in self.0.values_mut() {
+            for claim in group.claims.drain(..) {
+                Arc::make_mut(&mut group.totals).add_busy(claim.index, claim.time);
             }
             group.window.push(now, WINDOW, &group.totals);
         }

@@ -6,6 +6,7 @@
 
 mod blame;
 mod details;
+mod device_times;
 mod devices;
 mod gates;
 mod groups;
@@ -52,6 +53,7 @@ use crate::events::{EventLog, Events};
 use crate::slices::SliceTable;
 use blame::Blames;
 use details::Inquiries;
+use device_times::DeviceTimes;
 use hardware::Hardware;
 use health::Health;
 use notes::DropsNoted;
@@ -77,6 +79,7 @@ pub struct Model {
     targets: HashMap<ClientId, SloVerdict>,
     attr: AttrHandle,
     processes: HashMap<ProcessId, Process>,
+    device_times: DeviceTimes,
     inquiries: Inquiries,
     bpf: BpfState,
     sampling: Sampling,
@@ -109,6 +112,7 @@ impl Model {
             targets: HashMap::new(),
             attr,
             processes: HashMap::new(),
+            device_times: DeviceTimes::new(now),
             inquiries: Inquiries::default(),
             bpf: BpfState::default(),
             sampling: Sampling::default(),
@@ -245,12 +249,14 @@ impl Model {
                 process.take_pages(joined.get(id).map_or(&[][..], Vec::as_slice));
             }
             let groups = groups.get(id).map_or(&[][..], Vec::as_slice);
-            process.groups.take_pages(groups, now);
+            process.groups.take_pages(groups);
             process.take_counts(launches.get(id).into_iter().flatten().copied());
             process.take_bursts(observation.bursts.get(id));
             process.bypass = observation.bypass.get(id).copied().unwrap_or_default();
             process.apis = apis.remove(id).unwrap_or_default();
         }
+        let claims = self.processes.values_mut().flat_map(Process::claims);
+        self.device_times.share(now, claims);
         for process in self.processes.values_mut() {
             process.tick(now);
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use xsched_common::bpf::CallRoute;
-use xsched_common::page::{HistogramCounts, MAX_DEVICES};
+use xsched_common::page::HistogramCounts;
 use xsched_common::platform::Platform;
 use xsched_common::units::{Nanos, StreamClass};
 use xsched_host::process::{self, ProcessId};
@@ -13,6 +13,7 @@ use xsched_policy::ClientId;
 
 use super::WINDOW;
 use super::details::{Details, shown};
+use super::device_times::Claim;
 use super::gates::GateWindow;
 use super::groups::Groups;
 use super::observation::{ApiCount, Bypass, LaunchCount};
@@ -60,7 +61,10 @@ pub(super) struct Process {
     pub apis: Vec<ApiCount>,
     /// What has joined of it with classes of its own.
     pub groups: Groups,
+    /// Of all its clients, until they leave.
     readers: Vec<(ClientId, PageReader)>,
+    /// Device time that is not charged yet.
+    claims: Vec<Claim>,
     observed: BTreeMap<(String, u8, u8), u64>,
     observed_bursts: HistogramCounts,
     /// Sums since the process was first seen, shared with the window.
@@ -118,6 +122,7 @@ impl Process {
             apis: Vec::new(),
             groups: Groups::default(),
             readers: Vec::new(),
+            claims: Vec::new(),
             observed: BTreeMap::new(),
             observed_bursts: HistogramCounts::default(),
             totals: Arc::default(),
@@ -182,11 +187,10 @@ impl Process {
             self.client = shown;
             self.ticks_joined = 0;
         }
-        // A new client has a new page that counts from zero.
-        self.readers
-            .retain(|(id, _)| clients.iter().any(|client| client.id == *id));
         for client in clients {
             let known = self.readers.iter().position(|(id, _)| *id == client.id);
+            // A new client has a new page that counts from zero. The reader of one
+            // in whose place it is stays: that one's page is read once more.
             let at = known.unwrap_or_else(|| {
                 self.readers.push((client.id, PageReader::default()));
                 self.readers.len() - 1
@@ -211,10 +215,10 @@ impl Process {
         self.take_change(client, change);
     }
 
-    fn take_change(&mut self, client: &ClientShared, mut change: PageChange) {
-        if self.client.as_ref().map(|shown| shown.id) != Some(client.id) {
+    fn take_change(&mut self, client: &ClientShared, change: PageChange) {
+        if self.client.as_ref().map(|shown| shown.id) == Some(client.id) {
             // Each client numbers the devices for itself.
-            change.busy_ns = [0; MAX_DEVICES];
+            self.claims.extend(Claim::of(client, change.busy_ns));
         }
         Arc::make_mut(&mut self.totals).add_page(&change);
         for (name, launches) in change.callers {
@@ -261,8 +265,18 @@ impl Process {
         self.platform = details.platform;
     }
 
-    /// Closes a tick: a sample for the window.
+    /// The device time that it and its groups claim in this tick.
+    pub fn claims(&mut self) -> impl Iterator<Item = &mut Claim> {
+        self.claims.iter_mut().chain(self.groups.claims())
+    }
+
+    /// Closes a tick, in which device time has been shared out: a sample for the
+    /// window.
     pub fn tick(&mut self, now: Nanos) {
+        for claim in self.claims.drain(..) {
+            Arc::make_mut(&mut self.totals).add_busy(claim.index, claim.time);
+        }
+        self.groups.tick(now);
         if self.client.is_some() {
             self.shim_mapped = true;
             self.ticks_joined = self.ticks_joined.saturating_add(1);
@@ -280,7 +294,68 @@ impl Process {
 
 #[cfg(test)]
 mod tests {
+    use super::super::device_times::DeviceTimes;
     use super::*;
+    use crate::control::stand_in;
+    use xsched_common::handshake::Part;
+    use xsched_common::page::StatusPage;
+    use xsched_common::units::Class;
+
+    /// A process that has joined once, and whatever else it is.
+    fn joined(number: u64) -> (Process, Arc<ClientShared>, &'static StatusPage) {
+        let id = ProcessId {
+            pid: u32::MAX,
+            start_time: number,
+        };
+        let (client, page) = stand_in(number, id, Part::Process, Class::Low);
+        page.device_count.store(1, Relaxed);
+        (Process::new(id, &Workloads::default()), client, page)
+    }
+
+    /// One whose page has changed hands is not read from the beginning again.
+    #[test]
+    fn a_client_in_whose_place_is_another_is_counted_once() {
+        let (mut process, before, page) = joined(1);
+        let (_, after, _) = joined(2);
+        assert!(page.callers[0].claim(b"liba.so"));
+        let launches = &page.callers[0].launches[0][0];
+        launches.store(5, Relaxed);
+        process.take_pages(std::slice::from_ref(&before));
+        process.take_pages(std::slice::from_ref(&after));
+        launches.store(7, Relaxed);
+        process.take_last(&before);
+        assert_eq!(process.launches(), 7);
+        assert!(process.readers.iter().all(|(id, _)| *id == after.id));
+    }
+
+    /// Each counts what it waits for the other.
+    #[test]
+    fn processes_on_one_device_are_charged_no_more_than_passes() {
+        let mut processes = [joined(1), joined(2)];
+        let mut now = Nanos::from_secs(1);
+        let mut times = DeviceTimes::new(now);
+        let begun = now;
+        for _ in 0..40 {
+            for ((process, client, page), ms) in processes.iter_mut().zip([200, 330]) {
+                let busy = &page.devices[0].busy_ns;
+                busy.fetch_add(Nanos::from_millis(ms).0, Relaxed);
+                process.take_pages(std::slice::from_ref(client));
+            }
+            now = now + Nanos::from_millis(500);
+            let claims = processes
+                .iter_mut()
+                .flat_map(|(process, ..)| process.claims());
+            times.share(now, claims);
+            for (process, ..) in &mut processes {
+                process.tick(now);
+            }
+        }
+        let charged = processes
+            .each_ref()
+            .map(|(process, ..)| process.totals.busy_ns[0]);
+        let of_all = charged.iter().sum::<u64>() as f64 / now.since(begun).0 as f64;
+        assert!((0.98..1.02).contains(&of_all), "{charged:?}");
+    }
 
     #[test]
     fn callers_without_end_share_a_row() {

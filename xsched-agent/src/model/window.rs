@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use xsched_common::gate::Guard;
 use xsched_common::page::{HistogramCounts, MAX_DEVICES};
-use xsched_common::units::{Nanos, StreamClass};
+use xsched_common::units::{DeviceIndex, Nanos, StreamClass};
 
 use super::page_reader::PageChange;
 
@@ -21,7 +21,7 @@ pub(super) struct Totals {
     pub guards: [u64; Guard::COUNT],
     pub bursts: HistogramCounts,
     pub gate_waits: HistogramCounts,
-    /// Device time by the client's own device index.
+    /// Device time charged, by the client's own device index.
     pub busy_ns: [u64; MAX_DEVICES],
 }
 
@@ -89,7 +89,7 @@ impl Change {
 }
 
 impl Totals {
-    /// Adds what a page counted.
+    /// Adds what a page counted, but for device time.
     pub fn add_page(&mut self, change: &PageChange) {
         for launches in change.callers.values() {
             add(&mut self.launches, launches.total());
@@ -98,9 +98,15 @@ impl Totals {
         }
         self.bursts.add(&change.bursts);
         self.gate_waits.add(&change.gate_waits);
-        let busy = self.busy_ns.iter_mut().zip(change.busy_ns);
-        for (to, more) in busy.chain(self.guards.iter_mut().zip(change.guards)) {
+        for (to, more) in self.guards.iter_mut().zip(change.guards) {
             add(to, more);
+        }
+    }
+
+    /// Adds device time, as charged.
+    pub fn add_busy(&mut self, device: DeviceIndex, time: Nanos) {
+        if let Some(busy) = self.busy_ns.get_mut(usize::from(device.0)) {
+            add(busy, time.0);
         }
     }
 
