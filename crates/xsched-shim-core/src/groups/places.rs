@@ -5,8 +5,12 @@
 //! there is a place for each of these. So a place whose group has become what the
 //! process or an earlier group is makes room for a wish that finds none, as does
 //! one that nobody has managed to join with. What the agent answered stays noted,
-//! so that a wish joins once while the agent's rules and the process's class stay
-//! as they are.
+//! so that a wish that it refused does not join again while the agent's rules and
+//! the process's class stay as they are.
+//!
+//! A place changes hands in one step, the change of its [`Holder`]; whoever made it
+//! then ends the session that is there. If that is a new one already, because the
+//! thread was stopped in between, it joins once more.
 
 use std::sync::atomic::{
     AtomicPtr, AtomicU32, AtomicU64,
@@ -41,11 +45,32 @@ pub(super) struct Places {
 
 /// One group's.
 struct Place {
-    /// The wish that it is for; zero while free.
-    wish: AtomicU32,
+    /// The [`Holder`].
+    holder: AtomicU64,
     session: AtomicPtr<Session>,
     /// When to try to join.
     next_attempt: AtomicU64,
+}
+
+/// What a place is for, and how often that has changed: a thread that was stopped
+/// for long does not take one turn for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Holder(u64);
+
+impl Holder {
+    /// The wish as a number; zero while free.
+    const fn raw(self) -> u32 {
+        self.0 as u32
+    }
+
+    fn wish(self) -> Option<Wish> {
+        Wish::from_raw(self.raw())
+    }
+
+    /// The next one, for a wish as a number, or free.
+    const fn next(self, raw: u32) -> Holder {
+        Holder(((self.0 >> 32).wrapping_add(1)) << 32 | raw as u64)
+    }
 }
 
 /// Whose place is sought, and what is known of the process.
@@ -72,7 +97,7 @@ pub(super) enum Found {
 /// An attempt to join that is one thread's alone.
 pub(super) struct Attempt<'a> {
     place: &'a Place,
-    raw: u32,
+    holder: Holder,
     /// For which wish.
     pub wish: Wish,
 }
@@ -84,7 +109,7 @@ fn index(wish: Wish) -> usize {
 impl Place {
     const fn new() -> Place {
         Place {
-            wish: AtomicU32::new(0),
+            holder: AtomicU64::new(0),
             session: AtomicPtr::new(std::ptr::null_mut()),
             next_attempt: AtomicU64::new(0),
         }
@@ -96,17 +121,33 @@ impl Place {
         unsafe { session.as_ref() }
     }
 
-    fn wish(&self) -> Option<Wish> {
-        Wish::from_raw(self.wish.load(SeqCst))
+    fn holder(&self) -> Holder {
+        Holder(self.holder.load(SeqCst))
     }
 
-    /// Ends its group.
-    fn vacate(&self) {
+    /// Changes hands, and ends its group; whether nobody was faster.
+    fn pass_on(&self, before: Holder, raw: u32) -> bool {
+        let next = before.next(raw);
+        let passed = self
+            .holder
+            .compare_exchange(before.0, next.0, SeqCst, SeqCst);
+        if passed.is_err() {
+            return false;
+        }
         let session = self.session.swap(std::ptr::null_mut(), SeqCst);
         // SAFETY: as in `session`.
         if let Some(session) = unsafe { session.as_ref() } {
             process::leave_group(session);
         }
+        true
+    }
+
+    /// Takes a session away; whether it was there.
+    fn take(&self, session: &'static Session) -> bool {
+        let ours = std::ptr::from_ref(session).cast_mut();
+        let null = std::ptr::null_mut();
+        let taken = self.session.compare_exchange(ours, null, SeqCst, SeqCst);
+        taken.is_ok()
     }
 }
 
@@ -141,7 +182,7 @@ impl Places {
     pub fn known(&self, wish: Wish) -> Option<Group> {
         let raw = wish.to_raw();
         let mut all = self.all();
-        all.find(|(place, _)| place.wish.load(SeqCst) == raw)
+        all.find(|(place, _)| place.holder().raw() == raw)
             .map(|(_, group)| group)
     }
 
@@ -150,16 +191,17 @@ impl Places {
         if let Some(group) = self.known(search.wish) {
             return Found::Group(group);
         }
+        if let Some(answer) = self.answered(search) {
+            return answer;
+        }
         let raw = search.wish.to_raw();
         // In this order two threads cannot take two places for one wish.
         for (place, group) in self.all() {
-            let taken = place.wish.compare_exchange(0, raw, SeqCst, SeqCst);
-            if taken.is_ok() || taken == Err(raw) {
+            let before = place.holder();
+            let taken = before.raw() == 0 && place.pass_on(before, raw);
+            if taken || place.holder().raw() == raw {
                 return Found::Group(group);
             }
-        }
-        if let Some(answer) = self.answered(search) {
-            return answer;
         }
         for (place, group) in self.all() {
             if self.makes_room(place, group, search) {
@@ -188,7 +230,7 @@ impl Places {
 
     /// Gives the place to the wish if its group is of no use: see the module.
     fn makes_room(&self, place: &Place, group: Group, search: &Search) -> bool {
-        let before = place.wish.load(SeqCst);
+        let before = place.holder();
         if search.now.0 < place.next_attempt.load(SeqCst) {
             // It may be joining, or the agent has not said its class.
             return false;
@@ -200,20 +242,22 @@ impl Places {
             if class != search.own && !earlier.any(|other| other.class() == class) {
                 return false;
             }
-            if let (Some(wish), Some(class)) = (Wish::from_raw(before), class)
-                && let Some(answer) = self.answers.get(index(wish))
-            {
-                answer.store(class as u32 + 1, Relaxed);
-            }
+            self.note_answer(before, session);
         }
-        let raw = search.wish.to_raw();
-        let taken = place.wish.compare_exchange(before, raw, SeqCst, SeqCst);
-        if taken.is_err() {
-            return false;
+        let taken = place.pass_on(before, search.wish.to_raw());
+        if taken {
+            place.next_attempt.store(0, SeqCst);
         }
-        place.vacate();
-        place.next_attempt.store(0, SeqCst);
-        true
+        taken
+    }
+
+    /// What the agent has answered to the wish of a place.
+    fn note_answer(&self, holder: Holder, session: &Session) {
+        if let (Some(wish), Some(class)) = (holder.wish(), session.class())
+            && let Some(answer) = self.answers.get(index(wish))
+        {
+            answer.store(class as u32 + 1, Relaxed);
+        }
     }
 
     /// The agent's rules or the process's class have changed: what it answered
@@ -238,9 +282,13 @@ impl Places {
                 .next_attempt
                 .compare_exchange(due, later.0, SeqCst, SeqCst)
                 .is_ok();
-        let raw = place.wish.load(SeqCst);
-        let wish = Wish::from_raw(raw)?;
-        claimed.then_some(Attempt { place, raw, wish })
+        let holder = place.holder();
+        let wish = holder.wish()?;
+        claimed.then_some(Attempt {
+            place,
+            holder,
+            wish,
+        })
     }
 
     /// Ends groups that have done nothing since `UNUSED`; `last_used` tells when one
@@ -249,13 +297,13 @@ impl Places {
         let mut ended = false;
         for (place, _) in self.all() {
             let joined = Nanos(place.next_attempt.load(SeqCst));
+            let holder = place.holder();
             let Some(session) = place.session() else {
                 continue;
             };
             if now.since(last_used(session).max(joined)) >= UNUSED {
-                place.wish.store(0, SeqCst);
-                place.vacate();
-                ended = true;
+                self.note_answer(holder, session);
+                ended |= place.pass_on(holder, 0);
             }
         }
         ended
@@ -263,12 +311,8 @@ impl Places {
 
     /// Takes a session away again; whether nobody else has.
     pub fn withdraw(&self, session: &'static Session) -> bool {
-        let ours = std::ptr::from_ref(session).cast_mut();
-        self.place(session.group).is_some_and(|place| {
-            let null = std::ptr::null_mut();
-            let taken = place.session.compare_exchange(ours, null, SeqCst, SeqCst);
-            taken.is_ok()
-        })
+        let place = self.place(session.group);
+        place.is_some_and(|place| place.take(session))
     }
 
     /// Takes all sessions: the process has left the agent.
@@ -292,16 +336,15 @@ impl Attempt<'_> {
         if slot.compare_exchange(null, ours, SeqCst, SeqCst).is_err() {
             return false;
         }
-        // Whoever takes the place writes its wish before it takes the session.
-        self.place.wish.load(SeqCst) == self.raw
-            || slot.compare_exchange(ours, null, SeqCst, SeqCst).is_err()
+        // Whoever passes the place on does so before it takes the session.
+        self.place.holder() == self.holder || !self.place.take(session)
     }
 }
 
 /// Whether a wish without a place may share a group: one that has the wish's class.
 /// A hint shares a rule's only where hints give as much.
 fn is_alike(place: &Place, search: &Search) -> bool {
-    let (Some(session), Some(theirs)) = (place.session(), place.wish()) else {
+    let (Some(session), Some(theirs)) = (place.session(), place.holder().wish()) else {
         return false;
     };
     let Wish { class, origin } = search.wish;

@@ -190,3 +190,41 @@ fn a_group_that_does_nothing_leaves() {
     let next = search(Realtime, Origin::Rule, now + UNUSED);
     assert_eq!(places.find(&next), Found::Group(Group(1)));
 }
+
+/// Its thread goes on and asks again whenever the groups change.
+#[test]
+fn a_refused_wish_that_has_left_does_not_join_again() {
+    let places = Places::new();
+    let now = Nanos::from_secs(10);
+    joins(&places, &search(High, Origin::Hint, now), Normal);
+    joins(&places, &search(Low, Origin::Hint, now), Low);
+    let later = now + UNUSED + SECOND;
+    assert!(places.end_unused(later, |_| now));
+    let found = |class| places.find(&search(class, Origin::Hint, later));
+    assert_eq!(found(High), Found::None, "as the agent answered");
+    assert_eq!(found(Low), Found::Group(Group(1)), "it has work again");
+    places.forget_answers();
+    assert_eq!(found(High), Found::Group(Group(2)));
+}
+
+/// A thread that was stopped amid its look finds the place with another's group.
+#[test]
+fn who_looked_for_long_ends_no_other_group() {
+    let places = Places::new();
+    let now = Nanos::from_secs(10);
+    joins(&places, &search(Low, Origin::Hint, now), Low);
+    let later = now + UNUSED + SECOND;
+    let next = search(Low, Origin::Hint, later);
+    let stopped = |_: &Session| {
+        // Meanwhile others are faster, and the same wish comes again.
+        if places.end_unused(later, |_| now) {
+            joins(&places, &next, Low);
+        }
+        now
+    };
+    let before = places.joined(Group(1)).expect("joined");
+    assert!(!places.end_unused(later, stopped));
+    let after = places.joined(Group(1)).expect("the new one");
+    assert!(!std::ptr::eq(before, after));
+    assert_eq!(places.known(next.wish), Some(Group(1)));
+}
