@@ -12,23 +12,39 @@ use support::dialogue::Dialogue;
 use support::{bin, cc, shared_library, source};
 use xsched_common::page::QueuePriority;
 
-/// The program, compiled once.
-fn compiled() -> &'static Path {
-    static COMPILED: OnceLock<PathBuf> = OnceLock::new();
-    COMPILED.get_or_init(|| {
+/// How the program destroys its queues.
+#[derive(Clone, Copy)]
+enum Destroys {
+    ByName,
+    ByPointer,
+}
+
+/// The programs, compiled once.
+fn compiled(destroys: Destroys) -> &'static Path {
+    static COMPILED: OnceLock<[PathBuf; 2]> = OnceLock::new();
+    let programs = COMPILED.get_or_init(|| {
         let hsa = bin().join("libhsa-runtime64.so.1");
         let soname = "-Wl,-soname,libhsa-runtime64.so.1";
         shared_library("fake_hsa", &hsa, &[soname.as_ref()]);
-        let (program, runtime) = (bin().join("queues"), bin().join("libamdhip64.so.5"));
-        cc(&[
-            source("queues.c").as_os_str(),
-            runtime.as_os_str(),
-            hsa.as_os_str(),
-            "-o".as_ref(),
-            program.as_os_str(),
-        ]);
-        program
-    })
+        let runtime = bin().join("libamdhip64.so.5");
+        let variants = [
+            ("queues", "-DBY_NAME"),
+            ("queues-by-pointer", "-DBY_POINTER"),
+        ];
+        variants.map(|(name, variant)| {
+            let program = bin().join(name);
+            cc(&[
+                variant.as_ref(),
+                source("queues.c").as_os_str(),
+                runtime.as_os_str(),
+                hsa.as_os_str(),
+                "-o".as_ref(),
+                program.as_os_str(),
+            ]);
+            program
+        })
+    });
+    &programs[destroys as usize]
 }
 
 /// A program with queues of the fake library.
@@ -36,7 +52,11 @@ struct Program(Dialogue);
 
 impl Program {
     fn start(agent: &Agent) -> Program {
-        let mut command = Command::new(compiled());
+        Program::that(agent, Destroys::ByName)
+    }
+
+    fn that(agent: &Agent, destroys: Destroys) -> Program {
+        let mut command = Command::new(compiled(destroys));
         command
             .env("LD_LIBRARY_PATH", bin())
             .env("XSCHED_RUN_DIR", agent.dir())
@@ -44,11 +64,16 @@ impl Program {
         Program(Dialogue::begin(&mut command))
     }
 
+    /// Says a line; what it answers.
+    fn answer(&mut self, line: &str) -> String {
+        self.0.say(line);
+        self.0.line().trim().to_owned()
+    }
+
     /// Says a line; each queue with its priority and how often that was set.
     fn run(&mut self, line: &str) -> String {
-        self.0.say(line);
-        let answer = self.0.line();
-        let queues = answer.trim().strip_prefix("0");
+        let answer = self.answer(line);
+        let queues = answer.strip_prefix("0");
         queues
             .unwrap_or_else(|| panic!("{line}: {answer}"))
             .trim()
@@ -124,5 +149,32 @@ fn no_destroyed_queue_is_touched() {
         let sets = program.run("launch 20");
         assert_eq!(sets, destroyed, "round {round}");
     }
+    program.0.say("quit");
+}
+
+/// What is destroyed without our knowing is not touched, as it may be gone.
+#[test]
+fn queues_that_end_by_a_pointer_are_left_alone() {
+    let agent = Agent::start();
+    let mut program = Program::that(&agent, Destroys::ByPointer);
+    program.run("launch 1");
+    ask(&agent.client(0), QueuePriority::High);
+    assert_eq!(program.run("create 0"), "0:1/0");
+    assert_eq!(program.run("launch 20"), "0:1/0");
+    program.run("destroy 0");
+    program.0.say("quit");
+}
+
+/// Nobody has asked a fork's child for anything.
+#[test]
+fn a_child_makes_its_queues_as_usual() {
+    let agent = Agent::start();
+    let mut program = Program::start(&agent);
+    program.run("launch 1");
+    ask(&agent.client(0), QueuePriority::High);
+    program.run("create 0");
+    assert_eq!(program.run("launch 20"), "0:2/1");
+    let answer = program.answer("fork-create 1");
+    assert_eq!(answer, "1 0:2/1", "the usual priority is 1");
     program.0.say("quit");
 }

@@ -70,6 +70,17 @@ pub fn set_priority(priority: QueuePriority) {
     }
 }
 
+/// Whether the object that calls us destroys queues through us as well: those that
+/// it destroys through a pointer of its own would end without our knowing.
+fn destroys_here(caller: usize) -> bool {
+    loader::object_at(caller, |object| {
+        let mut slots = 0;
+        loader::slots(object, b"hsa_queue_destroy", |_| slots += 1);
+        slots > 0
+    })
+    .unwrap_or(false)
+}
+
 impl Entry {
     fn address(&self) -> usize {
         self.queue.load(SeqCst) & !MARKS
@@ -152,6 +163,10 @@ fn note(queue: usize, set_priority: usize) {
             entry.queue.store(0, SeqCst);
         }
     }
+    for ended in noted(queue) {
+        // Somebody else has destroyed it.
+        ended.change(queue, 0);
+    }
     let free = QUEUES.iter().find(|entry| {
         // Busy until its function stands there.
         let taken = entry
@@ -232,6 +247,7 @@ unsafe extern "C-unwind" fn create(
     };
     if status == 0
         && !queue.is_null()
+        && destroys_here(caller)
         && let Some(set_priority) = behind_us(b"hsa_amd_queue_set_priority", caller)
     {
         // SAFETY: HSA has written the new queue's address there.

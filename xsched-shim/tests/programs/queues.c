@@ -1,6 +1,7 @@
 /* Makes hardware queues as AMD's HIP runtime does, and says what priorities they have; what its standard input says, a line
- * at a time. */
+ * at a time. With BY_POINTER it destroys them through a pointer of its own. */
 #include "hip.h"
+#include <dlfcn.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,7 +14,15 @@ struct queue {
 };
 
 uint32_t hsa_queue_create(uint64_t, uint32_t, uint32_t, void *, void *, uint32_t, uint32_t, struct queue **);
+#ifndef BY_POINTER
 uint32_t hsa_queue_destroy(struct queue *);
+#else
+static uint32_t hsa_queue_destroy(struct queue *queue) {
+    void *hsa = dlopen("libhsa-runtime64.so.1", RTLD_NOW);
+    uint32_t (*destroy)(struct queue *) = (uint32_t (*)(struct queue *))dlsym(hsa, "hsa_queue_destroy");
+    return destroy(queue);
+}
+#endif
 uint32_t hsa_amd_queue_set_priority(struct queue *, uint32_t);
 
 static struct queue *queues[8];
@@ -44,6 +53,12 @@ int main(void) {
             if (!child) _exit(launch(a));
             int status;
             if (waitpid(child, &status, 0) != child || status) error = -1;
+        } else if (!strcmp(word, "fork-create")) {
+            /* The error is the priority of the child's own queue. */
+            pid_t child = fork();
+            if (!child) _exit(hsa_queue_create(7, 64, 2, NULL, NULL, 11, 22, &queues[a]) ? 99 : queues[a]->priority);
+            int status;
+            error = waitpid(child, &status, 0) == child && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
         } else if (!strcmp(word, "quit")) return 0;
         printf("%d", error);
         for (int i = 0; i < 8; i++)

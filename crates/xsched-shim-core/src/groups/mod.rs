@@ -19,7 +19,7 @@ mod streams;
 
 use awaiting::Awaited;
 pub use awaiting::Awaiting;
-pub use marks::Marks;
+pub use marks::{Marks, seen};
 pub use names::{look_up, real_prctl, renamed, set_name};
 
 use places::{Found, Places, Search};
@@ -324,8 +324,10 @@ fn join(process: &'static Process, base: &'static Session, group: Group) -> &'st
     session
 }
 
-/// In a fork's child, whose state is blank: what its thread asked for stays.
+/// In a fork's child, whose state is blank: what its thread asked for stays, what
+/// its parent's agent asked for does not.
 pub fn after_fork() {
+    levers::follow();
     if thread::with(|thread| thread.hint.get()) != 0 {
         process::process().groups.turn_over();
     }
@@ -394,7 +396,7 @@ fn look(process: &Process, base: &Session, now: u64) {
         groups.turn_over_if_used();
     }
     if (before ^ now) & 0xff << 16 != 0 {
-        levers::follow(levers::asked(base));
+        levers::follow();
     }
 }
 

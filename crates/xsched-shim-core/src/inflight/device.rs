@@ -10,6 +10,7 @@ use xsched_common::page::{DeviceStatus, Edges, Settled};
 use xsched_common::units::{DeviceIndex, Nanos};
 
 use super::streams::StreamTable;
+use crate::groups;
 use crate::page::Session;
 
 /// One device as this process uses it. The times are heuristics that several
@@ -89,6 +90,7 @@ impl DeviceWork {
         self.burst_start.store(now.0, Relaxed);
         self.mark.store(now.0, Relaxed);
         self.expected_end.store(now.0, Relaxed);
+        groups::seen(now);
         let idle_since = self.idle_since.load(Relaxed);
         if idle_since != 0 && session.marks.is_within(now) {
             self.record_gap(now.since(Nanos(idle_since)), status);
@@ -186,6 +188,7 @@ impl DeviceWork {
         }
         self.idle_since.store(now.0, Relaxed);
         let burst = now.since(Nanos(self.burst_start.load(Relaxed)));
+        groups::seen(now);
         if !session.marks.in_use(now) {
             session.status().bursts.record(burst);
         }

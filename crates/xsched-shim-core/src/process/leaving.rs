@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::{AcqRel, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicPtr, fence};
 
-use xsched_common::page::{MAX_GROUPS, QueuePriority};
+use xsched_common::page::MAX_GROUPS;
 use xsched_common::units::Nanos;
 
 use super::{Process, process, session};
@@ -80,7 +80,7 @@ pub fn detach() {
         if let Some(session) = session() {
             leave(session);
         }
-        levers::follow(QueuePriority::Leave);
+        levers::follow();
         log::verbose(format_args!("the agent is gone: running free"));
     }
 }
