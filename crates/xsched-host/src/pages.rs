@@ -7,11 +7,13 @@
 //! system holds up whoever opens it), and believed only if root, or whoever
 //! looks, made it and it has the seals that an agent sets: its owner is whoever
 //! made it, and what is sealed has one size and no holes, so reading it never
-//! waits. It is copied, never mapped.
+//! waits. It is copied, never mapped. A page that its agent has made for another
+//! process is that one's, whoever maps it.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::sync::atomic::Ordering::Relaxed;
 
 use rustix::fs::{CWD, MemfdFlags, Mode, SealFlags};
 use xsched_common::page::{CONTROL_MAGIC, ControlPage, PageHeader, STATUS_MAGIC, StatusPage};
@@ -126,11 +128,12 @@ pub fn of_process(pid: u32) -> Result<Found, ProcessError> {
             .iter()
             .filter(|(kind, of, _)| *kind == Kind::Status && of == id)
             .find_map(|(.., status)| opened::<StatusPage>(pid, status, device).ok().flatten());
-        if let Some(status) = status {
-            found
-                .clients
-                .extend(ClientPages::of(*id, [control, status]));
-        }
+        let Some(status) = status else { continue };
+        let client = ClientPages::of(*id, [control, status]);
+        // A fork's child still has its parent's.
+        found
+            .clients
+            .extend(client.filter(|client| client.is_of(pid)));
     }
     found.clients.sort_by_key(|client| client.client_id);
     Ok(found)
@@ -146,6 +149,12 @@ impl ClientPages {
         };
         client.refresh().ok()?;
         Some(client)
+    }
+
+    /// Whether the agent has made them for this process.
+    fn is_of(&self, pid: u32) -> bool {
+        // Older agents do not say.
+        [0, pid].contains(&self.control.pid.load(Relaxed))
     }
 
     /// Reads both pages anew.
@@ -193,7 +202,6 @@ unsafe fn copy<T>(file: &File, page: &mut T) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::Ordering::Relaxed;
     use xsched_common::gate::{GateMode, GateWord};
 
     /// Maps a memfd with this content here, for good.
@@ -216,9 +224,10 @@ mod tests {
         file
     }
 
-    /// Both pages of a client.
-    fn pages(id: u64, seals: SealFlags) -> [File; 2] {
+    /// Both pages of a client, of this process or another.
+    fn pages(id: u64, seals: SealFlags, pid: u32) -> [File; 2] {
         let control = ControlPage::new(1, id);
+        control.pid.store(pid, Relaxed);
         let closed = GateWord::new(GateMode::Closed, 0);
         control.devices[0].word.store(closed.0, Relaxed);
         let status = StatusPage::new();
@@ -232,13 +241,16 @@ mod tests {
     /// In one test: they are all of this process.
     #[test]
     fn only_an_agent_s_pages_are_believed() {
-        let _group = pages(9, SEALS);
-        let _own = pages(7, SEALS);
+        let me = std::process::id();
+        let _group = pages(9, SEALS, me);
+        let _own = pages(7, SEALS, me);
+        let _of_an_older_agent = pages(11, SEALS, 0);
+        let _of_its_parent = pages(3, SEALS, std::os::unix::process::parent_id());
         let _alone = map("xsched-control-8", &ControlPage::new(1, 8), SEALS);
         let _short = map("xsched-control-6", &1_u64, SEALS);
-        let _writable = pages(5, SealFlags::SHRINK | SealFlags::GROW);
+        let _writable = pages(5, SealFlags::SHRINK | SealFlags::GROW, me);
         let mut left_out = 2;
-        let forged = pages(4, SEALS);
+        let forged = pages(4, SEALS, me);
         if rustix::process::geteuid().is_root() {
             left_out += 1;
             for file in &forged {
@@ -247,11 +259,11 @@ mod tests {
         } else {
             eprintln!("LEFT OUT: only root can give a page away");
         }
-        let mut found = of_process(std::process::id()).expect("this process");
+        let mut found = of_process(me).expect("this process");
         let clients = &mut found.clients;
         let ids = clients.iter().map(|client| client.client_id);
         let ids: Vec<u64> = ids.filter(|id| *id != 4).collect();
-        assert_eq!(ids, [7, 9]);
+        assert_eq!(ids, [7, 9, 11]);
         assert_eq!(found.left_out, left_out);
         let own = clients.iter_mut().find(|client| client.client_id == 7);
         let own = own.expect("found");

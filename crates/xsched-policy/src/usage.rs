@@ -51,24 +51,23 @@ pub(super) fn charge(memory: &mut DeviceMemory, now: Nanos, members: &[Member<'_
         let ns = |time: Nanos| i64::try_from(time.0).unwrap_or(i64::MAX);
         client.ahead = client.ahead.saturating_sub(ns(said));
         if client.mode == GateMode::Closed {
-            if member.state.in_flight > 0 && now < client.drains_until {
+            let drained = if member.state.in_flight > 0 && now < client.drains_until {
                 // Its kernels still run; what they took is told at their end.
-                client.charged_last = Nanos(dt.0 / 2);
                 client.ahead = client.ahead.saturating_add(ns(dt));
-                draining += client.charged_last.0;
-                draining_in[rank_of(member)] += client.charged_last.0;
-                continue;
-            }
-            // What it says of work that is over is believed once: of what guards
-            // let through a closed gate it is the wait that looks busy.
-            let most = match client.drains_until.since(since).min(dt) {
-                left if left > Nanos::ZERO => left,
-                _ => trickled(member.kernel_time.unwrap_or_default(), dt),
+                dt
+            } else {
+                // What it says of work that is over is believed once: of what guards
+                // let through a closed gate it is the wait that looks busy.
+                let most = match client.drains_until.since(since).min(dt) {
+                    left if left > Nanos::ZERO => left,
+                    _ => trickled(member.kernel_time.unwrap_or_default(), dt),
+                };
+                client.drains_until = client.drains_until.min(now);
+                let beyond = Nanos(client.ahead.min(0).unsigned_abs()).min(most);
+                client.ahead = client.ahead.max(0);
+                beyond
             };
-            client.drains_until = client.drains_until.min(now);
-            let beyond = Nanos(client.ahead.min(0).unsigned_abs()).min(most);
-            client.ahead = client.ahead.max(0);
-            client.charged_last = Nanos(beyond.0 / 2);
+            client.charged_last = Nanos(drained.0 / 2);
             draining += client.charged_last.0;
             draining_in[rank_of(member)] += client.charged_last.0;
         } else {

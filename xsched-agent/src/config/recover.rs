@@ -186,13 +186,25 @@ fn wrong_kind(removed: &Removed, keys: Keys<'_>) -> String {
     }
 }
 
+/// The values that a schema names, if it names all that it allows: in a list, or
+/// each with a description of its own.
+fn named(schema: &Value) -> Vec<&Value> {
+    let values = |key| schema.get(key).and_then(Value::as_array);
+    if let Some(names) = values("enum") {
+        return names.iter().collect();
+    }
+    let described = values("oneOf").into_iter().flatten();
+    let names: Option<Vec<&Value>> = described.map(|one| one.get("const")).collect();
+    names.unwrap_or_default()
+}
+
 /// What a schema allows, and an example of it.
 fn takes(schema: &Value, keys: Keys<'_>) -> (String, String) {
     let schema = keys.resolve(schema);
-    if let Some(names) = schema.get("enum").and_then(Value::as_array) {
-        let names: Vec<String> = names.iter().map(Value::to_string).collect();
-        let first = names.first().cloned().unwrap_or_default();
-        return (format!("one of {}", names.join(", ")), first);
+    let names = named(schema);
+    if let Some(first) = names.first() {
+        let names: Vec<String> = names.iter().map(|name| name.to_string()).collect();
+        return (format!("one of {}", names.join(", ")), first.to_string());
     }
     if let Some(any) = schema.get("anyOf").and_then(Value::as_array) {
         let mut all = any.iter().map(|schema| takes(schema, keys));

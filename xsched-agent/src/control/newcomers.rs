@@ -113,6 +113,7 @@ impl Identified {
         let process = peer_process.identify()?;
         let handout = Handout::new(epoch, id);
         let handout = handout.map_err(|e| Unidentified::Resources(process.pid, e))?;
+        handout.control.pid.store(process.pid, Relaxed);
         Ok(Identified { process, handout })
     }
 }

@@ -1,5 +1,5 @@
 //! Names that a recording remembers, and how many: programs can make up
-//! handles and call sites without end.
+//! handles and call sites, and begin threads, without end.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,13 +12,18 @@ const MOST_KERNELS: [usize; 2] = [16_384, 131_072];
 /// Call sites of one process, and of all.
 const MOST_CALLERS: [usize; 2] = [65_536, 262_144];
 
+/// Threads with lines of their own of one process, and of all.
+pub const MOST_THREADS: [usize; 2] = [4_096, 65_536];
+
 /// What is remembered of all processes together.
 #[derive(Debug, Default)]
 pub struct Room {
     kernels: usize,
     callers: usize,
+    threads: usize,
     kernels_left_out: bool,
     callers_left_out: bool,
+    threads_left_out: bool,
 }
 
 impl Room {
@@ -37,6 +42,14 @@ impl Room {
         has
     }
 
+    /// As above, of one more thread.
+    pub fn take_thread(&mut self, of: usize) -> bool {
+        let has = of < MOST_THREADS[0] && self.threads < MOST_THREADS[1];
+        self.threads_left_out |= !has;
+        self.threads += usize::from(has);
+        has
+    }
+
     /// Gives back the places of a process that is gone.
     pub fn forget_kernels(&mut self, of: &Kernels) {
         self.kernels -= of.0.len();
@@ -45,6 +58,11 @@ impl Room {
     /// As above.
     pub fn forget_callers(&mut self, of: usize) {
         self.callers -= of;
+    }
+
+    /// As above.
+    pub fn forget_threads(&mut self, of: usize) {
+        self.threads -= of;
     }
 
     /// What is not in the trace, in words for the user.
@@ -60,6 +78,13 @@ impl Room {
         if self.callers_left_out {
             limits.push(format!(
                 "call sites beyond {one} of a process, and {all} of all that run, are \"(others)\""
+            ));
+        }
+        let [one, all] = MOST_THREADS;
+        if self.threads_left_out {
+            limits.push(format!(
+                "threads beyond {one} of a process, and {all} of all that run, have no lines: of their calls only \
+                 those on streams are shown"
             ));
         }
         limits

@@ -1,6 +1,7 @@
 //! One process in a recording: its lines, and what is remembered of it.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -100,6 +101,7 @@ impl KnownProcess {
             }
         }
         room.forget_callers(self.callers.len());
+        room.forget_threads(self.threads.len());
         room.forget_kernels(&self.kernels);
         Ok(())
     }
@@ -127,15 +129,21 @@ impl KnownProcess {
             true => "through the shim",
             false => "direct",
         };
-        let track = self.thread(record, writer, summary)?.track;
+        let known = self.thread(record, writer, summary, room)?;
+        let track = known.map(|known| known.track);
         let waited = Nanos(record.since_shim_ns);
         if waited >= GATE_WAIT {
             summary.gate_waits += 1;
             let entered = Nanos(record.time_ns.saturating_sub(waited.0));
             let details = [("before", Value::Text(entry.symbol))];
-            writer.slice(track, entered, at, "gate wait", Category::Gate, &details)?;
+            if let Some(track) = track {
+                writer.slice(track, entered, at, "gate wait", Category::Gate, &details)?;
+            }
         }
         if drains {
+            let Some(track) = track else {
+                return Ok(());
+            };
             let stream = match entry.stream_at {
                 ArgumentAt::Nowhere => "all that it waits for".to_owned(),
                 _ => stream_name(record, class),
@@ -155,9 +163,9 @@ impl KnownProcess {
                 stream,
                 route,
             };
-            self.thread(record, writer, summary)?
-                .thread
-                .entered(record.api, at, call);
+            if let Some(known) = self.threads.get_mut(&record.tid) {
+                known.thread.entered(record.api, at, call);
+            }
             return Ok(());
         }
         let kernel = match entry.is_launch() {
@@ -177,11 +185,11 @@ impl KnownProcess {
                 stream: stream_name(record, class),
                 route,
             };
-            let ends_are_told = self.returns == Returns::OfWaits;
-            let known = self.thread(record, writer, summary)?;
-            known.thread.launched(at);
-            if ends_are_told {
-                known.thread.entered(record.api, at, call);
+            if let Some(known) = self.threads.get_mut(&record.tid) {
+                known.thread.launched(at);
+                if self.returns == Returns::OfWaits {
+                    known.thread.entered(record.api, at, call);
+                }
             }
         }
         let stream = self.stream(record, class, writer, summary)?;
@@ -223,10 +231,13 @@ impl KnownProcess {
         entry: &'static EntryPoint,
         writer: &mut TraceWriter<W>,
         summary: &mut Summary,
+        room: &mut Room,
     ) -> io::Result<()> {
         let process = self.track;
         let at = Nanos(record.time_ns);
-        let known = self.thread(record, writer, summary)?;
+        let Some(known) = self.thread(record, writer, summary, room)? else {
+            return Ok(());
+        };
         if !entry.drains() {
             let Some(Wait { from, call, .. }) = known.thread.left(record.api) else {
                 return Ok(());
@@ -286,24 +297,28 @@ impl KnownProcess {
         known
     }
 
+    /// The calling thread, if there is room for it.
     fn thread<W: Write>(
         &mut self,
         record: &CallRecord,
         writer: &mut TraceWriter<W>,
         summary: &mut Summary,
-    ) -> io::Result<&mut KnownThread> {
+        room: &mut Room,
+    ) -> io::Result<Option<&mut KnownThread>> {
+        let known = self.threads.len();
         match self.threads.entry(record.tid) {
-            std::collections::hash_map::Entry::Occupied(known) => Ok(known.into_mut()),
-            std::collections::hash_map::Entry::Vacant(new) => {
+            Entry::Occupied(known) => Ok(Some(known.into_mut())),
+            Entry::Vacant(_) if !room.take_thread(known) => Ok(None),
+            Entry::Vacant(new) => {
                 summary.threads += 1;
                 let name = process::thread_name(record.tgid, record.tid);
                 let name = printable(&name.unwrap_or_default());
                 let track = writer.thread(self.track, record.tgid, record.tid, &name)?;
-                Ok(new.insert(KnownThread {
+                Ok(Some(new.insert(KnownThread {
                     track,
                     bursts: None,
                     thread: Thread::default(),
-                }))
+                })))
             }
         }
     }

@@ -239,7 +239,7 @@ impl Scene {
             CallMoment::Entry => {
                 process.entered(record, entry, writer, summary, (places, &mut self.room))
             }
-            CallMoment::Return => process.returned(record, entry, writer, summary),
+            CallMoment::Return => process.returned(record, entry, writer, summary, &mut self.room),
         }
     }
 

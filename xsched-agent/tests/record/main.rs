@@ -94,6 +94,31 @@ impl Machine {
     }
 }
 
+/// A program without the shim, and two with it of which one holds back the other.
+struct Company {
+    native: Program,
+    high: Program,
+    low: Program,
+    _agent: Agent,
+}
+
+impl Company {
+    /// They are at work.
+    fn start(machine: &Machine) -> Company {
+        let agent = Agent::start();
+        let batch =
+            |class| machine.shimmed(&agent, class, "hipsim-batch", &["--kernel-time", "1ms"]);
+        let company = Company {
+            native: machine.native("hipsim-nullstream", &[]),
+            high: batch("high"),
+            low: batch("low"),
+            _agent: agent,
+        };
+        std::thread::sleep(Duration::from_millis(500));
+        company
+    }
+}
+
 fn summary(out: &Output) -> Value {
     serde_json::from_slice(&out.stdout)
         .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&out.stderr)))
@@ -106,11 +131,9 @@ fn a_recording_of_everything_reads_back() {
     }
     let _alone = alone();
     let machine = Machine::new();
-    let agent = Agent::start();
-    let native = machine.native("hipsim-nullstream", &[]);
-    let high = machine.shimmed(&agent, "high", "hipsim-batch", &["--kernel-time", "1ms"]);
-    let low = machine.shimmed(&agent, "low", "hipsim-batch", &["--kernel-time", "1ms"]);
-    std::thread::sleep(Duration::from_millis(500));
+    let Company {
+        native, high, low, ..
+    } = &Company::start(&machine);
     let out = machine.record(&["--duration", "2"]);
     let summary = summary(&out);
     let number = |name: &str| summary[name].as_u64().expect("a number");

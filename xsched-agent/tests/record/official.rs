@@ -28,11 +28,7 @@ fn perfettos_own_definitions_read_what_ours_do() {
     }
     let _alone = alone();
     let machine = Machine::new();
-    let agent = Agent::start();
-    let native = machine.native("hipsim-nullstream", &[]);
-    let _high = machine.shimmed(&agent, "high", "hipsim-batch", &["--kernel-time", "1ms"]);
-    let _low = machine.shimmed(&agent, "low", "hipsim-batch", &["--kernel-time", "1ms"]);
-    std::thread::sleep(Duration::from_millis(500));
+    let company = Company::start(&machine);
     let out = machine.record(&["--duration", "1"]);
     assert_eq!(out.status.code(), Some(0), "{out:?}");
     let picture = Picture::read(&machine.file());
@@ -57,7 +53,7 @@ fn perfettos_own_definitions_read_what_ours_do() {
     assert_eq!(read.tracks, picture.tracks.len());
     let launches = summary(&out)["launches"].as_u64().expect("a number") as usize;
     assert!(read.names["hipModuleLaunchKernel"] >= launches && launches > 200);
-    let command = &read.processes[&native.pid().to_string()];
+    let command = &read.processes[&company.native.pid().to_string()];
     assert!(command[0].ends_with("hipsim-nullstream"), "{command:?}");
     eprintln!(
         "figure: trace_events {}",

@@ -26,8 +26,11 @@ pub struct ControlPage {
     /// In space that older agents leave zero and older shims do not read; the
     /// process's own page counts, not its groups'.
     pub queue_priority: AtomicU32,
+    /// The client's process id as its agent sees it, for whoever looks on: the page
+    /// may be mapped by others. Zero from older agents.
+    pub pid: AtomicU32,
     /// Zero.
-    pub reserved0: [u8; 8],
+    pub reserved0: [u8; 4],
     /// By [`crate::units::DeviceIndex`].
     pub devices: [DeviceControl; MAX_DEVICES],
     /// Libraries that the agent's configuration lets past the gate.
@@ -145,7 +148,8 @@ impl ControlPage {
             heartbeat: AtomicU64::new(0),
             class: AtomicU32::new(0),
             queue_priority: AtomicU32::new(QueuePriority::Leave as u32),
-            reserved0: [0; 8],
+            pid: AtomicU32::new(0),
+            reserved0: [0; 4],
             devices: [const {
                 DeviceControl {
                     word: AtomicU32::new(crate::gate::GateWord::OPEN.0),

@@ -10,6 +10,7 @@ use xsched_common::platform::entry_point;
 use xsched_observe::{CallerObject, ObjectKind};
 use xsched_testkit::holder::Holder;
 
+use super::super::names::MOST_THREADS;
 use super::*;
 
 /// Nobody holds anybody up; each introduction has another name.
@@ -88,6 +89,43 @@ fn a_program_does_not_inherit_the_names_of_the_one_before() {
     scene.settle(&mut writer).expect("to memory");
     assert!(scene.processes.is_empty() && scene.ended.is_empty());
     assert_eq!((summary.processes, places.introduced), (2, 2));
+}
+
+/// What they launch is shown by its stream all the same.
+#[test]
+fn threads_without_end_have_no_lines() {
+    let most = u64::try_from(MOST_THREADS[0]).expect("small");
+    let (mut scene, mut places) = (Scene::new(Returns::OfWaits), Known::default());
+    let mut summary = Summary::default();
+    let mut writer = TraceWriter::begin(Vec::new(), &[]).expect("to memory");
+    let mut take = |scene: &mut Scene, at: u64, moment| {
+        let record = CallRecord {
+            tid: u32::try_from(at).expect("small"),
+            moment: moment as u8,
+            ..launch(at)
+        };
+        let taken = scene.take(&record, &mut writer, &mut summary, &mut places);
+        taken.expect("to memory");
+    };
+    for thread in 1..=most {
+        take(&mut scene, thread, CallMoment::Entry);
+    }
+    assert!(scene.limits().is_empty());
+    for thread in most + 1..most + 10 {
+        take(&mut scene, thread, CallMoment::Entry);
+        take(&mut scene, thread, CallMoment::Return);
+    }
+    take(&mut scene, 1, CallMoment::Return);
+    let said = |limit: &String| limit.contains("threads beyond 4096 of a process");
+    assert!(scene.limits().iter().any(said), "{:?}", scene.limits());
+    assert_eq!((summary.threads, summary.launches), (most, most + 9));
+    // Its places are others' once it has gone.
+    scene.ended(5, Nanos(most + 20));
+    let mut summary = Summary::default();
+    let next = launch(most + 30);
+    let taken = scene.take(&next, &mut writer, &mut summary, &mut places);
+    taken.expect("to memory");
+    assert_eq!(summary.threads, 1);
 }
 
 /// Whatever else is asked of it waits for no lock of the process's own.
