@@ -298,6 +298,17 @@ impl<P> Rings<P> {
         }
     }
 
+    /// Takes all that is in a ring out whose head is external: none of it will finish. Nothing behind such a head is
+    /// announced.
+    pub fn abandon(&mut self, ring: usize) -> impl Iterator<Item = P> {
+        let state = &mut self.rings[ring];
+        debug_assert!(matches!(state.head, Head::External { .. }) && state.announced == 0);
+        state.head = Head::Waiting;
+        state.done = state.pushed;
+        state.externals.clear();
+        state.queue.drain(..).map(|item| item.payload)
+    }
+
     fn start_heads(&mut self, host: &mut impl Host<P>) {
         // A marker that finishes can release the head of a ring already looked at.
         let mut changed = true;

@@ -8,7 +8,7 @@ use simdevice::options::{self, Discipline};
 use simdevice::places;
 
 use super::packet::{Effect, Packet, Part, Wait};
-use super::queue::Queue;
+use super::queue::{End, Queue};
 use super::signal::{Ends, Place, Signal};
 use crate::abi::status::{Result, Status};
 
@@ -241,6 +241,21 @@ impl Gpu {
             packet.effect = Some(effect);
             packet.due = Some(retry_at);
         }
+    }
+
+    /// The effect taken from this ring never ends: its queue stands, and nothing that is left in it completes. The queue.
+    pub fn fail(&mut self, ring: usize) -> Option<&'static Queue> {
+        let mut failed = None;
+        for packet in self.rings.abandon(ring) {
+            if packet.part != Part::Time
+                && let Some(signal) = packet.completion
+            {
+                signal.forsake();
+            }
+            packet.queue.end(End::Failed);
+            failed = Some(packet.queue);
+        }
+        failed
     }
 
     /// Whether effects are queued.

@@ -211,6 +211,13 @@ impl Signal {
         }
     }
 
+    /// What was to complete it never will.
+    pub fn forsake(self) {
+        if self.0.pending.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.free();
+        }
+    }
+
     /// Begin and end of what completed it last, in ns.
     pub fn times(self) -> (u64, u64) {
         let data = &self.0.data;

@@ -126,11 +126,14 @@ impl State {
         }
     }
 
-    /// The work taken used an address without memory. It stays where it is, and its queue with it, as waves of a real kernel do.
+    /// The work taken used an address without memory: it never ends, and its queue is in error.
     pub fn fault(&mut self, taken: Taken, at: usize) {
         self.executing -= 1;
-        if let Taken::Effect { gpu, .. } = taken {
-            self.faults.push(Fault { gpu, at });
+        if let Taken::Effect { gpu, ring, .. } = taken
+            && let Some(attached) = &mut self.gpus[gpu]
+            && let Some(queue) = attached.fail(ring)
+        {
+            self.faults.push(Fault { gpu, at, queue });
         }
     }
 

@@ -5,11 +5,19 @@
 
 static fault_event_t told;
 static volatile int times;
+static hsa_queue_t *volatile failed;
+static volatile hsa_status_t failure_of;
 
 static hsa_status_t on_event(const fault_event_t *event, void *data) {
     told = *event;
     times++;
     return *(hsa_status_t *)data;
+}
+
+static void on_failure(hsa_status_t status, hsa_queue_t *queue, void *data) {
+    (void)data;
+    failure_of = status;
+    failed = queue;
 }
 
 int main(int argc, char **argv) {
@@ -23,18 +31,28 @@ int main(int argc, char **argv) {
     /* Where nothing is ever mapped: a page of our own that is gone could be another's by then. */
     uint64_t *gone = (uint64_t *)0x11000;
     struct { uint64_t *at, add; } bad = {gone + 3, 1}, good = {&count, 2};
-    hsa_queue_t *first = queue_of(64), *second = queue_of(64);
-    hsa_signal_t never = signal_of(1), behind = signal_of(1), done = signal_of(1);
+    hsa_queue_t *first, *second = queue_of(64);
+    OK(hsa_queue_create(gpus[0], 64, 0, on_failure, NULL, 0, 0, &first));
+    hsa_signal_t never = signal_of(1), behind = signal_of(1), later = signal_of(1), done = signal_of(1), again = signal_of(1);
     dispatch(first, counter, &bad, never);
     dispatch(first, counter, &good, behind);
     for (int i = 0; i < 500 && !times; i++) nanosleep(&(struct timespec){0, 10000000}, NULL);
     TRUE(told.type == 0 && told.agent.handle == gpus[0].handle);
     TRUE(told.address == (uint64_t)(gone + 3) && told.reasons == 1);
-    /* Its queue stands, the others do not. */
+    /* Its queue has failed, the others have not. */
+    for (int i = 0; i < 500 && !failed; i++) nanosleep(&(struct timespec){0, 10000000}, NULL);
+    TRUE(failed == first && failure_of == 43);
+    dispatch(first, counter, &good, later);
     dispatch(second, counter, &good, done);
     TRUE(reached(done, 5));
-    TRUE(!reached(never, 0.05) && !reached(behind, 0.01));
+    TRUE(!reached(never, 0.05) && !reached(behind, 0.01) && !reached(later, 0.01));
     TRUE(count == 2 && times == 2);
+    OK(hsa_queue_destroy(first));
+    TRUE(!reached(never, 0.05) && !reached(behind, 0.01) && !reached(later, 0.01));
+    /* Another has its place on the hardware. */
+    first = queue_of(64);
+    dispatch(first, counter, &good, again);
+    TRUE(reached(again, 5) && count == 4);
     OK(hsa_queue_destroy(first));
     puts("done");
     return 0;
