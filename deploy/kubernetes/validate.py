@@ -29,11 +29,19 @@ VARIANTS = {
         "metrics": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}},
     },
     "without the API server": {"pods": {"enabled": False}, "tolerations": []},
+    "TLS": {
+        "pods": {"enabled": False},
+        "metrics": {
+            "proxy": {"enabled": True, "image": "registry.example/kube-rbac-proxy:x", "tlsSecret": "xsched-tls"},
+            "serviceMonitor": {"enabled": True, "tlsConfig": {"insecureSkipVerify": True}},
+        },
+    },
 }
 BAD = {
     "an unknown key": {"agents": {}},
     "a relative path": {"shim": {"hostPath": "var"}},
     "a port beyond all": {"metrics": {"port": 70000}},
+    "a proxy without an image": {"metrics": {"proxy": {"enabled": True, "image": ""}}},
 }
 VERSIONS = ("1.30", "1.37")
 

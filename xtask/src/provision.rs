@@ -79,6 +79,19 @@ const BENCHMARKS: &[Need] = &[
     },
 ];
 
+const PACKAGES: &[Need] = &[
+    Need {
+        package: "debootstrap",
+        file: "/usr/sbin/debootstrap",
+        what: "makes the minimal system that the package is tried in",
+    },
+    Need {
+        package: "rpm",
+        file: "/usr/bin/rpmbuild",
+        what: "builds and installs the RPM package",
+    },
+];
+
 const KERNELS: &[Need] = &[
     COMPILER,
     Need {
@@ -96,6 +109,11 @@ pub fn ensure() -> anyhow::Result<()> {
 /// Provides what the benchmarks need that compare us with others.
 pub fn ensure_benchmarks() -> anyhow::Result<()> {
     provide(BENCHMARKS, "the benchmark")
+}
+
+/// Provides what packages are verified with.
+pub fn ensure_verified_packages() -> anyhow::Result<()> {
+    provide(PACKAGES, "dist --verify")
 }
 
 /// Provides what the test of other kernels needs.

@@ -17,6 +17,7 @@ use std::process::Command;
 use anyhow::{Context as _, ensure};
 
 use crate::build::{self, Profile, root};
+use crate::provision;
 use control::Packed;
 
 /// Options of `dist`.
@@ -40,8 +41,9 @@ pub struct Args {
     /// How the files are packed; none is for tests, in seconds
     #[arg(long, value_enum, default_value_t = Compression::Xz)]
     compression: Compression,
-    /// Then install, use, remove and purge it in a minimal root of its own, made
-    /// by debootstrap and kept in target/dist for the next time (root, network)
+    /// Then install, use, remove and purge the Debian package in a minimal root of
+    /// its own, made by debootstrap and kept in target/dist for the next time, and
+    /// see that all that was made holds the same files (root, network)
     #[arg(long)]
     verify: bool,
     /// What to pack: a package for others is of release
@@ -82,6 +84,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         std::path::Path::new("/usr/bin/dpkg-deb").exists(),
         "dpkg-deb is missing: build the package on Debian or Ubuntu (apt-get install dpkg)"
     );
+    if args.verify {
+        ensure!(
+            args.formats.contains(&Format::Deb),
+            "--verify takes --formats deb"
+        );
+        provision::ensure_verified_packages()?;
+    }
     eprintln!("== building");
     let built = build::all(args.profile)?;
     let target = built.dir.parent().unwrap_or(&built.dir).join("dist");
@@ -106,13 +115,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         println!("{}", file.display());
     }
     if args.verify {
-        let is_deb = |file: &&PathBuf| file.extension().is_some_and(|ending| ending == "deb");
-        let package = made
-            .iter()
-            .find(is_deb)
-            .context("--verify takes --formats deb")?;
-        eprintln!("== installing, using and removing it in a minimal root");
-        verify::run(package, &built, &target)?;
+        verify::run(&made, &built, &target)?;
     }
     Ok(())
 }

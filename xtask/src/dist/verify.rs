@@ -1,10 +1,11 @@
-//! Installing, using and removing the package in a minimal root.
+//! What was made, tried: sums, the same files in every package, and the Debian one
+//! installed, used and removed in a minimal root.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 
 use crate::build::{self, Built};
 
@@ -40,6 +41,9 @@ wait $batch
 kill $agent
 wait $agent
 dpkg -L xsched | grep -v '^/\.$' >/work/files.txt
+[ ! -d /work/tree ] || while read -r file; do
+    [ -d "$file" ] || cmp "$file" "/work/tree$file"
+done </work/files.txt
 dpkg -r xsched
 test -e /etc/xsched/xsched.toml
 test ! -e /usr/bin/xsched-agent
@@ -51,8 +55,68 @@ test ! -e /usr/lib/xsched
 umount /proc
 "#;
 
+/// Tries all that was made.
+pub fn run(made: &[PathBuf], built: &Built, target: &Path) -> anyhow::Result<()> {
+    let of_ending = |endings: &[&str]| {
+        let is_it = |file: &&PathBuf| {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            endings.iter().any(|ending| name.ends_with(ending))
+        };
+        made.iter().find(is_it)
+    };
+    let sums = made.last().context("sums")?;
+    eprintln!("== checking the sums");
+    build::run(
+        Command::new("sha256sum")
+            .args(["--check", "--quiet"])
+            .arg(sums)
+            .current_dir(sums.parent().unwrap_or(Path::new("."))),
+    )?;
+    let scratch = tempfile::tempdir_in(target)?;
+    let tree = match of_ending(&[".tar", ".tar.xz"]) {
+        Some(archive) => Some(unpacked(archive, scratch.path())?),
+        None => None,
+    };
+    if let Some((rpm, tree)) = of_ending(&[".rpm"]).zip(tree.as_deref()) {
+        eprintln!("== installing the RPM package into a folder");
+        same_as_rpm(rpm, tree, scratch.path())?;
+    }
+    let deb = of_ending(&[".deb"]).context("no package of Debian's")?;
+    eprintln!("== installing, using and removing the Debian package in a minimal root");
+    in_root(deb, tree.as_deref(), built, target)?;
+    eprintln!("== all that was made is as it should be");
+    Ok(())
+}
+
+/// The tarball, unpacked.
+fn unpacked(archive: &Path, scratch: &Path) -> anyhow::Result<PathBuf> {
+    let tree = scratch.join("tree");
+    fs::create_dir(&tree)?;
+    let mut tar = Command::new("tar");
+    tar.arg("--extract").arg("--file").arg(archive);
+    build::run(tar.arg("--directory").arg(&tree))?;
+    Ok(tree)
+}
+
+/// Its scripts run only where systemd does, and this system is not RPM's.
+fn same_as_rpm(rpm: &Path, tree: &Path, scratch: &Path) -> anyhow::Result<()> {
+    let root = scratch.join("rpm");
+    let mut install = Command::new("rpm");
+    install.arg("--root").arg(&root).arg("--install");
+    build::run(install.args(["--nodeps", "--noscripts"]).arg(rpm))?;
+    let mut diff = Command::new("diff");
+    // Beside the files RPM's own database lies there.
+    diff.args(["--recursive", "--brief", "--exclude=rpm", "--exclude=var"]);
+    build::run(diff.arg(tree).arg(&root).stdout(Stdio::inherit()))
+}
+
 /// Makes the root, once, and a copy of it; runs the script there.
-pub fn run(package: &Path, built: &Built, target: &Path) -> anyhow::Result<()> {
+fn in_root(
+    package: &Path,
+    tree: Option<&Path>,
+    built: &Built,
+    target: &Path,
+) -> anyhow::Result<()> {
     let base = target.join("root");
     if !base.join("usr/bin/dpkg").exists() {
         let release = fs::read_to_string("/etc/os-release")?;
@@ -61,10 +125,6 @@ pub fn run(package: &Path, built: &Built, target: &Path) -> anyhow::Result<()> {
             .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
             .context("/etc/os-release names no release")?
             .to_owned();
-        ensure!(
-            Path::new("/usr/sbin/debootstrap").exists(),
-            "debootstrap is missing: apt-get install debootstrap"
-        );
         // A half-made root must not be taken for a whole one.
         let making = target.join("root.making");
         let _ = fs::remove_dir_all(&making);
@@ -83,6 +143,14 @@ pub fn run(package: &Path, built: &Built, target: &Path) -> anyhow::Result<()> {
     let work = root.join("work");
     fs::create_dir(&work)?;
     fs::copy(package, work.join("xsched.deb"))?;
+    if let Some(tree) = tree {
+        build::run(
+            Command::new("cp")
+                .arg("-a")
+                .arg(tree)
+                .arg(work.join("tree")),
+        )?;
+    }
     hipsim::install::install(&built.file("libhipsim.so"), &work.join("hip"))?;
     fs::copy(built.file("hipsim-batch"), work.join("hipsim-batch"))?;
     build::run(
