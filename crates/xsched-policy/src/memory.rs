@@ -58,6 +58,8 @@ pub(super) struct Remembered {
     pub drains_until: Nanos,
     /// Whether it counted as having work.
     pub active: bool,
+    /// Since when it has had no work; `None`: it has.
+    pub idle_since: Option<Nanos>,
     /// Device time charged to it, in total and by the last decision.
     pub charged: Nanos,
     pub charged_last: Nanos,
@@ -230,6 +232,7 @@ impl Remembered {
             drains_until: Nanos::ZERO,
             active: false,
             charged: Nanos::ZERO,
+            idle_since: Some(Nanos::ZERO),
             charged_last: Nanos::ZERO,
             spared: Nanos::ZERO,
             pass: 0,

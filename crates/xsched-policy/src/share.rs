@@ -5,7 +5,10 @@
 //! rules of its own. Each charge of device time moves the client's pass by
 //! charge / weight, and the turn goes to the least pass (Waldspurger and
 //! Weihl, "Stride Scheduling", 1995). A client that comes back from idling
-//! may be behind by one turn at most: what it did not use is gone.
+//! may be behind by one turn at most: what it did not use is gone. If it paused
+//! for less than a turn, by what a turn of the lightest takes to make up for: a
+//! batch that waits for its kernels every now and then would else lose that each
+//! time.
 //!
 //! Shares belong to owners, not to processes: who starts ten has no more
 //! time than who starts one. An owner has the weight of its heaviest client
@@ -106,6 +109,10 @@ pub(super) struct Group {
     weight: Weight,
     /// The least pass of its clients with work, and whose.
     least: Option<(u128, ClientId)>,
+    /// Whether one of them had work at the last decision.
+    had_work: bool,
+    /// How far it may be behind if it had none.
+    may_be_behind: u128,
 }
 
 /// The owners of a rank in ascending order: those with clients in it, and those
@@ -117,6 +124,10 @@ pub(super) type Groups = Vec<Group>;
 /// client drains, the turn is charged half of the time, so each look would come
 /// after half of the time before.
 const LEAST_TIME_LEFT: Nanos = Nanos::from_micros(20);
+
+/// How many turns of its own whoever pauses may be behind at most: others wait for
+/// so long at once.
+const MOST_TURNS: u64 = 16;
 
 /// Most owners in debt that are remembered.
 const DEBTORS: usize = 64;
@@ -157,6 +168,7 @@ pub(super) fn decide(
         gather(rank, &mut state.groups, &mut memory.clients, members);
         advance(
             slice,
+            now,
             rank,
             state,
             &mut memory.clients,
@@ -226,7 +238,8 @@ pub(super) fn decide(
 /// Who is in the rank, by owner.
 fn gather(rank: usize, groups: &mut Groups, clients: &mut [Remembered], members: &[Member<'_>]) {
     for group in groups.iter_mut() {
-        (group.clients, group.least) = (0, None);
+        group.had_work = group.least.take().is_some();
+        (group.clients, group.may_be_behind) = (0, 0);
     }
     for (client, member) in clients.iter_mut().zip(members) {
         if member.rank != Some(rank) {
@@ -234,7 +247,7 @@ fn gather(rank: usize, groups: &mut Groups, clients: &mut [Remembered], members:
         }
         let owner = member.state.owner;
         if client.line.replace((rank, owner)) != Some((rank, owner)) {
-            client.pass = 0;
+            (client.pass, client.idle_since) = (0, Some(Nanos::ZERO));
         }
         let index = match groups.binary_search_by_key(&owner, |group| group.owner) {
             Ok(index) => index,
@@ -246,6 +259,8 @@ fn gather(rank: usize, groups: &mut Groups, clients: &mut [Remembered], members:
                     clients: 0,
                     weight: Weight::MIN,
                     least: None,
+                    had_work: false,
+                    may_be_behind: 0,
                 };
                 groups.insert(index, group);
                 index
@@ -265,6 +280,7 @@ fn gather(rank: usize, groups: &mut Groups, clients: &mut [Remembered], members:
 /// Moves passes by what was charged, and lets in who came back.
 fn advance(
     slice: Nanos,
+    now: Nanos,
     index: usize,
     rank: &mut RankMemory,
     clients: &mut [Remembered],
@@ -283,6 +299,11 @@ fn advance(
             group.pass += stride(client.charged_last, group.weight);
         }
     }
+    let at_work = members
+        .iter()
+        .filter(|member| of_rank(member) && member.active());
+    let lightest = at_work.map(|member| member.state.attr.weight).min();
+    let lightest = stride(slice, lightest.unwrap_or(Weight::MAX));
     for (client, member) in clients.iter_mut().zip(members) {
         let Some(index) = at(groups, member.state.owner).filter(|_| of_rank(member)) else {
             continue;
@@ -294,9 +315,23 @@ fn advance(
         if rank.holder == Some(client.id) {
             rank.used = rank.used + client.charged_last;
         }
+        match member.presence {
+            Presence::Active => {}
+            Presence::Idle { since } => client.idle_since = Some(since),
+            Presence::Never => {
+                client.idle_since.get_or_insert(now);
+            }
+        }
         if member.active() {
-            let behind = stride(slice, weight);
-            client.pass = client.pass.max(group.vtime.saturating_sub(behind));
+            if let Some(since) = client.idle_since.take() {
+                let most = |weight| match now.since(since) < slice {
+                    true => lightest.min(stride(slice.times(MOST_TURNS), weight)),
+                    false => stride(slice, weight),
+                };
+                let least = group.vtime.saturating_sub(most(weight));
+                client.pass = client.pass.max(least);
+                group.may_be_behind = group.may_be_behind.max(most(group.weight));
+            }
             if group.least.is_none_or(|(pass, _)| client.pass < pass) {
                 group.least = Some((client.pass, client.id));
             }
@@ -306,8 +341,10 @@ fn advance(
     for group in groups.iter_mut() {
         if let Some((pass, _)) = group.least {
             group.vtime = group.vtime.max(pass);
-            let behind = stride(slice, group.weight);
-            group.pass = group.pass.max(rank.vtime.saturating_sub(behind));
+            if !group.had_work {
+                let behind = group.may_be_behind;
+                group.pass = group.pass.max(rank.vtime.saturating_sub(behind));
+            }
             least = Some(least.map_or(group.pass, |least| least.min(group.pass)));
         }
     }

@@ -30,13 +30,19 @@ fn of(id: u64, owner: u32, weight: u16) -> ClientState {
 struct Device {
     memory: DeviceMemory,
     now: Nanos,
+    /// The longest time between two decisions.
+    step: Nanos,
 }
 
 impl Device {
     fn new(concurrency: Concurrency) -> Device {
         let mut memory = DeviceMemory::default();
         memory.set_concurrency(concurrency);
-        Device { memory, now: NOW }
+        Device {
+            memory,
+            now: NOW,
+            step: Nanos::from_millis(5),
+        }
     }
 
     /// How long each had a gate that is not closed, in seconds. Whoever has one makes progress; all say that they are always busy; `step` changes the clients after
@@ -61,7 +67,7 @@ impl Device {
             out.clear();
             let memory = &mut self.memory;
             let again = crate::decide(&settings, memory, self.now, &clients, &mut out);
-            let next = again.unwrap_or(end).min(self.now + Nanos::from_millis(5));
+            let next = again.unwrap_or(end).min(self.now + self.step);
             for (client, decision) in clients.iter_mut().zip(&out) {
                 let has = decision.mode != GateMode::Closed;
                 client.busy = next;
@@ -307,4 +313,62 @@ fn who_only_says_that_it_comes_holds_nobody_up() {
         };
     });
     assert!(held[&ClientId(1)] > 1.2, "{held:?}");
+}
+
+/// A batch that waits for its kernels every 40 ms of device time and is back with
+/// work half a millisecond later, beside one that always has some.
+#[test]
+fn who_pauses_for_a_moment_keeps_its_share() {
+    for concurrency in [Concurrency::Together, Concurrency::InTurns] {
+        let mut device = Device::new(concurrency);
+        device.step = Nanos::from_micros(100);
+        let clients = vec![of(1, 1000, 10), of(2, 1001, 90)];
+        let (mut worked, mut paused) = (0, 0);
+        let held = device.run(clients, Nanos::from_secs(20), |clients, decisions| {
+            let open = decisions[1].mode != GateMode::Closed;
+            match clients[1].presence {
+                Presence::Active => {
+                    worked += i32::from(open);
+                    if worked == 400 {
+                        (worked, paused) = (0, 5);
+                        clients[1].presence = Presence::Idle {
+                            since: clients[1].busy,
+                        };
+                    }
+                }
+                _ => {
+                    paused -= 1;
+                    if paused == 0 {
+                        clients[1].presence = Presence::Active;
+                    }
+                }
+            }
+        });
+        let share = held[&ClientId(1)] / held.values().sum::<f64>();
+        assert!(
+            (share - 0.1).abs() < 0.015,
+            "{concurrency:?}: {share} {held:?}"
+        );
+    }
+}
+
+/// It pauses nearly all the time: what it has a claim to does not add up, however
+/// long a turn of the third one's, a friend's, takes to make up for.
+#[test]
+fn a_claim_of_one_that_pauses_is_bounded() {
+    let mut device = Device::new(Concurrency::InTurns);
+    let clients = vec![of(1, 1000, 100), of(2, 1001, 100), of(3, 1002, 1)];
+    device.step = Nanos::from_millis(1);
+    let mut steps = 0;
+    device.run(clients.clone(), Nanos::from_secs(10), |clients, _| {
+        steps += 1;
+        clients[1].presence = match steps % 15 {
+            0 => Presence::Active,
+            _ => Presence::Idle {
+                since: clients[1].busy,
+            },
+        };
+    });
+    let held = device.run(clients, Nanos::from_millis(800), |_, _| ());
+    assert!(held[&ClientId(1)] > 0.2, "{held:?}");
 }
