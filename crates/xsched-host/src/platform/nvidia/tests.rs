@@ -1,6 +1,8 @@
 //! Against a resource manager that is a table. What the real one answered on
 //! an H200, it answers.
 
+mod calls;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
