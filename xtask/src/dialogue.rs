@@ -2,8 +2,11 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// The child; killed when it goes out of scope.
 pub struct Dialogue {
@@ -11,6 +14,8 @@ pub struct Dialogue {
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
     name: String,
+    /// Breaks with this, and ends the wait for a limit.
+    limit: Option<Sender<()>>,
 }
 
 impl Drop for Dialogue {
@@ -34,7 +39,22 @@ impl Dialogue {
             output: BufReader::new(output),
             child,
             name: name.to_owned(),
+            limit: None,
         })
+    }
+
+    /// Kills it after so long: an answer that never comes is an error then, and no wait without end.
+    pub fn limit(&mut self, time: Duration) -> anyhow::Result<()> {
+        let child = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty())?;
+        let (done, waits) = channel::<()>();
+        self.limit = Some(done);
+        std::thread::spawn(move || {
+            if waits.recv_timeout(time) == Err(RecvTimeoutError::Timeout) {
+                // It may have ended by itself.
+                let _ = pidfd_send_signal(&child, Signal::KILL);
+            }
+        });
+        Ok(())
     }
 
     /// Its process id.
@@ -75,5 +95,18 @@ impl Dialogue {
     pub fn finish(mut self) -> anyhow::Result<String> {
         drop(self.input.take());
         self.line()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_never_comes_is_an_error_after_the_limit() {
+        let mut child = Dialogue::start(Command::new("sleep").arg("60"), "it").expect("started");
+        child.limit(Duration::from_millis(50)).expect("limited");
+        let error = child.line().expect_err("it says nothing");
+        assert!(error.to_string().contains("it ended early"), "{error}");
     }
 }

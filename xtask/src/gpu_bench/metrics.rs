@@ -137,7 +137,7 @@ const SHOWN: f64 = 1000.0;
 
 /// All figures that the run allows.
 pub fn of(raw: &Raw) -> Vec<Metric> {
-    use Config::{Both, Mps, Native, Slices};
+    use Config::{Both, Mps, MpsGate, Native, Slices};
     use Load::{Decode, Heavy, Service};
     let warm = Compared {
         beside: At(Config::AloneWarm, Decode, None),
@@ -187,6 +187,10 @@ pub fn of(raw: &Raw) -> Vec<Metric> {
         (
             "mps_decode_p50_ratio",
             latency(Mps, Decode, RESNET, Of::P50, SHOWN),
+        ),
+        (
+            "mps_gate_decode_p50_ratio",
+            latency(MpsGate, Decode, RESNET, Of::P50, SHOWN),
         ),
         (
             "native_decode_p50_ratio",
@@ -388,6 +392,16 @@ fn rest(raw: &Raw) -> Vec<Metric> {
             .join("; ");
         let metric = Metric::at_most("kills_failed", "cases", failed.len() as f64, 0.0);
         metrics.push(metric.detail(detail));
+    }
+    if !raw.mps_kills.is_empty() {
+        // What ends natively, too, is MPS's.
+        let kills = raw.mps_kills.iter();
+        let failed: Vec<&str> = kills
+            .filter(|kill| kill.natively != Some(false) && !kill.gated)
+            .map(|kill| &*kill.what)
+            .collect();
+        let metric = Metric::at_most("mps_kills_failed", "cases", failed.len() as f64, 0.0);
+        metrics.push(metric.detail(failed.join("; ")));
     }
     metrics
 }

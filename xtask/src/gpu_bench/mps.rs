@@ -1,24 +1,41 @@
 //! The same beside NVIDIA's MPS, with client priorities: what users without
-//! xsched have.
+//! xsched have. And clients of MPS under the shim: whether its gate acts there,
+//! and who goes on when one of them is killed.
 
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::os::unix::net::UnixListener;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use xsched_common::units::Class;
 
 use super::Plan;
 use super::cells::prepare;
 use super::clock::Clock;
-use super::raw::{Batch, Cell, Config, Load, Raw};
-use super::stage::{Stage, Under};
+use super::parts;
+use super::raw::{Batch, Cell, Config, Load, MpsKill, Raw};
+use super::stage::{Loads, Stage, Under, Worker};
 
 const CONTROL: &str = "nvidia-cuda-mps-control";
 
 /// The folder of its pipes, in that of the run.
 pub const PIPES: &str = "mps";
 
+const BATCH: &str = Batch::Resnet50.name();
+const DECODE: &str = Load::Decode.name();
+
+/// Under the shim.
+const GATED: [Under; 2] = [Under::ShimOnMps(Class::High), Under::ShimOnMps(Class::Low)];
+
+/// How long a daemon may take to end.
+const ENDING: Duration = Duration::from_secs(20);
+
 /// The daemon; told to quit when it goes out of scope.
-pub struct Mps<'s>(&'s Stage);
+pub struct Mps<'s> {
+    stage: &'s Stage,
+    /// In a rehearsal: where clients would connect.
+    stands_in: Option<UnixListener>,
+}
 
 impl Mps<'_> {
     fn control(stage: &Stage) -> anyhow::Result<Command> {
@@ -31,64 +48,181 @@ impl Mps<'_> {
 
     /// Starts it.
     pub fn start(stage: &Stage) -> anyhow::Result<Mps<'_>> {
+        if let Loads::Simulated(_) = stage.tools.loads {
+            let socket = stage.folder(PIPES)?.join("control");
+            // Of the last one.
+            let _ = std::fs::remove_file(&socket);
+            let stands_in = Some(UnixListener::bind(socket)?);
+            return Ok(Mps { stage, stands_in });
+        }
         let status = Mps::control(stage)?
             .arg("-d")
             .stdout(Stdio::null())
             .status()
             .with_context(|| format!("{CONTROL} is not here"))?;
         ensure!(status.success(), "{CONTROL} -d: {status}");
-        Ok(Mps(stage))
+        let stands_in = None;
+        Ok(Mps { stage, stands_in })
     }
+
+    fn quit(&self) -> anyhow::Result<()> {
+        let mut child = Mps::control(self.stage)?
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()?;
+        if let Some(mut input) = child.stdin.take() {
+            use std::io::Write as _;
+            input.write_all(b"quit\n")?;
+        }
+        end(&mut child)
+    }
+}
+
+/// Waits for it, and not for ever: a client that was killed may keep the daemon.
+fn end(child: &mut Child) -> anyhow::Result<()> {
+    let deadline = Instant::now() + ENDING;
+    while child.try_wait()?.is_none() {
+        if Instant::now() > deadline {
+            child.kill()?;
+            child.wait()?;
+            anyhow::bail!("it has not ended within {} s", ENDING.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 impl Drop for Mps<'_> {
     fn drop(&mut self) {
-        let Ok(mut command) = Mps::control(self.0) else {
+        if self.stands_in.is_some() {
             return;
-        };
-        let quit = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .and_then(|mut child| {
-                use std::io::Write as _;
-                if let Some(mut input) = child.stdin.take() {
-                    input.write_all(b"quit\n")?;
-                }
-                child.wait()
-            });
-        if let Err(e) = quit {
-            eprintln!("{CONTROL} was not told to quit: {e}");
+        }
+        if let Err(e) = self.quit() {
+            eprintln!("{CONTROL} was told to quit: {e:#}");
         }
     }
 }
 
 /// Measures; needs the GPU for itself.
 pub fn measure(stage: &Stage, clock: &Clock, plan: &Plan, raw: &mut Raw) -> anyhow::Result<()> {
+    cells(stage, clock, plan, raw)?;
+    plan.progress.step("a client of MPS is killed");
+    let gated = kills(stage, GATED)?;
+    let natively = kills(stage, [Under::Mps(None); 2]);
+    if let Err(why) = &natively {
+        let what = "kill -9 of a client of MPS without the shim";
+        parts::left_out(raw, what, format!("{why:#}"));
+    }
+    let cases = WHO_GOES_ON.into_iter().enumerate();
+    raw.mps_kills.extend(cases.map(|(at, what)| MpsKill {
+        what: what.to_owned(),
+        natively: natively.as_ref().ok().map(|natively| natively[at]),
+        gated: gated[at],
+    }));
+    Ok(())
+}
+
+/// A service beside a batch, all clients of one server: by its priorities,
+/// alike to it, and alike to it under the shim.
+fn cells(stage: &Stage, clock: &Clock, plan: &Plan, raw: &mut Raw) -> anyhow::Result<()> {
     let _mps = Mps::start(stage)?;
-    let mut service = stage.worker("the service under MPS", Under::Mps(0))?;
-    let mut batch = stage.worker("the batch under MPS", Under::Mps(1))?;
     let loads: Vec<&str> = Load::ALL.iter().map(|load| load.name()).collect();
-    prepare(&mut service, &loads)?;
-    prepare(&mut batch, &[Batch::Resnet50.name()])?;
-    for repetition in 1..=plan.repetitions {
-        batch.work(Batch::Resnet50.name())?;
-        std::thread::sleep(Duration::from_millis(400));
-        for load in Load::ALL {
-            plan.progress.step(&format!("MPS {load:?}"));
-            let (before, since) = (batch.progress()?, clock.now());
-            let latencies_ms = service.serve(load.name(), plan.cell_s)?;
-            raw.cells.push(Cell {
-                config: Config::Mps,
-                load,
-                batch: Some(Batch::Resnet50),
-                repetition,
-                latencies_ms,
-                batch_per_s: Some(batch.progress()?.rate_since(before)),
-                clock_mhz: clock.mean_since(since),
-            });
+    let mut pairs = Vec::new();
+    for (config, under) in [
+        (Config::Mps, [Under::Mps(Some(0)), Under::Mps(Some(1))]),
+        (Config::MpsPlain, [Under::Mps(None); 2]),
+        (Config::MpsGate, GATED),
+    ] {
+        let [mut service, mut batch] = start(stage, under)?;
+        prepare(&mut service, &loads)?;
+        prepare(&mut batch, &[BATCH])?;
+        if config == Config::MpsGate {
+            are_clients(stage, [&service, &batch])?;
         }
-        batch.stop()?;
+        pairs.push((config, service, batch));
+    }
+    for repetition in 1..=plan.repetitions {
+        for (config, service, batch) in &mut pairs {
+            batch.work(BATCH)?;
+            std::thread::sleep(Duration::from_millis(400));
+            for load in Load::ALL {
+                plan.progress.step(&format!("{config:?} {load:?}"));
+                let (before, since) = (batch.progress()?, clock.now());
+                let latencies_ms = service.serve(load.name(), plan.cell_s)?;
+                raw.cells.push(Cell {
+                    config: *config,
+                    load,
+                    batch: Some(Batch::Resnet50),
+                    repetition,
+                    latencies_ms,
+                    batch_per_s: Some(batch.progress()?.rate_since(before)),
+                    clock_mhz: clock.mean_since(since),
+                });
+            }
+            if *config == Config::MpsGate {
+                let shares = stage.row(batch)?.and_then(|row| row.gate_shares);
+                let is_held = shares.is_some_and(|shares| shares.open_ratio < 1.0);
+                ensure!(is_held, "the batch's gate never closed: {shares:?}");
+            }
+            batch.stop()?;
+        }
     }
     Ok(())
+}
+
+/// A service and a batch.
+fn start(stage: &Stage, [service, batch]: [Under; 2]) -> anyhow::Result<[Worker; 2]> {
+    Ok([
+        stage.worker("the service under MPS", service)?,
+        stage.worker("the batch under MPS", batch)?,
+    ])
+}
+
+/// Whether `diagnose` says so.
+fn are_clients(stage: &Stage, workers: [&Worker; 2]) -> anyhow::Result<()> {
+    for worker in workers {
+        let pid = worker.pid().to_string();
+        let said = stage.tell(&["diagnose", "--pid", &pid, "--duration", "1s"])?;
+        ensure!(said.contains("sharing-server"), "no client of MPS: {said}");
+    }
+    Ok(())
+}
+
+/// The cases of [`kills`].
+const WHO_GOES_ON: [&str; 3] = [
+    "the batch, when the service is killed amid a request",
+    "a service that comes after that",
+    "the service, when the batch is killed",
+];
+
+/// What one of these cases may take.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Who goes on when a client is killed, by [`WHO_GOES_ON`].
+fn kills(stage: &Stage, under: [Under; 2]) -> anyhow::Result<[bool; 3]> {
+    let _mps = Mps::start(stage)?;
+    let pair = || -> anyhow::Result<[Worker; 2]> {
+        let [mut service, mut batch] = start(stage, under)?;
+        service.limit(LONGEST)?;
+        batch.limit(LONGEST)?;
+        prepare(&mut service, &[DECODE])?;
+        prepare(&mut batch, &[BATCH])?;
+        batch.work(BATCH)?;
+        service.tell(&format!("serve {DECODE} 3"))?;
+        std::thread::sleep(Duration::from_millis(700));
+        Ok([service, batch])
+    };
+    let [service, mut batch] = pair()?;
+    drop(service);
+    let the_batch = parts::goes_on(&mut batch);
+    drop(batch);
+    // A server that is stuck lets nobody come.
+    let comes = pair();
+    let has_come = comes.is_ok();
+    let the_service = comes.and_then(|[mut service, batch]| {
+        drop(batch);
+        Ok(service.answer::<Vec<f64>>()?.len() > 10)
+    });
+    let [the_batch, the_service] = [the_batch, the_service].map(|goes_on| goes_on.unwrap_or(false));
+    Ok([the_batch, has_come, the_service])
 }

@@ -9,11 +9,13 @@ use crate::bench::report::Metric;
 use crate::build;
 use crate::columns::wrapped;
 
-const ROWS: [(Config, Option<Batch>, &str); 10] = [
+const ROWS: [(Config, Option<Batch>, &str); 12] = [
     (Config::Alone, None, "alone"),
     (Config::AloneWarm, None, "alone, clock kept up"),
     (Config::Native, Some(Batch::Resnet50), "native"),
+    (Config::MpsPlain, Some(Batch::Resnet50), "MPS"),
     (Config::Mps, Some(Batch::Resnet50), "MPS, client priorities"),
+    (Config::MpsGate, Some(Batch::Resnet50), "MPS and gate"),
     (
         Config::Slices,
         Some(Batch::Resnet50),
@@ -278,6 +280,21 @@ fn rest(out: &mut String, raw: &Raw) -> std::fmt::Result {
         for (what, survived) in &raw.survived {
             let verdict = if *survived { "yes" } else { "**no**" };
             writeln!(out, "- goes on: {what}: {verdict}")?;
+        }
+    }
+    if !raw.mps_kills.is_empty() {
+        writeln!(
+            out,
+            "\n## After a kill -9 of a client of MPS\n\n| goes on | without the shim | with it |\n|---|---|---|"
+        )?;
+        let verdict = |survived| match survived {
+            Some(true) => "yes",
+            Some(false) => "**no**",
+            None => "-",
+        };
+        for kill in &raw.mps_kills {
+            let (natively, gated) = (verdict(kill.natively), verdict(Some(kill.gated)));
+            writeln!(out, "| {} | {natively} | {gated} |", kill.what)?;
         }
     }
     if let Some(semantics) = &raw.semantics {

@@ -240,6 +240,13 @@ pub fn observed(stage: &mut Stage, plan: &Plan, raw: &mut Raw) -> anyhow::Result
     Ok(())
 }
 
+/// Whether a batch does something within a second.
+pub fn goes_on(batch: &mut Worker) -> anyhow::Result<bool> {
+    let before = batch.progress()?;
+    std::thread::sleep(Duration::from_secs(1));
+    Ok(batch.progress()?.rate_since(before) > 0.0)
+}
+
 /// Who is killed under load, and who goes on.
 pub fn kills(stage: &mut Stage, raw: &mut Raw) -> anyhow::Result<()> {
     let mut service = stage.worker("a service", Under::Shim(Class::High))?;
@@ -250,11 +257,6 @@ pub fn kills(stage: &mut Stage, raw: &mut Raw) -> anyhow::Result<()> {
     service.tell("serve decode 1")?;
     std::thread::sleep(Duration::from_millis(500));
     drop(service);
-    let goes_on = |batch: &mut Worker| -> anyhow::Result<bool> {
-        let before = batch.progress()?;
-        std::thread::sleep(Duration::from_secs(1));
-        Ok(batch.progress()?.rate_since(before) > 0.0)
-    };
     let survived = goes_on(&mut batch)?;
     raw.survived
         .insert("the batch, when the service is killed".to_owned(), survived);

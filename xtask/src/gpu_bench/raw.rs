@@ -42,11 +42,25 @@ pub struct Raw {
     pub counts: Vec<Count>,
     /// Programs that went on after somebody was killed: what, and whether.
     pub survived: BTreeMap<String, bool>,
+    /// Clients of MPS of which one was killed.
+    #[serde(default)]
+    pub mps_kills: Vec<MpsKill>,
     /// Threads of one process, one of them favoured.
     #[serde(default)]
     pub threads: Vec<Threads>,
     /// What was not measured, and why.
     pub left_out: Vec<LeftOut>,
+}
+
+/// Whether a client of MPS went on when another was killed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MpsKill {
+    /// Who went on, and when.
+    pub what: String,
+    /// Without the shim, if that was measured.
+    pub natively: Option<bool>,
+    /// With it in both.
+    pub gated: bool,
 }
 
 /// One run of threads of one process.
@@ -103,6 +117,9 @@ impl Raw {
         if all.survived.is_empty() {
             all.survived = earlier.survived;
         }
+        if all.mps_kills.is_empty() {
+            all.mps_kills = earlier.mps_kills;
+        }
         all.semantics = all.semantics.or(earlier.semantics);
         *self = all;
     }
@@ -145,6 +162,10 @@ pub enum Config {
     Both,
     /// NVIDIA's MPS, with client priorities.
     Mps,
+    /// NVIDIA's MPS, and all are alike to it.
+    MpsPlain,
+    /// The gate, in clients of MPS that are all alike to it.
+    MpsGate,
 }
 
 /// A service.

@@ -67,8 +67,10 @@ pub enum Under {
     Nothing,
     /// The shim, with this class.
     Shim(Class),
-    /// MPS, with this client priority.
-    Mps(u8),
+    /// MPS, with this client priority if it has one.
+    Mps(Option<u8>),
+    /// Both.
+    ShimOnMps(Class),
 }
 
 /// Directories and the agent.
@@ -251,20 +253,19 @@ impl Stage {
     /// A program of the bundle, without arguments.
     pub fn program(&self, name: &str, under: Under) -> anyhow::Result<Command> {
         let mut command = match under {
-            Under::Nothing => self.command("python3"),
-            Under::Shim(class) => {
+            Under::Nothing | Under::Mps(_) => self.command("python3"),
+            Under::Shim(class) | Under::ShimOnMps(class) => {
                 let mut command = self.command(self.tools.file(AGENT));
                 command.args(["run", "--class", class.name(), "--", "python3"]);
                 command
             }
-            Under::Mps(priority) => {
-                let mut command = self.command("python3");
-                command
-                    .env("CUDA_MPS_PIPE_DIRECTORY", self.folder(super::mps::PIPES)?)
-                    .env("CUDA_MPS_CLIENT_PRIORITY", priority.to_string());
-                command
-            }
         };
+        if let Under::Mps(_) | Under::ShimOnMps(_) = under {
+            command.env("CUDA_MPS_PIPE_DIRECTORY", self.folder(super::mps::PIPES)?);
+        }
+        if let Under::Mps(Some(priority)) = under {
+            command.env("CUDA_MPS_CLIENT_PRIORITY", priority.to_string());
+        }
         command.arg(self.tools.file(name));
         Ok(command)
     }
@@ -277,6 +278,11 @@ impl Worker {
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.0.pid()
+    }
+
+    /// Kills it unless all is done by then: who waits for an answer gets its end.
+    pub fn limit(&mut self, time: Duration) -> anyhow::Result<()> {
+        self.0.limit(time)
     }
 
     /// Says something of which the answer is read later.

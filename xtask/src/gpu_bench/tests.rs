@@ -1,6 +1,6 @@
 //! From an invented run to figures.
 
-use super::raw::{Batch, Cell, Config, Load, Overhead, Raw, Semantics, Share};
+use super::raw::{Batch, Cell, Config, Load, MpsKill, Overhead, Raw, Semantics, Share};
 use super::{metrics, page, plot};
 
 fn cell(config: Config, load: Load, repetition: u32, p50: f64, batch_per_s: Option<f64>) -> Cell {
@@ -64,6 +64,18 @@ fn run() -> Raw {
         stressed_mps: Some(digests(["5", "2", "3"])),
         waits: 5,
     });
+    let kills = [
+        ("a", Some(true), true),
+        ("b", Some(false), false),
+        ("c", Some(true), false),
+        ("d", None, true),
+    ];
+    raw.mps_kills
+        .extend(kills.map(|(what, natively, gated)| MpsKill {
+            what: what.to_owned(),
+            natively,
+            gated,
+        }));
     raw
 }
 
@@ -85,6 +97,8 @@ fn figures_are_medians_of_ratios_and_missed_ones_come_first() {
     assert!((of("alone_ratio").value - 1.1).abs() < 1e-9);
     // What differs from itself natively is not held against the shim; MPS counts, too.
     assert_eq!(of("semantics_failed").value, 2.0);
+    // What ends without the shim, too, is not the shim's.
+    assert_eq!(of("mps_kills_failed").value, 1.0);
     assert!(
         metrics
             .iter()
@@ -109,6 +123,7 @@ fn the_page_and_the_picture_show_what_there_is() {
         text.contains("`alone_ratio` | 1.100 x | 1.01 x | **missed**"),
         "{text}"
     );
+    assert!(text.contains("| c | yes | **no** |"), "{text}");
     let svg = plot::svg(&raw).expect("a picture");
     assert!(svg.starts_with("<svg") && svg.contains("native"));
 }
