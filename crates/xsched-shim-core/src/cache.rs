@@ -75,6 +75,15 @@ impl<const LINES: usize> SetAssociativeCache<LINES> {
         }
     }
 
+    /// Changes the number cached for `key` from `old` to `new`, if it is that
+    /// still.
+    pub fn replace(&self, key: u64, old: u16, new: u16) {
+        let (old, new) = (key << 16 | u64::from(old), key << 16 | u64::from(new));
+        for entry in self.line(key) {
+            let _ = entry.compare_exchange(old, new, Relaxed, Relaxed);
+        }
+    }
+
     /// Forgets everything.
     pub fn clear(&self) {
         for entry in self.lines.iter().flat_map(|line| &line.0) {
@@ -128,6 +137,10 @@ mod tests {
         assert_eq!(cache.get(0x7fff_1234_5678), Some(9));
         cache.put(0x7fff_1234_5678, 10);
         assert_eq!(cache.get(0x7fff_1234_5678), Some(10));
+        cache.replace(0x7fff_1234_5678, 9, 11);
+        assert_eq!(cache.get(0x7fff_1234_5678), Some(10), "another's by now");
+        cache.replace(0x7fff_1234_5678, 10, 11);
+        assert_eq!(cache.get(0x7fff_1234_5678), Some(11));
         cache.put(1 << 48, 1);
         assert_eq!(cache.get(1 << 48), None);
         cache.clear();

@@ -38,6 +38,7 @@ pub mod lifecycle;
 pub mod loader;
 pub mod log;
 pub mod options;
+pub mod owner;
 pub mod page;
 pub mod platform;
 pub mod process;

@@ -10,16 +10,22 @@ use std::ops::ControlFlow;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
-use xsched_common::page::{CALLER_NAME_LEN, CALLER_SLOTS, StatusPage};
+use xsched_common::page::{CALLER_NAME_LEN, CALLER_SLOTS, CallerSlot, Route, StatusPage};
+use xsched_common::units::StreamClass;
 
 use crate::cache::SetAssociativeCache;
 use crate::loader;
 use crate::options::Options;
+use crate::owner::{self, Role};
 use crate::page::Session;
 use crate::sys::{self, Call};
 use registry::Registry;
 
-/// A calling library: its slot in the status page, and how its calls go on.
+/// A calling library: its slots in the status page, and how its calls go on.
+///
+/// One slot is for the launches of the [owner](crate::owner), one for those of all
+/// other threads; whoever reads the page adds up what has the same name. The
+/// second is taken when it is needed: until then it is the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller(u16);
 
@@ -35,24 +41,61 @@ pub enum Treatment {
     Inside = 2,
 }
 
+const SLOT_BITS: u32 = CALLER_SLOTS.trailing_zeros();
+const _: () = assert!(CALLER_SLOTS.is_power_of_two() && 2 * SLOT_BITS + 2 <= u16::BITS);
+
 impl Caller {
     const fn new(slot: u16, treatment: Treatment) -> Caller {
-        Caller((treatment as u16) << 8 | slot)
+        Caller((treatment as u16) << (2 * SLOT_BITS) | slot << SLOT_BITS | slot)
     }
 
     /// Index into [`StatusPage::callers`].
     #[inline(always)]
     pub fn slot(self) -> usize {
-        usize::from(self.0 & 0xff) % CALLER_SLOTS
+        usize::from(self.0) % CALLER_SLOTS
+    }
+
+    /// The same for all threads but the owner; `None`: not taken yet.
+    #[inline(always)]
+    fn slot_of_others(self) -> Option<usize> {
+        let slot = usize::from(self.0 >> SLOT_BITS) % CALLER_SLOTS;
+        (slot != self.slot() || slot == registry::OTHERS).then_some(slot)
+    }
+
+    const fn with_others(self, slot: u16) -> Caller {
+        let mask = (CALLER_SLOTS as u16 - 1) << SLOT_BITS;
+        Caller(self.0 & !mask | slot << SLOT_BITS)
     }
 
     /// How its calls go on.
     #[inline(always)]
     pub fn treatment(self) -> Treatment {
-        match self.0 >> 8 {
+        match self.0 >> (2 * SLOT_BITS) {
             0 => Treatment::Gate,
             1 => Treatment::Pass,
             _ => Treatment::Inside,
+        }
+    }
+}
+
+/// Where launches are counted.
+#[derive(Clone, Copy)]
+pub struct Counts<'a> {
+    slot: &'a CallerSlot,
+    alone: bool,
+}
+
+impl Counts<'_> {
+    /// Counts a launch.
+    #[inline(always)]
+    pub fn raise(self, route: Route, class: StreamClass) {
+        let of_route = self.slot.launches.get(route as usize);
+        if let Some(count) = of_route.and_then(|streams| streams.get(class as usize)) {
+            if self.alone {
+                owner::count_alone(count);
+            } else {
+                count.fetch_add(1, Relaxed);
+            }
         }
     }
 }
@@ -83,6 +126,30 @@ pub fn of(return_address: u64, is_runtime: IsRuntime, session: Option<&Session>)
         Some(raw) => Caller(raw),
         None => find(return_address, is_runtime, session),
     }
+}
+
+/// Where the calling thread counts launches of the caller at `return_address`.
+#[inline(always)]
+pub fn counts(return_address: u64, caller: Caller, session: &Session, role: Role) -> Counts<'_> {
+    let alone = role == Role::Owner && caller.slot() != registry::OTHERS;
+    let slot = match (alone, caller.slot_of_others()) {
+        (true, _) => caller.slot(),
+        (false, Some(slot)) => slot,
+        (false, None) => share(return_address, caller, session),
+    };
+    Counts {
+        slot: &session.status().callers[slot % CALLER_SLOTS],
+        alone,
+    }
+}
+
+/// Takes the second slot; which it is.
+#[cold]
+#[inline(never)]
+fn share(return_address: u64, caller: Caller, session: &Session) -> usize {
+    let slot = REGISTRY.second_of(caller.slot(), session.status());
+    CACHE.replace(return_address, caller.0, caller.with_others(slot).0);
+    usize::from(slot)
 }
 
 #[cold]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Acquire, Ordering::Release};
 use xsched_common::page::{CALLER_NAME_LEN, CALLER_SLOTS, CallerSlot, StatusPage};
 
 /// The slot of all libraries beyond the page's room.
-const OTHERS: usize = CALLER_SLOTS - 1;
+pub const OTHERS: usize = CALLER_SLOTS - 1;
 const MAX_SPINS: u32 = 10_000;
 
 /// Uses the page's own slots as a private table: claimed once, read by all.
@@ -27,18 +27,33 @@ impl Registry {
     /// `page` is told of.
     pub fn slot_of(&self, name: &[u8], page: Option<&StatusPage>) -> u16 {
         let kept = &name[name.len().saturating_sub(CALLER_NAME_LEN)..];
-        if let Some(slot) = self.existing(kept) {
+        self.nth_of(0, kept, page)
+    }
+
+    /// The second slot of the library that has this one; its first where there
+    /// is no name.
+    pub fn second_of(&self, first: usize, page: &StatusPage) -> u16 {
+        let mut buffer = [0; CALLER_NAME_LEN];
+        let named = self
+            .slots
+            .get(first)
+            .and_then(|slot| slot.name(&mut buffer));
+        named.map_or(OTHERS as u16, |name| self.nth_of(1, name, Some(page)))
+    }
+
+    fn nth_of(&self, n: usize, name: &[u8], page: Option<&StatusPage>) -> u16 {
+        if let Some(slot) = self.existing(n, name) {
             return slot;
         }
         // Bounded, because a fork may have caught another thread in here.
         if !(0..MAX_SPINS).any(|_| self.try_lock()) {
             return OTHERS as u16;
         }
-        let slot = self.existing(kept).unwrap_or_else(|| {
+        let slot = self.existing(n, name).unwrap_or_else(|| {
             self.slots
                 .iter()
                 .take(OTHERS)
-                .position(|slot| slot.claim(kept))
+                .position(|slot| slot.claim(name))
                 .unwrap_or(OTHERS) as u16
         });
         self.adding.store(0, Release);
@@ -53,13 +68,13 @@ impl Registry {
         self.adding.compare_exchange(0, 1, Acquire, Acquire).is_ok()
     }
 
-    fn existing(&self, name: &[u8]) -> Option<u16> {
+    /// The slot that is the `n`th with this name.
+    fn existing(&self, n: usize, name: &[u8]) -> Option<u16> {
         let mut buffer = [0; CALLER_NAME_LEN];
-        self.slots
-            .iter()
-            .take(OTHERS)
-            .position(|slot| slot.name(&mut buffer).is_some_and(|n| n == name))
-            .map(|i| i as u16)
+        let mut slots = self.slots.iter().take(OTHERS).enumerate();
+        let mut has_it = |slot: &CallerSlot| slot.name(&mut buffer).is_some_and(|it| it == name);
+        let found = slots.by_ref().filter(|(_, slot)| has_it(slot)).nth(n);
+        found.map(|(i, _)| i as u16)
     }
 
     /// The name in a slot, unless it may be the end of a longer one.
@@ -98,6 +113,25 @@ mod tests {
             assert_eq!(slot, i.min(OTHERS));
             assert_eq!(usize::from(registry.slot_of(name.as_bytes(), None)), slot);
         }
+    }
+
+    #[test]
+    fn a_library_has_two_slots_with_its_name_while_there_is_room() {
+        let (registry, page) = (Registry::new(), StatusPage::new());
+        let first = usize::from(registry.slot_of(b"liba.so", Some(&page)));
+        let second = usize::from(registry.second_of(first, &page));
+        assert_ne!(first, second);
+        assert_eq!(usize::from(registry.second_of(first, &page)), second);
+        assert_eq!(usize::from(registry.slot_of(b"liba.so", None)), first);
+        let mut buffer = [0; CALLER_NAME_LEN];
+        for slot in [first, second] {
+            assert_eq!(page.callers[slot].name(&mut buffer), Some(&b"liba.so"[..]));
+        }
+        for i in 0..CALLER_SLOTS {
+            registry.slot_of(format!("lib{i}.so").as_bytes(), None);
+        }
+        assert_eq!(usize::from(registry.second_of(2, &page)), OTHERS);
+        assert_eq!(usize::from(registry.second_of(OTHERS, &page)), OTHERS);
     }
 
     #[test]

@@ -5,17 +5,17 @@ use std::sync::atomic::Ordering::Relaxed;
 use xsched_common::gate::GateWord;
 use xsched_common::page::Route;
 use xsched_common::platform::{EntryPoint, SizeAt};
-use xsched_common::units::StreamClass;
 
 use super::fence::{EventFences, MOST_AHEAD};
 use super::frame::Frame;
 use super::services::{self, call};
 use super::streams::{self, Stream};
 use super::{Runtime, SUCCESS, devices, of_trampoline};
-use crate::callers::{self, Caller, Treatment};
+use crate::callers::{self, Treatment};
 use crate::gate::{self, Command};
 use crate::groups::{self, Group};
 use crate::inflight::StreamOrdering;
+use crate::owner::Role;
 use crate::page::Session;
 use crate::process::{Process, process, session};
 use crate::{lifecycle, sys};
@@ -87,8 +87,15 @@ unsafe fn gated<R: Runtime>(
     // SAFETY: the export's own place of its stream.
     let handle = unsafe { Frame::stream(frame, export.stream_at) };
     let stream = Stream::new(handle.unwrap_or(0), export.default_stream);
+    let role = process.owner.role();
+    let count = |route| {
+        if export.is_launch() {
+            let counts = callers::counts(registers.return_address, caller, session, role);
+            counts.raise(route, stream.class);
+        }
+    };
     if treatment == Treatment::Pass || is_captured::<R>(process, stream) {
-        count(session, caller, export, Route::Passthrough, stream.class);
+        count(Route::Passthrough);
         callers::refresh(session);
         return;
     }
@@ -97,12 +104,12 @@ unsafe fn gated<R: Runtime>(
         watched_pass_by::<R>(process, session, stream);
     } else if groups::in_use(process) {
         let session = groups::of_command(process, session, stream.handle);
-        route = admitted::<R>(process, session, session.group, export, stream);
+        route = admitted::<R>(process, session, session.group, export, stream, role);
     } else {
         // Said as a constant: most programs never ask for a group.
-        route = admitted::<R>(process, session, Group::PROCESS, export, stream);
+        route = admitted::<R>(process, session, Group::PROCESS, export, stream, role);
     }
-    count(session, caller, export, route, stream.class);
+    count(route);
 }
 
 /// Asks the gate; how the command went on.
@@ -113,6 +120,7 @@ fn admitted<R: Runtime>(
     group: Group,
     export: &'static EntryPoint,
     stream: Stream,
+    role: Role,
 ) -> Route {
     let Some((device, slot)) = streams::place::<R>(process, group, stream) else {
         return Route::Gated;
@@ -122,7 +130,7 @@ fn admitted<R: Runtime>(
         stream: slot,
         symbol: export.symbol,
     };
-    gate::admit(process, session, command, EventFences::<R>::new)
+    gate::admit(process, session, command, role, EventFences::<R>::new)
 }
 
 /// A call on a stream that is no command, of a program that is timed
@@ -168,17 +176,6 @@ fn stamp_behind<R: Runtime>(process: &'static Process, session: &'static Session
                 &EventFences::<R>::new(process),
             );
         });
-    }
-}
-
-#[inline(always)]
-fn count(session: &Session, caller: Caller, export: &EntryPoint, route: Route, class: StreamClass) {
-    if export.is_launch()
-        && let Some(slot) = session.status().callers.get(caller.slot())
-        && let Some(streams) = slot.launches.get(route as usize)
-        && let Some(count) = streams.get(class as usize)
-    {
-        count.fetch_add(1, Relaxed);
     }
 }
 

@@ -89,6 +89,6 @@ fn completed(process: &Process, session: &Session, device: DeviceIndex, news: u6
 pub fn settle(process: &Process, session: &Session, device: DeviceIndex, now: Nanos) {
     gate::publish(process, session, device);
     if let Some(work) = process.work(session.group, device) {
-        work.settle(&process.streams, session, device, now);
+        work.settle(&process.streams, &process.owner, session, device, now);
     }
 }

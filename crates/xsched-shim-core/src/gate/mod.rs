@@ -17,6 +17,7 @@ use xsched_common::units::{DeviceIndex, Nanos};
 
 use crate::groups;
 use crate::inflight::{Activation, StreamSlot};
+use crate::owner::Role;
 use crate::page::Session;
 use crate::process::Process;
 
@@ -78,6 +79,7 @@ pub fn admit<F: Fencing>(
     process: &'static Process,
     session: &'static Session,
     command: Command<'_>,
+    role: Role,
     fencing: impl Fn(&'static Process) -> F,
 ) -> Route {
     let device = usize::from(command.device.0);
@@ -94,7 +96,8 @@ pub fn admit<F: Fencing>(
     let Some(stream) = command.stream else {
         return route;
     };
-    let n = stream.launch();
+    let n = stream.launch(role);
+    process.owner.order(role);
     if !status.activity().active {
         begin(process, session, status, command.device);
     }

@@ -11,6 +11,7 @@ use xsched_common::units::{DeviceIndex, Nanos};
 
 use super::streams::StreamTable;
 use crate::groups;
+use crate::owner::Owner;
 use crate::page::Session;
 
 /// One device as this process uses it. The times are heuristics that several
@@ -171,6 +172,7 @@ impl DeviceWork {
     pub fn settle(
         &self,
         streams: &StreamTable,
+        owner: &Owner,
         session: &Session,
         device: DeviceIndex,
         now: Nanos,
@@ -180,6 +182,10 @@ impl DeviceWork {
             return;
         };
         let is_at_work = || streams.in_flight_of(session.group, device) != 0;
+        if is_at_work() {
+            return;
+        }
+        owner.revoke();
         let settled = status.settle(|| is_at_work() || status.waiting.load(SeqCst) != 0);
         match settled {
             Settled::Unchanged => return,

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use xsched_common::units::DeviceIndex;
 
 use super::{Fence, Implied, STREAMS, StreamInfo, StreamKey, StreamOrdering, StreamTable};
+use crate::owner::Role;
 
 const DEVICES: u8 = 2;
 
@@ -83,7 +84,7 @@ fn run(steps: &[Step]) -> Result<(), TestCaseError> {
                 let slot = table.find_or_insert(key(stream), || info(stream));
                 let slot = slot.expect("fewer streams than slots");
                 for _ in 0..n {
-                    slot.launch();
+                    slot.launch(Role::Other);
                 }
                 reference.entry(stream).or_default().outstanding += u64::from(n);
             }
@@ -91,7 +92,7 @@ fn run(steps: &[Step]) -> Result<(), TestCaseError> {
                 if let Some(slot) = table.find(key(stream)) {
                     let before = slot.launched();
                     for _ in 0..late {
-                        slot.launch();
+                        slot.launch(Role::Other);
                     }
                     let expected = reference.entry(stream).or_default();
                     let drained = expected.outstanding;
@@ -220,7 +221,7 @@ fn concurrent_launches_and_completions_stay_in_bounds() {
                 let mut news = 0;
                 for n in 0..20_000u32 {
                     let slot = table.find(key((i + n as u16) % 4)).expect("inserted");
-                    slot.launch();
+                    slot.launch(Role::Other);
                     if n % 7 == 0 {
                         news += slot.complete(slot.launched());
                     }

@@ -11,6 +11,7 @@ use xsched_common::units::DeviceIndex;
 use super::paced::Paced;
 use super::past::{REACH, pack};
 use crate::groups::Group;
+use crate::owner::{Role, Tally};
 
 /// Names a stream within the process, as one group uses it: never zero, and
 /// below 2^48 but for the group above that.
@@ -114,7 +115,7 @@ impl Implied {
 #[repr(C, align(64))]
 pub struct StreamSlot {
     pub(super) key: AtomicU64,
-    launched: AtomicU64,
+    launched: Tally,
     completed: AtomicU64,
     published: AtomicU64,
     handle: AtomicU64,
@@ -140,7 +141,7 @@ impl StreamSlot {
     pub(super) const fn new() -> StreamSlot {
         StreamSlot {
             key: AtomicU64::new(0),
-            launched: AtomicU64::new(0),
+            launched: Tally::new(),
             completed: AtomicU64::new(0),
             published: AtomicU64::new(0),
             handle: AtomicU64::new(0),
@@ -154,18 +155,18 @@ impl StreamSlot {
         }
     }
 
-    /// Counts a command; its number on this stream. Sequentially consistent
-    /// because it forms a Dekker pair with the activity: the launcher counts
-    /// and then looks whether the device is active, the drainer says idle
-    /// and then looks at the counts.
+    /// Counts a command; its number on this stream. It forms a Dekker pair with
+    /// the activity: the launcher counts and then looks whether the device is
+    /// active, the drainer says idle and then looks at the counts
+    /// ([`Owner::order`](crate::owner::Owner::order)).
     #[inline(always)]
-    pub fn launch(&self) -> u64 {
-        self.launched.fetch_add(1, SeqCst) + 1
+    pub fn launch(&self, role: Role) -> u64 {
+        self.launched.raise(role)
     }
 
     /// The number of the last command.
     pub fn launched(&self) -> u64 {
-        self.launched.load(SeqCst)
+        self.launched.get()
     }
 
     /// Commands not known to be complete.
@@ -208,7 +209,7 @@ impl StreamSlot {
     /// yet heard of. Concurrent calls may each get a wrapped part; their sum
     /// is right.
     pub fn unpublished(&self) -> u64 {
-        let launched = self.launched.load(Relaxed);
+        let launched = self.launched();
         launched.wrapping_sub(self.published.swap(launched, Relaxed))
     }
 

@@ -269,6 +269,7 @@ impl StreamTable {
 mod tests {
     use super::super::stream::{Fence, Implied};
     use super::*;
+    use crate::owner::Role;
 
     const D0: DeviceIndex = DeviceIndex(0);
 
@@ -291,7 +292,14 @@ mod tests {
         let key = StreamKey::created(0x1000);
         let slot = table.find_or_insert(key, || info(0x1000)).expect("room");
         assert_eq!(slot.info(), info(0x1000));
-        assert_eq!((slot.launch(), slot.launch(), slot.launch()), (1, 2, 3));
+        assert_eq!(
+            (
+                slot.launch(Role::Other),
+                slot.launch(Role::Other),
+                slot.launch(Role::Other)
+            ),
+            (1, 2, 3)
+        );
         assert_eq!(table.in_flight(D0), 3);
         assert_eq!(table.in_flight(DeviceIndex(1)), 0);
         assert_eq!(slot.complete(2), 2);
@@ -317,9 +325,9 @@ mod tests {
         };
         let (process, group) = (of(Group::PROCESS), of(low));
         assert!(!process.is(group));
-        process.launch();
-        group.launch();
-        group.launch();
+        process.launch(Role::Other);
+        group.launch(Role::Other);
+        group.launch(Role::Other);
         assert_eq!(table.in_flight_of(low, D0), 2);
         assert_eq!(table.in_flight_of(Group::PROCESS, D0), 1);
         assert_eq!(table.in_flight(D0), 3);
@@ -333,7 +341,10 @@ mod tests {
         let table = table();
         let key = |i: usize| StreamKey::created(0x1000 + 8 * i as u64);
         for i in 0..STREAMS {
-            table.insert(key(i), info(8)).expect("room").launch();
+            table
+                .insert(key(i), info(8))
+                .expect("room")
+                .launch(Role::Other);
         }
         assert!(table.insert(key(STREAMS), info(8)).is_none());
         table.find(key(7)).expect("in the table").complete(1);
@@ -341,7 +352,7 @@ mod tests {
         assert!(table.find(key(7)).is_none());
         // Late news about the evicted stream's work changes nothing.
         let slot = table.find(key(STREAMS)).expect("just inserted");
-        slot.launch();
+        slot.launch(Role::Other);
         assert_eq!((slot.complete(1), slot.in_flight()), (0, 1));
     }
 
@@ -364,11 +375,11 @@ mod tests {
                 .expect("room")
         };
         let (compute, between, callbacks) = (stream(64), stream(128), stream(192));
-        compute.launch();
-        compute.launch();
+        compute.launch(Role::Other);
+        compute.launch(Role::Other);
         table.wait(between, &table.past(compute));
         // Work behind the event is not waited for.
-        compute.launch();
+        compute.launch(Role::Other);
         table.wait(callbacks, &table.past(between));
         assert_eq!(parts(table.past(callbacks)), [(0, 2)]);
         // Asked for what it held, it says the same.
@@ -379,12 +390,12 @@ mod tests {
         assert_eq!(parts(table.past(callbacks)), []);
         // One slot waits for many in turn without filling up.
         for n in 4..100 {
-            compute.launch();
+            compute.launch(Role::Other);
             table.wait(callbacks, &table.past(compute));
             assert_eq!(parts(table.past(callbacks)), [(0, n)]);
             compute.complete(n);
         }
-        compute.launch();
+        compute.launch(Role::Other);
         table.wait(callbacks, &table.past(compute));
         table.remove(callbacks);
         let next = stream(256);
@@ -406,7 +417,7 @@ mod tests {
         let blocking = of(StreamKey::created(64), Ordering::Blocking);
         let other = of(StreamKey::created(128), Ordering::Independent);
         for stream in [default, blocking, other] {
-            stream.launch();
+            stream.launch(Role::Other);
         }
         assert_eq!(parts(table.past(default)), [(0, 1), (1, 1)]);
         assert_eq!(parts(table.past(blocking)), [(1, 1), (0, 1)]);
@@ -420,7 +431,7 @@ mod tests {
             .insert(StreamKey::created(64), info(64))
             .expect("room");
         for _ in 0..10 {
-            slot.launch();
+            slot.launch(Role::Other);
         }
         slot.with_fences(|fences| {
             assert_eq!(fences.unfenced(), 10);

@@ -203,6 +203,7 @@ fn enter(process: &Process, session: &'static Session) {
     process
         .session
         .store(std::ptr::from_ref(session).cast_mut(), Release);
+    process.owner.claim();
     // Evaluated without this agent's passthrough list so far.
     callers::invalidate();
     callers::publish(session.status());

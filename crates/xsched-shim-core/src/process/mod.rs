@@ -22,6 +22,7 @@ use xsched_common::units::DeviceIndex;
 use crate::captures::Captures;
 use crate::groups::{Group, Groups};
 use crate::inflight::{DeviceWork, EventTable, StreamTable};
+use crate::owner::Owner;
 use crate::page::Session;
 use crate::sys::{self, Call};
 use crate::timing::Timing;
@@ -32,7 +33,9 @@ use crate::wait_queue::WaitQueue;
 pub struct Process {
     /// The pages, while joined: the hot path's first load.
     pub session: AtomicPtr<Session>,
-    /// Streams being captured; on the hot path too.
+    /// Who counts alone; on the hot path, as the next two.
+    pub owner: Owner,
+    /// Streams being captured.
     pub captures: Captures,
     /// A [`State`].
     pub state: AtomicU32,
@@ -61,6 +64,7 @@ pub const FENCE_POOL: usize = 32;
 
 static PROCESS: Process = Process {
     session: AtomicPtr::new(std::ptr::null_mut()),
+    owner: Owner::new(),
     captures: Captures::of(
         AtomicU32::new(0),
         AtomicU32::new(0),

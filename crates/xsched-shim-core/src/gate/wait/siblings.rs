@@ -16,7 +16,7 @@ use xsched_common::units::Nanos;
 use super::{Fencing, Parts};
 use crate::groups;
 use crate::inflight::StreamSlot;
-use crate::process;
+use crate::process::{self, Process};
 
 /// How often the first in line looks at the work of other groups. What they wait
 /// for in the runtime they learn of themselves.
@@ -130,7 +130,8 @@ pub fn completed(parts: &Parts<'_>, by_group: [u64; MAX_GROUPS], now: Nanos) {
         let is_over = news != 0 || status.in_flight.load(Relaxed) != 0;
         if is_over && parts.process.streams.in_flight_of(sibling.group, device) == 0 {
             crate::gate::publish(parts.process, sibling, device);
-            work.settle(&parts.process.streams, sibling, device, now);
+            let Process { streams, owner, .. } = parts.process;
+            work.settle(streams, owner, sibling, device, now);
         }
     }
 }
