@@ -9,11 +9,19 @@ use crate::page::Session;
 use crate::wait_queue::ThreadTicket;
 use crate::{sys, tls};
 
-/// A thread's words; zero at its start.
+/// A thread's words, those of each launch first; zero at its start.
 #[repr(C)]
 pub struct Thread {
     /// The current device plus one; zero while unknown.
     pub device: Cell<u32>,
+    /// The stream that it last launched on: its key and its slot
+    /// ([`StreamTable::find`](crate::inflight::StreamTable::find)).
+    pub last_slot: Cell<u32>,
+    /// As above.
+    pub last_stream: Cell<u64>,
+    /// The [`Group`](crate::groups::Group) it is in, and above that the
+    /// generation in which that was found.
+    pub membership: Cell<u64>,
     /// Where on its stack the runtime called a function of the program's, in
     /// stream order; zero: nowhere. What is deeper belongs to that function.
     pub in_function: Cell<usize>,
@@ -23,9 +31,6 @@ pub struct Thread {
     pub at_gate: Cell<AtGate>,
     /// And its place in the queue there.
     pub queue_ticket: ThreadTicket,
-    /// The [`Group`](crate::groups::Group) it is in, and above that the
-    /// generation in which that was found.
-    pub membership: Cell<u64>,
     /// When the program began a request here, and in which session.
     pub burst_began: Cell<Nanos>,
     /// As above; `None`: it did not.

@@ -10,7 +10,7 @@ use std::arch::{asm, global_asm};
 
 global_asm!(
     "    .section .tbss.xsched_thread,\"awT\",@nobits",
-    "    .p2align 3",
+    "    .p2align 6",
     "    .globl xsched_thread",
     "    .hidden xsched_thread",
     "    .type xsched_thread, @object",
@@ -22,7 +22,7 @@ global_asm!(
 );
 
 /// Bytes of a thread's words.
-pub const LEN: usize = 104;
+pub const LEN: usize = 112;
 
 /// Where the calling thread's words are, all zero at its start; unique among the
 /// living threads.

@@ -13,7 +13,8 @@ pub static EXPORTS: [EntryPoint; COUNT] = exports();
 /// behind [`EXPORTS`].
 pub static REAL: [AtomicUsize; COUNT] = [const { AtomicUsize::new(0) }; COUNT];
 
-const COUNT: usize = {
+/// How many those are.
+pub const COUNT: usize = {
     let (mut at, mut count) = (0, 0);
     while at < ENTRY_POINTS.len() {
         if is_exported(&ENTRY_POINTS[at]) {

@@ -7,10 +7,11 @@ use std::sync::atomic::AtomicUsize;
 use xsched_common::platform::{EntryPoint, Platform as Name, names};
 use xsched_shim_core::calls::{self, Runtime, Service, Services};
 use xsched_shim_core::loader::{self, Object};
+use xsched_shim_core::near;
 use xsched_shim_core::page::Session;
 use xsched_shim_core::platform::{Interposed, Moment, Platform};
 
-use exports::{EXPORTS, REAL};
+use exports::{COUNT, EXPORTS, REAL};
 
 /// The platform.
 pub struct Cuda;
@@ -86,12 +87,12 @@ impl Runtime for Cuda {
 
     #[inline(always)]
     fn rows() -> &'static [EntryPoint] {
-        &EXPORTS
+        near!(EXPORTS, [EntryPoint; COUNT])
     }
 
     #[inline(always)]
     fn real() -> &'static [AtomicUsize] {
-        &REAL
+        near!(REAL, [AtomicUsize; COUNT])
     }
 
     fn own_address(index: usize) -> Option<usize> {

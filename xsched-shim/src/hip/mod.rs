@@ -11,11 +11,12 @@ use xsched_common::page::QueuePriority;
 use xsched_common::platform::{EntryPoint, Platform as Name, names};
 use xsched_shim_core::calls::{self, Runtime, Service, Services};
 use xsched_shim_core::loader::{self, Object};
+use xsched_shim_core::near;
 use xsched_shim_core::options::Options;
 use xsched_shim_core::page::Session;
 use xsched_shim_core::platform::{Interposed, Moment, Platform};
 
-use exports::{EXPORTS, REAL};
+use exports::{EXPORTS, REAL, TABLED};
 
 /// The platform.
 pub struct Hip;
@@ -100,12 +101,12 @@ impl Runtime for Hip {
 
     #[inline(always)]
     fn rows() -> &'static [EntryPoint] {
-        &EXPORTS
+        near!(EXPORTS, [EntryPoint; TABLED])
     }
 
     #[inline(always)]
     fn real() -> &'static [AtomicUsize] {
-        &REAL
+        near!(REAL, [AtomicUsize; 2 * TABLED])
     }
 
     fn own_address(index: usize) -> Option<usize> {

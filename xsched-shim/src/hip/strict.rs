@@ -29,6 +29,7 @@ use std::sync::atomic::{
 use xsched_shim_core::Moment;
 use xsched_shim_core::loader::{self, Object, Version};
 use xsched_shim_core::log;
+use xsched_shim_core::near;
 use xsched_shim_core::options::{Options, Power, Strictness};
 
 use super::dispatch::{self, Readiness};
@@ -48,7 +49,7 @@ static OURS: [AtomicBool; TABLED] = [const { AtomicBool::new(false) }; TABLED];
 /// on its way through the table.
 #[inline(always)]
 pub fn passes_later(index: usize) -> bool {
-    IN_FORCE.load(Relaxed) && is_ours(index)
+    near!(IN_FORCE, AtomicBool).load(Relaxed) && is_ours(index)
 }
 
 /// Why strict mode is not in force.

@@ -15,6 +15,7 @@ use xsched_common::units::StreamClass;
 
 use crate::cache::SetAssociativeCache;
 use crate::loader;
+use crate::near;
 use crate::options::Options;
 use crate::owner::{self, Role};
 use crate::page::Session;
@@ -122,7 +123,7 @@ pub type IsRuntime = fn(&loader::Object<'_>) -> bool;
 /// The library that goes on at `return_address`.
 #[inline(always)]
 pub fn of(return_address: u64, is_runtime: IsRuntime, session: Option<&Session>) -> Caller {
-    match CACHE.get(return_address) {
+    match near!(CACHE, SetAssociativeCache<2048>).get(return_address) {
         Some(raw) => Caller(raw),
         None => find(return_address, is_runtime, session),
     }

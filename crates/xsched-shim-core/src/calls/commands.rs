@@ -103,8 +103,7 @@ unsafe fn gated<R: Runtime>(
     if copies_little(export, registers) {
         watched_pass_by::<R>(process, session, stream);
     } else if groups::in_use(process) {
-        let session = groups::of_command(process, session, stream.handle);
-        route = admitted::<R>(process, session, session.group, export, stream, role);
+        route = admitted_of_group::<R>(process, session, export, stream, role);
     } else {
         // Said as a constant: most programs never ask for a group.
         route = admitted::<R>(process, session, Group::PROCESS, export, stream, role);
@@ -128,9 +127,23 @@ fn admitted<R: Runtime>(
     let command = Command {
         device,
         stream: slot,
-        symbol: export.symbol,
+        entry: export,
     };
     gate::admit(process, session, command, role, EventFences::<R>::new)
+}
+
+/// The same where threads or streams have classes of their own. Apart, since
+/// most programs never come here.
+#[inline(never)]
+fn admitted_of_group<R: Runtime>(
+    process: &'static Process,
+    base: &'static Session,
+    export: &'static EntryPoint,
+    stream: Stream,
+    role: Role,
+) -> Route {
+    let session = groups::of_command(process, base, stream.handle);
+    admitted::<R>(process, session, session.group, export, stream, role)
 }
 
 /// A call on a stream that is no command, of a program that is timed

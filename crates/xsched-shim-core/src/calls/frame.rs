@@ -34,33 +34,44 @@ impl Frame {
     /// `place`. It is a pointer because stack arguments lie beyond the frame.
     #[inline(always)]
     pub unsafe fn stream(this: *const Frame, place: ArgumentAt) -> Option<u64> {
-        match place {
-            ArgumentAt::Nowhere => None,
-            // SAFETY: the caller's.
-            ArgumentAt::Register(register) => Some(unsafe { &*this }.register(register)),
+        // Not a match, which becomes a table of jumps.
+        if let ArgumentAt::Stack(offset) = place {
             // SAFETY: the function's prototype puts a stack argument at this
             // offset from the stack pointer (the table of entry points).
-            ArgumentAt::Stack(offset) => Some(unsafe {
-                this.byte_add(ENTRY_SP + usize::from(offset))
-                    .cast::<u64>()
-                    .read()
-            }),
-            ArgumentAt::Field(register, offset) => {
-                // SAFETY: the caller's.
-                let structure = unsafe { &*this }.register(register) as *const u8;
-                if structure.is_null() {
-                    return None;
-                }
-                // SAFETY: the runtime reads the same field of the same
-                // argument in this very call.
-                Some(unsafe {
-                    structure
-                        .add(usize::from(offset))
-                        .cast::<u64>()
-                        .read_unaligned()
-                })
-            }
+            let argument = unsafe { this.byte_add(ENTRY_SP + usize::from(offset)) };
+            // SAFETY: as above.
+            return Some(unsafe { argument.cast::<u64>().read() });
         }
+        if let ArgumentAt::Register(register) = place {
+            // SAFETY: the caller's.
+            return Some(unsafe { &*this }.register(register));
+        }
+        // SAFETY: the caller's.
+        unsafe { Frame::field(this, place) }
+    }
+
+    /// The same for a stream in a structure.
+    ///
+    /// # Safety
+    /// As above.
+    #[inline(never)]
+    unsafe fn field(this: *const Frame, place: ArgumentAt) -> Option<u64> {
+        let ArgumentAt::Field(register, offset) = place else {
+            return None;
+        };
+        // SAFETY: the caller's.
+        let structure = unsafe { &*this }.register(register) as *const u8;
+        if structure.is_null() {
+            return None;
+        }
+        // SAFETY: the runtime reads the same field of the same argument in
+        // this very call.
+        Some(unsafe {
+            structure
+                .add(usize::from(offset))
+                .cast::<u64>()
+                .read_unaligned()
+        })
     }
 }
 

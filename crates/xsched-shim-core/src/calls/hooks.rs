@@ -244,7 +244,7 @@ fn forget_device(process: &Process, device: DeviceIndex) {
 pub(super) struct Call<'a> {
     pub process: &'static Process,
     pub session: &'static Session,
-    export: &'a EntryPoint,
+    export: &'static EntryPoint,
     frame: &'a Frame,
     real: usize,
 }
@@ -488,7 +488,7 @@ fn keep_whole<R: Runtime>(call: &Call<'_>, event: u64, stream: Stream) {
         let command = Command {
             device,
             stream,
-            symbol: call.export.symbol,
+            entry: call.export,
         };
         gate::timing::before_record(process, session, command, EventFences::<R>::new);
     }

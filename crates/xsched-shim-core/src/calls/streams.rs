@@ -73,7 +73,7 @@ pub fn place<R: Runtime>(
     if stream.class == StreamClass::Created {
         let key = StreamKey::created(stream.handle);
         if let Some(slot) = process.streams.find(key.of(group)) {
-            return Some((slot.info().device, Some(slot)));
+            return Some((slot.device(), Some(slot)));
         }
         // What is known of the stream is known from its creation, whoever uses it.
         if group != Group::PROCESS

@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use xsched_common::gate::{GateMode, GateWord};
 use xsched_common::page::{DeviceStatus, MAX_GROUPS, Route};
+use xsched_common::platform::EntryPoint;
 use xsched_common::units::{DeviceIndex, Nanos};
 
 use crate::groups;
@@ -63,7 +64,7 @@ pub struct Command<'a> {
     /// is gated but not counted.
     pub stream: Option<&'a StreamSlot>,
     /// The function that it was given to.
-    pub symbol: &'static str,
+    pub entry: &'static EntryPoint,
 }
 
 /// Launches between two publications of a stream's counts: a reader of the
@@ -122,7 +123,7 @@ fn the_long_way<F: Fencing>(
     let control = session.control().devices.get(usize::from(command.device.0));
     let mode = control.map(|control| GateWord(control.word.load(Acquire)).mode());
     // Asked here and not at each launch: an open gate has nothing to pass.
-    if session.control().scope.passes_api(command.symbol) {
+    if session.control().scope.passes_api(command.entry.symbol) {
         return Route::Passthrough;
     }
     if mode != Some(GateMode::Watched) && !timing::is_within(process, session, command) {

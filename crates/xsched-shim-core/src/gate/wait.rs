@@ -349,7 +349,7 @@ fn view(parts: &Parts<'_>, word: GateWord, turn: Turn, now: Nanos) -> GateView {
     let Command {
         device,
         stream,
-        symbol: _,
+        entry: _,
     } = parts.command;
     // Whoever stands behind passes only where nothing depends on it.
     let in_flight = match turn {

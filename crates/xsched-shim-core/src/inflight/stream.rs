@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{
     AtomicU32, AtomicU64,
-    Ordering::{Acquire, Relaxed, Release, SeqCst},
+    Ordering::{Acquire, Relaxed, Release},
 };
 
 use xsched_common::gate::FENCES;
@@ -213,11 +213,17 @@ impl StreamSlot {
         launched.wrapping_sub(self.published.swap(launched, Relaxed))
     }
 
+    /// The stream's device.
+    #[inline(always)]
+    pub fn device(&self) -> DeviceIndex {
+        DeviceIndex(self.info.load(Relaxed) as u8)
+    }
+
     /// What is fixed about the stream.
     pub fn info(&self) -> StreamInfo {
         let raw = self.info.load(Relaxed);
         StreamInfo {
-            device: DeviceIndex(raw as u8),
+            device: self.device(),
             group: Group((raw >> 24) as u8),
             ordering: match raw >> 8 & 0xff {
                 1 => Ordering::Blocking,

@@ -11,6 +11,7 @@ use super::past::Past;
 use super::stream::{CLAIMED, Ordering, STREAM, StreamInfo, StreamKey, StreamSlot};
 use crate::cache::SetAssociativeCache;
 use crate::groups::Group;
+use crate::thread;
 
 /// Streams with incomplete work that can be told apart; those beyond are not
 /// counted.
@@ -44,13 +45,34 @@ impl StreamTable {
     /// The stream's slot, if it has one.
     #[inline(always)]
     pub fn find(&self, key: StreamKey) -> Option<&StreamSlot> {
-        if let Some(cached) = self.cache.get(key.0)
-            && let Some(slot) = self.slots.get(usize::from(cached))
-            && slot.key.load(Relaxed) == key.0
-        {
-            return Some(slot);
+        let last = thread::with(|thread| {
+            (thread.last_stream.get() == key.0).then(|| thread.last_slot.get())
+        });
+        match last.and_then(|slot| self.at(slot, key)) {
+            Some(slot) => Some(slot),
+            None => self.look_up(key),
         }
-        self.search(key)
+    }
+
+    /// The slot with this number, if it holds the stream.
+    #[inline(always)]
+    fn at(&self, slot: u32, key: StreamKey) -> Option<&StreamSlot> {
+        let slot = self.slots.get(slot as usize)?;
+        (slot.key.load(Relaxed) == key.0).then_some(slot)
+    }
+
+    /// Another stream than the thread's last one.
+    #[inline(never)]
+    fn look_up(&self, key: StreamKey) -> Option<&StreamSlot> {
+        let cached = self.cache.get(key.0).map(u32::from);
+        let Some(slot) = cached.and_then(|slot| self.at(slot, key)) else {
+            return self.search(key);
+        };
+        thread::with(|thread| {
+            thread.last_stream.set(key.0);
+            thread.last_slot.set(cached.unwrap_or_default());
+        });
+        Some(slot)
     }
 
     #[cold]

@@ -22,6 +22,7 @@ use xsched_common::units::DeviceIndex;
 use crate::captures::Captures;
 use crate::groups::{Group, Groups};
 use crate::inflight::{DeviceWork, EventTable, StreamTable};
+use crate::near;
 use crate::owner::Owner;
 use crate::page::Session;
 use crate::sys::{self, Call};
@@ -105,13 +106,13 @@ impl Process {
 /// The process's state.
 #[inline(always)]
 pub fn process() -> &'static Process {
-    &PROCESS
+    near!(PROCESS, Process)
 }
 
 /// The session, while joined.
 #[inline(always)]
 pub fn session() -> Option<&'static Session> {
-    let session = PROCESS.session.load(Acquire);
+    let session = process().session.load(Acquire);
     // SAFETY: null or a session, and sessions are never freed.
     unsafe { session.as_ref() }
 }
