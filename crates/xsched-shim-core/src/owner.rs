@@ -13,6 +13,7 @@
 //! orders its accesses itself.
 
 use std::arch::asm;
+use std::hint::cold_path;
 use std::sync::atomic::{
     AtomicU64,
     Ordering::{Relaxed, SeqCst},
@@ -73,6 +74,7 @@ impl Owner {
     #[inline(always)]
     pub fn order(&self, role: Role) {
         if role == Role::Owner && self.role() == Role::Other {
+            cold_path();
             fence(SeqCst);
         }
     }

@@ -1,5 +1,10 @@
 //! Device commands: kernels, graphs, memsets, asynchronous copies.
+//!
+//! What a launch at an open gate does stands in one line of code without jumps
+//! ([`cold_path`]): after a runtime's own work neither the cache nor the branch
+//! predictor knows this code.
 
+use std::hint::cold_path;
 use std::sync::atomic::Ordering::Relaxed;
 
 use xsched_common::gate::GateWord;
@@ -35,6 +40,7 @@ pub unsafe extern "C-unwind" fn admit<R: Runtime>(frame: *const Frame) -> usize 
     let index = unsafe { (*frame).export } as usize;
     let real = services::real_or_error::<R>(index);
     if R::passes_later(index) {
+        cold_path();
         return real;
     }
     let process = process();
@@ -82,33 +88,37 @@ unsafe fn gated<R: Runtime>(
     let caller = callers::of(registers.return_address, R::is_runtime, Some(session));
     let treatment = caller.treatment();
     if treatment == Treatment::Inside {
+        cold_path();
         return;
     }
     // SAFETY: the export's own place of its stream.
     let handle = unsafe { Frame::stream(frame, export.stream_at) };
     let stream = Stream::new(handle.unwrap_or(0), export.default_stream);
     let role = process.owner.role();
-    let count = |route| {
+    if treatment == Treatment::Pass || is_captured::<R>(process, stream) {
+        cold_path();
         if export.is_launch() {
             let counts = callers::counts(registers.return_address, caller, session, role);
-            counts.raise(route, stream.class);
+            counts.raise(Route::Passthrough, stream.class);
         }
-    };
-    if treatment == Treatment::Pass || is_captured::<R>(process, stream) {
-        count(Route::Passthrough);
         callers::refresh(session);
         return;
     }
     let mut route = Route::Gated;
     if copies_little(export, registers) {
+        cold_path();
         watched_pass_by::<R>(process, session, stream);
     } else if groups::in_use(process) {
+        cold_path();
         route = admitted_of_group::<R>(process, session, export, stream, role);
     } else {
         // Said as a constant: most programs never ask for a group.
         route = admitted::<R>(process, session, Group::PROCESS, export, stream, role);
     }
-    count(route);
+    if export.is_launch() {
+        let counts = callers::counts(registers.return_address, caller, session, role);
+        counts.raise(route, stream.class);
+    }
 }
 
 /// Asks the gate; how the command went on.
@@ -196,12 +206,21 @@ fn stamp_behind<R: Runtime>(process: &'static Process, session: &'static Session
 fn copies_little(export: &EntryPoint, registers: &Frame) -> bool {
     match export.size_at {
         SizeAt::Nowhere => false,
-        SizeAt::Register(bytes) => registers.register(bytes) < GATED_COPY,
+        size => {
+            cold_path();
+            bytes(size, registers) < GATED_COPY
+        }
+    }
+}
+
+#[inline(never)]
+fn bytes(at: SizeAt, registers: &Frame) -> u64 {
+    match at {
+        SizeAt::Nowhere => 0,
+        SizeAt::Register(bytes) => registers.register(bytes),
         SizeAt::Product(width, height) => {
-            registers
-                .register(width)
-                .saturating_mul(registers.register(height))
-                < GATED_COPY
+            let width = registers.register(width);
+            width.saturating_mul(registers.register(height))
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod watch;
 
 use wait::Passage;
 
+use std::hint::cold_path;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use xsched_common::gate::{GateMode, GateWord};
@@ -92,6 +93,7 @@ pub fn admit<F: Fencing>(
     };
     let mut route = Route::Gated;
     if !GateWord(control.word.load(Acquire)).is_open() {
+        cold_path();
         route = the_long_way(process, session, command, fencing);
     }
     let Some(stream) = command.stream else {
@@ -100,9 +102,11 @@ pub fn admit<F: Fencing>(
     let n = stream.launch(role);
     process.owner.order(role);
     if !status.activity().active {
+        cold_path();
         begin(process, session, status, command.device);
     }
     if n.is_multiple_of(PUBLISH_EVERY) {
+        cold_path();
         publish_stream(process, session, status, command.device, stream);
         if n.is_multiple_of(CHECK_EVERY) {
             check_lease(session);

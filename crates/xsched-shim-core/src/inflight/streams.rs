@@ -1,5 +1,6 @@
 //! The table of streams.
 
+use std::hint::cold_path;
 use std::sync::atomic::{
     AtomicU32,
     Ordering::{Acquire, Relaxed, Release, SeqCst},
@@ -50,7 +51,10 @@ impl StreamTable {
         });
         match last.and_then(|slot| self.at(slot, key)) {
             Some(slot) => Some(slot),
-            None => self.look_up(key),
+            None => {
+                cold_path();
+                self.look_up(key)
+            }
         }
     }
 
