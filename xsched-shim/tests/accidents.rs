@@ -160,6 +160,7 @@ fn working_calls() -> Vec<(&'static str, i64)> {
         ("readlink", libc::SYS_readlink),
         ("clock_gettime", libc::SYS_clock_gettime),
         ("prctl", libc::SYS_prctl),
+        ("membarrier", libc::SYS_membarrier),
     ];
     let listed: Vec<&str> = include_str!("../README.md")
         .lines()

@@ -61,6 +61,29 @@ fn the_first_launch_joins_and_tells_about_the_process() {
     assert_eq!(client.device(0).in_flight.load(Relaxed), 0);
 }
 
+/// The first thread's launches and those of all others are counted apart, and
+/// belong to one name.
+#[test]
+fn every_threads_launches_are_counted_once() {
+    let (_agent, mut scripted, client) = joined();
+    scripted.run("launch 10 0");
+    scripted.run("threads 4 2000");
+    scripted.run("launch 5 0");
+    scripted.run("sync");
+    let status = client.status();
+    assert_eq!(status.launch_totals().total(), 1 + 10 + 4 * 2000 + 5);
+    let mut name = [0; xsched_common::page::CALLER_NAME_LEN];
+    let mut by_name = |wanted: &[u8]| {
+        let slots = status.callers.iter();
+        let named = slots.filter(|slot| slot.name(&mut name) == Some(wanted));
+        let counts = named.map(|slot| slot.launches.as_flattened().iter());
+        counts.flatten().map(|n| n.load(Relaxed)).sum::<u64>()
+    };
+    assert_eq!(by_name(b"scripted"), status.launch_totals().total());
+    assert_eq!(client.device(0).in_flight.load(Relaxed), 0);
+    assert!(!client.device(0).activity().active);
+}
+
 #[test]
 fn a_closed_gate_trickles_and_opens() {
     let (_agent, mut scripted, client) = joined();

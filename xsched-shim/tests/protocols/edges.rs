@@ -35,7 +35,8 @@ impl Device {
         }
     }
 
-    /// `gate::admit`: counts, then looks.
+    /// `gate::admit` of any thread but the owner (`owner.rs` has a test of that
+    /// one: loom knows no membarrier): counts, then looks.
     fn launch(&self) {
         self.launched.fetch_add(1, SeqCst);
         if !self.activity.load().active && self.activity.set_active() {
