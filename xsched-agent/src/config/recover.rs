@@ -248,3 +248,37 @@ fn takes(schema: &Value, keys: Keys<'_>) -> (String, String) {
         _ => ("a table".to_owned(), "{ ... }".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::check::check;
+
+    #[test]
+    fn values_that_have_names_are_listed() {
+        for (text, expected) in [
+            (
+                "[defaults]\nclass = \"highest\"\n",
+                "2:9: `class` takes one of \"low\", \"normal\", \"high\", \"realtime\": write it as class = \"low\"",
+            ),
+            (
+                "[[rule]]\nname = \"a\"\nmatch = { user = 1 }\ntime_slices = \"yes\"\n",
+                "4:15: `time_slices` takes one of \"on\", \"off\": write it as time_slices = \"on\"",
+            ),
+            (
+                "[platform.nvidia]\ntime_slices = true\n",
+                "2:15: `time_slices` takes one of \"on\", \"off\", not true or false: write it as time_slices = \"on\"",
+            ),
+            (
+                "[platform.amd]\nqueue_priority = \"high\"\n",
+                "2:18: `queue_priority` takes one of \"off\", \"by-class\": write it as queue_priority = \"off\"",
+            ),
+        ] {
+            let problems = check(text).expect_err("refused");
+            let [problem] = problems.as_slice() else {
+                panic!("{text}{problems:?}");
+            };
+            let found = format!("{}:{}: {}", problem.line, problem.column, problem.message);
+            assert_eq!(found, expected);
+        }
+    }
+}

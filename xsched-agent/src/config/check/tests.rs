@@ -235,22 +235,6 @@ fn mistakes_have_places() {
             "2:8: `mode` takes one of \"",
         ),
         (
-            "[defaults]\nclass = \"highest\"\n",
-            "2:9: `class` takes one of \"low\", \"normal\", \"high\", \"realtime\": write it as class = \"low\"",
-        ),
-        (
-            "[[rule]]\nname = \"a\"\nmatch = { user = 1 }\ntime_slices = \"yes\"\n",
-            "4:15: `time_slices` takes one of \"on\", \"off\": write it as time_slices = \"on\"",
-        ),
-        (
-            "[platform.nvidia]\ntime_slices = true\n",
-            "2:15: `time_slices` takes one of \"on\", \"off\", not true or false: write it as time_slices = \"on\"",
-        ),
-        (
-            "[platform.amd]\nqueue_priority = \"high\"\n",
-            "2:18: `queue_priority` takes one of \"off\", \"by-class\": write it as queue_priority = \"off\"",
-        ),
-        (
             "[sharing]\nbudget = 500\n",
             "2:10: `budget` takes a time with its unit, not a whole number: write it as budget = \"30ms\"",
         ),
