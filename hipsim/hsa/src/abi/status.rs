@@ -30,7 +30,6 @@ statuses! {
     BREAK = 1, "HSA_STATUS_INFO_BREAK: A traversal over a list of elements has been interrupted.";
     NOT_SUPPORTED = 47, "HSA_STATUS_ERROR_NOT_SUPPORTED: Not supported.";
     INVALID_POOL = 40, "HSA_STATUS_ERROR_INVALID_MEMORY_POOL: The memory pool is invalid.";
-    MEMORY_FAULT = 43, "HSA_STATUS_ERROR_MEMORY_FAULT: Memory fault.";
     ERROR = 0x1000, "HSA_STATUS_ERROR: A generic error has occurred.";
     INVALID_ARGUMENT = 0x1001, "HSA_STATUS_ERROR_INVALID_ARGUMENT: One of the actual arguments is not valid.";
     INVALID_QUEUE_CREATION = 0x1002, "HSA_STATUS_ERROR_INVALID_QUEUE_CREATION: The requested queue creation is not valid.";

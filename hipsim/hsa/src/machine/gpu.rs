@@ -243,9 +243,8 @@ impl Gpu {
         }
     }
 
-    /// The effect taken from this ring never ends: its queue stands, and nothing that is left in it completes. The queue.
-    pub fn fail(&mut self, ring: usize) -> Option<&'static Queue> {
-        let mut failed = None;
+    /// The effect taken from this ring never ends: its queue stands, and nothing that is left in it completes.
+    pub fn fail(&mut self, ring: usize) {
         for packet in self.rings.abandon(ring) {
             if packet.part != Part::Time
                 && let Some(signal) = packet.completion
@@ -253,9 +252,7 @@ impl Gpu {
                 signal.forsake();
             }
             packet.queue.end(End::Failed);
-            failed = Some(packet.queue);
         }
-        failed
     }
 
     /// Whether effects are queued.

@@ -131,9 +131,9 @@ impl State {
         self.executing -= 1;
         if let Taken::Effect { gpu, ring, .. } = taken
             && let Some(attached) = &mut self.gpus[gpu]
-            && let Some(queue) = attached.fail(ring)
         {
-            self.faults.push(Fault { gpu, at, queue });
+            attached.fail(ring);
+            self.faults.push(Fault { gpu, at });
         }
     }
 

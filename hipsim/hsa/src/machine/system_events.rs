@@ -3,7 +3,6 @@
 use std::ffi::c_void;
 use std::sync::{Mutex, PoisonError};
 
-use super::queue::Queue;
 use crate::abi::status::Status;
 use crate::abi::types::{AgentHandle, SystemEvent, SystemEventCallback};
 
@@ -19,8 +18,6 @@ pub struct Fault {
     pub gpu: usize,
     /// The address.
     pub at: usize,
-    /// Where the kernel was.
-    pub queue: &'static Queue,
 }
 
 /// Functions of the program with the addresses of their data, the oldest first.
@@ -32,8 +29,8 @@ pub fn handle(callback: SystemEventCallback, data: usize) {
     handlers.push((callback, data));
 }
 
-/// Tells of a fault. As with the real library, a process of which no handler takes care of it ends; else the queue's own
-/// callback is told that it failed.
+/// Tells of a fault. As with the real library, a process of which no handler takes care of it ends, and the queue's own
+/// callback is not asked.
 pub fn tell(fault: Fault) {
     let agent = AgentHandle::of_gpu(fault.gpu);
     let event = SystemEvent {
@@ -62,8 +59,4 @@ pub fn tell(fault: Fault) {
         );
         std::process::abort();
     }
-    fault.queue.fail(
-        Status::MEMORY_FAULT,
-        "a kernel has no memory where it reads or writes",
-    );
 }

@@ -5,8 +5,7 @@
 
 static fault_event_t told;
 static volatile int times;
-static hsa_queue_t *volatile failed;
-static volatile hsa_status_t failure_of;
+static volatile int failures;
 
 static hsa_status_t on_event(const fault_event_t *event, void *data) {
     told = *event;
@@ -15,9 +14,8 @@ static hsa_status_t on_event(const fault_event_t *event, void *data) {
 }
 
 static void on_failure(hsa_status_t status, hsa_queue_t *queue, void *data) {
-    (void)data;
-    failure_of = status;
-    failed = queue;
+    (void)status, (void)queue, (void)data;
+    failures++;
 }
 
 int main(int argc, char **argv) {
@@ -40,13 +38,12 @@ int main(int argc, char **argv) {
     TRUE(told.type == 0 && told.agent.handle == gpus[0].handle);
     TRUE(told.address == (uint64_t)(gone + 3) && told.reasons == 1);
     /* Its queue has failed, the others have not. */
-    for (int i = 0; i < 500 && !failed; i++) nanosleep(&(struct timespec){0, 10000000}, NULL);
-    TRUE(failed == first && failure_of == 43);
     dispatch(first, counter, &good, later);
     dispatch(second, counter, &good, done);
     TRUE(reached(done, 5));
     TRUE(!reached(never, 0.05) && !reached(behind, 0.01) && !reached(later, 0.01));
-    TRUE(count == 2 && times == 2);
+    /* The system's handler was told, so the queue's own is not. */
+    TRUE(count == 2 && times == 2 && !failures);
     OK(hsa_queue_destroy(first));
     TRUE(!reached(never, 0.05) && !reached(behind, 0.01) && !reached(later, 0.01));
     /* Another has its place on the hardware. */
