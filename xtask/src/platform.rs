@@ -2,9 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::ensure;
 use xsched_common::platform::Platform as Name;
 
 use crate::build::Built;
+
+const HIPSIM: &str = "libhipsim.so";
+const CUDASIM: &str = "libcudasim.so";
+const SMISIM: &str = "libsmisim.so";
 
 /// Whose programs run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -20,8 +25,8 @@ impl Platform {
     /// The packages with its shim and its simulated runtime.
     pub fn packages(self) -> &'static [&'static str] {
         match self {
-            Platform::Hip => &["hipsim", "xsched-shim"],
-            Platform::Cuda => &["hipsim", "cudasim", "xsched-shim-cuda"],
+            Platform::Hip => &["hipsim", "smisim", "xsched-shim"],
+            Platform::Cuda => &["hipsim", "smisim", "cudasim", "xsched-shim-cuda"],
         }
     }
 
@@ -42,24 +47,35 @@ impl Platform {
         built.file(name.names().shim)
     }
 
+    /// What its simulated runtime is laid out from, as built: all that [`Platform::install`] takes.
+    pub fn libraries(self) -> &'static [&'static str] {
+        match self {
+            Platform::Hip => &[HIPSIM, SMISIM],
+            Platform::Cuda => &[HIPSIM, SMISIM, CUDASIM],
+        }
+    }
+
     /// Lays its simulated runtime out in `dir`, for LD_LIBRARY_PATH.
     ///
     /// # Errors
     /// A library is missing or cannot be written.
     pub fn install(self, built: &Built, dir: &Path) -> anyhow::Result<()> {
-        let hipsim = built.file("libhipsim.so");
+        for name in self.libraries() {
+            let file = built.file(name);
+            ensure!(file.exists(), "{} is missing", file.display());
+        }
+        let [hipsim, smi] = [HIPSIM, SMISIM].map(|name| built.file(name));
+        let [amd, nvidia] = smisim::NAMES;
         match self {
             Platform::Hip => {
                 hipsim::install::install(&hipsim, dir)?;
-                let [smi, _] = smisim::NAMES;
-                smisim::install(&built.file("libsmisim.so"), dir, smi)?;
+                smisim::install(&smi, dir, amd)?;
             }
             Platform::Cuda => {
                 let hip = dir.join("hip");
                 hipsim::install::install(&hipsim, &hip)?;
-                cudasim::install::install(&built.file("libcudasim.so"), &hip, dir)?;
-                let [_, nvml] = smisim::NAMES;
-                smisim::install(&built.file("libsmisim.so"), dir, nvml)?;
+                cudasim::install::install(&built.file(CUDASIM), &hip, dir)?;
+                smisim::install(&smi, dir, nvidia)?;
             }
         }
         Ok(())

@@ -49,11 +49,12 @@ pub struct Args {
 }
 
 /// What runs in the guest.
-const PACKAGES: [&str; 5] = [
+const PACKAGES: [&str; 6] = [
     "xtask",
     "xsched-agent",
     "xsched-shim",
     "hipsim",
+    "smisim",
     "hipsim-samples",
 ];
 

@@ -10,13 +10,13 @@ use anyhow::{Context as _, ensure};
 
 use super::cpio::Archive;
 use crate::build::Built;
+use crate::platform::Platform;
 
-/// What runs there, from the build's folder.
-const OURS: [&str; 9] = [
+/// What runs there beside the simulated runtime, from the build's folder.
+const OURS: [&str; 8] = [
     "xtask",
     "xsched-agent",
     "libxsched_shim.so",
-    "libhipsim.so",
     "hipsim-batch",
     "hipsim-nullstream",
     "hipsim-service",
@@ -40,7 +40,7 @@ const FOLDERS: [&str; 5] = ["/dev", "/proc", "/sys", "/tmp", "/run"];
 pub fn write(built: &Built, path: &Path) -> anyhow::Result<()> {
     let stripped = tempfile::tempdir()?;
     let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
-    for name in OURS {
+    for &name in OURS.iter().chain(Platform::Hip.libraries()) {
         let small = stripped.path().join(name);
         strip(&built.file(name), &small)?;
         files.insert(format!("{PROGRAMS}/{name}"), small);
