@@ -1,4 +1,5 @@
-/* MIOpen: a convolution whose kernels are compiled here, in immediate mode, which measures nothing. */
+/* MIOpen: a convolution in immediate mode, which measures nothing. Its kernels are compiled here, but for a filter of one
+ * pixel (FILTER=1), which is a product of rocBLAS's. */
 #include "stack.h"
 
 typedef struct {
@@ -30,12 +31,14 @@ static void *tensor(int n, int c, int h, int w) {
 
 int main(void) {
     enum { Images = 2, In = 8, Out = 8, Side = 16 };
+    const char *asked = getenv("FILTER");
+    int filter = asked ? atoi(asked) : 3;
     void *handle, *convolution;
     hipStream_t s = own_stream();
     OK(miopenCreateWithStream(&handle, s));
-    void *x = tensor(Images, In, Side, Side), *w = tensor(Out, In, 3, 3), *y = tensor(Images, Out, Side, Side);
+    void *x = tensor(Images, In, Side, Side), *w = tensor(Out, In, filter, filter), *y = tensor(Images, Out, Side, Side);
     OK(miopenCreateConvolutionDescriptor(&convolution));
-    OK(miopenInitConvolutionDescriptor(convolution, 0, 1, 1, 1, 1, 1, 1));
+    OK(miopenInitConvolutionDescriptor(convolution, 0, filter / 2, filter / 2, 1, 1, 1, 1));
     solution found;
     size_t count = 0;
     OK(miopenConvolutionForwardGetSolution(handle, w, x, convolution, y, 1, &count, &found));

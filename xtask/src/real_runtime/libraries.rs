@@ -14,8 +14,13 @@ use crate::build;
 use crate::debian::{self, Debian};
 use crate::progress::note;
 
-/// Libraries that are packaged under another number than wheels ask for.
-const RENAMED: [(&str, &str); 1] = [("librocm_smi64.so.1", "librocm_smi64.so.7")];
+/// Libraries that are packaged under another number than wheels ask for, and have what these call there.
+const RENAMED: [(Version, &str, &str); 4] = [
+    (Version::Seven, "librocm_smi64.so.1", "librocm_smi64.so.7"),
+    (Version::Six, "librocm_smi64.so.7", "librocm_smi64.so.1"),
+    (Version::Six, "libamd_comgr.so.2", "libamd_comgr.so.3"),
+    (Version::Six, "libhipblaslt.so.0", "libhipblaslt.so.1"),
+];
 
 /// Names of what is done already, one file each.
 const DONE: &str = ".done";
@@ -150,8 +155,11 @@ impl Libraries {
     /// A source cannot be compiled.
     pub fn stand_in(&self, sources: &Path, to: &Path) -> anyhow::Result<()> {
         fs::create_dir_all(to)?;
-        for (asked, packaged) in RENAMED {
-            if !self.shared().join(asked).exists() {
+        let folders = [self.shared(), self.version.folder().join(LIBRARIES)];
+        let is_there = |name: &str| folders.iter().any(|folder| folder.join(name).exists());
+        let renamed = RENAMED.iter().filter(|(of, ..)| *of == self.version);
+        for (_, asked, packaged) in renamed {
+            if is_there(packaged) && !is_there(asked) {
                 symlink(packaged, to.join(asked))?;
             }
         }

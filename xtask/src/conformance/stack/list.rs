@@ -18,8 +18,10 @@ pub struct Library {
     pub wheels: Vec<String>,
     /// What a program in C is linked with.
     pub link: Vec<String>,
-    /// Variables and their values.
+    /// Variables and their values; `{prefix}` is where the packages are.
     pub settings: Vec<(String, String)>,
+    /// Why it is not run.
+    pub left_out: Option<String>,
 }
 
 impl Library {
@@ -44,8 +46,12 @@ fn parse(text: &str, version: Version) -> anyhow::Result<Vec<Library>> {
     let mut libraries = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let columns: Vec<&str> = line.split('\t').collect();
-        let [name, runtime, packages, wheels, link, settings] = columns[..] else {
-            anyhow::bail!("six columns expected in {line:?}");
+        let (name, runtime, [packages, wheels, link, settings], left_out) = match columns[..] {
+            [name, runtime, why] => (name, runtime, ["-"; 4], Some(why.to_owned())),
+            [name, runtime, packages, wheels, link, settings] => {
+                (name, runtime, [packages, wheels, link, settings], None)
+            }
+            _ => anyhow::bail!("six columns expected in {line:?}, or three"),
         };
         let words = |column: &str| -> Vec<String> {
             let words = column.split_whitespace().filter(|word| *word != "-");
@@ -63,9 +69,11 @@ fn parse(text: &str, version: Version) -> anyhow::Result<Vec<Library>> {
             wheels: words(wheels),
             link: words(link),
             settings: settings.collect::<Result<_, _>>()?,
+            left_out,
         };
+        let is_had = !library.packages.is_empty() || !library.wheels.is_empty();
         ensure!(
-            !library.packages.is_empty() || !library.wheels.is_empty(),
+            is_had || library.left_out.is_some(),
             "{name} comes from nowhere"
         );
         let named = Version::from_str(runtime, false)
@@ -83,7 +91,8 @@ mod tests {
 
     #[test]
     fn a_line_is_a_library_of_one_runtime() {
-        let text = "# x\nrocX\treal-7.2\ta b\t-\t-l:x\tA=1 B=2\nY\treal-6.4\t-\ty==1\t-\t-\n";
+        let text = "# x\nrocX\treal-7.2\ta b\t-\t-l:x\tA=1 B=2\nY\treal-6.4\t-\ty==1\t-\t-\n\
+                    Z\treal-6.4\tnobody has it\n";
         let seven = parse(text, Version::Seven).expect("lines");
         assert_eq!(seven.len(), 1);
         assert_eq!(seven[0].program(), "rocx.c");
@@ -91,6 +100,8 @@ mod tests {
         assert_eq!(seven[0].settings.len(), 2);
         let six = parse(text, Version::Six).expect("lines");
         assert_eq!(six[0].program(), "y.py");
+        assert_eq!(six[0].left_out, None);
+        assert_eq!(six[1].left_out.as_deref(), Some("nobody has it"));
         for line in [
             "a\treal-7.2\n",
             "a\treal\tb\t-\t-\t-\n",
@@ -104,7 +115,8 @@ mod tests {
     fn every_library_has_its_program() {
         let folder = crate::build::root().join("conformance/stack");
         for version in Version::ALL {
-            for library in read(&folder.join("libraries.tsv"), version).expect("the list") {
+            let libraries = read(&folder.join("libraries.tsv"), version).expect("the list");
+            for library in libraries.iter().filter(|it| it.left_out.is_none()) {
                 assert!(folder.join(library.program()).exists(), "{}", library.name);
             }
         }

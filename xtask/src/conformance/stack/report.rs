@@ -39,8 +39,18 @@ pub struct Judged {
     pub packets: Packets,
     /// Launches that waited at a random gate.
     pub waited: u64,
+    /// More than one where they differ among themselves, or a run under the shim from all.
     #[serde(skip)]
-    native_run: Option<Measured>,
+    natives: Vec<Measured>,
+}
+
+/// A gate.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// Open.
+    Open,
+    /// Open, capped and closed at random.
+    Stressed,
 }
 
 /// All of them.
@@ -54,7 +64,8 @@ pub struct Report {
 fn source(library: &Library) -> String {
     match (library.wheels.first(), library.packages.first()) {
         (Some(wheel), _) => format!("PyPI {}", wheel.replace("==", " ")),
-        (None, package) => format!("Debian {}", package.map_or("", String::as_str)),
+        (None, Some(package)) => format!("Debian {package}"),
+        (None, None) => "-".to_owned(),
     }
 }
 
@@ -74,12 +85,12 @@ impl Judged {
             calls: None,
             packets: Packets::default(),
             waited: 0,
-            native_run: None,
+            natives: Vec::new(),
         }
     }
 
-    /// From its native and its open run.
-    pub fn new(library: &Library, version: &str, native: Measured, open: &Measured) -> Self {
+    /// From its first native run.
+    pub fn new(library: &Library, version: &str, native: Measured) -> Self {
         let mut judged = Self {
             name: library.name.clone(),
             version: version.to_owned(),
@@ -93,7 +104,7 @@ impl Judged {
             calls: native.observed.clone(),
             packets: native.packets,
             waited: 0,
-            native_run: None,
+            natives: Vec::new(),
         };
         if native.outcome != Outcome::Ok {
             judged.note(format!(
@@ -102,24 +113,46 @@ impl Judged {
                 last(&native.ran)
             ));
         }
-        let (outcome, why) = compare(&native, open);
-        judged.open = outcome;
-        why.into_iter()
-            .for_each(|why| judged.note(format!("open: {why}")));
-        judged.native_run = Some(native);
+        judged.natives.push(native);
         judged
     }
 
-    /// Adds a run under a random gate.
-    pub fn stress(&mut self, run: &Measured) {
-        let Some(native) = &self.native_run else {
-            return;
+    /// Native runs until now.
+    pub fn native_runs(&self) -> usize {
+        self.natives.len()
+    }
+
+    /// Adds one.
+    pub fn add_native(&mut self, native: Measured) {
+        self.natives.push(native);
+    }
+
+    /// Whether a run under the shim is as one of the native runs.
+    pub fn matches(&self, run: &Measured) -> bool {
+        let mut natives = self.natives.iter();
+        natives.any(|native| compare(native, run).0 == Outcome::Ok)
+    }
+
+    /// Takes a run under the shim in.
+    pub fn hold(&mut self, how: How, run: &Measured) {
+        let (outcome, why) = match self.natives.first() {
+            Some(first) if !self.matches(run) => compare(first, run),
+            _ => (Outcome::Ok, None),
         };
-        let (outcome, why) = compare(native, run);
-        self.stressed = outcome;
-        self.waited += run.seen.waits;
-        why.into_iter()
-            .for_each(|why| self.note(format!("stressed: {why}")));
+        let name = match how {
+            How::Open => {
+                self.open = outcome;
+                "open"
+            }
+            How::Stressed => {
+                self.stressed = outcome;
+                self.waited += run.seen.waits;
+                "stressed"
+            }
+        };
+        if let Some(why) = why {
+            self.note(format!("{name}: {why}"));
+        }
     }
 
     fn note(&mut self, why: String) {
@@ -225,8 +258,11 @@ impl Report {
         );
         for one in &self.libraries {
             let verdict = match (one.ok, one.absent) {
+                (true, _) if one.native_runs() > 1 => {
+                    format!("the same as one of {} native runs", one.native_runs())
+                }
                 (true, _) => "the same".to_owned(),
-                (false, true) => format!("not to be had: {}", one.why.as_deref().unwrap_or("-")),
+                (false, true) => format!("left out: {}", one.why.as_deref().unwrap_or("-")),
                 (false, false) => format!("differs: {}", one.why.as_deref().unwrap_or("-")),
             };
             let calls = match &one.calls {
@@ -245,5 +281,46 @@ impl Report {
             );
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::watch::Calls;
+    use super::*;
+    use crate::conformance::exec::End;
+
+    fn run(waits: u64) -> Measured {
+        let all = Calls {
+            waits,
+            ..Calls::default()
+        };
+        Measured {
+            ran: Ran {
+                pid: 1,
+                transcript: "done".to_owned(),
+                errors: String::new(),
+                end: End::Exited(0),
+            },
+            outcome: Outcome::Ok,
+            seen: Seen::default(),
+            observed: Some(Observed {
+                all,
+                ..Observed::default()
+            }),
+            packets: Packets::default(),
+        }
+    }
+
+    #[test]
+    fn a_run_is_the_same_as_one_of_the_native_runs_or_differs() {
+        let mut judged = Judged::new(&Library::default(), "1", run(28));
+        judged.hold(How::Open, &run(28));
+        assert!(judged.ok && !judged.matches(&run(29)));
+        judged.add_native(run(29));
+        judged.hold(How::Stressed, &run(29));
+        assert!(judged.ok, "{:?}", judged.why);
+        judged.hold(How::Stressed, &run(30));
+        assert_eq!((judged.ok, judged.stressed), (false, Outcome::Differs));
     }
 }
