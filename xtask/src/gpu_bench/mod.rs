@@ -189,9 +189,9 @@ fn pack(dir: &Path, profile: Profile) -> anyhow::Result<()> {
     let script = dir.join("run.sh");
     fs::write(
         &script,
-        "#!/bin/sh\n# run.sh OUT: measures on this machine's GPU; root.\n\
-         here=$(cd \"$(dirname \"$0\")\" && pwd)\n\
-         exec \"$here/xtask\" gpu-bench --bundle \"$here\" --out \"$1\"\n",
+        "#!/bin/sh\n# run.sh OUT [OPTION...]: measures on this machine's GPU; root.\n\
+         here=$(cd \"$(dirname \"$0\")\" && pwd)\nout=$1\nshift\n\
+         exec \"$here/xtask\" gpu-bench --bundle \"$here\" --out \"$out\" \"$@\"\n",
     )?;
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
     eprintln!("{} is ready", dir.display());
