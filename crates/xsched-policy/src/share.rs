@@ -242,6 +242,10 @@ fn gather(rank: usize, groups: &mut Groups, clients: &mut [Remembered], members:
         (group.clients, group.may_be_behind) = (0, 0);
     }
     for (client, member) in clients.iter_mut().zip(members) {
+        if member.rank.is_none() {
+            // Others went on while it was suspended.
+            client.line = None;
+        }
         if member.rank != Some(rank) {
             continue;
         }
@@ -289,7 +293,9 @@ fn advance(
 ) {
     let of_rank = |member: &Member<'_>| member.rank == Some(index);
     let groups = &mut rank.groups;
-    for client in left {
+    // What nobody gave by turns is held against nobody.
+    let by_turns = rank.holder.is_some();
+    for client in left.iter().filter(|_| by_turns) {
         let owner = client
             .line
             .filter(|(of, _)| *of == index)
@@ -299,17 +305,22 @@ fn advance(
             group.pass += stride(client.charged_last, group.weight);
         }
     }
-    let at_work = members
-        .iter()
-        .filter(|member| of_rank(member) && member.active());
-    let lightest = at_work.map(|member| member.state.attr.weight).min();
-    let lightest = stride(slice, lightest.unwrap_or(Weight::MAX));
+    let at_work = || {
+        let active = members.iter().filter(|member| member.active());
+        active.filter(move |member| of_rank(member))
+    };
+    // By owners, who are heavier than the lightest of theirs.
+    let of_owner = |member: &Member<'_>| Some(groups[at(groups, member.state.owner)?].weight);
+    let lightest_owner = at_work().filter_map(of_owner).min();
     for (client, member) in clients.iter_mut().zip(members) {
         let Some(index) = at(groups, member.state.owner).filter(|_| of_rank(member)) else {
             continue;
         };
         let (group, weight) = (&mut groups[index], member.state.attr.weight);
-        let charge = client.charged_last + client.spared;
+        let charge = match by_turns {
+            true => client.charged_last + client.spared,
+            false => Nanos::ZERO,
+        };
         client.pass += stride(charge, weight);
         group.pass += stride(charge, group.weight);
         if rank.holder == Some(client.id) {
@@ -324,13 +335,17 @@ fn advance(
         }
         if member.active() {
             if let Some(since) = client.idle_since.take() {
-                let most = |weight| match now.since(since) < slice {
-                    true => lightest.min(stride(slice.times(MOST_TURNS), weight)),
+                let most = |lightest: Option<Weight>, weight| match now.since(since) < slice {
+                    true => stride(slice, lightest.unwrap_or(weight))
+                        .min(stride(slice.times(MOST_TURNS), weight)),
                     false => stride(slice, weight),
                 };
-                let least = group.vtime.saturating_sub(most(weight));
+                let own = at_work().filter(|other| other.state.owner == member.state.owner);
+                let lightest = own.map(|other| other.state.attr.weight).min();
+                let least = group.vtime.saturating_sub(most(lightest, weight));
                 client.pass = client.pass.max(least);
-                group.may_be_behind = group.may_be_behind.max(most(group.weight));
+                let behind = most(lightest_owner, group.weight);
+                group.may_be_behind = group.may_be_behind.max(behind);
             }
             if group.least.is_none_or(|(pass, _)| client.pass < pass) {
                 group.least = Some((client.pass, client.id));

@@ -15,7 +15,7 @@
 use std::arch::asm;
 use std::hint::cold_path;
 use std::sync::atomic::{
-    AtomicU64,
+    AtomicBool, AtomicU64,
     Ordering::{Relaxed, SeqCst},
     fence,
 };
@@ -30,6 +30,8 @@ pub struct Owner(AtomicU64);
 const NOBODY: u64 = 0;
 /// Nobody any more: no thread's words lie there.
 const REVOKED: u64 = 1;
+/// The same, and a barrier is on its way: whoever looks makes one of its own.
+const REVOKING: u64 = 2;
 
 /// How the calling thread counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,15 +48,12 @@ impl Owner {
         Owner(AtomicU64::new(NOBODY))
     }
 
-    /// The calling thread becomes the owner, if the process never had one and the
-    /// kernel has what taking it away needs (Linux 4.14).
+    /// The calling thread becomes the owner, if the process never had one and
+    /// [`prepare`] has succeeded.
     pub fn claim(&self) {
-        // SAFETY: no memory is passed.
-        let registered = unsafe { sys::call(Call::Membarrier, [Command::Register as usize, 0, 0]) };
-        let to = if registered.is_ok() {
-            tls::address()
-        } else {
-            REVOKED
+        let to = match PREPARED.load(Relaxed) {
+            true => tls::address(),
+            false => REVOKED,
         };
         let _ = self.0.compare_exchange(NOBODY, to, SeqCst, Relaxed);
     }
@@ -79,17 +78,33 @@ impl Owner {
         }
     }
 
-    /// Takes the ownership from another thread, for good. What any thread has
-    /// counted is seen from here on, or by that thread's next look.
-    pub fn revoke(&self) {
-        let owner = self.0.load(Relaxed);
+    /// Takes the ownership from another thread, for good; whether what any thread
+    /// has counted is seen from here on, or the device seen by that thread's next
+    /// look. It is not where a filter of system calls refuses the barrier.
+    pub fn revoke(&self) -> bool {
+        let owner = self.0.load(SeqCst);
         if owner == NOBODY || owner == REVOKED || owner == tls::address() {
-            return;
+            return true;
         }
+        self.0.store(REVOKING, SeqCst);
+        let made = membarrier(Command::Barrier);
         self.0.store(REVOKED, SeqCst);
-        // SAFETY: no memory is passed.
-        let _ = unsafe { sys::call(Call::Membarrier, [Command::Barrier as usize, 0, 0]) };
+        made
     }
+}
+
+/// Tells the kernel that barriers will be asked for (Linux 4.14). Once there are
+/// several threads that takes milliseconds, so it belongs to the library's
+/// constructor; children of a fork inherit it.
+pub fn prepare() {
+    PREPARED.store(membarrier(Command::Register), Relaxed);
+}
+
+static PREPARED: AtomicBool = AtomicBool::new(false);
+
+fn membarrier(command: Command) -> bool {
+    // SAFETY: no memory is passed.
+    unsafe { sys::call(Call::Membarrier, [command as usize, 0, 0]) }.is_ok()
 }
 
 /// membarrier(2).
@@ -150,10 +165,17 @@ impl Tally {
 mod tests {
     use super::*;
     use std::sync::Barrier;
-    use std::sync::atomic::AtomicBool;
+
+    fn claimed() -> Owner {
+        prepare();
+        let owner = Owner::new();
+        owner.claim();
+        owner
+    }
 
     #[test]
     fn one_thread_is_the_owner_until_another_says_no() {
+        prepare();
         let owner = Owner::new();
         assert_eq!(owner.role(), Role::Other);
         owner.revoke();
@@ -179,8 +201,7 @@ mod tests {
     #[test]
     fn nothing_is_lost_between_the_owner_and_others() {
         const EACH: u64 = 100_000;
-        let (owner, tally, barrier) = (Owner::new(), Tally::new(), Barrier::new(3));
-        owner.claim();
+        let (owner, tally, barrier) = (claimed(), Tally::new(), Barrier::new(3));
         let count = |role: Role| {
             assert_eq!(owner.role(), role);
             barrier.wait();
@@ -201,9 +222,8 @@ mod tests {
     #[test]
     fn the_owner_and_who_takes_it_away_do_not_miss_each_other() {
         for round in 0..2_000 {
-            let (owner, tally, idle) = (Owner::new(), Tally::new(), AtomicBool::new(false));
+            let (owner, tally, idle) = (claimed(), Tally::new(), AtomicBool::new(false));
             let barrier = Barrier::new(2);
-            owner.claim();
             std::thread::scope(|scope| {
                 let drainer = scope.spawn(|| {
                     barrier.wait();
@@ -222,5 +242,68 @@ mod tests {
                 assert!(saw || seen, "round {round}");
             });
         }
+    }
+
+    /// Another drainer has said that it is taken, and not had its barrier yet: a
+    /// store and a look that nothing else orders, which a few of 100,000 rounds
+    /// show.
+    #[test]
+    fn who_finds_it_being_taken_overlooks_nothing() {
+        #[repr(align(128))]
+        struct Apart<T>(T);
+        type Round = (
+            Apart<Owner>,
+            Apart<Tally>,
+            Apart<AtomicBool>,
+            Apart<AtomicBool>,
+        );
+        const ROUNDS: u64 = 100_000;
+        prepare();
+        let me = tls::address();
+        let round = |_| -> Round {
+            (
+                Apart(Owner(AtomicU64::new(me))),
+                Apart(Tally::new()),
+                Apart(AtomicBool::new(false)),
+                Apart(AtomicBool::new(false)),
+            )
+        };
+        let rounds: Vec<Round> = (0..ROUNDS).map(round).collect();
+        let (go, done) = (AtomicU64::new(0), AtomicU64::new(0));
+        let reaches = |word: &AtomicU64, n: u64| {
+            while word.load(SeqCst) < n {
+                std::hint::spin_loop();
+            }
+        };
+        let mut missed = 0;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for (n, (owner, tally, idle, seen)) in (0..).zip(&rounds) {
+                    // The owner's next store misses the cache.
+                    tally.0.shared.store(0, SeqCst);
+                    done.store(2 * n + 1, SeqCst);
+                    reaches(&go, n + 1);
+                    (0..n % 64).for_each(|_| std::hint::spin_loop());
+                    owner.0.0.store(REVOKING, SeqCst);
+                    owner.0.revoke();
+                    idle.0.swap(true, SeqCst);
+                    seen.0.store(tally.0.get() != 0, SeqCst);
+                    done.store(2 * n + 2, SeqCst);
+                }
+            });
+            for (n, (owner, tally, idle, seen)) in (0..).zip(&rounds) {
+                reaches(&done, 2 * n + 1);
+                let _ = idle.0.load(SeqCst);
+                let role = owner.0.role();
+                go.store(n + 1, SeqCst);
+                (0..n / 64 % 64).for_each(|_| std::hint::spin_loop());
+                tally.0.raise(role);
+                owner.0.order(role);
+                let saw = idle.0.load(SeqCst);
+                reaches(&done, 2 * n + 2);
+                missed += u32::from(!saw && !seen.0.load(SeqCst));
+            }
+        });
+        assert_eq!(missed, 0);
     }
 }

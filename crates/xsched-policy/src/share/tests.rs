@@ -372,3 +372,114 @@ fn a_claim_of_one_that_pauses_is_bounded() {
     let held = device.run(clients, Nanos::from_millis(800), |_, _| ());
     assert!(held[&ClientId(1)] > 0.2, "{held:?}");
 }
+
+fn suspended(clients: &mut [ClientState], id: u64, until: Nanos) {
+    for client in clients
+        .iter_mut()
+        .filter(|client| client.id == ClientId(id))
+    {
+        client.hold = Some(crate::Override {
+            kind: crate::OverrideKind::Suspended,
+            until,
+        });
+    }
+}
+
+#[test]
+fn who_was_suspended_does_not_shut_out_its_owners_others() {
+    let mut device = Device::new(Concurrency::Together);
+    let clients = vec![of(1, 1000, 100), of(2, 1000, 100), of(3, 1001, 100)];
+    device.run(clients.clone(), Nanos::from_secs(2), |_, _| ());
+    let mut held_back = clients.clone();
+    suspended(&mut held_back, 1, device.now + Nanos::from_secs(20));
+    device.run(held_back, Nanos::from_secs(20), |_, _| ());
+    let held = device.run(clients, Nanos::from_secs(4), |_, _| ());
+    assert!(held[&ClientId(2)] > 0.5, "{held:?}");
+}
+
+#[test]
+fn who_was_suspended_is_not_shut_out_by_a_newcomer() {
+    let mut device = Device::new(Concurrency::Together);
+    let clients = vec![of(1, 1000, 100), of(3, 1001, 100)];
+    device.run(clients.clone(), Nanos::from_secs(20), |_, _| ());
+    let mut held_back = clients.clone();
+    suspended(&mut held_back, 1, device.now + Nanos::from_secs(2));
+    let alone: Vec<_> = held_back;
+    device.run(alone, Nanos::from_secs(2), |_, _| ());
+    let clients = vec![of(1, 1000, 100), of(3, 1001, 100), of(4, 1000, 100)];
+    let held = device.run(clients, Nanos::from_secs(4), |_, _| ());
+    assert!(held[&ClientId(1)] > 0.5, "{held:?}");
+}
+
+/// Nobody above for long, then somebody.
+#[test]
+fn what_was_had_at_open_gates_is_not_held_against_anybody() {
+    let mut memory = DeviceMemory::default();
+    memory.set_concurrency(Concurrency::InTurns);
+    let settings = DeviceSettings::default();
+    let mut clients = vec![of(1, 1000, 100)];
+    for id in 2..11 {
+        clients.push(of(id, 1001, 100));
+    }
+    let mut now = NOW;
+    let mut held: HashMap<u32, f64> = HashMap::new();
+    let high_at = now + Nanos::from_secs(20);
+    let end = high_at + Nanos::from_secs(5);
+    while now < end {
+        if now >= high_at && clients.len() == 10 {
+            clients.push(ClientState {
+                presence: Presence::Idle { since: now },
+                ..ClientState::new(ClientId(20), SchedAttr::of_class(Class::High))
+            });
+        }
+        let mut out = Vec::new();
+        let again = crate::decide(&settings, &mut memory, now, &clients, &mut out);
+        let next = again.unwrap_or(end).min(now + Nanos::from_millis(5));
+        for (client, decision) in clients.iter_mut().zip(&out) {
+            if client.id == ClientId(20) {
+                continue;
+            }
+            client.busy = next;
+            if decision.mode != GateMode::Closed {
+                client.progress += 1;
+                if now > high_at + Nanos::from_millis(100) {
+                    let owner = if client.id == ClientId(1) { 1 } else { 2 };
+                    *held.entry(owner).or_default() += next.since(now).0 as f64 / 1e9;
+                }
+            }
+        }
+        now = next;
+    }
+    let second = held.get(&2).copied().unwrap_or_default();
+    assert!(second > 1.5, "{held:?}");
+}
+
+/// How long one that always has work waits at once, beside one that pauses for two
+/// seconds with a helper of the least weight, of its own user, and then works on.
+#[test]
+fn nobody_waits_for_more_than_a_turn_of_each() {
+    for helper in [None, Some(100), Some(1)] {
+        let mut device = Device::new(Concurrency::InTurns);
+        device.step = Nanos::from_micros(500);
+        let mut clients = vec![of(1, 1000, 100), of(2, 1001, 100)];
+        clients.extend(helper.map(|weight| of(3, 1001, weight)));
+        let (mut had, mut longest) = (NOW, Nanos::ZERO);
+        device.run(clients, Nanos::from_secs(4), |clients, decisions| {
+            let now = clients[0].busy;
+            if decisions[0].mode != GateMode::Closed {
+                had = now;
+            }
+            longest = longest.max(now.since(had));
+            let late = now > NOW + Nanos::from_secs(2);
+            let works = now.0 / 500_000 % 30 == 0 || late;
+            for client in &mut clients[1..] {
+                let helps = now < NOW + Nanos::from_millis(2_015);
+                client.presence = match works && (helps || client.id != ClientId(3)) {
+                    true => Presence::Active,
+                    _ => Presence::Idle { since: client.busy },
+                };
+            }
+        });
+        assert!(longest < Nanos::from_millis(60), "{helper:?}: {longest}");
+    }
+}

@@ -6,6 +6,8 @@ use xsched_common::page::{CALLER_NAME_LEN, CALLER_SLOTS, CallerSlot, StatusPage}
 
 /// The slot of all libraries beyond the page's room.
 pub const OTHERS: usize = CALLER_SLOTS - 1;
+/// Second slots are among so many, that the names of libraries keep theirs.
+const SECONDS: usize = CALLER_SLOTS / 2;
 const MAX_SPINS: u32 = 10_000;
 
 /// Uses the page's own slots as a private table: claimed once, read by all.
@@ -52,7 +54,7 @@ impl Registry {
         let slot = self.existing(n, name).unwrap_or_else(|| {
             self.slots
                 .iter()
-                .take(OTHERS)
+                .take(if n == 0 { OTHERS } else { SECONDS })
                 .position(|slot| slot.claim(name))
                 .unwrap_or(OTHERS) as u16
         });

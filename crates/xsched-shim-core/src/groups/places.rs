@@ -235,17 +235,20 @@ impl Places {
             // It may be joining, or the agent has not said its class.
             return false;
         }
-        if let Some(session) = place.session() {
+        let session = place.session();
+        if let Some(session) = session {
             let class = session.class();
             let earlier = self.all().take_while(|(_, other)| *other != group);
             let mut earlier = earlier.filter_map(|(place, _)| place.session());
             if class != search.own && !earlier.any(|other| other.class() == class) {
                 return false;
             }
-            self.note_answer(before, session);
         }
         let taken = place.pass_on(before, search.wish.to_raw());
         if taken {
+            if let Some(session) = session {
+                self.note_answer(before, session);
+            }
             place.next_attempt.store(0, SeqCst);
         }
         taken
@@ -302,8 +305,11 @@ impl Places {
                 continue;
             };
             if now.since(last_used(session).max(joined)) >= UNUSED {
-                self.note_answer(holder, session);
-                ended |= place.pass_on(holder, 0);
+                let passed = place.pass_on(holder, 0);
+                if passed {
+                    self.note_answer(holder, session);
+                }
+                ended |= passed;
             }
         }
         ended

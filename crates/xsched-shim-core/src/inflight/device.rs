@@ -185,7 +185,10 @@ impl DeviceWork {
         if is_at_work() {
             return;
         }
-        owner.revoke();
+        if !owner.revoke() {
+            // The next time is in order: by then the owner orders what it counts.
+            return;
+        }
         let settled = status.settle(|| is_at_work() || status.waiting.load(SeqCst) != 0);
         match settled {
             Settled::Unchanged => return,

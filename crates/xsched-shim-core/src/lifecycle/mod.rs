@@ -29,7 +29,7 @@ use crate::loader::host;
 use crate::options::{Options, Power, VARIABLES, Verbosity};
 use crate::page::{PageError, Session};
 use crate::process::{Process, RETRY, State, disable, remember};
-use crate::{Platform, callers, interpose, levers, log, sys};
+use crate::{Platform, callers, interpose, levers, log, owner, sys};
 
 /// Why the process is not joined.
 #[derive(Debug)]
@@ -87,6 +87,7 @@ pub fn start<P: Platform>() {
         return;
     }
     sys::know_main_thread();
+    owner::prepare();
     log::know_standard_error();
     fork::install(P::code());
     groups::look_up();
@@ -200,10 +201,10 @@ fn enter(process: &Process, session: &'static Session) {
         session.connection.close();
         return;
     }
+    process.owner.claim();
     process
         .session
         .store(std::ptr::from_ref(session).cast_mut(), Release);
-    process.owner.claim();
     // Evaluated without this agent's passthrough list so far.
     callers::invalidate();
     callers::publish(session.status());

@@ -16,7 +16,7 @@ pub enum Occasion {
     /// for what it says on standard error.
     Joining,
     /// Also while a joined program works; none of them while the gate is open
-    /// and the agent does not ask for a sign.
+    /// and the agent does not ask for a sign, but for one `membarrier` in a drain.
     Working,
 }
 
@@ -102,7 +102,7 @@ calls! {
     GetPid = SYS_getpid "getpid", Joining, "who we are";
     GetTid = SYS_gettid "gettid", Joining, "whether this is the main thread";
     GetEuid = SYS_geteuid "geteuid", Joining, "whose agent to look for";
-    Membarrier = SYS_membarrier "membarrier", Working, "at the first wait of a thread that is not the one that launches, once";
+    Membarrier = SYS_membarrier "membarrier", Working, "at the start; and once, when another thread than the one that joined finds the device idle";
     Madvise = SYS_madvise "madvise", Joining, "what a fork's child does not inherit";
     Mprotect = SYS_mprotect "mprotect", Joining, "strict mode, when a library arrives";
     RtSigPending = SYS_rt_sigpending "rt_sigpending", Joining, "a line on standard error raises no signal";

@@ -228,3 +228,24 @@ fn who_looked_for_long_ends_no_other_group() {
     assert!(!std::ptr::eq(before, after));
     assert_eq!(places.known(next.wish), Some(Group(1)));
 }
+
+/// The agent's rules change while a thread is stopped amid its look.
+#[test]
+fn who_looked_for_long_notes_no_old_answer() {
+    let places = Places::new();
+    let now = Nanos::from_secs(10);
+    joins(&places, &search(High, Origin::Hint, now), Normal);
+    let later = now + UNUSED + SECOND;
+    let stopped = |_: &Session| {
+        places.end_unused(later, |_| now);
+        places.forget_answers();
+        now
+    };
+    let first = std::cell::Cell::new(true);
+    places.end_unused(later, |session| match first.replace(false) {
+        true => stopped(session),
+        false => now,
+    });
+    let next = search(High, Origin::Hint, later);
+    assert_eq!(places.find(&next), Found::Group(Group(1)));
+}
