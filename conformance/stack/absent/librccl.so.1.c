@@ -1,4 +1,4 @@
-/* In place of RCCL where Debian has none for the runtime: JAX's plugin is linked with it, and calls it with several devices
+/* In place of an RCCL that Debian has not for the runtime: JAX's plugin is linked with it, and calls it with several devices
  * only. All fails (ncclInternalError), and the texts say why. */
 #define ABSENT(name) int nccl##name(void) { return 3; }
 ABSENT(AllGather)

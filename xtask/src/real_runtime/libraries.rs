@@ -22,6 +22,11 @@ const RENAMED: [(Version, &str, &str); 4] = [
     (Version::Six, "libhipblaslt.so.0", "libhipblaslt.so.1"),
 ];
 
+/// Before the name of a package that comes without what it needs, which would be another runtime, into a folder of its own:
+/// others are linked with newer ones.
+const ALONE: char = '+';
+const APART: &str = "alone";
+
 /// Names of what is done already, one file each.
 const DONE: &str = ".done";
 
@@ -64,6 +69,13 @@ impl Libraries {
         self.folder.join("usr")
     }
 
+    /// A text with the folders that it names by `{prefix}`, and by `{alone}` for libraries that came without what they need.
+    pub fn placed(&self, text: &str) -> String {
+        let alone = self.folder.join(APART).join(LIBRARIES);
+        let text = text.replace("{prefix}", &self.prefix().to_string_lossy());
+        text.replace("{alone}", &alone.to_string_lossy())
+    }
+
     /// The folder where programs keep what they compile.
     ///
     /// # Errors
@@ -79,13 +91,18 @@ impl Libraries {
         self.environment.join("bin/python")
     }
 
-    /// Fetches Debian's packages and what they need beyond the runtime; the first one's version.
+    /// Fetches Debian's packages and what they need beyond the runtime; the first one's version. One with [`ALONE`] before
+    /// its name comes without what it needs.
     ///
     /// # Errors
     /// One is not to be had. What was unpacked until then stays, whole, for the next time.
     pub fn add_packages(&self, packages: &[&str]) -> anyhow::Result<String> {
         let done = self.folder.join(DONE);
-        let versions: Option<Vec<String>> = packages
+        let names = packages
+            .iter()
+            .map(|package| package.trim_start_matches(ALONE));
+        let names: Vec<&str> = names.collect();
+        let versions: Option<Vec<String>> = names
             .iter()
             .map(|package| fs::read_to_string(done.join(package)).ok())
             .collect();
@@ -107,18 +124,30 @@ impl Libraries {
             .into_iter()
             .map(|needed| needed.name)
             .collect();
-        let mut wanted: Vec<String> = packages.iter().map(|&package| package.to_owned()).collect();
+        let (alone, whole): (Vec<&str>, Vec<&str>) = packages
+            .iter()
+            .partition(|package| package.starts_with(ALONE));
+        let mut wanted: Vec<String> = whole.into_iter().map(str::to_owned).collect();
         wanted.push(runtime);
         let files = unpack::download(&debian, release.suite, &wanted, &below, &lists)?;
-        for (needed, file) in &files {
+        let files = files.into_iter();
+        let mut files: Vec<_> = files
+            .map(|(needed, file)| (self.folder.clone(), needed, file))
+            .collect();
+        for package in alone {
+            let package = package.trim_start_matches(ALONE);
+            let (needed, file) = unpack::download_alone(&debian, release.suite, package, &lists)?;
+            files.push((self.folder.join(APART), needed, file));
+        }
+        for (to, needed, file) in &files {
             let mark = done.join(&needed.name);
             if !mark.exists() {
                 note(&format!("unpacking {} {}", needed.name, needed.version));
-                unpack::extract(file, &self.folder)?;
+                unpack::extract(file, to)?;
                 fs::write(mark, &needed.version)?;
             }
         }
-        let first = packages.first().context("no package is asked for")?;
+        let first = names.first().context("no package is asked for")?;
         fs::read_to_string(done.join(first)).with_context(|| format!("{first} was not unpacked"))
     }
 

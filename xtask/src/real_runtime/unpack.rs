@@ -219,6 +219,37 @@ pub fn download(
     Ok(files)
 }
 
+/// The file of a package of the suite without what it depends on, which would be another runtime.
+///
+/// # Errors
+/// No network; the suite has no such package; a file is not what Debian's lists say.
+pub fn download_alone(
+    debian: &Debian,
+    suite: &str,
+    package: &str,
+    lists: &Path,
+) -> anyhow::Result<(Needed, PathBuf)> {
+    let mut show = debian.apt("apt-cache");
+    show.args(["show", "--no-all-versions", "-t", suite, package]);
+    let listed = String::from_utf8_lossy(&show.output()?.stdout).into_owned();
+    let found = Needed::of_paragraph(&listed);
+    let needed = found.with_context(|| format!("Debian's {suite} has no package {package}"))?;
+    let file = lists.join("cache/archives").join(needed.file());
+    let sums = read_sums(&listed);
+    if !file.exists() {
+        note(&format!("downloading {package} alone"));
+        let mut get = debian.apt("apt-get");
+        get.args(["download", "-qq", "-t", suite, package]);
+        build::run(get.current_dir(lists.join("cache/archives")))?;
+    }
+    ensure!(
+        needed.is_whole(&file, &sums)?,
+        "{} is not what Debian's lists say (SHA256); remove it and try again",
+        file.display()
+    );
+    Ok((needed, file))
+}
+
 /// SHA256 of packages by name and version, as Debian's signed lists say.
 fn sums(debian: &Debian, packages: &[Needed]) -> anyhow::Result<HashMap<(String, String), String>> {
     let asked = packages
@@ -228,11 +259,13 @@ fn sums(debian: &Debian, packages: &[Needed]) -> anyhow::Result<HashMap<(String,
     Ok(read_sums(&String::from_utf8_lossy(&out.stdout)))
 }
 
+/// A field of a paragraph of the lists, by its name with the colon.
+fn field(paragraph: &str, name: &str) -> Option<String> {
+    let value = paragraph.lines().find_map(|line| line.strip_prefix(name));
+    value.map(|value| value.trim().to_owned())
+}
+
 fn read_sums(text: &str) -> HashMap<(String, String), String> {
-    let field = |paragraph: &str, name: &str| {
-        let value = paragraph.lines().find_map(|line| line.strip_prefix(name));
-        value.map(|value| value.trim().to_owned())
-    };
     let paragraphs = text.split("\n\n").filter_map(|paragraph| {
         let key = (field(paragraph, "Package:")?, field(paragraph, "Version:")?);
         Some((key, field(paragraph, "SHA256:")?))
@@ -265,6 +298,16 @@ impl Needed {
             name: name.to_owned(),
             version: version.to_owned(),
             architecture: architecture.to_owned(),
+        })
+    }
+
+    /// From the first paragraph of `apt-cache show`.
+    fn of_paragraph(listed: &str) -> Option<Self> {
+        let paragraph = listed.split("\n\n").next()?;
+        Some(Self {
+            name: field(paragraph, "Package:")?,
+            version: field(paragraph, "Version:")?,
+            architecture: field(paragraph, "Architecture:")?,
         })
     }
 
@@ -304,6 +347,10 @@ mod tests {
         assert_eq!(needed.file(), "libllvm22_1%3a22.1.8-3_amd64.deb");
         assert_eq!(needed.version, "1:22.1.8-3");
         assert_eq!(Needed::of("Reading package lists..."), None);
+        let listed = "Package: a\nArchitecture: amd64\nVersion: 5-3+b1\n\nPackage: b\n";
+        let alone = Needed::of_paragraph(listed).expect("a package");
+        assert_eq!(alone.file(), "a_5-3+b1_amd64.deb");
+        assert_eq!(Needed::of_paragraph(""), None);
         let line = " libamdhip64-7 | 7.2.4-1~exp2 | http://mirror.example/debian experimental/main amd64 Packages";
         assert_eq!(version_of(line), Some("7.2.4-1~exp2"));
         assert_eq!(one_line(b"E: one\n\n  W: two\n"), "E: one; W: two");

@@ -7,6 +7,16 @@ use clap::ValueEnum as _;
 
 use crate::real_runtime::Version;
 
+/// What the library does not do the same each time, without the shim either.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Varies {
+    /// It does all the same.
+    #[default]
+    Nothing,
+    /// The host's waits.
+    Waits,
+}
+
 /// A library, and what its program needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Library {
@@ -18,8 +28,12 @@ pub struct Library {
     pub wheels: Vec<String>,
     /// What a program in C is linked with.
     pub link: Vec<String>,
-    /// Variables and their values; `{prefix}` is where the packages are.
+    /// Variables and their values; here and in `link` folders have names ([`Libraries::placed`]).
+    ///
+    /// [`Libraries::placed`]: crate::real_runtime::libraries::Libraries::placed
     pub settings: Vec<(String, String)>,
+    /// What is not compared.
+    pub varies: Varies,
     /// Why it is not run.
     pub left_out: Option<String>,
 }
@@ -46,13 +60,15 @@ fn parse(text: &str, version: Version) -> anyhow::Result<Vec<Library>> {
     let mut libraries = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let columns: Vec<&str> = line.split('\t').collect();
-        let (name, runtime, [packages, wheels, link, settings], left_out) = match columns[..] {
-            [name, runtime, why] => (name, runtime, ["-"; 4], Some(why.to_owned())),
-            [name, runtime, packages, wheels, link, settings] => {
-                (name, runtime, [packages, wheels, link, settings], None)
+        let (name, runtime, rest, left_out) = match columns[..] {
+            [name, runtime, why] => (name, runtime, ["-"; 5], Some(why.to_owned())),
+            [name, runtime, packages, wheels, link, settings, varies] => {
+                let rest = [packages, wheels, link, settings, varies];
+                (name, runtime, rest, None)
             }
-            _ => anyhow::bail!("six columns expected in {line:?}, or three"),
+            _ => anyhow::bail!("seven columns expected in {line:?}, or three"),
         };
+        let [packages, wheels, link, settings, varies] = rest;
         let words = |column: &str| -> Vec<String> {
             let words = column.split_whitespace().filter(|word| *word != "-");
             words.map(str::to_owned).collect()
@@ -69,6 +85,11 @@ fn parse(text: &str, version: Version) -> anyhow::Result<Vec<Library>> {
             wheels: words(wheels),
             link: words(link),
             settings: settings.collect::<Result<_, _>>()?,
+            varies: match varies {
+                "-" => Varies::Nothing,
+                "waits" => Varies::Waits,
+                other => anyhow::bail!("{name}: {other:?} is not known to vary"),
+            },
             left_out,
         };
         let is_had = !library.packages.is_empty() || !library.wheels.is_empty();
@@ -91,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_line_is_a_library_of_one_runtime() {
-        let text = "# x\nrocX\treal-7.2\ta b\t-\t-l:x\tA=1 B=2\nY\treal-6.4\t-\ty==1\t-\t-\n\
+        let text = "# x\nrocX\treal-7.2\ta b\t-\t-l:x\tA=1 B=2\t-\nY\treal-6.4\t-\ty==1\t-\t-\twaits\n\
                     Z\treal-6.4\tnobody has it\n";
         let seven = parse(text, Version::Seven).expect("lines");
         assert_eq!(seven.len(), 1);
@@ -100,12 +121,13 @@ mod tests {
         assert_eq!(seven[0].settings.len(), 2);
         let six = parse(text, Version::Six).expect("lines");
         assert_eq!(six[0].program(), "y.py");
-        assert_eq!(six[0].left_out, None);
+        assert_eq!((six[0].varies, &six[0].left_out), (Varies::Waits, &None));
         assert_eq!(six[1].left_out.as_deref(), Some("nobody has it"));
         for line in [
             "a\treal-7.2\n",
-            "a\treal\tb\t-\t-\t-\n",
-            "a\treal-7.2\t-\t-\t-\t-\n",
+            "a\treal\tb\t-\t-\t-\t-\n",
+            "a\treal-7.2\t-\t-\t-\t-\t-\n",
+            "a\treal-7.2\tb\t-\t-\t-\tall\n",
         ] {
             assert!(parse(line, Version::Seven).is_err(), "{line:?}");
         }

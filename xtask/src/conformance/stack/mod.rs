@@ -2,8 +2,8 @@
 //!
 //! Each has a program in conformance/stack/, which runs natively once to fill caches of compiled kernels, and then natively,
 //! under the open gate and under the random one. The end, the output, the calls by caller that eBPF counts and the kernels
-//! that the simulated packet processor takes must be the same as in a native run, and the shim must count the launches that
-//! eBPF does.
+//! that the simulated packet processor takes must be the same, but for what varies natively, and the shim must count the
+//! launches that eBPF does.
 
 mod list;
 mod report;
@@ -16,7 +16,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 
 use self::list::Library;
-use self::report::{How, Judged, Measured};
+use self::report::{Judged, Measured};
 use self::watch::{Observed, Packets, Watch};
 use super::agent::{Agent, Manner, Pace, Random, Seen};
 use super::cases::clean;
@@ -31,9 +31,6 @@ use crate::real_runtime::{self, Above, Version};
 const ARCHITECTURE: &str = "gfx90a";
 /// Least time for one run: libraries compile kernels.
 const LONGEST: Duration = Duration::from_secs(300);
-
-/// Native runs that one under the shim is compared with, one after the other until it is as one of them.
-const MOST_NATIVE: usize = 8;
 
 /// What the tier is asked for.
 pub struct Asked<'a> {
@@ -112,7 +109,7 @@ pub fn run(asked: &Asked<'_>) -> anyhow::Result<ExitCode> {
     let stage = Stage {
         shim,
         work: work.path(),
-        prefix: fetched.prefix(),
+        libraries: &fetched,
         home: fetched.home()?,
         watch: watch.ok(),
         seed: asked.seed,
@@ -191,7 +188,7 @@ fn prepare(
     for folder in [fetched.shared(), runtime.to_owned()] {
         cc.arg("-L").arg(folder);
     }
-    cc.args(&library.link);
+    cc.args(library.link.iter().map(|option| fetched.placed(option)));
     // What libraries need of the newer C library is there when the program runs.
     cc.arg(format!("-l:{}", fetched.soname()));
     cc.arg("-Wl,--unresolved-symbols=ignore-in-shared-libs");
@@ -207,7 +204,7 @@ fn prepare(
 struct Stage<'a> {
     shim: PathBuf,
     work: &'a Path,
-    prefix: PathBuf,
+    libraries: &'a Libraries,
     home: PathBuf,
     watch: Option<Watch>,
     seed: u64,
@@ -220,24 +217,16 @@ impl Stage<'_> {
         let run = |manner: Option<Manner>| self.run(library, program, manner);
         // Fills the caches of compiled kernels.
         run(None)?;
-        let mut judged = Judged::new(library, &program.version, run(None)?);
-        let hold = |judged: &mut Judged, how, gated: &Measured| {
-            // Some do not do the same each time: one more native run may be as this one.
-            while !judged.matches(gated) && judged.native_runs() < MOST_NATIVE {
-                judged.add_native(run(None)?);
-            }
-            judged.hold(how, gated);
-            anyhow::Ok(())
-        };
-        hold(&mut judged, How::Open, &run(Some(Manner::Open))?)?;
+        let native = run(None)?;
+        let open = run(Some(Manner::Open))?;
+        let mut judged = Judged::new(library, &program.version, native, &open);
         for round in 0..self.rounds {
             if judged.stressed != Outcome::Ok {
                 break;
             }
             let pace = [Pace::Usual, Pace::Hurried][round as usize % 2];
             let seed = random.next();
-            let gated = run(Some(Manner::Stressed { seed, pace }))?;
-            hold(&mut judged, How::Stressed, &gated)?;
+            judged.stress(&run(Some(Manner::Stressed { seed, pace }))?);
         }
         Ok(judged)
     }
@@ -253,16 +242,15 @@ impl Stage<'_> {
         let agent = manner
             .map(|manner| Agent::start(dir.path(), manner))
             .transpose()?;
-        let prefix = self.prefix.to_string_lossy();
         let settings = library.settings.iter();
-        let settings = settings.map(|(name, value)| (name, value.replace("{prefix}", &prefix)));
+        let settings = settings.map(|(name, value)| (name, self.libraries.placed(value)));
         let mut command = Command::new(&program.command);
         clean(&mut command)
             .args(&program.argument)
             .env("HIPSIM_ARCHITECTURE", ARCHITECTURE)
             .env("HIPSIM_DEVICE", dir.path().join("device"))
             .env("HIPSIM_COUNTS", &counts)
-            .env("ROCM_HOME", &self.prefix)
+            .env("ROCM_HOME", self.libraries.prefix())
             .env("HOME", &self.home)
             .envs(settings)
             .current_dir(dir.path());

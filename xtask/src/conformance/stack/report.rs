@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::list::Library;
+use super::list::{Library, Varies};
 use super::watch::{Observed, Packets};
 use crate::conformance::agent::Seen;
 use crate::conformance::exec::Ran;
@@ -39,18 +39,11 @@ pub struct Judged {
     pub packets: Packets,
     /// Launches that waited at a random gate.
     pub waited: u64,
-    /// More than one where they differ among themselves, or a run under the shim from all.
+    /// What is not compared.
     #[serde(skip)]
-    natives: Vec<Measured>,
-}
-
-/// A gate.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum How {
-    /// Open.
-    Open,
-    /// Open, capped and closed at random.
-    Stressed,
+    varies: Varies,
+    #[serde(skip)]
+    native_run: Option<Measured>,
 }
 
 /// All of them.
@@ -85,12 +78,13 @@ impl Judged {
             calls: None,
             packets: Packets::default(),
             waited: 0,
-            natives: Vec::new(),
+            varies: library.varies,
+            native_run: None,
         }
     }
 
-    /// From its first native run.
-    pub fn new(library: &Library, version: &str, native: Measured) -> Self {
+    /// From its native and its open run.
+    pub fn new(library: &Library, version: &str, native: Measured, open: &Measured) -> Self {
         let mut judged = Self {
             name: library.name.clone(),
             version: version.to_owned(),
@@ -104,7 +98,8 @@ impl Judged {
             calls: native.observed.clone(),
             packets: native.packets,
             waited: 0,
-            natives: Vec::new(),
+            varies: library.varies,
+            native_run: None,
         };
         if native.outcome != Outcome::Ok {
             judged.note(format!(
@@ -113,46 +108,28 @@ impl Judged {
                 last(&native.ran)
             ));
         }
-        judged.natives.push(native);
+        // A program can go on without a device, and prints the same.
+        if judged.packets.kernels == 0 {
+            judged.note("native: no kernel reached the device".to_owned());
+        }
+        let (outcome, why) = compare(&native, open, library.varies);
+        judged.open = outcome;
+        why.into_iter()
+            .for_each(|why| judged.note(format!("open: {why}")));
+        judged.native_run = Some(native);
         judged
     }
 
-    /// Native runs until now.
-    pub fn native_runs(&self) -> usize {
-        self.natives.len()
-    }
-
-    /// Adds one.
-    pub fn add_native(&mut self, native: Measured) {
-        self.natives.push(native);
-    }
-
-    /// Whether a run under the shim is as one of the native runs.
-    pub fn matches(&self, run: &Measured) -> bool {
-        let mut natives = self.natives.iter();
-        natives.any(|native| compare(native, run).0 == Outcome::Ok)
-    }
-
-    /// Takes a run under the shim in.
-    pub fn hold(&mut self, how: How, run: &Measured) {
-        let (outcome, why) = match self.natives.first() {
-            Some(first) if !self.matches(run) => compare(first, run),
-            _ => (Outcome::Ok, None),
+    /// Adds a run under a random gate.
+    pub fn stress(&mut self, run: &Measured) {
+        let Some(native) = &self.native_run else {
+            return;
         };
-        let name = match how {
-            How::Open => {
-                self.open = outcome;
-                "open"
-            }
-            How::Stressed => {
-                self.stressed = outcome;
-                self.waited += run.seen.waits;
-                "stressed"
-            }
-        };
-        if let Some(why) = why {
-            self.note(format!("{name}: {why}"));
-        }
+        let (outcome, why) = compare(native, run, self.varies);
+        self.stressed = outcome;
+        self.waited += run.seen.waits;
+        why.into_iter()
+            .for_each(|why| self.note(format!("stressed: {why}")));
     }
 
     fn note(&mut self, why: String) {
@@ -195,7 +172,7 @@ impl Judged {
 }
 
 /// How a run under the shim compares with the native one.
-fn compare(native: &Measured, run: &Measured) -> (Outcome, Option<String>) {
+fn compare(native: &Measured, run: &Measured, varies: Varies) -> (Outcome, Option<String>) {
     if run.outcome != native.outcome {
         let why = format!("{:?}: {}", run.ran.end, last(&run.ran));
         return (run.outcome, Some(why));
@@ -211,7 +188,7 @@ fn compare(native: &Measured, run: &Measured) -> (Outcome, Option<String>) {
         ));
     }
     if let (Some(ours), Some(theirs)) = (&run.observed, &native.observed) {
-        if ours != theirs {
+        if ours.compared(varies) != theirs.compared(varies) {
             why.push(format!("calls {ours:?}, natively {theirs:?}"));
         }
         if run.seen.launches != ours.all.launches {
@@ -258,10 +235,10 @@ impl Report {
         );
         for one in &self.libraries {
             let verdict = match (one.ok, one.absent) {
-                (true, _) if one.native_runs() > 1 => {
-                    format!("the same as one of {} native runs", one.native_runs())
-                }
-                (true, _) => "the same".to_owned(),
+                (true, _) => match one.varies {
+                    Varies::Nothing => "the same".to_owned(),
+                    Varies::Waits => "the same but for waits".to_owned(),
+                },
                 (false, true) => format!("left out: {}", one.why.as_deref().unwrap_or("-")),
                 (false, false) => format!("differs: {}", one.why.as_deref().unwrap_or("-")),
             };
@@ -308,19 +285,35 @@ mod tests {
                 all,
                 ..Observed::default()
             }),
-            packets: Packets::default(),
+            packets: Packets { kernels: 1, own: 0 },
         }
     }
 
+    fn judged(library: &Library, native: Measured, open: &Measured) -> Judged {
+        Judged::new(library, "1", native, open)
+    }
+
     #[test]
-    fn a_run_is_the_same_as_one_of_the_native_runs_or_differs() {
-        let mut judged = Judged::new(&Library::default(), "1", run(28));
-        judged.hold(How::Open, &run(28));
-        assert!(judged.ok && !judged.matches(&run(29)));
-        judged.add_native(run(29));
-        judged.hold(How::Stressed, &run(29));
-        assert!(judged.ok, "{:?}", judged.why);
-        judged.hold(How::Stressed, &run(30));
-        assert_eq!((judged.ok, judged.stressed), (false, Outcome::Differs));
+    fn a_program_that_does_without_the_device_has_failed() {
+        let idle = || Measured {
+            packets: Packets::default(),
+            ..run(0)
+        };
+        let judged = judged(&Library::default(), idle(), &idle());
+        assert!(!judged.ok, "{}", judged.line());
+    }
+
+    #[test]
+    fn what_varies_natively_is_not_held_against_the_shim() {
+        let mut library = Library::default();
+        assert!(judged(&library, run(28), &run(28)).ok);
+        assert!(!judged(&library, run(28), &run(29)).ok);
+        library.varies = Varies::Waits;
+        assert!(judged(&library, run(28), &run(29)).ok);
+        let fewer = Measured {
+            packets: Packets::default(),
+            ..run(28)
+        };
+        assert!(!judged(&library, run(28), &fewer).ok);
     }
 }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::list::Varies;
 use anyhow::Context as _;
 use rustix::mm::{MapFlags, ProtFlags, mmap};
 use serde::Serialize;
@@ -52,6 +53,20 @@ pub struct Observed {
     pub all: Calls,
     /// By caller.
     pub callers: BTreeMap<String, Calls>,
+}
+
+impl Observed {
+    /// What of it is compared.
+    pub fn compared(&self, varies: Varies) -> Observed {
+        let mut compared = self.clone();
+        if varies == Varies::Waits {
+            let callers = compared.callers.values_mut();
+            for calls in callers.chain([&mut compared.all]) {
+                calls.waits = 0;
+            }
+        }
+        compared
+    }
 }
 
 type Latest = Arc<Mutex<HashMap<u32, Vec<CallCount>>>>;
