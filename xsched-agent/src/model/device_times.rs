@@ -10,9 +10,11 @@
 //! others that claim all there is, such a kernel is charged for its last interval
 //! alone.
 //!
-//! Claims come from pages that their clients write. Those of one user count for no
-//! more than the time that has passed: who claims too much takes at most half off
-//! another user's, and is charged with that.
+//! Claims come from pages that their clients write. Of the time between two looks
+//! those of one user count for no more than has passed: who claims too much takes
+//! at most half of what another user claims of that time, N users together at most
+//! N of N + 1 parts, and are charged with it. They take all that is left unclaimed,
+//! too: a kernel that is longer than that is charged for its last interval alone.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -27,6 +29,10 @@ const LOOKS: usize = 64;
 
 /// Devices with an account of their own. A client may name any; more share one.
 const MOST: usize = 256;
+
+/// Those that one user's claims open: more than a machine's GPUs have parts (8 of
+/// 7 each), and who makes devices up leaves others theirs.
+const MOST_OF_USER: usize = MOST / 4;
 
 /// The account that they share: no client has so many devices.
 const OTHERS: DeviceKey = DeviceKey::Unnamed(DeviceIndex(u8::MAX));
@@ -74,6 +80,8 @@ pub(super) struct DeviceTimes {
 
 /// What is known of one device.
 struct Account {
+    /// The user whose claim opened it; of that of [`OTHERS`] nobody.
+    opened_by: Option<u32>,
     /// Of each time between looks, what nobody has claimed.
     left: VecDeque<Nanos>,
     /// At which look a client last claimed any.
@@ -103,17 +111,32 @@ impl DeviceTimes {
         for claim in claims {
             by_device.entry(claim.device).or_default().push(claim);
         }
+        let mut opened: HashMap<u32, usize> = HashMap::new();
+        for payer in self.accounts.values().filter_map(|known| known.opened_by) {
+            *opened.entry(payer).or_default() += 1;
+        }
+        let mut others: Vec<&mut Claim> = Vec::new();
         for (device, mut claims) in by_device {
-            let is_known = self.accounts.contains_key(&device);
-            let device = match is_known || self.accounts.len() < MOST {
-                true => device,
-                false => OTHERS,
-            };
-            let account = self.accounts.entry(device).or_insert_with(|| Account {
-                left: self.passed.clone(),
-                claimed: HashMap::new(),
-            });
-            account.share(self.looks, &mut claims);
+            if !self.accounts.contains_key(&device) {
+                let mut payers = claims.iter().map(|claim| claim.payer);
+                let may = |payer: &u32| opened.get(payer).is_none_or(|n| *n < MOST_OF_USER);
+                let Some(payer) = payers.find(may).filter(|_| self.accounts.len() < MOST) else {
+                    others.append(&mut claims);
+                    continue;
+                };
+                *opened.entry(payer).or_default() += 1;
+                let account = Account::opened(Some(payer), &self.passed);
+                self.accounts.insert(device, account);
+            }
+            if let Some(account) = self.accounts.get_mut(&device) {
+                account.share(self.looks, &mut claims);
+            }
+        }
+        if !others.is_empty() {
+            // Once for all: each device's claims would take what is left.
+            let account = self.accounts.entry(OTHERS);
+            let account = account.or_insert_with(|| Account::opened(None, &self.passed));
+            account.share(self.looks, &mut others);
         }
         let oldest = self.looks.saturating_sub(LOOKS as u64);
         self.accounts.retain(|_, account| {
@@ -131,6 +154,14 @@ fn push(times: &mut VecDeque<Nanos>, new: Nanos) {
 }
 
 impl Account {
+    fn opened(opened_by: Option<u32>, passed: &VecDeque<Nanos>) -> Account {
+        Account {
+            opened_by,
+            left: passed.clone(),
+            claimed: HashMap::new(),
+        }
+    }
+
     fn share(&mut self, look: u64, claims: &mut [&mut Claim]) {
         let Some(newest) = self.left.back_mut() else {
             return;
@@ -311,27 +342,51 @@ mod tests {
         assert!(sum <= LOOK.times(21), "{charged:?}");
     }
 
+    /// What a client of this user claims on a device with an address.
+    fn claim(payer: u32, device: u32, time: Nanos) -> Claim {
+        Claim {
+            client: ClientId(u64::from(payer)),
+            payer,
+            device: DeviceKey::Pci(xsched_common::units::PciAddress {
+                domain: device,
+                ..Default::default()
+            }),
+            index: DeviceIndex(0),
+            time,
+        }
+    }
+
     #[test]
     fn devices_without_end_share_an_account() {
         let mut times = DeviceTimes::new(Nanos::ZERO);
         let now = Nanos::from_secs(1);
-        let claim = |n: u32| Claim {
-            client: ClientId(u64::from(n)),
-            payer: n,
-            device: DeviceKey::Pci(xsched_common::units::PciAddress {
-                domain: n,
-                ..Default::default()
-            }),
-            index: DeviceIndex(0),
-            time: ms(700),
-        };
-        let mut claims: Vec<Claim> = (0..1_000).map(claim).collect();
+        let mut claims: Vec<Claim> = (0..1_000).map(|n| claim(n, n, ms(700))).collect();
         times.share(now, claims.iter_mut());
         assert_eq!(times.accounts.len(), MOST + 1);
         assert_eq!(claims[0].time, ms(700), "its own device");
+        let others: Vec<Nanos> = claims[MOST..].iter().map(|claim| claim.time).collect();
+        assert!(others.iter().all(|time| *time > Nanos::ZERO), "all alike");
+        let sum = others.iter().fold(Nanos::ZERO, |sum, more| sum + *more);
+        assert!(sum <= now, "{sum:?}");
         for look in 2..LOOKS as u64 + 3 {
             times.share(Nanos::from_secs(look), std::iter::empty());
         }
         assert!(times.accounts.is_empty(), "nobody claims there any more");
+    }
+
+    #[test]
+    fn who_names_many_devices_leaves_others_theirs() {
+        let mut times = DeviceTimes::new(Nanos::ZERO);
+        let mut many: Vec<Claim> = (0..1_000).map(|n| claim(1, n, Nanos(1))).collect();
+        times.share(Nanos::from_secs(1), many.iter_mut());
+        // On devices of its own, and on one that the other has named, too.
+        for device in [999, 5_000, 5_001] {
+            let now = times.looked + Nanos::from_secs(1);
+            let named = claim(1, device, Nanos(u64::MAX));
+            let mut claims = [named, claim(2, device, ms(700))];
+            times.share(now, claims.iter_mut().skip(usize::from(device != 999)));
+            assert!(claims[1].time >= ms(300), "{device}: {claims:?}");
+            assert!(times.accounts.contains_key(&claims[1].device), "{device}");
+        }
     }
 }
