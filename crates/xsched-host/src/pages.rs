@@ -40,7 +40,10 @@ const SEALS: SealFlags = SealFlags::SHRINK
 pub struct Found {
     /// The process itself first, then its groups; none if it has not joined.
     pub clients: Vec<ClientPages>,
-    /// Control pages that are no agent's, or that are too many.
+    /// Control pages that are no agent's, or that are too many. Of a process
+    /// without clients also those that its agent has made for another number,
+    /// unless its parent has that: the agent is in another pid namespace, or an
+    /// ancestor that has ended was the client.
     pub left_out: usize,
 }
 
@@ -113,6 +116,7 @@ pub fn of_process(pid: u32) -> Result<Found, ProcessError> {
         .take(MOST_NAMED)
         .collect();
     let mut found = Found::default();
+    let mut of_others = Vec::new();
     for (_, id, control) in pages.iter().filter(|(kind, ..)| *kind == Kind::Control) {
         let control = match opened::<ControlPage>(pid, control, device) {
             Ok(Some(control)) if found.clients.len() < MOST => control,
@@ -129,11 +133,20 @@ pub fn of_process(pid: u32) -> Result<Found, ProcessError> {
             .filter(|(kind, of, _)| *kind == Kind::Status && of == id)
             .find_map(|(.., status)| opened::<StatusPage>(pid, status, device).ok().flatten());
         let Some(status) = status else { continue };
-        let client = ClientPages::of(*id, [control, status]);
+        let Some(client) = ClientPages::of(*id, [control, status]) else {
+            continue;
+        };
+        match client.made_for() {
+            // Older agents do not say.
+            0 => found.clients.push(client),
+            made_for if made_for == pid => found.clients.push(client),
+            made_for => of_others.push(made_for),
+        }
+    }
+    if found.clients.is_empty() && !of_others.is_empty() {
         // A fork's child still has its parent's.
-        found
-            .clients
-            .extend(client.filter(|client| client.is_of(pid)));
+        let parent = process::stat(pid)?.parent;
+        found.left_out += of_others.iter().filter(|of| **of != parent).count();
     }
     found.clients.sort_by_key(|client| client.client_id);
     Ok(found)
@@ -151,10 +164,9 @@ impl ClientPages {
         Some(client)
     }
 
-    /// Whether the agent has made them for this process.
-    fn is_of(&self, pid: u32) -> bool {
-        // Older agents do not say.
-        [0, pid].contains(&self.control.pid.load(Relaxed))
+    /// The agent's number for the process that it has made them for.
+    fn made_for(&self) -> u32 {
+        self.control.pid.load(Relaxed)
     }
 
     /// Reads both pages anew.
@@ -241,11 +253,17 @@ mod tests {
     /// In one test: they are all of this process.
     #[test]
     fn only_an_agent_s_pages_are_believed() {
+        use std::os::unix::process::parent_id;
         let me = std::process::id();
+        let _of_its_parent = pages(3, SEALS, parent_id());
+        // The number that its agent knows it by, in another pid namespace.
+        let _elsewhere = pages(2, SEALS, me + 1);
+        let found = of_process(me).expect("this process");
+        assert_eq!((found.clients.len(), found.left_out), (0, 1));
+        // Who has pages of its own, too, has the others of a fork.
         let _group = pages(9, SEALS, me);
         let _own = pages(7, SEALS, me);
         let _of_an_older_agent = pages(11, SEALS, 0);
-        let _of_its_parent = pages(3, SEALS, std::os::unix::process::parent_id());
         let _alone = map("xsched-control-8", &ControlPage::new(1, 8), SEALS);
         let _short = map("xsched-control-6", &1_u64, SEALS);
         let _writable = pages(5, SealFlags::SHRINK | SealFlags::GROW, me);

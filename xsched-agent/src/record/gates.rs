@@ -26,7 +26,7 @@ pub struct Gates {
     clients: BTreeMap<(u32, u64), Client>,
     /// Whether there were more.
     are_too_many: bool,
-    /// Processes with pages that look like an agent's and are not.
+    /// Processes with pages that look like an agent's for them and are not.
     with_others: BTreeSet<u32>,
 }
 
@@ -167,8 +167,9 @@ impl Gates {
             .collect();
         if !pids.is_empty() {
             limits.push(format!(
-                "{} processes have pages that look like an agent's, and that neither root nor you made, or more than \
-                 an agent gives (process {}): they have no lines of gates and classes",
+                "{} processes have pages that look like an agent's, and that neither root nor you made, that were \
+                 made for another pid (if the agent is in another pid namespace, record in that one), or more than an \
+                 agent gives (process {}): they have no lines of gates and classes",
                 self.with_others.len(),
                 pids.join(", ")
             ));
