@@ -25,11 +25,12 @@ VARIANTS = {
     "everything": {
         "image": {"repository": "registry.example/xsched", "tag": "x"},
         "nodeSelector": {"gpu": "true"},
-        "agent": {"args": ["--no-bpf", "--realtime"]},
+        "agent": {"args": ["--no-bpf", "--realtime", "--metrics"]},
         "metrics": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}},
     },
     "without the API server": {"pods": {"enabled": False}, "tolerations": []},
     "TLS": {
+        "agent": {"args": ["--metrics-processes=5"]},
         "pods": {"enabled": False},
         "metrics": {
             "proxy": {"enabled": True, "image": "registry.example/kube-rbac-proxy:x", "tlsSecret": "xsched-tls"},
@@ -42,6 +43,13 @@ BAD = {
     "a relative path": {"shim": {"hostPath": "var"}},
     "a port beyond all": {"metrics": {"port": 70000}},
     "a proxy without an image": {"metrics": {"proxy": {"enabled": True, "image": ""}}},
+}
+PROXY = {"enabled": True, "image": "registry.example/kube-rbac-proxy:x"}
+# What the schema cannot tell, and the template refuses.
+REFUSED = {
+    "the proxy on the agent's port": {"metrics": {"port": 9465, "proxy": PROXY}},
+    "--metrics twice": {"agent": {"args": ["--no-bpf", "--metrics=[::]:9464"]}, "metrics": {"proxy": PROXY}},
+    "--metrics twice, without an address": {"agent": {"args": ["--metrics"]}, "metrics": {"proxy": PROXY}},
 }
 VERSIONS = ("1.30", "1.37")
 
@@ -90,6 +98,13 @@ def main() -> None:
         except helm.HelmError:
             continue
         raise SystemExit(f"accepted: {name}")
+    for name, values in REFUSED.items():
+        try:
+            documents(values)
+        except helm.HelmError as e:
+            assert "metrics" in str(e), e
+            continue
+        raise SystemExit(f"rendered: {name}")
     print(f"figure: manifests_valid {count}")
 
 
