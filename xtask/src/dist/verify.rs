@@ -41,9 +41,15 @@ wait $batch
 kill $agent
 wait $agent
 dpkg -L xsched | grep -v '^/\.$' >/work/files.txt
-[ ! -d /work/tree ] || while read -r file; do
-    [ -d "$file" ] || cmp "$file" "/work/tree$file"
-done </work/files.txt
+if [ -d /work/tree ]; then
+    while read -r file; do
+        [ -d "$file" ] || cmp "$file" "/work/tree$file"
+    done </work/files.txt
+    find /work/tree ! -type d >/work/packed.txt
+    while read -r file; do
+        grep -qxF "${file#/work/tree}" /work/files.txt || { echo "not in the Debian package: $file"; exit 1; }
+    done </work/packed.txt
+fi
 dpkg -r xsched
 test -e /etc/xsched/xsched.toml
 test ! -e /usr/bin/xsched-agent
@@ -103,11 +109,14 @@ fn same_as_rpm(rpm: &Path, tree: &Path, scratch: &Path) -> anyhow::Result<()> {
     let root = scratch.join("rpm");
     let mut install = Command::new("rpm");
     install.arg("--root").arg(&root);
-    install.args(["--dbpath", "/var/lib/rpm", "--install"]);
+    // RPM's own database is no file of the package's: it has a folder for itself.
+    let database = "rpm-database";
+    install.arg("--dbpath").arg(Path::new("/").join(database));
+    install.arg("--install");
     build::run(install.args(["--nodeps", "--noscripts"]).arg(rpm))?;
+    fs::remove_dir_all(root.join(database))?;
     let mut diff = Command::new("diff");
-    // RPM's own database is no file of the package's.
-    diff.args(["--recursive", "--brief", "--exclude=var"]);
+    diff.args(["--recursive", "--brief"]);
     build::run(diff.arg(tree).arg(&root).stdout(Stdio::inherit()))
 }
 
