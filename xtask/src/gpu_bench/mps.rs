@@ -3,6 +3,7 @@
 //! and who goes on when one of them is killed.
 
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,12 @@ use super::raw::{Batch, Cell, Config, Load, MpsKill, Raw};
 use super::stage::{Loads, Stage, Under, Worker};
 
 const CONTROL: &str = "nvidia-cuda-mps-control";
+
+/// Of the daemon and of its server, within the kernel's 15 bytes.
+const COMM: &[u8] = b"nvidia-cuda-mps";
+
+/// The variable that says where its pipes are.
+pub const PIPES_AT: &str = "CUDA_MPS_PIPE_DIRECTORY";
 
 /// The folder of its pipes, in that of the run.
 pub const PIPES: &str = "mps";
@@ -41,7 +48,7 @@ impl Mps<'_> {
     fn control(stage: &Stage) -> anyhow::Result<Command> {
         let mut command = Command::new(CONTROL);
         command
-            .env("CUDA_MPS_PIPE_DIRECTORY", stage.folder(PIPES)?)
+            .env(PIPES_AT, stage.folder(PIPES)?)
             .env("CUDA_MPS_LOG_DIRECTORY", stage.folder("mps-log")?);
         Ok(command)
     }
@@ -55,6 +62,7 @@ impl Mps<'_> {
             let stands_in = Some(UnixListener::bind(socket)?);
             return Ok(Mps { stage, stands_in });
         }
+        wait_for_last(&stage.folder(PIPES)?)?;
         let status = Mps::control(stage)?
             .arg("-d")
             .stdout(Stdio::null())
@@ -92,6 +100,34 @@ fn end(child: &mut Child) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Waits until nothing of the last daemon lives: what a stuck one does to new
+/// clients says nothing of them.
+fn wait_for_last(pipes: &Path) -> anyhow::Result<()> {
+    let deadline = Instant::now() + ENDING;
+    while let Some(pid) = lives(pipes)? {
+        ensure!(
+            Instant::now() < deadline,
+            "the last daemon of MPS, or its server, has not ended: process {pid}"
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
+/// A daemon or server with these pipes.
+fn lives(pipes: &Path) -> anyhow::Result<Option<u32>> {
+    let setting = format!("{PIPES_AT}={}", pipes.display());
+    let is_it = |pid: &u32| {
+        // One that ends meanwhile has neither.
+        let of = |file| std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        let has = |entry: &[u8]| entry == setting.as_bytes();
+        of("comm").starts_with(COMM) && of("environ").split(|byte| *byte == 0).any(has)
+    };
+    let mut pids = std::fs::read_dir("/proc")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    Ok(pids.find(is_it))
+}
+
 impl Drop for Mps<'_> {
     fn drop(&mut self) {
         if self.stands_in.is_some() {
@@ -107,8 +143,9 @@ impl Drop for Mps<'_> {
 pub fn measure(stage: &Stage, clock: &Clock, plan: &Plan, raw: &mut Raw) -> anyhow::Result<()> {
     cells(stage, clock, plan, raw)?;
     plan.progress.step("a client of MPS is killed");
-    let gated = kills(stage, GATED)?;
+    // Natively first: what the other leaves excuses nothing.
     let natively = kills(stage, [Under::Mps(None); 2]);
+    let gated = kills(stage, GATED)?;
     if let Err(why) = &natively {
         let what = "kill -9 of a client of MPS without the shim";
         parts::left_out(raw, what, format!("{why:#}"));
@@ -225,4 +262,34 @@ fn kills(stage: &Stage, under: [Under; 2]) -> anyhow::Result<[bool; 3]> {
     });
     let [the_batch, the_service] = [the_batch, the_service].map(|goes_on| goes_on.unwrap_or(false));
     Ok([the_batch, has_come, the_service])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_lives_is_seen() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let daemon = dir.path().join(CONTROL);
+        std::os::unix::fs::symlink("/bin/sleep", &daemon).expect("links");
+        let start = |program: &Path, pipes: &Path| {
+            let mut command = Command::new(program);
+            command.arg("60").env(PIPES_AT, pipes).spawn()
+        };
+        let pipes = dir.path().join("pipes");
+        let mut client = start(Path::new("/bin/sleep"), &pipes).expect("starts");
+        let mut of_others = start(&daemon, dir.path()).expect("starts");
+        assert_eq!(lives(&pipes).expect("/proc"), None);
+        let mut last = start(&daemon, &pipes).expect("starts");
+        let seen = lives(&pipes).expect("/proc");
+        last.kill().expect("ends");
+        last.wait().expect("ends");
+        let after = lives(&pipes).expect("/proc");
+        for child in [&mut client, &mut of_others] {
+            child.kill().expect("ends");
+            child.wait().expect("ends");
+        }
+        assert_eq!((seen, after), (Some(last.id()), None));
+    }
 }

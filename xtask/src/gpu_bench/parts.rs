@@ -146,7 +146,7 @@ pub fn semantics(stage: &Stage, raw: &mut Raw) -> anyhow::Result<()> {
                 .env("LD_PRELOAD", stage.tools.file(super::stage::SHIM));
         }
         if gate == Gate::RandomUnderMps {
-            command.env("CUDA_MPS_PIPE_DIRECTORY", stage.folder(mps::PIPES)?);
+            command.env(mps::PIPES_AT, stage.folder(mps::PIPES)?);
         }
         command.spawn().context("cannot start python3")
     };

@@ -261,7 +261,7 @@ impl Stage {
             }
         };
         if let Under::Mps(_) | Under::ShimOnMps(_) = under {
-            command.env("CUDA_MPS_PIPE_DIRECTORY", self.folder(super::mps::PIPES)?);
+            command.env(super::mps::PIPES_AT, self.folder(super::mps::PIPES)?);
         }
         if let Under::Mps(Some(priority)) = under {
             command.env("CUDA_MPS_CLIENT_PRIORITY", priority.to_string());
