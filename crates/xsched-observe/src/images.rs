@@ -206,6 +206,8 @@ pub struct Finder {
     names: Names,
     files: Files,
     processes: HashMap<u32, Looked>,
+    /// A process that is not looked at.
+    left_out: Option<u32>,
 }
 
 impl Finder {
@@ -215,7 +217,14 @@ impl Finder {
             names,
             files: Files::default(),
             processes: HashMap::new(),
+            left_out: None,
         }
+    }
+
+    /// Never looks at this process: an agent's management library may map the
+    /// runtime, and the agent would blame itself for launching past the shim.
+    pub(super) fn leave_out(&mut self, pid: u32) {
+        self.left_out = Some(pid);
     }
 
     /// Looks at the processes whose turn it is, or as many as fit before
@@ -230,7 +239,8 @@ impl Finder {
         read_timeout: &mut ReadTimeout,
     ) -> io::Result<Sweep> {
         let now = Instant::now();
-        let pids = process::all_pids()?;
+        let mut pids = process::all_pids()?;
+        pids.retain(|&pid| Some(pid) != self.left_out);
         let alive: HashSet<u32> = pids.iter().copied().collect();
         self.processes.retain(|pid, _| alive.contains(pid));
         // New processes first, then whoever waits longest.
@@ -383,6 +393,19 @@ mod tests {
             }
         }
         assert_eq!(names.kind_of("libc.so.6"), None);
+    }
+
+    #[test]
+    fn one_process_is_left_out() {
+        let mut finder = Finder::new(Names::with_shims(&[]));
+        let me = std::process::id();
+        let later = Instant::now() + Duration::from_secs(60);
+        for left_out in [false, true] {
+            let read_timeout = &mut ReadTimeout::with(Scope::All);
+            finder.sweep(later, read_timeout).expect("/proc");
+            assert_eq!(finder.processes.contains_key(&me), !left_out);
+            finder.leave_out(me);
+        }
     }
 
     #[test]

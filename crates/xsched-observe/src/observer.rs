@@ -86,8 +86,10 @@ impl Observer {
             ShimProbes::Leave => &[],
             ShimProbes::Probe(names) => names,
         });
+        let mut finder = Finder::new(names.clone());
+        finder.leave_out(std::process::id());
         let mut observer = Observer {
-            finder: Finder::new(names.clone()),
+            finder,
             read_timeout: ReadTimeout::with(plan.scope),
             locks: ReadTimeout::with(plan.scope),
             callers: Callers::new(names),
