@@ -24,17 +24,8 @@ impl Hidden {
     /// Its address, or that of a function that does nothing while nobody has
     /// it: before glibc 2.34 the library that does may be opened later.
     pub fn address(&self) -> usize {
-        let known = self.address.load(Relaxed);
-        if known != 0 {
-            return known;
-        }
-        match self.find() {
-            Some(found) => {
-                self.address.store(found, Relaxed);
-                found
-            }
-            None => nothing as *const () as usize,
-        }
+        let nobody = nothing as *const () as usize;
+        self.known_address().unwrap_or(nobody)
     }
 
     /// Its address, if it was ever looked up and found.
@@ -47,10 +38,11 @@ impl Hidden {
 
     /// Its address, if somebody behind us in load order has it.
     pub fn known_address(&self) -> Option<usize> {
-        match self.address() {
-            nobody if nobody == nothing as *const () as usize => None,
-            known => Some(known),
-        }
+        self.found().or_else(|| {
+            let found = self.find()?;
+            self.address.store(found, Relaxed);
+            Some(found)
+        })
     }
 
     /// The next definition behind ours in load order, which may be another
@@ -93,7 +85,8 @@ mod tests {
         assert_eq!((known.address(), known.address()), (linked, linked));
         assert_eq!(known.address.load(Relaxed), linked);
         let missing = Hidden::new(b"xsched_no_such_function");
-        assert_eq!(missing.address(), nothing as *const () as usize);
+        assert_eq!(missing.known_address(), None);
+        assert_ne!(missing.address(), 0);
         assert_eq!(missing.address.load(Relaxed), 0, "it may come later");
     }
 }
