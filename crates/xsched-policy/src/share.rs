@@ -107,6 +107,8 @@ pub(super) struct Group {
     /// How many they are, and the weight of the heaviest at work.
     clients: u32,
     weight: Weight,
+    /// And of the lightest; `None`: none is at work.
+    lightest: Option<Weight>,
     /// The least pass of its clients with work, and whose.
     least: Option<(u128, ClientId)>,
     /// Whether one of them had work at the last decision.
@@ -239,7 +241,7 @@ pub(super) fn decide(
 fn gather(rank: usize, groups: &mut Groups, clients: &mut [Remembered], members: &[Member<'_>]) {
     for group in groups.iter_mut() {
         group.had_work = group.least.take().is_some();
-        (group.clients, group.may_be_behind) = (0, 0);
+        (group.clients, group.lightest, group.may_be_behind) = (0, None, 0);
     }
     for (client, member) in clients.iter_mut().zip(members) {
         if member.rank.is_none() {
@@ -262,6 +264,7 @@ fn gather(rank: usize, groups: &mut Groups, clients: &mut [Remembered], members:
                     vtime: 0,
                     clients: 0,
                     weight: Weight::MIN,
+                    lightest: None,
                     least: None,
                     had_work: false,
                     may_be_behind: 0,
@@ -275,8 +278,12 @@ fn gather(rank: usize, groups: &mut Groups, clients: &mut [Remembered], members:
             group.weight = Weight::MIN;
         }
         group.clients += 1;
+        let weight = member.state.attr.weight;
         if member.active() || client.charged_last > Nanos::ZERO {
-            group.weight = group.weight.max(member.state.attr.weight);
+            group.weight = group.weight.max(weight);
+        }
+        if member.active() {
+            group.lightest = Some(group.lightest.map_or(weight, |least| least.min(weight)));
         }
     }
 }
@@ -305,13 +312,9 @@ fn advance(
             group.pass += stride(client.charged_last, group.weight);
         }
     }
-    let at_work = || {
-        let active = members.iter().filter(|member| member.active());
-        active.filter(move |member| of_rank(member))
-    };
     // By owners, who are heavier than the lightest of theirs.
-    let of_owner = |member: &Member<'_>| Some(groups[at(groups, member.state.owner)?].weight);
-    let lightest_owner = at_work().filter_map(of_owner).min();
+    let at_work = groups.iter().filter(|group| group.lightest.is_some());
+    let lightest_owner = at_work.map(|group| group.weight).min();
     for (client, member) in clients.iter_mut().zip(members) {
         let Some(index) = at(groups, member.state.owner).filter(|_| of_rank(member)) else {
             continue;
@@ -340,9 +343,7 @@ fn advance(
                         .min(stride(slice.times(MOST_TURNS), weight)),
                     false => stride(slice, weight),
                 };
-                let own = at_work().filter(|other| other.state.owner == member.state.owner);
-                let lightest = own.map(|other| other.state.attr.weight).min();
-                let least = group.vtime.saturating_sub(most(lightest, weight));
+                let least = group.vtime.saturating_sub(most(group.lightest, weight));
                 client.pass = client.pass.max(least);
                 let behind = most(lightest_owner, group.weight);
                 group.may_be_behind = group.may_be_behind.max(behind);

@@ -14,7 +14,7 @@
 //! those of one user count for no more than has passed: who claims too much takes
 //! at most half of what another user claims of that time, N users together at most
 //! N of N + 1 parts, and are charged with it. They take all that is left unclaimed,
-//! too: a kernel that is longer than that is charged for its last interval alone.
+//! too.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 

@@ -32,8 +32,8 @@ impl Registry {
         self.nth_of(0, kept, page)
     }
 
-    /// The second slot of the library that has this one; its first where there
-    /// is no name.
+    /// The second slot of the library that has this one; "(others)" where there
+    /// is no name or no room.
     pub fn second_of(&self, first: usize, page: &StatusPage) -> u16 {
         let mut buffer = [0; CALLER_NAME_LEN];
         let named = self
@@ -73,10 +73,9 @@ impl Registry {
     /// The slot that is the `n`th with this name.
     fn existing(&self, n: usize, name: &[u8]) -> Option<u16> {
         let mut buffer = [0; CALLER_NAME_LEN];
-        let mut slots = self.slots.iter().take(OTHERS).enumerate();
-        let mut has_it = |slot: &CallerSlot| slot.name(&mut buffer).is_some_and(|it| it == name);
-        let found = slots.by_ref().filter(|(_, slot)| has_it(slot)).nth(n);
-        found.map(|(i, _)| i as u16)
+        let slots = self.slots.iter().take(OTHERS).enumerate();
+        let mut same = slots.filter(|(_, slot)| slot.name(&mut buffer) == Some(name));
+        same.nth(n).map(|(i, _)| i as u16)
     }
 
     /// The name in a slot, unless it may be the end of a longer one.

@@ -181,15 +181,14 @@ impl DeviceWork {
         let Some(status) = session.status().devices.get(index) else {
             return;
         };
-        let is_at_work = || streams.in_flight_of(session.group, device) != 0;
-        if is_at_work() {
-            return;
-        }
-        if !owner.revoke() {
-            // The next time is in order: by then the owner orders what it counts.
-            return;
-        }
-        let settled = status.settle(|| is_at_work() || status.waiting.load(SeqCst) != 0);
+        let settled = status.settle(|| {
+            streams.in_flight_of(session.group, device) != 0
+                || status.waiting.load(SeqCst) != 0
+                // Before it says idle, so that what it looks at after that is all.
+                // Where that is refused the next time is in order: by then the
+                // owner orders what it counts.
+                || !owner.revoke()
+        });
         match settled {
             Settled::Unchanged => return,
             Settled::ActiveAgain => return session.ring_if_wanted(index, Edges::ACTIVE),
