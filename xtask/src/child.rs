@@ -1,7 +1,7 @@
 //! Child processes that do not outlive the task.
 
 use std::io::Read as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -46,6 +46,19 @@ pub fn ended(mut child: Child) -> anyhow::Result<Ended> {
         peak: u64::try_from(usage.ru_maxrss)? << 10,
         cpu: time(usage.ru_utime) + time(usage.ru_stime),
     })
+}
+
+/// Waits for a child's end, and not for ever; `None`: it still runs.
+pub fn ends_within(child: &mut Child, timeout: Duration) -> std::io::Result<Option<ExitStatus>> {
+    const POLL: Duration = Duration::from_millis(2);
+    let deadline = Instant::now() + timeout;
+    loop {
+        let status = child.try_wait()?;
+        if status.is_some() || Instant::now() >= deadline {
+            return Ok(status);
+        }
+        std::thread::sleep(POLL);
+    }
 }
 
 /// A child that is killed when it goes out of scope.
@@ -97,19 +110,12 @@ impl Guarded {
     }
 
     fn output(&mut self, timeout: Duration) -> anyhow::Result<String> {
-        let deadline = Instant::now() + timeout;
-        let status = loop {
-            if let Some(status) = self.child.try_wait()? {
-                break status;
-            }
-            if Instant::now() >= deadline {
-                bail!(
-                    "{} does not end: it still runs {:?} later",
-                    self.name,
-                    timeout
-                );
-            }
-            std::thread::sleep(Duration::from_millis(5));
+        let Some(status) = ends_within(&mut self.child, timeout)? else {
+            bail!(
+                "{} does not end: it still runs {:?} later",
+                self.name,
+                timeout
+            );
         };
         let mut text = String::new();
         if let Some(mut out) = self.child.stdout.take() {

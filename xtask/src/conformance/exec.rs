@@ -4,13 +4,12 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal};
 
-/// How often a running program is looked at.
-const POLL: Duration = Duration::from_millis(2);
+use crate::child::ends_within;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,16 +51,7 @@ pub fn run(command: &mut Command, watchdog: Duration) -> anyhow::Result<Ran> {
         .spawn()
         .with_context(|| format!("cannot start {}", command.get_program().display()))?;
     let group = Pid::from_child(&child);
-    let deadline = Instant::now() + watchdog;
-    let end = loop {
-        if let Some(status) = child.try_wait()? {
-            break end_of(status);
-        }
-        if Instant::now() >= deadline {
-            break End::Hung;
-        }
-        std::thread::sleep(POLL);
-    };
+    let end = ends_within(&mut child, watchdog)?.map_or(End::Hung, end_of);
     let stacks = if end == End::Hung {
         stacks(child.id())
     } else {
@@ -114,6 +104,7 @@ fn text(file: &mut File) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
 
     fn shell(script: &str, watchdog: u64) -> Ran {
         let mut command = Command::new("sh");
@@ -142,7 +133,7 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(10);
         while !gone() {
             assert!(Instant::now() < deadline, "the descendant still runs");
-            std::thread::sleep(POLL);
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
 }

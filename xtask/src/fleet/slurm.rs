@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 
 use crate::build::{self, target};
+use crate::child::ends_within;
 use crate::debian::{self, Debian};
 use crate::progress::note;
 
@@ -59,13 +60,9 @@ impl Drop for Cluster {
             if let Some(pid) = pid {
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
             }
-            let deadline = Instant::now() + Duration::from_secs(10);
-            while daemon.try_wait().is_ok_and(|ended| ended.is_none()) {
-                if Instant::now() > deadline {
-                    let _ = daemon.kill();
-                    let _ = daemon.wait();
-                }
-                std::thread::sleep(Duration::from_millis(20));
+            if ends_within(daemon, Duration::from_secs(10)).is_ok_and(|ended| ended.is_none()) {
+                let _ = daemon.kill();
+                let _ = daemon.wait();
             }
         }
         remove_groups();

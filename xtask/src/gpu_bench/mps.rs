@@ -4,7 +4,7 @@
 
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
@@ -16,6 +16,7 @@ use super::clock::Clock;
 use super::parts;
 use super::raw::{Batch, Cell, Config, Load, MpsKill, Raw};
 use super::stage::{Loads, Stage, Under, Worker};
+use crate::child::ends_within;
 
 const CONTROL: &str = "nvidia-cuda-mps-control";
 
@@ -82,22 +83,14 @@ impl Mps<'_> {
             use std::io::Write as _;
             input.write_all(b"quit\n")?;
         }
-        end(&mut child)
-    }
-}
-
-/// Waits for it, and not for ever: a client that was killed may keep the daemon.
-fn end(child: &mut Child) -> anyhow::Result<()> {
-    let deadline = Instant::now() + ENDING;
-    while child.try_wait()?.is_none() {
-        if Instant::now() > deadline {
+        // A client that was killed may keep the daemon.
+        if ends_within(&mut child, ENDING)?.is_none() {
             child.kill()?;
             child.wait()?;
             anyhow::bail!("it has not ended within {} s", ENDING.as_secs());
         }
-        std::thread::sleep(Duration::from_millis(20));
+        Ok(())
     }
-    Ok(())
 }
 
 /// Waits until nothing of the last daemon lives: what a stuck one does to new
